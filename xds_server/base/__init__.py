@@ -1,0 +1,1 @@
+"""What every layer may use: identifiers, errors, asyncio helpers. Knows nothing of Envoy or Kubernetes."""

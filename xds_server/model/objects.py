@@ -1,0 +1,252 @@
+"""Kubernetes objects, reduced to the fields that decide a route or a shadow.
+
+Field names and shapes are the API's own (core/v1, apps/v1, discovery.k8s.io/v1), so that msgspec decodes
+a response body straight into them and skips the rest. ``resourceVersion`` is left out on purpose: it
+belongs to the watch, and two objects that differ only in it are equal here.
+
+Optional lists and maps may be ``null`` in the API's JSON; the accessors hide that.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+PREFIX = "xds-shadow.io/"
+"""Of every label and annotation that this program reads."""
+
+
+class Kind(StrEnum):
+    """The kinds that are watched."""
+
+    NAMESPACE = "Namespace"
+    SERVICE = "Service"
+    DEPLOYMENT = "Deployment"
+    ENDPOINT_SLICE = "EndpointSlice"
+    POD = "Pod"
+
+
+class Ref(NamedTuple):
+    """Names one object. A Namespace's own `namespace` is empty."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+class _Base(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Camel-case in JSON, immutable in Python."""
+
+
+class Meta(_Base):
+    """``metadata``. `creation_timestamp` is RFC 3339 in UTC as the API writes it, so it sorts as text; it
+    is empty for objects from files."""
+
+    name: str
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class _Object(_Base):
+    metadata: Meta
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace or ""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.metadata.labels or {}
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        return self.metadata.annotations or {}
+
+    @property
+    def created(self) -> str:
+        return self.metadata.creation_timestamp or ""
+
+
+class Namespace(_Object, frozen=True):
+    """core/v1 Namespace."""
+
+
+class ServicePort(_Base):
+    """core/v1 ServicePort."""
+
+    port: int
+    name: str | None = None
+    target_port: int | str | None = None
+    protocol: str | None = None
+    app_protocol: str | None = None
+
+
+class ServiceSpec(_Base):
+    """core/v1 ServiceSpec."""
+
+    type: str | None = None
+    selector: dict[str, str] | None = None
+    ports: tuple[ServicePort, ...] | None = None
+    ip_families: tuple[str, ...] | None = None
+
+
+class Service(_Object, frozen=True):
+    """core/v1 Service."""
+
+    spec: ServiceSpec = ServiceSpec()
+
+    @property
+    def ports(self) -> tuple[ServicePort, ...]:
+        return self.spec.ports or ()
+
+
+class LabelRequirement(_Base):
+    """meta/v1 LabelSelectorRequirement; `operator` is In, NotIn, Exists or DoesNotExist."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] | None = None
+
+
+class LabelSelector(_Base):
+    """meta/v1 LabelSelector."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: tuple[LabelRequirement, ...] | None = None
+
+
+class DeploymentSpec(_Base):
+    """apps/v1 DeploymentSpec."""
+
+    selector: LabelSelector = LabelSelector()
+
+
+class Deployment(_Object, frozen=True):
+    """apps/v1 Deployment."""
+
+    spec: DeploymentSpec = DeploymentSpec()
+
+
+class ObjectReference(_Base):
+    """core/v1 ObjectReference, as in ``endpoints[].targetRef``."""
+
+    kind: str | None = None
+    name: str | None = None
+
+
+class EndpointConditions(_Base):
+    """discovery.k8s.io/v1 EndpointConditions; an absent `ready` means ready."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class SliceEndpoint(_Base):
+    """discovery.k8s.io/v1 Endpoint."""
+
+    addresses: tuple[str, ...] = ()
+    conditions: EndpointConditions | None = None
+    target_ref: ObjectReference | None = None
+
+
+class SlicePort(_Base):
+    """discovery.k8s.io/v1 EndpointPort."""
+
+    name: str | None = None
+    port: int | None = None
+
+
+class EndpointSlice(_Object, frozen=True):
+    """discovery.k8s.io/v1 EndpointSlice."""
+
+    address_type: str = "IPv4"
+    endpoints: tuple[SliceEndpoint, ...] | None = None
+    ports: tuple[SlicePort, ...] | None = None
+
+    @property
+    def service(self) -> str:
+        """The name of the Service that the slice belongs to, from its label."""
+        return self.labels.get("kubernetes.io/service-name", "")
+
+
+class ContainerPort(_Base):
+    """core/v1 ContainerPort."""
+
+    container_port: int
+    name: str | None = None
+
+
+class Container(_Base):
+    """core/v1 Container."""
+
+    ports: tuple[ContainerPort, ...] | None = None
+
+
+class PodSpec(_Base):
+    """core/v1 PodSpec. A sidecar is an init container that keeps running, so both lists count."""
+
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
+
+
+class PodCondition(_Base):
+    """core/v1 PodCondition."""
+
+    type: str
+    status: str
+
+
+class PodIP(_Base):
+    """core/v1 PodIP."""
+
+    ip: str | None = None
+
+
+class PodStatus(_Base):
+    """core/v1 PodStatus."""
+
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+    pod_ips: tuple[PodIP, ...] | None = msgspec.field(default=None, name="podIPs")
+    conditions: tuple[PodCondition, ...] | None = None
+
+
+class Pod(_Object, frozen=True):
+    """core/v1 Pod; only those of marked canaries are watched."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may get traffic: Ready, and not on its way out."""
+        if self.metadata.deletion_timestamp:
+            return False
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or ())
+
+
+Object = Namespace | Service | Deployment | EndpointSlice | Pod
+
+KINDS: Mapping[Kind, type[Object]] = {
+    Kind.NAMESPACE: Namespace,
+    Kind.SERVICE: Service,
+    Kind.DEPLOYMENT: Deployment,
+    Kind.ENDPOINT_SLICE: EndpointSlice,
+    Kind.POD: Pod,
+}
+
+
+def ref_of(obj: Object) -> Ref:
+    """The reference that names `obj`."""
+    return Ref(Kind(type(obj).__name__), obj.namespace, obj.name)

@@ -1,0 +1,221 @@
+"""The world: every observed object, immutable, with the few indices that resolving needs.
+
+`World.apply` makes the next world and says what changed. Its cost is what changed plus a shallow copy of
+the namespaces touched: shadows never cross a namespace, so the namespace is the unit of sharing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from xds_server.model.objects import (
+    PREFIX,
+    Deployment,
+    EndpointSlice,
+    Kind,
+    Namespace,
+    Object,
+    Pod,
+    Ref,
+    Service,
+    ref_of,
+)
+from xds_server.model.problems import Problem
+
+SHADOW_OF = PREFIX + "shadow-of"
+"""The label that marks a canary Deployment; its value names a Service of the same namespace."""
+
+O = TypeVar("O", bound=Object)
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """The object exists and looks like this."""
+
+    obj: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The object is gone."""
+
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is now wrong with one origin (a file, a watch); replaces what it reported before."""
+
+    origin: str
+    problems: tuple[Problem, ...]
+
+
+Change = Upsert | Delete | Report
+
+
+def key_of(change: Change) -> Ref | str:
+    """What a change is about: of two changes with one key, only the later counts."""
+    match change:
+        case Upsert(obj):
+            return ref_of(obj)
+        case Delete(ref):
+            return ref
+        case Report(origin):
+            return origin
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceView:
+    """The objects of one namespace. `slices` is by Service name, then slice name; `canaries` gives the
+    marked Deployments' names by the value of their label, sorted."""
+
+    namespace: Namespace | None = None
+    services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
+    deployments: Mapping[str, Deployment] = field(default_factory=lambda: MappingProxyType({}))
+    slices: Mapping[str, Mapping[str, EndpointSlice]] = field(default_factory=lambda: MappingProxyType({}))
+    pods: Mapping[str, Pod] = field(default_factory=lambda: MappingProxyType({}))
+    canaries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    slice_owner: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def get(self, ref: Ref) -> Object | None:
+        """The object that `ref` names, if it is here."""
+        match ref.kind:
+            case Kind.NAMESPACE:
+                return self.namespace
+            case Kind.SERVICE:
+                return self.services.get(ref.name)
+            case Kind.DEPLOYMENT:
+                return self.deployments.get(ref.name)
+            case Kind.POD:
+                return self.pods.get(ref.name)
+            case Kind.ENDPOINT_SLICE:
+                owner = self.slice_owner.get(ref.name)
+                return None if owner is None else self.slices[owner].get(ref.name)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left, so that the namespace itself can be dropped."""
+        return not (self.namespace or self.services or self.deployments or self.slices or self.pods)
+
+
+NOWHERE = NamespaceView()
+"""The view of a namespace that holds nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything observed. `reports` holds what the sources found wrong, by origin."""
+
+    namespaces: Mapping[str, NamespaceView] = field(default_factory=lambda: MappingProxyType({}))
+    reports: Mapping[str, tuple[Problem, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def view(self, namespace: str) -> NamespaceView:
+        """The objects of a namespace, which need not exist."""
+        return self.namespaces.get(namespace, NOWHERE)
+
+    def get(self, ref: Ref) -> Object | None:
+        """The object that `ref` names, if it is here."""
+        return self.view(namespace_of(ref)).get(ref)
+
+    def apply(self, changes: Iterable[Change]) -> tuple["World", frozenset[Ref]]:
+        """The world after `changes`, in order, and the objects that are not what they were."""
+        latest = {key_of(change): change for change in changes}
+        by_namespace: dict[str, dict[Ref, Object | None]] = {}
+        reports = dict(self.reports)
+        for change in latest.values():
+            match change:
+                case Report(origin, problems):
+                    reports.pop(origin, None)
+                    if problems:
+                        reports[origin] = problems
+                case Upsert(obj):
+                    self._stage(ref_of(obj), obj, by_namespace)
+                case Delete(ref):
+                    self._stage(ref, None, by_namespace)
+        namespaces = dict(self.namespaces)
+        for name, staged in by_namespace.items():
+            view = _update(self.view(name), staged)
+            if view.empty:
+                namespaces.pop(name, None)
+            else:
+                namespaces[name] = view
+        changed = frozenset(ref for staged in by_namespace.values() for ref in staged)
+        return World(namespaces, reports), changed
+
+    def _stage(self, ref: Ref, obj: Object | None, staged: dict[str, dict[Ref, Object | None]]) -> None:
+        if self.get(ref) != obj:
+            staged.setdefault(namespace_of(ref), {})[ref] = obj
+
+
+def namespace_of(ref: Ref) -> str:
+    """The namespace whose view holds the object; a Namespace is part of its own view."""
+    return ref.name if ref.kind is Kind.NAMESPACE else ref.namespace
+
+
+def _update(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> NamespaceView:
+    kinds = {ref.kind for ref in staged}
+    if Kind.NAMESPACE in kinds:
+        view = replace(view, namespace=_last(Namespace, staged))
+    if Kind.SERVICE in kinds:
+        view = replace(view, services=_merge(Kind.SERVICE, Service, view.services, staged))
+    if Kind.POD in kinds:
+        view = replace(view, pods=_merge(Kind.POD, Pod, view.pods, staged))
+    if Kind.DEPLOYMENT in kinds:
+        deployments = _merge(Kind.DEPLOYMENT, Deployment, view.deployments, staged)
+        view = replace(view, deployments=deployments, canaries=_canaries(deployments))
+    if Kind.ENDPOINT_SLICE in kinds:
+        view = _update_slices(view, staged)
+    return view
+
+
+def _last(kind: type[O], staged: Mapping[Ref, Object | None]) -> O | None:
+    return next((obj for obj in staged.values() if isinstance(obj, kind)), None)
+
+
+def _merge(
+    kind: Kind, cls: type[O], before: Mapping[str, O], staged: Mapping[Ref, Object | None]
+) -> dict[str, O]:
+    merged = dict(before)
+    for ref, obj in staged.items():
+        if ref.kind is kind:
+            merged.pop(ref.name, None)
+            if isinstance(obj, cls):
+                merged[ref.name] = obj
+    return merged
+
+
+def _canaries(deployments: Mapping[str, Deployment]) -> dict[str, tuple[str, ...]]:
+    by_target: dict[str, list[str]] = {}
+    for name in sorted(deployments):
+        target = deployments[name].labels.get(SHADOW_OF)
+        if target is not None:
+            by_target.setdefault(target, []).append(name)
+    return {target: tuple(names) for target, names in by_target.items()}
+
+
+def _update_slices(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> NamespaceView:
+    owners = dict(view.slice_owner)
+    slices: dict[str, Mapping[str, EndpointSlice]] = dict(view.slices)
+    fresh: dict[str, dict[str, EndpointSlice]] = {}
+
+    def of(service: str) -> dict[str, EndpointSlice]:
+        if service not in fresh:
+            fresh[service] = dict(slices.get(service, {}))
+        return fresh[service]
+
+    for ref, obj in staged.items():
+        if ref.kind is not Kind.ENDPOINT_SLICE:
+            continue
+        owner = owners.pop(ref.name, None)
+        if owner is not None:
+            of(owner).pop(ref.name)
+        if isinstance(obj, EndpointSlice):
+            of(obj.service)[ref.name] = obj
+            owners[ref.name] = obj.service
+    for service, group in fresh.items():
+        if group:
+            slices[service] = group
+        else:
+            slices.pop(service, None)
+    return replace(view, slices=slices, slice_owner=owners)
