@@ -42,7 +42,7 @@ class _Base(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Camel-case in JSON, immutable in Python."""
 
 
-class Meta(_Base):
+class Meta(_Base, frozen=True):
     """``metadata``. `creation_timestamp` is RFC 3339 in UTC as the API writes it, so it sorts as text; it
     is empty for objects from files."""
 
@@ -54,7 +54,7 @@ class Meta(_Base):
     deletion_timestamp: str | None = None
 
 
-class _Object(_Base):
+class _Object(_Base, frozen=True):
     metadata: Meta
 
     @property
@@ -82,7 +82,7 @@ class Namespace(_Object, frozen=True):
     """core/v1 Namespace."""
 
 
-class ServicePort(_Base):
+class ServicePort(_Base, frozen=True):
     """core/v1 ServicePort."""
 
     port: int
@@ -92,7 +92,7 @@ class ServicePort(_Base):
     app_protocol: str | None = None
 
 
-class ServiceSpec(_Base):
+class ServiceSpec(_Base, frozen=True):
     """core/v1 ServiceSpec."""
 
     type: str | None = None
@@ -111,7 +111,7 @@ class Service(_Object, frozen=True):
         return self.spec.ports or ()
 
 
-class LabelRequirement(_Base):
+class LabelRequirement(_Base, frozen=True):
     """meta/v1 LabelSelectorRequirement; `operator` is In, NotIn, Exists or DoesNotExist."""
 
     key: str
@@ -119,14 +119,14 @@ class LabelRequirement(_Base):
     values: tuple[str, ...] | None = None
 
 
-class LabelSelector(_Base):
+class LabelSelector(_Base, frozen=True):
     """meta/v1 LabelSelector."""
 
     match_labels: dict[str, str] | None = None
     match_expressions: tuple[LabelRequirement, ...] | None = None
 
 
-class DeploymentSpec(_Base):
+class DeploymentSpec(_Base, frozen=True):
     """apps/v1 DeploymentSpec."""
 
     selector: LabelSelector = LabelSelector()
@@ -138,14 +138,14 @@ class Deployment(_Object, frozen=True):
     spec: DeploymentSpec = DeploymentSpec()
 
 
-class ObjectReference(_Base):
+class ObjectReference(_Base, frozen=True):
     """core/v1 ObjectReference, as in ``endpoints[].targetRef``."""
 
     kind: str | None = None
     name: str | None = None
 
 
-class EndpointConditions(_Base):
+class EndpointConditions(_Base, frozen=True):
     """discovery.k8s.io/v1 EndpointConditions; an absent `ready` means ready."""
 
     ready: bool | None = None
@@ -153,7 +153,7 @@ class EndpointConditions(_Base):
     terminating: bool | None = None
 
 
-class SliceEndpoint(_Base):
+class SliceEndpoint(_Base, frozen=True):
     """discovery.k8s.io/v1 Endpoint."""
 
     addresses: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ class SliceEndpoint(_Base):
     target_ref: ObjectReference | None = None
 
 
-class SlicePort(_Base):
+class SlicePort(_Base, frozen=True):
     """discovery.k8s.io/v1 EndpointPort."""
 
     name: str | None = None
@@ -181,40 +181,40 @@ class EndpointSlice(_Object, frozen=True):
         return self.labels.get("kubernetes.io/service-name", "")
 
 
-class ContainerPort(_Base):
+class ContainerPort(_Base, frozen=True):
     """core/v1 ContainerPort."""
 
     container_port: int
     name: str | None = None
 
 
-class Container(_Base):
+class Container(_Base, frozen=True):
     """core/v1 Container."""
 
     ports: tuple[ContainerPort, ...] | None = None
 
 
-class PodSpec(_Base):
+class PodSpec(_Base, frozen=True):
     """core/v1 PodSpec. A sidecar is an init container that keeps running, so both lists count."""
 
     containers: tuple[Container, ...] | None = None
     init_containers: tuple[Container, ...] | None = None
 
 
-class PodCondition(_Base):
+class PodCondition(_Base, frozen=True):
     """core/v1 PodCondition."""
 
     type: str
     status: str
 
 
-class PodIP(_Base):
+class PodIP(_Base, frozen=True):
     """core/v1 PodIP."""
 
     ip: str | None = None
 
 
-class PodStatus(_Base):
+class PodStatus(_Base, frozen=True):
     """core/v1 PodStatus."""
 
     pod_ip: str | None = msgspec.field(default=None, name="podIP")

@@ -26,7 +26,7 @@ from xds_server.model.problems import Problem
 SHADOW_OF = PREFIX + "shadow-of"
 """The label that marks a canary Deployment; its value names a Service of the same namespace."""
 
-O = TypeVar("O", bound=Object)
+Obj = TypeVar("Obj", bound=Object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +169,13 @@ def _update(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> Namespa
     return view
 
 
-def _last(kind: type[O], staged: Mapping[Ref, Object | None]) -> O | None:
+def _last(kind: type[Obj], staged: Mapping[Ref, Object | None]) -> Obj | None:
     return next((obj for obj in staged.values() if isinstance(obj, kind)), None)
 
 
 def _merge(
-    kind: Kind, cls: type[O], before: Mapping[str, O], staged: Mapping[Ref, Object | None]
-) -> dict[str, O]:
+    kind: Kind, cls: type[Obj], before: Mapping[str, Obj], staged: Mapping[Ref, Object | None]
+) -> dict[str, Obj]:
     merged = dict(before)
     for ref, obj in staged.items():
         if ref.kind is kind:

@@ -1,0 +1,139 @@
+"""Which addresses serve a Service and which belong to a canary, and keeping the two apart."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from xds_server.model.objects import (
+    Deployment,
+    EndpointConditions,
+    EndpointSlice,
+    Pod,
+    Service,
+    ServicePort,
+)
+from xds_server.model.selectors import matches
+from xds_server.model.world import NamespaceView
+from xds_server.shadows.plan import Endpoint
+
+_FAMILIES = ("IPv4", "IPv6")
+
+
+class Backend(NamedTuple):
+    """An endpoint of a Service before it is known whether it is live. `pod` is empty where the slice does
+    not say; `draining` means terminating but still serving."""
+
+    endpoint: Endpoint
+    pod: str
+    ready: bool
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryEndpoints:
+    """A canary's addresses: `by_port` the ready ones by Service port number; `pods` and `all` everything it
+    owns, ready or not, which must not serve live traffic."""
+
+    by_port: Mapping[int, tuple[Endpoint, ...]]
+    pods: frozenset[str] = frozenset()
+    all: frozenset[Endpoint] = field(default=frozenset())
+
+    def owns(self, backend: Backend) -> bool:
+        """Whether a Service's backend is this canary. The Pod's name decides where the slice gives it, as
+        Pods on the host's network share its address."""
+        return backend.pod in self.pods if backend.pod else backend.endpoint in self.all
+
+
+def backends_of(view: NamespaceView, service: Service, port: ServicePort) -> tuple[Backend, ...]:
+    """Every backend of one port, sorted, in the Service's first address family that has any."""
+    slices = view.slices.get(service.name, {}).values()
+    wanted = service.spec.ip_families or _FAMILIES
+    for family in dict.fromkeys((*wanted, *_FAMILIES)):
+        backends = {b for s in slices if s.address_type == family for b in _backends(s, port)}
+        if backends:
+            return tuple(sorted(backends))
+    return ()
+
+
+def live(backends: Iterable[Backend]) -> tuple[Endpoint, ...]:
+    """The addresses to send traffic to, sorted, each once. As kube-proxy does (KEP-1669), what is draining
+    serves only while nothing is ready."""
+    ready, draining = set(), set()
+    for backend in backends:
+        if backend.ready:
+            ready.add(backend.endpoint)
+        elif backend.draining:
+            draining.add(backend.endpoint)
+    return tuple(sorted(ready or draining))
+
+
+def canary_endpoints(
+    view: NamespaceView, canary: Deployment, ports: Iterable[ServicePort]
+) -> CanaryEndpoints:
+    """The Pods that the Deployment selects, at each port's ``targetPort``."""
+    pods = [pod for pod in view.pods.values() if matches(canary.spec.selector, pod.labels)]
+    found = {
+        port.port: [(pod, at) for pod in pods if (at := _target(pod, port)) is not None] for port in ports
+    }
+    return CanaryEndpoints(
+        by_port={
+            number: tuple(sorted({endpoint for pod, endpoint in pairs if pod.ready}))
+            for number, pairs in found.items()
+        },
+        pods=frozenset(pod.name for pod in pods),
+        all=frozenset(endpoint for pairs in found.values() for _, endpoint in pairs),
+    )
+
+
+def service_endpoints(view: NamespaceView, source: Service, ports: Iterable[ServicePort]) -> CanaryEndpoints:
+    """The endpoints of a canary's own Service, its ports paired with the shadowed Service's by name, else by
+    number, else because it has only one."""
+    by_port: dict[int, tuple[Endpoint, ...]] = {}
+    owned: set[Backend] = set()
+    for port in ports:
+        match = _counterpart(source, port)
+        backends = backends_of(view, source, match) if match else ()
+        by_port[port.port] = live(backends)
+        owned.update(backends)
+    return CanaryEndpoints(
+        by_port=by_port,
+        pods=frozenset(backend.pod for backend in owned if backend.pod),
+        all=frozenset(backend.endpoint for backend in owned),
+    )
+
+
+def _backends(of: EndpointSlice, port: ServicePort) -> Iterable[Backend]:
+    numbers = [p.port for p in of.ports or () if (p.name or "") == (port.name or "") and p.port]
+    for number in numbers:
+        for endpoint in of.endpoints or ():
+            target = endpoint.target_ref
+            pod = (target.name or "") if target and target.kind == "Pod" else ""
+            now = endpoint.conditions or EndpointConditions()
+            ready = now.ready is not False
+            draining = bool(now.serving and now.terminating)
+            for address in endpoint.addresses[:1]:  # discovery/v1: consumers use the first
+                yield Backend(Endpoint(address, number), pod, ready, draining)
+
+
+def _target(pod: Pod, port: ServicePort) -> Endpoint | None:
+    address = pod.status.pod_ip
+    if not address:
+        return None
+    target = port.target_port or port.port
+    if isinstance(target, int):
+        return Endpoint(address, target)
+    containers = (*(pod.spec.containers or ()), *(pod.spec.init_containers or ()))
+    named = (p.container_port for c in containers for p in c.ports or () if p.name == target)
+    number = next(named, None)
+    return None if number is None else Endpoint(address, number)
+
+
+def _counterpart(source: Service, port: ServicePort) -> ServicePort | None:
+    for alike in (
+        [p for p in source.ports if port.name and p.name == port.name],
+        [p for p in source.ports if p.port == port.port],
+        list(source.ports) if len(source.ports) == 1 else [],
+    ):
+        if alike:
+            return alike[0]
+    return None

@@ -1,0 +1,45 @@
+"""Who owns which host. The one thing that Services of different namespaces share, so it has a table.
+
+The older Service wins; the same claims give the same owners in whatever order they came.
+"""
+
+from xds_server.base.ids import NamespacedName
+
+Age = tuple[str, str, str]
+
+
+class HostTable:
+    """Claims by host. Mutable, and owned by one resolver."""
+
+    def __init__(self) -> None:
+        self._claims: dict[NamespacedName, tuple[Age, tuple[str, ...]]] = {}
+        self._by_host: dict[str, dict[NamespacedName, Age]] = {}
+
+    def owner(self, host: str) -> NamespacedName | None:
+        """The Service that gets the requests for `host`."""
+        claims = self._by_host.get(host)
+        return min(claims, key=claims.__getitem__) if claims else None
+
+    def claim(self, service: NamespacedName, age: Age, hosts: tuple[str, ...]) -> set[NamespacedName]:
+        """Replace the claims of `service`; return the other Services for whom an owner changed."""
+        before_age, before = self._claims.get(service, (age, ()))
+        if (before_age, before) == (age, hosts):
+            return set()
+        touched = set(before) | set(hosts)
+        owners = {host: self.owner(host) for host in touched}
+        for host in before:
+            claims = self._by_host[host]
+            del claims[service]
+            if not claims:
+                del self._by_host[host]
+        for host in hosts:
+            self._by_host.setdefault(host, {})[service] = age
+        if hosts:
+            self._claims[service] = (age, hosts)
+        else:
+            self._claims.pop(service, None)
+        affected: set[NamespacedName] = set()
+        for host, owner in owners.items():
+            if self.owner(host) != owner:
+                affected.update(self._by_host.get(host, {}))
+        return affected - {service}

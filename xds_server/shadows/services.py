@@ -1,0 +1,140 @@
+"""What a Service offers to the gateway: whether it is exposed, its HTTP ports, the hosts it claims."""
+
+import re
+from dataclasses import dataclass
+
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import PREFIX, Kind, Ref, Service, ServicePort
+from xds_server.model.problems import Problem
+from xds_server.model.world import NamespaceView
+from xds_server.shadows.plan import Protocol, Reason
+from xds_server.shadows.policy import shown
+
+EXPOSE = PREFIX + "expose"
+HOSTS = PREFIX + "hosts"
+
+# Values of appProtocol: Kubernetes' own (KEP-3726), IANA's and the ones Istio and Contour made customary.
+# TLS to the backend (https, tls) is not among them.
+_BY_APP_PROTOCOL = {
+    "http": Protocol.HTTP1,
+    "http/1.1": Protocol.HTTP1,
+    "kubernetes.io/ws": Protocol.HTTP1,
+    "http2": Protocol.HTTP2,
+    "h2c": Protocol.HTTP2,
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "grpc": Protocol.HTTP2,
+}
+_BY_PORT_NAME = {
+    "http": Protocol.HTTP1,
+    "http2": Protocol.HTTP2,
+    "h2c": Protocol.HTTP2,
+    "grpc": Protocol.HTTP2,
+}
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
+_LONGEST_HOST = 253
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPort:
+    """A port of a Service that is routed."""
+
+    port: ServicePort
+    protocol: Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one Service asks for. `age` orders claims: the lower claim of a host wins. `hosts` are in the
+    order of claiming, without repeats; no ports or not exposed means no hosts."""
+
+    age: tuple[str, str, str]
+    exposed: bool
+    ports: tuple[HttpPort, ...] = ()
+    hosts: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def offer_of(view: NamespaceView, service: Service, *, expose_all: bool) -> Offer:
+    """Read everything that `service` says of itself; mistakes become `Offer.problems`."""
+    age = (service.created, service.namespace, service.name)
+    exposed, problems = _exposed(view, service, expose_all=expose_all)
+    if not exposed:
+        return Offer(age, exposed=False, problems=tuple(problems))
+    ports = http_ports(service)
+    if not ports:
+        if EXPOSE in service.labels or not service.ports:
+            problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
+        return Offer(age, exposed=True, problems=tuple(problems))
+    hosts, bad_hosts = _hosts(service)
+    return Offer(age, exposed=True, ports=ports, hosts=hosts, problems=(*problems, *bad_hosts))
+
+
+def http_ports(service: Service) -> tuple[HttpPort, ...]:
+    """The ports that carry HTTP, as the Service lists them."""
+    if service.spec.type == "ExternalName":
+        return ()
+    known = ((port, _protocol(service, port)) for port in service.ports)
+    return tuple(HttpPort(port, protocol) for port, protocol in known if protocol is not None)
+
+
+def no_http_port(service: Service) -> str:
+    """The sentence for a Service whose `http_ports` are none."""
+    if service.spec.type == "ExternalName":
+        return "An ExternalName Service has no endpoints to route to."
+    if not service.ports:
+        return "It has no ports; add one to spec.ports."
+    return "None of its ports is known to be HTTP; set appProtocol: http on one, or name it http."
+
+
+def _protocol(service: Service, port: ServicePort) -> Protocol | None:
+    if (port.protocol or "TCP") != "TCP":
+        return None
+    if port.app_protocol:
+        return _BY_APP_PROTOCOL.get(port.app_protocol.lower())
+    if port.name:
+        return _BY_PORT_NAME.get(port.name.partition("-")[0])
+    return Protocol.HTTP1 if len(service.ports) == 1 else None
+
+
+def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tuple[bool, list[Problem]]:
+    """The Service's own label decides, then its Namespace's, then the installation's default."""
+    for whose, owner in (("Label", service), ("Its Namespace's label", view.namespace)):
+        value = owner.labels.get(EXPOSE) if owner else None
+        if value is None:
+            continue
+        if value in ("true", "false"):
+            return value == "true", []
+        message = f"{whose} {EXPOSE} is {shown(value)}, neither true nor false; the Service is hidden."
+        return False, [_problem(service, Reason.INVALID_LABEL, message)]
+    return expose_all, []
+
+
+def _hosts(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
+    own = f"{service.name}.{service.namespace}"
+    hosts = [own, f"{own}.svc", f"{own}.svc.cluster.local"]
+    problems = []
+    for entry in service.annotations.get(HOSTS, "").split(","):
+        host = entry.strip().lower()
+        if not host:
+            continue
+        if len(host) > _LONGEST_HOST or not _HOST.match(host):
+            message = (
+                f"Annotation {HOSTS} has {shown(entry.strip())}, which is not a host name; write names"
+                " such as app.example.com, separated by commas, without wildcard, scheme or port."
+            )
+            problems.append(_problem(service, Reason.INVALID_HOST, message))
+        else:
+            hosts.append(host)
+    return tuple(dict.fromkeys(hosts)), problems
+
+
+def _problem(service: Service, reason: Reason, message: str) -> Problem:
+    return Problem(str(Ref(Kind.SERVICE, service.namespace, service.name)), reason, message)
+
+
+def host_conflict(service: NamespacedName, host: str, owner: NamespacedName) -> Problem:
+    """What to tell the owner of `service`, whose claim of `host` came second."""
+    subject = str(Ref(Kind.SERVICE, service.namespace, service.name))
+    message = f"Host {host} belongs to the older Service {owner}; this Service is not reached by it."
+    return Problem(subject, Reason.HOST_CONFLICT, message)

@@ -1,0 +1,29 @@
+"""Protobuf's length-delimited framing, by hand.
+
+A repeated submessage is its fields' bytes one after another, so a response is joined from pieces that were
+serialized once (protobuf.dev, "Encoding", last-one-wins and concatenation). Everything joined with this is
+property-tested against protobuf's own parser.
+"""
+
+_WIRE_TYPE_LEN = 2
+_SEVEN_BITS = 0x7F
+_MORE = 0x80
+
+
+def field(number: int, payload: bytes) -> bytes:
+    """`payload` as the length-delimited field `number` (a message, bytes or a string)."""
+    return _varint(number << 3 | _WIRE_TYPE_LEN) + _varint(len(payload)) + payload
+
+
+def text(number: int, value: str) -> bytes:
+    """A string field; nothing for the empty string, as proto3 leaves defaults out."""
+    return field(number, value.encode()) if value else b""
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > _SEVEN_BITS:
+        out.append(value & _SEVEN_BITS | _MORE)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

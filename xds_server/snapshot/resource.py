@@ -1,0 +1,63 @@
+"""One resource: serialized and hashed once, framed once for each variant, shared by every stream."""
+
+from functools import cached_property
+from hashlib import blake2b
+from typing import NamedTuple
+
+from xds_server.base.ids import TypeUrl, Version
+from xds_server.snapshot.framing import field, text
+
+_DIGEST_BYTES = 8
+
+
+class ResourceKey(NamedTuple):
+    """Names a resource among those of all types."""
+
+    type_url: TypeUrl
+    name: str
+
+
+class Resource:
+    """A named, serialized Envoy message, immutable once made.
+
+    `body` is the message's deterministic serialization; `refs` are the resources without which it must not
+    be served. Two resources are equal if type, name and body are.
+    """
+
+    # No __slots__: the framed forms are made at first use and kept in the instance's dictionary.
+
+    def __init__(self, key: ResourceKey, body: bytes, refs: tuple[ResourceKey, ...] = ()) -> None:
+        self.key = key
+        self.body = body
+        self.refs = refs
+        identity = b"\0".join((key.type_url.encode(), key.name.encode(), body))
+        digest = blake2b(identity, digest_size=_DIGEST_BYTES)
+        self.fingerprint = int.from_bytes(digest.digest(), "big")
+        self.version = Version(digest.hexdigest())
+
+    @property
+    def name(self) -> str:
+        return self.key.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Resource) and self.key == other.key and self.body == other.body
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.version))
+
+    def __repr__(self) -> str:
+        return f"Resource({self.key.name!r}, {self.version}, {len(self.body)} bytes)"
+
+    @cached_property
+    def sotw_frame(self) -> bytes:
+        """Field ``resources`` of a DiscoveryResponse (discovery.proto): an ``Any``."""
+        return field(2, self._any)
+
+    @cached_property
+    def delta_frame(self) -> bytes:
+        """Field ``resources`` of a DeltaDiscoveryResponse: a ``Resource`` with version, ``Any``, name."""
+        return field(2, text(1, self.version) + field(2, self._any) + text(3, self.key.name))
+
+    @property
+    def _any(self) -> bytes:
+        return text(1, self.key.type_url) + (field(2, self.body) if self.body else b"")

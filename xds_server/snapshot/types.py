@@ -1,0 +1,13 @@
+"""The resource types that are served, by their xDS names."""
+
+from typing import Final
+
+from xds_server.base.ids import TypeUrl
+
+CLUSTER: Final = TypeUrl("type.googleapis.com/envoy.config.cluster.v3.Cluster")
+ENDPOINT: Final = TypeUrl("type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment")
+LISTENER: Final = TypeUrl("type.googleapis.com/envoy.config.listener.v3.Listener")
+ROUTE: Final = TypeUrl("type.googleapis.com/envoy.config.route.v3.RouteConfiguration")
+
+SHORT_NAMES: Final = {CLUSTER: "CDS", ENDPOINT: "EDS", LISTENER: "LDS", ROUTE: "RDS"}
+"""What people call the types, for logs and tables."""

@@ -1,0 +1,35 @@
+"""Every generated name, in one place. A name says what the thing is and never where it stands in a list, so
+that nothing is renamed because a neighbour came or went.
+"""
+
+from typing import Final
+
+from xds_server.base.ids import NamespacedName
+from xds_server.snapshot.resource import ResourceKey
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+GATEWAY: Final = "gateway"
+LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
+ROUTES_KEY: Final = ResourceKey(ROUTE, GATEWAY)
+
+SHADOW_HEADER: Final = "x-xds-shadow"
+"""On every copy: NAMESPACE/DEPLOYMENT of the canary. A request that has it is not mirrored again."""
+
+
+def cluster(service: NamespacedName, port: int) -> str:
+    """The cluster and the virtual host of one port of a Service."""
+    return f"{service}/{port}"
+
+
+def shadow_cluster(service: NamespacedName, port: int, deployment: str) -> str:
+    """The cluster of a canary's copies of that port."""
+    return f"{service}/{port}/shadow/{deployment}"
+
+
+def cluster_key(name: str) -> ResourceKey:
+    return ResourceKey(CLUSTER, name)
+
+
+def endpoints_key(cluster_name: str) -> ResourceKey:
+    """A cluster's assignment is named as the cluster."""
+    return ResourceKey(ENDPOINT, cluster_name)

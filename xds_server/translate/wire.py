@@ -1,0 +1,37 @@
+"""Small helpers of the translation that are about protobuf rather than about Envoy."""
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from xds_server.snapshot.resource import Resource, ResourceKey
+
+
+def serialized(message: Message) -> bytes:
+    """The message's bytes, the same in every process: map fields are written in order."""
+    return message.SerializeToString(deterministic=True)
+
+
+def packed(message: Message) -> Any:
+    """The message as an ``Any`` with deterministic contents."""
+    return Any(type_url=f"type.googleapis.com/{message.DESCRIPTOR.full_name}", value=serialized(message))
+
+
+def resource(key: ResourceKey, message: Message, refs: tuple[ResourceKey, ...] = ()) -> Resource:
+    """The message as a resource."""
+    return Resource(key, serialized(message), refs)
+
+
+def seconds(value: float) -> Duration:
+    """A duration, down to milliseconds."""
+    millis = round(value * 1000)
+    return Duration(seconds=millis // 1000, nanos=millis % 1000 * 1_000_000)
+
+
+def uint32(value: int) -> UInt32Value:
+    return UInt32Value(value=value)
+
+
+def true() -> BoolValue:
+    return BoolValue(value=True)
