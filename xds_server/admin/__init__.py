@@ -1,1 +1,1 @@
-"""Placeholder docstring, replaced with the package."""
+"""Windows into a running server, read-only. Nothing here can change what is served."""

@@ -18,7 +18,8 @@ class DeltaMachine(StreamMachine[discovery_pb2.DeltaDiscoveryRequest]):
         subscription, first = self._subscription(request.type_url)
         events: list[Event] = []
         if first:
-            if not request.resource_names_subscribe and subscription.type_url in WILDCARD_TYPES:
+            nameless = not request.resource_names_subscribe and not request.resource_names_unsubscribe
+            if nameless and subscription.type_url in WILDCARD_TYPES:
                 subscription.wildcard = True  # what Envoy sends, rather than "*" (line 36)
             subscription.claimed = dict(request.initial_resource_versions)
         else:
@@ -26,7 +27,11 @@ class DeltaMachine(StreamMachine[discovery_pb2.DeltaDiscoveryRequest]):
             events = self._answer(subscription, request.response_nonce, error)
         # With a stale nonce too (line 31).
         subscription.add(request.resource_names_subscribe)
-        subscription.drop(request.resource_names_unsubscribe)
+        dropped = subscription.drop(request.resource_names_unsubscribe)
+        if subscription.wildcard:
+            # Only the server knows whether "*" covers them too (xds_protocol.rst, "Unsubscribing from
+            # Resources").
+            subscription.owe(dropped)
         return events
 
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:

@@ -30,7 +30,7 @@ class Encoder:
                 *(resource.delta_frame for resource in response.resources),
                 text(4, response.type_url),
                 text(5, response.nonce),
-                *(text(6, name) for name in response.removed),
+                *(field(6, name.encode()) for name in response.removed),
                 field(7, self._control_plane),
             )
         )

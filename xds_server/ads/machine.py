@@ -16,14 +16,19 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from xds_server.ads.events import Acked, Event, Nacked
-from xds_server.ads.subscription import Subscription
+from xds_server.ads.subscription import Subscription, Unanswered
 from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot, TypeSnapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
-_USERS = {CLUSTER: (LISTENER, ROUTE), ENDPOINT: (LISTENER, ROUTE), LISTENER: (), ROUTE: ()}
+_USERS = {
+    CLUSTER: (LISTENER, ROUTE),
+    ENDPOINT: (CLUSTER, LISTENER, ROUTE),
+    LISTENER: (),
+    ROUTE: (LISTENER,),
+}
 """By type, the types whose unacknowledged resources may still need one of it."""
 
 RequestT = TypeVar("RequestT")
@@ -104,7 +109,7 @@ class StreamMachine(ABC, Generic[RequestT]):
     def _send(self, type_url: TypeUrl, draft: Draft) -> Response:
         self._nonces += 1
         nonce = Nonce(f"{self._nonces:x}")
-        self._subscriptions[type_url].note_sent(nonce, draft.version)
+        self._subscriptions[type_url].note_sent(nonce, Unanswered(draft.version, draft.resources))
         self._rewarm(draft.changed)
         return Response(
             type_url=type_url,
@@ -120,7 +125,7 @@ class StreamMachine(ABC, Generic[RequestT]):
         if endpoints is None:
             return
         names = {ref.name for resource in changed for ref in resource.refs if ref.type_url == ENDPOINT}
-        endpoints.owe(names)
+        endpoints.owe(names & endpoints.names)
         endpoints.rewarm |= names
 
     def _subscription(self, type_url: str) -> tuple[Subscription, bool]:

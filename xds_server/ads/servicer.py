@@ -44,6 +44,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 _WRITE_DEADLINE_S = 30.0
 
 V = TypeVar("V", bound=Hashable)
+_Context = grpc.aio.ServicerContext[bytes, bytes]
 _Request = Any  # DiscoveryRequest or DeltaDiscoveryRequest; both have `node`
 _Machine = StreamMachine[_Request]
 
@@ -124,13 +125,13 @@ class AdsServicer(Generic[V]):
             stream.wake.set()
             await asyncio.sleep(over_s / len(streams))
 
-    def _handler(self, form: _Form) -> grpc.RpcMethodHandler:
-        async def handle(_requests: object, context: grpc.aio.ServicerContext) -> None:
+    def _handler(self, form: _Form) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        async def handle(_requests: object, context: _Context) -> None:
             await self._serve(form, context)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    async def _serve(self, form: _Form, context: grpc.aio.ServicerContext) -> None:
+    async def _serve(self, form: _Form, context: _Context) -> None:
         self._opened += 1
         identity = StreamId(self._opened)
         stream: _Stream[V] = _Stream(identity, form, form.machine(identity), context.peer())
@@ -155,9 +156,7 @@ class AdsServicer(Generic[V]):
             if stream.client is not None:
                 self._observe(StreamClosed(stream=identity, reason=stream.ending))
 
-    async def _write(
-        self, stream: _Stream[V], context: grpc.aio.ServicerContext, reader: asyncio.Task[None]
-    ) -> None:
+    async def _write(self, stream: _Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
         while not stream.ending:
             stream.wake.clear()
             if reader.done():
@@ -188,8 +187,8 @@ class AdsServicer(Generic[V]):
         snapshot = self._cache.current(stream.client.view)
         return stream.machine.next(snapshot) if snapshot else None
 
-    async def _read(self, stream: _Stream[V], context: grpc.aio.ServicerContext) -> None:
-        while (raw := await context.read()) is not grpc.aio.EOF:
+    async def _read(self, stream: _Stream[V], context: _Context) -> None:
+        while (raw := await context.read()) != grpc.aio.EOF:
             try:
                 request = stream.form.parse(raw)
             except DecodeError as error:

@@ -31,7 +31,7 @@ class SotwMachine(StreamMachine[discovery_pb2.DiscoveryRequest]):
         self._list_names(subscription, set(request.resource_names))
         if repeated and error is None:
             # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (line 29).
-            subscription.owe(set(subscription.rewarm))
+            subscription.owe(subscription.rewarm & subscription.names)
         return events
 
     def _list_names(self, subscription: Subscription, names: set[str]) -> None:

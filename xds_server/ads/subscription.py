@@ -21,15 +21,24 @@ full state (line 26)."""
 _NO_NONCE = Nonce("")
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A response that the client has neither accepted nor refused yet (line 3)."""
+
+    version: Version
+    resources: tuple[Resource, ...]
+
+
 @dataclass(slots=True)
 class Subscription:
     """Mutable, owned by one stream's machine.
 
     `held` is what the client has been sent, refused or not: a NACK leaves it, so that nothing is sent again
-    until its content changes (line 5). `owed` are names to answer even if unchanged. `orphans` are names
-    that the client holds from an earlier stream and that no longer exist. `rewarm` are assignments of
-    clusters that the client was sent and has not acknowledged (line 29). `known_version` (SotW) and `claimed`
-    (delta, by name) are what the first request says of an earlier stream.
+    until its content changes (line 5). `refused` are names of which it may still use what it had before.
+    `owed` are names to answer even if unchanged. `orphans` are names that the client holds from an earlier
+    stream and that no longer exist. `rewarm` are assignments of clusters that the client was sent and has
+    not acknowledged (line 29). `known_version` (SotW) and `claimed` (delta, by name) are what the first
+    request says of an earlier stream.
     """
 
     type_url: TypeUrl
@@ -41,17 +50,18 @@ class Subscription:
     owed: set[str] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
     rewarm: set[str] = field(default_factory=set)
-    pending: dict[Nonce, Version] = field(default_factory=dict)
+    pending: dict[Nonce, Unanswered] = field(default_factory=dict)
     last_nonce: Nonce = _NO_NONCE
-    refused: bool = False
+    refused: set[str] = field(default_factory=set)
     known_version: str = ""
     claimed: dict[str, str] = field(default_factory=dict)
     _examined: TypeSnapshot | None = None
 
     @property
     def unsettled(self) -> bool:
-        """Whether the client may still be using something older than what it was sent last."""
-        return self.refused or bool(self.pending)
+        """Whether the client may still be using something older than what it was sent last. A response of
+        other names that it accepts leaves what it refused as it is."""
+        return bool(self.pending) or any(name in self.held for name in self.refused)
 
     def add(self, names: Iterable[str]) -> None:
         """Subscribe to `names`: each is answered, held or not (lines 10, 14 and 33)."""
@@ -64,9 +74,9 @@ class Subscription:
                 self.owed.add(name)
             self._examined = None
 
-    def drop(self, names: Collection[str]) -> None:
-        """Unsubscribe from `names`. What the client then has no reason to hold is forgotten, so that a new
-        subscription is answered anew; a name that was not subscribed is ignored (line 33)."""
+    def drop(self, names: Collection[str]) -> set[str]:
+        """Unsubscribe from `names` and return those that were subscribed; others are ignored (line 33). What
+        the client then has no reason to hold is forgotten, so that a new subscription is answered anew."""
         dropped = self.names.intersection(names)
         self.names -= dropped
         self.owed -= dropped
@@ -76,12 +86,12 @@ class Subscription:
         if star or (dropped and not self.wildcard):
             self.held = {name: resource for name, resource in self.held.items() if name in self.names}
             self._examined = None
+        return dropped
 
     def owe(self, names: Iterable[str]) -> None:
-        """Answer those of `names` that are subscribed, though they did not change."""
-        owed = self.names.intersection(names)
-        if owed:
-            self.owed |= owed
+        """Answer `names`, though they did not change."""
+        for name in names:
+            self.owed.add(name)
             self._examined = None
 
     def wanted(self, current: TypeSnapshot) -> Mapping[str, Resource]:
@@ -106,7 +116,8 @@ class Subscription:
         """What the client holds and must not, by name."""
         if self.held is wanted and not self.orphans:
             return []
-        return sorted(self.orphans.union(name for name in self.held if name not in wanted))
+        # An orphan may have come to exist since.
+        return sorted({name for names in (self.held, self.orphans) for name in names if name not in wanted})
 
     def hold(self, wanted: Mapping[str, Resource], *, keep_gone: bool) -> None:
         """Record that all of `wanted` was sent; `keep_gone` leaves what is not part of it in place, to be
@@ -131,21 +142,24 @@ class Subscription:
         """Remember that nothing is due until the snapshot or the subscription changes."""
         self._examined = current
 
-    def note_sent(self, nonce: Nonce, version: Version) -> None:
+    def note_sent(self, nonce: Nonce, response: Unanswered) -> None:
         """Record a response before it is written (line 3)."""
-        self.pending[nonce] = version
+        self.pending[nonce] = response
         self.last_nonce = nonce
         self.greeted = True
 
     def settle(self, nonce: Nonce, *, refused: bool) -> Version | None:
         """Take an ACK or NACK of `nonce`: the version it is about, or None if that response is not waiting
         for one. Earlier responses are settled with it, as the client answers in order."""
-        if nonce not in self.pending:
+        answered = self.pending.get(nonce)
+        if answered is None:
             return None
-        version = self.pending[nonce]
         for earlier in list(self.pending):
             del self.pending[earlier]
             if earlier == nonce:
                 break
-        self.refused = refused
-        return version
+        if refused:
+            self.refused.update(resource.name for resource in answered.resources)
+        elif self.refused:
+            self.refused.difference_update(resource.name for resource in answered.resources)
+        return answered.version

@@ -44,6 +44,10 @@ class Mailbox(Generic[T]):
                     await self._filled.wait()
             except TimeoutError:
                 break
+        return self.take_now()
+
+    def take_now(self) -> list[T]:
+        """Everything that is here, oldest first, without waiting."""
         items, self._items = list(self._items.values()), {}
         self._filled.clear()
         return items

@@ -93,6 +93,16 @@ class NamespaceView:
                 owner = self.slice_owner.get(ref.name)
                 return None if owner is None else self.slices[owner].get(ref.name)
 
+    def refs(self) -> Iterable[Ref]:
+        """Every object of the namespace."""
+        if self.namespace:
+            yield ref_of(self.namespace)
+        yield from map(ref_of, self.services.values())
+        yield from map(ref_of, self.deployments.values())
+        yield from map(ref_of, self.pods.values())
+        for group in self.slices.values():
+            yield from map(ref_of, group.values())
+
     @property
     def empty(self) -> bool:
         """Whether nothing is left, so that the namespace itself can be dropped."""

@@ -38,9 +38,14 @@ class CanaryEndpoints:
     pods: frozenset[str] = frozenset()
     all: frozenset[Endpoint] = field(default=frozenset())
 
-    def owns(self, backend: Backend) -> bool:
-        """Whether a Service's backend is this canary. The Pod's name decides where the slice gives it, as
-        Pods on the host's network share its address."""
+    def taken_out_of(self, backends: Iterable[Backend]) -> tuple[Backend, ...]:
+        """The backends of a Service that are not this canary. What gets copies is never live, whoever a
+        slice says it is; of the rest the Pod's name decides where the slice gives it, as Pods on the host's
+        network share its address."""
+        ready = {endpoint for at in self.by_port.values() for endpoint in at}
+        return tuple(b for b in backends if b.endpoint not in ready and not self._owns(b))
+
+    def _owns(self, backend: Backend) -> bool:
         return backend.pod in self.pods if backend.pod else backend.endpoint in self.all
 
 
@@ -72,16 +77,14 @@ def canary_endpoints(
 ) -> CanaryEndpoints:
     """The Pods that the Deployment selects, at each port's ``targetPort``."""
     pods = [pod for pod in view.pods.values() if matches(canary.spec.selector, pod.labels)]
-    found = {
-        port.port: [(pod, at) for pod in pods if (at := _target(pod, port)) is not None] for port in ports
-    }
+    found = {port.port: [(pod, at) for pod in pods if (at := _targets(pod, port))] for port in ports}
     return CanaryEndpoints(
         by_port={
-            number: tuple(sorted({endpoint for pod, endpoint in pairs if pod.ready}))
+            number: tuple(sorted({at[0] for pod, at in pairs if pod.ready}))
             for number, pairs in found.items()
         },
         pods=frozenset(pod.name for pod in pods),
-        all=frozenset(endpoint for pairs in found.values() for _, endpoint in pairs),
+        all=frozenset(endpoint for pairs in found.values() for _, at in pairs for endpoint in at),
     )
 
 
@@ -115,17 +118,20 @@ def _backends(of: EndpointSlice, port: ServicePort) -> Iterable[Backend]:
                 yield Backend(Endpoint(address, number), pod, ready, draining)
 
 
-def _target(pod: Pod, port: ServicePort) -> Endpoint | None:
-    address = pod.status.pod_ip
-    if not address:
-        return None
+def _targets(pod: Pod, port: ServicePort) -> tuple[Endpoint, ...]:
+    """The Pod at the port's ``targetPort``, by each of its addresses, the primary one first. None while it
+    has no address, or where none of its containers has a port of that name."""
+    number = _target_number(pod, port)
+    addresses = dict.fromkeys((pod.status.pod_ip, *(entry.ip for entry in pod.status.pod_ips or ())))
+    return tuple(Endpoint(address, number) for address in addresses if address and number is not None)
+
+
+def _target_number(pod: Pod, port: ServicePort) -> int | None:
     target = port.target_port or port.port
     if isinstance(target, int):
-        return Endpoint(address, target)
+        return target
     containers = (*(pod.spec.containers or ()), *(pod.spec.init_containers or ()))
-    named = (p.container_port for c in containers for p in c.ports or () if p.name == target)
-    number = next(named, None)
-    return None if number is None else Endpoint(address, number)
+    return next((p.container_port for c in containers for p in c.ports or () if p.name == target), None)
 
 
 def _counterpart(source: Service, port: ServicePort) -> ServicePort | None:

@@ -145,10 +145,11 @@ def _service_plan(
     ports = offer.ports if offer else ()
     canaries = canaries_of(view, target, ports)
     backends, kept = separate(view, service, ports, canaries) if service else ({}, {})
-    statuses = {
-        c.deployment.name: judge(target, service, offer, c, kept.get(c.deployment.name)) for c in canaries
-    }
     hosts, conflicts = _won(target, offer, owner_of)
+    statuses = {
+        c.deployment.name: judge(target, service, offer, hosts, c, kept.get(c.deployment.name))
+        for c in canaries
+    }
     routes = tuple(
         RoutePlan(
             service=target,

@@ -1,7 +1,7 @@
 """Decides the state of each shadow of one Service, and keeps canaries out of its live endpoints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Deployment, Service
@@ -64,7 +64,9 @@ def _canary(
         name = NamespacedName(target.namespace, policy.endpoints_from)
         missing = f"There is no Service {name}, which its endpoints are to come from."
         return Canary(deployment, policy, own, Refusal(Reason.SERVICE_NOT_FOUND, missing))
-    return Canary(deployment, policy, service_endpoints(view, source, service_ports), None)
+    theirs = service_endpoints(view, source, service_ports)
+    both = replace(theirs, pods=theirs.pods | own.pods, all=theirs.all | own.all)
+    return Canary(deployment, policy, both, None)
 
 
 def separate(
@@ -75,7 +77,7 @@ def separate(
     backends = {http.port.port: backends_of(view, service, http.port) for http in ports}
     refusals: dict[str, Refusal] = {}
     for canary in canaries:
-        rest = {n: tuple(b for b in all_ if not canary.endpoints.owns(b)) for n, all_ in backends.items()}
+        rest = {number: canary.endpoints.taken_out_of(all_) for number, all_ in backends.items()}
         emptied = [number for number, all_ in backends.items() if all_ and not rest[number]]
         if emptied:
             refusals[canary.deployment.name] = Refusal(
@@ -89,10 +91,16 @@ def separate(
 
 
 def judge(
-    target: NamespacedName, service: Service | None, offer: Offer | None, canary: Canary, kept: Refusal | None
+    target: NamespacedName,
+    service: Service | None,
+    offer: Offer | None,
+    hosts: Sequence[str],
+    canary: Canary,
+    kept: Refusal | None,
 ) -> ShadowStatus:
-    """The state of one shadow. `kept` is why its Pods could not be taken out of live traffic, if so."""
-    refusal = _service_refusal(target, service, offer) or canary.refusal or kept
+    """The state of one shadow. `hosts` are those that the Service got of the ones it claims; `kept` is why
+    the canary's Pods could not be taken out of live traffic, if so."""
+    refusal = _service_refusal(target, service, offer, hosts) or canary.refusal or kept
     policy = canary.policy or Policy()
     endpoints = tuple(sorted({e for at in canary.endpoints.by_port.values() for e in at}))
     state, reason, message = State.ACTIVE, Reason.MIRRORING, ""
@@ -109,7 +117,8 @@ def judge(
     elif not endpoints:
         state, reason, message = State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
     else:
-        message = f"{policy.percent} percent of the requests to Service {target} are copied to it."
+        which = f"{', '.join(sorted(policy.methods))} requests" if policy.methods else "requests"
+        message = f"{policy.percent} percent of the {which} to Service {target} are copied to it."
     return ShadowStatus(
         namespace=target.namespace,
         deployment=canary.deployment.name,
@@ -137,7 +146,9 @@ def mirrors_for(
     return tuple(mirrors)
 
 
-def _service_refusal(target: NamespacedName, service: Service | None, offer: Offer | None) -> Refusal | None:
+def _service_refusal(
+    target: NamespacedName, service: Service | None, offer: Offer | None, hosts: Sequence[str]
+) -> Refusal | None:
     if service is None or offer is None:
         hint = f"There is no Service {target}; the label's value names one of its own namespace."
         return Refusal(Reason.SERVICE_NOT_FOUND, hint)
@@ -148,6 +159,9 @@ def _service_refusal(target: NamespacedName, service: Service | None, offer: Off
         return Refusal(
             Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"
         )
+    if not hosts:
+        hint = f"Every host of Service {target} belongs to an older Service, so no request gets to it."
+        return Refusal(Reason.HOST_CONFLICT, hint)
     return None
 
 

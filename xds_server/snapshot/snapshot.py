@@ -63,6 +63,10 @@ class Snapshot:
         """One resource, if it is here."""
         return self.of(key.type_url).resources.get(key.name)
 
+    def versions(self) -> dict[TypeUrl, Version]:
+        """The version of every type that has resources; equal snapshots have equal ones."""
+        return {type_url: of_type.version for type_url, of_type in self.types.items()}
+
     def updated(self, upserts: Iterable[Resource], removals: Iterable[ResourceKey] = ()) -> "Snapshot":
         """The same with some resources put in place and others taken out."""
         new: dict[TypeUrl, list[Resource]] = {}

@@ -4,7 +4,7 @@ Each Service's share is kept; a change translates that Service anew and joins th
 the serialized virtual hosts of all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from xds_server.base.ids import NamespacedName
 from xds_server.shadows.plan import NOTHING, Plan
@@ -51,10 +51,17 @@ class Translator:
     def _replace_hosts(self, before: Translated, after: Translated) -> None:
         for name in before.virtual_hosts:
             del self._hosts[name]
-        for name, body in after.virtual_hosts.items():
-            self._hosts[name] = field(_VIRTUAL_HOSTS, body)
+        self._hosts.update(after.virtual_hosts)
 
     def _routes(self) -> Resource:
-        body = text(_NAME, names.ROUTES_KEY.name) + b"".join(self._hosts[n] for n in sorted(self._hosts))
-        clusters = tuple(sorted(key for share in self._shares.values() for key in share.clusters))
-        return Resource(names.ROUTES_KEY, body, refs=clusters)
+        return route_configuration(
+            self._hosts, (k for share in self._shares.values() for k in share.clusters)
+        )
+
+
+def route_configuration(hosts: Mapping[str, bytes], clusters: Iterable[ResourceKey]) -> Resource:
+    """The route configuration of serialized virtual hosts, which refer to `clusters`. Joined: a repeated
+    field is its elements one after another."""
+    framed = (field(_VIRTUAL_HOSTS, hosts[name]) for name in sorted(hosts))
+    body = text(_NAME, names.ROUTES_KEY.name) + b"".join(framed)
+    return Resource(names.ROUTES_KEY, body, refs=tuple(sorted(clusters)))

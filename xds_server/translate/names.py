@@ -2,6 +2,7 @@
 that nothing is renamed because a neighbour came or went.
 """
 
+import re
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
@@ -11,6 +12,9 @@ from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 GATEWAY: Final = "gateway"
 LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
 ROUTES_KEY: Final = ResourceKey(ROUTE, GATEWAY)
+
+# The whole form: a Service may itself be called "shadow".
+_SHADOW_CLUSTER = re.compile(r"[^/]+/[^/]+/[0-9]+/shadow/(.+)")
 
 SHADOW_HEADER: Final = "x-xds-shadow"
 """On every copy: NAMESPACE/DEPLOYMENT of the canary. A request that has it is not mirrored again."""
@@ -24,6 +28,12 @@ def cluster(service: NamespacedName, port: int) -> str:
 def shadow_cluster(service: NamespacedName, port: int, deployment: str) -> str:
     """The cluster of a canary's copies of that port."""
     return f"{service}/{port}/shadow/{deployment}"
+
+
+def shadowing_deployment(cluster_name: str) -> str | None:
+    """The canary that a shadow cluster belongs to; None for any other cluster."""
+    match = _SHADOW_CLUSTER.fullmatch(cluster_name)
+    return match.group(1) if match else None
 
 
 def cluster_key(name: str) -> ResourceKey:

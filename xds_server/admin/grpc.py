@@ -1,0 +1,180 @@
+"""The status API (protos/): what the server knows, as messages. Translation only; the facts come from `app`
+through the two callables, so that this module needs neither the pipeline nor Envoy's names.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from xds_server.base.ids import NamespacedName, TypeUrl
+from xds_server.fleet.state import Connection, Fleet, Refusal, TypeState
+from xds_server.model.problems import Problem
+from xds_server.model.world import SHADOW_OF
+from xds_server.pb import status_pb2, status_pb2_grpc
+from xds_server.shadows.plan import RoutePlan, ShadowStatus
+from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.types import SHORT_NAMES
+
+_Context = grpc.aio.ServicerContext[Message, Message]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
+    last changed; `versions` are by type, as people call them."""
+
+    version: str
+    started: float
+    committed: float
+    build_failures: int
+    versions: dict[str, str]
+    shadows: list[ShadowStatus]
+    problems: list[Problem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedRoute:
+    """A routed port with the names that Envoy knows it by."""
+
+    plan: RoutePlan
+    cluster: str
+    shadow_cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One shadow with all that follows from it."""
+
+    shadow: ShadowStatus
+    routes: list[ExplainedRoute]
+    problems: list[Problem]
+    resources: list[Resource]
+
+
+class StatusServicer(status_pb2_grpc.StatusServiceServicer):
+    """Implements ``xds_shadow.v1.StatusService``."""
+
+    def __init__(
+        self,
+        *,
+        state: Callable[[], ServerState],
+        explain: Callable[[NamespacedName], Explanation | None],
+        fleet: Fleet,
+    ) -> None:
+        self._state = state
+        self._explain = explain
+        self._fleet = fleet
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the service to a server."""
+        status_pb2_grpc.add_StatusServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+
+    async def GetStatus(  # noqa: N802 - gRPC's name
+        self, _request: status_pb2.GetStatusRequest, _context: _Context
+    ) -> status_pb2.GetStatusResponse:
+        """Everything at a glance."""
+        state = self._state()
+        return status_pb2.GetStatusResponse(
+            shadows=map(_shadow, state.shadows),
+            nodes=self._nodes(),
+            problems=map(_problem, state.problems),
+            server=status_pb2.Server(
+                version=state.version,
+                started=_timestamp(state.started),
+                committed=_timestamp(state.committed),
+                versions=state.versions,
+                build_failures=state.build_failures,
+            ),
+        )
+
+    async def Explain(  # noqa: N802 - gRPC's name
+        self, request: status_pb2.ExplainRequest, context: _Context
+    ) -> status_pb2.ExplainResponse:
+        """One shadow in depth."""
+        name = NamespacedName(request.namespace, request.deployment)
+        explanation = self._explain(name)
+        if explanation is None:
+            problem = f"no Deployment {name} with the label {SHADOW_OF} is known to the server"
+            await context.abort(grpc.StatusCode.NOT_FOUND, problem)
+            raise AssertionError("abort() raises")  # for mypy: grpcio has no types
+        return status_pb2.ExplainResponse(
+            shadow=_shadow(explanation.shadow),
+            routes=map(_route, explanation.routes),
+            nodes=self._nodes(),
+            problems=map(_problem, explanation.problems),
+            resources=map(_resource, explanation.resources),
+        )
+
+    def _nodes(self) -> Iterable[status_pb2.Node]:
+        return map(_node, self._fleet.connections())
+
+
+def _shadow(shadow: ShadowStatus) -> status_pb2.Shadow:
+    return status_pb2.Shadow(
+        namespace=shadow.namespace,
+        deployment=shadow.deployment,
+        service=shadow.service,
+        state=shadow.state,
+        reason=shadow.reason,
+        message=shadow.message,
+        percent=shadow.percent,
+        methods=shadow.methods,
+        endpoints=map(str, shadow.endpoints),
+    )
+
+
+def _problem(problem: Problem) -> status_pb2.Problem:
+    return status_pb2.Problem(**problem._asdict())
+
+
+def _route(route: ExplainedRoute) -> status_pb2.Route:
+    return status_pb2.Route(
+        port=route.plan.port,
+        protocol=route.plan.protocol,
+        domains=route.plan.domains,
+        cluster=route.cluster,
+        endpoints=map(str, route.plan.endpoints),
+        shadow_cluster=route.shadow_cluster,
+    )
+
+
+def _resource(resource: Resource) -> status_pb2.Resource:
+    return status_pb2.Resource(type_url=resource.key.type_url, name=resource.name, body=resource.body)
+
+
+def _node(connection: Connection) -> status_pb2.Node:
+    return status_pb2.Node(
+        id=connection.node.id,
+        cluster=connection.node.cluster,
+        variant=connection.variant,
+        peer=connection.peer,
+        build=connection.node.build,
+        connected=_timestamp(connection.since),
+        types=[_type(url, connection.types[url]) for url in SHORT_NAMES if url in connection.types],
+    )
+
+
+def _type(type_url: TypeUrl, state: TypeState) -> status_pb2.TypeStatus:
+    return status_pb2.TypeStatus(
+        type_url=type_url,
+        short_name=SHORT_NAMES[type_url],
+        sync=state.sync,
+        sent_version=state.sent,
+        acked_version=state.acked or "",
+        last_nack=_nack(state.refusal) if state.refusal else None,
+        pushes=state.pushes,
+        bytes=state.size,
+    )
+
+
+def _nack(refusal: Refusal) -> status_pb2.Nack:
+    return status_pb2.Nack(version=refusal.version, message=refusal.message, at=_timestamp(refusal.at))
+
+
+def _timestamp(seconds: float) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMilliseconds(round(seconds * 1000))
+    return stamp

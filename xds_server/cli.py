@@ -1,0 +1,367 @@
+"""The command line. Every option is also an environment variable; an error says what to do about it.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong usage.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from xds_server import app as control_plane
+from xds_server.base.errors import UsageError, XdsShadowError
+from xds_server.bootstrap import BootstrapOptions, Mode, bootstrap_yaml
+from xds_server.config import (
+    DEFAULT_ADMIN_ADDRESS,
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_XDS_ADDRESS,
+    MAX_PORT,
+    ServeConfig,
+    SourceConfig,
+    parse_address,
+)
+from xds_server.display import configuration_yaml, explanation_view, status_view
+from xds_server.render import Form, as_yaml, render
+from xds_server.status_client import get_explanation, get_status
+
+_WATCH_EVERY_S = 1.0
+_PIPED_WIDTH = 200
+
+cli = typer.Typer(
+    name="xds-shadow",
+    help="Traffic shadowing for Envoy fleets on Kubernetes, without a mesh.\n\n"
+    "Label a canary Deployment with xds-shadow.io/shadow-of=SERVICE, and every connected Envoy copies the"
+    " Service's live requests to it; users only ever see the stable version's answers.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class LogFormat(StrEnum):
+    """How log lines look on standard error."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+class Output(StrEnum):
+    """How `status` and `explain` print."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Manifests = Annotated[
+    list[Path] | None,
+    typer.Option(
+        envvar="XDS_SHADOW_MANIFESTS",
+        help="Directory of ordinary Kubernetes YAML to read and watch instead of a cluster; repeatable.",
+        show_default=False,
+    ),
+]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        envvar=["XDS_SHADOW_KUBECONFIG", "KUBECONFIG"],
+        help="Kubeconfig of the cluster to watch. Default: in-cluster credentials, else ~/.kube/config.",
+        show_default=False,
+    ),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(envvar="XDS_SHADOW_CONTEXT", help="Context of the kubeconfig.", show_default="current"),
+]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        envvar="XDS_SHADOW_NAMESPACE",
+        help="Watch only this namespace of the cluster; repeatable.",
+        show_default="all",
+    ),
+]
+ExposeAll = Annotated[
+    bool,
+    typer.Option(
+        envvar="XDS_SHADOW_EXPOSE_ALL",
+        help="Route every Service that has no xds-shadow.io/expose label, as does its Namespace.",
+    ),
+]
+GatewayPort = Annotated[
+    int,
+    typer.Option(
+        envvar="XDS_SHADOW_GATEWAY_PORT", min=1, max=MAX_PORT, help="Port of the Envoys' gateway listener."
+    ),
+]
+Server = Annotated[
+    str,
+    typer.Option(
+        envvar="XDS_SHADOW_SERVER", metavar="HOST:PORT", help="Admin address of the running server."
+    ),
+]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", envvar="XDS_SHADOW_OUTPUT", help="Form of the output.")
+]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        typer.echo(f"xds-shadow {control_plane.VERSION}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@cli.command()
+def serve(
+    *,
+    manifests: Manifests = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespaces = None,
+    expose_all: ExposeAll = False,
+    xds_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_XDS_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where Envoys connect; port 0: any free.",
+        ),
+    ] = DEFAULT_XDS_ADDRESS,
+    admin_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_ADMIN_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where `status` and `explain` connect (gRPC: status, health, reflection); port 0: any free.",
+        ),
+    ] = DEFAULT_ADMIN_ADDRESS,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_READY_FILE",
+            help="Write the two addresses here as JSON once the server is ready.",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(envvar="XDS_SHADOW_LOG_FORMAT", help="auto: text on a terminal, else JSON."),
+    ] = LogFormat.AUTO,
+) -> None:
+    """Run the control plane: watch Kubernetes objects, push Envoy configuration over ADS."""
+    configure_logging(log_format)
+    config = ServeConfig(
+        source=_source(manifests, kubeconfig, context, namespace),
+        expose_all=expose_all,
+        xds_address=parse_address(xds_address, option="--xds-address"),
+        admin_address=parse_address(admin_address, option="--admin-address"),
+        gateway_port=gateway_port,
+        ready_file=ready_file,
+    )
+    asyncio.run(control_plane.serve(config))
+
+
+@cli.command()
+def bootstrap(
+    *,
+    node_id: Annotated[
+        str, typer.Option(envvar="XDS_SHADOW_NODE_ID", help="Name of this Envoy, shown by `status`.")
+    ],
+    xds_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_XDS_ADDRESS", metavar="HOST:PORT", help="Address of the control plane."
+        ),
+    ] = "127.0.0.1:18000",
+    mode: Annotated[
+        Mode, typer.Option(envvar="XDS_SHADOW_MODE", help="Variant of the xDS protocol.")
+    ] = Mode.DELTA,
+    admin_port: Annotated[
+        int,
+        typer.Option(
+            envvar="XDS_SHADOW_ADMIN_PORT",
+            min=0,
+            max=MAX_PORT,
+            help="Port of this Envoy's own admin interface on 127.0.0.1; 0: any free.",
+        ),
+    ] = 9901,
+    gateway_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="XDS_SHADOW_GATEWAY_PORT",
+            min=1,
+            max=MAX_PORT,
+            help="Gateway port of this Envoy alone, where several run on one host.",
+            show_default="the control plane's",
+        ),
+    ] = None,
+    node_cluster: Annotated[
+        str, typer.Option(envvar="XDS_SHADOW_NODE_CLUSTER", help="node.cluster: the fleet it belongs to.")
+    ] = "xds-shadow",
+    max_heap_mib: Annotated[
+        int, typer.Option(envvar="XDS_SHADOW_MAX_HEAP_MIB", min=64, help="Heap at which Envoy sheds load.")
+    ] = 1024,
+) -> None:
+    """Print the bootstrap of an Envoy that joins the fleet, for `envoy --config-path`."""
+    options = BootstrapOptions(
+        node_id=node_id,
+        node_cluster=node_cluster,
+        xds_address=parse_address(xds_address, option="--xds-address"),
+        mode=mode,
+        admin_port=admin_port,
+        gateway_port=gateway_port,
+        max_heap_mib=max_heap_mib,
+    )
+    typer.echo(bootstrap_yaml(options), nl=False)
+
+
+@cli.command("render")
+def render_command(
+    *,
+    manifests: Manifests = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespaces = None,
+    expose_all: ExposeAll = False,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    output: Annotated[
+        Form,
+        typer.Option(
+            "--output", "-o", help="static: one file for `envoy --config-path`, nothing left to discovery."
+        ),
+    ] = Form.YAML,
+) -> None:
+    """Print what would be pushed, once, without serving it. Problems go to standard error."""
+    configure_logging(LogFormat.AUTO, level=logging.WARNING)
+    source = _source(manifests, kubeconfig, context, namespace)
+    published = asyncio.run(control_plane.read_once(source, gateway_port=gateway_port, expose_all=expose_all))
+    for problem in published.problems():
+        where = " ".join(part for part in (problem.origin, problem.subject) if part)
+        typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)
+    typer.echo(render(published.snapshot, output), nl=False)
+
+
+@cli.command()
+def status(
+    *,
+    server: Server = DEFAULT_ADMIN_ADDRESS,
+    output: OutputOption = Output.TABLE,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
+) -> None:
+    """Show every shadow with its state and reason, every Envoy with its versions, every problem."""
+    address = parse_address(server, option="--server")
+    if not watch:
+        found = get_status(address)
+        _print(found, status_view(found), output)
+        return
+    if output is not Output.TABLE:
+        raise UsageError("--watch redraws a table; leave out --output, or run `status -o json` repeatedly")
+    with contextlib.suppress(KeyboardInterrupt), Live(status_view(get_status(address))) as live:
+        while True:
+            time.sleep(_WATCH_EVERY_S)
+            live.update(status_view(get_status(address)))
+
+
+@cli.command()
+def explain(
+    shadow: Annotated[str, typer.Argument(metavar="NAMESPACE/DEPLOYMENT", help="A marked Deployment.")],
+    *,
+    server: Server = DEFAULT_ADMIN_ADDRESS,
+    output: OutputOption = Output.TABLE,
+    config: Annotated[
+        bool, typer.Option("--config", help="Print the Envoy resources behind the shadow, as YAML.")
+    ] = False,
+) -> None:
+    """Show one shadow from its label to the Envoys that carry it out."""
+    namespace, slash, deployment = shadow.partition("/")
+    if not (namespace and slash and deployment) or "/" in deployment:
+        raise UsageError(f"{shadow!r} is not NAMESPACE/DEPLOYMENT, such as staging/myapp-canary")
+    explanation = get_explanation(parse_address(server, option="--server"), namespace, deployment)
+    if config:
+        typer.echo(configuration_yaml(explanation), nl=False)
+    else:
+        _print(explanation, explanation_view(explanation), output)
+
+
+def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
+    """Send log lines to standard error, as text for people and JSON for machines."""
+    text = form is LogFormat.TEXT or (form is LogFormat.AUTO and sys.stderr.isatty())
+    tail: list[structlog.types.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *tail,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _source(
+    manifests: list[Path] | None, kubeconfig: Path | None, context: str | None, namespaces: list[str] | None
+) -> SourceConfig:
+    if manifests:
+        kubeconfig = None  # KUBECONFIG is often set; files that were asked for win over it
+    return SourceConfig(
+        manifests=tuple(manifests or ()),
+        kubeconfig=kubeconfig,
+        context=context,
+        namespaces=tuple(namespaces or ()),
+    )
+
+
+def _print(message: Message, view: RenderableType, output: Output) -> None:
+    if output is Output.TABLE:
+        # Piped output is for other programs and for files: no folding at 80 columns.
+        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(view)
+        return
+    data = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    typer.echo(json.dumps(data, indent=2) if output is Output.JSON else as_yaml(data))
+
+
+def main() -> None:
+    """Entry point of the ``xds-shadow`` script."""
+    try:
+        cli()
+    except UsageError as error:
+        typer.echo(f"xds-shadow: {error}", err=True)
+        sys.exit(2)
+    except XdsShadowError as error:
+        typer.echo(f"xds-shadow: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

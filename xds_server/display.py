@@ -1,0 +1,143 @@
+"""What `status` and `explain` print for a person, from the status API's messages."""
+
+from collections.abc import Iterable
+
+import yaml
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from xds_server.base.ids import TypeUrl
+from xds_server.pb import status_pb2
+from xds_server.render import decoded
+
+_COLOURS = {
+    "Active": "green",
+    "Pending": "yellow",
+    "Paused": "cyan",
+    "Rejected": "red",
+    "SYNCED": "green",
+    "STALE": "yellow",
+    "ERROR": "red",
+}
+_TYPES = ("CDS", "EDS", "LDS", "RDS")
+_SHOWN_VERSION = 8
+
+
+def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
+    """Shadows, Envoys and problems, each as a table; a sentence where there are none."""
+    parts: list[RenderableType] = [shadow_table(status.shadows), Text(), node_table(status.nodes)]
+    refusals = list(_refusals(status.nodes))
+    if refusals:
+        parts += [Text(), *refusals]
+    if status.problems:
+        parts += [Text(), problem_table(status.problems)]
+    return Group(*parts)
+
+
+def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
+    """One row a shadow."""
+    table = _table("SHADOW", "OF SERVICE", "STATE", "REASON", "PERCENT", "METHODS", "ENDPOINTS", "MESSAGE")
+    for shadow in shadows:
+        table.add_row(
+            f"{shadow.namespace}/{shadow.deployment}",
+            shadow.service,
+            _coloured(shadow.state),
+            shadow.reason,
+            shadow.percent or "-",
+            ",".join(shadow.methods) or "all",
+            str(len(shadow.endpoints)),
+            shadow.message,
+        )
+    if not table.row_count:
+        hint = "No shadows. Mark a canary: kubectl label deployment NAME xds-shadow.io/shadow-of=SERVICE"
+        return Text(hint, style="dim")
+    return table
+
+
+def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
+    """One row a connected Envoy: by type, whether it has what it was sent, and which version."""
+    table = _table("ENVOY", "PROTOCOL", "BUILD", *_TYPES)
+    for node in nodes:
+        by_type = {status.short_name: status for status in node.types}
+        table.add_row(node.id, node.variant, node.build, *(_sync(by_type.get(name)) for name in _TYPES))
+    return table if table.row_count else Text("No Envoy is connected.", style="dim")
+
+
+def problem_table(problems: Iterable[status_pb2.Problem]) -> RenderableType:
+    """One row a mistake."""
+    table = _table("PROBLEM WITH", "REASON", "MESSAGE")
+    for problem in problems:
+        origin = f" ({problem.origin})" if problem.subject and problem.origin else problem.origin
+        table.add_row(f"{problem.subject}{origin}", f"[red]{problem.reason}[/]", Text(problem.message))
+    return table
+
+
+def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
+    """One shadow, from the label to the Envoys that carry it out."""
+    shadow = explanation.shadow
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("Deployment", f"{shadow.namespace}/{shadow.deployment}")
+    facts.add_row("Shadow of", f"Service {shadow.namespace}/{shadow.service}")
+    facts.add_row("State", Text.assemble(_coloured(shadow.state), f" ({shadow.reason})"))
+    facts.add_row("", Text(shadow.message))
+    facts.add_row("Percent", shadow.percent or "unknown")
+    facts.add_row("Methods", ", ".join(shadow.methods) or "all")
+    facts.add_row("Canary endpoints", _list(shadow.endpoints))
+    parts: list[RenderableType] = [facts]
+    for route in explanation.routes:
+        parts += [Text(), Text(f"Port {route.port} ({route.protocol})", style="bold"), _route(route)]
+    if not explanation.routes:
+        parts += [Text(), Text("The Service has no routed port.", style="dim")]
+    parts += [Text(), node_table(explanation.nodes), *_refusals(explanation.nodes)]
+    if explanation.problems:
+        parts += [Text(), problem_table(explanation.problems)]
+    return Group(*parts)
+
+
+def configuration_yaml(explanation: status_pb2.ExplainResponse) -> str:
+    """The Envoy resources behind a shadow, as YAML documents."""
+    documents = (
+        {"type": resource.type_url.rpartition(".")[2], **decoded(TypeUrl(resource.type_url), resource.body)}
+        for resource in explanation.resources
+    )
+    return yaml.safe_dump_all(documents, sort_keys=False, width=110)
+
+
+def _route(route: status_pb2.Route) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("Hosts", _list(route.domains))
+    grid.add_row("Live cluster", route.cluster)
+    grid.add_row("Live endpoints", _list(route.endpoints))
+    grid.add_row("Shadow cluster", route.shadow_cluster or "none: nothing is copied on this port")
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def _refusals(nodes: Iterable[status_pb2.Node]) -> Iterable[RenderableType]:
+    for node in nodes:
+        for status in node.types:
+            if status.sync == "ERROR":
+                message = f"{node.id} refused {status.short_name} {status.last_nack.version[:_SHOWN_VERSION]}"
+                yield Text(f"{message} and keeps what it had: {status.last_nack.message}", style="red")
+
+
+def _sync(status: status_pb2.TypeStatus | None) -> Text:
+    if status is None:
+        return Text("-", style="dim")
+    return Text.assemble(_coloured(status.sync), f" {status.sent_version[:_SHOWN_VERSION]}")
+
+
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, ""))
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(items) or "none"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

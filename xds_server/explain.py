@@ -1,0 +1,42 @@
+"""Gathers what follows from one shadow: its routes, what is wrong around it, the resources it causes."""
+
+from xds_server.admin.grpc import ExplainedRoute, Explanation
+from xds_server.base.ids import NamespacedName
+from xds_server.pipeline import Published
+from xds_server.shadows.plan import RoutePlan, ShadowStatus
+from xds_server.snapshot.resource import Resource
+from xds_server.translate import names
+from xds_server.translate.incremental import route_configuration
+from xds_server.translate.translate import translate_service
+
+
+def explain(published: Published, name: NamespacedName) -> Explanation | None:
+    """One shadow with all that follows from it, or None if there is none of that name."""
+    for target, plan in published.plan.services.items():
+        for shadow in plan.shadows:
+            if (shadow.namespace, shadow.deployment) == name:
+                share = translate_service(plan)
+                routes = route_configuration(share.virtual_hosts, share.clusters)
+                subjects = {f"Service {target}", f"Deployment {name}"}
+                return Explanation(
+                    shadow=shadow,
+                    routes=[_explained(route, shadow) for route in plan.routes],
+                    problems=[p for p in published.problems() if p.subject in subjects],
+                    resources=_only(shadow, [routes, *share.resources]),
+                )
+    return None
+
+
+def _explained(route: RoutePlan, shadow: ShadowStatus) -> ExplainedRoute:
+    mirrored = any(mirror.deployment == shadow.deployment for mirror in route.mirrors)
+    copies = names.shadow_cluster(route.service, route.port, shadow.deployment)
+    return ExplainedRoute(
+        plan=route,
+        cluster=names.cluster(route.service, route.port),
+        shadow_cluster=copies if mirrored else "",
+    )
+
+
+def _only(shadow: ShadowStatus, resources: list[Resource]) -> list[Resource]:
+    """Leave out the clusters of the Service's other canaries."""
+    return [r for r in resources if names.shadowing_deployment(r.name) in (None, shadow.deployment)]

@@ -1,0 +1,177 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("shadows", "nodes", "problems", "server")
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    shadows: _containers.RepeatedCompositeFieldContainer[Shadow]
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    problems: _containers.RepeatedCompositeFieldContainer[Problem]
+    server: Server
+    def __init__(self, shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., server: _Optional[_Union[Server, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("namespace", "deployment")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    deployment: str
+    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("shadow", "routes", "nodes", "problems", "resources")
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    shadow: Shadow
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    problems: _containers.RepeatedCompositeFieldContainer[Problem]
+    resources: _containers.RepeatedCompositeFieldContainer[Resource]
+    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ...) -> None: ...
+
+class Shadow(_message.Message):
+    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    deployment: str
+    service: str
+    state: str
+    reason: str
+    message: str
+    percent: str
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    endpoints: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Problem(_message.Message):
+    __slots__ = ("subject", "reason", "message", "origin")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    reason: str
+    message: str
+    origin: str
+    def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("id", "cluster", "variant", "peer", "build", "connected", "types")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    cluster: str
+    variant: str
+    peer: str
+    build: str
+    connected: _timestamp_pb2.Timestamp
+    types: _containers.RepeatedCompositeFieldContainer[TypeStatus]
+    def __init__(self, id: _Optional[str] = ..., cluster: _Optional[str] = ..., variant: _Optional[str] = ..., peer: _Optional[str] = ..., build: _Optional[str] = ..., connected: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., types: _Optional[_Iterable[_Union[TypeStatus, _Mapping]]] = ...) -> None: ...
+
+class TypeStatus(_message.Message):
+    __slots__ = ("type_url", "short_name", "sync", "sent_version", "acked_version", "last_nack", "pushes", "bytes")
+    TYPE_URL_FIELD_NUMBER: _ClassVar[int]
+    SHORT_NAME_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    SENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ACKED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LAST_NACK_FIELD_NUMBER: _ClassVar[int]
+    PUSHES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    type_url: str
+    short_name: str
+    sync: str
+    sent_version: str
+    acked_version: str
+    last_nack: Nack
+    pushes: int
+    bytes: int
+    def __init__(self, type_url: _Optional[str] = ..., short_name: _Optional[str] = ..., sync: _Optional[str] = ..., sent_version: _Optional[str] = ..., acked_version: _Optional[str] = ..., last_nack: _Optional[_Union[Nack, _Mapping]] = ..., pushes: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class Nack(_message.Message):
+    __slots__ = ("version", "message", "at")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    message: str
+    at: _timestamp_pb2.Timestamp
+    def __init__(self, version: _Optional[str] = ..., message: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Route(_message.Message):
+    __slots__ = ("port", "protocol", "domains", "cluster", "endpoints", "shadow_cluster")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    DOMAINS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    protocol: str
+    domains: _containers.RepeatedScalarFieldContainer[str]
+    cluster: str
+    endpoints: _containers.RepeatedScalarFieldContainer[str]
+    shadow_cluster: str
+    def __init__(self, port: _Optional[int] = ..., protocol: _Optional[str] = ..., domains: _Optional[_Iterable[str]] = ..., cluster: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., shadow_cluster: _Optional[str] = ...) -> None: ...
+
+class Resource(_message.Message):
+    __slots__ = ("type_url", "name", "body")
+    TYPE_URL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    type_url: str
+    name: str
+    body: bytes
+    def __init__(self, type_url: _Optional[str] = ..., name: _Optional[str] = ..., body: _Optional[bytes] = ...) -> None: ...
+
+class Server(_message.Message):
+    __slots__ = ("version", "started", "committed", "versions", "build_failures")
+    class VersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    started: _timestamp_pb2.Timestamp
+    committed: _timestamp_pb2.Timestamp
+    versions: _containers.ScalarMap[str, str]
+    build_failures: int
+    def __init__(self, version: _Optional[str] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., committed: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., build_failures: _Optional[int] = ...) -> None: ...

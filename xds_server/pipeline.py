@@ -1,0 +1,74 @@
+"""The pipeline without its loop: changes in, the next published state out.
+
+Order of the stages: `World.apply`, resolve, translate, check references, publish. A failure in one of them
+is a bug of ours; it costs that update and leaves the last good state in place. The next update starts from
+the whole world, as the incremental stages may have stopped half-way.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xds_server.base.errors import DanglingReferenceError
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Ref
+from xds_server.model.problems import Problem
+from xds_server.model.world import Change, World
+from xds_server.shadows.plan import Plan
+from xds_server.shadows.resolve import Resolver
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.translate.incremental import Translator
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One consistent state of everything that is shown and served. `moved` are the targets whose part of
+    the plan differs from the state before."""
+
+    world: World
+    plan: Plan
+    snapshot: Snapshot
+    moved: frozenset[NamespacedName] = frozenset()
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with files, watches and Services, sorted."""
+        reported = [problem for problems in self.world.reports.values() for problem in problems]
+        return sorted({*reported, *self.plan.problems()})
+
+
+class Pipeline:
+    """Owns the incremental stages. `step` may run off the event loop, one call at a time."""
+
+    def __init__(self, *, gateway_port: int, expose_all: bool) -> None:
+        self._gateway_port = gateway_port
+        self._expose_all = expose_all
+        self._world = World()
+        self._failed = False
+        self._start_over()
+
+    def step(self, changes: Iterable[Change]) -> Published:
+        """Take `changes` and return the new state.
+
+        Raises:
+            DanglingReferenceError: the new snapshot is not whole. As after any other exception, the changes
+                are not lost: the next step includes them.
+        """
+        self._world, changed = self._world.apply(changes)
+        if self._failed:
+            self._start_over()
+            changed = frozenset(_everything(self._world))
+        self._failed = True
+        moved = self._resolver.update(self._world, changed)
+        snapshot = self._translator.update(self._resolver.plan, moved)
+        if missing := snapshot.dangling():
+            raise DanglingReferenceError(f"{missing[0][0]} refers to {missing[0][1]}, which is not there")
+        self._failed = False
+        return Published(self._world, self._resolver.plan, snapshot, moved)
+
+    def _start_over(self) -> None:
+        self._resolver = Resolver(expose_all=self._expose_all)
+        self._translator = Translator(gateway_port=self._gateway_port)
+
+
+def _everything(world: World) -> Iterable[Ref]:
+    for view in world.namespaces.values():
+        yield from view.refs()

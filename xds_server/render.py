@@ -1,0 +1,95 @@
+"""A snapshot as a person reads it: decoded resources, or one static configuration that Envoy runs."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import betterproto2
+import envoy_data_plane.envoy.config.cluster.v3 as cluster
+import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
+import envoy_data_plane.envoy.config.listener.v3 as listener
+import envoy_data_plane.envoy.config.route.v3 as route
+
+# Imported so that an Any of theirs can be decoded.
+import envoy_data_plane.envoy.extensions.filters.http.router.v3
+import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3
+import envoy_data_plane.envoy.extensions.upstreams.http.v3  # noqa: F401
+import yaml
+from betterproto2 import Casing
+
+from xds_server.base.ids import TypeUrl
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+_MESSAGES: Mapping[TypeUrl, type[betterproto2.Message]] = {
+    LISTENER: listener.Listener,
+    ROUTE: route.RouteConfiguration,
+    CLUSTER: cluster.Cluster,
+    ENDPOINT: endpoint.ClusterLoadAssignment,
+}
+_HEADINGS = {LISTENER: "listeners", ROUTE: "routes", CLUSTER: "clusters", ENDPOINT: "endpoints"}
+Json = dict[str, Any]
+
+
+class Form(StrEnum):
+    """What ``render -o`` takes."""
+
+    YAML = "yaml"
+    JSON = "json"
+    STATIC = "static"
+
+
+def decoded(type_url: TypeUrl, body: bytes) -> Json:
+    """A resource as plain data, with the field names of Envoy's documentation."""
+    found: Json = _MESSAGES[type_url].parse(body).to_dict(casing=Casing.SNAKE)
+    return found
+
+
+def render(snapshot: Snapshot, form: Form) -> str:
+    """The whole snapshot as text, sorted, ending in a newline."""
+    resources = {
+        heading: [
+            decoded(type_url, resource.body)
+            for _, resource in sorted(snapshot.of(type_url).resources.items())
+        ]
+        for type_url, heading in _HEADINGS.items()
+    }
+    if form is Form.JSON:
+        return json.dumps(resources, indent=2) + "\n"
+    return as_yaml(_static(resources) if form is Form.STATIC else resources)
+
+
+def as_yaml(data: Json) -> str:
+    """Plain data as YAML, in the order given."""
+    return yaml.safe_dump(data, sort_keys=False, width=110)
+
+
+def _static(resources: Mapping[str, list[Json]]) -> Json:
+    """The same configuration with nothing left to discovery: assignments inside their clusters, routes
+    inside the listener's connection manager. The admin interface gets a port that the system chooses."""
+    assignments = {assignment["cluster_name"]: assignment for assignment in resources["endpoints"]}
+    routes = {configuration["name"]: configuration for configuration in resources["routes"]}
+    admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
+    return {
+        "admin": admin,
+        "static_resources": {
+            "listeners": [_with_routes(item, routes) for item in resources["listeners"]],
+            "clusters": [_with_assignment(item, assignments) for item in resources["clusters"]],
+        },
+    }
+
+
+def _with_assignment(item: Json, assignments: Mapping[str, Json]) -> Json:
+    rest = {key: value for key, value in item.items() if key not in ("type", "eds_cluster_config")}
+    return {**rest, "type": "STATIC", "load_assignment": assignments[item["name"]]}
+
+
+def _with_routes(item: Json, routes: Mapping[str, Json]) -> Json:
+    def inlined(filter_: Json) -> Json:
+        manager = dict(filter_["typed_config"])
+        rds = manager.pop("rds")
+        return {**filter_, "typed_config": {**manager, "route_config": routes[rds["route_config_name"]]}}
+
+    chains = [{**chain, "filters": [inlined(f) for f in chain["filters"]]} for chain in item["filter_chains"]]
+    return {**item, "filter_chains": chains}

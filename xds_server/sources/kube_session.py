@@ -1,0 +1,143 @@
+"""Sessions with an API server: opened from a kubeconfig or inside a cluster, renewed when credentials expire.
+
+The official client contributes what is hard and not ours: kubeconfig, exec plugins, service account tokens,
+TLS, proxies. Nothing here sends a request, and nothing logs a credential.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from xds_server.base.errors import SourceError
+
+Connect = Callable[[], Awaitable[ApiClient]]
+"""Opens a session with fresh credentials; raises `SourceError`."""
+
+_CONFIG_ERRORS = (
+    config.ConfigException,
+    yaml.YAMLError,
+    OSError,
+    # The client walks a kubeconfig without checking its shape, so these are what a malformed one looks like.
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+)
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def connect(kubeconfig: Path | None = None, context: str | None = None) -> ApiClient:
+    """Open a session: with the given kubeconfig, else with the service account of the Pod this runs in, else
+    with the user's own kubeconfig, as kubectl finds it. The caller closes it. Raises `SourceError`."""
+    configuration: Any = Configuration()
+    # The default is 100, and every watch holds a connection: one more would wait for ever.
+    configuration.connection_pool_maxsize = 0
+    in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    try:
+        if in_cluster:
+            load: Any = config.load_incluster_config
+            load(configuration)
+        else:
+            await _load_kubeconfig(configuration, kubeconfig, context)
+        client = ApiClient(configuration)
+    except _CONFIG_ERRORS as error:
+        which = "the Pod's service account" if in_cluster else f"kubeconfig {kubeconfig or _default()}"
+        raise SourceError(f"Cannot connect to Kubernetes with {which}: {error}") from error
+    client.user_agent = f"xds-shadow/{version('xds-shadow')}"
+    return client
+
+
+async def _load_kubeconfig(configuration: Any, kubeconfig: Path | None, context: str | None) -> None:
+    places = str(kubeconfig) if kubeconfig else _default()
+    if not _any_exists(places):
+        raise SourceError(
+            f"There is no kubeconfig at {places}; name one with --kubeconfig, or run inside a cluster "
+            "with a service account"
+        )
+    # `persist_config` would write refreshed tokens into a file that is not ours.
+    load: Any = config.load_kube_config
+    await load(places, context, configuration, persist_config=False)
+
+
+def _any_exists(places: str) -> bool:
+    return any(Path(place).expanduser().exists() for place in places.split(os.pathsep) if place)
+
+
+def _default() -> str:
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
+
+
+class Session:
+    """A client that is closed when it is retired and the last request on it has ended."""
+
+    def __init__(self, client: ApiClient, opened: float) -> None:
+        self.opened = opened
+        self._client = client
+        self._users = 0
+        self._retired = False
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[ApiClient]:
+        """The client, for one request and all of its response."""
+        self._users += 1
+        try:
+            yield self._client
+        finally:
+            self._users -= 1
+            await self._close_if_done()
+
+    async def retire(self) -> None:
+        """Start no more requests on it; watches under way come to their own end."""
+        self._retired = True
+        await self._close_if_done()
+
+    async def _close_if_done(self) -> None:
+        if self._retired and not self._users:
+            await self._client.close()  # type: ignore[no-untyped-call]  # the client is partly typed
+
+
+class Sessions:
+    """The session in use. Every watch shares it, so that expired credentials are loaded once for all."""
+
+    def __init__(self, connect: Connect, client: ApiClient, renew_after: float) -> None:
+        self._connect = connect
+        self._renew_after = renew_after
+        self._clock = asyncio.get_running_loop().time
+        self._renewing = asyncio.Lock()
+        self.current = Session(client, self._clock())
+
+    @classmethod
+    async def open(cls, connect: Connect, renew_after: float) -> "Sessions":
+        """Raises `SourceError`."""
+        client = await connect()
+        log.info("connected to Kubernetes", server=client.configuration.host)
+        return cls(connect, client, renew_after)
+
+    async def renew(self, refused: Session) -> bool:
+        """Load credentials anew, but not within `renew_after` seconds of the last time: a wrong account stays
+        wrong, and exec plugins are slow. Says whether there is now another session than `refused`."""
+        async with self._renewing:
+            if self.current is refused and self._clock() - refused.opened >= self._renew_after:
+                try:
+                    client = await self._connect()
+                except SourceError as error:
+                    log.warning("cannot renew the credentials for Kubernetes", error=str(error))
+                    return False
+                self.current = Session(client, self._clock())
+                await refused.retire()
+                log.info("renewed the credentials for Kubernetes")
+        return self.current is not refused
+
+    async def close(self) -> None:
+        """Close the session in use. Its users have ended."""
+        await self.current.retire()

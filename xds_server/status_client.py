@@ -1,0 +1,61 @@
+"""Reads a running server's status API, for the command line and the demo."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from xds_server.base.errors import XdsShadowError
+from xds_server.config import Address
+from xds_server.pb import status_pb2, status_pb2_grpc
+
+_DEADLINE_S = 10.0
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+R = TypeVar("R", bound=Message)
+_Stub = status_pb2_grpc.StatusServiceStub
+
+
+def get_status(server: Address) -> status_pb2.GetStatusResponse:
+    """Everything at a glance.
+
+    Raises:
+        XdsShadowError: nobody answers there, or not as a control plane does.
+    """
+    request = status_pb2.GetStatusRequest()
+    found: status_pb2.GetStatusResponse = _call(server, lambda s: s.GetStatus(request, timeout=_DEADLINE_S))
+    return found
+
+
+def get_explanation(server: Address, namespace: str, deployment: str) -> status_pb2.ExplainResponse:
+    """One shadow in depth.
+
+    Raises:
+        XdsShadowError: as `get_status`, or no Deployment of that name is marked.
+    """
+    request = status_pb2.ExplainRequest(namespace=namespace, deployment=deployment)
+    found: status_pb2.ExplainResponse = _call(server, lambda s: s.Explain(request, timeout=_DEADLINE_S))
+    return found
+
+
+def _call(server: Address, call: Callable[[_Stub], R]) -> R:
+    options = [("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
+    with grpc.insecure_channel(str(server), options=options) as channel:
+        try:
+            return call(_Stub(channel))  # type: ignore[no-untyped-call]
+        except grpc.RpcError as error:
+            raise XdsShadowError(_sentence(server, error)) from error
+
+
+def _sentence(server: Address, error: grpc.RpcError) -> str:
+    code, details = (error.code(), error.details()) if isinstance(error, grpc.Call) else (None, str(error))
+    match code:
+        case grpc.StatusCode.NOT_FOUND:
+            return str(details)
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
+            return (
+                f"no xds-shadow server answers at {server}; start one with `xds-shadow serve`, or give the"
+                " address of its --admin-address with --server"
+            )
+        case _:
+            return f"the server at {server} answered with an error: {details}"
