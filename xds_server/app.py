@@ -262,7 +262,7 @@ async def read_once(config: SourceConfig, *, gateway_port: int, expose_all: bool
     if config.manifests:
         changes = files.read_once(config.manifests)
     else:
-        changes = await kube.read_once(
+        changes = await kube.read_once_kube(
             lambda: kube.connect(config.kubeconfig, config.context), config.namespaces
         )
     return Pipeline(gateway_port=gateway_port, expose_all=expose_all).step(changes)

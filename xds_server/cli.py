@@ -32,6 +32,10 @@ from xds_server.config import (
     SourceConfig,
     parse_address,
 )
+from xds_server.demo.fleet import DemoOptions
+from xds_server.demo.live import watch
+from xds_server.demo.once import tell
+from xds_server.demo.stage import LOCAL_MANIFESTS, example_manifests
 from xds_server.display import configuration_yaml, explanation_view, status_view
 from xds_server.render import Form, as_yaml, render
 from xds_server.status_client import get_explanation, get_status
@@ -189,6 +193,53 @@ def serve(
 
 
 @cli.command()
+def demo(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Tell the story once and exit: 0 only if all of it happened.")
+    ] = False,
+    manifests: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_DEMO_MANIFESTS",
+            help="Directory of the example, to edit while the demo runs. With --once a copy is used.",
+            show_default="./manifests, else a packaged copy",
+        ),
+    ] = None,
+    gateway_port: Annotated[
+        list[int] | None,
+        typer.Option(
+            envvar="XDS_SHADOW_DEMO_GATEWAY_PORT",
+            min=1,
+            max=MAX_PORT,
+            help="Gateway port of the delta Envoy; given again, of the state-of-the-world Envoy.",
+            show_default="free ones",
+        ),
+    ] = None,
+    xds_address: Annotated[
+        str, typer.Option(envvar="XDS_SHADOW_XDS_ADDRESS", metavar="HOST:PORT", help="Where Envoys connect.")
+    ] = "127.0.0.1:0",
+    admin_address: Annotated[
+        str,
+        typer.Option(envvar="XDS_SHADOW_ADMIN_ADDRESS", metavar="HOST:PORT", help="Where `status` connects."),
+    ] = "127.0.0.1:0",
+) -> None:
+    """Show the main job on this machine: two real Envoys, two backends, real requests; no cluster needed."""
+    ports = tuple(gateway_port or ())
+    if len(set(ports)) not in (0, len(Mode)):
+        raise UsageError(f"--gateway-port: give none, or {len(Mode)} different ones, one for each Envoy")
+    options = DemoOptions(
+        manifests=manifests or (LOCAL_MANIFESTS if LOCAL_MANIFESTS.is_dir() else example_manifests()),
+        edit_in_place=not once,
+        gateway_ports=ports,
+        xds_address=parse_address(xds_address, option="--xds-address"),
+        admin_address=parse_address(admin_address, option="--admin-address"),
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run((tell if once else watch)(options, _console()))
+
+
+@cli.command()
 def bootstrap(
     *,
     node_id: Annotated[
@@ -273,11 +324,11 @@ def status(
     *,
     server: Server = DEFAULT_ADMIN_ADDRESS,
     output: OutputOption = Output.TABLE,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
     """Show every shadow with its state and reason, every Envoy with its versions, every problem."""
     address = parse_address(server, option="--server")
-    if not watch:
+    if not follow:
         found = get_status(address)
         _print(found, status_view(found), output)
         return
@@ -342,10 +393,14 @@ def _source(
     )
 
 
+def _console() -> Console:
+    """Standard output. Where it is piped, for other programs and for files: no folding at 80 columns."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+
+
 def _print(message: Message, view: RenderableType, output: Output) -> None:
     if output is Output.TABLE:
-        # Piped output is for other programs and for files: no folding at 80 columns.
-        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(view)
+        _console().print(view)
         return
     data = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     typer.echo(json.dumps(data, indent=2) if output is Output.JSON else as_yaml(data))

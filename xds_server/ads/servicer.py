@@ -188,7 +188,7 @@ class AdsServicer(Generic[V]):
         return stream.machine.next(snapshot) if snapshot else None
 
     async def _read(self, stream: _Stream[V], context: _Context) -> None:
-        while (raw := await context.read()) != grpc.aio.EOF:
+        while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
             try:
                 request = stream.form.parse(raw)
             except DecodeError as error:

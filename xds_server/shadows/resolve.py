@@ -22,7 +22,7 @@ from xds_server.shadows.endpoints import live
 from xds_server.shadows.hosts import HostTable
 from xds_server.shadows.plan import NOTHING, Plan, RoutePlan, ServicePlan
 from xds_server.shadows.services import Offer, host_conflict, offer_of
-from xds_server.shadows.shadow import canaries_of, judge, mirrors_for, separate
+from xds_server.shadows.shadow import canaries_of, judge, mirrors_for, separate, service_refusal
 
 OwnerOf = Callable[[str], NamespacedName | None]
 
@@ -146,10 +146,8 @@ def _service_plan(
     canaries = canaries_of(view, target, ports)
     backends, kept = separate(view, service, ports, canaries) if service else ({}, {})
     hosts, conflicts = _won(target, offer, owner_of)
-    statuses = {
-        c.deployment.name: judge(target, service, offer, hosts, c, kept.get(c.deployment.name))
-        for c in canaries
-    }
+    unfit = service_refusal(target, service, offer, hosts)
+    statuses = {c.deployment.name: judge(target, c, unfit, kept.get(c.deployment.name)) for c in canaries}
     routes = tuple(
         RoutePlan(
             service=target,

@@ -83,24 +83,40 @@ def separate(
             refusals[canary.deployment.name] = Refusal(
                 Reason.WOULD_EMPTY_SERVICE,
                 f"Every endpoint of Service {service.namespace}/{service.name} port {emptied[0]} belongs to"
-                " this Deployment; live traffic stays as it is. Give the stable version Pods of its own.",
+                " this Deployment or to another canary; live traffic stays as it is. Give the stable version"
+                " Pods of its own.",
             )
         else:
             backends = rest
     return backends, refusals
 
 
+def service_refusal(
+    target: NamespacedName, service: Service | None, offer: Offer | None, hosts: Sequence[str]
+) -> Refusal | None:
+    """Why nothing can shadow this Service, if so. `hosts` are those that it got of the ones it claims."""
+    if service is None or offer is None:
+        hint = f"There is no Service {target}; the label's value names one of its own namespace."
+        return Refusal(Reason.SERVICE_NOT_FOUND, hint)
+    if not offer.exposed:
+        hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
+        return Refusal(Reason.SERVICE_NOT_EXPOSED, hint)
+    if not offer.ports:
+        return Refusal(
+            Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"
+        )
+    if not hosts:
+        hint = f"Every host of Service {target} belongs to an older Service, so no request gets to it."
+        return Refusal(Reason.HOST_CONFLICT, hint)
+    return None
+
+
 def judge(
-    target: NamespacedName,
-    service: Service | None,
-    offer: Offer | None,
-    hosts: Sequence[str],
-    canary: Canary,
-    kept: Refusal | None,
+    target: NamespacedName, canary: Canary, unfit: Refusal | None, kept: Refusal | None
 ) -> ShadowStatus:
-    """The state of one shadow. `hosts` are those that the Service got of the ones it claims; `kept` is why
-    the canary's Pods could not be taken out of live traffic, if so."""
-    refusal = _service_refusal(target, service, offer, hosts) or canary.refusal or kept
+    """The state of one shadow. `unfit` is why nothing can shadow the Service, `kept` why the canary's Pods
+    could not be taken out of live traffic, if so."""
+    refusal = unfit or canary.refusal or kept
     policy = canary.policy or Policy()
     endpoints = tuple(sorted({e for at in canary.endpoints.by_port.values() for e in at}))
     state, reason, message = State.ACTIVE, Reason.MIRRORING, ""
@@ -144,25 +160,6 @@ def mirrors_for(
             marker = f"{canary.deployment.namespace}/{name}"
             mirrors.append(Mirror(name, marker, canary.policy.per_million, canary.policy.methods, endpoints))
     return tuple(mirrors)
-
-
-def _service_refusal(
-    target: NamespacedName, service: Service | None, offer: Offer | None, hosts: Sequence[str]
-) -> Refusal | None:
-    if service is None or offer is None:
-        hint = f"There is no Service {target}; the label's value names one of its own namespace."
-        return Refusal(Reason.SERVICE_NOT_FOUND, hint)
-    if not offer.exposed:
-        hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
-        return Refusal(Reason.SERVICE_NOT_EXPOSED, hint)
-    if not offer.ports:
-        return Refusal(
-            Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"
-        )
-    if not hosts:
-        hint = f"Every host of Service {target} belongs to an older Service, so no request gets to it."
-        return Refusal(Reason.HOST_CONFLICT, hint)
-    return None
 
 
 def _waiting(canary: Canary) -> str:

@@ -4,8 +4,8 @@ The client's deserializer is left aside (`wire` decodes). When to try again is `
 here follows renewed credentials, of which nobody above has to know.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +98,11 @@ class KubeApi:
         ]
         silence = self._timing.watch + self._timing.silence
         limits = aiohttp.ClientTimeout(sock_connect=self._timing.connect, sock_read=silence)
-        async with self._get(_Call(query, "watch", parameters, limits)) as response:
-            yield _lines(response.content)
+        async with (
+            self._get(_Call(query, "watch", parameters, limits)) as response,
+            aclosing(_lines(response.content)) as lines,
+        ):
+            yield lines
 
     @asynccontextmanager
     async def _get(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -154,7 +157,7 @@ async def _refused(call: _Call, response: aiohttp.ClientResponse) -> ApiError:
     return refused(call.query, call.verb, response.status, detail)
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
     """Complete lines of any length. A last line that was cut off is dropped: the next watch repeats it."""
     parts: list[bytes] = []
     try:

@@ -28,7 +28,7 @@ _QUOTED = 300
 _KEPT = "what was last known stays in use, and it is tried again"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Query:
     """What one watch is about: a kind, in one namespace or all, narrowed by a label selector or to a name."""
 

@@ -1,0 +1,47 @@
+# The README's two commands are `make demo` and `make test`; each makes the environment that it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := protos/xds_server/pb/status.proto
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage lint check-generated generate lock clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## Show the main job on this machine: two real Envoys, real requests.
+	$(BIN)/xds-shadow demo --once
+
+test: $(READY) ## Run all tests, those on real Envoys among them.
+	$(BIN)/python -m pytest
+
+coverage: $(READY) ## Branch coverage of the pure packages; fails below 100 percent.
+	$(BIN)/python -m pytest tests/unit --quiet --cov --cov-report=term-missing:skip-covered
+
+lint: $(READY) ## Style, types and layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+check-generated: $(READY) ## Fail if a generated file is not what its source gives.
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate --check
+
+generate: $(READY) ## Write the generated files anew: xds_server/pb, envoy.
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate
+
+lock: ## Choose the newest allowed versions of all dependencies anew.
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --extra dev --generate-hashes --no-emit-index-url --no-header \
+	  --python-version 3.11 --universal --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the environment and caches.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

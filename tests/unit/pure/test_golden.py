@@ -1,0 +1,94 @@
+"""Golden pairs: `golden/NAME.in.yaml` holds Kubernetes objects, `NAME.out.yaml` all that comes of them.
+
+After a change that is meant: ``UPDATE_GOLDEN=1 pytest tests/unit/pure/test_golden.py``, then read the diff.
+The listener is the same for every world and appears in the pair ``empty-world`` alone. A first line
+``# expose-all`` in the input stands for the option of that name.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from tests.unit.pure.kube import from_yaml, world_of
+from xds_server.base.ids import TypeUrl
+from xds_server.shadows.plan import Plan, ShadowStatus
+from xds_server.shadows.resolve import resolve
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.translate.translate import translate
+
+FOLDER = Path(__file__).parent / "golden"
+CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
+UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
+MESSAGES: Mapping[TypeUrl, type[Message]] = {
+    LISTENER: listener_pb2.Listener,
+    ROUTE: route_pb2.RouteConfiguration,
+    CLUSTER: cluster_pb2.Cluster,
+    ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
+}
+HEADINGS = {LISTENER: "listeners", ROUTE: "routes", CLUSTER: "clusters", ENDPOINT: "endpoints"}
+EMPTY = "empty-world"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_result_is_the_recorded_one(case: str) -> None:
+    source = (FOLDER / f"{case}.in.yaml").read_text()
+    plan = resolve(world_of(*from_yaml(source)), expose_all=source.startswith("# expose-all\n"))
+    snapshot = translate(plan, gateway_port=8080)
+
+    assert snapshot.dangling() == []
+    assert snapshot.of(LISTENER) == translate(Plan(), gateway_port=8080).of(LISTENER)
+    result = yaml.safe_dump(_result(plan, snapshot, whole=case == EMPTY), sort_keys=False, width=110)
+    expected = FOLDER / f"{case}.out.yaml"
+    if UPDATE:
+        expected.write_text(result)
+    assert result == expected.read_text()
+
+
+def test_every_input_has_its_result_and_every_result_its_input() -> None:
+    results = {path.name.removesuffix(".out.yaml") for path in FOLDER.glob("*.out.yaml")}
+    assert results == set(CASES)
+    assert EMPTY in results
+
+
+def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
+    shown = {
+        "shadows": [_shadow(shadow) for shadow in plan.shadows()],
+        "problems": [{"subject": p.subject, "reason": str(p.reason), "message": p.message} for p in plan.problems()],
+    }
+    for type_url, heading in HEADINGS.items():
+        if whole or type_url is not LISTENER:
+            found = snapshot.of(type_url).resources
+            shown[heading] = [_decoded(type_url, found[name].body) for name in sorted(found)]
+    return shown
+
+
+def _shadow(shadow: ShadowStatus) -> dict[str, Any]:
+    return {
+        "deployment": f"{shadow.namespace}/{shadow.deployment}",
+        "service": shadow.service,
+        "state": shadow.state.value,
+        "reason": shadow.reason.value,
+        "message": shadow.message,
+        "percent": shadow.percent,
+        "methods": list(shadow.methods),
+        "endpoints": [str(endpoint) for endpoint in shadow.endpoints],
+    }
+
+
+def _decoded(type_url: TypeUrl, body: bytes) -> dict[str, Any]:
+    message = MESSAGES[type_url].FromString(body)
+    # By way of text, as an Any comes decoded into a kind of dictionary that YAML does not know.
+    found: dict[str, Any] = json.loads(json_format.MessageToJson(message, preserving_proto_field_name=True))
+    return found

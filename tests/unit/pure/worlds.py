@@ -1,0 +1,191 @@
+"""Random small worlds. Few names, labels and addresses, so that everything collides with everything."""
+
+from hypothesis import strategies as st
+
+from tests.unit.pure import kube
+from xds_server.model.objects import (
+    Deployment,
+    DeploymentSpec,
+    EndpointSlice,
+    Kind,
+    LabelRequirement,
+    LabelSelector,
+    Meta,
+    Namespace,
+    Object,
+    Pod,
+    Ref,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    SlicePort,
+    ref_of,
+)
+from xds_server.model.problems import Problem
+from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert
+from xds_server.shadows.services import EXPOSE, HOSTS
+
+NAMESPACES = ("a", "b")
+SERVICES = ("web", "api", "shadow")
+DEPLOYMENTS = ("one", "two", "three")
+PODS = ("p1", "p2", "p3", "p4")
+APPS = ("x", "y")
+ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1")
+
+_namespaces = st.sampled_from(NAMESPACES)
+_created = st.sampled_from((None, "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"))
+_expose = st.sampled_from((None, None, "true", "true", "false", "maybe"))
+
+
+def _labels(key: str, value: str | None, **others: str) -> dict[str, str] | None:
+    return ({} if value is None else {key: value}) | others or None
+
+
+@st.composite
+def namespaces(draw: st.DrawFn) -> Namespace:
+    labels = _labels(EXPOSE, draw(_expose))
+    return Namespace(metadata=Meta(name=draw(_namespaces), labels=labels))
+
+
+_ports = st.sampled_from((
+    None,
+    (ServicePort(port=80),),
+    (ServicePort(port=80, target_port=8080),),
+    (ServicePort(port=80, target_port="web"),),
+    (ServicePort(port=80, name="http"), ServicePort(port=90, name="grpc", target_port="grpc")),
+    (ServicePort(port=80, name="db"), ServicePort(port=90, name="db2", app_protocol="kubernetes.io/h2c")),
+    (ServicePort(port=53, name="http", protocol="UDP"),),
+))
+_hosts = st.lists(
+    st.sampled_from(("app.example", "web.a", "api.b.svc", "UPPER.example", "no host", "*.example", "")),
+    max_size=3,
+)
+
+
+@st.composite
+def services(draw: st.DrawFn) -> Service:
+    hosts = draw(_hosts)
+    return Service(
+        metadata=Meta(
+            name=draw(st.sampled_from(SERVICES)),
+            namespace=draw(_namespaces),
+            labels=_labels(EXPOSE, draw(_expose)),
+            annotations={HOSTS: ",".join(hosts)} if hosts else None,
+            creation_timestamp=draw(_created),
+        ),
+        spec=ServiceSpec(
+            type=draw(st.sampled_from((None, None, None, "ExternalName"))),
+            ports=draw(_ports),
+            ip_families=draw(st.sampled_from((None, ("IPv4",), ("IPv6", "IPv4")))),
+        ),
+    )
+
+
+_annotations = st.fixed_dictionaries(
+    {},
+    optional={
+        kube.PREFIX + "percent": st.sampled_from(("100", "25", "0.5", "0", "lots")),
+        kube.PREFIX + "methods": st.sampled_from(("GET", "GET,HEAD", "POST,GET", "get")),
+        kube.PREFIX + "paused": st.sampled_from(("false", "false", "true")),
+        kube.PREFIX + "endpoints-from": st.sampled_from(("service/web", " service/api ", "service/gone", "api")),
+    },
+)
+_selectors = st.sampled_from((
+    LabelSelector(match_labels={"app": "x"}),
+    LabelSelector(match_labels={"app": "y"}),
+    LabelSelector(match_expressions=(LabelRequirement(key="app", operator="Exists"),)),
+    LabelSelector(match_expressions=(LabelRequirement(key="app", operator="NotIn", values=("x",)),)),
+    LabelSelector(),
+))
+
+
+@st.composite
+def deployments(draw: st.DrawFn) -> Deployment:
+    target = draw(st.sampled_from((None, "web", "web", "api", "shadow", "nothing", "")))
+    return Deployment(
+        metadata=Meta(
+            name=draw(st.sampled_from(DEPLOYMENTS)),
+            namespace=draw(_namespaces),
+            labels=_labels(SHADOW_OF, target),
+            annotations=draw(_annotations) or None,
+            creation_timestamp=draw(_created),
+        ),
+        spec=DeploymentSpec(selector=draw(_selectors)),
+    )
+
+
+_booleans = st.sampled_from((None, True, False))
+_addresses = st.sampled_from(ADDRESSES)
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> EndpointSlice:
+    endpoint = st.builds(
+        kube.at,
+        _addresses,
+        pod=st.sampled_from((None, *PODS)),
+        ready=_booleans,
+        serving=_booleans,
+        terminating=_booleans,
+    )
+    port = st.builds(
+        SlicePort, name=st.sampled_from((None, "http", "grpc")), port=st.sampled_from((80, 8080, None))
+    )
+    return kube.slice_of(
+        draw(st.sampled_from((*SERVICES, *SERVICES, None))),
+        *draw(st.lists(endpoint, max_size=4)),
+        name=draw(st.sampled_from(("s1", "s2", "s3"))),
+        namespace=draw(_namespaces),
+        ports=draw(st.lists(port, min_size=1, max_size=2)),
+        family=draw(st.sampled_from(("IPv4", "IPv4", "IPv6", "FQDN"))),
+    )
+
+
+@st.composite
+def pods(draw: st.DrawFn) -> Pod:
+    return kube.pod(
+        draw(st.sampled_from(PODS)),
+        draw(st.sampled_from(APPS)),
+        *draw(st.lists(_addresses, max_size=2)),
+        namespace=draw(_namespaces),
+        ready=draw(st.sampled_from((True, True, False))),
+        leaving=draw(st.sampled_from((False, False, True))),
+        ports=draw(st.sampled_from((None, {"web": 8080}, {"grpc": 80, "web": 80}))),
+    )
+
+
+def objects() -> st.SearchStrategy[Object]:
+    """Any one object. The kinds that decide most come most often."""
+    return st.one_of(namespaces(), services(), services(), deployments(), deployments(), slices(), slices(), pods(), pods())
+
+
+@st.composite
+def _refs(draw: st.DrawFn) -> Ref:
+    return ref_of(draw(objects()))
+
+
+def changes() -> st.SearchStrategy[Change]:
+    """Any one change: mostly an object that comes or changes."""
+    problems = st.builds(Problem, st.just("Service a/web"), st.sampled_from(("Bad", "Worse")), st.just("It is bad."))
+    reports = st.builds(
+        Report, st.sampled_from(("one.yaml", "two.yaml")), st.lists(problems, max_size=2).map(tuple)
+    )
+    upserts = objects().map(Upsert)
+    return st.one_of(upserts, upserts, upserts, _refs().map(Delete), reports)
+
+
+def histories() -> st.SearchStrategy[list[list[Change]]]:
+    """Batches of changes, one after another: a first large one, then small ones."""
+    return st.builds(
+        lambda first, rest: [first, *rest],
+        st.lists(changes(), max_size=40),
+        st.lists(st.lists(changes(), min_size=1, max_size=4), max_size=8),
+    )
+
+
+def worlds() -> st.SearchStrategy[list[Object]]:
+    """A crowd of objects, later ones in place of earlier ones of the same name."""
+    return st.lists(objects(), max_size=40)
+
+
+ALL_KINDS = frozenset(Kind)

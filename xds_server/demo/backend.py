@@ -1,0 +1,50 @@
+"""A small HTTP backend that says its name and remembers what arrived."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Self
+
+from aiohttp import web
+
+from xds_server.config import Address
+
+BACKEND_HEADER = "x-backend"
+"""On every answer: the name of the backend that gave it."""
+
+REQUEST_HEADER = "x-demo-request"
+"""On every request of the demo: a name that its copies carry too."""
+
+
+@dataclass(slots=True)
+class Backend:
+    """Listens on 127.0.0.1 at a free port. `seen` counts requests by their `REQUEST_HEADER`; `unmarked`
+    counts those that are no copies."""
+
+    name: str
+    address: Address = Address("127.0.0.1", 0)  # noqa: RUF009 - immutable
+    seen: Counter[str] = field(default_factory=Counter)
+    unmarked: int = 0
+    _runner: web.AppRunner | None = None
+
+    async def start(self) -> Self:
+        """Begin to listen."""
+        application = web.Application(client_max_size=2**30)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.address.host, self.address.port)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.address = Address(host, port)
+        return self
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        await request.read()
+        self.seen[request.headers.get(REQUEST_HEADER, "")] += 1
+        self.unmarked += "x-xds-shadow" not in request.headers
+        return web.Response(text=f"{self.name}\n", headers={BACKEND_HEADER: self.name})

@@ -1,0 +1,94 @@
+"""Everything that the demo starts, as one context: what it started ends with it."""
+
+import asyncio
+import contextlib
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from xds_server.bootstrap import BootstrapOptions, Mode
+from xds_server.config import Address
+from xds_server.demo.backend import Backend
+from xds_server.demo.control_plane import ControlPlane
+from xds_server.demo.envoy import Envoy
+from xds_server.demo.stage import Stage
+from xds_server.demo.traffic import Users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """Where things listen; port 0 and an empty tuple mean free ports. `manifests` is edited in place only
+    by the user, never by the demo."""
+
+    manifests: Path
+    edit_in_place: bool
+    gateway_ports: tuple[int, ...] = ()
+    xds_address: Address
+    admin_address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The running whole."""
+
+    stage: Stage
+    control_plane: ControlPlane
+    envoys: tuple[Envoy, ...]
+    stable: Backend
+    canary: Backend
+    users: Users
+
+
+@contextlib.asynccontextmanager
+async def running(options: DemoOptions) -> AsyncIterator[Demo]:
+    """Start everything in a directory of its own and end it in reverse.
+
+    Raises:
+        XdsShadowError: something did not start; with the end of its output.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xds-shadow-demo-")))
+        stage = Stage(options.manifests, directory, edit_in_place=options.edit_in_place)
+        stable, canary = Backend("stable"), Backend("canary")
+        for backend in (stable, canary):
+            stack.push_async_callback(backend.stop)
+            await backend.start()
+        stage.set_addresses([stable.address], [canary.address])
+        control_plane = ControlPlane(
+            stage.directories, directory, xds=options.xds_address, admin=options.admin_address
+        )
+        stack.push_async_callback(control_plane.stop)
+        await control_plane.start()
+        ports = options.gateway_ports or free_ports(len(Mode))
+        envoys = tuple(
+            Envoy(
+                BootstrapOptions(
+                    node_id=f"envoy-{mode}",
+                    mode=mode,
+                    xds_address=control_plane.xds_address,
+                    admin_port=0,
+                    gateway_port=port,
+                ),
+                directory,
+            )
+            for mode, port in zip(Mode, ports, strict=True)
+        )
+        for envoy in envoys:
+            stack.push_async_callback(envoy.stop)
+        await asyncio.gather(*(envoy.start() for envoy in envoys))
+        await asyncio.gather(*(envoy.until_serving() for envoy in envoys))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        yield Demo(stage, control_plane, envoys, stable, canary, Users(session))
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Ports on which nobody listens now, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return tuple(each.getsockname()[1] for each in sockets)

@@ -1,0 +1,89 @@
+"""Child processes that end with their owner, and whose last words are shown when they fail."""
+
+import asyncio
+import contextlib
+import ctypes
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+from xds_server.base.errors import XdsShadowError
+
+_STOP_S = 5.0
+_TAIL_LINES = 15
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Process:
+    """A child process whose output goes to a file. Ended by its id: SIGTERM, then SIGKILL."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._command = command
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> Self:
+        """Start it; its output is appended to the log."""
+        with self.log.open("ab") as log:
+            self._child = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Not the terminal's Ctrl-C: the owner ends its children in order.
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process id.
+
+        Raises:
+            XdsShadowError: it is not running.
+        """
+        if self._child is None or self._child.returncode is not None:
+            raise XdsShadowError(self.failure("is not running"))
+        return self._child.pid
+
+    async def until(self, check: Callable[[], Awaitable[bool]], *, what: str, within_s: float = 30.0) -> None:
+        """Wait until `check` holds.
+
+        Raises:
+            XdsShadowError: the process ended first, or `within_s` seconds passed; with the end of its log.
+        """
+        deadline = asyncio.get_running_loop().time() + within_s
+        while not await check():
+            if self._child is None or self._child.returncode is not None:
+                raise XdsShadowError(self.failure(f"ended before {what}"))
+            if asyncio.get_running_loop().time() > deadline:
+                raise XdsShadowError(self.failure(f"did not come to {what} within {within_s:g} s"))
+            await asyncio.sleep(0.02)
+
+    async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
+        """End it and wait for the end; nothing if it has ended."""
+        child = self._child
+        if child is None or child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(first)
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await child.wait()
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+    def failure(self, what: str) -> str:
+        """A sentence that `what` happened, followed by the end of the log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n  ".join([f"{self.name} {what}; the end of its output:", *lines[-_TAIL_LINES:]])
+
+
+def _end_with_parent() -> None:
+    """Runs in the child before it starts: let the kernel end it if the parent is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,200 @@
+"""A cluster as a source: which queries are followed, and for how long.
+
+Namespaces, Services, EndpointSlices and the Deployments that carry the mark are followed all the time; Pods
+only while a marked Deployment selects them, so that memory and load grow with the canaries and not with the
+cluster. How a query is followed is `reflector`'s part.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+
+from xds_server.base.aio import spawn
+from xds_server.base.errors import SourceError
+from xds_server.model.objects import Deployment, Kind, Ref
+from xds_server.model.selectors import as_query
+from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert, key_of
+from xds_server.sources.decode import DecodeError
+from xds_server.sources.kube_api import KubeApi, Timing
+from xds_server.sources.kube_query import FORBIDDEN, ApiError, Query
+from xds_server.sources.kube_session import Connect, connect
+from xds_server.sources.reflector import Holdings, Reflector, list_all
+from xds_server.sources.source import Sink
+
+__all__ = ["Connect", "KubeSource", "Timing", "connect", "read_once_kube"]
+
+_DEFAULT_TIMING = Timing()
+
+
+class KubeSource:
+    """Follows a cluster, or some of its namespaces. `connect` is called once, and again when the server no
+    longer accepts the credentials."""
+
+    def __init__(
+        self, connect: Connect, namespaces: Sequence[str] = (), *, timing: Timing = _DEFAULT_TIMING
+    ) -> None:
+        self._connect = connect
+        self._namespaces = tuple(namespaces)
+        self._timing = timing
+
+    async def run(self, sink: Sink) -> None:
+        """See `Source.run`. Raises `SourceError` if no session can be opened; a server that cannot be reached
+        is waited for."""
+        api = await KubeApi.open(self._connect, self._timing)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await _Watches(api, group, sink, self._timing).run(self._namespaces)
+        finally:
+            await api.close()
+
+
+async def read_once_kube(
+    connect: Connect, namespaces: Sequence[str] = (), *, timing: Timing = _DEFAULT_TIMING
+) -> list[Change]:
+    """What the cluster says now. Raises `SourceError` if any of it cannot be listed."""
+    api = await KubeApi.open(connect, timing)
+    changes: list[Change] = []
+    try:
+        for query in _queries(namespaces):
+            changes += await _list_once(api, query)
+        for query in sorted({pods for change in changes if (pods := _pods_of(change))}):
+            changes += await _list_once(api, query)
+    finally:
+        await api.close()
+    return list({key_of(change): change for change in changes}.values())
+
+
+async def _list_once(api: KubeApi, query: Query) -> list[Change]:
+    holdings = Holdings()
+    try:
+        changes = holdings.replace(await list_all(api, query))
+    except ApiError as error:
+        if not (_optional(query) and error.status == FORBIDDEN):
+            raise SourceError(error.problem.message) from error
+        return [Report(query.origin, (error.problem,))]
+    except DecodeError as error:
+        raise SourceError(error.problem.message) from error
+    return [*changes, Report(query.origin, holdings.problems)] if holdings.problems else changes
+
+
+def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
+    """What is followed all the time. The label selector makes the server say DELETED when a mark is taken
+    away, so unmarked Deployments never cross the wire."""
+    if not namespaces:
+        yield Query(Kind.NAMESPACE)
+    for name in sorted(set(namespaces)):
+        yield Query(Kind.NAMESPACE, name=name)
+    for namespace in sorted(set(namespaces)) or ("",):
+        yield Query(Kind.SERVICE, namespace)
+        yield Query(Kind.DEPLOYMENT, namespace, labels=SHADOW_OF)
+        yield Query(Kind.ENDPOINT_SLICE, namespace)
+
+
+def _optional(query: Query) -> bool:
+    """A Namespace object is cluster-scoped, and someone who runs this in one namespace may not be allowed to
+    read it; then Services say by themselves whether they are exposed."""
+    return query.kind is Kind.NAMESPACE and query.name != ""
+
+
+def _pods_of(change: Change) -> Query | None:
+    """The query for the Pods of a marked Deployment. None without a selector: it would match every Pod."""
+    match change:
+        case Upsert(Deployment() as deployment) if SHADOW_OF in deployment.labels:
+            selector = as_query(deployment.spec.selector)
+            return Query(Kind.POD, deployment.namespace, labels=selector) if selector else None
+        case _:
+            return None
+
+
+class Claims:
+    """Which queries hold a Pod. Selectors of two canaries may overlap, and a Pod is gone only when the last
+    query that saw it lets go."""
+
+    def __init__(self) -> None:
+        self._holders: dict[Ref, set[Query]] = {}
+
+    def filter(self, query: Query, changes: Iterable[Change]) -> list[Change]:
+        """Note what `query` sees, and leave out deletions of what another query still sees."""
+        return [change for change in changes if self._passes(query, change)]
+
+    def release(self, query: Query) -> list[Change]:
+        """Let go of everything that `query` holds; return the deletions that follow."""
+        held = sorted(ref for ref, holders in self._holders.items() if query in holders)
+        return self.filter(query, (Delete(ref) for ref in held))
+
+    def _passes(self, query: Query, change: Change) -> bool:
+        ref = key_of(change)
+        match change:
+            case Upsert() if isinstance(ref, Ref):
+                self._holders.setdefault(ref, set()).add(query)
+            case Delete(gone):
+                holders = self._holders.get(gone, set())
+                holders.discard(query)
+                if holders:
+                    return False
+                self._holders.pop(gone, None)
+            case _:
+                pass
+        return True
+
+
+class _Watches:
+    """The reflectors of one run. All methods but `run` are synchronous, so that a canary and its Pods leave
+    the world in one step."""
+
+    def __init__(self, api: KubeApi, group: asyncio.TaskGroup, sink: Sink, timing: Timing) -> None:
+        self._api = api
+        self._group = group
+        self._sink = sink
+        self._timing = timing
+        self._wanted: dict[Ref, Query] = {}
+        self._pods: dict[Query, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._claims = Claims()
+
+    async def run(self, namespaces: Sequence[str]) -> None:
+        """Start what is followed all the time, and tell the sink when everything was listed once."""
+        started = [self._start(query)[0] for query in _queries(namespaces)]
+        for reflector in started:
+            await reflector.synced.wait()
+        # All Deployments are known now. Those marked from here on are changes, not part of the first sync.
+        for reflector, _ in list(self._pods.values()):
+            await reflector.synced.wait()
+        self._sink.synced()
+
+    def _start(self, query: Query) -> tuple[Reflector, asyncio.Task[None]]:
+        def emit(changes: Sequence[Change]) -> None:
+            self._take(query, changes)
+
+        reflector = Reflector(self._api, query, emit, self._timing, optional=_optional(query))
+        return reflector, spawn(self._group, query.origin, reflector.run())
+
+    def _take(self, query: Query, changes: Sequence[Change]) -> None:
+        match query.kind:
+            case Kind.DEPLOYMENT:
+                for change in changes:
+                    self._note(change)
+                self._sink.put([*changes, *self._stop_unwanted()])
+                self._start_wanted()
+            case Kind.POD:
+                self._sink.put(self._claims.filter(query, changes))
+            case _:
+                self._sink.put(changes)
+
+    def _note(self, change: Change) -> None:
+        ref = key_of(change)
+        if isinstance(ref, Ref):
+            self._wanted.pop(ref, None)
+            if (query := _pods_of(change)) is not None:
+                self._wanted[ref] = query
+
+    def _stop_unwanted(self) -> list[Change]:
+        changes: list[Change] = []
+        for query in sorted(self._pods.keys() - set(self._wanted.values())):
+            reflector, task = self._pods.pop(query)
+            task.cancel()
+            reflector.synced.set()  # nobody has to wait for it any more
+            changes += [*self._claims.release(query), Report(query.origin, ())]
+        return changes
+
+    def _start_wanted(self) -> None:
+        for query in sorted(set(self._wanted.values()) - self._pods.keys()):
+            self._pods[query] = self._start(query)
