@@ -1,0 +1,1 @@
+"""What several test packages use: waiting, backends that record or misbehave, a fleet under test."""

@@ -5,7 +5,6 @@ can take one, so backpressure costs no memory; a reader that takes nothing for t
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import grpc
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
@@ -69,7 +69,8 @@ class _Client(Generic[V]):
 
 @dataclass(slots=True, eq=False)
 class _Stream(Generic[V]):
-    """One open stream. `wake` says that there may be something to write, or a reason to end."""
+    """One open stream. `wake` says that there may be something to write, or a reason to end. `late` says that
+    the reason is a write that took too long."""
 
     id: StreamId
     form: _Form
@@ -78,6 +79,7 @@ class _Stream(Generic[V]):
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     client: _Client[V] | None = None
     ending: str = ""
+    late: bool = False
 
 
 class AdsServicer(Generic[V]):
@@ -141,20 +143,29 @@ class AdsServicer(Generic[V]):
         reader.add_done_callback(lambda _: stream.wake.set())
         try:
             await self._write(stream, context, reader)
+            if stream.late:
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"stream dropped: {stream.ending}")
         except RequestError as error:
             stream.ending = str(error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except TimeoutError:
-            stream.ending = f"it took nothing for {self._write_deadline_s:g} s"
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"stream dropped: {stream.ending}")
         finally:
             unlisten()
-            del self._streams[identity]
             reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError, RequestError):
-                await reader
-            if stream.client is not None:
-                self._observe(StreamClosed(stream=identity, reason=stream.ending))
+            await asyncio.gather(reader, return_exceptions=True)
+            self._forget(stream)
+
+    def _drop(self, stream: _Stream[V]) -> None:
+        """Give a stream up whose client does not take what is being written. gRPC cannot end a call during a
+        write, so the client learns of it when it reads on, and reconnects then. If it is dead, the missing
+        answer to a keepalive ping ends the write."""
+        stream.late = True
+        stream.ending = f"it took nothing for {self._write_deadline_s:g} s"
+        self._forget(stream)
+
+    def _forget(self, stream: _Stream[V]) -> None:
+        """Take a stream off the books, once."""
+        if self._streams.pop(stream.id, None) is not None and stream.client is not None:
+            self._observe(StreamClosed(stream=stream.id, reason=stream.ending))
 
     async def _write(self, stream: _Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
         while not stream.ending:
@@ -178,8 +189,11 @@ class AdsServicer(Generic[V]):
                     size=len(body),
                 )
             )
-            async with asyncio.timeout(self._write_deadline_s):
+            late = asyncio.get_running_loop().call_later(self._write_deadline_s, self._drop, stream)
+            try:
                 await context.write(body)
+            finally:
+                late.cancel()
 
     def _next(self, stream: _Stream[V]) -> Response | None:
         if stream.client is None:
@@ -189,6 +203,8 @@ class AdsServicer(Generic[V]):
 
     async def _read(self, stream: _Stream[V], context: _Context) -> None:
         while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
+            if stream.ending:
+                return
             try:
                 request = stream.form.parse(raw)
             except DecodeError as error:
@@ -210,11 +226,15 @@ class AdsServicer(Generic[V]):
 
 
 def _node(message: base_pb2.Node) -> Node:
+    try:
+        metadata = MessageToDict(message.metadata)
+    except (JsonError, ValueError) as error:
+        raise RequestError(f"node.metadata cannot be read: {error}") from error
     version = message.user_agent_build_version.version
     build = f"{version.major_number}.{version.minor_number}.{version.patch}"
     return Node(
         id=NodeId(message.id),
         cluster=message.cluster,
-        metadata=MessageToDict(message.metadata),
+        metadata=metadata,
         build=f"{message.user_agent_name} {build}".strip() if message.user_agent_name else "",
     )

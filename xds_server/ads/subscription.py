@@ -122,6 +122,7 @@ class Subscription:
     def hold(self, wanted: Mapping[str, Resource], *, keep_gone: bool) -> None:
         """Record that all of `wanted` was sent; `keep_gone` leaves what is not part of it in place, to be
         removed by a later response. The mapping itself is shared, not copied, where nothing else is held."""
+        self._examined = None  # the snapshot of before may come back, and is a change then
         if keep_gone and any(name not in wanted for name in self.held):
             self.held = {**self.held, **wanted}
         else:
@@ -154,10 +155,9 @@ class Subscription:
         answered = self.pending.get(nonce)
         if answered is None:
             return None
-        for earlier in list(self.pending):
-            del self.pending[earlier]
-            if earlier == nonce:
-                break
+        waiting = list(self.pending)
+        for settled in waiting[: waiting.index(nonce) + 1]:
+            del self.pending[settled]
         if refused:
             self.refused.update(resource.name for resource in answered.resources)
         elif self.refused:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     INVALID_HOST = "InvalidHost"
     HOST_CONFLICT = "HostConflict"
     MIRROR_LOOP = "MirrorLoop"
+    TOO_MANY_SAMPLED = "TooManySampled"
 
 
 class Protocol(StrEnum):

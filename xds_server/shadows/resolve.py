@@ -22,7 +22,14 @@ from xds_server.shadows.endpoints import live
 from xds_server.shadows.hosts import HostTable
 from xds_server.shadows.plan import NOTHING, Plan, RoutePlan, ServicePlan
 from xds_server.shadows.services import Offer, host_conflict, offer_of
-from xds_server.shadows.shadow import canaries_of, judge, mirrors_for, separate, service_refusal
+from xds_server.shadows.shadow import (
+    canaries_of,
+    judge,
+    mirrors_for,
+    refuse_excess_samples,
+    separate,
+    service_refusal,
+)
 
 OwnerOf = Callable[[str], NamespacedName | None]
 
@@ -148,6 +155,7 @@ def _service_plan(
     hosts, conflicts = _won(target, offer, owner_of)
     unfit = service_refusal(target, service, offer, hosts)
     statuses = {c.deployment.name: judge(target, c, unfit, kept.get(c.deployment.name)) for c in canaries}
+    statuses = refuse_excess_samples(canaries, statuses)
     routes = tuple(
         RoutePlan(
             service=target,

@@ -71,7 +71,7 @@ def offer_of(view: NamespaceView, service: Service, *, expose_all: bool) -> Offe
 
 
 def http_ports(service: Service) -> tuple[HttpPort, ...]:
-    """The ports that carry HTTP, as the Service lists them."""
+    """The ports that carry HTTP, as the Service lists them (an API server admits no number twice)."""
     if service.spec.type == "ExternalName":
         return ()
     known = ((port, _protocol(service, port)) for port in service.ports)

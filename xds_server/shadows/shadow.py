@@ -17,6 +17,10 @@ from xds_server.shadows.plan import Mirror, Policy, Reason, ShadowStatus, State
 from xds_server.shadows.policy import PolicyError, parse_policy
 from xds_server.shadows.services import EXPOSE, HttpPort, Offer, no_http_port
 
+MAX_SAMPLED = 4
+"""Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route
+for each combination of them (translate/sampling.py)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -146,6 +150,26 @@ def judge(
         methods=tuple(sorted(policy.methods or ())),
         endpoints=endpoints,
     )
+
+
+def refuse_excess_samples(
+    canaries: Sequence[Canary], states: Mapping[str, ShadowStatus]
+) -> dict[str, ShadowStatus]:
+    """The states, where of the active canaries that are sampled all but the `MAX_SAMPLED` eldest are
+    refused."""
+    eldest_first = [states[canary.deployment.name] for canary in canaries]
+    sampled = [s for s in eldest_first if s.state is State.ACTIVE and s.percent != Policy().percent]
+    refused = {
+        status.deployment: replace(
+            status,
+            state=State.REJECTED,
+            reason=Reason.TOO_MANY_SAMPLED,
+            message=f"Service {status.namespace}/{status.service} has {MAX_SAMPLED} older shadows below"
+            " 100 percent, the most that can be sampled independently of each other.",
+        )
+        for status in sampled[MAX_SAMPLED:]
+    }
+    return {**states, **refused}
 
 
 def mirrors_for(

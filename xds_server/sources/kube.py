@@ -98,7 +98,7 @@ def _optional(query: Query) -> bool:
 def _pods_of(change: Change) -> Query | None:
     """The query for the Pods of a marked Deployment. None without a selector: it would match every Pod."""
     match change:
-        case Upsert(Deployment() as deployment) if SHADOW_OF in deployment.labels:
+        case Upsert(Deployment() as deployment):
             selector = as_query(deployment.spec.selector)
             return Query(Kind.POD, deployment.namespace, labels=selector) if selector else None
         case _:

@@ -22,16 +22,8 @@ from xds_server.base.errors import SourceError
 Connect = Callable[[], Awaitable[ApiClient]]
 """Opens a session with fresh credentials; raises `SourceError`."""
 
-_CONFIG_ERRORS = (
-    config.ConfigException,
-    yaml.YAMLError,
-    OSError,
-    # The client walks a kubeconfig without checking its shape, so these are what a malformed one looks like.
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-)
+_SHAPE_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError)
+"""What a malformed kubeconfig looks like: the client walks it without checking its shape."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -50,9 +42,11 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
         else:
             await _load_kubeconfig(configuration, kubeconfig, context)
         client = ApiClient(configuration)
-    except _CONFIG_ERRORS as error:
+    except (config.ConfigException, OSError) as error:
         which = "the Pod's service account" if in_cluster else f"kubeconfig {kubeconfig or _default()}"
         raise SourceError(f"Cannot connect to Kubernetes with {which}: {error}") from error
+    except _SHAPE_ERRORS as error:
+        raise SourceError(f"{kubeconfig or _default()} is not a valid kubeconfig ({error})") from error
     client.user_agent = f"xds-shadow/{version('xds-shadow')}"
     return client
 

@@ -137,8 +137,6 @@ def _guard(data: bytes) -> None:
     weights = _Weights()
     for event in yaml.parse(data, Loader=_Loader):
         match event:
-            case yaml.DocumentStartEvent():
-                weights.of_anchor.clear()  # an anchor ends with its document
             case yaml.AliasEvent():
                 weights.alias(event.anchor or "")
             case yaml.ScalarEvent():
@@ -154,7 +152,7 @@ class _Weights:
     """How many nodes each anchor stands for, aliases below it expanded."""
 
     def __init__(self) -> None:
-        self.of_anchor: dict[str, int] = {}
+        self._of_anchor: dict[str, int] = {}
         self._open: list[tuple[str | None, int]] = []
         self._nodes = 0
         self._aliased = 0
@@ -168,13 +166,13 @@ class _Weights:
     def close(self) -> None:
         anchor, before = self._open.pop()
         if anchor:
-            self.of_anchor[anchor] = self._nodes - before
+            self._of_anchor[anchor] = self._nodes - before
 
     def alias(self, anchor: str) -> None:
         if any(anchor == of for of, _ in self._open):
             raise _UnsafeYamlError(f"the alias *{anchor} stands for something it is part of")
         # An alias without an anchor weighs nothing here; the composer refuses it with a better message.
-        weight = self.of_anchor.get(anchor, 0)
+        weight = self._of_anchor.get(anchor, 0)
         self._nodes += weight
         self._aliased += weight
         if self._aliased > MAX_ALIASED:

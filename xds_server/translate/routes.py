@@ -1,10 +1,12 @@
 """Virtual hosts: the routes of one Service port, with the mirrors on those requests that are to be copied.
 
 Routes are tried in order. Where a port has mirrors, requests that must never be copied come first, then one
-route for each group of methods that differs in its mirrors, then the rest. Where it has none, one route.
+group of routes for the methods that differ in their mirrors, then the rest. Where it has none, one route.
+A group is one route, or where it samples several canaries one for each combination of them (`sampling`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import base_pb2
@@ -12,9 +14,12 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 
-from xds_server.shadows.plan import Mirror, RoutePlan
+from xds_server.shadows.plan import MILLION, Mirror, RoutePlan
 from xds_server.translate import names
+from xds_server.translate.sampling import outcomes
 from xds_server.translate.wire import seconds, serialized, uint32
+
+_MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
 
 # Only attempts that cannot have reached a backend, so that nothing is done twice. A copy is never retried.
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
@@ -40,12 +45,38 @@ def _routes(plan: RoutePlan) -> list[route_components_pb2.Route]:
     ]
     groups = _by_mirrors(plan.mirrors)
     for mirrors, methods in groups.items():
-        if methods:
-            label = "+".join(methods)
-            routes.append(_route(label, name, matcher=_method(methods), mirrors=_policies(plan, mirrors)))
-    every = tuple(mirror for mirror in plan.mirrors if mirror.methods is None)
-    routes.append(_route("all", name, mirrors=_policies(plan, every)))
+        label = "+".join(methods)
+        routes += _group(label, plan, mirrors, matcher=_method(methods))
+    routes += _group("all", plan, [mirror for mirror in plan.mirrors if mirror.methods is None])
     return routes
+
+
+def _group(
+    label: str,
+    plan: RoutePlan,
+    mirrors: Sequence[Mirror],
+    *,
+    matcher: route_components_pb2.HeaderMatcher | None = None,
+) -> Iterator[route_components_pb2.Route]:
+    """The routes of the requests that `matcher` admits, which all of `mirrors` want."""
+    name = names.cluster(plan.service, plan.port)
+    sampled = [mirror for mirror in mirrors if mirror.per_million < MILLION]
+    if len(sampled) <= 1:
+        policies = [_policy(plan, mirror, mirror.per_million) for mirror in mirrors]
+        yield _route(label, name, matcher=matcher, mirrors=policies)
+        return
+    always = [mirror for mirror in mirrors if mirror.per_million == MILLION]
+    for outcome in outcomes([mirror.per_million for mirror in sampled]):
+        chosen = sorted(
+            [*always, *(sampled[i] for i in outcome.chosen)], key=lambda mirror: mirror.deployment
+        )
+        yield _route(
+            f"{label}>{'+'.join(mirror.deployment for mirror in chosen) or 'none'}",
+            name,
+            matcher=matcher,
+            below=outcome.below,
+            mirrors=[_policy(plan, mirror, MILLION) for mirror in chosen],
+        )
 
 
 def _by_mirrors(mirrors: Sequence[Mirror]) -> dict[tuple[Mirror, ...], list[str]]:
@@ -62,11 +93,15 @@ def _route(
     cluster: str,
     *,
     matcher: route_components_pb2.HeaderMatcher | None = None,
-    mirrors: Sequence[route_components_pb2.RouteAction.RequestMirrorPolicy] = (),
+    below: int = MILLION,
+    mirrors: Sequence[_MirrorPolicy] = (),
 ) -> route_components_pb2.Route:
+    match = route_components_pb2.RouteMatch(prefix="/", headers=[matcher] if matcher else [])
+    if below < MILLION:
+        match.runtime_fraction.CopyFrom(_fraction(below))
     return route_components_pb2.Route(
         name=label,
-        match=route_components_pb2.RouteMatch(prefix="/", headers=[matcher] if matcher else []),
+        match=match,
         route=route_components_pb2.RouteAction(
             cluster=cluster,
             timeout=seconds(0),  # none: what a plain reverse proxy in front of unknown applications has
@@ -76,24 +111,19 @@ def _route(
     )
 
 
-def _policies(
-    plan: RoutePlan, mirrors: Sequence[Mirror]
-) -> list[route_components_pb2.RouteAction.RequestMirrorPolicy]:
-    return [
-        route_components_pb2.RouteAction.RequestMirrorPolicy(
-            cluster=names.shadow_cluster(plan.service, plan.port, mirror.deployment),
-            runtime_fraction=base_pb2.RuntimeFractionalPercent(
-                # MILLION: with it the decision is independent of every other mirror's
-                # (ENVOY-MIRRORING, "Sampling is correlated").
-                default_value=percent_pb2.FractionalPercent(
-                    numerator=mirror.per_million, denominator=percent_pb2.FractionalPercent.MILLION
-                )
-            ),
-            disable_shadow_host_suffix_append=True,
-            request_headers_mutations=[_mark(mirror.marker)],
-        )
-        for mirror in mirrors
-    ]
+def _policy(plan: RoutePlan, mirror: Mirror, per_million: int) -> _MirrorPolicy:
+    return _MirrorPolicy(
+        cluster=names.shadow_cluster(plan.service, plan.port, mirror.deployment),
+        runtime_fraction=_fraction(per_million) if per_million < MILLION else None,
+        disable_shadow_host_suffix_append=True,
+        request_headers_mutations=[_mark(mirror.marker)],
+    )
+
+
+def _fraction(per_million: int) -> base_pb2.RuntimeFractionalPercent:
+    million = percent_pb2.FractionalPercent.MILLION
+    share = percent_pb2.FractionalPercent(numerator=per_million, denominator=million)
+    return base_pb2.RuntimeFractionalPercent(default_value=share)
 
 
 def _mark(marker: str) -> mutation_rules_pb2.HeaderMutation:

@@ -17,7 +17,7 @@ from tests.unit.ads.peer import (
     says,
     snapshot,
 )
-from xds_server.ads.events import Acked, Nacked
+from xds_server.ads.events import Acked, Nacked, Variant
 from xds_server.ads.machine import Response
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
@@ -138,6 +138,20 @@ def test_line_06_a_change_of_what_is_not_subscribed_is_not_sent(either: Peer) ->
     either.open(ENDPOINT, names=["a"])
     either.settle(snapshot(endpoints("a"), endpoints("b", 1)))
     assert either.settle(snapshot(endpoints("a"), endpoints("b", 2))) == []
+
+
+@pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
+def test_line_06_going_back_to_the_very_snapshot_of_before_is_a_change(
+    either: Peer, type_url: TypeUrl
+) -> None:
+    before, between = snapshot(), snapshot(cluster("a"), listener("a", "r"))
+    either.open(type_url)
+    either.settle(before)
+    # One response only: the machine is not asked again until the snapshot is the old one.
+    pushed(either, between)
+    back = pushed(either, before)
+    assert back.removed == (("a",) if either.variant is Variant.DELTA else ())
+    assert back.resources == ()
 
 
 def test_line_06_a_response_names_a_resource_once(either: Peer) -> None:

@@ -8,10 +8,10 @@ settings.register_profile(
     "pure",
     derandomize=True,
     deadline=None,
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile(
-    "thorough", parent=settings.get_profile("pure"), derandomize=False, max_examples=3000
+    "thorough", parent=settings.get_profile("pure"), derandomize=False, max_examples=2000
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "pure"))

@@ -1,4 +1,4 @@
-"""Kubernetes objects in a line each, and from YAML; without the `sources` package, which has rules of its own."""
+"""Kubernetes objects in a line each, and from YAML. Not by way of `sources`, which has rules of its own."""
 
 from collections.abc import Iterable, Mapping
 

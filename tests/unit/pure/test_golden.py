@@ -65,7 +65,9 @@ def test_every_input_has_its_result_and_every_result_its_input() -> None:
 def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
     shown = {
         "shadows": [_shadow(shadow) for shadow in plan.shadows()],
-        "problems": [{"subject": p.subject, "reason": str(p.reason), "message": p.message} for p in plan.problems()],
+        "problems": [
+            {"subject": p.subject, "reason": str(p.reason), "message": p.message} for p in plan.problems()
+        ],
     }
     for type_url, heading in HEADINGS.items():
         if whole or type_url is not LISTENER:

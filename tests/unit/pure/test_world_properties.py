@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.unit.pure import worlds
 from xds_server.model.objects import Ref
-from xds_server.model.world import NOWHERE, Change, Delete, Report, Upsert, World, key_of
+from xds_server.model.world import NOWHERE, SHADOW_OF, Change, Delete, Report, Upsert, World, key_of
 
 
 def _refs(world: World) -> set[Ref]:
@@ -74,9 +74,9 @@ def test_the_indices_of_a_namespace_follow_from_its_objects(history: list[list[C
     for view in world.namespaces.values():
         assert not view.empty
         marked = {
-            (deployment.labels[worlds.SHADOW_OF], name)
+            (deployment.labels[SHADOW_OF], name)
             for name, deployment in view.deployments.items()
-            if worlds.SHADOW_OF in deployment.labels
+            if SHADOW_OF in deployment.labels
         }
         assert {(target, name) for target, names in view.canaries.items() for name in names} == marked
         assert all(list(names) == sorted(names) for names in view.canaries.values())

@@ -1,5 +1,7 @@
 """Random small worlds. Few names, labels and addresses, so that everything collides with everything."""
 
+from typing import TypeVar
+
 from hypothesis import strategies as st
 
 from tests.unit.pure import kube
@@ -7,7 +9,6 @@ from xds_server.model.objects import (
     Deployment,
     DeploymentSpec,
     EndpointSlice,
-    Kind,
     LabelRequirement,
     LabelSelector,
     Meta,
@@ -25,16 +26,17 @@ from xds_server.model.problems import Problem
 from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert
 from xds_server.shadows.services import EXPOSE, HOSTS
 
-NAMESPACES = ("a", "b")
 SERVICES = ("web", "api", "shadow")
 DEPLOYMENTS = ("one", "two", "three")
 PODS = ("p1", "p2", "p3", "p4")
 APPS = ("x", "y")
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1")
 
-_namespaces = st.sampled_from(NAMESPACES)
+T = TypeVar("T")
+
+_namespaces = st.sampled_from(("a", "a", "b"))
 _created = st.sampled_from((None, "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"))
-_expose = st.sampled_from((None, None, "true", "true", "false", "maybe"))
+_expose = st.sampled_from((None, "true", "true", "true", "false", "maybe"))
 
 
 def _labels(key: str, value: str | None, **others: str) -> dict[str, str] | None:
@@ -47,15 +49,18 @@ def namespaces(draw: st.DrawFn) -> Namespace:
     return Namespace(metadata=Meta(name=draw(_namespaces), labels=labels))
 
 
-_ports = st.sampled_from((
-    None,
-    (ServicePort(port=80),),
-    (ServicePort(port=80, target_port=8080),),
-    (ServicePort(port=80, target_port="web"),),
-    (ServicePort(port=80, name="http"), ServicePort(port=90, name="grpc", target_port="grpc")),
-    (ServicePort(port=80, name="db"), ServicePort(port=90, name="db2", app_protocol="kubernetes.io/h2c")),
-    (ServicePort(port=53, name="http", protocol="UDP"),),
-))
+_ports = st.sampled_from(
+    (
+        None,
+        (ServicePort(port=80),),
+        (ServicePort(port=80),),
+        (ServicePort(port=80, target_port=8080),),
+        (ServicePort(port=80, target_port="web"),),
+        (ServicePort(port=80, name="http"), ServicePort(port=90, name="grpc", target_port="grpc")),
+        (ServicePort(port=80, name="db"), ServicePort(port=90, name="db2", app_protocol="kubernetes.io/h2c")),
+        (ServicePort(port=53, name="http", protocol="UDP"),),
+    )
+)
 _hosts = st.lists(
     st.sampled_from(("app.example", "web.a", "api.b.svc", "UPPER.example", "no host", "*.example", "")),
     max_size=3,
@@ -84,19 +89,23 @@ def services(draw: st.DrawFn) -> Service:
 _annotations = st.fixed_dictionaries(
     {},
     optional={
-        kube.PREFIX + "percent": st.sampled_from(("100", "25", "0.5", "0", "lots")),
-        kube.PREFIX + "methods": st.sampled_from(("GET", "GET,HEAD", "POST,GET", "get")),
+        kube.PREFIX + "percent": st.sampled_from(("100", "25", "0.5", "0.5", "0", "lots")),
+        kube.PREFIX + "methods": st.sampled_from(("GET", "GET,HEAD", "POST,GET", "POST", "get")),
         kube.PREFIX + "paused": st.sampled_from(("false", "false", "true")),
-        kube.PREFIX + "endpoints-from": st.sampled_from(("service/web", " service/api ", "service/gone", "api")),
+        kube.PREFIX + "endpoints-from": st.sampled_from(
+            ("service/web", " service/api ", "service/gone", "api")
+        ),
     },
 )
-_selectors = st.sampled_from((
-    LabelSelector(match_labels={"app": "x"}),
-    LabelSelector(match_labels={"app": "y"}),
-    LabelSelector(match_expressions=(LabelRequirement(key="app", operator="Exists"),)),
-    LabelSelector(match_expressions=(LabelRequirement(key="app", operator="NotIn", values=("x",)),)),
-    LabelSelector(),
-))
+_selectors = st.sampled_from(
+    (
+        LabelSelector(match_labels={"app": "x"}),
+        LabelSelector(match_labels={"app": "y"}),
+        LabelSelector(match_expressions=(LabelRequirement(key="app", operator="Exists"),)),
+        LabelSelector(match_expressions=(LabelRequirement(key="app", operator="NotIn", values=("x",)),)),
+        LabelSelector(),
+    )
+)
 
 
 @st.composite
@@ -154,9 +163,28 @@ def pods(draw: st.DrawFn) -> Pod:
     )
 
 
+SCENE: tuple[Object, ...] = (
+    kube.namespace("a"),
+    kube.service("web", namespace="a"),
+    kube.service("api", namespace="a"),
+    kube.slice_of(
+        "web", kube.at("10.0.0.1", pod="p1"), kube.at("10.0.0.2", pod="p2"), name="s1", namespace="a"
+    ),
+    kube.slice_of("api", kube.at("10.0.0.3"), name="s2", namespace="a"),
+    kube.canary("one", "web", app="x", namespace="a"),
+    kube.canary("two", "web", namespace="a", endpoints_from="service/api", methods="GET"),
+    kube.pod("p2", "x", "10.0.0.2", namespace="a"),
+)
+"""Something that works, for the rest to disturb: two canaries, one of them in its Service's own slice."""
+
+_scenes = st.sampled_from((SCENE, SCENE, SCENE, ()))
+
+
 def objects() -> st.SearchStrategy[Object]:
     """Any one object. The kinds that decide most come most often."""
-    return st.one_of(namespaces(), services(), services(), deployments(), deployments(), slices(), slices(), pods(), pods())
+    return st.one_of(
+        namespaces(), services(), services(), deployments(), deployments(), slices(), slices(), pods(), pods()
+    )
 
 
 @st.composite
@@ -166,7 +194,9 @@ def _refs(draw: st.DrawFn) -> Ref:
 
 def changes() -> st.SearchStrategy[Change]:
     """Any one change: mostly an object that comes or changes."""
-    problems = st.builds(Problem, st.just("Service a/web"), st.sampled_from(("Bad", "Worse")), st.just("It is bad."))
+    problems = st.builds(
+        Problem, st.just("Service a/web"), st.sampled_from(("Bad", "Worse")), st.just("It is bad.")
+    )
     reports = st.builds(
         Report, st.sampled_from(("one.yaml", "two.yaml")), st.lists(problems, max_size=2).map(tuple)
     )
@@ -177,15 +207,20 @@ def changes() -> st.SearchStrategy[Change]:
 def histories() -> st.SearchStrategy[list[list[Change]]]:
     """Batches of changes, one after another: a first large one, then small ones."""
     return st.builds(
-        lambda first, rest: [first, *rest],
-        st.lists(changes(), max_size=40),
-        st.lists(st.lists(changes(), min_size=1, max_size=4), max_size=8),
+        lambda scene, first, rest: [[*map(Upsert, scene), *first], *rest],
+        _scenes,
+        _few_or_many(changes()),
+        st.lists(st.lists(changes(), min_size=1, max_size=4), max_size=6),
     )
 
 
 def worlds() -> st.SearchStrategy[list[Object]]:
     """A crowd of objects, later ones in place of earlier ones of the same name."""
-    return st.lists(objects(), max_size=40)
+    return st.builds(lambda scene, others: [*scene, *others], _scenes, _few_or_many(objects()))
 
 
-ALL_KINDS = frozenset(Kind)
+def _few_or_many(what: st.SearchStrategy[T]) -> st.SearchStrategy[list[T]]:
+    """Hypothesis likes short lists, and little happens in an almost empty world."""
+    return st.one_of(
+        st.lists(what, max_size=3), st.lists(what, max_size=10), st.lists(what, min_size=12, max_size=25)
+    )

@@ -1,7 +1,7 @@
 """A sink that keeps the world, and lets a test wait for a condition instead of for time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from xds_server.model.objects import Kind, Object, Ref
@@ -36,6 +36,10 @@ class Recorder:
 
     def get(self, kind: Kind, name: str, namespace: str = "staging") -> Object | None:
         return self.world.get(Ref(kind, "" if kind is Kind.NAMESPACE else namespace, name))
+
+    def labels(self, kind: Kind, name: str, namespace: str = "staging") -> Mapping[str, str]:
+        obj = self.get(kind, name, namespace)
+        return obj.labels if obj else {}
 
     def names(self, kind: Kind) -> set[str]:
         """Of all objects of a kind, in every namespace."""

@@ -134,18 +134,18 @@ class TestLedger:
         assert ledger.observe({"a": manifest("x")}, now=10.0) == [Report("a", ())]
 
 
-FILES = st.dictionaries(
-    st.sampled_from(["a", "b", "c"]),
-    st.builds(
-        lambda names, port: manifest(*sorted(names), port=port),
-        st.sets(st.sampled_from("xyz")),
-        st.integers(1, 3),
-    ),
+Files = Mapping[str, Manifest]
+
+GOOD = st.builds(
+    lambda names, port: manifest(*sorted(names), port=port),
+    st.sets(st.sampled_from("xyz")),
+    st.integers(1, 3),
 )
+FILES = st.dictionaries(st.sampled_from(["a", "b", "c"]), GOOD)
 READINGS = st.lists(FILES | FILES.map(lambda files: dict.fromkeys(files, BROKEN)), max_size=6)
 
 
-def after(history: list[Mapping[str, Manifest]], settle_for: float) -> tuple[World, Ledger]:
+def after(history: list[Files], settle_for: float) -> tuple[World, Ledger]:
     """The world that a ledger's changes make, with every reading repeated until it has lasted."""
     ledger, world, now = Ledger(settle_for), World(), 0.0
     for readings in history:
@@ -157,19 +157,15 @@ def after(history: list[Mapping[str, Manifest]], settle_for: float) -> tuple[Wor
 
 
 @given(READINGS, FILES)
-def test_whatever_came_before_good_files_say_the_same(
-    history: list[Mapping[str, Manifest]], last: Mapping[str, Manifest]
-) -> None:
+def test_whatever_came_before_good_files_say_the_same(history: list[Files], last: Files) -> None:
     world, _ = after([*history, last], 1.0)
     fresh, _ = after([last], 1.0)
     assert world == fresh
 
 
 @given(FILES, st.permutations(["a", "b", "c"]))
-def test_the_order_in_which_files_appear_does_not_matter(
-    files: Mapping[str, Manifest], order: list[str]
-) -> None:
-    history: list[Mapping[str, Manifest]] = [{}]
+def test_the_order_in_which_files_appear_does_not_matter(files: Files, order: list[str]) -> None:
+    history: list[Files] = [{}]
     for path in order:
         if path in files:
             history.append({**history[-1], path: files[path]})
@@ -177,7 +173,7 @@ def test_the_order_in_which_files_appear_does_not_matter(
 
 
 @given(FILES)
-def test_breaking_every_file_takes_nothing_away(files: Mapping[str, Manifest]) -> None:
+def test_breaking_every_file_takes_nothing_away(files: Files) -> None:
     good, _ = after([files], 1.0)
     broken, _ = after([files, dict.fromkeys(files, BROKEN)], 1.0)
     assert broken.namespaces == good.namespaces

@@ -142,6 +142,7 @@ def test_any_bytes_can_be_read(data: bytes, path: str) -> None:
     assert read.complete or read.problems
 
 
+PARTS = st.sampled_from(["metadata", "spec", "status", "endpoints", "ports"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

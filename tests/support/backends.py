@@ -1,0 +1,128 @@
+"""HTTP backends for real Envoys: one that records, and canaries of every bad kind."""
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+from aiohttp import WSMsgType, web
+
+from tests.support.waiting import eventually
+from xds_server.config import Address
+
+TEST_ID = "x-test-id"
+BACKEND = "x-backend"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One request as a backend saw it; `shadow` is its x-xds-shadow header."""
+
+    test_id: str
+    method: str
+    path: str
+    host: str
+    shadow: str | None
+    digest: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Recorder:
+    """Answers with its name and remembers everything."""
+
+    name: str
+    address: Address
+    arrivals: list[Arrival] = field(default_factory=list)
+
+    def of(self, test_id: str) -> list[Arrival]:
+        return [arrival for arrival in self.arrivals if arrival.test_id == test_id]
+
+    async def until_seen(self, test_id: str) -> None:
+        """Wait until a request with this id has arrived."""
+        await eventually(lambda: self.of(test_id), what=f"the arrival of {test_id} at {self.name}")
+
+    @property
+    def live(self) -> list[Arrival]:
+        """Requests that were no copies."""
+        return [arrival for arrival in self.arrivals if arrival.shadow is None]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        digest = hashlib.sha256()
+        async for chunk in request.content.iter_any():
+            digest.update(chunk)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.arrivals.append(
+            Arrival(
+                headers.get(TEST_ID, ""),
+                request.method,
+                request.path,
+                headers["host"],
+                headers.get("x-xds-shadow"),
+                digest.hexdigest(),
+                headers,
+            )
+        )
+        if headers.get("upgrade", "").lower() == "websocket":
+            return await self._echo(request)
+        return web.Response(text=self.name, headers={BACKEND: self.name})
+
+    @staticmethod
+    async def _echo(request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        async for message in websocket:
+            if message.type == WSMsgType.TEXT:
+                await websocket.send_str(message.data)
+        return websocket
+
+
+@contextlib.asynccontextmanager
+async def recorder(name: str) -> AsyncIterator[Recorder]:
+    """A recording backend on a free port."""
+    backend = Recorder(name, Address("127.0.0.1", 0))
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", backend.handle)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    backend.address = Address("127.0.0.1", runner.addresses[0][1])
+    try:
+        yield backend
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def hanging() -> AsyncIterator[Address]:
+    """Reads every request to its end and never answers."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65536):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    async with server:
+        yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+
+
+@contextlib.contextmanager
+def listening_but_deaf() -> Iterator[Address]:
+    """Accepts connections, in the kernel, and never reads a byte."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        yield Address("127.0.0.1", listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def dead() -> Iterator[Address]:
+    """A port that is taken and refuses every connection."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield Address("127.0.0.1", bound.getsockname()[1])

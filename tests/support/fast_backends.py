@@ -1,0 +1,93 @@
+"""Backends that keep up with a load test: one Envoy that answers on several ports by itself."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from xds_server.config import Address
+from xds_server.demo.envoy import envoy_binary
+from xds_server.demo.fleet import free_ports
+from xds_server.demo.processes import Process
+
+_HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+
+
+class FastBackends:
+    """Addresses by name, and how many requests each has answered."""
+
+    def __init__(self, addresses: Mapping[str, Address], admin_file: Path) -> None:
+        self.addresses = addresses
+        self._admin_file = admin_file
+
+    async def answered(self, name: str) -> int:
+        admin = self._admin_file.read_text().strip()
+        stat = f"http.{name}.downstream_rq_2xx"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://{admin}/stats?filter=^{stat}$") as found,
+        ):
+            return int((await found.text()).rpartition(" ")[2])
+
+
+@contextlib.asynccontextmanager
+async def fast_backends(directory: Path, *names: str) -> AsyncIterator[FastBackends]:
+    """Run one for each name."""
+    addresses = {
+        name: Address("127.0.0.1", port) for name, port in zip(names, free_ports(len(names)), strict=True)
+    }
+    config, admin_file = directory / "backends.yaml", directory / "backends.admin"
+    admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
+    listeners = [_listener(name, address) for name, address in addresses.items()]
+    config.write_text(yaml.safe_dump({"admin": admin, "static_resources": {"listeners": listeners}}))
+    command = [
+        envoy_binary(),
+        "-c",
+        str(config),
+        "--admin-address-path",
+        str(admin_file),
+        "--concurrency",
+        "1",
+    ]
+    process = Process(
+        "backends", [*command, "-l", "warning", "--disable-hot-restart"], directory / "backends.log"
+    )
+    await process.start()
+    try:
+        backends = FastBackends(addresses, admin_file)
+
+        async def answers() -> bool:
+            try:
+                return admin_file.exists() and await backends.answered(names[-1]) >= 0
+            except (aiohttp.ClientError, ValueError):
+                return False
+
+        await process.until(answers, what="answering")
+        yield backends
+    finally:
+        await process.stop()
+
+
+def _listener(name: str, address: Address) -> dict[str, Any]:
+    answer = {"status": 200, "body": {"inline_string": name}}
+    manager = {
+        "@type": _HCM,
+        "stat_prefix": name,
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": name,
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "direct_response": answer}],
+                }
+            ]
+        },
+    }
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    socket = {"address": address.host, "port_value": address.port}
+    return {"name": name, "address": {"socket_address": socket}, "filter_chains": [{"filters": filters}]}

@@ -1,0 +1,149 @@
+"""A fleet under test: a control plane that reads a directory, and one real Envoy of each variant."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+
+from tests.support.backends import BACKEND, TEST_ID
+from tests.support.objects import Document
+from tests.support.waiting import eventually
+from xds_server.bootstrap import BootstrapOptions, Mode
+from xds_server.demo.control_plane import ControlPlane
+from xds_server.demo.envoy import Envoy
+from xds_server.demo.fleet import free_ports
+from xds_server.demo.stage import write_documents
+from xds_server.pb import status_pb2
+from xds_server.status_client import get_status
+
+HOST = "myapp.staging"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a user got: status, the backend that answered, the id that copies carry."""
+
+    status: int
+    backend: str
+    test_id: str
+
+
+@dataclass
+class Rig:
+    """Writes manifests, waits until they have taken effect, sends requests."""
+
+    manifests: Path
+    control_plane: ControlPlane
+    envoys: tuple[Envoy, ...]
+    session: aiohttp.ClientSession
+    _ids: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def write(self, file: str, documents: Sequence[Document]) -> None:
+        """Replace one file of the manifests in one step."""
+        write_documents(self.manifests / file, documents)
+
+    async def status(self) -> status_pb2.GetStatusResponse:
+        return await asyncio.to_thread(get_status, self.control_plane.admin_address)
+
+    async def shadow(self, deployment: str = "myapp-canary") -> status_pb2.Shadow | None:
+        found = await self.status()
+        return next((s for s in found.shadows if s.deployment == deployment), None)
+
+    async def until_shadow(self, state: str, reason: str = "", deployment: str = "myapp-canary") -> None:
+        """Wait for the shadow's state and for every Envoy to have what follows from it."""
+
+        async def there() -> bool:
+            shadow = await self.shadow(deployment)
+            return shadow is not None and shadow.state == state and reason in ("", shadow.reason)
+
+        await eventually(there, what=f"shadow {deployment} {state} {reason}")
+        await self.until_synced()
+
+    async def until_no_shadow(self, deployment: str = "myapp-canary") -> None:
+        async def gone() -> bool:
+            return await self.shadow(deployment) is None
+
+        await eventually(gone, what=f"no shadow {deployment}")
+        await self.until_synced()
+
+    async def until_synced(self, *current: str) -> None:
+        """Wait until every Envoy has acknowledged all it was sent, and was sent the current version of
+        clusters, routes and the types `current`. (State of the world has no word for an assignment that is
+        gone, so the version of endpoints may move on without a push.)"""
+        await eventually(partial(self._synced, {"CDS", "RDS", *current}), what="every Envoy in sync")
+
+    async def _synced(self, current: set[str]) -> bool:
+        status = await self.status()
+        return {node.id for node in status.nodes} == {envoy.id for envoy in self.envoys} and all(
+            kind.sync == "SYNCED"
+            and (
+                kind.short_name not in current or kind.sent_version == status.server.versions[kind.short_name]
+            )
+            for node in status.nodes
+            for kind in node.types
+        )
+
+    def new_id(self) -> str:
+        return f"t{next(self._ids)}"
+
+    async def send(
+        self,
+        envoy: Envoy,
+        *,
+        method: str = "GET",
+        path: str = "/",
+        host: str = HOST,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request of a user through a gateway."""
+        test_id = self.new_id()
+        url = f"http://127.0.0.1:{envoy.gateway_port}{path}"
+        all_headers = {"Host": host, TEST_ID: test_id, **(headers or {})}
+        async with self.session.request(method, url, data=body, headers=all_headers) as response:
+            await response.read()
+            return Answer(response.status, response.headers.get(BACKEND, ""), test_id)
+
+    async def send_many(
+        self, envoy: Envoy, count: int, *, at_once: int = 16, method: str = "GET"
+    ) -> list[Answer]:
+        places = asyncio.Semaphore(at_once)
+
+        async def one() -> Answer:
+            async with places:
+                return await self.send(envoy, method=method)
+
+        return list(await asyncio.gather(*(one() for _ in range(count))))
+
+
+@contextlib.asynccontextmanager
+async def rig(directory: Path, extra: Sequence[str] = ()) -> AsyncIterator[Rig]:
+    """Start a control plane on an empty directory, and the Envoys; end them all afterwards."""
+    manifests = directory / "manifests"
+    manifests.mkdir()
+    async with contextlib.AsyncExitStack() as stack:
+        control_plane = ControlPlane([manifests], directory, extra=extra)
+        stack.push_async_callback(control_plane.stop)
+        await control_plane.start()
+        envoys = []
+        for mode, port in zip(Mode, free_ports(len(Mode)), strict=True):
+            options = BootstrapOptions(
+                node_id=mode.value,
+                mode=mode,
+                xds_address=control_plane.xds_address,
+                admin_port=0,
+                gateway_port=port,
+            )
+            envoy = Envoy(options, directory)
+            stack.push_async_callback(envoy.stop)
+            envoys.append(envoy)
+        await asyncio.gather(*(envoy.start() for envoy in envoys))
+        await asyncio.gather(*(envoy.until_serving() for envoy in envoys))
+        connector = aiohttp.TCPConnector(limit=0)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        yield Rig(manifests, control_plane, tuple(envoys), session)

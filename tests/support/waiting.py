@@ -1,0 +1,20 @@
+"""Waiting for a condition, never for a time."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+
+
+async def eventually(check: Callable[[], object], *, within: float = 20.0, what: str = "") -> None:
+    """Wait until `check`, which may be a coroutine function, returns something true; fail after `within`
+    seconds."""
+    deadline = asyncio.get_running_loop().time() + within
+    while True:
+        found = check()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"{what or 'the condition'} did not hold within {within:g} s")
+        await asyncio.sleep(0.02)

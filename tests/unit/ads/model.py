@@ -1,0 +1,407 @@
+"""Simple, faithful model clients for the property test, and a record of what the server has a reason to send.
+
+A client reads its responses and its requests reach the machine with any delay, in order, as on a stream.
+It follows the listeners' routes by itself, as Envoy does; which assignments it wants, and some spare routes,
+the test decides. What it refuses leaves it as it was.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from xds_server.ads.delta import DeltaMachine
+from xds_server.ads.encode import Encoder
+from xds_server.ads.machine import ORDER, Response, StreamMachine
+from xds_server.ads.sotw import SotwMachine
+from xds_server.base.ids import StreamId, TypeUrl
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+FULL = (CLUSTER, LISTENER)
+_ENCODER = Encoder("model")
+
+
+def resource(type_url: TypeUrl, name: str, rev: int, refs: tuple[ResourceKey, ...] = ()) -> Resource:
+    """A resource whose body says what it refers to."""
+    return Resource(ResourceKey(type_url, name), f"{rev}|{','.join(ref.name for ref in refs)}".encode(), refs)
+
+
+def uses(body: bytes) -> list[str]:
+    """The names that a body of `resource` refers to."""
+    return [name for name in body.decode().partition("|")[2].split(",") if name]
+
+
+@dataclass
+class Copy:
+    """What a client has of a resource."""
+
+    version: str  # of the resource in delta, of the whole response in SotW
+    body: bytes
+
+
+@dataclass
+class Ledger:
+    """What the server has told on one stream and what it was asked there, kept apart from the machine's own
+    record.
+
+    `told` is by name the body that was sent last; `asked` are names that must be answered; `warming` are
+    assignments that may be; `first` are wildcards that nothing was sent for; `latest` is the last nonce.
+    """
+
+    told: dict[TypeUrl, dict[str, bytes]] = field(default_factory=lambda: {each: {} for each in ORDER})
+    subscribed: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
+    asked: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
+    warming: set[str] = field(default_factory=set)
+    may_repeat: set[str] = field(default_factory=set)
+    opened: set[TypeUrl] = field(default_factory=set)
+    first: set[TypeUrl] = field(default_factory=set)
+    latest: dict[TypeUrl, str] = field(default_factory=dict)
+
+    def opens(self, kind: TypeUrl, held: Mapping[str, Copy]) -> bool:
+        """Whether a request is the first for a type; if it is, and opens a wildcard, what the client holds
+        counts as told."""
+        if kind in self.opened:
+            return False
+        self.opened.add(kind)
+        if kind in FULL:
+            self.first.add(kind)
+            self.told[kind] = {name: copy.body for name, copy in held.items()}
+        return True
+
+    def subscribe(self, kind: TypeUrl, names: set[str]) -> None:
+        """A request asks for these names."""
+        self.subscribed[kind] |= names
+        self.asked[kind] |= names
+
+    def unsubscribe(self, kind: TypeUrl, names: set[str]) -> None:
+        """A request no longer asks for these."""
+        self.subscribed[kind] -= names
+        self.asked[kind] -= names
+        for name in names:
+            self.told[kind].pop(name, None)
+
+    def answered(self, kind: TypeUrl, nonce: str, *, error: bool) -> None:
+        """A request answers a response: the last clusters are warm, or an assignment is asked for again."""
+        if error or nonce != self.latest.get(kind):
+            return
+        if kind == CLUSTER:
+            self.warming.clear()
+        if kind == ENDPOINT:
+            self.may_repeat |= self.warming & self.subscribed[kind]
+
+    def sent(self, response: Response, current: Snapshot, *, partial: bool) -> None:
+        """Check that the response has a reason, and record it."""
+        kind = response.type_url
+        told, asked = self.told[kind], self.asked[kind]
+        names = [each.name for each in response.resources]
+        assert len({*names, *response.removed}) == len(names) + len(response.removed), "duplicate names"
+        changed = {each.name for each in response.resources if told.get(each.name) != each.body}
+        removed = set(response.removed) if partial else told.keys() - set(names)
+        reasons = changed | asked | (self.may_repeat if kind == ENDPOINT else set())
+        if partial:
+            assert reasons.issuperset(names), f"{set(names) - reasons} sent again without a reason"
+            assert (asked | told.keys()) >= removed, f"{removed} removed without a reason"
+        assert changed or removed or asked or reasons or kind in self.first, f"{response} has no reason"
+        for name in removed:
+            told.pop(name, None)
+        told.update((each.name, each.body) for each in response.resources)
+        if kind in self.first:
+            # Of a claim that matches nothing now, only the name is kept.
+            orphans = told.keys() - current.of(kind).resources.keys()
+            told.update(dict.fromkeys(orphans, b"unknown"))
+            self.first.discard(kind)
+        self.latest[kind] = response.nonce
+        asked.difference_update(names, removed)
+        if kind == ENDPOINT:
+            self.may_repeat.difference_update(names)
+        if kind == CLUSTER:
+            self.warming |= changed
+            # Line 13: the assignments of changed clusters come again.
+            self.asked[ENDPOINT] |= changed & self.subscribed[ENDPOINT]
+
+
+class ModelClient(ABC):
+    """One client over any number of streams, one at a time."""
+
+    machine: StreamMachine[Any]
+    partial: ClassVar[Mapping[TypeUrl, bool]]
+
+    def __init__(self) -> None:
+        self.held: dict[TypeUrl, dict[str, Copy]] = {each: {} for each in ORDER}
+        self.names: dict[TypeUrl, set[str]] = {ENDPOINT: set(), ROUTE: set()}
+        self.spare_routes: set[str] = set()
+        self.refused: dict[TypeUrl, set[str]] = {each: set() for each in ORDER}
+        self.connect()
+
+    def connect(self) -> None:
+        """Open a stream, losing whatever was on its way on the one before."""
+        self.ledger = Ledger()
+        self.inbox: deque[Response] = deque()
+        self.outbox: deque[Any] = deque()
+        self.opened: set[TypeUrl] = set()
+        self.last_nonce: dict[TypeUrl, str] = {}
+        self.old_nonces: dict[TypeUrl, list[str]] = {each: [] for each in ORDER}
+        self.refused = {each: set() for each in ORDER}
+        self.synced = False
+        self.start()
+        for each in (*FULL, *(kind for kind in self.names if self.names[kind])):
+            self.open(each)
+
+    # --- the server's side of the stream ---
+
+    def push(self, current: Snapshot) -> bool:
+        """Let the machine send one response, if it has one."""
+        response = self.machine.next(current)
+        if response is None:
+            self.ledger.first.clear()  # a wildcard whose version matches is never answered (line 30)
+            return False
+        self.ledger.sent(response, current, partial=self.partial[response.type_url])
+        self.inbox.append(response)
+        return True
+
+    def deliver(self) -> None:
+        """Let the oldest request reach the machine."""
+        request = self.outbox.popleft()
+        self.asks(request)
+        self.machine.receive(request)
+
+    # --- the client's side ---
+
+    def process(self, *, accept: bool) -> None:
+        """Take the oldest response and answer it."""
+        response = self.inbox.popleft()
+        kind = response.type_url
+        resources, removed = self.decode(response)
+        if kind in self.names:  # what was not asked for is ignored, as the spec has it
+            resources = {name: copy for name, copy in resources.items() if name in self.names[kind]}
+        before = self.held[kind]
+        after = {**before, **resources} if self.partial[kind] else resources
+        for name in removed:
+            after.pop(name, None)
+        touched = resources.keys() | (before.keys() - after.keys()) | set(removed)
+        self.old_nonces[kind].append(self.last_nonce.get(kind, ""))
+        self.last_nonce[kind] = response.nonce
+        if accept:
+            self.held[kind] = after
+            self.refused[kind] -= touched
+            if not self.partial[kind]:
+                self.refused[kind].clear()
+            self.accepted(response)
+        else:
+            self.refused[kind] |= touched
+        self.answer(kind, accept=accept)
+        self.follow()
+
+    def follow(self) -> None:
+        """Subscribe to the routes of the listeners, and to no others but the spare ones."""
+        wanted = {name for copy in self.held[LISTENER].values() for name in uses(copy.body)}
+        self.want(ROUTE, wanted | self.spare_routes)
+
+    def want(self, kind: TypeUrl, names: Iterable[str]) -> None:
+        """Change the subscription to a type to exactly these names; what is not wanted is dropped."""
+        wanted = set(names)
+        before, self.names[kind] = self.names[kind], wanted
+        if before == wanted:
+            return
+        for name in before - wanted:
+            self.held[kind].pop(name, None)
+            self.refused[kind].discard(name)
+        if kind in self.opened:
+            self.change(kind, wanted - before, before - wanted)
+        else:
+            self.open(kind)
+
+    def open(self, kind: TypeUrl) -> None:
+        """Send the first request for a type."""
+        self.opened.add(kind)
+        self.greet(kind)
+
+    def lacking(self) -> set[tuple[str, str]]:
+        """Pairs of a route configuration that is in use and a cluster that it needs and that is not here,
+        but for clusters that the client itself refused."""
+        return {
+            (name, target)
+            for copy in self.held[LISTENER].values()
+            for name in uses(copy.body)
+            if name in self.held[ROUTE]
+            for target in uses(self.held[ROUTE][name].body)
+            if target not in self.held[CLUSTER] and target not in self.refused[CLUSTER]
+        }
+
+    def expected(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
+        """What the client should hold, but for what it refused."""
+        return {
+            name: each.body
+            for name, each in current.of(kind).resources.items()
+            if (kind in FULL or name in self.names[kind]) and name not in self.refused[kind]
+        }
+
+    def actual(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
+        """What it holds, but for what it refused, and for what a partial state of the world cannot delete."""
+        undeletable = self.partial[kind] and not self.partial[CLUSTER]
+        return {
+            name: copy.body
+            for name, copy in self.held[kind].items()
+            if name not in self.refused[kind] and (not undeletable or name in current.of(kind).resources)
+        }
+
+    @abstractmethod
+    def start(self) -> None:
+        """Make the machine of a new stream."""
+
+    @abstractmethod
+    def decode(self, response: Response) -> tuple[dict[str, Copy], list[str]]:
+        """Resources and removed names, read from the response's bytes."""
+
+    @abstractmethod
+    def accepted(self, response: Response) -> None:
+        """Remember what the next request must say."""
+
+    @abstractmethod
+    def greet(self, kind: TypeUrl) -> None:
+        """Queue a first request."""
+
+    @abstractmethod
+    def change(self, kind: TypeUrl, added: set[str], dropped: set[str]) -> None:
+        """Queue a change of subscription."""
+
+    @abstractmethod
+    def answer(self, kind: TypeUrl, *, accept: bool) -> None:
+        """Queue an ACK or NACK of the last response."""
+
+    @abstractmethod
+    def again(self, kind: TypeUrl, names: set[str]) -> None:
+        """Ask for what is already subscribed, as the variant allows."""
+
+    @abstractmethod
+    def stale(self, kind: TypeUrl, nonce: str) -> None:
+        """Queue a request with a nonce of the past."""
+
+    @abstractmethod
+    def asks(self, request: Any) -> None:
+        """Note in the ledger what a request that reaches the machine gives a reason to send."""
+
+
+class ModelSotw(ModelClient):
+    """State of the world, with the full state of clusters and listeners."""
+
+    partial: ClassVar[Mapping[TypeUrl, bool]] = {CLUSTER: False, LISTENER: False, ENDPOINT: True, ROUTE: True}
+
+    def __init__(self) -> None:
+        self.versions: dict[TypeUrl, str] = {}
+        super().__init__()
+
+    def start(self) -> None:
+        self.machine = SotwMachine(StreamId(1))
+
+    def decode(self, response: Response) -> tuple[dict[str, Copy], list[str]]:
+        message = discovery_pb2.DiscoveryResponse.FromString(_ENCODER.sotw(response))
+        names = [each.name for each in response.resources]
+        copies = zip(names, message.resources, strict=True)
+        return {name: Copy(message.version_info, each.value) for name, each in copies}, []
+
+    def accepted(self, response: Response) -> None:
+        self.versions[response.type_url] = response.version
+
+    def greet(self, kind: TypeUrl) -> None:
+        self._send(kind)
+
+    def change(self, kind: TypeUrl, added: set[str], dropped: set[str]) -> None:
+        del added, dropped  # every request lists every name
+        self._send(kind)
+
+    def answer(self, kind: TypeUrl, *, accept: bool) -> None:
+        self._send(kind, error=not accept)
+
+    def again(self, kind: TypeUrl, names: set[str]) -> None:
+        del names
+        self._send(kind)
+
+    def stale(self, kind: TypeUrl, nonce: str) -> None:
+        self._send(kind, nonce=nonce)
+
+    def _send(self, kind: TypeUrl, *, nonce: str | None = None, error: bool = False) -> None:
+        message = discovery_pb2.DiscoveryRequest(
+            type_url=kind,
+            resource_names=sorted(self.names.get(kind, ())),
+            version_info=self.versions.get(kind, ""),
+            response_nonce=self.last_nonce.get(kind, "") if nonce is None else nonce,
+        )
+        if error:
+            message.error_detail.message = "refused"
+        self.outbox.append(message)
+
+    def asks(self, request: Any) -> None:
+        kind, names = TypeUrl(request.type_url), set(request.resource_names)
+        ledger = self.ledger
+        if not ledger.opens(kind, self.held[kind]):
+            ledger.answered(kind, request.response_nonce, error=request.HasField("error_detail"))
+        before = set(ledger.subscribed[kind])
+        ledger.subscribe(kind, names - before)
+        ledger.unsubscribe(kind, before - names)
+
+
+class ModelDelta(ModelClient):
+    """Incremental."""
+
+    partial = dict.fromkeys(ORDER, True)
+
+    def start(self) -> None:
+        self.machine = DeltaMachine(StreamId(2))
+
+    def decode(self, response: Response) -> tuple[dict[str, Copy], list[str]]:
+        message = discovery_pb2.DeltaDiscoveryResponse.FromString(_ENCODER.delta(response))
+        copies = {each.name: Copy(each.version, each.resource.value) for each in message.resources}
+        return copies, list(message.removed_resources)
+
+    def accepted(self, response: Response) -> None:
+        pass  # a delta client says by name what it has
+
+    def greet(self, kind: TypeUrl) -> None:
+        claims = {name: copy.version for name, copy in self.held[kind].items()}
+        self._send(kind, subscribe=self.names.get(kind, set()), claims=claims)
+
+    def change(self, kind: TypeUrl, added: set[str], dropped: set[str]) -> None:
+        self._send(kind, subscribe=added, unsubscribe=dropped)
+
+    def answer(self, kind: TypeUrl, *, accept: bool) -> None:
+        self._send(kind, nonce=self.last_nonce[kind], error=not accept)
+
+    def again(self, kind: TypeUrl, names: set[str]) -> None:
+        self._send(kind, subscribe=names)
+
+    def stale(self, kind: TypeUrl, nonce: str) -> None:
+        self._send(kind, nonce=nonce)
+
+    def _send(
+        self,
+        kind: TypeUrl,
+        *,
+        subscribe: Iterable[str] = (),
+        unsubscribe: Iterable[str] = (),
+        nonce: str = "",
+        claims: Mapping[str, str] | None = None,
+        error: bool = False,
+    ) -> None:
+        message = discovery_pb2.DeltaDiscoveryRequest(
+            type_url=kind,
+            resource_names_subscribe=sorted(subscribe),
+            resource_names_unsubscribe=sorted(unsubscribe),
+            response_nonce=nonce,
+            initial_resource_versions=claims or {},
+        )
+        if error:
+            message.error_detail.message = "refused"
+        self.outbox.append(message)
+
+    def asks(self, request: Any) -> None:
+        kind = TypeUrl(request.type_url)
+        if not self.ledger.opens(kind, self.held[kind]):
+            self.ledger.answered(kind, request.response_nonce, error=request.HasField("error_detail"))
+        self.ledger.subscribe(kind, set(request.resource_names_subscribe))
+        self.ledger.unsubscribe(kind, set(request.resource_names_unsubscribe))

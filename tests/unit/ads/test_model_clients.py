@@ -1,0 +1,164 @@
+"""Any history of snapshots, requests, ACKs, NACKs and reconnects: what must hold of a client at all times.
+
+- A client that has answered everything and is owed nothing holds exactly its part of the snapshot.
+- Once in sync, it never uses a route configuration that names a cluster it does not hold.
+- Nothing is sent without a reason, and every request for a name is answered (`model.Ledger`).
+"""
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.unit.ads.model import ModelClient, ModelDelta, ModelSotw, resource
+from xds_server.ads.machine import ORDER
+from xds_server.base.ids import TypeUrl
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+CLUSTERS = ("c0", "c1", "c2")
+ROUTES = ("r0", "r1")
+SPARE = ("spare0", "spare1")
+LISTENERS = ("l0", "l1")
+_revs = st.integers(0, 2)
+_PATIENCE = 200
+
+
+def _keys(type_url: TypeUrl, names: list[str]) -> tuple[ResourceKey, ...]:
+    return tuple(ResourceKey(type_url, name) for name in names)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Resource]:
+    """Resources of all types that refer to nothing outside."""
+    clusters = sorted(draw(st.sets(st.sampled_from(CLUSTERS))))
+    targets = st.lists(st.sampled_from(clusters), max_size=2, unique=True) if clusters else st.just([])
+    routes = sorted(draw(st.sets(st.sampled_from(ROUTES + SPARE))))
+    followed = [name for name in routes if name in ROUTES]
+    listeners = sorted(draw(st.sets(st.sampled_from(LISTENERS)))) if followed else []
+    return [
+        *(resource(CLUSTER, name, draw(_revs), _keys(ENDPOINT, [name])) for name in clusters),
+        *(resource(ENDPOINT, name, draw(_revs)) for name in clusters),
+        *(resource(ROUTE, name, draw(_revs), _keys(CLUSTER, draw(targets))) for name in routes),
+        *(
+            resource(LISTENER, name, draw(_revs), _keys(ROUTE, [draw(st.sampled_from(followed))]))
+            for name in listeners
+        ),
+    ]
+
+
+class OneClient(RuleBasedStateMachine):
+    """A server and one client; the subclasses say which variant."""
+
+    client: ModelClient
+
+    @initialize(world=worlds())
+    def begin(self, world: list[Resource]) -> None:
+        self.snapshot = Snapshot().updated(world)
+
+    @rule(world=worlds())
+    def commit(self, world: list[Resource]) -> None:
+        """As the pipeline does: unchanged types and resources are the same objects."""
+        keep = {each.key for each in world}
+        gone = [
+            each.key
+            for of_type in self.snapshot.types.values()
+            for each in of_type.resources.values()
+            if each.key not in keep
+        ]
+        self.snapshot = self.snapshot.updated(
+            [each for each in world if self.snapshot.get(each.key) != each], gone
+        )
+
+    @rule(times=st.integers(1, 4))
+    def push(self, times: int) -> None:
+        for _ in range(times):
+            self.client.push(self.snapshot)
+
+    @precondition(lambda self: self.client.inbox)
+    @rule(accept=st.sampled_from([True, True, True, False]))
+    def process(self, *, accept: bool) -> None:
+        self.client.process(accept=accept)
+
+    @precondition(lambda self: self.client.outbox)
+    @rule(times=st.integers(1, 4))
+    def deliver(self, times: int) -> None:
+        for _ in range(min(times, len(self.client.outbox))):
+            self.client.deliver()
+
+    @rule(names=st.sets(st.sampled_from((*CLUSTERS, "none"))))
+    def want_assignments(self, names: set[str]) -> None:
+        self.client.want(ENDPOINT, names)
+
+    @rule(names=st.sets(st.sampled_from((*SPARE, "none"))))
+    def want_spare_routes(self, names: set[str]) -> None:
+        self.client.spare_routes = names
+        self.client.follow()
+
+    @precondition(lambda self: self.client.names[ENDPOINT])
+    @rule(data=st.data())
+    def ask_again(self, data: Any) -> None:
+        names = data.draw(st.sets(st.sampled_from(sorted(self.client.names[ENDPOINT])), min_size=1))
+        self.client.again(ENDPOINT, names)
+
+    @rule(kind=st.sampled_from(ORDER), data=st.data())
+    def answer_late(self, kind: TypeUrl, data: Any) -> None:
+        if self.client.old_nonces[kind]:
+            self.client.stale(kind, data.draw(st.sampled_from(self.client.old_nonces[kind])))
+
+    @rule()
+    def reconnect(self) -> None:
+        self.client.connect()
+
+    @rule()
+    def settle(self) -> None:
+        """Let everything arrive and be accepted; then the client must have what it is due."""
+        client = self.client
+        for _ in range(_PATIENCE):
+            if client.outbox:
+                client.deliver()
+            elif client.inbox:
+                client.process(accept=True)
+            elif not client.push(self.snapshot):
+                break
+        else:
+            raise AssertionError("the exchange does not end")
+        for kind in ORDER:
+            assert client.actual(self.snapshot, kind) == client.expected(self.snapshot, kind)
+        for kind, asked in client.ledger.asked.items():
+            unanswered = asked if client.partial[CLUSTER] else asked & self.snapshot.of(kind).resources.keys()
+            assert not unanswered, f"{unanswered} never answered"
+        client.synced = True
+
+    @invariant()
+    def make_before_break(self) -> None:
+        assert not self.client.synced or not self.client.lacking()
+
+    def teardown(self) -> None:
+        if hasattr(self, "snapshot"):
+            self.settle()
+
+
+class OneSotwClient(OneClient):
+    """State of the world."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client = ModelSotw()
+
+
+class OneDeltaClient(OneClient):
+    """Incremental."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client = ModelDelta()
+
+
+_LONG = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestSotwClient = OneSotwClient.TestCase
+TestSotwClient.settings = _LONG
+TestDeltaClient = OneDeltaClient.TestCase
+TestDeltaClient.settings = _LONG

@@ -1,0 +1,137 @@
+"""What is known of every Envoy, event by event."""
+
+import pytest
+
+from xds_server.ads.events import Acked, Event, Nacked, Node, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
+from xds_server.fleet.state import Connection, Fleet, Refusal, Sync, TypeState
+from xds_server.snapshot.types import CLUSTER, LISTENER
+
+ONE, TWO, THREE = StreamId(1), StreamId(2), StreamId(3)
+ENVOY = Node(id=NodeId("envoy-1"))
+
+
+def opened(stream: StreamId = ONE, node: Node = ENVOY) -> StreamOpened:
+    return StreamOpened(stream=stream, node=node, variant=Variant.DELTA, peer="10.0.0.9:4711")
+
+
+def sent(version: str, nonce: str, *, size: int = 10, type_url: TypeUrl = CLUSTER) -> Sent:
+    return Sent(
+        stream=ONE,
+        type_url=type_url,
+        version=Version(version),
+        nonce=Nonce(nonce),
+        resources=1,
+        removed=0,
+        size=size,
+    )
+
+
+def acked(version: str, nonce: str) -> Acked:
+    return Acked(stream=ONE, type_url=CLUSTER, version=Version(version), nonce=Nonce(nonce))
+
+
+def nacked(version: str, nonce: str, message: str = "no") -> Nacked:
+    return Nacked(stream=ONE, type_url=CLUSTER, version=Version(version), nonce=Nonce(nonce), message=message)
+
+
+def after(*events: Event) -> Fleet:
+    fleet = Fleet()
+    for now, event in enumerate(events):
+        fleet.apply(event, now=float(now))
+    return fleet
+
+
+def state(sent: str, nonce: str, sync: Sync, **rest: object) -> TypeState:
+    return TypeState(Version(sent), Nonce(nonce), sync, **rest)  # type: ignore[arg-type]  # a table's shorthand
+
+
+NO = Refusal(Version("2"), "no", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], None),
+        ([sent("1", "a")], state("1", "a", Sync.STALE, size=10)),
+        ([sent("1", "a"), acked("1", "a")], state("1", "a", Sync.SYNCED, acked="1", size=10)),
+        (
+            [sent("1", "a"), acked("1", "a"), sent("2", "b", size=5)],
+            state("2", "b", Sync.STALE, acked="1", pushes=2, size=15),
+        ),
+        # The answer to an earlier response says nothing of the later one.
+        (
+            [sent("1", "a"), sent("2", "b"), acked("1", "a")],
+            state("2", "b", Sync.STALE, acked="1", pushes=2, size=20),
+        ),
+        ([sent("2", "a"), nacked("2", "a")], state("2", "a", Sync.ERROR, refusal=NO, size=10)),
+        (
+            [sent("2", "a"), nacked("2", "a"), sent("3", "b")],
+            state("3", "b", Sync.STALE, refusal=NO, pushes=2, size=20),
+        ),
+        # The refusal is kept for people to read; that it is over is what `sync` says.
+        (
+            [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked("3", "b")],
+            state("3", "b", Sync.SYNCED, acked="3", refusal=NO, pushes=2, size=20),
+        ),
+        (
+            [sent("1", "z"), sent("2", "a"), nacked("1", "z")],
+            state("2", "a", Sync.STALE, refusal=Refusal(Version("1"), "no", 3.0), pushes=2, size=20),
+        ),
+        ([acked("1", "a")], None),
+        ([nacked("1", "a")], None),
+    ],
+)
+def test_the_state_of_one_type(events: list[Event], expected: TypeState | None) -> None:
+    (connection,) = after(opened(), *events).connections()
+    assert connection.types.get(CLUSTER) == expected
+    assert set(connection.types) <= {CLUSTER}
+
+
+def test_types_are_told_apart() -> None:
+    (connection,) = after(
+        opened(), sent("1", "a"), sent("2", "b", type_url=LISTENER), acked("1", "a")
+    ).connections()
+    assert {url: (s.sent, s.sync) for url, s in connection.types.items()} == {
+        CLUSTER: ("1", Sync.SYNCED),
+        LISTENER: ("2", Sync.STALE),
+    }
+
+
+def test_a_connection_says_who_and_since_when() -> None:
+    assert after(opened()).connections() == [
+        Connection(ONE, ENVOY, Variant.DELTA, "10.0.0.9:4711", since=0.0, types={})
+    ]
+
+
+def test_connections_are_in_the_order_of_nodes_and_then_of_opening() -> None:
+    other = Node(id=NodeId("envoy-0"))
+    fleet = after(opened(TWO), opened(ONE), opened(THREE, other))
+    assert [(c.node.id, c.stream) for c in fleet.connections()] == [
+        ("envoy-0", THREE),
+        ("envoy-1", ONE),
+        ("envoy-1", TWO),
+    ]
+
+
+def test_a_closed_stream_is_forgotten_and_its_late_events_are_ignored() -> None:
+    fleet = after(
+        opened(), opened(TWO), sent("1", "a"), StreamClosed(stream=ONE), acked("1", "a"), sent("2", "b")
+    )
+    assert [c.stream for c in fleet.connections()] == [TWO]
+    fleet.apply(StreamClosed(stream=ONE), now=9.0)
+    assert [c.stream for c in fleet.connections()] == [TWO]
+
+
+def test_a_long_refusal_is_cut() -> None:
+    (connection,) = after(opened(), sent("1", "a"), nacked("1", "a", "x" * 5000)).connections()
+    refusal = connection.types[CLUSTER].refusal
+    assert refusal
+    assert refusal.message == "x" * 2000
+
+
+def test_what_was_handed_out_does_not_change() -> None:
+    fleet = after(opened(), sent("1", "a"))
+    (before,) = fleet.connections()
+    fleet.apply(acked("1", "a"), now=5.0)
+    assert before.types[CLUSTER].sync is Sync.STALE

@@ -1,0 +1,171 @@
+"""Resolving: less work gives the same plan, and whatever the world is like, live traffic is safe."""
+
+from collections import Counter
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from tests.unit.pure import kube, worlds
+from tests.unit.pure.kube import world_of
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Object, Service, ref_of
+from xds_server.model.world import Change, Delete, World
+from xds_server.shadows.endpoints import backends_of
+from xds_server.shadows.plan import NOTHING, Plan, Reason, State
+from xds_server.shadows.resolve import Resolver, resolve
+from xds_server.shadows.services import http_ports, offer_of
+
+
+@given(worlds.histories(), st.booleans())
+def test_the_incremental_plan_is_the_whole_plan_after_every_step(
+    history: list[list[Change]],
+    expose_all: bool,  # noqa: FBT001 - hypothesis passes it by name
+) -> None:
+    resolver, world = Resolver(expose_all=expose_all), World()
+    for batch in history:
+        before = resolver.plan.services
+        world, changed = world.apply(batch)
+        moved = resolver.update(world, changed)
+        after = resolver.plan.services
+
+        assert resolver.plan == resolve(world, expose_all=expose_all)
+        assert moved == {
+            target
+            for target in before.keys() | after.keys()
+            if before.get(target, NOTHING) != after.get(target, NOTHING)
+        }
+    for shadow in resolver.plan.shadows():
+        event(shadow.reason)
+
+
+@given(worlds.worlds())
+def test_every_marked_deployment_has_exactly_one_state_and_a_sentence(objects: list[Object]) -> None:
+    world = world_of(*objects)
+    shadows = resolve(world).shadows()
+    marked = {
+        (namespace, name)
+        for namespace, view in world.namespaces.items()
+        for names in view.canaries.values()
+        for name in names
+    }
+    assert [(s.namespace, s.deployment) for s in shadows] == sorted(marked)
+    for shadow in shadows:
+        assert shadow.message.endswith(".")
+        assert shadow.message[0].isupper() or shadow.message[0].isdigit()
+    kinds = {State.ACTIVE: {Reason.MIRRORING}, State.PENDING: {Reason.NO_READY_ENDPOINT}}
+    kinds[State.PAUSED] = {Reason.PAUSED, Reason.ZERO_PERCENT}
+    kinds[State.REJECTED] = set(Reason) - set().union(*kinds.values())
+    assert all(s.reason in kinds[s.state] for s in shadows)
+
+
+@given(worlds.worlds())
+def test_only_an_active_shadow_is_mirrored_to_and_every_one_is(objects: list[Object]) -> None:
+    for target, service in resolve(world_of(*objects)).services.items():
+        active = {s.deployment: s for s in service.shadows if s.state is State.ACTIVE}
+        mirrored = {mirror.deployment for route in service.routes for mirror in route.mirrors}
+        assert mirrored == set(active)
+        for route in service.routes:
+            assert route.service == target
+            for mirror in route.mirrors:
+                assert mirror.marker == f"{target.namespace}/{mirror.deployment}"
+                assert set(mirror.endpoints) <= set(active[mirror.deployment].endpoints)
+                assert mirror.endpoints
+                assert 0 < mirror.per_million <= 1_000_000
+
+
+@given(worlds.worlds())
+def test_no_endpoint_of_an_active_shadow_is_live(objects: list[Object]) -> None:
+    for service in resolve(world_of(*objects)).services.values():
+        active = {e for s in service.shadows if s.state is State.ACTIVE for e in s.endpoints}
+        live = {endpoint for route in service.routes for endpoint in route.endpoints}
+        assert not active & live
+
+
+@given(worlds.worlds())
+def test_separation_never_takes_the_last_backend(objects: list[Object]) -> None:
+    world = world_of(*objects)
+    for target, plan in resolve(world).services.items():
+        view = world.view(target.namespace)
+        service = view.services.get(target.name)
+        ports = {port.port.port: port.port for port in (http_ports(service) if service else ())}
+        for route in plan.routes:
+            assert service
+            backends = backends_of(view, service, ports[route.port])
+            active = [s for s in plan.shadows if s.state is State.ACTIVE]
+            shadowed = {e for s in active for e in s.endpoints}
+            event(f"backends: {bool(backends)}, shadows: {bool(active)}")
+            assert set(route.endpoints) <= {b.endpoint for b in backends}
+            assert not backends or {b.endpoint for b in backends} - shadowed
+
+
+@given(worlds.worlds(), st.booleans())
+def test_each_domain_is_claimed_at_most_once(objects: list[Object], expose_all: bool) -> None:  # noqa: FBT001
+    plan = resolve(world_of(*objects), expose_all=expose_all)
+    domains = Counter(d for s in plan.services.values() for route in s.routes for d in route.domains)
+    assert [domain for domain, times in domains.items() if times > 1] == []
+    for service in plan.services.values():
+        for route in service.routes:
+            assert list(route.domains) == sorted(route.domains)
+            assert route.domains
+
+
+@given(worlds.worlds())
+def test_a_host_lost_is_reported_with_the_older_owner(objects: list[Object]) -> None:
+    world = world_of(*objects)
+    plan = resolve(world)
+    offers = {
+        NamespacedName(namespace, name): offer_of(view, service, expose_all=False)
+        for namespace, view in world.namespaces.items()
+        for name, service in view.services.items()
+    }
+    owned = {d: t for t, s in plan.services.items() for route in s.routes for d in route.domains}
+    for target, offer in offers.items():
+        for host in offer.hosts:
+            owner = owned[host]
+            assert offers[owner].age <= offer.age
+            lost = [
+                p
+                for p in plan.problems()
+                if f"Host {host} belongs to the older Service {owner};" in p.message
+            ]
+            assert (owner != target) == (f"Service {target}" in {p.subject for p in lost})
+
+
+@given(worlds.histories())
+def test_two_worlds_with_the_same_objects_have_the_same_plan(history: list[list[Change]]) -> None:
+    changes = [change for batch in history for change in batch]
+    world, _ = World().apply(changes)
+    rebuilt = world_of(
+        *(
+            obj
+            for view in reversed(list(world.namespaces.values()))
+            for ref in reversed(list(view.refs()))
+            if (obj := world.get(ref))
+        )
+    )
+    assert resolve(rebuilt) == resolve(world)
+    assert list(resolve(rebuilt).services) == list(resolve(world).services)
+
+
+def test_a_host_that_changes_hands_moves_the_services_that_claim_it_in_any_namespace() -> None:
+    def claiming(name: str, namespace: str, created: str) -> Service:
+        return kube.service(
+            name, namespace=namespace, expose="true", created=created, annotations={"hosts": "app.example"}
+        )
+
+    owner, second = claiming("owner", "b", "2024"), claiming("second", "a", "2025")
+    resolver, world = Resolver(), world_of(owner, second)
+    resolver.update(world, map(ref_of, (owner, second)))
+    assert [p.subject for p in resolver.plan.problems()] == ["Service a/second"]
+
+    world, changed = world.apply([Delete(ref_of(owner))])
+    moved = resolver.update(world, changed)
+    assert moved == {NamespacedName("b", "owner"), NamespacedName("a", "second")}
+    assert resolver.plan == resolve(world)
+    assert resolver.plan.problems() == []
+
+
+def test_nothing_comes_of_nothing() -> None:
+    resolver = Resolver()
+    assert resolver.update(World(), ()) == frozenset()
+    assert resolver.plan == resolve(World()) == Plan()

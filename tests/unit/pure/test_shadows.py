@@ -1,0 +1,399 @@
+"""Single decisions of resolving, for which a golden pair would hide the point."""
+
+import pytest
+
+from tests.unit.pure import kube
+from tests.unit.pure.kube import at, canary, pod, service, slice_of
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Object, ServicePort, SlicePort
+from xds_server.shadows.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
+from xds_server.shadows.resolve import resolve
+from xds_server.shadows.services import EXPOSE, http_ports
+
+MYAPP = NamespacedName("staging", "myapp")
+
+
+def plan_of(*objects: Object) -> Plan:
+    return resolve(kube.world_of(kube.namespace("staging"), *objects))
+
+
+def myapp(*objects: Object) -> ServicePlan:
+    return plan_of(*objects).services[MYAPP]
+
+
+def live(*objects: Object) -> list[str]:
+    (route,) = myapp(*objects).routes
+    return [str(endpoint) for endpoint in route.endpoints]
+
+
+def shadow(*objects: Object) -> ShadowStatus:
+    (found,) = plan_of(*objects).shadows()
+    return found
+
+
+# Protocols
+
+
+@pytest.mark.parametrize(
+    ("port", "protocol"),
+    [
+        (ServicePort(port=80), Protocol.HTTP1),
+        (ServicePort(port=80, protocol="TCP"), Protocol.HTTP1),
+        (ServicePort(port=80, protocol="UDP"), None),
+        (ServicePort(port=80, protocol="UDP", name="http"), None),
+        (ServicePort(port=80, name="http"), Protocol.HTTP1),
+        (ServicePort(port=80, name="http-web"), Protocol.HTTP1),
+        (ServicePort(port=80, name="https"), None),
+        (ServicePort(port=80, name="web"), None),
+        (ServicePort(port=80, name="http2"), Protocol.HTTP2),
+        (ServicePort(port=80, name="h2c-x"), Protocol.HTTP2),
+        (ServicePort(port=80, name="grpc-x"), Protocol.HTTP2),
+        (ServicePort(port=80, app_protocol="HTTP"), Protocol.HTTP1),
+        (ServicePort(port=80, app_protocol="http/1.1"), Protocol.HTTP1),
+        (ServicePort(port=80, app_protocol="kubernetes.io/ws"), Protocol.HTTP1),
+        (ServicePort(port=80, app_protocol="kubernetes.io/h2c"), Protocol.HTTP2),
+        (ServicePort(port=80, app_protocol="grpc", name="http"), Protocol.HTTP2),
+        (ServicePort(port=80, app_protocol="https", name="http"), None),
+        (ServicePort(port=80, app_protocol="kubernetes.io/wss"), None),
+    ],
+)
+def test_what_a_port_speaks(port: ServicePort, protocol: Protocol | None) -> None:
+    assert [http.protocol for http in http_ports(service("a", ports=(port,)))] == (
+        [protocol] if protocol else []
+    )
+
+
+def test_of_several_ports_one_that_says_nothing_is_not_http() -> None:
+    ports = (ServicePort(port=80), ServicePort(port=81))
+    assert http_ports(service("a", ports=ports)) == ()
+
+
+# Keeping apart
+
+STABLE = at("10.0.0.1", pod="myapp-a")
+CANARY_POD = pod("canary-a", "canary", "10.0.1.1")
+
+
+def test_a_pod_is_known_by_its_name_where_the_slice_gives_it() -> None:
+    # On the host's network Pods share their node's address; the canary's crashes, as the port is taken.
+    crashing = pod("canary-a", "canary", "10.0.0.1", ready=False)
+    assert live(
+        service("myapp"),
+        slice_of("myapp", STABLE, at("10.0.0.2", pod="b")),
+        canary("canary", "myapp"),
+        crashing,
+    ) == ["10.0.0.1:80", "10.0.0.2:80"]
+
+
+def test_a_pod_is_known_by_its_address_where_the_slice_gives_no_name() -> None:
+    unready = pod("canary-a", "canary", "10.0.1.1", ready=False)
+    found = slice_of("myapp", STABLE, at("10.0.1.1"))
+    assert live(service("myapp"), found, canary("canary", "myapp"), unready) == ["10.0.0.1:80"]
+
+
+def test_any_of_a_pods_addresses_will_do() -> None:
+    dual = pod("canary-a", "canary", "10.0.1.1", "fd00::1")
+    found = slice_of("myapp", at("fd00::9"), at("fd00::1"), family="IPv6")
+    assert live(service("myapp"), found, canary("canary", "myapp"), dual) == ["[fd00::9]:80"]
+
+
+def test_what_gets_copies_is_never_live_whoever_the_slice_says_it_is() -> None:
+    # The address of a stable Pod that is gone went to the canary's; the slice is late.
+    objects = (
+        service("myapp"),
+        slice_of("myapp", STABLE, at("10.0.1.1", pod="gone")),
+        canary("canary", "myapp"),
+    )
+    assert live(*objects, CANARY_POD) == ["10.0.0.1:80"]
+    assert shadow(*objects, CANARY_POD).state is State.ACTIVE
+
+
+def test_the_pods_of_a_canary_are_kept_out_though_its_endpoints_come_from_a_service() -> None:
+    objects = (
+        service("myapp"),
+        service("green"),
+        slice_of("myapp", STABLE, at("10.0.1.1", pod="canary-a")),
+        canary("canary", "myapp", endpoints_from="service/green"),
+        CANARY_POD,
+    )
+    # That Service's slice comes a moment later than the Pod's name in the other's.
+    assert live(*objects) == ["10.0.0.1:80"]
+    assert shadow(*objects).message == "Service green has no ready endpoint yet."
+
+
+def test_the_endpoints_of_a_canarys_service_are_kept_out_unready_ones_too() -> None:
+    objects = (
+        service("myapp"),
+        service("green"),
+        slice_of("myapp", STABLE, at("10.0.1.1", pod="g1"), at("10.0.1.2", pod="g2"), at("10.0.1.3")),
+        slice_of("green", at("10.0.1.1", pod="g1"), at("10.0.1.2", pod="g2", ready=False), at("10.0.1.3")),
+        canary("canary", "myapp", endpoints_from="service/green"),
+    )
+    assert live(*objects) == ["10.0.0.1:80"]
+    assert [str(e) for e in shadow(*objects).endpoints] == ["10.0.1.1:80", "10.0.1.3:80"]
+
+
+@pytest.mark.parametrize("setting", [{"paused": "true"}, {"percent": "0"}, {"percent": "lots"}])
+def test_a_canary_that_gets_nothing_is_kept_out_all_the_same(setting: dict[str, str]) -> None:
+    found = slice_of("myapp", STABLE, at("10.0.1.1", pod="canary-a"))
+    assert live(service("myapp"), found, canary("canary", "myapp", **setting), CANARY_POD) == ["10.0.0.1:80"]
+
+
+def test_a_port_that_would_be_emptied_keeps_all_of_them_as_they_were() -> None:
+    ports = ServicePort(port=80, name="http"), ServicePort(port=90, name="grpc")
+    http = slice_of(
+        "myapp", STABLE, at("10.0.1.1", pod="canary-a"), name="s1", ports=[SlicePort(name="http", port=80)]
+    )
+    grpc = slice_of(
+        "myapp", at("10.0.1.1", pod="canary-a"), name="s2", ports=[SlicePort(name="grpc", port=90)]
+    )
+    objects = service("myapp", ports=ports), http, grpc, canary("canary", "myapp"), CANARY_POD
+    assert [[str(e) for e in route.endpoints] for route in myapp(*objects).routes] == [
+        ["10.0.0.1:80", "10.0.1.1:80"],
+        ["10.0.1.1:90"],
+    ]
+    assert shadow(*objects).reason is Reason.WOULD_EMPTY_SERVICE
+    assert "port 90" in shadow(*objects).message
+
+
+def test_a_service_that_has_no_backends_anyway_is_not_emptied() -> None:
+    assert shadow(service("myapp"), canary("canary", "myapp"), CANARY_POD).state is State.ACTIVE
+
+
+@pytest.mark.parametrize(("first", "refused"), [("a", "b"), ("b", "a")])
+def test_of_two_canaries_that_would_empty_a_service_the_younger_is_refused(first: str, refused: str) -> None:
+    created = {first: "2026-01-01T00:00:00Z", refused: "2026-02-01T00:00:00Z"}
+    found = plan_of(
+        service("myapp"),
+        slice_of("myapp", at("10.0.1.1", pod="a-1"), at("10.0.1.2", pod="b-1")),
+        *(canary(name, "myapp", created=when) for name, when in created.items()),
+        pod("a-1", "a", "10.0.1.1"),
+        pod("b-1", "b", "10.0.1.2"),
+    )
+    assert {s.deployment: s.state for s in found.shadows()} == {first: State.ACTIVE, refused: State.REJECTED}
+    (route,) = found.services[MYAPP].routes
+    assert [m.deployment for m in route.mirrors] == [first]
+    assert [str(e) for e in route.endpoints] == ["10.0.1.1:80" if refused == "a" else "10.0.1.2:80"]
+
+
+def test_of_more_canaries_than_can_be_sampled_the_youngest_are_refused() -> None:
+    sampled = [
+        canary(f"sampled-{n}", "myapp", app="canary", percent="50", created=f"2026-01-{31 - n}T00:00:00Z")
+        for n in range(6)
+    ]
+    others = canary("whole", "myapp", app="canary"), canary("resting", "myapp", percent="1", paused="true")
+    plan = plan_of(service("myapp"), *sampled, *others, CANARY_POD)
+
+    states = {s.deployment: (s.state, s.reason) for s in plan.shadows()}
+    refused = {name for name, (_, reason) in states.items() if reason is Reason.TOO_MANY_SAMPLED}
+    assert refused == {"sampled-0", "sampled-1"}
+    assert {states[name][0] for name in refused} == {State.REJECTED}
+    assert (states["whole"][0], states["resting"][0]) == (State.ACTIVE, State.PAUSED)
+    (route,) = plan.services[MYAPP].routes
+    assert [m.deployment for m in route.mirrors] == [
+        "sampled-2",
+        "sampled-3",
+        "sampled-4",
+        "sampled-5",
+        "whole",
+    ]
+    assert plan.shadows()[1].message == (
+        "Service staging/myapp already has 4 older shadows below 100 percent, the most that can be sampled"
+        " independently of each other."
+    )
+
+
+# Endpoints
+
+
+def test_the_families_of_the_service_come_first_and_the_others_are_better_than_nothing() -> None:
+    four, six = (
+        slice_of("myapp", at("10.0.0.1"), name="four"),
+        slice_of("myapp", at("fd00::1"), name="six", family="IPv6"),
+    )
+    assert live(service("myapp"), four, six) == ["10.0.0.1:80"]
+    assert live(service("myapp", ip_families=("IPv6", "IPv4")), four, six) == ["[fd00::1]:80"]
+    assert live(service("myapp", ip_families=("IPv6",)), four) == ["10.0.0.1:80"]
+    assert live(service("myapp"), slice_of("myapp", at("example.com"), family="FQDN")) == []
+
+
+def test_a_slice_is_read_at_the_port_of_the_same_name_that_has_a_number() -> None:
+    ports = [SlicePort(name="http", port=8080), SlicePort(name="other", port=9090), SlicePort(name="http")]
+    found = slice_of("myapp", STABLE, ports=ports)
+    assert live(service("myapp", ports=(ServicePort(port=80, name="http"),)), found) == ["10.0.0.1:8080"]
+
+
+def test_an_endpoint_in_two_slices_is_one() -> None:
+    twice = slice_of("myapp", STABLE, name="s1"), slice_of("myapp", STABLE, at("10.0.0.0"), name="s2")
+    assert live(service("myapp"), *twice) == ["10.0.0.0:80", "10.0.0.1:80"]
+
+
+def test_only_a_pod_is_known_by_its_target() -> None:
+    document = (
+        "{kind: EndpointSlice, metadata: {name: s, namespace: staging, labels:"
+        " {kubernetes.io/service-name: myapp}}, addressType: IPv4, ports: [{port: 80}], endpoints:"
+        " [{addresses: [10.0.0.1], targetRef: {kind: Node, name: canary-a}}, {addresses: []}]}"
+    )
+    (nodes,) = kube.from_yaml(document)
+    assert live(service("myapp"), nodes, canary("canary", "myapp"), CANARY_POD) == ["10.0.0.1:80"]
+
+
+def test_a_single_port_is_the_counterpart_of_any() -> None:
+    objects = (
+        service("myapp"),
+        service("green", ports=(ServicePort(port=8080, name="http"),)),
+        slice_of("green", at("10.0.1.1"), ports=[SlicePort(name="http", port=8081)]),
+        canary("canary", "myapp", endpoints_from="service/green"),
+    )
+    assert shadow(*objects).endpoints == (Endpoint("10.0.1.1", 8081),)
+
+
+def test_a_canary_whose_pods_have_no_address_says_so() -> None:
+    found = shadow(service("myapp"), canary("canary", "myapp"), pod("canary-a", "canary"))
+    assert (found.state, found.message) == (
+        State.PENDING,
+        "Its Pods have no address yet, or none of their containers has the Service's targetPort.",
+    )
+    found = shadow(service("myapp"), canary("canary", "myapp"))
+    assert (found.state, found.message) == (State.PENDING, "None of its Pods is ready yet.")
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason", "message"),
+    [
+        (
+            [canary("canary", "my-app")],
+            Reason.SERVICE_NOT_FOUND,
+            "There is no Service staging/my-app; the label's value names one of its own namespace.",
+        ),
+        (
+            [service("myapp", expose="false"), canary("canary", "myapp")],
+            Reason.SERVICE_NOT_EXPOSED,
+            f"Service staging/myapp is not routed; label it, or its Namespace, with {EXPOSE}=true.",
+        ),
+        (
+            [service("myapp", ports=None), canary("canary", "myapp")],
+            Reason.NO_HTTP_PORT,
+            "Service staging/myapp has nothing to mirror. It has no ports; add one to spec.ports.",
+        ),
+        (
+            [service("myapp"), canary("canary", "myapp", endpoints_from="service/myapp")],
+            Reason.MIRROR_LOOP,
+            "Its endpoints would come from Service staging/myapp, the one that it shadows.",
+        ),
+        (
+            [service("myapp"), canary("canary", "myapp", endpoints_from="service/green")],
+            Reason.SERVICE_NOT_FOUND,
+            "There is no Service staging/green, which its endpoints are to come from.",
+        ),
+        (
+            [service("myapp"), canary("canary", "myapp", paused="maybe")],
+            Reason.INVALID_POLICY,
+            "Annotation xds-shadow.io/paused: 'maybe' is neither true nor false.",
+        ),
+        # What is wrong with the Service comes first: without it the rest cannot be judged.
+        (
+            [canary("canary", "my-app", percent="lots")],
+            Reason.SERVICE_NOT_FOUND,
+            "There is no Service staging/my-app; the label's value names one of its own namespace.",
+        ),
+        # Refused is refused, paused or not.
+        (
+            [
+                service("myapp"),
+                slice_of("myapp", at("10.0.1.1", pod="canary-a")),
+                canary("canary", "myapp", paused="true"),
+                CANARY_POD,
+            ],
+            Reason.WOULD_EMPTY_SERVICE,
+            (
+                "Every endpoint of Service staging/myapp port 80 belongs to this Deployment or to another"
+                " canary; live traffic stays as it is. Give the stable version Pods of its own."
+            ),
+        ),
+    ],
+)
+def test_a_refusal_names_the_thing_and_says_what_to_do(
+    objects: list[Object], reason: Reason, message: str
+) -> None:
+    found = shadow(*objects)
+    assert (found.state, found.reason, found.message) == (State.REJECTED, reason, message)
+    assert all(not route.mirrors for s in plan_of(*objects).services.values() for route in s.routes)
+
+
+def test_a_policy_that_was_not_read_is_not_shown() -> None:
+    found = shadow(service("myapp"), canary("canary", "myapp", percent="lots", methods="GET"))
+    assert (found.percent, found.methods) == ("", ())
+    found = shadow(service("myapp"), canary("canary", "myapp", percent="0.50", methods="GET,DELETE"))
+    assert (found.percent, found.methods) == ("0.5", ("DELETE", "GET"))
+
+
+@pytest.mark.parametrize(
+    ("methods", "what"),
+    [({}, "requests"), ({"methods": "GET"}, "GET requests"), ({"methods": "POST,GET"}, "GET, POST requests")],
+)
+def test_an_active_shadow_says_what_is_copied(methods: dict[str, str], what: str) -> None:
+    found = shadow(service("myapp"), canary("canary", "myapp", percent="25", **methods), CANARY_POD)
+    assert found.message == f"25 percent of the {what} to Service staging/myapp are copied to it."
+
+
+def test_a_bad_label_of_the_namespace_is_told_of_each_service() -> None:
+    plan = resolve(
+        kube.world_of(kube.namespace("staging", expose="yes"), service("a"), service("b", expose="true"))
+    )
+    assert [tuple(problem) for problem in plan.problems()] == [
+        (
+            "Service staging/a",
+            Reason.INVALID_LABEL,
+            f"Its Namespace's label {EXPOSE} is 'yes', neither true nor false; the Service is hidden.",
+            "",
+        )
+    ]
+    assert [target.name for target, service in plan.services.items() if service.routes] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("host", "good"),
+    [
+        ("app.example.com", True),
+        ("app", True),
+        ("1.2.3.4", True),
+        ("a" * 63 + ".example", True),
+        ("a" * 64 + ".example", False),
+        (".".join(["a" * 49] * 5), True),
+        (".".join(["a" * 50] * 5), False),
+        ("*.example.com", False),
+        ("app.example.com:80", False),
+        ("http://app", False),
+        ("-a.example", False),
+        ("a..b", False),
+        ("app.example.com.", False),
+        ("a b", False),
+        ("[fd00::1]", False),
+    ],
+)
+def test_a_host_is_a_name_without_wildcard_scheme_or_port(host: str, *, good: bool) -> None:
+    plan = myapp(service("myapp", annotations={"hosts": host}))
+    (route,) = plan.routes
+    assert (host in route.domains) is good
+    assert [p.reason for p in plan.problems] == ([] if good else [Reason.INVALID_HOST])
+    assert all(repr(host[:60])[1:-1] in p.message for p in plan.problems)
+
+
+def test_shadows_and_problems_are_sorted_over_all_services() -> None:
+    plan = plan_of(
+        canary("b", "one"),
+        canary("a", "two"),
+        service("y", expose="maybe"),
+        service("x", expose="maybe"),
+    )
+    assert [s.deployment for s in plan.shadows()] == ["a", "b"]
+    assert [p.subject for p in plan.problems()] == ["Service staging/x", "Service staging/y"]
+
+
+def test_an_endpoint_reads_as_in_a_url() -> None:
+    assert str(Endpoint("10.0.0.1", 80)) == "10.0.0.1:80"
+    assert str(Endpoint("fd00::1", 80)) == "[fd00::1]:80"

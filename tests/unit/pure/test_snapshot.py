@@ -1,0 +1,135 @@
+"""Resources and snapshots: versions depend on content alone, and updates share what did not change."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES
+
+keys = st.builds(ResourceKey, st.sampled_from((CLUSTER, ENDPOINT)), st.sampled_from("abcd"))
+resources = st.builds(Resource, keys, st.sampled_from((b"", b"1", b"2")))
+updates = st.lists(st.tuples(st.lists(resources, max_size=4), st.lists(keys, max_size=3)), max_size=6)
+
+
+def cluster(name: str, body: bytes = b"", *refs: ResourceKey) -> Resource:
+    return Resource(ResourceKey(CLUSTER, name), body, refs)
+
+
+@given(updates)
+def test_updates_give_what_a_rebuild_gives(history: list[tuple[list[Resource], list[ResourceKey]]]) -> None:
+    snapshot, expected = Snapshot(), dict[ResourceKey, Resource]()
+    for upserts, removals in history:
+        before, versions = snapshot, snapshot.versions()
+        snapshot = snapshot.updated(upserts, removals)
+        for key in removals:
+            expected.pop(key, None)
+        expected |= {resource.key: resource for resource in upserts}
+
+        assert snapshot == Snapshot().updated(expected.values())
+        assert snapshot.versions() == Snapshot().updated(reversed(expected.values())).versions()
+        assert before.versions() == versions
+    assert {r.key: r for t in snapshot.types.values() for r in t.resources.values()} == expected
+    assert set(snapshot.types) == {key.type_url for key in expected}
+
+
+@given(st.lists(resources, max_size=6), st.lists(resources, max_size=6))
+def test_versions_are_equal_exactly_where_the_content_is(one: list[Resource], other: list[Resource]) -> None:
+    left, right = Snapshot().updated(one), Snapshot().updated(other)
+    assert (left == right) == (left.versions() == right.versions())
+
+
+@given(st.lists(resources.filter(lambda r: r.key.type_url == CLUSTER), max_size=6), st.data())
+def test_the_version_with_others_is_the_version_together(found: list[Resource], data: st.DataObject) -> None:
+    together = TypeSnapshot().updated(found)
+    split = {name for name in together.resources if data.draw(st.booleans())}
+    here = TypeSnapshot().updated(r for n, r in together.resources.items() if n not in split)
+    others = [r for n, r in together.resources.items() if n in split]
+    assert here.version_with(others) == together.version
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        cluster("b", b"body"),
+        cluster("a", b"other"),
+        Resource(ResourceKey(ENDPOINT, "a"), b"body"),
+        # The parts are kept apart where they meet.
+        cluster("ab", b"ody"),
+    ],
+)
+def test_a_resource_is_its_type_name_and_body(other: Resource) -> None:
+    resource = cluster("a", b"body")
+    assert resource == cluster("a", b"body", ResourceKey(ENDPOINT, "a"))
+    assert hash(resource) == hash(cluster("a", b"body"))
+    assert resource.version == cluster("a", b"body").version
+    assert resource != other
+    assert resource.version != other.version
+
+
+def test_a_resource_is_nothing_else() -> None:
+    resource = cluster("a", b"body")
+    assert resource != "a"
+    assert resource.name == "a"
+    assert repr(resource) == f"Resource('a', {resource.version}, 4 bytes)"
+
+
+def test_a_version_is_the_same_in_every_process() -> None:
+    # Computed once and written down: a change here makes every connected Envoy see new versions.
+    assert cluster("a", b"body").version == "1db6043ac8dbcbfb"
+    assert Snapshot().updated([cluster("a", b"body")]).of(CLUSTER).version == "1db6043ac8dbcbfb"
+    assert EMPTY.version == "0000000000000000"
+
+
+def test_a_type_without_resources_has_no_entry() -> None:
+    there = Snapshot().updated([cluster("a")])
+    assert there.updated([], [ResourceKey(CLUSTER, "a")]) == Snapshot()
+    assert there.updated([], [ResourceKey(CLUSTER, "b"), ResourceKey(ROUTE, "a")]) == there
+    assert there.of(ROUTE) is EMPTY
+    assert there.get(ResourceKey(CLUSTER, "a")) == cluster("a")
+    assert there.get(ResourceKey(ROUTE, "a")) is None
+
+
+def test_what_is_removed_and_put_in_place_at_once_is_there() -> None:
+    before = Snapshot().updated([cluster("a", b"1")])
+    after = before.updated([cluster("a", b"2")], [ResourceKey(CLUSTER, "a")])
+    assert after == Snapshot().updated([cluster("a", b"2")])
+    assert after.versions() == Snapshot().updated([cluster("a", b"2")]).versions()
+
+
+def test_an_update_leaves_other_types_and_the_old_snapshot_alone() -> None:
+    before = Snapshot().updated([cluster("a"), Resource(ResourceKey(ROUTE, "r"), b"")])
+    after = before.updated([cluster("b")])
+    assert after.of(ROUTE) is before.of(ROUTE)
+    assert set(before.of(CLUSTER).resources) == {"a"}
+
+
+def test_a_dangling_reference_is_named_with_its_holder() -> None:
+    here, gone = ResourceKey(ENDPOINT, "here"), ResourceKey(ENDPOINT, "gone")
+    other_type = ResourceKey(ROUTE, "here")
+    snapshot = Snapshot().updated(
+        [
+            Resource(here, b""),
+            cluster("b", b"", here, gone),
+            cluster("a", b"", other_type, gone),
+            cluster("whole", b"", here),
+        ]
+    )
+    assert snapshot.dangling() == [
+        (ResourceKey(CLUSTER, "a"), gone),
+        (ResourceKey(CLUSTER, "a"), other_type),
+        (ResourceKey(CLUSTER, "b"), gone),
+    ]
+    assert snapshot.updated([Resource(gone, b""), Resource(other_type, b"")]).dangling() == []
+
+
+def test_taking_out_what_is_referred_to_is_noticed() -> None:
+    here = ResourceKey(ENDPOINT, "here")
+    snapshot = Snapshot().updated([Resource(here, b""), cluster("a", b"", here)])
+    assert snapshot.dangling() == []
+    assert snapshot.updated([], [here]).dangling() == [(ResourceKey(CLUSTER, "a"), here)]
+
+
+def test_every_type_has_its_short_name() -> None:
+    assert SHORT_NAMES == {CLUSTER: "CDS", ENDPOINT: "EDS", LISTENER: "LDS", ROUTE: "RDS"}

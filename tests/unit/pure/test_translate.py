@@ -1,0 +1,164 @@
+"""Single decisions of the translation, for which a golden pair would hide the point."""
+
+import pytest
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+
+from xds_server.base.ids import NamespacedName
+from xds_server.shadows.plan import Endpoint, Mirror, Plan, Protocol, RoutePlan, ServicePlan
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.translate import names
+from xds_server.translate.clusters import primary_cluster, shadow_cluster
+from xds_server.translate.incremental import Translator
+from xds_server.translate.listeners import gateway_listener, with_gateway_port
+from xds_server.translate.routes import virtual_host
+from xds_server.translate.translate import translate
+from xds_server.translate.wire import seconds
+
+MYAPP = NamespacedName("staging", "myapp")
+LIVE = (Endpoint("10.0.0.1", 80),)
+
+
+def mirror(name: str, *methods: str, share: int = 1_000_000) -> Mirror:
+    return Mirror(name, f"staging/{name}", share, frozenset(methods) or None, (Endpoint("10.0.1.1", 80),))
+
+
+def route(*mirrors: Mirror, port: int = 80, endpoints: tuple[Endpoint, ...] = LIVE) -> RoutePlan:
+    return RoutePlan(MYAPP, port, Protocol.HTTP1, (f"h{port}",), endpoints, mirrors)
+
+
+def routes_of(*mirrors: Mirror) -> list[tuple[str, str, list[str]]]:
+    """Name, what of the request decides, and the canaries, route by route."""
+    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(*mirrors)))
+    return [
+        (
+            found.name,
+            "".join(
+                f"{h.name}={h.string_match.exact or h.string_match.safe_regex.regex or '*'}"
+                for h in found.match.headers
+            ),
+            [p.cluster.rpartition("/")[2] for p in found.route.request_mirror_policies],
+        )
+        for found in message.routes
+    ]
+
+
+NEVER: list[tuple[str, str, list[str]]] = [
+    ("already-a-copy", "x-xds-shadow=*", []),
+    ("websocket", "upgrade=websocket", []),
+]
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "expected"),
+    [
+        ([], [("all", "", [])]),
+        ([mirror("a")], [*NEVER, ("all", "", ["a"])]),
+        ([mirror("a", "GET")], [*NEVER, ("GET", ":method=GET", ["a"]), ("all", "", [])]),
+        (
+            [mirror("a", "HEAD", "GET")],
+            [*NEVER, ("GET+HEAD", ":method=GET|HEAD", ["a"]), ("all", "", [])],
+        ),
+        (
+            [mirror("a", "GET", "HEAD"), mirror("b", "GET", "PUT"), mirror("c")],
+            [
+                *NEVER,
+                ("GET", ":method=GET", ["a", "b", "c"]),
+                ("HEAD", ":method=HEAD", ["a", "c"]),
+                ("PUT", ":method=PUT", ["b", "c"]),
+                ("all", "", ["c"]),
+            ],
+        ),
+        (
+            [mirror("a", "GET", "HEAD"), mirror("b", "HEAD", "GET")],
+            [*NEVER, ("GET+HEAD", ":method=GET|HEAD", ["a", "b"]), ("all", "", [])],
+        ),
+    ],
+)
+def test_methods_that_get_the_same_mirrors_share_a_route(
+    mirrors: list[Mirror], expected: list[tuple[str, str, list[str]]]
+) -> None:
+    assert routes_of(*mirrors) == expected
+
+
+def test_a_share_is_out_of_a_million() -> None:
+    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(mirror("a", share=5_000))))
+    (policy,) = message.routes[-1].route.request_mirror_policies
+    fraction = policy.runtime_fraction.default_value
+    assert (fraction.numerator, fraction.denominator) == (5_000, fraction.MILLION)
+    assert policy.disable_shadow_host_suffix_append
+
+
+@pytest.mark.parametrize(("protocol", "field"), [(p, f"http{p[-1]}_protocol_options") for p in Protocol])
+def test_a_cluster_speaks_its_services_protocol(protocol: Protocol, field: str) -> None:
+    field = field.replace("http1", "http")
+    for make, bound in ((primary_cluster, 0), (shadow_cluster, 10)):
+        cluster = cluster_pb2.Cluster.FromString(make("c", protocol).body)
+        (packed,) = cluster.typed_extension_protocol_options.values()
+        options = http_protocol_options_pb2.HttpProtocolOptions()
+        assert packed.Unpack(options)
+        assert options.explicit_http_config.WhichOneof("protocol_config") == field
+        # Without a bound a canary that does not read would hold uploads back for ever.
+        assert options.common_http_protocol_options.max_stream_duration.seconds == bound
+        (limits,) = cluster.circuit_breakers.thresholds
+        assert limits.max_requests.value == (100 if bound else 2**32 - 1)
+
+
+def test_the_shadow_options_do_not_leak_into_the_primarys() -> None:
+    before = primary_cluster("c", Protocol.HTTP1)
+    shadow_cluster("c", Protocol.HTTP1)
+    assert primary_cluster("c", Protocol.HTTP1) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "deployment"),
+    [
+        ("staging/myapp/80/shadow/canary", "canary"),
+        ("staging/shadow/80/shadow/shadow", "shadow"),
+        ("staging/myapp/80", None),
+        ("staging/shadow/80", None),
+        ("shadow/shadow/80", None),
+        ("gateway", None),
+    ],
+)
+def test_the_canary_of_a_cluster(name: str, deployment: str | None) -> None:
+    assert names.shadowing_deployment(name) == deployment
+
+
+def test_a_node_can_have_a_gateway_port_of_its_own() -> None:
+    snapshot = translate(Plan(), gateway_port=8080)
+    assert with_gateway_port(snapshot, None) is snapshot
+    other = with_gateway_port(snapshot, 9000)
+    assert other == translate(Plan(), gateway_port=9000)
+    found = other.get(names.LISTENER_KEY)
+    assert found == gateway_listener(9000)
+    assert found
+    assert listener_pb2.Listener.FromString(found.body).address.socket_address.port_value == 9000
+    assert with_gateway_port(Snapshot(), 9000) == Snapshot()
+
+
+@pytest.mark.parametrize(("value", "parts"), [(0, (0, 0)), (2.0, (2, 0)), (0.25, (0, 250_000_000))])
+def test_seconds(value: float, parts: tuple[int, int]) -> None:
+    duration = seconds(value)
+    assert (duration.seconds, duration.nanos) == parts
+
+
+def test_an_update_takes_out_what_a_service_no_longer_has() -> None:
+    translator = Translator(gateway_port=8080)
+    both = Plan({MYAPP: ServicePlan((route(mirror("a")), route(port=90)))})
+    one = Plan({MYAPP: ServicePlan((route(port=90, endpoints=()),))})
+    for plan in (both, one, Plan(), both):
+        assert translator.update(plan, [MYAPP]) == translate(plan, gateway_port=8080)
+
+
+def test_a_change_of_endpoints_alone_leaves_clusters_and_routes_as_they_are() -> None:
+    translator = Translator(gateway_port=8080)
+    before = translator.update(Plan({MYAPP: ServicePlan((route(),))}), [MYAPP])
+    other = Plan({MYAPP: ServicePlan((route(endpoints=(Endpoint("10.0.0.2", 80),)),))})
+    after = translator.update(other, [MYAPP])
+
+    changed = {url for url in after.types if after.of(url).version != before.of(url).version}
+    assert changed == {names.endpoints_key("x").type_url}
+    assert after == translate(other, gateway_port=8080)

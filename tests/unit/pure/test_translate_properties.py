@@ -1,0 +1,97 @@
+"""Translation: less work gives the same bytes and versions, and nothing refers to what is not there."""
+
+from collections import Counter
+
+from envoy.config.route.v3 import route_pb2
+from hypothesis import given
+
+from tests.unit.pure import worlds
+from tests.unit.pure.kube import world_of
+from xds_server.model.objects import Object
+from xds_server.model.world import Change, World
+from xds_server.shadows.resolve import Resolver, resolve
+from xds_server.snapshot.resource import ResourceKey
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE
+from xds_server.translate import names
+from xds_server.translate.incremental import Translator
+from xds_server.translate.translate import translate
+
+
+def _bytes(snapshot: Snapshot) -> dict[ResourceKey, tuple[bytes, tuple[ResourceKey, ...], str]]:
+    return {r.key: (r.body, r.refs, r.version) for t in snapshot.types.values() for r in t.resources.values()}
+
+
+@given(worlds.histories())
+def test_the_incremental_snapshot_is_the_whole_one_after_every_step(history: list[list[Change]]) -> None:
+    resolver, world, translator = Resolver(), World(), Translator(gateway_port=8080)
+    assert translator.snapshot == translate(resolver.plan, gateway_port=8080)
+    for batch in history:
+        world, changed = world.apply(batch)
+        moved = resolver.update(world, changed)
+        snapshot = translator.update(resolver.plan, moved)
+
+        whole = translate(resolver.plan, gateway_port=8080)
+        assert _bytes(snapshot) == _bytes(whole)
+        assert snapshot.versions() == whole.versions()
+        assert snapshot == whole == translator.snapshot
+        assert snapshot.dangling() == []
+
+
+@given(worlds.histories())
+def test_what_did_not_change_is_the_very_same_resource(history: list[list[Change]]) -> None:
+    resolver, world, translator = Resolver(), World(), Translator(gateway_port=8080)
+    for batch in history:
+        world, changed = world.apply(batch)
+        before = translator.snapshot
+        moved = resolver.update(world, changed)
+        after = translator.update(resolver.plan, moved | resolver.plan.services.keys())
+        for of_type in after.types.values():
+            for resource in of_type.resources.values():
+                same = before.get(resource.key)
+                assert same is None or same is resource or same != resource
+
+
+@given(worlds.worlds())
+def test_routes_and_resources_belong_together(objects: list[Object]) -> None:
+    snapshot = translate(resolve(world_of(*objects)), gateway_port=8080)
+    routes = route_pb2.RouteConfiguration.FromString(snapshot.of(ROUTE).resources["gateway"].body)
+
+    used = set()
+    for host in routes.virtual_hosts:
+        for route in host.routes:
+            used.add(route.route.cluster)
+            used.update(policy.cluster for policy in route.route.request_mirror_policies)
+    assert used == set(snapshot.of(CLUSTER).resources) == set(snapshot.of(ENDPOINT).resources)
+    assert [host.name for host in routes.virtual_hosts] == sorted(
+        {host.name for host in routes.virtual_hosts}
+    )
+    domains = Counter(domain for host in routes.virtual_hosts for domain in host.domains)
+    assert set(domains.values()) <= {1}
+
+
+@given(worlds.worlds())
+def test_every_route_is_named_once_and_the_last_one_takes_everything(objects: list[Object]) -> None:
+    snapshot = translate(resolve(world_of(*objects)), gateway_port=8080)
+    routes = route_pb2.RouteConfiguration.FromString(snapshot.of(ROUTE).resources["gateway"].body)
+    for host in routes.virtual_hosts:
+        labels = [route.name for route in host.routes]
+        assert len(labels) == len(set(labels))
+        assert labels[-1].startswith("all")
+        assert not host.routes[-1].match.headers
+        assert not host.routes[-1].match.HasField("runtime_fraction")
+        mirrored = [route for route in host.routes if route.route.request_mirror_policies]
+        if mirrored:
+            assert labels[:2] == ["already-a-copy", "websocket"]
+            assert not any(route.route.request_mirror_policies for route in host.routes[:2])
+
+
+@given(worlds.worlds())
+def test_the_names_of_clusters_say_whose_they_are(objects: list[Object]) -> None:
+    plan = resolve(world_of(*objects))
+    for target, service in plan.services.items():
+        for route in service.routes:
+            assert names.shadowing_deployment(names.cluster(target, route.port)) is None
+            for mirror in route.mirrors:
+                name = names.shadow_cluster(target, route.port, mirror.deployment)
+                assert names.shadowing_deployment(name) == mirror.deployment

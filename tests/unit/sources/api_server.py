@@ -1,0 +1,279 @@
+"""An API server small enough to read, for the tests of the Kubernetes source.
+
+It keeps objects and a history of their changes, and answers list and watch as the real one does: paging with
+continue tokens, label and field selectors (an object that stops matching is DELETED for that watch), resuming
+at a version, 410 for versions it has forgotten. Tests script what goes wrong.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from aiohttp import web
+from kubernetes.aio.client import ApiClient, Configuration
+
+from tests.unit.sources.manifests import Doc
+
+PLURALS = {
+    "namespaces": "Namespace",
+    "services": "Service",
+    "deployments": "Deployment",
+    "endpointslices": "EndpointSlice",
+    "pods": "Pod",
+}
+
+
+class Key(NamedTuple):
+    kind: str
+    namespace: str
+    name: str
+
+
+class Request(NamedTuple):
+    """One request as it came in. `verb` is list or watch."""
+
+    verb: str
+    kind: str
+    namespace: str
+    parameters: dict[str, str]
+
+    def sees(self, key: Key, obj: Doc | None) -> bool:
+        """Whether an object is within the request's scope and selectors."""
+        if obj is None or key.kind != self.kind or (self.namespace and key.namespace != self.namespace):
+            return False
+        field_selector = self.parameters.get("fieldSelector")
+        if field_selector and field_selector != f"metadata.name={key.name}":
+            return False
+        labels = obj["metadata"].get("labels", {})
+        terms = [term for term in self.parameters.get("labelSelector", "").split(",") if term]
+        return all(
+            labels.get(term.partition("=")[0]) == term.partition("=")[2] if "=" in term else term in labels
+            for term in terms
+        )
+
+
+@dataclass
+class Step:
+    """One change in the history."""
+
+    version: int
+    key: Key
+    before: Doc | None
+    after: Doc | None
+
+
+@dataclass(eq=False)
+class Watcher:
+    """One open watch; bytes put in `out` are sent, None ends the response."""
+
+    request: Request
+    out: asyncio.Queue[bytes | None]
+    transport: asyncio.Transport
+
+
+@dataclass
+class ApiServer:
+    """Its state, its history, and the script. `refuse` gives the status to answer requests of a verb and kind
+    with; `forgotten` the last version that cannot be resumed from; `expire_tokens` how many continue tokens
+    are answered with 410; `down` drops every connection; `credential` is asked for, if there is one."""
+
+    url: str = ""
+    page_size: int = 500
+    refuse: dict[tuple[str, str], int] = field(default_factory=dict)
+    forgotten: int = 0
+    expire_tokens: int = 0
+    down: bool = False
+    credential: str = ""
+    hang_up: bool = False
+    version: int = 1
+    objects: dict[Key, Doc] = field(default_factory=dict)
+    history: list[Step] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    watchers: set[Watcher] = field(default_factory=set)
+    clients: list[ApiClient] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def connect(self) -> ApiClient:
+        """What `KubeSource` is given to connect with."""
+        configuration = Configuration(host=self.url)
+        configuration.connection_pool_maxsize = 0
+        configuration.client_session_kwargs = {"trust_env": False}
+        if self.credential:
+            configuration.api_key["BearerToken"] = f"Bearer {self.credential}"
+        self.clients.append(ApiClient(configuration))
+        return self.clients[-1]
+
+    @property
+    def open_sessions(self) -> int:
+        pools = [client.rest_client.pool_manager for client in self.clients]
+        return sum(1 for pool in pools if pool is not None and not pool.closed)
+
+    def count(self, verb: str, kind: str) -> int:
+        return sum(1 for request in self.requests if (request.verb, request.kind) == (verb, kind))
+
+    async def until_watched(self, *kinds: str) -> None:
+        """Wait until each kind has an open watch, so that what follows arrives as events."""
+        async with asyncio.timeout(10):
+            while not {watcher.request.kind for watcher in self.watchers} >= set(kinds):
+                self.news.clear()
+                await self.news.wait()
+
+    async def until_asked(self, verb: str, kind: str, times: int) -> None:
+        async with asyncio.timeout(10):
+            while self.count(verb, kind) < times:
+                self.news.clear()
+                await self.news.wait()
+
+    # --- the script ------------------------------------------------------------------------------------
+
+    def put(self, *docs: Doc) -> None:
+        """Create or change objects."""
+        for doc in docs:
+            self._step(key_of(doc), doc)
+
+    def delete(self, doc: Doc) -> None:
+        self._step(key_of(doc), None)
+
+    def bookmark(self, kind: str) -> None:
+        obj = {"kind": kind, "metadata": {"resourceVersion": str(self.version)}}
+        self.say(kind, event("BOOKMARK", obj))
+
+    def say(self, kind: str, data: bytes) -> None:
+        """Send bytes on the open watches of a kind."""
+        for watcher in self.watchers:
+            if watcher.request.kind == kind:
+                watcher.out.put_nowait(data)
+
+    def end(self, kind: str) -> None:
+        """End the watches of a kind, as the server does after timeoutSeconds."""
+        for watcher in self.watchers:
+            if watcher.request.kind == kind:
+                watcher.out.put_nowait(None)
+
+    def cut(self) -> None:
+        """Break every open connection, after what was sent on it."""
+        for watcher in self.watchers:
+            watcher.transport.close()
+
+    def _step(self, key: Key, doc: Doc | None) -> None:
+        self.version += 1
+        before = self.objects.pop(key, None)
+        if doc is not None:
+            metadata = {**doc["metadata"], "resourceVersion": str(self.version)}
+            self.objects[key] = {**doc, "metadata": metadata}
+        step = Step(self.version, key, before, self.objects.get(key))
+        self.history.append(step)
+        for watcher in self.watchers:
+            for data in seen_by(watcher.request, step):
+                watcher.out.put_nowait(data)
+
+    # --- the API ---------------------------------------------------------------------------------------
+
+    async def handle(self, http: web.Request) -> web.StreamResponse:
+        request = self._request(http)
+        self.requests.append(request)
+        self.news.set()
+        transport = http.transport
+        assert isinstance(transport, asyncio.Transport)
+        if self.down:
+            transport.abort()
+            return web.Response()
+        if self.credential and http.headers.get("Authorization") != f"Bearer {self.credential}":
+            return failure(401, "Unauthorized")
+        status = self.refuse.get((request.verb, request.kind))
+        if status is not None:
+            return failure(status, "as the test says")
+        if request.verb == "watch":
+            return await self._watch(request, http, transport)
+        return self._list(request)
+
+    def _request(self, http: web.Request) -> Request:
+        *_, plural = parts = http.path.strip("/").split("/")
+        namespace = parts[parts.index("namespaces") + 1] if "namespaces" in parts[:-1] else ""
+        verb = "watch" if http.query.get("watch") == "true" else "list"
+        return Request(verb, PLURALS[plural], namespace, dict(http.query))
+
+    def _list(self, request: Request) -> web.Response:
+        start = int(request.parameters.get("continue", "0"))
+        if start and self.expire_tokens:
+            self.expire_tokens -= 1
+            return failure(410, "The provided continue parameter is too old")
+        size = min(self.page_size, int(request.parameters["limit"]))
+        found = [doc for key, doc in sorted(self.objects.items()) if request.sees(key, doc)]
+        metadata = {"resourceVersion": str(self.version)}
+        if start + size < len(found):
+            metadata["continue"] = str(start + size)
+        return web.json_response({"metadata": metadata, "items": found[start : start + size] or None})
+
+    async def _watch(
+        self, request: Request, http: web.Request, transport: asyncio.Transport
+    ) -> web.StreamResponse:
+        since = int(request.parameters["resourceVersion"])
+        if since < self.forgotten:
+            return failure(410, "too old resource version")
+        response = web.StreamResponse()
+        await response.prepare(http)
+        if self.hang_up:
+            return response
+        watcher = Watcher(request, asyncio.Queue(), transport)
+        for step in self.history:
+            if step.version > since:
+                for data in seen_by(request, step):
+                    watcher.out.put_nowait(data)
+        self.watchers.add(watcher)
+        self.news.set()
+        try:
+            while (chunk := await watcher.out.get()) is not None:
+                await response.write(chunk)
+        finally:
+            self.watchers.discard(watcher)
+            self.news.set()
+        return response
+
+
+def key_of(doc: Doc) -> Key:
+    return Key(doc["kind"], doc["metadata"].get("namespace", ""), doc["metadata"]["name"])
+
+
+def event(kind: str, obj: Doc) -> bytes:
+    return json.dumps({"type": kind, "object": obj}).encode() + b"\n"
+
+
+def error_event(code: int, message: str = "as the test says") -> bytes:
+    return event("ERROR", {"kind": "Status", "code": code, "message": message})
+
+
+def seen_by(request: Request, step: Step) -> list[bytes]:
+    """What a watch is told of a change. A deletion carries the change's version, as the real one's does."""
+    was, still = request.sees(step.key, step.before), request.sees(step.key, step.after)
+    if still and step.after is not None:
+        return [event("MODIFIED" if was else "ADDED", step.after)]
+    if was and step.before is not None:
+        metadata = {**step.before["metadata"], "resourceVersion": str(step.version)}
+        return [event("DELETED", {**step.before, "metadata": metadata})]
+    return []
+
+
+def failure(code: int, message: str) -> web.Response:
+    return web.json_response({"kind": "Status", "code": code, "message": message}, status=code)
+
+
+@asynccontextmanager
+async def api_server() -> AsyncIterator[ApiServer]:
+    """An API server on a port of the system's choice."""
+    server = ApiServer()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", server.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    server.url = f"http://{host}:{port}"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,46 @@
+"""A running server on a free port, and clients for it; whatever a test leaves open is closed and missed."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import pytest
+
+from tests.wire.rig import Rig, Stream, no_tasks_left, running
+from xds_server.ads.events import Variant
+
+
+class Start(Protocol):
+    """Starts a server that the test's end stops."""
+
+    async def __call__(self, *, write_deadline_s: float = 30.0) -> Rig: ...
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """For tests that choose the server's settings."""
+    async with no_tasks_left(), AsyncExitStack() as stack:
+
+        async def begin(*, write_deadline_s: float = 30.0) -> Rig:
+            return await stack.enter_async_context(running(write_deadline_s=write_deadline_s))
+
+        yield begin
+
+
+@pytest.fixture
+async def rig(start: Start) -> Rig:
+    """A server that has nothing to serve yet."""
+    return await start()
+
+
+@pytest.fixture(params=list(Variant), ids=str)
+def variant(request: pytest.FixtureRequest) -> Variant:
+    """The test runs once in each variant."""
+    value: Variant = request.param
+    return value
+
+
+@pytest.fixture
+def connect(rig: Rig, variant: Variant) -> Callable[[], Stream]:
+    """Opens streams to `rig` in the variant under test."""
+    return lambda: rig.connect(variant)
