@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import sys
 import time
 from enum import StrEnum
@@ -82,9 +83,9 @@ Manifests = Annotated[
 Kubeconfig = Annotated[
     Path | None,
     typer.Option(
-        envvar=["XDS_SHADOW_KUBECONFIG", "KUBECONFIG"],
-        help="Kubeconfig of the cluster to watch. Default: in-cluster credentials, else ~/.kube/config.",
-        show_default=False,
+        envvar="XDS_SHADOW_KUBECONFIG",
+        help="Kubeconfig of the cluster to watch.",
+        show_default="in-cluster, else $KUBECONFIG, else ~/.kube/config",
     ),
 ]
 Context = Annotated[
@@ -104,6 +105,7 @@ Namespaces = Annotated[
 ExposeAll = Annotated[
     bool,
     typer.Option(
+        "--expose-all",
         envvar="XDS_SHADOW_EXPOSE_ALL",
         help="Route every Service that has no xds-shadow.io/expose label, as does its Namespace.",
     ),
@@ -383,8 +385,6 @@ def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
 def _source(
     manifests: list[Path] | None, kubeconfig: Path | None, context: str | None, namespaces: list[str] | None
 ) -> SourceConfig:
-    if manifests:
-        kubeconfig = None  # KUBECONFIG is often set; files that were asked for win over it
     return SourceConfig(
         manifests=tuple(manifests or ()),
         kubeconfig=kubeconfig,
@@ -408,6 +408,7 @@ def _print(message: Message, view: RenderableType, output: Output) -> None:
 
 def main() -> None:
     """Entry point of the ``xds-shadow`` script."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own messages say what matters
     try:
         cli()
     except UsageError as error:

@@ -60,6 +60,15 @@ def test_line_32_it_is_said_again_to_a_client_that_asks_again(delta: DeltaPeer) 
     assert delta.settle(Snapshot()) == [Said("EDS", [], ["a"])]
 
 
+def test_line_32_what_went_and_is_asked_for_again_is_said_to_be_removed_once(delta: DeltaPeer) -> None:
+    delta.subscribe(ENDPOINT, "a")
+    delta.settle(snapshot(endpoints("a")))
+    delta.subscribe(ENDPOINT, "a")
+    assert delta.settle(Snapshot()) == [Said("EDS", [], ["a"])]
+    delta.request(CLUSTER, subscribe=["*", "b"], claims={"b": "v"})
+    assert delta.settle(Snapshot()) == [Said("CDS", [], ["b"])]
+
+
 def test_line_33_a_held_name_that_is_subscribed_again_is_sent_again(delta: DeltaPeer) -> None:
     current = snapshot(endpoints("a"), endpoints("b"))
     delta.subscribe(ENDPOINT, "a", "b")
@@ -92,6 +101,17 @@ def test_line_34_what_the_client_claims_is_held_and_goes_when_it_goes(delta: Del
     delta.request(CLUSTER, claims={"a": cluster("a").version})
     delta.settle(snapshot(cluster("a")))
     assert delta.settle(Snapshot()) == [Said("CDS", [], ["a"])]
+
+
+def test_line_34_what_is_gone_is_named_in_order(delta: DeltaPeer) -> None:
+    names = [f"c{number:02}" for number in range(20)]
+    delta.request(CLUSTER, claims=dict.fromkeys(reversed(names), "v"))
+    assert delta.settle(Snapshot())[-1] == Said("CDS", [], names)
+
+
+def test_line_34_only_a_wildcard_is_told_of_names_that_it_did_not_ask_for(delta: DeltaPeer) -> None:
+    delta.request(ENDPOINT, subscribe=["a"], claims={"a": "v", "another": "v"})
+    assert delta.settle(snapshot(endpoints("a"))) == [Said("EDS", ["a"], [])]
 
 
 def test_line_34_a_deletion_waits_as_any_other(delta: DeltaPeer) -> None:

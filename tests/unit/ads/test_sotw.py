@@ -143,6 +143,19 @@ def test_line_29_the_last_ack_again_is_not_answered_when_it_is_stale(
     assert client.next(current) is None
 
 
+def test_line_29_nor_when_it_is_stale_and_all_else_is_acknowledged(
+    warming: tuple[SotwPeer, Snapshot],
+) -> None:
+    client, current = warming
+    stale = client.nonces[ENDPOINT]
+    client.request(ENDPOINT)
+    again = client.next(current)
+    assert again is not None
+    client.ack(again)
+    client.request(ENDPOINT, nonce=stale)
+    assert client.next(current) is None
+
+
 def test_line_29_nothing_is_answered_again_once_the_clusters_are_acknowledged(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     sotw.open(ENDPOINT, names=["a"])

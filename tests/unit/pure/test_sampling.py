@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -31,9 +30,13 @@ def _host(found: list[Mirror]) -> route_components_pb2.VirtualHost:
     return route_components_pb2.VirtualHost.FromString(virtual_host(plan))
 
 
-def _numerator(fraction: base_pb2.RuntimeFractionalPercent) -> int:
-    assert fraction.default_value.denominator == fraction.default_value.MILLION
-    return int(fraction.default_value.numerator)
+def _share(of: route_components_pb2.RouteMatch | route_components_pb2.RouteAction.RequestMirrorPolicy) -> int:
+    """The fraction of a route or of a mirror; neither needs one."""
+    if not of.HasField("runtime_fraction"):
+        return MILLION
+    share = of.runtime_fraction.default_value
+    assert share.denominator == share.MILLION
+    return int(share.numerator)
 
 
 def _admits(route: route_components_pb2.Route, method: str, headers: dict[str, str], number: int) -> bool:
@@ -43,7 +46,7 @@ def _admits(route: route_components_pb2.Route, method: str, headers: dict[str, s
         allowed = [text.exact] if text.exact else text.safe_regex.regex.split("|")
         if value is None or not (matcher.present_match or value in allowed):
             return False
-    return not route.match.HasField("runtime_fraction") or number < _numerator(route.match.runtime_fraction)
+    return number < _share(route.match)
 
 
 def _copies(
@@ -55,7 +58,7 @@ def _copies(
     return frozenset(
         policy.cluster.rpartition("/")[2]
         for policy in route.route.request_mirror_policies
-        if number < _numerator(policy.runtime_fraction)
+        if number < _share(policy)
     )
 
 
@@ -70,10 +73,8 @@ def _distribution(host: route_components_pb2.VirtualHost, method: str) -> dict[f
 
 def _edges(host: route_components_pb2.VirtualHost) -> Iterator[int]:
     for route in host.routes:
-        if route.match.HasField("runtime_fraction"):
-            yield _numerator(route.match.runtime_fraction)
-        for policy in route.route.request_mirror_policies:
-            yield _numerator(policy.runtime_fraction)
+        yield _share(route.match)
+        yield from map(_share, route.route.request_mirror_policies)
 
 
 @given(mirrors())

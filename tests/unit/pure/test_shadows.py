@@ -198,7 +198,7 @@ def test_of_more_canaries_than_can_be_sampled_the_youngest_are_refused() -> None
         "whole",
     ]
     assert plan.shadows()[1].message == (
-        "Service staging/myapp already has 4 older shadows below 100 percent, the most that can be sampled"
+        "Service staging/myapp has 4 older shadows below 100 percent, the most that can be sampled"
         " independently of each other."
     )
 

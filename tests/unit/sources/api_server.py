@@ -7,7 +7,7 @@ at a version, 410 for versions it has forgotten. Tests script what goes wrong.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
 from tests.unit.sources.manifests import Doc
+from xds_server.sources.kube import KubeSource, Timing
 
 PLURALS = {
     "namespaces": "Namespace",
@@ -78,7 +79,8 @@ class Watcher:
 class ApiServer:
     """Its state, its history, and the script. `refuse` gives the status to answer requests of a verb and kind
     with; `forgotten` the last version that cannot be resumed from; `expire_tokens` how many continue tokens
-    are answered with 410; `down` drops every connection; `credential` is asked for, if there is one."""
+    are answered with 410; `down` drops every connection; `hang_up` ends every
+    watch at once; `credential` is asked for, if there is one."""
 
     url: str = ""
     page_size: int = 500
@@ -276,4 +278,15 @@ async def api_server() -> AsyncIterator[ApiServer]:
     try:
         yield server
     finally:
+        for kind in PLURALS.values():
+            server.end(kind)
         await runner.cleanup()
+
+
+FAST = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=0.0)
+"""So that no test waits for a delay that is kind to a real server."""
+
+
+def source(api: ApiServer, namespaces: Sequence[str] = (), timing: Timing = FAST) -> KubeSource:
+    """A source that follows the scripted server."""
+    return KubeSource(api.connect, namespaces, timing=timing)

@@ -48,3 +48,15 @@ def endpoint_slice(name: str, namespace: str = "staging", address: str = "10.0.0
         endpoints=[{"addresses": [address]}],
         ports=[{"port": 8080}],
     )
+
+
+EVERYTHING = [
+    namespace("staging"),
+    service("web"),
+    canary("web-canary"),
+    deployment("web"),
+    endpoint_slice("web-x"),
+    pod("canary-1", app="web-canary"),
+    pod("web-1", app="web"),
+]
+"""A canary and what it shadows, with Pods of both; only the canary's Pods are of interest."""

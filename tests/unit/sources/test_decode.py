@@ -133,6 +133,12 @@ def test_an_unquoted_value_in_a_selector_is_refused_with_the_remedy() -> None:
     assert "spec.selector.matchLabels has a key that is the number 1" in refusal(document).problem.message
 
 
+@pytest.mark.parametrize(("value", "what"), [([], "a list"), ({}, "a mapping"), (b"x", "a bare bytes")])
+def test_a_value_that_no_quotes_can_help(value: object, what: str) -> None:
+    error = refusal(service("web", labels={"app": value}))
+    assert error.problem.message == f"metadata.labels['app'] is {what}; it has to be a string."
+
+
 def test_an_empty_annotation_is_the_empty_string() -> None:
     obj = from_mapping(service("web", annotations={"xds-shadow.io/hosts": None}), "")
     assert obj is not None

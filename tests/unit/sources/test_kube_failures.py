@@ -1,0 +1,156 @@
+"""What fails is reported, tried again and withdrawn, and takes nothing away."""
+
+import pytest
+
+from tests.unit.sources.api_server import ApiServer, error_event, source
+from tests.unit.sources.manifests import EVERYTHING, namespace, service
+from tests.unit.sources.recorder import Recorder, running, started
+from xds_server.model.objects import Kind
+from xds_server.model.world import Report, World
+from xds_server.sources.kube import Timing
+
+
+def services(recorder: Recorder) -> set[str]:
+    return recorder.names(Kind.SERVICE)
+
+
+REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    429: "ApiUnavailable",
+    500: "ApiUnavailable",
+}
+
+
+class TestFailures:
+    @pytest.mark.parametrize(("status", "reason"), REASONS.items())
+    async def test_a_refused_list_is_reported_retried_and_cleared(
+        self, api: ApiServer, status: int, reason: str
+    ) -> None:
+        api.put(*EVERYTHING)
+        api.refuse["list", "Service"] = status
+        async with started(source(api)) as recorder:
+            await recorder.until(lambda: recorder.reasons == {reason})
+            (problem,) = recorder.problems
+            assert problem.origin == "kube/Service"
+            assert "list services in all namespaces" in problem.message or status == 404
+            await recorder.until(lambda: recorder.names(Kind.POD) == {"canary-1"})
+            assert recorder.syncs == 0
+            del api.refuse["list", "Service"]
+            await recorder.until(lambda: recorder.syncs == 1)
+            assert services(recorder) == {"web"}
+            assert recorder.problems == []
+
+    async def test_a_forbidden_request_says_what_to_grant(self, api: ApiServer) -> None:
+        api.refuse["list", "EndpointSlice"] = 403
+        async with started(source(api, ["staging"])) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"Forbidden"})
+            (problem,) = recorder.problems
+            assert problem.origin == "kube/EndpointSlice/staging"
+            assert "list endpointslices in namespace staging" in problem.message
+            assert (
+                'grant list and watch on "endpointslices" of API group "discovery.k8s.io"' in problem.message
+            )
+            assert "as the test says" in problem.message
+
+    async def test_a_forbidden_watch_is_reported_too(self, api: ApiServer) -> None:
+        api.refuse["watch", "Service"] = 403
+        async with running(source(api)) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"Forbidden"})
+            assert "watch services" in recorder.problems[0].message
+            del api.refuse["watch", "Service"]
+            await recorder.until(lambda: recorder.problems == [])
+            assert api.count("list", "Service") == 1
+
+    async def test_an_outage_keeps_what_was_known(self, api: ApiServer) -> None:
+        api.put(*EVERYTHING)
+        async with running(source(api)) as recorder:
+            before: World = recorder.world
+            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice", "Pod")
+            api.down = True
+            api.cut()
+            await recorder.until(lambda: len(recorder.problems) == 5)
+            assert recorder.reasons == {"ApiUnavailable"}
+            assert recorder.world.namespaces == before.namespaces
+            api.down = False
+            api.put(service("after"))
+            await recorder.until(lambda: "after" in services(recorder) and recorder.problems == [])
+            assert recorder.deletions == []
+            assert api.count("list", "Service") == 1
+
+    async def test_a_server_that_is_down_at_the_start_is_waited_for(self, api: ApiServer) -> None:
+        api.put(*EVERYTHING)
+        api.down = True
+        async with started(source(api)) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"ApiUnavailable"})
+            assert recorder.syncs == 0
+            api.down = False
+            await recorder.until(lambda: recorder.syncs == 1)
+            assert services(recorder) == {"web"}
+
+    async def test_one_failing_kind_does_not_hold_up_another(self, api: ApiServer) -> None:
+        api.refuse["list", "Namespace"] = 500
+        async with started(source(api)) as recorder:
+            await api.until_watched("Service")
+            api.put(service("web"))
+            await recorder.until(lambda: services(recorder) == {"web"})
+
+    async def test_expired_credentials_are_loaded_anew(self, api: ApiServer) -> None:
+        api.credential = "first"
+        async with running(source(api)) as recorder:
+            await api.until_watched("Service", "Namespace")
+            api.credential = "second"
+            api.end("Service")
+            await api.until_asked("watch", "Service", 3)
+            await api.until_watched("Service", "Namespace")
+            api.put(service("web"), namespace("staging"))
+            await recorder.until(lambda: services(recorder) == {"web"})
+            # The watch that the old session still serves was not broken off.
+            await recorder.until(lambda: recorder.names(Kind.NAMESPACE) == {"staging"})
+            assert api.count("watch", "Namespace") == 1
+            assert not any(isinstance(change, Report) for change in recorder.changes)
+            assert len(api.clients) == 2
+
+    async def test_refused_credentials_are_not_loaded_in_a_loop(self, api: ApiServer) -> None:
+        for kind in ("Namespace", "Service", "Deployment", "EndpointSlice"):
+            api.refuse["list", kind] = 401
+        timing = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=3600.0)
+        async with started(source(api, timing=timing)) as recorder:
+            await api.until_asked("list", "Service", 5)
+            await recorder.until(lambda: recorder.reasons == {"Unauthorized"})
+            assert len(api.clients) == 1
+
+
+class TestBadObjects:
+    async def test_a_bad_object_in_a_list_costs_no_other(self, api: ApiServer) -> None:
+        api.put(service("a"), service("bad", port="x"), service("c"))
+        async with running(source(api)) as recorder:
+            assert services(recorder) == {"a", "c"}
+            (problem,) = recorder.problems
+            assert (problem.subject, problem.reason) == ("Service staging/bad", "DecodeFailed")
+            await api.until_watched("Service")
+            api.put(service("bad"))
+            await recorder.until(lambda: services(recorder) == {"a", "bad", "c"})
+            assert recorder.problems == []
+
+    @pytest.mark.parametrize("gone", ["deleted", "unmatched by a list"])
+    async def test_a_bad_change_keeps_the_last_good_version(self, api: ApiServer, gone: str) -> None:
+        api.put(service("web", labels={"v": "1"}))
+        async with running(source(api)) as recorder:
+            await api.until_watched("Service")
+            api.put(service("web", port="x", labels={"v": "2"}))
+            await recorder.until(lambda: recorder.reasons == {"DecodeFailed"})
+            assert recorder.labels(Kind.SERVICE, "web") == {"v": "1"}
+            api.say("Service", error_event(410))
+            await api.until_asked("watch", "Service", 2)
+            assert recorder.labels(Kind.SERVICE, "web") == {"v": "1"}
+            assert recorder.reasons == {"DecodeFailed"}
+            if gone == "deleted":
+                await api.until_watched("Service")
+                api.delete(service("web"))
+            else:
+                api.refuse["watch", "Service"] = 410
+                api.cut()
+                api.delete(service("web"))
+            await recorder.until(lambda: services(recorder) == set() and recorder.problems == [])

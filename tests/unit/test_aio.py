@@ -1,0 +1,53 @@
+"""base.aio: what the pipeline's loop waits on."""
+
+import asyncio
+
+from xds_server.base.aio import Mailbox, spawn
+
+
+def _mailbox() -> Mailbox[tuple[str, int]]:
+    return Mailbox(lambda item: item[0])
+
+
+async def test_the_latest_item_of_each_key_is_kept_in_the_order_of_arrival() -> None:
+    mailbox = _mailbox()
+    mailbox.put([("a", 1), ("b", 1)])
+    mailbox.put([("a", 2)])
+    assert await mailbox.take(quiet=0, at_most=1) == [("b", 1), ("a", 2)]
+    assert mailbox.take_now() == []
+
+
+async def test_take_waits_for_a_first_item() -> None:
+    mailbox = _mailbox()
+    taking = asyncio.create_task(mailbox.take(quiet=0, at_most=1))
+    await asyncio.sleep(0)
+    assert not taking.done()
+    mailbox.put([("a", 1)])
+    assert await taking == [("a", 1)]
+
+
+async def test_an_empty_put_wakes_nobody() -> None:
+    mailbox = _mailbox()
+    taking = asyncio.create_task(mailbox.take(quiet=0, at_most=1))
+    mailbox.put([])
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not taking.done()
+    taking.cancel()
+
+
+async def test_a_burst_is_taken_as_one() -> None:
+    mailbox = _mailbox()
+    mailbox.put([("a", 1)])
+    taking = asyncio.create_task(mailbox.take(quiet=5, at_most=0.05))
+    await asyncio.sleep(0)
+    mailbox.put([("b", 1)])
+    # A quiet time of 5 s never passes: it is the upper bound that ends the wait.
+    async with asyncio.timeout(4):
+        assert await taking == [("a", 1), ("b", 1)]
+
+
+async def test_tasks_have_names() -> None:
+    async with asyncio.TaskGroup() as group:
+        task = spawn(group, "work", asyncio.sleep(0))
+    assert task.get_name() == "xds-shadow/work"

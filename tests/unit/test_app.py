@@ -1,0 +1,177 @@
+"""The composition root, in this process: readiness, the status API, what a broken source costs."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.console import Console, RenderableType
+
+from tests.support import objects
+from tests.support.waiting import eventually
+from tests.unit.test_pipeline import _changes
+from xds_server.app import App
+from xds_server.base.errors import SourceError, XdsShadowError
+from xds_server.config import Address, ServeConfig, SourceConfig
+from xds_server.display import configuration_yaml, explanation_view, status_view
+from xds_server.pipeline import Pipeline
+from xds_server.sources import Sink
+from xds_server.status_client import get_explanation, get_status
+
+ANY_PORT = Address("127.0.0.1", 0)
+
+
+class ScriptedSource:
+    """A source that puts what the test says, when it says it."""
+
+    def __init__(self) -> None:
+        self.sink: Sink | None = None
+        self.fails: Exception | None = None
+
+    async def run(self, sink: Sink) -> None:
+        if self.fails:
+            raise self.fails
+        self.sink = sink
+        await asyncio.Event().wait()
+
+    async def opened(self) -> Sink:
+        await eventually(lambda: self.sink)
+        assert self.sink is not None
+        return self.sink
+
+
+def _config(*, xds_address: Address = ANY_PORT, ready_file: Path | None = None) -> ServeConfig:
+    return ServeConfig(
+        source=SourceConfig(),
+        xds_address=xds_address,
+        admin_address=ANY_PORT,
+        ready_file=ready_file,
+        drain_s=0.0,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(source: ScriptedSource, *, ready_file: Path | None = None) -> AsyncIterator[App]:
+    app = App(_config(ready_file=ready_file), source=source)
+    task = asyncio.create_task(app.run())
+    try:
+        yield app
+    finally:
+        app.stop()
+        await task
+
+
+def _text(view: RenderableType) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(view)
+    return captured.get()
+
+
+async def test_it_is_ready_once_the_source_has_synced(tmp_path: Path) -> None:
+    source, ready_file = ScriptedSource(), tmp_path / "ready"
+    async with running(source, ready_file=ready_file) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace()))
+        await eventually(lambda: app.admin_address.port)
+        async with grpc.aio.insecure_channel(str(app.admin_address)) as channel:
+            check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+            before = await check(health_pb2.HealthCheckRequest())
+            assert not ready_file.exists()
+            sink.synced()
+            await app.ready.wait()
+            after = await check(health_pb2.HealthCheckRequest())
+    assert before.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert after.status == health_pb2.HealthCheckResponse.SERVING
+    assert json.loads(ready_file.read_text()) == {
+        "xds_address": str(app.xds_address),
+        "admin_address": str(app.admin_address),
+    }
+
+
+async def test_an_empty_source_is_served_too() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        (await source.opened()).synced()
+        await asyncio.wait_for(app.ready.wait(), 10)
+        status = await asyncio.to_thread(get_status, app.admin_address)
+    assert set(status.server.versions) == {"LDS", "RDS"}
+    assert "No shadows" in _text(status_view(status))
+    assert "No Envoy is connected" in _text(status_view(status))
+
+
+async def test_status_and_explain_show_what_was_resolved() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(
+            _changes(
+                objects.namespace(),
+                objects.service(),
+                *objects.endpoint_slice("myapp", [("stable-1", Address("10.0.0.1", 80))]),
+                objects.canary(percent="12.5", methods="GET"),
+                objects.pod("canary-1", Address("10.0.0.2", 80)),
+                objects.service("portless", ports=[]),
+            )
+        )
+        sink.synced()
+        await app.ready.wait()
+        status = await asyncio.to_thread(get_status, app.admin_address)
+        explanation = await asyncio.to_thread(get_explanation, app.admin_address, "staging", "myapp-canary")
+        with pytest.raises(XdsShadowError, match="no Deployment staging/other"):
+            await asyncio.to_thread(get_explanation, app.admin_address, "staging", "other")
+    [shadow] = status.shadows
+    assert (shadow.state, shadow.percent, list(shadow.methods)) == ("Active", "12.5", ["GET"])
+    assert list(shadow.endpoints) == ["10.0.0.2:80"]
+    assert [problem.reason for problem in status.problems] == ["NoHttpPort"]
+    overview, detail = _text(status_view(status)), _text(explanation_view(explanation))
+    assert "staging/myapp-canary" in overview
+    assert "Service staging/portless" in overview
+    for fact in ("10.0.0.1:80", "10.0.0.2:80", "myapp.staging.svc.cluster.local", "12.5"):
+        assert fact in detail
+    assert "staging/myapp/8181/shadow/myapp-canary" in configuration_yaml(explanation)
+
+
+async def test_a_bug_in_building_keeps_the_last_good_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace(), objects.service()))
+        sink.synced()
+        await app.ready.wait()
+        before = app.server_state()
+        with monkeypatch.context() as patch:
+            patch.setattr(Pipeline, "step", _raise(RuntimeError("a bug")))
+            sink.put(_changes(objects.service("second")))
+            await eventually(lambda: app.server_state().build_failures == 1)
+        assert app.server_state().versions == before.versions
+        sink.put(_changes(objects.service("third")))
+        await eventually(lambda: app.server_state().versions != before.versions)
+
+
+def _raise(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+async def test_a_source_that_cannot_be_opened_ends_it() -> None:
+    source = ScriptedSource()
+    source.fails = SourceError("there is no such directory")
+    with pytest.raises(SourceError, match="no such directory"):
+        await App(_config(), source=source).run()
+
+
+async def test_an_address_in_use_ends_it_with_the_option_to_change() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        config = _config(xds_address=app.xds_address)
+        with pytest.raises(XdsShadowError, match="--xds-address"):
+            await App(config, source=ScriptedSource()).run()

@@ -1,0 +1,109 @@
+"""The command line: output, exit codes, messages."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support import objects
+
+NEEDED = ("PATH", "HOME", "LANG")
+
+
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a process of its own, with a bare environment."""
+    bare = {name: os.environ[name] for name in NEEDED if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "xds_server.cli", *arguments],
+        env={**bare, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    documents = [
+        objects.namespace(),
+        objects.service(),
+        objects.canary(),
+        objects.canary("bad", percent="lots"),
+    ]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(documents))
+    (tmp_path / "broken.yaml").write_text("a: [")
+    return tmp_path
+
+
+def test_help_names_every_command() -> None:
+    found = run("--help")
+    assert found.returncode == 0
+    for command in ("serve", "demo", "bootstrap", "render", "status", "explain"):
+        assert command in found.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "bootstrap", "render", "status", "explain"])
+def test_every_option_is_an_environment_variable_and_has_help(command: str) -> None:
+    found = run(command, "--help")
+    assert found.returncode == 0
+    assert "XDS_SHADOW_" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["serve", "--manifests", "x", "--xds-address", "nowhere"], 2, "--xds-address: 'nowhere'"),
+        (["serve", "--manifests", "/does/not/exist", "--xds-address", "127.0.0.1:0"], 1, "/does/not/exist"),
+        (["serve", "--manifests", "x", "--kubeconfig", "y"], 2, "one of the two"),
+        (["render", "--manifests", "/does/not/exist"], 1, "/does/not/exist"),
+        (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server answers at 127.0.0.1:1"),
+        (["status", "--watch", "-o", "json"], 2, "--watch redraws a table"),
+        (["explain", "myapp-canary"], 2, "NAMESPACE/DEPLOYMENT"),
+        (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),
+        (["demo", "--once", "--manifests", "/does/not/exist"], 2, "4-canary.yaml"),
+        (["no-such-command"], 2, "No such command"),
+    ],
+)
+def test_an_error_says_what_is_wrong_and_exits_accordingly(
+    arguments: list[str], code: int, message: str
+) -> None:
+    found = run(*arguments, XDS_SHADOW_ADMIN_ADDRESS="127.0.0.1:0")
+    assert (found.returncode, message in found.stderr) == (code, True), found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_bootstrap_takes_its_options_from_the_environment_too() -> None:
+    by_option = run("bootstrap", "--node-id", "a", "--mode", "sotw", "--gateway-port", "8081")
+    by_variable = run(
+        "bootstrap", XDS_SHADOW_NODE_ID="a", XDS_SHADOW_MODE="sotw", XDS_SHADOW_GATEWAY_PORT="8081"
+    )
+    assert by_option.stdout == by_variable.stdout
+    bootstrap = yaml.safe_load(by_option.stdout)
+    assert bootstrap["node"] == {
+        "id": "a",
+        "cluster": "xds-shadow",
+        "metadata": {"xds-shadow.io/gateway-port": "8081"},
+    }
+    assert bootstrap["dynamic_resources"]["ads_config"]["api_type"] == "GRPC"
+
+
+def test_render_prints_resources_and_reports_problems_apart(manifests: Path) -> None:
+    found = run("render", "--manifests", str(manifests), "-o", "json")
+    assert found.returncode == 0
+    resources = json.loads(found.stdout)
+    assert [cluster["name"] for cluster in resources["clusters"]] == ["staging/myapp/8181"]
+    assert "broken.yaml" in found.stderr
+    assert "InvalidYaml" in found.stderr
+
+
+def test_render_expose_all_routes_what_nobody_exposed(tmp_path: Path) -> None:
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(objects.service()))
+    hidden = run("render", "--manifests", str(tmp_path))
+    shown = run("render", "--manifests", str(tmp_path), "--expose-all")
+    assert "staging/myapp/8181" not in hidden.stdout
+    assert "staging/myapp/8181" in shown.stdout

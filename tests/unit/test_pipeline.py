@@ -1,0 +1,90 @@
+"""The pipeline as a whole: one step, and what a failure of ours costs."""
+
+import msgspec
+import pytest
+
+from tests.support import objects
+from xds_server.base.errors import DanglingReferenceError
+from xds_server.base.ids import NamespacedName
+from xds_server.config import Address
+from xds_server.explain import explain
+from xds_server.model.objects import KINDS, Kind
+from xds_server.model.problems import Problem
+from xds_server.model.world import Change, Report, Upsert
+from xds_server.pipeline import Pipeline
+from xds_server.shadows.plan import State
+from xds_server.snapshot.snapshot import Snapshot
+
+
+def _changes(*documents: objects.Document) -> list[Change]:
+    return [Upsert(msgspec.convert(d, KINDS[Kind(d["kind"])])) for d in documents]
+
+
+def _example() -> list[Change]:
+    return _changes(
+        objects.namespace(),
+        objects.service(),
+        *objects.endpoint_slice("myapp", [("stable-1", Address("10.0.0.1", 80))]),
+        objects.canary(),
+        objects.pod("canary-1", Address("10.0.0.2", 80)),
+        objects.canary("other", percent="nonsense"),
+    )
+
+
+def _pipeline() -> Pipeline:
+    return Pipeline(gateway_port=8080, expose_all=False)
+
+
+def test_a_step_publishes_plan_and_snapshot_together() -> None:
+    published = _pipeline().step(_example())
+    assert published.moved == {NamespacedName("staging", "myapp")}
+    assert [shadow.state for shadow in published.plan.shadows()] == [State.ACTIVE, State.REJECTED]
+    assert published.snapshot.dangling() == []
+
+
+def test_a_step_without_a_change_gives_equal_bytes() -> None:
+    pipeline = _pipeline()
+    first = pipeline.step(_example())
+    again = pipeline.step(_example())
+    assert again.moved == frozenset()
+    assert again.snapshot == first.snapshot
+
+
+def test_reports_and_plan_make_up_the_problems() -> None:
+    broken = Problem("", "InvalidYaml", "It is broken.", "a.yaml")
+    portless = objects.service("portless", ports=[])
+    published = _pipeline().step([Report("a.yaml", (broken,)), *_changes(objects.namespace(), portless)])
+    assert [problem.reason for problem in published.problems()] == ["InvalidYaml", "NoHttpPort"]
+
+
+def test_after_a_failure_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = _pipeline()
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshot, "dangling", lambda _self: [("a cluster", "its endpoints")])
+        with pytest.raises(DanglingReferenceError, match="a cluster refers to its endpoints"):
+            pipeline.step(_example())
+    recovered = pipeline.step([])
+    assert recovered.snapshot == _pipeline().step(_example()).snapshot
+    assert recovered.moved == {NamespacedName("staging", "myapp")}
+
+
+def test_explain_leaves_other_canaries_out() -> None:
+    published = _pipeline().step(
+        [*_example(), *_changes(objects.canary("other", selects={"app": "myapp-canary"}))]
+    )
+    found = explain(published, NamespacedName("staging", "myapp-canary"))
+    assert found is not None
+    assert [route.shadow_cluster for route in found.routes] == ["staging/myapp/8181/shadow/myapp-canary"]
+    assert sorted({resource.name for resource in found.resources}) == [
+        "gateway",
+        "staging/myapp/8181",
+        "staging/myapp/8181/shadow/myapp-canary",
+    ]
+    assert explain(published, NamespacedName("staging", "myapp")) is None
+
+
+def test_explain_says_where_nothing_is_mirrored() -> None:
+    found = explain(_pipeline().step(_example()), NamespacedName("staging", "other"))
+    assert found is not None
+    assert found.shadow.state is State.REJECTED
+    assert [route.shadow_cluster for route in found.routes] == [""]
