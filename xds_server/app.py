@@ -1,4 +1,7 @@
-"""The composition root: opens the sources and the servers, and runs the pipeline's loop between them."""
+"""The composition root: opens the sources and the servers, and runs the pipeline's loop between them.
+
+Kubernetes' client, slow to import, is imported only where a cluster is read.
+"""
 
 import asyncio
 import contextlib
@@ -29,7 +32,7 @@ from xds_server.pb import status_pb2
 from xds_server.pipeline import Pipeline, Published
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.types import SHORT_NAMES
-from xds_server.sources import Source, files, kube
+from xds_server.sources import Source, files
 from xds_server.translate.listeners import with_gateway_port
 
 VERSION: Final = importlib.metadata.version("xds-shadow")
@@ -250,6 +253,8 @@ def open_source(config: SourceConfig) -> Source:
     """The source that the configuration asks for, not yet running."""
     if config.manifests:
         return files.FileSource(config.manifests)
+    from xds_server.sources import kube
+
     return kube.KubeSource(lambda: kube.connect(config.kubeconfig, config.context), config.namespaces)
 
 
@@ -262,6 +267,8 @@ async def read_once(config: SourceConfig, *, gateway_port: int, expose_all: bool
     if config.manifests:
         changes = files.read_once(config.manifests)
     else:
+        from xds_server.sources import kube
+
         changes = await kube.read_once_kube(
             lambda: kube.connect(config.kubeconfig, config.context), config.namespaces
         )

@@ -4,7 +4,6 @@ proxy": everything but the control plane's address comes over ADS, and the proce
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 import envoy_data_plane.envoy.config.bootstrap.v3 as bootstrap
 import envoy_data_plane.envoy.config.cluster.v3 as cluster
@@ -18,18 +17,12 @@ import yaml
 from betterproto2 import Casing
 from envoy_data_plane.google.protobuf import Any, Struct
 
+from xds_server.ads.events import Variant
 from xds_server.config import GATEWAY_PORT_METADATA, Address
 
 _XDS_CLUSTER = "xds-shadow"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MAX_CONNECTIONS = 50_000
-
-
-class Mode(StrEnum):
-    """The protocol variant that the Envoy speaks."""
-
-    DELTA = "delta"
-    SOTW = "sotw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +32,7 @@ class BootstrapOptions:
     node_id: str
     node_cluster: str = "xds-shadow"
     xds_address: Address
-    mode: Mode = Mode.DELTA
+    mode: Variant = Variant.DELTA
     admin_port: int = 9901
     gateway_port: int | None = None
     max_heap_mib: int = 1024
@@ -70,7 +63,7 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
     )
 
 
-def _ads(mode: Mode) -> core.ApiConfigSource:
+def _ads(mode: Variant) -> core.ApiConfigSource:
     delta = core.ApiConfigSourceApiType.DELTA_GRPC
     sotw = core.ApiConfigSourceApiType.GRPC
     # Half a second to five: a fleet finds a restarted control plane quickly and does not storm it.
@@ -81,7 +74,7 @@ def _ads(mode: Mode) -> core.ApiConfigSource:
         cluster_name=_XDS_CLUSTER, retry_policy=core.RetryPolicy(retry_back_off=back_off)
     )
     return core.ApiConfigSource(
-        api_type=delta if mode is Mode.DELTA else sotw,
+        api_type=delta if mode is Variant.DELTA else sotw,
         transport_api_version=core.ApiVersion.V3,
         set_node_on_first_message_only=True,
         grpc_services=[core.GrpcService(envoy_grpc=service)],

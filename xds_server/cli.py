@@ -1,10 +1,13 @@
 """The command line. Every option is also an environment variable; an error says what to do about it.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage.
+
+Commands import what only they need when they run: `status` does not wait for Kubernetes' client to load.
 """
 
 import asyncio
 import contextlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -16,29 +19,26 @@ from typing import Annotated
 
 import structlog
 import typer
+import yaml
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from xds_server import app as control_plane
+from xds_server.ads.events import Variant
 from xds_server.base.errors import UsageError, XdsShadowError
-from xds_server.bootstrap import BootstrapOptions, Mode, bootstrap_yaml
+from xds_server.base.ids import TypeUrl
 from xds_server.config import (
     DEFAULT_ADMIN_ADDRESS,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_XDS_ADDRESS,
     MAX_PORT,
+    Form,
     ServeConfig,
     SourceConfig,
     parse_address,
 )
-from xds_server.demo.fleet import DemoOptions
-from xds_server.demo.live import watch
-from xds_server.demo.once import tell
-from xds_server.demo.stage import LOCAL_MANIFESTS, example_manifests
-from xds_server.display import configuration_yaml, explanation_view, status_view
-from xds_server.render import Form, as_yaml, render
+from xds_server.display import explanation_view, status_view
 from xds_server.status_client import get_explanation, get_status
 
 _WATCH_EVERY_S = 1.0
@@ -129,7 +129,7 @@ OutputOption = Annotated[
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
     if wanted:
-        typer.echo(f"xds-shadow {control_plane.VERSION}")
+        typer.echo(f"xds-shadow {importlib.metadata.version('xds-shadow')}")
         raise typer.Exit
 
 
@@ -182,6 +182,8 @@ def serve(
     ] = LogFormat.AUTO,
 ) -> None:
     """Run the control plane: watch Kubernetes objects, push Envoy configuration over ADS."""
+    from xds_server import app
+
     configure_logging(log_format)
     config = ServeConfig(
         source=_source(manifests, kubeconfig, context, namespace),
@@ -191,7 +193,7 @@ def serve(
         gateway_port=gateway_port,
         ready_file=ready_file,
     )
-    asyncio.run(control_plane.serve(config))
+    asyncio.run(app.serve(config))
 
 
 @cli.command()
@@ -227,9 +229,14 @@ def demo(
     ] = "127.0.0.1:0",
 ) -> None:
     """Show the main job on this machine: two real Envoys, two backends, real requests; no cluster needed."""
+    from xds_server.demo.fleet import DemoOptions
+    from xds_server.demo.live import watch
+    from xds_server.demo.once import tell
+    from xds_server.demo.stage import LOCAL_MANIFESTS, example_manifests
+
     ports = tuple(gateway_port or ())
-    if len(set(ports)) not in (0, len(Mode)):
-        raise UsageError(f"--gateway-port: give none, or {len(Mode)} different ones, one for each Envoy")
+    if len(set(ports)) not in (0, len(Variant)):
+        raise UsageError(f"--gateway-port: give none, or {len(Variant)} different ones, one for each Envoy")
     options = DemoOptions(
         manifests=manifests or (LOCAL_MANIFESTS if LOCAL_MANIFESTS.is_dir() else example_manifests()),
         edit_in_place=not once,
@@ -254,8 +261,8 @@ def bootstrap(
         ),
     ] = "127.0.0.1:18000",
     mode: Annotated[
-        Mode, typer.Option(envvar="XDS_SHADOW_MODE", help="Variant of the xDS protocol.")
-    ] = Mode.DELTA,
+        Variant, typer.Option(envvar="XDS_SHADOW_MODE", help="Variant of the xDS protocol.")
+    ] = Variant.DELTA,
     admin_port: Annotated[
         int,
         typer.Option(
@@ -283,6 +290,8 @@ def bootstrap(
     ] = 1024,
 ) -> None:
     """Print the bootstrap of an Envoy that joins the fleet, for `envoy --config-path`."""
+    from xds_server.bootstrap import BootstrapOptions, bootstrap_yaml
+
     options = BootstrapOptions(
         node_id=node_id,
         node_cluster=node_cluster,
@@ -312,9 +321,12 @@ def render_command(
     ] = Form.YAML,
 ) -> None:
     """Print what would be pushed, once, without serving it. Problems go to standard error."""
+    from xds_server import app
+    from xds_server.render import render
+
     configure_logging(LogFormat.AUTO, level=logging.WARNING)
     source = _source(manifests, kubeconfig, context, namespace)
-    published = asyncio.run(control_plane.read_once(source, gateway_port=gateway_port, expose_all=expose_all))
+    published = asyncio.run(app.read_once(source, gateway_port=gateway_port, expose_all=expose_all))
     for problem in published.problems():
         where = " ".join(part for part in (problem.origin, problem.subject) if part)
         typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)
@@ -358,7 +370,10 @@ def explain(
         raise UsageError(f"{shadow!r} is not NAMESPACE/DEPLOYMENT, such as staging/myapp-canary")
     explanation = get_explanation(parse_address(server, option="--server"), namespace, deployment)
     if config:
-        typer.echo(configuration_yaml(explanation), nl=False)
+        from xds_server.render import documents
+
+        resources = ((TypeUrl(found.type_url), found.body) for found in explanation.resources)
+        typer.echo(documents(resources), nl=False)
     else:
         _print(explanation, explanation_view(explanation), output)
 
@@ -403,7 +418,7 @@ def _print(message: Message, view: RenderableType, output: Output) -> None:
         _console().print(view)
         return
     data = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    typer.echo(json.dumps(data, indent=2) if output is Output.JSON else as_yaml(data))
+    typer.echo(json.dumps(data, indent=2) if output is Output.JSON else yaml.safe_dump(data, sort_keys=False))
 
 
 def main() -> None:

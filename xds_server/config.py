@@ -1,6 +1,7 @@
 """What the command line was asked to do, as checked values. Read only by `app`, `demo` and `cli`."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,6 +39,14 @@ def parse_address(text: str, *, option: str) -> Address:
     if int(port) > MAX_PORT:
         raise UsageError(f"{option}: port {port} is above {MAX_PORT}")
     return Address(bare, int(port))
+
+
+class Form(StrEnum):
+    """What ``render -o`` takes."""
+
+    YAML = "yaml"
+    JSON = "json"
+    STATIC = "static"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

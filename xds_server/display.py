@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable
 
-import yaml
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from xds_server.base.ids import TypeUrl
 from xds_server.pb import status_pb2
-from xds_server.render import decoded
 
 _COLOURS = {
     "Active": "green",
@@ -94,15 +91,6 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     if explanation.problems:
         parts += [Text(), problem_table(explanation.problems)]
     return Group(*parts)
-
-
-def configuration_yaml(explanation: status_pb2.ExplainResponse) -> str:
-    """The Envoy resources behind a shadow, as YAML documents."""
-    documents = (
-        {"type": resource.type_url.rpartition(".")[2], **decoded(TypeUrl(resource.type_url), resource.body)}
-        for resource in explanation.resources
-    )
-    return yaml.safe_dump_all(documents, sort_keys=False, width=110)
 
 
 def _route(route: status_pb2.Route) -> RenderableType:

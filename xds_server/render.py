@@ -1,8 +1,7 @@
 """A snapshot as a person reads it: decoded resources, or one static configuration that Envoy runs."""
 
 import json
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import betterproto2
@@ -19,6 +18,7 @@ import yaml
 from betterproto2 import Casing
 
 from xds_server.base.ids import TypeUrl
+from xds_server.config import Form
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -30,14 +30,7 @@ _MESSAGES: Mapping[TypeUrl, type[betterproto2.Message]] = {
 }
 _HEADINGS = {LISTENER: "listeners", ROUTE: "routes", CLUSTER: "clusters", ENDPOINT: "endpoints"}
 Json = dict[str, Any]
-
-
-class Form(StrEnum):
-    """What ``render -o`` takes."""
-
-    YAML = "yaml"
-    JSON = "json"
-    STATIC = "static"
+_WIDTH = 110
 
 
 def decoded(type_url: TypeUrl, body: bytes) -> Json:
@@ -57,12 +50,14 @@ def render(snapshot: Snapshot, form: Form) -> str:
     }
     if form is Form.JSON:
         return json.dumps(resources, indent=2) + "\n"
-    return as_yaml(_static(resources) if form is Form.STATIC else resources)
+    shown = _static(resources) if form is Form.STATIC else resources
+    return yaml.safe_dump(shown, sort_keys=False, width=_WIDTH)
 
 
-def as_yaml(data: Json) -> str:
-    """Plain data as YAML, in the order given."""
-    return yaml.safe_dump(data, sort_keys=False, width=110)
+def documents(resources: Iterable[tuple[TypeUrl, bytes]]) -> str:
+    """Single resources as YAML documents, each with its type."""
+    found = ({"type": url.rpartition(".")[2], **decoded(url, body)} for url, body in resources)
+    return yaml.safe_dump_all(found, sort_keys=False, width=_WIDTH)
 
 
 def _static(resources: Mapping[str, list[Json]]) -> Json:

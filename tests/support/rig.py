@@ -13,7 +13,8 @@ import aiohttp
 from tests.support.backends import BACKEND, TEST_ID
 from tests.support.objects import Document
 from tests.support.waiting import eventually
-from xds_server.bootstrap import BootstrapOptions, Mode
+from xds_server.ads.events import Variant
+from xds_server.bootstrap import BootstrapOptions
 from xds_server.demo.control_plane import ControlPlane
 from xds_server.demo.envoy import Envoy
 from xds_server.demo.fleet import free_ports
@@ -131,7 +132,7 @@ async def rig(directory: Path, extra: Sequence[str] = ()) -> AsyncIterator[Rig]:
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
         envoys = []
-        for mode, port in zip(Mode, free_ports(len(Mode)), strict=True):
+        for mode, port in zip(Variant, free_ports(len(Variant)), strict=True):
             options = BootstrapOptions(
                 node_id=mode.value,
                 mode=mode,

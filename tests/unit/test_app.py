@@ -16,9 +16,11 @@ from tests.support.waiting import eventually
 from tests.unit.test_pipeline import _changes
 from xds_server.app import App
 from xds_server.base.errors import SourceError, XdsShadowError
+from xds_server.base.ids import TypeUrl
 from xds_server.config import Address, ServeConfig, SourceConfig
-from xds_server.display import configuration_yaml, explanation_view, status_view
+from xds_server.display import explanation_view, status_view
 from xds_server.pipeline import Pipeline
+from xds_server.render import documents
 from xds_server.sources import Sink
 from xds_server.status_client import get_explanation, get_status
 
@@ -133,7 +135,8 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
     assert "Service staging/portless" in overview
     for fact in ("10.0.0.1:80", "10.0.0.2:80", "myapp.staging.svc.cluster.local", "12.5"):
         assert fact in detail
-    assert "staging/myapp/8181/shadow/myapp-canary" in configuration_yaml(explanation)
+    configuration = documents((TypeUrl(r.type_url), r.body) for r in explanation.resources)
+    assert "staging/myapp/8181/shadow/myapp-canary" in configuration
 
 
 async def test_a_bug_in_building_keeps_the_last_good_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import aiohttp
 
-from xds_server.bootstrap import BootstrapOptions, Mode
+from xds_server.ads.events import Variant
+from xds_server.bootstrap import BootstrapOptions
 from xds_server.config import Address
 from xds_server.demo.backend import Backend
 from xds_server.demo.control_plane import ControlPlane
@@ -63,7 +64,7 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
         )
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
-        ports = options.gateway_ports or free_ports(len(Mode))
+        ports = options.gateway_ports or free_ports(len(Variant))
         envoys = tuple(
             Envoy(
                 BootstrapOptions(
@@ -75,7 +76,7 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
                 ),
                 directory,
             )
-            for mode, port in zip(Mode, ports, strict=True)
+            for mode, port in zip(Variant, ports, strict=True)
         )
         for envoy in envoys:
             stack.push_async_callback(envoy.stop)

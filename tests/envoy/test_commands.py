@@ -1,0 +1,121 @@
+"""What the commands print is what a real Envoy takes, and the demo ends as it began."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xds_server.config import Form
+from xds_server.demo.envoy import envoy_binary
+from xds_server.demo.stage import example_manifests
+from xds_server.pipeline import Pipeline
+from xds_server.render import render
+from xds_server.sources.files import read_once
+
+pytestmark = pytest.mark.envoy
+
+GOLDEN = Path(__file__).parents[1] / "unit" / "pure" / "golden"
+REPOSITORY = Path(__file__).parents[2]
+
+
+def validate(configuration: Path) -> "subprocess.CompletedProcess[str]":
+    """Let Envoy say whether it would run a configuration."""
+    command = [envoy_binary(), "--mode", "validate", "--config-path", str(configuration), "-l", "error"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "xds_server.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=REPOSITORY,
+    )
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.in.yaml")), ids=lambda path: path.name.split(".")[0])
+def test_every_golden_result_is_valid_to_envoy(path: Path, tmp_path: Path) -> None:
+    source = tmp_path / "manifests"
+    source.mkdir()
+    shutil.copy(path, source / "all.yaml")
+    published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]))
+    static = tmp_path / "static.yaml"
+    static.write_text(render(published.snapshot, Form.STATIC))
+    found = validate(static)
+    assert found.returncode == 0, found.stderr
+
+
+def test_envoy_would_notice_a_bad_configuration(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("static_resources: {clusters: [{name: a, type: EDS}]}")
+    assert validate(bad).returncode != 0
+
+
+def test_render_static_is_valid_to_envoy(tmp_path: Path) -> None:
+    found = run("render", "--manifests", "manifests", "--manifests", "manifests/local", "-o", "static")
+    assert (found.returncode, found.stderr) == (0, "")
+    static = tmp_path / "static.yaml"
+    static.write_text(found.stdout)
+    assert validate(static).returncode == 0
+    listeners = yaml.safe_load(found.stdout)["static_resources"]["listeners"]
+    assert [listener["name"] for listener in listeners] == ["gateway"]
+
+
+@pytest.mark.parametrize("mode", ["delta", "sotw"])
+def test_the_bootstraps_in_envoy_are_current_and_valid(mode: str) -> None:
+    committed = REPOSITORY / "envoy" / f"{mode}.yaml"
+    printed = run("bootstrap", "--node-id", f"gateway-{mode}", "--mode", mode).stdout
+    assert yaml.safe_load(committed.read_text()) == yaml.safe_load(printed)
+    assert validate(committed).returncode == 0
+
+
+def test_the_demo_tells_its_story_and_ends_all_that_it_started(tmp_path: Path) -> None:
+    before = (example_manifests() / "4-canary.yaml").read_bytes()
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "xds_server.cli", "demo", "--once"]
+    found = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY, env=environment
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    for part in (
+        "first copy at the canary",
+        "each exactly once",
+        "(2",
+        "no more copies",
+        "0 from the canary",
+    ):
+        assert part in found.stdout
+    assert "✗" not in found.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert (example_manifests() / "4-canary.yaml").read_bytes() == before
+    assert not _running_from(tmp_path)
+
+
+def test_the_demo_fails_where_its_story_does_not_come_true(tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests"
+    shutil.copytree(example_manifests(), manifests)
+    namespace = manifests / "1-namespace.yaml"
+    namespace.write_text(namespace.read_text().replace('expose: "true"', 'expose: "false"'))
+    found = run("demo", "--once", "--manifests", str(manifests))
+    assert found.returncode == 1
+    assert "0 answered by the stable version" in found.stdout
+    assert "the demo did not show what it should" in found.stderr
+
+
+def _running_from(directory: Path) -> list[str]:
+    """Command lines of processes that name a path below `directory`."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended meanwhile
+            continue
+        if str(directory) in line:
+            lines.append(line)
+    return lines
