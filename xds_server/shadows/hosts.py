@@ -1,6 +1,7 @@
 """Who owns which host. The one thing that Services of different namespaces share, so it has a table.
 
-The older Service wins; the same claims give the same owners in whatever order they came.
+A Service's own cluster names are its own, whatever others claim; of two that claim a further host, the older
+wins. The same claims give the same owners in whatever order they came.
 """
 
 from xds_server.base.ids import NamespacedName
@@ -8,12 +9,18 @@ from xds_server.base.ids import NamespacedName
 Age = tuple[str, str, str]
 
 
+def own_hosts(service: NamespacedName) -> tuple[str, ...]:
+    """The names that cluster DNS gives a Service."""
+    bare = f"{service.name}.{service.namespace}"
+    return (bare, f"{bare}.svc", f"{bare}.svc.cluster.local")
+
+
 class HostTable:
     """Claims by host. Mutable, and owned by one resolver."""
 
     def __init__(self) -> None:
         self._claims: dict[NamespacedName, tuple[Age, tuple[str, ...]]] = {}
-        self._by_host: dict[str, dict[NamespacedName, Age]] = {}
+        self._by_host: dict[str, dict[NamespacedName, tuple[bool, Age]]] = {}
 
     def owner(self, host: str) -> NamespacedName | None:
         """The Service that gets the requests for `host`."""
@@ -25,6 +32,7 @@ class HostTable:
         before_age, before = self._claims.get(service, (age, ()))
         if (before_age, before) == (age, hosts):
             return set()
+        own = own_hosts(service)
         touched = set(before) | set(hosts)
         owners = {host: self.owner(host) for host in touched}
         for host in before:
@@ -33,7 +41,7 @@ class HostTable:
             if not claims:
                 del self._by_host[host]
         for host in hosts:
-            self._by_host.setdefault(host, {})[service] = age
+            self._by_host.setdefault(host, {})[service] = (host not in own, age)
         if hosts:
             self._claims[service] = (age, hosts)
         else:

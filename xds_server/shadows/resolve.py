@@ -153,7 +153,7 @@ def _service_plan(
     canaries = canaries_of(view, target, ports)
     backends, kept = separate(view, service, ports, canaries) if service else ({}, {})
     hosts, conflicts = _won(target, offer, owner_of)
-    unfit = service_refusal(target, service, offer, hosts)
+    unfit = service_refusal(target, service, offer)
     statuses = {c.deployment.name: judge(target, c, unfit, kept.get(c.deployment.name)) for c in canaries}
     statuses = refuse_excess_samples(canaries, statuses)
     routes = tuple(
@@ -166,7 +166,6 @@ def _service_plan(
             mirrors=mirrors_for(http.port.port, canaries, statuses),
         )
         for index, http in enumerate(ports)
-        if hosts
     )
     shadows = tuple(statuses[name] for name in sorted(statuses))
     return ServicePlan(routes, shadows, (*(offer.problems if offer else ()), *conflicts))

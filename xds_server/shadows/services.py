@@ -7,6 +7,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import PREFIX, Kind, Ref, Service, ServicePort
 from xds_server.model.problems import Problem
 from xds_server.model.world import NamespaceView
+from xds_server.shadows.hosts import own_hosts
 from xds_server.shadows.plan import Protocol, Reason
 from xds_server.shadows.policy import shown
 
@@ -63,7 +64,8 @@ def offer_of(view: NamespaceView, service: Service, *, expose_all: bool) -> Offe
         return Offer(age, exposed=False, problems=tuple(problems))
     ports = http_ports(service)
     if not ports:
-        if EXPOSE in service.labels or not service.ports:
+        named = EXPOSE in service.labels
+        if named or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
         return Offer(age, exposed=True, problems=tuple(problems))
     hosts, bad_hosts = _hosts(service)
@@ -111,8 +113,7 @@ def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tupl
 
 
 def _hosts(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
-    own = f"{service.name}.{service.namespace}"
-    hosts = [own, f"{own}.svc", f"{own}.svc.cluster.local"]
+    hosts = list(own_hosts(NamespacedName(service.namespace, service.name)))
     problems = []
     for entry in service.annotations.get(HOSTS, "").split(","):
         host = entry.strip().lower()
@@ -134,7 +135,8 @@ def _problem(service: Service, reason: Reason, message: str) -> Problem:
 
 
 def host_conflict(service: NamespacedName, host: str, owner: NamespacedName) -> Problem:
-    """What to tell the owner of `service`, whose claim of `host` came second."""
+    """What to tell the owner of `service`, whose claim of `host` did not prevail."""
     subject = str(Ref(Kind.SERVICE, service.namespace, service.name))
-    message = f"Host {host} belongs to the older Service {owner}; this Service is not reached by it."
+    why = "is the cluster's name of" if host in own_hosts(owner) else "belongs to the older"
+    message = f"Host {host} {why} Service {owner}; this Service is not reached by it."
     return Problem(subject, Reason.HOST_CONFLICT, message)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Deployment, Service
-from xds_server.model.world import NamespaceView
+from xds_server.model.world import SHADOW_OF, NamespaceView
 from xds_server.shadows.endpoints import (
     Backend,
     CanaryEndpoints,
@@ -95,10 +95,12 @@ def separate(
     return backends, refusals
 
 
-def service_refusal(
-    target: NamespacedName, service: Service | None, offer: Offer | None, hosts: Sequence[str]
-) -> Refusal | None:
-    """Why nothing can shadow this Service, if so. `hosts` are those that it got of the ones it claims."""
+def service_refusal(target: NamespacedName, service: Service | None, offer: Offer | None) -> Refusal | None:
+    """Why nothing can shadow this Service, if so."""
+    if not target.name:
+        return Refusal(
+            Reason.INVALID_LABEL, f"Its label {SHADOW_OF} is empty; give it the name of a Service."
+        )
     if service is None or offer is None:
         hint = f"There is no Service {target}; the label's value names one of its own namespace."
         return Refusal(Reason.SERVICE_NOT_FOUND, hint)
@@ -109,9 +111,6 @@ def service_refusal(
         return Refusal(
             Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"
         )
-    if not hosts:
-        hint = f"Every host of Service {target} belongs to an older Service, so no request gets to it."
-        return Refusal(Reason.HOST_CONFLICT, hint)
     return None
 
 

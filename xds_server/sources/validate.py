@@ -72,9 +72,14 @@ def mistakes(obj: Object) -> Iterator[str]:
 def _service(service: Service) -> Iterator[str]:
     yield from _labels("spec.selector", service.spec.selector or {})
     seen: set[str] = set()
+    numbers: set[tuple[str, int]] = set()
     for index, port in enumerate(service.ports):
         at = f"spec.ports[{index}]"
         yield from _port(f"{at}.port", port.port)
+        number = (port.protocol or "TCP", port.port)
+        if number in numbers:
+            yield f"{at}.port repeats {port.port}: each port of a Service needs a number of its own"
+        numbers.add(number)
         yield from _service_port_name(at, port, seen, alone=len(service.ports) == 1)
         if isinstance(port.target_port, int):
             yield from _port(f"{at}.targetPort", port.target_port)

@@ -85,6 +85,13 @@ class Ledger:
         for name in names:
             self.told[kind].pop(name, None)
 
+    def forget_gone(self, current: Snapshot) -> None:
+        """SotW cannot say that an assignment or a route is gone. The client may drop it or keep it, so it is
+        told anew when it comes back."""
+        for kind in (ENDPOINT, ROUTE):
+            for name in self.told[kind].keys() - current.of(kind).resources.keys():
+                del self.told[kind][name]
+
     def answered(self, kind: TypeUrl, nonce: str, *, error: bool) -> None:
         """A request answers a response: the last clusters are warm, or an assignment is asked for again."""
         if error or nonce != self.latest.get(kind):
@@ -156,6 +163,8 @@ class ModelClient(ABC):
 
     def push(self, current: Snapshot) -> bool:
         """Let the machine send one response, if it has one."""
+        if not self.partial[CLUSTER]:
+            self.ledger.forget_gone(current)
         response = self.machine.next(current)
         if response is None:
             self.ledger.first.clear()  # a wildcard whose version matches is never answered (line 30)
@@ -242,12 +251,14 @@ class ModelClient(ABC):
         }
 
     def actual(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
-        """What it holds, but for what it refused, and for what a partial state of the world cannot delete."""
+        """What it holds, but for what it refused, and for what may not or cannot be taken from it: while
+        something is refused, what that may need; assignments and routes in SotW."""
         undeletable = self.partial[kind] and not self.partial[CLUSTER]
+        lingering = undeletable or any(self.refused.values())
         return {
             name: copy.body
             for name, copy in self.held[kind].items()
-            if name not in self.refused[kind] and (not undeletable or name in current.of(kind).resources)
+            if name not in self.refused[kind] and (not lingering or name in current.of(kind).resources)
         }
 
     @abstractmethod
