@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 SECONDS = 30
 TOGGLES = 30
 REPLACEMENTS = 10
+ANSWERS_BETWEEN = 1000
 
 
 async def test_toggling_and_replacing_endpoints_fails_no_request(fleet: Rig, tmp_path: Path) -> None:
@@ -46,6 +47,7 @@ async def test_toggling_and_replacing_endpoints_fails_no_request(fleet: Rig, tmp
 async def _change_things(fleet: Rig, backends: FastBackends) -> None:
     colours = ["blue", "green"]
     for number in range(TOGGLES):
+        await _users_have_seen_more(backends)
         if number % 2 == 0:
             fleet.write("canary.yaml", [objects.canary(shadow_of=None)])
             await fleet.until_no_shadow()
@@ -58,6 +60,20 @@ async def _change_things(fleet: Rig, backends: FastBackends) -> None:
             _point_at(fleet, backends, colours[0])
             await eventually(partial(_moved_on, fleet, before))
             await fleet.until_synced("EDS")
+
+
+async def _users_have_seen_more(backends: FastBackends) -> None:
+    """Wait until users got some more answers, so that every state of the configuration serves some."""
+    before = await _answered(backends)
+
+    async def enough() -> bool:
+        return await _answered(backends) >= before + ANSWERS_BETWEEN
+
+    await eventually(enough, what="users being served")
+
+
+async def _answered(backends: FastBackends) -> int:
+    return sum([await backends.answered(colour) for colour in ("blue", "green")])
 
 
 async def _moved_on(fleet: Rig, version: str) -> bool:

@@ -1,6 +1,7 @@
 """A control plane that dies takes nothing with it, and coming back changes nothing."""
 
 import signal
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -65,7 +66,11 @@ async def test_killed_and_restarted_it_modifies_nothing(fleet: Rig, canary: Reco
     fleet.write("canary.yaml", [objects.canary(shadow_of=None)])
     await fleet.until_no_shadow()
     for envoy in fleet.envoys:
-        assert not await envoy.stats("^cluster.staging/myapp/8181/shadow.*membership_total")
+        await eventually(partial(_has_no_shadow_cluster, envoy))
+
+
+async def _has_no_shadow_cluster(envoy: Envoy) -> bool:
+    return not await envoy.stats("^cluster.staging/myapp/8181/shadow.*membership_total")
 
 
 async def _disconnected(envoy: Envoy) -> bool:

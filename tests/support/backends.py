@@ -99,15 +99,29 @@ async def recorder(name: str) -> AsyncIterator[Recorder]:
 async def hanging() -> AsyncIterator[Address]:
     """Reads every request to its end and never answers."""
 
+    open_connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(65536):
-                pass
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        open_connections[task] = writer
+        try:
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(65536):
+                    pass
+        finally:
+            writer.close()
+            del open_connections[task]
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     async with server:
-        yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        try:
+            yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
+            for writer in open_connections.values():
+                writer.transport.abort()  # the reader sees the end, and the task ends by itself
+            await asyncio.gather(*open_connections)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from xds_server.config import Address
 from xds_server.demo.envoy import envoy_binary
-from xds_server.demo.fleet import free_ports
+from xds_server.demo.fleet import reserved_ports
 from xds_server.demo.processes import Process
 
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -37,39 +38,33 @@ class FastBackends:
 @contextlib.asynccontextmanager
 async def fast_backends(directory: Path, *names: str) -> AsyncIterator[FastBackends]:
     """Run one for each name."""
-    addresses = {
-        name: Address("127.0.0.1", port) for name, port in zip(names, free_ports(len(names)), strict=True)
-    }
-    config, admin_file = directory / "backends.yaml", directory / "backends.admin"
+    with reserved_ports(len(names)) as ports:
+        addresses = {name: Address("127.0.0.1", port) for name, port in zip(names, ports, strict=True)}
+        config, admin_file = directory / "backends.yaml", directory / "backends.admin"
+        config.write_text(yaml.safe_dump(_configuration(addresses)))
+        options = ["--admin-address-path", str(admin_file), "--concurrency", "1", "-l", "warning"]
+        command = [envoy_binary(), "-c", str(config), *options, "--disable-hot-restart"]
+        process = Process("backends", command, directory / "backends.log")
+        await process.start()
+        try:
+            backends = FastBackends(addresses, admin_file)
+            await process.until(partial(_answers, backends), what="answering")
+            yield backends
+        finally:
+            await process.stop()
+
+
+async def _answers(backends: FastBackends) -> bool:
+    try:
+        return all([await backends.answered(name) >= 0 for name in backends.addresses])
+    except (OSError, ValueError, aiohttp.ClientError):  # not there yet
+        return False
+
+
+def _configuration(addresses: Mapping[str, Address]) -> dict[str, Any]:
     admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
     listeners = [_listener(name, address) for name, address in addresses.items()]
-    config.write_text(yaml.safe_dump({"admin": admin, "static_resources": {"listeners": listeners}}))
-    command = [
-        envoy_binary(),
-        "-c",
-        str(config),
-        "--admin-address-path",
-        str(admin_file),
-        "--concurrency",
-        "1",
-    ]
-    process = Process(
-        "backends", [*command, "-l", "warning", "--disable-hot-restart"], directory / "backends.log"
-    )
-    await process.start()
-    try:
-        backends = FastBackends(addresses, admin_file)
-
-        async def answers() -> bool:
-            try:
-                return admin_file.exists() and await backends.answered(names[-1]) >= 0
-            except (aiohttp.ClientError, ValueError):
-                return False
-
-        await process.until(answers, what="answering")
-        yield backends
-    finally:
-        await process.stop()
+    return {"admin": admin, "static_resources": {"listeners": listeners}}
 
 
 def _listener(name: str, address: Address) -> dict[str, Any]:

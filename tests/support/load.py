@@ -35,7 +35,12 @@ async def _wrk(wrk: str, port: int, host: str, seconds: int) -> LoadResult:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    raw, _ = await process.communicate()
+    try:
+        raw, _ = await process.communicate()
+    finally:
+        if process.returncode is None:  # cancelled: the test failed meanwhile
+            process.kill()
+            await process.wait()
     output = raw.decode()
     assert process.returncode == 0, output
     total = re.search(r"(\d+) requests in", output)

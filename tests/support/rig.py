@@ -17,7 +17,7 @@ from xds_server.ads.events import Variant
 from xds_server.bootstrap import BootstrapOptions
 from xds_server.demo.control_plane import ControlPlane
 from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import free_ports
+from xds_server.demo.fleet import reserved_ports
 from xds_server.demo.stage import write_documents
 from xds_server.pb import status_pb2
 from xds_server.status_client import get_status
@@ -80,7 +80,8 @@ class Rig:
 
     async def _synced(self, current: set[str]) -> bool:
         status = await self.status()
-        return {node.id for node in status.nodes} == {envoy.id for envoy in self.envoys} and all(
+        connected = {node.id for node in status.nodes if node.types}
+        return connected == {envoy.id for envoy in self.envoys} and all(
             kind.sync == "SYNCED"
             and (
                 kind.short_name not in current or kind.sent_version == status.server.versions[kind.short_name]
@@ -131,8 +132,9 @@ async def rig(directory: Path, extra: Sequence[str] = ()) -> AsyncIterator[Rig]:
         control_plane = ControlPlane([manifests], directory, extra=extra)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
+        ports = stack.enter_context(reserved_ports(len(Variant)))
         envoys = []
-        for mode, port in zip(Variant, free_ports(len(Variant)), strict=True):
+        for mode, port in zip(Variant, ports, strict=True):
             options = BootstrapOptions(
                 node_id=mode.value,
                 mode=mode,

@@ -14,13 +14,16 @@ from rich.console import Console, RenderableType
 from tests.support import objects
 from tests.support.waiting import eventually
 from tests.unit.test_pipeline import _changes
+from tests.wire.rig import Stream, node
+from xds_server.ads.events import Variant
 from xds_server.app import App
 from xds_server.base.errors import SourceError, XdsShadowError
 from xds_server.base.ids import TypeUrl
-from xds_server.config import Address, ServeConfig, SourceConfig
+from xds_server.config import GATEWAY_PORT_METADATA, Address, ServeConfig, SourceConfig
 from xds_server.display import explanation_view, status_view
 from xds_server.pipeline import Pipeline
-from xds_server.render import documents
+from xds_server.render import decoded, documents
+from xds_server.snapshot.types import CLUSTER, LISTENER, SHORT_NAMES
 from xds_server.sources import Sink
 from xds_server.status_client import get_explanation, get_status
 
@@ -137,6 +140,58 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
         assert fact in detail
     configuration = documents((TypeUrl(r.type_url), r.body) for r in explanation.resources)
     assert "staging/myapp/8181/shadow/myapp-canary" in configuration
+
+
+async def test_status_shows_who_is_connected_and_what_was_refused() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace(), objects.service()))
+        sink.synced()
+        await app.ready.wait()
+        async with grpc.aio.insecure_channel(str(app.xds_address)) as channel:
+            envoy = Stream(channel, Variant.DELTA)
+            await envoy.ask(CLUSTER, node=node("gateway-7"))
+            await envoy.ask(CLUSTER, answers=await envoy.take())
+            await envoy.ask(LISTENER)
+            await envoy.ask(LISTENER, answers=await envoy.take(), error="no such filter")
+            await eventually(lambda: _syncs(app) == {"CDS": "SYNCED", "LDS": "ERROR"})
+            status = await asyncio.to_thread(get_status, app.admin_address)
+        await eventually(lambda: app.fleet.connections() == [])
+    [connected] = status.nodes
+    assert (connected.id, connected.cluster, connected.variant) == ("gateway-7", "edge", "delta")
+    clusters, listeners = connected.types
+    assert clusters.acked_version == clusters.sent_version == status.server.versions["CDS"]
+    assert (listeners.acked_version, listeners.last_nack.message) == ("", "no such filter")
+    overview = _text(status_view(status))
+    assert "gateway-7 refused LDS" in overview
+    assert "no such filter" in overview
+
+
+def _syncs(app: App) -> dict[str, str]:
+    return {
+        SHORT_NAMES[url]: state.sync.value
+        for connection in app.fleet.connections()
+        for url, state in connection.types.items()
+    }
+
+
+async def test_a_node_may_have_a_gateway_port_of_its_own() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        ports = {}
+        async with grpc.aio.insecure_channel(str(app.xds_address)) as channel:
+            for name, metadata in (("own", {GATEWAY_PORT_METADATA: "9090"}), ("default", {})):
+                envoy = Stream(channel, Variant.DELTA)
+                await envoy.ask(LISTENER, node=node(name, **metadata))
+                [listener] = (await envoy.take()).resources
+                ports[name] = decoded(LISTENER, listener.resource.value)["address"]["socket_address"][
+                    "port_value"
+                ]
+                envoy.cancel()
+    assert ports == {"own": 9090, "default": 8080}
 
 
 async def test_a_bug_in_building_keeps_the_last_good_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

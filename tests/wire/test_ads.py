@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import grpc
 import pytest
+from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.wire.conftest import Start
 from tests.wire.rig import IDENTIFIER, NO_TEAM, Rig, Status, Stream, bodies, node, parse, resource
-from xds_server.ads.events import Acked, Nacked, Node, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import Acked, Nacked, Node, Resumed, Sent, StreamClosed, StreamOpened, Variant
 from xds_server.base.ids import NodeId
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -232,19 +233,24 @@ async def test_a_client_that_vanishes_is_noticed(rig: Rig, connect: Connect) -> 
     assert (await rig.seen(StreamClosed)).stream == opened.stream
 
 
+async def test_line_30_a_client_that_holds_everything_is_sent_nothing_and_counted(rig: Rig) -> None:
+    version = rig.commit(resource(CLUSTER, "a", b"a")).of(CLUSTER).version
+    stream = rig.connect(Variant.SOTW)
+    request = discovery_pb2.DiscoveryRequest(type_url=CLUSTER, version_info=version, node=node())
+    await stream.raw(request.SerializeToString())
+    assert (await rig.seen(Resumed)).version == version
+    assert rig.count(Sent) == 0
+
+
 async def test_a_closed_stream_is_woken_no_more(rig: Rig, connect: Connect) -> None:
     rig.commit()
     stream = connect()
     await stream.ask(CLUSTER, node=node())
     await stream.take()
+    assert len(rig.cache._listeners) == 1
     await stream.finish()
     await rig.seen(StreamClosed)
-    sent = rig.count(Sent)
-    rig.commit(resource(CLUSTER, "a", b"a"))
-    other = connect()
-    await other.ask(CLUSTER, node=node())
-    await other.take()
-    assert rig.count(Sent) == sent + 1
+    assert not rig.cache._listeners
 
 
 async def test_line_18_a_slow_reader_delays_nobody_and_then_gets_the_latest(
@@ -270,14 +276,14 @@ async def test_line_18_a_reader_that_takes_nothing_is_dropped(start: Start, vari
     await stream.ask(CLUSTER, node=node())
     closed = await rig.seen(StreamClosed)
     assert closed.reason == "it took nothing for 0.2 s"
-    # It is given nothing more, and when it reads on, it learns that it must connect anew.
+    # It is given and asked nothing more, and when it reads on, it learns that it must connect anew.
     rig.commit(resource(CLUSTER, "a", b"1" * STUCK))
-    await stream.ask(CLUSTER)
+    await stream.ask(CLUSTER, answers=await rig.seen(Sent))
     await stream.take_raw()
     assert await stream.status() == Status(
         grpc.StatusCode.DEADLINE_EXCEEDED, "stream dropped: it took nothing for 0.2 s"
     )
-    assert (rig.count(Sent), rig.count(StreamClosed)) == (1, 1)
+    assert (rig.count(Sent), rig.count(Acked), rig.count(StreamClosed)) == (1, 0, 1)
 
 
 async def test_line_18_a_reader_in_time_is_not_dropped(start: Start, variant: Variant) -> None:

@@ -48,6 +48,15 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The client holds all of this version from an earlier stream, so nothing was sent (line 30)."""
+
+    stream: StreamId
+    type_url: TypeUrl
+    version: Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acked:
     """The client accepted the response `nonce`."""
 
@@ -76,4 +85,4 @@ class StreamClosed:
     reason: str = ""
 
 
-Event = StreamOpened | Sent | Acked | Nacked | StreamClosed
+Event = StreamOpened | Sent | Resumed | Acked | Nacked | StreamClosed

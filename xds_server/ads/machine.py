@@ -62,6 +62,7 @@ class StreamMachine(ABC, Generic[RequestT]):
         self.stream = stream
         self._subscriptions: dict[TypeUrl, Subscription] = {}
         self._nonces = 0
+        self._resumed: list[Event] = []
 
     @abstractmethod
     def receive(self, request: RequestT) -> list[Event]:
@@ -89,6 +90,11 @@ class StreamMachine(ABC, Generic[RequestT]):
             if not in_use and (draft := self._draft(type_url, snapshot, removing=True)):
                 return self._send(type_url, draft)
         return None
+
+    def take_resumed(self) -> list[Event]:
+        """What `next` found that the client holds already, since this was last asked."""
+        resumed, self._resumed = self._resumed, []
+        return resumed
 
     def _draft(self, type_url: TypeUrl, snapshot: Snapshot, *, removing: bool) -> Draft | None:
         subscription = self._subscriptions.get(type_url)

@@ -199,7 +199,12 @@ class AdsServicer(Generic[V]):
         if stream.client is None:
             return None
         snapshot = self._cache.current(stream.client.view)
-        return stream.machine.next(snapshot) if snapshot else None
+        if snapshot is None:
+            return None
+        response = stream.machine.next(snapshot)
+        for event in stream.machine.take_resumed():
+            self._observe(event)
+        return response
 
     async def _read(self, stream: _Stream[V], context: _Context) -> None:
         while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from envoy.service.discovery.v3 import discovery_pb2
 
-from xds_server.ads.events import Event
+from xds_server.ads.events import Event, Resumed
 from xds_server.ads.machine import Draft, StreamMachine
 from xds_server.ads.subscription import WILDCARD, WILDCARD_TYPES, Subscription
 from xds_server.base.errors import RequestError
@@ -54,6 +54,9 @@ class SotwMachine(StreamMachine[discovery_pb2.DiscoveryRequest]):
             # The client has exactly this from an earlier stream (line 30).
             subscription.greeted = True
             subscription.hold(wanted, keep_gone=False)
+            self._resumed.append(
+                Resumed(stream=self.stream, type_url=subscription.type_url, version=current.version)
+            )
             return None
         changed = tuple(subscription.due(wanted))
         if not changed and (subscription.greeted or not full_state):

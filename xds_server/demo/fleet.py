@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
         )
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
-        ports = options.gateway_ports or free_ports(len(Variant))
+        ports = options.gateway_ports or stack.enter_context(reserved_ports(len(Variant)))
         envoys = tuple(
             Envoy(
                 BootstrapOptions(
@@ -86,10 +86,13 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
         yield Demo(stage, control_plane, envoys, stable, canary, Users(session))
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Ports on which nobody listens now, all different."""
+@contextlib.contextmanager
+def reserved_ports(count: int) -> Iterator[tuple[int, ...]]:
+    """Ports that the system gives to nobody else meanwhile. An Envoy can listen on them all the same: these
+    sockets do not listen, and both sides set SO_REUSEPORT."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             each.bind(("127.0.0.1", 0))
-        return tuple(each.getsockname()[1] for each in sockets)
+        yield tuple(each.getsockname()[1] for each in sockets)

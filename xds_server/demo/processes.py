@@ -14,6 +14,7 @@ from xds_server.base.errors import XdsShadowError
 _STOP_S = 5.0
 _TAIL_LINES = 15
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)  # loaded here: a forked child must not load libraries
 
 
 class Process:
@@ -86,4 +87,4 @@ class Process:
 
 def _end_with_parent() -> None:
     """Runs in the child before it starts: let the kernel end it if the parent is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from xds_server.ads.events import Acked, Event, Nacked, Node, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import (
+    Acked,
+    Event,
+    Nacked,
+    Node,
+    Resumed,
+    Sent,
+    StreamClosed,
+    StreamOpened,
+    Variant,
+)
 from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
 
 _LONGEST_MESSAGE = 2000
@@ -84,7 +94,7 @@ class Fleet:
             self._connections[event.stream] = replace(connection, types=types)
 
 
-def _after(before: TypeState | None, event: Sent | Acked | Nacked, now: float) -> TypeState | None:
+def _after(before: TypeState | None, event: Sent | Resumed | Acked | Nacked, now: float) -> TypeState | None:
     match event:
         case Sent():
             if before is None:
@@ -97,6 +107,9 @@ def _after(before: TypeState | None, event: Sent | Acked | Nacked, now: float) -
                 pushes=before.pushes + 1,
                 size=before.size + event.size,
             )
+        case Resumed():
+            none = Nonce("")
+            return TypeState(event.version, none, Sync.SYNCED, acked=event.version, pushes=0)
         case Acked() if before is not None:
             sync = Sync.SYNCED if event.nonce == before.nonce else before.sync
             return replace(before, acked=event.version, sync=sync)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.unit.ads.peer import Said, SotwPeer, cluster, endpoints, listener, route, says, snapshot
-from xds_server.ads.events import Acked
+from tests.unit.ads.peer import STREAM, Said, SotwPeer, cluster, endpoints, listener, route, says, snapshot
+from xds_server.ads.events import Acked, Resumed
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -193,6 +193,9 @@ def test_line_30_the_right_version_on_reconnect_skips_a_wildcard(sotw: SotwPeer,
     sotw.versions[key] = current.of(key).version
     sotw.open(key)
     assert sotw.settle(current) == []
+    version = current.of(key).version
+    assert sotw.machine.take_resumed() == [Resumed(stream=STREAM, type_url=key, version=version)]
+    assert sotw.machine.take_resumed() == []
     # What the client then holds is known: the next change deletes what it should.
     assert [said.resources for said in sotw.settle(Snapshot())] == [[]]
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-from xds_server.ads.events import Acked, Event, Nacked, Node, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import (
+    Acked,
+    Event,
+    Nacked,
+    Node,
+    Resumed,
+    Sent,
+    StreamClosed,
+    StreamOpened,
+    Variant,
+)
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.fleet.state import Connection, Fleet, Refusal, Sync, TypeState
 from xds_server.snapshot.types import CLUSTER, LISTENER
@@ -25,6 +35,10 @@ def sent(version: str, nonce: str, *, size: int = 10, type_url: TypeUrl = CLUSTE
         removed=0,
         size=size,
     )
+
+
+def resumed(version: str) -> Resumed:
+    return Resumed(stream=ONE, type_url=CLUSTER, version=Version(version))
 
 
 def acked(version: str, nonce: str) -> Acked:
@@ -77,6 +91,12 @@ NO = Refusal(Version("2"), "no", 2.0)
         (
             [sent("1", "z"), sent("2", "a"), nacked("1", "z")],
             state("2", "a", Sync.STALE, refusal=Refusal(Version("1"), "no", 3.0), pushes=2, size=20),
+        ),
+        # What a client holds from an earlier stream counts as acknowledged, without a push.
+        ([resumed("1")], state("1", "", Sync.SYNCED, acked="1", pushes=0)),
+        (
+            [resumed("1"), sent("2", "a")],
+            state("2", "a", Sync.STALE, acked="1", pushes=1, size=10),
         ),
         ([acked("1", "a")], None),
         ([nacked("1", "a")], None),

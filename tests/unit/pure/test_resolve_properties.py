@@ -19,7 +19,7 @@ from xds_server.shadows.services import http_ports, offer_of
 @given(worlds.histories(), st.booleans())
 def test_the_incremental_plan_is_the_whole_plan_after_every_step(
     history: list[list[Change]],
-    expose_all: bool,  # noqa: FBT001 - hypothesis passes it by name
+    expose_all: bool,
 ) -> None:
     resolver, world = Resolver(expose_all=expose_all), World()
     for batch in history:
@@ -99,7 +99,7 @@ def test_separation_never_takes_the_last_backend(objects: list[Object]) -> None:
 
 
 @given(worlds.worlds(), st.booleans())
-def test_each_domain_is_claimed_at_most_once(objects: list[Object], expose_all: bool) -> None:  # noqa: FBT001
+def test_each_domain_is_claimed_at_most_once(objects: list[Object], expose_all: bool) -> None:
     plan = resolve(world_of(*objects), expose_all=expose_all)
     domains = Counter(d for s in plan.services.values() for route in s.routes for d in route.domains)
     assert [domain for domain, times in domains.items() if times > 1] == []

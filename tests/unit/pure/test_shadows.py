@@ -397,3 +397,20 @@ def test_shadows_and_problems_are_sorted_over_all_services() -> None:
 def test_an_endpoint_reads_as_in_a_url() -> None:
     assert str(Endpoint("10.0.0.1", 80)) == "10.0.0.1:80"
     assert str(Endpoint("fd00::1", 80)) == "[fd00::1]:80"
+
+
+# What is said of odd objects
+
+
+def test_an_empty_label_says_so() -> None:
+    found = shadow(canary("c", ""))
+    assert (found.state, found.reason) == (State.REJECTED, Reason.INVALID_LABEL)
+    assert "empty" in found.message
+
+
+@pytest.mark.parametrize(("expose", "reported"), [(None, False), ("true", True)])
+def test_an_external_name_is_a_problem_only_where_it_was_asked_for(
+    expose: str | None, reported: bool
+) -> None:
+    external = service("elsewhere", expose=expose, ports=(), kind="ExternalName")
+    assert bool(plan_of(external).problems()) is reported

@@ -193,6 +193,10 @@ INVALID = [
     (nested(endpoint_slice("x"), "addressType", value="IPv7"), "addressType is 'IPv7'"),
     (nested(endpoint_slice("x"), "addressType", value="IPv6"), "which is no IPv6 address"),
     (nested(endpoint_slice("x"), "ports", 0, "port", value=-1), "ports[0].port is -1"),
+    (
+        doc("v1", "Service", "x", spec={"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]}),
+        "spec.ports[1].port repeats 80",
+    ),
     (pod("x", ip="nowhere"), "status.podIP is 'nowhere'"),
     (
         doc("v1", "Pod", "x", spec={"containers": [{"ports": [{"containerPort": 99999}]}]}),

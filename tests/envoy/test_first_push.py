@@ -1,0 +1,114 @@
+"""Users who are there before the first push: no request of theirs ever gets to a canary, not even once while
+configurations change."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.support import objects
+from tests.support.backends import Recorder, recorder
+from tests.support.objects import Document
+from tests.support.rig import Answer, Rig
+from tests.support.waiting import eventually
+from xds_server.demo.envoy import Envoy
+
+pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
+
+PER_ENVOY = 100
+TRACK = {"track": "canary"}
+
+
+class User:
+    """Sends one request after the other through one Envoy, so that their order is that of their arrival."""
+
+    def __init__(self, fleet: Rig, envoy: Envoy) -> None:
+        self.answers: list[Answer] = []
+        self._fleet = fleet
+        self._envoy = envoy
+
+    async def run(self) -> None:
+        while True:
+            self.answers.append(await self._fleet.send(self._envoy))
+
+    def ids(self) -> set[str]:
+        return {answer.test_id for answer in self.answers}
+
+
+@contextlib.asynccontextmanager
+async def users(fleet: Rig) -> AsyncIterator[list[User]]:
+    """One user for each Envoy, who stop at the end of the block; a failure of theirs fails the block."""
+    everyone = [User(fleet, envoy) for envoy in fleet.envoys]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(user.run()) for user in everyone]
+        await eventually(lambda: all(len(user.answers) > PER_ENVOY for user in everyone))
+        yield everyone
+        for task in tasks:
+            task.cancel()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def mixed() -> AsyncIterator[tuple[Recorder, Recorder]]:
+    """A stable and a canary backend of this test alone."""
+    async with recorder("stable") as stable, recorder("canary") as canary:
+        yield stable, canary
+
+
+def world(stable: Recorder, canary: Recorder, *, shadow_of: str | None = "myapp") -> list[Document]:
+    """A Service whose selector matches the stable version and the canary alike."""
+    addresses = [("stable-1", stable.address), ("canary-1", canary.address)]
+    return [
+        objects.namespace(),
+        objects.service(),
+        *objects.endpoint_slice("myapp", addresses),
+        objects.canary(shadow_of=shadow_of, selects=TRACK),
+        objects.pod("canary-1", canary.address, labels={"app": "myapp", **TRACK}),
+    ]
+
+
+async def test_the_first_answer_already_comes_from_the_stable_version(
+    fleet: Rig, mixed: tuple[Recorder, Recorder]
+) -> None:
+    stable, canary = mixed
+    async with users(fleet) as everyone:
+        assert {answer.status for user in everyone for answer in user.answers} == {404}
+        fleet.write("all.yaml", world(stable, canary))
+        await fleet.until_shadow("Active")
+        for user in everyone:
+            seen = len(user.answers)
+            await eventually(lambda user=user, seen=seen: len(user.answers) > seen + PER_ENVOY)  # type: ignore[misc]
+    served = {(a.status, a.backend) for user in everyone for a in user.answers}
+    # 503: for a moment there is a route and the endpoints are on their way, as nothing was there before.
+    assert served - {(503, "")} == {(404, ""), (200, "stable")}
+    assert canary.live == []
+    assert canary.arrivals
+
+
+async def test_a_label_ends_live_traffic_before_the_first_copy(
+    fleet: Rig, mixed: tuple[Recorder, Recorder]
+) -> None:
+    stable, canary = mixed
+    fleet.write("all.yaml", world(stable, canary, shadow_of=None))
+    await fleet.until_no_shadow()
+    await eventually(lambda: _both_serve(fleet, stable, canary), what="both versions serving live traffic")
+    async with users(fleet) as everyone:
+        await eventually(lambda: canary.live, what="live traffic at the unlabelled canary")
+        fleet.write("all.yaml", world(stable, canary))
+        await fleet.until_shadow("Active")
+        for user in everyone:
+            seen = len(user.answers)
+            await eventually(lambda user=user, seen=seen: len(user.answers) > seen + PER_ENVOY)  # type: ignore[misc]
+    assert {answer.status for user in everyone for answer in user.answers} == {200}
+    for user in everyone:
+        ids = user.ids()
+        copies = [arrival.shadow is not None for arrival in canary.arrivals if arrival.test_id in ids]
+        assert any(copies), "it was mirrored to"
+        assert not all(copies), "it served live traffic before"
+        assert copies == sorted(copies), "no live request after the first copy"
+
+
+async def _both_serve(fleet: Rig, stable: Recorder, canary: Recorder) -> bool:
+    answers = [answer for envoy in fleet.envoys for answer in await fleet.send_many(envoy, 8)]
+    return {answer.backend for answer in answers} == {stable.name, canary.name}
