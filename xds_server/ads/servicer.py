@@ -149,10 +149,11 @@ class AdsServicer(Generic[V]):
             stream.ending = str(error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
+            # Nothing is awaited before the books are right: gRPC may cancel this a second time.
             unlisten()
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
             self._forget(stream)
+            await asyncio.gather(reader, return_exceptions=True)
 
     def _drop(self, stream: _Stream[V]) -> None:
         """Give a stream up whose client does not take what is being written. gRPC cannot end a call during a
