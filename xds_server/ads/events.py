@@ -10,8 +10,8 @@ from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 class Variant(StrEnum):
     """The two forms of the protocol."""
 
-    SOTW = "sotw"
     DELTA = "delta"
+    SOTW = "sotw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
