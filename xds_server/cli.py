@@ -17,7 +17,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 import yaml
 from google.protobuf.json_format import MessageToDict
@@ -39,6 +38,7 @@ from xds_server.config import (
     parse_address,
 )
 from xds_server.display import explanation_view, status_view
+from xds_server.logs import LogFormat, configure_logging
 from xds_server.status_client import get_explanation, get_status
 
 _WATCH_EVERY_S = 1.0
@@ -54,14 +54,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class LogFormat(StrEnum):
-    """How log lines look on standard error."""
-
-    AUTO = "auto"
-    TEXT = "text"
-    JSON = "json"
 
 
 class Output(StrEnum):
@@ -376,25 +368,6 @@ def explain(
         typer.echo(documents(resources), nl=False)
     else:
         _print(explanation, explanation_view(explanation), output)
-
-
-def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
-    """Send log lines to standard error, as text for people and JSON for machines."""
-    text = form is LogFormat.TEXT or (form is LogFormat.AUTO and sys.stderr.isatty())
-    tail: list[structlog.types.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if text
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *tail,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _source(
