@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xds_server.config import Form
+from tests.support import objects
+from xds_server.config import Address, Form
 from xds_server.demo.envoy import envoy_binary
 from xds_server.demo.stage import example_manifests
 from xds_server.pipeline import Pipeline
 from xds_server.render import render
+from xds_server.shadows.plan import State
+from xds_server.shadows.policy import MAX_METHODS
+from xds_server.shadows.shadow import MAX_SAMPLED
 from xds_server.sources.files import read_once
 
 pytestmark = pytest.mark.envoy
@@ -45,6 +49,25 @@ def test_every_golden_result_is_valid_to_envoy(path: Path, tmp_path: Path) -> No
     source.mkdir()
     shutil.copy(path, source / "all.yaml")
     published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]))
+    static = tmp_path / "static.yaml"
+    static.write_text(render(published.snapshot, Form.STATIC))
+    found = validate(static)
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_largest_policies_that_are_accepted_are_valid_to_envoy(tmp_path: Path) -> None:
+    methods = ",".join(f"{'X' * 29}-{number:02}" for number in range(MAX_METHODS))
+    documents = [objects.namespace(), objects.service()]
+    for number in range(MAX_SAMPLED):
+        name = f"canary-{number}"
+        address = Address("10.0.0.1", 8000 + number)
+        documents.append(objects.canary(name, methods=methods, percent=f"{number + 1}.0001"))
+        documents.append(objects.pod(f"{name}-1", address, labels={"app": name}))
+    source = tmp_path / "manifests"
+    source.mkdir()
+    (source / "all.yaml").write_text(yaml.safe_dump_all(documents))
+    published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]))
+    assert [shadow.state for shadow in published.plan.shadows()] == [State.ACTIVE] * MAX_SAMPLED
     static = tmp_path / "static.yaml"
     static.write_text(render(published.snapshot, Form.STATIC))
     found = validate(static)

@@ -58,12 +58,13 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acked:
-    """The client accepted the response `nonce`."""
+    """The client accepted the response `nonce`; `refusing` says that it still refuses another of the type."""
 
     stream: StreamId
     type_url: TypeUrl
     version: Version
     nonce: Nonce
+    refusing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,5 +165,11 @@ class StreamMachine(ABC, Generic[RequestT]):
             # Envoy acknowledges clusters once none is warming: no assignment is missing any more.
             self._subscriptions[ENDPOINT].rewarm.clear()
         return [
-            Acked(stream=self.stream, type_url=subscription.type_url, version=version, nonce=Nonce(nonce))
+            Acked(
+                stream=self.stream,
+                type_url=subscription.type_url,
+                version=version,
+                nonce=Nonce(nonce),
+                refusing=subscription.refusing,
+            )
         ]

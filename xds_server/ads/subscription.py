@@ -21,6 +21,11 @@ full state (line 26)."""
 _NO_NONCE = Nonce("")
 
 
+MAX_UNANSWERED = 64
+"""Responses of one type that are remembered for a client that reads and does not answer; an answer to an
+older one then counts as stale."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unanswered:
     """A response that the client has neither accepted nor refused yet (line 3)."""
@@ -61,7 +66,12 @@ class Subscription:
     def unsettled(self) -> bool:
         """Whether the client may still be using something older than what it was sent last. A response of
         other names that it accepts leaves what it refused as it is."""
-        return bool(self.pending) or any(name in self.held for name in self.refused)
+        return bool(self.pending) or self.refusing
+
+    @property
+    def refusing(self) -> bool:
+        """Whether something that the client refused is still what it was sent last."""
+        return any(name in self.held for name in self.refused)
 
     def add(self, names: Iterable[str]) -> None:
         """Subscribe to `names`: each is answered, held or not (lines 10, 14 and 33)."""
@@ -83,8 +93,14 @@ class Subscription:
         star = self.wildcard and WILDCARD in names
         if star:
             self.wildcard = False
-        if star or (dropped and not self.wildcard):
+        if star:
             self.held = {name: resource for name, resource in self.held.items() if name in self.names}
+            self._examined = None
+        elif dropped and not self.wildcard:
+            held = dict(self.held)
+            for name in dropped:
+                held.pop(name, None)
+            self.held = held
             self._examined = None
         return dropped
 
@@ -146,6 +162,8 @@ class Subscription:
     def note_sent(self, nonce: Nonce, response: Unanswered) -> None:
         """Record a response before it is written (line 3)."""
         self.pending[nonce] = response
+        if len(self.pending) > MAX_UNANSWERED:
+            del self.pending[next(iter(self.pending))]
         self.last_nonce = nonce
         self.greeted = True
 

@@ -111,7 +111,8 @@ def _after(before: TypeState | None, event: Sent | Resumed | Acked | Nacked, now
             none = Nonce("")
             return TypeState(event.version, none, Sync.SYNCED, acked=event.version, pushes=0)
         case Acked() if before is not None:
-            sync = Sync.SYNCED if event.nonce == before.nonce else before.sync
+            settled = Sync.ERROR if event.refusing else Sync.SYNCED
+            sync = settled if event.nonce == before.nonce else before.sync
             return replace(before, acked=event.version, sync=sync)
         case Nacked() if before is not None:
             refusal = Refusal(event.version, event.message[:_LONGEST_MESSAGE], now)

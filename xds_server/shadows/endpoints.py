@@ -52,7 +52,7 @@ class CanaryEndpoints:
 def backends_of(view: NamespaceView, service: Service, port: ServicePort) -> tuple[Backend, ...]:
     """Every backend of one port, sorted, in the Service's first address family that has any."""
     slices = view.slices.get(service.name, {}).values()
-    wanted = service.spec.ip_families or _FAMILIES
+    wanted = [family for family in service.spec.ip_families or () if family in _FAMILIES]
     for family in dict.fromkeys((*wanted, *_FAMILIES)):
         backends = {b for s in slices if s.address_type == family for b in _backends(s, port)}
         if backends:

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     WOULD_EMPTY_SERVICE = "WouldEmptyService"
     INVALID_POLICY = "InvalidPolicy"
     INVALID_LABEL = "InvalidLabel"
+    INVALID_ANNOTATION = "InvalidAnnotation"
     INVALID_HOST = "InvalidHost"
     HOST_CONFLICT = "HostConflict"
     MIRROR_LOOP = "MirrorLoop"

@@ -11,9 +11,13 @@ from xds_server.model.objects import PREFIX
 from xds_server.shadows.plan import MILLION, Policy
 
 # RFC 9110 tokens in capitals; CONNECT never reaches a mirror (Envoy skips it).
+_ENDPOINTS_FROM = "endpoints-from"
 _METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}\Z")
 _SERVICE = re.compile(r"service/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)\Z")
 _PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,10})?\Z")
+MAX_METHODS = 16
+"""Each is a route of its own, and one for each combination of sampled canaries."""
+
 _SHOWN = 60
 """How much of a bad value a message repeats, in characters."""
 
@@ -43,6 +47,14 @@ def parse_policy(annotations: Mapping[str, str]) -> Policy:
     return policy
 
 
+def endpoints_source(annotations: Mapping[str, str]) -> str | None:
+    """The Service that a canary's endpoints come from, also where the rest of its policy is refused: it says
+    what is to be kept out of live traffic."""
+    value = annotations.get(PREFIX + _ENDPOINTS_FROM)
+    match = _SERVICE.match(value.strip()) if value is not None else None
+    return match.group(1) if match else None
+
+
 def shown(value: str) -> str:
     """`value` quoted for a message, cut where it is long."""
     return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
@@ -66,6 +78,8 @@ def _methods(policy: Policy, value: str) -> Policy:
         if not _METHOD.match(method):
             hint = f"{shown(method)} is not a request method" if method else "there is an empty entry"
             raise PolicyError(f"{hint}; write a list in capitals such as GET,HEAD")
+    if len(set(methods)) > MAX_METHODS:
+        raise PolicyError(f"it lists {len(set(methods))} methods, and {MAX_METHODS} are the most")
     return replace(policy, methods=frozenset(methods))
 
 
@@ -83,7 +97,7 @@ def _endpoints_from(policy: Policy, value: str) -> Policy:
 
 
 _READERS: Mapping[str, Callable[[Policy, str], Policy]] = {
-    "endpoints-from": _endpoints_from,
+    _ENDPOINTS_FROM: _endpoints_from,
     "methods": _methods,
     "paused": _paused,
     "percent": _percent,

@@ -34,6 +34,7 @@ _BY_PORT_NAME = {
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
 _LONGEST_HOST = 253
+_CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def offer_of(view: NamespaceView, service: Service, *, expose_all: bool) -> Offe
     """Read everything that `service` says of itself; mistakes become `Offer.problems`."""
     age = (service.created, service.namespace, service.name)
     exposed, problems = _exposed(view, service, expose_all=expose_all)
+    problems += _unknown_annotations(service)
     if not exposed:
         return Offer(age, exposed=False, problems=tuple(problems))
     ports = http_ports(service)
@@ -112,6 +114,14 @@ def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tupl
     return expose_all, []
 
 
+def _unknown_annotations(service: Service) -> list[Problem]:
+    return [
+        _problem(service, Reason.INVALID_ANNOTATION, f"Annotation {key} is not known here; known is {HOSTS}.")
+        for key in sorted(service.annotations)
+        if key.startswith(PREFIX) and key != HOSTS
+    ]
+
+
 def _hosts(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
     hosts = list(own_hosts(NamespacedName(service.namespace, service.name)))
     problems = []
@@ -119,7 +129,15 @@ def _hosts(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
         host = entry.strip().lower()
         if not host:
             continue
-        if len(host) > _LONGEST_HOST or not _HOST.match(host):
+        if host in hosts:
+            continue
+        if host.endswith(_CLUSTER_SUFFIXES):
+            message = (
+                f"Annotation {HOSTS} has {shown(host)}, the form of a cluster's own names; each of these"
+                " belongs to the Service that it names."
+            )
+            problems.append(_problem(service, Reason.INVALID_HOST, message))
+        elif len(host) > _LONGEST_HOST or not _HOST.match(host):
             message = (
                 f"Annotation {HOSTS} has {shown(entry.strip())}, which is not a host name; write names"
                 " such as app.example.com, separated by commas, without wildcard, scheme or port."
@@ -127,7 +145,7 @@ def _hosts(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
             problems.append(_problem(service, Reason.INVALID_HOST, message))
         else:
             hosts.append(host)
-    return tuple(dict.fromkeys(hosts)), problems
+    return tuple(hosts), problems
 
 
 def _problem(service: Service, reason: Reason, message: str) -> Problem:

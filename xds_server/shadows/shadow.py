@@ -14,7 +14,7 @@ from xds_server.shadows.endpoints import (
     service_endpoints,
 )
 from xds_server.shadows.plan import Mirror, Policy, Reason, ShadowStatus, State
-from xds_server.shadows.policy import PolicyError, parse_policy
+from xds_server.shadows.policy import PolicyError, endpoints_source, parse_policy
 from xds_server.shadows.services import EXPOSE, HttpPort, Offer, no_http_port
 
 MAX_SAMPLED = 4
@@ -52,25 +52,27 @@ def canaries_of(view: NamespaceView, target: NamespacedName, ports: Sequence[Htt
 def _canary(
     view: NamespaceView, deployment: Deployment, target: NamespacedName, ports: Sequence[HttpPort]
 ) -> Canary:
-    service_ports = [http.port for http in ports]
-    own = canary_endpoints(view, deployment, service_ports)
+    endpoints = canary_endpoints(view, deployment, [http.port for http in ports])
+    refusal = None
+    source_name = endpoints_source(deployment.annotations)
+    if source_name == target.name:
+        loop = f"Its endpoints would come from Service {target}, the one that it shadows."
+        refusal = Refusal(Reason.MIRROR_LOOP, loop)
+    elif source_name is not None:
+        source = view.services.get(source_name)
+        if source is None:
+            name = NamespacedName(target.namespace, source_name)
+            missing = f"There is no Service {name}, which its endpoints are to come from."
+            refusal = Refusal(Reason.SERVICE_NOT_FOUND, missing)
+        else:
+            theirs = service_endpoints(view, source, [http.port for http in ports])
+            all_ = theirs.all | endpoints.all
+            endpoints = replace(theirs, pods=theirs.pods | endpoints.pods, all=all_)
     try:
         policy = parse_policy(deployment.annotations)
     except PolicyError as error:
-        return Canary(deployment, None, own, Refusal(Reason.INVALID_POLICY, f"{_sentence(str(error))}"))
-    if policy.endpoints_from is None:
-        return Canary(deployment, policy, own, None)
-    if policy.endpoints_from == target.name:
-        loop = f"Its endpoints would come from Service {target}, the one that it shadows."
-        return Canary(deployment, policy, own, Refusal(Reason.MIRROR_LOOP, loop))
-    source = view.services.get(policy.endpoints_from)
-    if source is None:
-        name = NamespacedName(target.namespace, policy.endpoints_from)
-        missing = f"There is no Service {name}, which its endpoints are to come from."
-        return Canary(deployment, policy, own, Refusal(Reason.SERVICE_NOT_FOUND, missing))
-    theirs = service_endpoints(view, source, service_ports)
-    both = replace(theirs, pods=theirs.pods | own.pods, all=theirs.all | own.all)
-    return Canary(deployment, policy, both, None)
+        return Canary(deployment, None, endpoints, Refusal(Reason.INVALID_POLICY, _sentence(str(error))))
+    return Canary(deployment, policy, endpoints, refusal)
 
 
 def separate(
@@ -102,7 +104,10 @@ def service_refusal(target: NamespacedName, service: Service | None, offer: Offe
             Reason.INVALID_LABEL, f"Its label {SHADOW_OF} is empty; give it the name of a Service."
         )
     if service is None or offer is None:
-        hint = f"There is no Service {target}; the label's value names one of its own namespace."
+        hint = (
+            f"There is no Service {target}; the label's value names one of its own namespace. Until it does,"
+            " the Pods are kept out of no Service."
+        )
         return Refusal(Reason.SERVICE_NOT_FOUND, hint)
     if not offer.exposed:
         hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
@@ -125,6 +130,8 @@ def judge(
     state, reason, message = State.ACTIVE, Reason.MIRRORING, ""
     if refusal:
         state, reason, message = State.REJECTED, refusal.reason, refusal.message
+        if kept and refusal is not kept:
+            message = f"{message} {kept.message}"
     elif policy.paused:
         state, reason, message = State.PAUSED, Reason.PAUSED, "Paused by its annotation; nothing is copied."
     elif policy.per_million == 0:

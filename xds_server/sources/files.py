@@ -99,9 +99,14 @@ async def _watch(directories: Sequence[Path], hint: asyncio.Event) -> None:
             async with aclosing(events):
                 async for _ in events:
                     hint.set()
-        except (OSError, RuntimeError) as error:
-            log.warning("no file events, polling instead", error=str(error))
+        except* (OSError, RuntimeError) as errors:  # watchfiles runs in a task group of its own
+            log.warning("no file events, polling instead", error=str(errors.exceptions[0]))
         await asyncio.sleep(_REWATCH)
+
+
+def _shown(path: Path) -> str:
+    """The path as text for people; a name need not be UTF-8, and what is not cannot be sent to anybody."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class _Scanner:
 
     def scan(self) -> Mapping[str, Manifest]:
         """The reading of each file there is, by its path. A directory that cannot be listed reads as broken,
-        and its files as before: a failed mount is not a deletion."""
+        and its files as before: a failing file system is not a deletion."""
         known: dict[Path, _Known] = {}
         readings: dict[str, Manifest] = {}
         for directory in self._directories:
@@ -130,7 +135,7 @@ class _Scanner:
                 paths = _list(directory)
             except OSError as error:
                 message = f"The directory cannot be listed ({error.strerror}); its files count as last read."
-                readings[str(directory)] = unreadable(str(directory), "UnreadableFile", message)
+                readings[_shown(directory)] = unreadable(_shown(directory), "UnreadableFile", message)
                 known |= {path: entry for path, entry in self._known.items() if path.parent == directory}
                 continue
             for path in paths:
@@ -138,7 +143,7 @@ class _Scanner:
                 if entry is not None:
                     known[path] = entry
         self._known = known
-        return readings | {str(path): entry.manifest for path, entry in known.items()}
+        return readings | {_shown(path): entry.manifest for path, entry in known.items()}
 
 
 def _list(directory: Path) -> list[Path]:
@@ -173,8 +178,8 @@ def _parse(path: Path, data: bytes, signature: tuple[int, ...] | None, known: _K
     digest = hashlib.blake2b(data, digest_size=16).digest()
     if known is not None and known.digest == digest:
         return _Known(signature, digest, known.manifest)
-    return _Known(signature, digest, parse(str(path), data))
+    return _Known(signature, digest, parse(_shown(path), data))
 
 
 def _unreadable(path: Path, message: str) -> _Known:
-    return _Known(None, b"", unreadable(str(path), "UnreadableFile", message))
+    return _Known(None, b"", unreadable(_shown(path), "UnreadableFile", message))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
-from xds_server.model.objects import Deployment, Kind, Ref
+from xds_server.model.objects import Deployment, Kind, Ref, ref_of
 from xds_server.model.selectors import as_query
 from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert, key_of
 from xds_server.sources.decode import DecodeError
@@ -90,9 +90,11 @@ def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
 
 
 def _optional(query: Query) -> bool:
-    """A Namespace object is cluster-scoped, and someone who runs this in one namespace may not be allowed to
-    read it; then Services say by themselves whether they are exposed."""
-    return query.kind is Kind.NAMESPACE and query.name != ""
+    """Whether a refusal by the server leaves the rest worth serving. A Namespace is cluster-scoped, and
+    someone who runs this in one namespace may not be allowed to read it; then Services say by themselves
+    whether they are exposed. And one canary whose Pods nobody may list must not hold up the whole fleet: it
+    has no endpoint then, and is `Pending`."""
+    return query.kind is Kind.POD or (query.kind is Kind.NAMESPACE and query.name != "")
 
 
 def _pods_of(change: Change) -> Query | None:
@@ -106,35 +108,32 @@ def _pods_of(change: Change) -> Query | None:
 
 
 class Claims:
-    """Which queries hold a Pod. Selectors of two canaries may overlap, and a Pod is gone only when the last
-    query that saw it lets go."""
+    """Which queries hold a Pod, and what each last saw of it. Selectors of canaries may overlap, and a Pod
+    is gone only when the last query that saw it lets go; until then it is what another one sees."""
 
     def __init__(self) -> None:
-        self._holders: dict[Ref, set[Query]] = {}
+        self._seen: dict[Ref, dict[Query, Upsert]] = {}
 
     def filter(self, query: Query, changes: Iterable[Change]) -> list[Change]:
-        """Note what `query` sees, and leave out deletions of what another query still sees."""
-        return [change for change in changes if self._passes(query, change)]
+        """Note what `query` sees; the deletion of what another query still sees becomes that query's view."""
+        return [self._noted(query, change) for change in changes]
 
     def release(self, query: Query) -> list[Change]:
-        """Let go of everything that `query` holds; return the deletions that follow."""
-        held = sorted(ref for ref, holders in self._holders.items() if query in holders)
+        """Let go of everything that `query` holds; return the changes that follow."""
+        held = sorted(ref for ref, seen in self._seen.items() if query in seen)
         return self.filter(query, (Delete(ref) for ref in held))
 
-    def _passes(self, query: Query, change: Change) -> bool:
-        ref = key_of(change)
+    def _noted(self, query: Query, change: Change) -> Change:
         match change:
-            case Upsert() if isinstance(ref, Ref):
-                self._holders.setdefault(ref, set()).add(query)
-            case Delete(gone):
-                holders = self._holders.get(gone, set())
-                holders.discard(query)
-                if holders:
-                    return False
-                self._holders.pop(gone, None)
-            case _:
-                pass
-        return True
+            case Upsert(obj):
+                self._seen.setdefault(ref_of(obj), {})[query] = change
+            case Delete(ref):
+                seen = self._seen.get(ref, {})
+                seen.pop(query, None)
+                if seen:
+                    return next(iter(seen.values()))
+                self._seen.pop(ref, None)
+        return change
 
 
 class _Watches:

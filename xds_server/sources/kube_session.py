@@ -74,8 +74,7 @@ def _default() -> str:
 class Session:
     """A client that is closed when it is retired and the last request on it has ended."""
 
-    def __init__(self, client: ApiClient, opened: float) -> None:
-        self.opened = opened
+    def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._users = 0
         self._retired = False
@@ -108,7 +107,8 @@ class Sessions:
         self._renew_after = renew_after
         self._clock = asyncio.get_running_loop().time
         self._renewing = asyncio.Lock()
-        self.current = Session(client, self._clock())
+        self._tried = self._clock()
+        self.current = Session(client)
 
     @classmethod
     async def open(cls, connect: Connect, renew_after: float) -> "Sessions":
@@ -121,13 +121,14 @@ class Sessions:
         """Load credentials anew, but not within `renew_after` seconds of the last time: a wrong account stays
         wrong, and exec plugins are slow. Says whether there is now another session than `refused`."""
         async with self._renewing:
-            if self.current is refused and self._clock() - refused.opened >= self._renew_after:
+            if self.current is refused and self._clock() - self._tried >= self._renew_after:
+                self._tried = self._clock()
                 try:
                     client = await self._connect()
                 except SourceError as error:
                     log.warning("cannot renew the credentials for Kubernetes", error=str(error))
                     return False
-                self.current = Session(client, self._clock())
+                self.current = Session(client)
                 await refused.retire()
                 log.info("renewed the credentials for Kubernetes")
         return self.current is not refused

@@ -5,6 +5,7 @@ recurses on the C stack and dies with the process) and aliases (a few lines can 
 nodes). Which file wins when two declare the same object is `files_state`'s part.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -43,6 +44,17 @@ def _as_written(loader: _Loader, node: yaml.ScalarNode) -> object:
     return loader.construct_scalar(node)
 
 
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> object:
+    """As kubectl validates: a key that stands twice is a mistake, and not the last one's win."""
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+    if twice := next((key for key, count in Counter(keys).items() if count > 1), None):
+        raise yaml.constructor.ConstructorError(
+            None, None, f"the key {twice!r} stands twice", node.start_mark
+        )
+    return loader.construct_yaml_map(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_written)
 
 

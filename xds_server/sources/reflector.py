@@ -1,9 +1,10 @@
 """Keeps a copy of what one query matches: list, then watch, for as long as it runs.
 
 The rules are those of client-go's Reflector (tools/cache/reflector.go): a watch that ended goes on at the
-last version seen; only a version that the server no longer has (410) makes a new list; nothing that fails
-takes an object away. One thing is added: what goes wrong is data, reported under the query's origin and
-withdrawn when it is over. What the objects are for is not known here.
+last version seen; only where the server has lost its place (410, an ERROR event, a line that cannot be read)
+is there a new list; nothing that fails takes an object away. One thing is added: what goes wrong is data,
+reported under the query's origin and withdrawn when it is over. What the objects are for is not known
+here.
 """
 
 import asyncio
@@ -49,6 +50,10 @@ async def list_all(api: KubeApi, query: Query) -> Page:
         token = page.token
         if not token:
             return Page(page.resource_version, "", objects, rejected)
+
+
+_DEFINITE = frozenset({400, FORBIDDEN, 404, 422})
+"""Statuses with which a server says that asking again will not help."""
 
 
 class Holdings:
@@ -188,7 +193,7 @@ class Reflector:
             log.info("list again, the version is gone", origin=self.query.origin)
             return
         self._report_failure(error.problem)
-        if self._optional and error.status == FORBIDDEN:
+        if self._optional and error.status in _DEFINITE:
             self.synced.set()
 
     def _report_failure(self, problem: Problem) -> None:

@@ -178,6 +178,8 @@ def _port(field: str, port: int) -> Iterator[str]:
 def _is_address(kind: str, address: str) -> bool:
     if kind == "FQDN":
         return _DNS_SUBDOMAIN.fullmatch(address) is not None
+    if "%" in address:  # a zone means something on its own machine only, and Envoy refuses it
+        return False
     try:
         _ = IPv4Address(address) if kind == "IPv4" else IPv6Address(address)
     except ValueError:

@@ -1,8 +1,8 @@
 """Virtual hosts: the routes of one Service port, with the mirrors on those requests that are to be copied.
 
 Routes are tried in order. Where a port has mirrors, requests that must never be copied come first, then one
-group of routes for the methods that differ in their mirrors, then the rest. Where it has none, one route.
-A group is one route, or where it samples several canaries one for each combination of them (`sampling`).
+group of routes for each method that somebody names, then the rest. Where it has none, one route. A group is
+one route, or where it samples several canaries one for each combination of them (`sampling`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import TypeAlias
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2
-from envoy.type.matcher.v3 import regex_pb2, string_pb2
+from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
 from xds_server.shadows.plan import MILLION, Mirror, RoutePlan
@@ -43,10 +43,9 @@ def _routes(plan: RoutePlan) -> list[route_components_pb2.Route]:
         # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever.
         _route("websocket", name, matcher=_websocket()),
     ]
-    groups = _by_mirrors(plan.mirrors)
-    for mirrors, methods in groups.items():
-        label = "+".join(methods)
-        routes += _group(label, plan, mirrors, matcher=_method(methods))
+    for method in sorted({method for mirror in plan.mirrors for method in mirror.methods or ()}):
+        wanted = [mirror for mirror in plan.mirrors if mirror.methods is None or method in mirror.methods]
+        routes += _group(method, plan, wanted, matcher=_method(method))
     routes += _group("all", plan, [mirror for mirror in plan.mirrors if mirror.methods is None])
     return routes
 
@@ -143,10 +142,8 @@ def _websocket() -> route_components_pb2.HeaderMatcher:
     return route_components_pb2.HeaderMatcher(name="upgrade", string_match=value)
 
 
-def _method(methods: Sequence[str]) -> route_components_pb2.HeaderMatcher:
-    if len(methods) == 1:
-        match = string_pb2.StringMatcher(exact=methods[0])
-    else:
-        # Method names are checked to be capitals, digits and dashes, so nothing needs escaping.
-        match = string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex="|".join(methods)))
+def _method(method: str) -> route_components_pb2.HeaderMatcher:
+    # One exact match a method: a regular expression of many is more than Envoy's RE2 limit admits, and then
+    # it refuses the routes of everybody.
+    match = string_pb2.StringMatcher(exact=method)
     return route_components_pb2.HeaderMatcher(name=":method", string_match=match)

@@ -19,6 +19,7 @@ from tests.unit.ads.peer import (
 )
 from xds_server.ads.events import Acked, Nacked, Variant
 from xds_server.ads.machine import Response
+from xds_server.ads.subscription import MAX_UNANSWERED
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.snapshot import Snapshot
@@ -283,3 +284,31 @@ def test_line_18_a_slow_reader_gets_the_latest_state_alone(either: Peer) -> None
     assert says(response) == Said("CDS", ["a"], [])
     assert response.resources[0].body == cluster("a", 9).body
     assert either.next(latest) is None
+
+
+def test_line_18_what_a_client_never_answers_is_not_remembered_for_ever(either: Peer) -> None:
+    either.open(CLUSTER)
+    responses = [either.next(snapshot(cluster("a", rev))) for rev in range(1, MAX_UNANSWERED + 2)]
+    assert None not in responses
+    first, last = responses[0], responses[-1]
+    assert first is not None
+    assert last is not None
+    assert either.ack(first) == []  # stale by now
+    assert [type(event) for event in either.ack(last)] == [Acked]
+
+
+def test_line_05_an_ack_of_another_resource_says_that_one_is_still_refused(delta: DeltaPeer) -> None:
+    delta.open(ROUTE, names=["a", "b"])
+    bad = delta.next(snapshot(route("a")))
+    assert bad is not None
+    delta.nack(bad)
+    other = delta.next(snapshot(route("a"), route("b")))
+    assert other is not None
+    (event,) = delta.ack(other)
+    assert isinstance(event, Acked)
+    assert event.refusing
+    good = delta.next(snapshot(route("a", rev=2), route("b")))
+    assert good is not None
+    (event,) = delta.ack(good)
+    assert isinstance(event, Acked)
+    assert not event.refusing

@@ -1,5 +1,7 @@
 """What is known of every Envoy, event by event."""
 
+from dataclasses import replace
+
 import pytest
 
 from xds_server.ads.events import (
@@ -35,6 +37,10 @@ def sent(version: str, nonce: str, *, size: int = 10, type_url: TypeUrl = CLUSTE
         removed=0,
         size=size,
     )
+
+
+def acked_but_refusing(version: str, nonce: str) -> Acked:
+    return replace(acked(version, nonce), refusing=True)
 
 
 def resumed(version: str) -> Resumed:
@@ -82,6 +88,11 @@ NO = Refusal(Version("2"), "no", 2.0)
         (
             [sent("2", "a"), nacked("2", "a"), sent("3", "b")],
             state("3", "b", Sync.STALE, refusal=NO, pushes=2, size=20),
+        ),
+        # What was accepted is another resource of the type; the refused one still is.
+        (
+            [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked_but_refusing("3", "b")],
+            state("3", "b", Sync.ERROR, acked="3", refusal=NO, pushes=2, size=20),
         ),
         # The refusal is kept for people to read; that it is over is what `sync` says.
         (

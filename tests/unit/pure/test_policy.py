@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.shadows.plan import MILLION, Policy
-from xds_server.shadows.policy import PolicyError, parse_policy, shown
+from xds_server.shadows.policy import MAX_METHODS, PolicyError, parse_policy, shown
 
 PREFIX = "xds-shadow.io/"
 NAMES = ("endpoints-from", "methods", "paused", "percent")
@@ -213,3 +213,10 @@ def test_any_other_name_is_refused(name: str) -> None:
     if name not in NAMES:
         with pytest.raises(PolicyError, match="is not known here"):
             parse_policy({PREFIX + name: "25"})
+
+
+def test_the_number_of_methods_is_bounded() -> None:
+    methods = [f"M{number}" for number in range(MAX_METHODS + 1)]
+    assert parse(methods=",".join(methods[:-1])).methods == frozenset(methods[:-1])
+    with pytest.raises(PolicyError, match=f"17 methods, and {MAX_METHODS} are the most"):
+        parse(methods=",".join(methods))

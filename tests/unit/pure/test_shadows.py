@@ -10,6 +10,10 @@ from xds_server.shadows.plan import Endpoint, Plan, Protocol, Reason, ServicePla
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.services import EXPOSE, http_ports
 
+NO_SERVICE = (
+    "There is no Service staging/my-app; the label's value names one of its own namespace. Until it does, the"
+    " Pods are kept out of no Service."
+)
 MYAPP = NamespacedName("staging", "myapp")
 
 
@@ -267,7 +271,7 @@ def test_a_canary_whose_pods_have_no_address_says_so() -> None:
         (
             [canary("canary", "my-app")],
             Reason.SERVICE_NOT_FOUND,
-            "There is no Service staging/my-app; the label's value names one of its own namespace.",
+            NO_SERVICE,
         ),
         (
             [service("myapp", expose="false"), canary("canary", "myapp")],
@@ -298,7 +302,7 @@ def test_a_canary_whose_pods_have_no_address_says_so() -> None:
         (
             [canary("canary", "my-app", percent="lots")],
             Reason.SERVICE_NOT_FOUND,
-            "There is no Service staging/my-app; the label's value names one of its own namespace.",
+            NO_SERVICE,
         ),
         # Refused is refused, paused or not.
         (
@@ -414,3 +418,52 @@ def test_an_external_name_is_a_problem_only_where_it_was_asked_for(
 ) -> None:
     external = service("elsewhere", expose=expose, ports=(), kind="ExternalName")
     assert bool(plan_of(external).problems()) is reported
+
+
+def test_an_unknown_annotation_of_a_service_is_reported_and_costs_nothing() -> None:
+    (problem,) = plan_of(service("myapp", annotations={"host": "a.example.com"})).problems()
+    assert problem.reason == Reason.INVALID_ANNOTATION
+    assert "xds-shadow.io/host " in problem.message
+    assert myapp(service("myapp", annotations={"host": "a.example.com"})).routes
+
+
+def test_names_of_the_cluster_cannot_be_claimed() -> None:
+    taken = "other.staging.svc,other.prod.svc.cluster.local,myapp.staging.svc,fine.example.com"
+    plan = myapp(service("myapp", annotations={"hosts": taken}))
+    assert [problem.reason for problem in plan.problems] == [Reason.INVALID_HOST, Reason.INVALID_HOST]
+    (route,) = plan.routes
+    assert not any(domain.startswith("other.") for domain in route.domains)
+    assert "fine.example.com" in route.domains
+
+
+def test_a_refused_policy_still_says_whose_endpoints_are_kept_out() -> None:
+    both = [at("10.0.0.1"), at("10.0.0.2")]
+    objects = (
+        service("myapp"),
+        slice_of("myapp", *both),
+        service("preview"),
+        slice_of("preview", at("10.0.0.2")),
+    )
+    good = canary("c", "myapp", endpoints_from="service/preview")
+    bad = canary("c", "myapp", endpoints_from="service/preview", percent="lots")
+    assert live(*objects) == ["10.0.0.1:80", "10.0.0.2:80"]
+    assert live(*objects, good) == live(*objects, bad) == ["10.0.0.1:80"]
+
+
+def test_a_refusal_does_not_hide_that_the_pods_serve_users() -> None:
+    found = shadow(
+        service("myapp"),
+        slice_of("myapp", at("10.0.0.2")),
+        canary("c", "myapp", percent="lots"),
+        pod("c-1", "c", "10.0.0.2"),
+    )
+    assert found.reason == Reason.INVALID_POLICY
+    assert "live traffic stays as it is" in found.message
+
+
+def test_families_that_are_no_addresses_are_passed_over() -> None:
+    objects = (
+        service("myapp", ip_families=("FQDN",)),
+        slice_of("myapp", at("db.example.com"), family="FQDN"),
+    )
+    assert live(*objects) == []

@@ -197,6 +197,10 @@ INVALID = [
         doc("v1", "Service", "x", spec={"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]}),
         "spec.ports[1].port repeats 80",
     ),
+    (
+        nested(endpoint_slice("x", address="fe80::1%eth0"), "addressType", value="IPv6"),
+        "'fe80::1%eth0', which is no IPv6 address",
+    ),
     (pod("x", ip="nowhere"), "status.podIP is 'nowhere'"),
     (
         doc("v1", "Pod", "x", spec={"containers": [{"ports": [{"containerPort": 99999}]}]}),

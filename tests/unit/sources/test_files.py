@@ -86,6 +86,18 @@ async def test_events_are_enough(tmp_path: Path, write: Write) -> None:
         assert recorder.deletions == []
 
 
+async def test_a_name_that_is_not_text_costs_nothing_else(tmp_path: Path, write: Write) -> None:
+    write("a.yaml", service("web"))
+    write(os.fsdecode(b"before\xff.yaml"), {"kind": "Service"})
+    async with running(source(tmp_path)) as recorder:
+        (problem,) = recorder.problems
+        assert problem.origin.encode().endswith(b"before\\xff.yaml")
+        # The watcher of events gives up over this one; polling goes on.
+        write(os.fsdecode(b"while\xff.yaml"))
+        write("b.yaml", service("api"))
+        await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"web", "api"})
+
+
 async def test_polling_is_enough(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     async def deaf(*_: object, **__: object) -> AsyncIterator[Any]:
         await asyncio.Event().wait()

@@ -1,13 +1,18 @@
 """What fails is reported, tried again and withdrawn, and takes nothing away."""
 
+import asyncio
+
 import pytest
+from kubernetes.aio.client import ApiClient
 
 from tests.unit.sources.api_server import ApiServer, error_event, source
 from tests.unit.sources.manifests import EVERYTHING, namespace, service
 from tests.unit.sources.recorder import Recorder, running, started
+from xds_server.base.errors import SourceError
 from xds_server.model.objects import Kind
 from xds_server.model.world import Report, World
 from xds_server.sources.kube import Timing
+from xds_server.sources.kube_session import Sessions
 
 
 def services(recorder: Recorder) -> set[str]:
@@ -120,6 +125,24 @@ class TestFailures:
             await api.until_asked("list", "Service", 5)
             await recorder.until(lambda: recorder.reasons == {"Unauthorized"})
             assert len(api.clients) == 1
+
+    async def test_credentials_that_cannot_be_loaded_are_not_loaded_for_every_request(
+        self, api: ApiServer
+    ) -> None:
+        attempts = []
+
+        async def connect() -> ApiClient:
+            attempts.append(1)
+            if len(attempts) > 1:
+                raise SourceError("the exec plugin failed")
+            return await api.connect()
+
+        sessions = await Sessions.open(connect, renew_after=60.0)
+        opened = sessions.current
+        sessions._clock = lambda: asyncio.get_running_loop().time() + 61.0
+        assert await asyncio.gather(*(sessions.renew(opened) for _ in range(20))) == [False] * 20
+        assert len(attempts) == 2
+        await sessions.close()
 
 
 class TestBadObjects:

@@ -8,9 +8,10 @@ from tests.unit.sources.api_server import ApiServer, source
 from tests.unit.sources.manifests import EVERYTHING, canary, deployment, namespace, pod, service
 from tests.unit.sources.recorder import Recorder, running, started
 from xds_server.base.errors import SourceError
-from xds_server.model.objects import Kind
-from xds_server.model.world import World
-from xds_server.sources.kube import read_once_kube
+from xds_server.model.objects import Kind, Meta, Pod, Ref
+from xds_server.model.world import Delete, Upsert, World
+from xds_server.sources.kube import Claims, read_once_kube
+from xds_server.sources.kube_query import Query
 
 
 def services(recorder: Recorder) -> set[str]:
@@ -132,6 +133,35 @@ class TestPods:
             await api.until_asked("list", "Pod", 2)
             api.put(deployment("web-canary"))
             await recorder.until(lambda: recorder.syncs == 1)
+
+    @pytest.mark.parametrize(("status", "holds_up"), [(403, False), (400, False), (503, True)])
+    async def test_pods_that_may_not_be_listed_hold_up_nobody_else(
+        self, api: ApiServer, status: int, holds_up: bool
+    ) -> None:
+        api.put(service("web"), canary("web-canary"))
+        api.refuse["list", "Pod"] = status
+        async with started(source(api)) as recorder:
+            await api.until_asked("list", "Pod", 3)
+            if holds_up:
+                assert recorder.syncs == 0
+                api.refuse.clear()
+            await recorder.until(lambda: recorder.syncs == 1)
+            assert services(recorder) == {"web"}
+            assert bool(recorder.problems) is not holds_up
+
+
+def _ready(value: str) -> Upsert:
+    return Upsert(Pod(metadata=Meta(name="p", namespace="staging", labels={"ready": value})))
+
+
+def test_a_pod_that_one_canary_lets_go_is_what_the_other_saw_last() -> None:
+    one, two = (Query(Kind.POD, "staging", labels=labels) for labels in ("app=one", "app=two"))
+    claims = Claims()
+    assert claims.filter(one, [_ready("newer")]) == [_ready("newer")]
+    assert claims.filter(two, [_ready("older")]) == [_ready("older")]
+    assert claims.release(two) == [_ready("newer")]
+    assert claims.release(one) == [Delete(Ref(Kind.POD, "staging", "p"))]
+    assert claims.release(one) == []
 
 
 class TestNamespaces:

@@ -161,3 +161,23 @@ def test_any_object_can_be_read(kind: str, fields: Doc) -> None:
     document = {"apiVersion": versions.get(kind, "v1"), "kind": kind, "metadata": {"name": "x"}, **fields}
     read = parse("a.json", json.dumps(document).encode())
     assert len(read.objects) + len(read.problems) == 1
+
+
+def test_a_key_that_stands_twice_is_a_mistake_of_the_file() -> None:
+    twice = (
+        b"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n"
+        b"  annotations: {xds-shadow.io/percent: '1'}\n  annotations: {}\n"
+    )
+    read = parse("a.yaml", twice)
+    assert not read.complete
+    (problem,) = read.problems
+    assert problem.reason == "InvalidYaml"
+    assert "'annotations' stands twice" in problem.message
+
+
+def test_a_merge_key_is_no_repetition() -> None:
+    merged = (
+        b"apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: staging\n"
+        b"  labels: {<<: &a {x: '1'}, <<: {y: '2'}}\n"
+    )
+    assert parse("a.yaml", merged).problems == ()
