@@ -78,15 +78,6 @@ def _group(
         )
 
 
-def _by_mirrors(mirrors: Sequence[Mirror]) -> dict[tuple[Mirror, ...], list[str]]:
-    """The methods that somebody names, grouped by the mirrors they get, in a stable order."""
-    groups: dict[tuple[Mirror, ...], list[str]] = {}
-    for method in sorted({method for mirror in mirrors for method in mirror.methods or ()}):
-        wanted = tuple(m for m in mirrors if m.methods is None or method in m.methods)
-        groups.setdefault(wanted, []).append(method)
-    return groups
-
-
 def _route(
     label: str,
     cluster: str,
