@@ -41,7 +41,6 @@ class Rig:
     def __init__(self, write_deadline_s: float) -> None:
         self.cache: SnapshotCache[str] = SnapshotCache(_derive)
         self.events: list[Event] = []
-        self.times: list[float] = []
         self._happened = asyncio.Condition()
         self._announcing: set[asyncio.Task[None]] = set()
         self._channels: list[grpc.aio.Channel] = []
@@ -89,7 +88,6 @@ class Rig:
 
     def _observe(self, event: Event) -> None:
         self.events.append(event)
-        self.times.append(asyncio.get_running_loop().time())
         task = asyncio.create_task(self._announce(), name="announce")
         self._announcing.add(task)
         task.add_done_callback(self._announcing.discard)
