@@ -43,13 +43,24 @@ async def settled(fleet: Rig, *canaries: Recorder) -> None:
 async def test_a_quarter_of_the_requests_is_copied(fleet: Rig, canary: Recorder, index: int) -> None:
     fleet.write("canary.yaml", [objects.canary(percent="25"), objects.pod("canary-1", canary.address)])
     await fleet.until_shadow("Active")
+    # A fair sample lies outside once in 370 runs. Then a second one has to lie within, which leaves one false
+    # alarm in 137,000 and no way past for a share that is wrong.
+    counts = [await copies_of(fleet, canary, index)]
+    if not within_deviations(counts[0], 0.25):
+        counts.append(await copies_of(fleet, canary, index))
+    print(f"25 percent of {REQUESTS} requests: {counts} copies")
+    assert within_deviations(counts[-1], 0.25), counts
+
+
+async def copies_of(fleet: Rig, canary: Recorder, index: int) -> int:
+    """Send the requests and count their copies; no request has two, and no answer is a canary's."""
     answers = await fleet.send_many(fleet.envoys[index], REQUESTS)
     await settled(fleet, canary)
     sent = {answer.test_id for answer in answers}
     copies = [arrival.test_id for arrival in canary.arrivals if arrival.test_id in sent]
     assert {answer.backend for answer in answers} == {"stable"}
     assert len(copies) == len(set(copies))
-    assert within_deviations(len(copies), 0.25), len(copies)
+    return len(copies)
 
 
 async def test_two_canaries_are_sampled_independently(fleet: Rig) -> None:
@@ -65,6 +76,7 @@ async def test_two_canaries_are_sampled_independently(fleet: Rig) -> None:
         await settled(fleet, one, two)
         sent = {answer.test_id for answer in answers}
         at_one, at_two = ({a.test_id for a in b.arrivals} & sent for b in (one, two))
+        print(f"two canaries at 50 percent: both {len(at_one & at_two)} of {len(sent)} requests")
         # Correlated sampling would give 50 percent both, 50 percent neither.
         shares = [
             len(at_one & at_two),
