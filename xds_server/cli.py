@@ -43,6 +43,7 @@ from xds_server.status_client import get_explanation, get_status
 
 _WATCH_EVERY_S = 1.0
 _PIPED_WIDTH = 200
+_INTERRUPTED = 130  # what shells report of Ctrl-C
 
 cli = typer.Typer(
     name="xds-shadow",
@@ -236,8 +237,11 @@ def demo(
         xds_address=parse_address(xds_address, option="--xds-address"),
         admin_address=parse_address(admin_address, option="--admin-address"),
     )
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run((tell if once else watch)(options, _console()))
+    except KeyboardInterrupt:
+        # Ctrl-C is how one leaves the live table, and no way to tell the story.
+        raise typer.Exit(_INTERRUPTED if once else 0) from None
 
 
 @cli.command()

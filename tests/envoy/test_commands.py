@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,26 @@ def test_the_demo_fails_where_its_story_does_not_come_true(tmp_path: Path) -> No
     assert found.returncode == 1
     assert "0 answered by the stable version" in found.stdout
     assert "the demo did not show what it should" in found.stderr
+
+
+@pytest.mark.parametrize(("options", "code"), [(["--once"], 130), ([], 0)], ids=["once", "live"])
+def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path, options: list[str], code: int) -> None:
+    command = [sys.executable, "-m", "xds_server.cli", "demo", *options]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=environment
+    ) as demo:
+        assert demo.stdout is not None
+        demo.stdout.readline()  # "Starting …": children are about to be started
+        deadline = time.monotonic() + 30
+        while not _running_from(tmp_path):
+            assert time.monotonic() < deadline
+        demo.send_signal(signal.SIGINT)
+        output = demo.stdout.read()
+        assert demo.wait(30) == code, output
+    assert b"Traceback" not in output
+    assert not _running_from(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def _running_from(directory: Path) -> list[str]:
