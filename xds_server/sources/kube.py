@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
+from xds_server.kube.client import FORBIDDEN
+from xds_server.kube.session import Connect, connect
 from xds_server.model.objects import Deployment, Kind, Ref, ref_of
 from xds_server.model.selectors import as_query
 from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert, key_of
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
-from xds_server.sources.kube_query import FORBIDDEN, ApiError, Query
-from xds_server.sources.kube_session import Connect, connect
+from xds_server.sources.kube_query import ApiError, Query
 from xds_server.sources.reflector import Holdings, Reflector, list_all
 from xds_server.sources.source import Sink
 

@@ -19,9 +19,6 @@ _PLURALS: Mapping[Kind, str] = {
     Kind.POD: "pods",
 }
 
-UNAUTHORIZED, FORBIDDEN, GONE = 401, 403, 410
-"""The HTTP statuses that lead to something other than another attempt."""
-
 _QUOTED = 300
 """Characters of a foreign error text that a message repeats."""
 
@@ -66,12 +63,14 @@ class Query:
 
 
 class ApiError(XdsShadowError):
-    """A request that did not succeed. `status` is HTTP's, or 0 where no answer came."""
+    """A request that did not succeed. `status` is HTTP's, or 0 where no answer came; `retry_after` says for
+    how many seconds the server asks to be left alone."""
 
     def __init__(self, status: int, problem: Problem) -> None:
         super().__init__(problem.message)
         self.status = status
         self.problem = problem
+        self.retry_after = 0.0
 
 
 def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
@@ -95,8 +94,7 @@ def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
     return ApiError(status, Problem("", reason, message, query.origin))
 
 
-def unreachable(query: Query, verb: str, error: Exception) -> ApiError:
+def unreachable(query: Query, verb: str, detail: str) -> ApiError:
     """The error for a request that got no answer, or only a part of one."""
-    detail = str(error)[:_QUOTED] or type(error).__name__
-    message = f"The API server cannot be reached to {verb} {query} ({detail}); {_KEPT}."
+    message = f"The API server cannot be reached to {verb} {query} ({detail[:_QUOTED]}); {_KEPT}."
     return ApiError(0, Problem("", "ApiUnavailable", message, query.origin))

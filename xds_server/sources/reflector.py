@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from xds_server.kube.client import FORBIDDEN, GONE
 from xds_server.model.objects import Object, Ref, ref_of
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Delete, Report, Upsert
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
-from xds_server.sources.kube_query import FORBIDDEN, GONE, ApiError, Query, refused
+from xds_server.sources.kube_query import ApiError, Query, refused
 from xds_server.sources.wire import (
     Bookmark,
     Ended,

@@ -9,10 +9,10 @@ from tests.unit.sources.api_server import ApiServer, error_event, source
 from tests.unit.sources.manifests import EVERYTHING, namespace, service
 from tests.unit.sources.recorder import Recorder, running, started
 from xds_server.base.errors import SourceError
+from xds_server.kube.session import Sessions
 from xds_server.model.objects import Kind
 from xds_server.model.world import Report, World
 from xds_server.sources.kube import Timing
-from xds_server.sources.kube_session import Sessions
 
 
 def services(recorder: Recorder) -> set[str]:

@@ -109,13 +109,15 @@ class Sessions:
         self._renewing = asyncio.Lock()
         self._tried = self._clock()
         self.current = Session(client)
+        self.server: str = client.configuration.host
 
     @classmethod
     async def open(cls, connect: Connect, renew_after: float) -> "Sessions":
         """Raises `SourceError`."""
         client = await connect()
-        log.info("connected to Kubernetes", server=client.configuration.host)
-        return cls(connect, client, renew_after)
+        sessions = cls(connect, client, renew_after)
+        log.info("using Kubernetes", server=sessions.server)
+        return sessions
 
     async def renew(self, refused: Session) -> bool:
         """Load credentials anew, but not within `renew_after` seconds of the last time: a wrong account stays

@@ -1,0 +1,3 @@
+"""How an API server is reached: credentials, sessions, one request. What is asked is the callers' part:
+`sources` reads, `publish` writes.
+"""

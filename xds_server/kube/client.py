@@ -1,0 +1,121 @@
+"""One request to an API server, with credentials that are renewed when they are no longer accepted.
+
+The response's body is raw: the client library's deserializer is left aside. When to try again is the
+callers'; the one retry here follows renewed credentials, of which nobody above has to know.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.config import ConfigException
+
+from xds_server.base.errors import XdsShadowError
+from xds_server.kube.session import Connect, Session, Sessions
+
+OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE = 200, 401, 403, 404, 409, 410
+"""The HTTP statuses that lead to something other than another attempt."""
+
+NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a broken connection looks like, while sending and while reading a response."""
+
+RENEW_AFTER_S = 10.0
+"""See `Sessions.renew`."""
+
+_LONGEST_WAIT_S = 120.0
+
+
+class UnreachableError(XdsShadowError):
+    """No answer came."""
+
+
+class CredentialsError(XdsShadowError):
+    """The service account's token cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request. `body` is a JSON value, sent as the given content type."""
+
+    method: str = "GET"
+    path: str
+    parameters: Sequence[tuple[str, str]] = ()
+    body: object = None
+    content_type: str = "application/json"
+    limits: aiohttp.ClientTimeout
+
+
+class KubeClient:
+    """An API server that can be asked. Use `open`, and `close` in the end."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @classmethod
+    async def open(cls, connect: Connect, renew_after: float = RENEW_AFTER_S) -> "KubeClient":
+        """Raises `SourceError`."""
+        return cls(await Sessions.open(connect, renew_after))
+
+    async def close(self) -> None:
+        """Close the session; whoever still uses it has been cancelled."""
+        await self._sessions.close()
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self._sessions.server
+
+    @asynccontextmanager
+    async def request(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response, whatever its status. Raises `UnreachableError` and `CredentialsError`; reading the
+        body may raise any of `NETWORK_ERRORS`."""
+        session = self._sessions.current
+        async with _send(session, call) as response:
+            if response.status != UNAUTHORIZED or not await self._sessions.renew(session):
+                yield response
+                return
+        async with _send(self._sessions.current, call) as response:
+            yield response
+
+
+def retry_after(response: aiohttp.ClientResponse) -> float:
+    """Seconds that the server asks to be left alone for (429 and 503 may), else 0. An API server writes a
+    number; the header's other form, a date, is read as no wish."""
+    wanted = response.headers.get("Retry-After", "")
+    return min(float(wanted), _LONGEST_WAIT_S) if wanted.isascii() and wanted.isdecimal() else 0.0
+
+
+@asynccontextmanager
+async def _send(session: Session, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
+    async with session.use() as client:
+        response = await _request(client, call)
+        try:
+            yield response
+        finally:
+            response.close()
+
+
+async def _request(client: ApiClient, call: Call) -> aiohttp.ClientResponse:
+    headers = {"Accept": "application/json"}
+    if call.body is not None:
+        headers["Content-Type"] = call.content_type
+    try:
+        _, url, headers, _, _ = await client.param_serialize(
+            call.method,
+            call.path,
+            query_params=list(call.parameters),
+            header_params=headers,
+            auth_settings=["BearerToken"],
+        )
+        answer: Any = await client.call_api(
+            call.method, url, headers, call.body, _request_timeout=call.limits
+        )
+    except ConfigException as error:
+        raise CredentialsError(str(error)) from error
+    except NETWORK_ERRORS as error:
+        raise UnreachableError(str(error) or type(error).__name__) from error
+    response: aiohttp.ClientResponse = answer.response
+    return response
