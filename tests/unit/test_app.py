@@ -24,7 +24,7 @@ from xds_server.display import explanation_view, status_view
 from xds_server.pipeline import Pipeline
 from xds_server.render import decoded, documents
 from xds_server.snapshot.types import CLUSTER, LISTENER, SHORT_NAMES
-from xds_server.sources import Sink
+from xds_server.sources import Health, Sink
 from xds_server.status_client import get_explanation, get_status
 
 ANY_PORT = Address("127.0.0.1", 0)
@@ -36,6 +36,10 @@ class ScriptedSource:
     def __init__(self) -> None:
         self.sink: Sink | None = None
         self.fails: Exception | None = None
+        self.outage_s: float | None = None
+
+    def health(self) -> Health:
+        return Health(message="as the test says", outage_s=self.outage_s)
 
     async def run(self, sink: Sink) -> None:
         if self.fails:

@@ -5,6 +5,6 @@ further down knows which of them runs. What the objects mean is not decided here
 what no API server would hand out, and reports it.
 """
 
-from xds_server.sources.source import Sink, Source
+from xds_server.sources.source import Health, Sink, Source, WatchCounts
 
-__all__ = ["Sink", "Source"]
+__all__ = ["Health", "Sink", "Source", "WatchCounts"]

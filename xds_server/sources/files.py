@@ -23,7 +23,7 @@ from xds_server.base.errors import SourceError
 from xds_server.model.world import Change
 from xds_server.sources.files_state import Ledger
 from xds_server.sources.manifests import MAX_BYTES, Manifest, parse, unreadable
-from xds_server.sources.source import Sink
+from xds_server.sources.source import Health, Sink
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -48,6 +48,10 @@ class FileSource:
         self._directories = tuple(directories)
         self._settle = settle
         self._poll = poll
+
+    def health(self) -> Health:
+        """See `Source.health`."""
+        return Health(message=f"manifests in {', '.join(map(str, self._directories))} are being watched")
 
     async def run(self, sink: Sink) -> None:
         """See `Source.run`. Raises `SourceError` if a directory is not there at the start."""

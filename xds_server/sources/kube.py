@@ -6,7 +6,7 @@ cluster. How a query is followed is `reflector`'s part.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
@@ -17,9 +17,10 @@ from xds_server.model.selectors import as_query
 from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert, key_of
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
+from xds_server.sources.kube_outage import Outage
 from xds_server.sources.kube_query import ApiError, Query
 from xds_server.sources.reflector import Holdings, Reflector, list_all
-from xds_server.sources.source import Sink
+from xds_server.sources.source import Health, Sink, WatchCounts
 
 __all__ = ["Connect", "KubeSource", "Timing", "connect", "read_once_kube"]
 
@@ -36,6 +37,14 @@ class KubeSource:
         self._connect = connect
         self._namespaces = tuple(namespaces)
         self._timing = timing
+        self._counts = {kind: WatchCounts() for kind in Kind}
+        self._watches: _Watches | None = None
+
+    def health(self) -> Health:
+        """See `Source.health`."""
+        if self._watches is None:
+            return Health(message="Kubernetes is not connected to yet", watches=self._counts)
+        return self._watches.health()
 
     async def run(self, sink: Sink) -> None:
         """See `Source.run`. Raises `SourceError` if no session can be opened; a server that cannot be reached
@@ -43,8 +52,11 @@ class KubeSource:
         api = await KubeApi.open(self._connect, self._timing)
         try:
             async with asyncio.TaskGroup() as group:
-                await _Watches(api, group, sink, self._timing).run(self._namespaces)
+                self._watches = _Watches(api, group, sink, timing=self._timing, counts=self._counts)
+                await self._watches.run(self._namespaces)
         finally:
+            if self._watches:
+                self._watches.close()
             await api.close()
 
 
@@ -141,30 +153,68 @@ class _Watches:
     """The reflectors of one run. All methods but `run` are synchronous, so that a canary and its Pods leave
     the world in one step."""
 
-    def __init__(self, api: KubeApi, group: asyncio.TaskGroup, sink: Sink, timing: Timing) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        group: asyncio.TaskGroup,
+        sink: Sink,
+        *,
+        timing: Timing,
+        counts: Mapping[Kind, WatchCounts],
+    ) -> None:
         self._api = api
         self._group = group
         self._sink = sink
         self._timing = timing
+        self._counts = counts
+        self._outage = Outage(sink, timing.regroup)
+        self._unsynced: list[Query] = []
         self._wanted: dict[Ref, Query] = {}
         self._pods: dict[Query, tuple[Reflector, asyncio.Task[None]]] = {}
         self._claims = Claims()
 
     async def run(self, namespaces: Sequence[str]) -> None:
-        """Start what is followed all the time, and tell the sink when everything was listed once."""
+        """Start what is followed all the time, and tell the sink when everything was listed once. Ends with
+        the group."""
         started = [self._start(query)[0] for query in _queries(namespaces)]
+        self._unsynced = [reflector.query for reflector in started]
         for reflector in started:
             await reflector.synced.wait()
+            self._unsynced.remove(reflector.query)
         # All Deployments are known now. Those marked from here on are changes, not part of the first sync.
         for reflector, _ in list(self._pods.values()):
             await reflector.synced.wait()
         self._sink.synced()
+        self._outage.begin_regrouping()
+
+    def close(self) -> None:
+        """The group has ended."""
+        self._outage.close()
+
+    def health(self) -> Health:
+        """See `Source.health`."""
+        where, lasted = f"Kubernetes at {self._api.server}", self._outage.lasted
+        if lasted is not None:
+            message = f"{where} has not answered for {lasted:.0f} s; what was last known stays in use"
+        elif self._unsynced:
+            message = f"{where}: waiting for the first list of {', '.join(map(str, self._unsynced))}"
+        else:
+            message = f"{where} is being watched"
+        return Health(message=message, outage_s=lasted, watches=self._counts)
 
     def _start(self, query: Query) -> tuple[Reflector, asyncio.Task[None]]:
         def emit(changes: Sequence[Change]) -> None:
             self._take(query, changes)
 
-        reflector = Reflector(self._api, query, emit, self._timing, optional=_optional(query))
+        reflector = Reflector(
+            self._api,
+            query,
+            emit,
+            timing=self._timing,
+            outage=self._outage,
+            counts=self._counts[query.kind],
+            optional=_optional(query),
+        )
         return reflector, spawn(self._group, query.origin, reflector.run())
 
     def _take(self, query: Query, changes: Sequence[Change]) -> None:
@@ -172,12 +222,12 @@ class _Watches:
             case Kind.DEPLOYMENT:
                 for change in changes:
                     self._note(change)
-                self._sink.put([*changes, *self._stop_unwanted()])
+                self._outage.pass_on([*changes, *self._stop_unwanted()])
                 self._start_wanted()
             case Kind.POD:
-                self._sink.put(self._claims.filter(query, changes))
+                self._outage.pass_on(self._claims.filter(query, changes))
             case _:
-                self._sink.put(changes)
+                self._outage.pass_on(changes)
 
     def _note(self, change: Change) -> None:
         ref = key_of(change)
@@ -192,6 +242,7 @@ class _Watches:
             reflector, task = self._pods.pop(query)
             task.cancel()
             reflector.synced.set()  # nobody has to wait for it any more
+            self._outage.forget(query)
             changes += [*self._claims.release(query), Report(query.origin, ())]
         return changes
 

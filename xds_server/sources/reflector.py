@@ -2,24 +2,27 @@
 
 The rules are those of client-go's Reflector (tools/cache/reflector.go): a watch that ended goes on at the
 last version seen; only where the server has lost its place (410, an ERROR event, a line that cannot be read)
-is there a new list; nothing that fails takes an object away. One thing is added: what goes wrong is data,
-reported under the query's origin and withdrawn when it is over. What the objects are for is not known
+is there a new list; nothing that fails takes an object away. A list is a stream that turns into the watch,
+where the server offers that, and is read in pages where it does not. One thing is added: what goes wrong is
+data, reported under the query's origin and withdrawn when it is over. What the objects are for is not known
 here.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
 
-from xds_server.kube.client import FORBIDDEN, GONE
+from xds_server.kube.client import FORBIDDEN, GONE, NOT_FOUND
 from xds_server.model.objects import Object, Ref, ref_of
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Delete, Report, Upsert
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
+from xds_server.sources.kube_outage import Outage, is_outage
 from xds_server.sources.kube_query import ApiError, Query, refused
+from xds_server.sources.source import WatchCounts
 from xds_server.sources.wire import (
     Bookmark,
     Ended,
@@ -53,7 +56,10 @@ async def list_all(api: KubeApi, query: Query) -> Page:
             return Page(page.resource_version, "", objects, rejected)
 
 
-_DEFINITE = frozenset({400, FORBIDDEN, 404, 422})
+_NO_STREAM = frozenset({400, 422})
+"""How a server refuses a streaming list that it does not know, or has not enabled."""
+
+_DEFINITE = frozenset({*_NO_STREAM, FORBIDDEN, NOT_FOUND})
 """Statuses with which a server says that asking again will not help."""
 
 
@@ -127,51 +133,109 @@ class Reflector:
         api: KubeApi,
         query: Query,
         emit: Callable[[Sequence[Change]], None],
-        timing: Timing,
         *,
+        timing: Timing,
+        outage: Outage,
+        counts: WatchCounts,
         optional: bool = False,
     ) -> None:
         self.query = query
         self.synced = asyncio.Event()
         self._api = api
         self._emit = emit
+        self._timing = timing
+        self._outage = outage
+        self._counts = counts
         self._optional = optional
+        self._clock = asyncio.get_running_loop().time
         self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
         self._holdings = Holdings()
+        self._streams = True  # until the server shows that it does not
         self._version: str | None = None  # to watch from; None means that a list is due
-        self._failure: Problem | None = None
         self._reported: tuple[Problem, ...] = ()
 
     async def run(self) -> None:
         """List and watch until cancelled."""
         while True:
+            wished = 0.0
             try:
-                if self._version is None:
-                    await self._list()
-                await self._watch(self._version or "")
+                await self._follow()
             except ApiError as error:
                 self._failed(error)
+                wished = error.retry_after
             except DecodeError as error:
                 # Not JSON or not a list: what the server meant is unknown, so start from a known state.
                 self._version = None
                 self._report_failure(error.problem)
-            await asyncio.sleep(self._backoff.next())
+            await self._outage.pause(max(self._backoff.next(), wished), at_least=wished)
 
-    async def _list(self) -> None:
-        page = await list_all(self._api, self.query)
+    async def _follow(self) -> None:
+        """From where it stands until the watch ends."""
+        if self._version is None and self._streams and await self._stream():
+            return
+        if self._version is None:
+            self._listed(await list_all(self._api, self.query))
+        else:
+            self._counts.resumes += 1
+        async with self._api.watch(self.query, self._version or "") as lines:
+            self._works()
+            await self._watch(lines)
+
+    async def _stream(self) -> bool:
+        """List and watch in one response; False if it did not come to a list, which is to be read in pages
+        then."""
+        try:
+            async with self._api.streaming_list(self.query) as lines:
+                page = await self._first_part(lines)
+                if page is None:
+                    return False
+                self._listed(page)
+                await self._watch(lines)
+        except ApiError as error:
+            if error.status not in _NO_STREAM:
+                raise
+            self._streams = False
+            return False
+        return True
+
+    async def _first_part(self, lines: AsyncIterator[bytes]) -> Page | None:
+        """What a streaming list says there is; None if it breaks off, or falls silent before the bookmark
+        that completes it, as with a server that takes it for an ordinary watch."""
+        objects: dict[Ref, Object] = {}
+        rejected: dict[Ref, Problem] = {}
+        try:
+            async with asyncio.timeout(None) as limit:
+                limit.reschedule(self._clock() + self._timing.read)
+                async for line in lines:
+                    limit.reschedule(self._clock() + self._timing.read)
+                    match decode_event(self.query.kind, line, self.query.origin):
+                        case Seen(_, obj):
+                            objects[ref_of(obj)] = obj
+                        case Unreadable(_, ref, problem):
+                            rejected[ref] = problem
+                        case Gone(_, ref):
+                            objects.pop(ref, None)
+                        case Bookmark(version, complete):
+                            if complete:
+                                return Page(version, "", list(objects.values()), rejected)
+                        case Ended(status):
+                            raise refused(self.query, "watch", status.code, status.message)
+        except TimeoutError:
+            self._streams = False
+        return None
+
+    def _listed(self, page: Page) -> None:
         self._version = page.resource_version
-        self._pass_on(self._holdings.replace(page), failure=None)
+        self._counts.lists += 1
+        self._works(self._holdings.replace(page))
         self.synced.set()
 
-    async def _watch(self, version: str) -> None:
-        clock = asyncio.get_running_loop().time
-        opened = clock()
-        async with self._api.watch(self.query, version) as lines:
-            self._pass_on([], failure=None)
-            async for line in lines:
-                self._take(line)
-                self._backoff.reset()
-        if clock() - opened >= _SHORT:
+    async def _watch(self, lines: AsyncIterator[bytes]) -> None:
+        opened = self._clock()
+        async for line in lines:
+            self._take(line)
+            self._backoff.reset()
+        if self._clock() - opened >= _SHORT:
             self._backoff.reset()
 
     def _take(self, line: bytes) -> None:
@@ -185,7 +249,12 @@ class Reflector:
                 self._version = version
             case Seen() | Gone() | Unreadable():
                 self._version = event.resource_version
+                self._counts.events += 1
                 self._pass_on(self._holdings.take(event), failure=None)
+
+    def _works(self, changes: Sequence[Change] = ()) -> None:
+        self._pass_on(changes, failure=None)
+        self._outage.worked(self.query)
 
     def _failed(self, error: ApiError) -> None:
         if error.status == GONE:
@@ -193,15 +262,19 @@ class Reflector:
             self._version = None
             log.info("list again, the version is gone", origin=self.query.origin)
             return
+        if is_outage(error.status):
+            self._outage.failed(self.query)
         self._report_failure(error.problem)
         if self._optional and error.status in _DEFINITE:
             self.synced.set()
 
     def _report_failure(self, problem: Problem) -> None:
-        log.warning("Kubernetes request failed", origin=self.query.origin, reason=problem.reason)
-        self._pass_on([], failure=problem)
+        self._counts.failures += 1
+        if problem not in self._reported:
+            log.warning("Kubernetes request failed", origin=self.query.origin, reason=problem.reason)
+        self._pass_on((), failure=problem)
 
-    def _pass_on(self, changes: list[Change], *, failure: Problem | None) -> None:
+    def _pass_on(self, changes: Sequence[Change], *, failure: Problem | None) -> None:
         """Emit `changes`, with a report if what is wrong is no longer what was last reported."""
         problems = (failure, *self._holdings.problems) if failure else self._holdings.problems
         if problems != self._reported:

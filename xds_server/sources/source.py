@@ -3,10 +3,33 @@
 It holds no buffer and no policy: `base.aio.Mailbox` behind a `Sink` does the coalescing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from xds_server.model.objects import Kind
 from xds_server.model.world import Change
+
+
+@dataclass(slots=True)
+class WatchCounts:
+    """What the watches of one kind have done since the start. `lists` counts complete lists, the first one
+    included; `resumes` watches that went on where another had ended."""
+
+    lists: int = 0
+    resumes: int = 0
+    events: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a source is. `outage_s` says for how many seconds it has not been answered, or is None; `message`
+    is for people; `watches` is empty for a source without watches."""
+
+    message: str
+    outage_s: float | None = None
+    watches: Mapping[Kind, WatchCounts] = field(default_factory=dict)
 
 
 class Sink(Protocol):
@@ -21,6 +44,9 @@ class Sink(Protocol):
 
 class Source(Protocol):
     """Observes Kubernetes objects for as long as it runs."""
+
+    def health(self) -> Health:
+        """How it is now."""
 
     async def run(self, sink: Sink) -> None:
         """Put changes until cancelled, and leave no task, thread or session behind.

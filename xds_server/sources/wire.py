@@ -39,6 +39,17 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
+class _Annotations(msgspec.Struct):
+    annotations: dict[str, str] | None = None
+
+
+class _Annotated(msgspec.Struct):
+    metadata: _Annotations
+
+
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
 class Status(msgspec.Struct, frozen=True):
     """meta/v1 Status: how the API server says no, as a response body or inside an ERROR event."""
 
@@ -83,9 +94,11 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """Nothing else changed up to this version."""
+    """Nothing else changed up to this version. `complete` ends the first part of a streaming list: all that
+    existed was sent."""
 
     resource_version: str
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,7 @@ _PAGES: Mapping[Kind, msgspec.json.Decoder[Any]] = {
 _RAW_PAGE = msgspec.json.Decoder(_Page[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(_Event)
 _STATUS = msgspec.json.Decoder(Status)
+_ANNOTATED = msgspec.json.Decoder(_Annotated)
 
 
 def decode_page(kind: Kind, body: bytes, origin: str) -> Page:
@@ -153,7 +167,7 @@ def decode_event(kind: Kind, line: bytes, origin: str) -> WatchEvent:
     ref, version = Ref(kind, identity.namespace or "", identity.name), identity.resource_version
     match event.type:
         case "BOOKMARK":
-            return Bookmark(version)
+            return Bookmark(version, complete=_completes(event.object))
         case "DELETED":
             return Gone(version, ref)
         case "ADDED" | "MODIFIED":
@@ -163,6 +177,14 @@ def decode_event(kind: Kind, line: bytes, origin: str) -> WatchEvent:
                 return Unreadable(version, ref, error.problem)
         case other:
             raise DecodeError(unreadable(None, origin, f"there is no watch event of type {other!r}"))
+
+
+def _completes(bookmark: msgspec.Raw) -> bool:
+    try:
+        annotations = _ANNOTATED.decode(bookmark).metadata.annotations or {}
+    except MSGSPEC_ERRORS:
+        return False
+    return annotations.get(_INITIAL_EVENTS_END) == "true"
 
 
 def decode_status(body: bytes) -> Status:

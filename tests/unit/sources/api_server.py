@@ -7,7 +7,7 @@ at a version, 410 for versions it has forgotten. Tests script what goes wrong.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class Key(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One request as it came in. `verb` is list or watch."""
+    """One request as it came in. `verb` is list, watch, or stream for a list that turns into a watch."""
 
     verb: str
     kind: str
@@ -77,10 +77,14 @@ class Watcher:
 
 @dataclass
 class ApiServer:
-    """Its state, its history, and the script. `refuse` gives the status to answer requests of a verb and kind
-    with; `forgotten` the last version that cannot be resumed from; `expire_tokens` how many continue tokens
-    are answered with 410; `down` drops every connection; `hang_up` ends every
-    watch at once; `credential` is asked for, if there is one."""
+    """Its state, its history, and the script.
+
+    `refuse` gives the status to answer requests of a verb and kind with, and `retry_after` the header beside
+    it; `forgotten` is the last version that cannot be resumed from; `expire_tokens` how many continue tokens
+    are answered with 410; `down` drops every connection; `hang_up` ends every watch at once; `credential` is
+    asked for, if there is one. `streams` says whether streaming lists are known, `completes` whether their
+    first part ends with its bookmark, and `cut_after` how many bytes of a kind's get through, once.
+    """
 
     url: str = ""
     page_size: int = 500
@@ -90,6 +94,10 @@ class ApiServer:
     down: bool = False
     credential: str = ""
     hang_up: bool = False
+    streams: bool = False
+    completes: bool = True
+    cut_after: dict[str, int] = field(default_factory=dict)
+    retry_after: int | None = None
     version: int = 1
     objects: dict[Key, Doc] = field(default_factory=dict)
     history: list[Step] = field(default_factory=list)
@@ -116,12 +124,15 @@ class ApiServer:
     def count(self, verb: str, kind: str) -> int:
         return sum(1 for request in self.requests if (request.verb, request.kind) == (verb, kind))
 
-    async def until_watched(self, *kinds: str) -> None:
+    async def until_watched(self, *kinds: str, verb: str = "") -> None:
         """Wait until each kind has an open watch, so that what follows arrives as events."""
         async with asyncio.timeout(10):
-            while not {watcher.request.kind for watcher in self.watchers} >= set(kinds):
+            while not self._watched(verb) >= set(kinds):
                 self.news.clear()
                 await self.news.wait()
+
+    def _watched(self, verb: str) -> set[str]:
+        return {each.request.kind for each in self.watchers if verb in ("", each.request.verb)}
 
     async def until_asked(self, verb: str, kind: str, times: int) -> None:
         async with asyncio.timeout(10):
@@ -187,8 +198,10 @@ class ApiServer:
             return failure(401, "Unauthorized")
         status = self.refuse.get((request.verb, request.kind))
         if status is not None:
-            return failure(status, "as the test says")
-        if request.verb == "watch":
+            return failure(status, "as the test says", self.retry_after)
+        if request.verb == "stream" and not self.streams:
+            return failure(422, "sendInitialEvents is forbidden for watch")
+        if request.verb in ("watch", "stream"):
             return await self._watch(request, http, transport)
         return self._list(request)
 
@@ -196,6 +209,7 @@ class ApiServer:
         *_, plural = parts = http.path.strip("/").split("/")
         namespace = parts[parts.index("namespaces") + 1] if "namespaces" in parts[:-1] else ""
         verb = "watch" if http.query.get("watch") == "true" else "list"
+        verb = "stream" if "sendInitialEvents" in http.query else verb
         return Request(verb, PLURALS[plural], namespace, dict(http.query))
 
     def _list(self, request: Request) -> web.Response:
@@ -213,7 +227,7 @@ class ApiServer:
     async def _watch(
         self, request: Request, http: web.Request, transport: asyncio.Transport
     ) -> web.StreamResponse:
-        since = int(request.parameters["resourceVersion"])
+        since = int(request.parameters.get("resourceVersion", self.version))
         if since < self.forgotten:
             return failure(410, "too old resource version")
         response = web.StreamResponse()
@@ -221,6 +235,13 @@ class ApiServer:
         if self.hang_up:
             return response
         watcher = Watcher(request, asyncio.Queue(), transport)
+        if request.verb == "stream":
+            first_part = b"".join(self._initial_events(request))
+            if request.kind in self.cut_after:
+                await response.write(first_part[: self.cut_after.pop(request.kind)])
+                transport.close()
+                return response
+            watcher.out.put_nowait(first_part)
         for step in self.history:
             if step.version > since:
                 for data in seen_by(request, step):
@@ -234,6 +255,16 @@ class ApiServer:
             self.watchers.discard(watcher)
             self.news.set()
         return response
+
+    def _initial_events(self, request: Request) -> Iterator[bytes]:
+        for key, doc in sorted(self.objects.items()):
+            if request.sees(key, doc):
+                yield event("ADDED", doc)
+        if not self.completes:
+            return
+        annotations = {"k8s.io/initial-events-end": "true"}
+        metadata = {"resourceVersion": str(self.version), "annotations": annotations}
+        yield event("BOOKMARK", {"kind": request.kind, "metadata": metadata})
 
 
 def key_of(doc: Doc) -> Key:
@@ -259,8 +290,10 @@ def seen_by(request: Request, step: Step) -> list[bytes]:
     return []
 
 
-def failure(code: int, message: str) -> web.Response:
-    return web.json_response({"kind": "Status", "code": code, "message": message}, status=code)
+def failure(code: int, message: str, retry_after: int | None = None) -> web.Response:
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    status = {"kind": "Status", "code": code, "message": message}
+    return web.json_response(status, status=code, headers=headers)
 
 
 @asynccontextmanager

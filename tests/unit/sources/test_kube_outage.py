@@ -1,0 +1,239 @@
+"""An outage is one thing, however many watches notice it; afterwards the difference comes at once."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from tests.unit.sources.api_server import ApiServer, source
+from tests.unit.sources.manifests import EVERYTHING, namespace, service
+from tests.unit.sources.recorder import running, started
+from xds_server.model.objects import Kind
+from xds_server.model.world import Change, Report, Upsert
+from xds_server.sources.kube_outage import Outage, is_outage
+from xds_server.sources.kube_query import Query
+
+A, B, C = Query(Kind.NAMESPACE), Query(Kind.SERVICE), Query(Kind.POD, "a", labels="x")
+
+
+class Puts:
+    """A sink that remembers what came together."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Change]] = []
+        self.news = asyncio.Event()
+
+    def put(self, changes: Iterable[Change]) -> None:
+        self.batches.append(list(changes))
+        self.news.set()
+
+    def synced(self) -> None:
+        raise AssertionError
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.batches) < count:
+                self.news.clear()
+                await self.news.wait()
+
+
+def change(origin: str) -> Change:
+    return Report(origin, ())
+
+
+@pytest.fixture
+def puts() -> Puts:
+    return Puts()
+
+
+class TestHolding:
+    async def test_changes_pass_while_all_is_well(self, puts: Puts) -> None:
+        outage = Outage(puts, 3600)
+        outage.begin_regrouping()
+        outage.worked(A)
+        outage.pass_on([change("a")])
+        assert puts.batches == [[change("a")]]
+        assert outage.lasted is None
+
+    async def test_what_comes_back_apart_is_passed_on_together(self, puts: Puts) -> None:
+        outage = Outage(puts, 3600)
+        outage.begin_regrouping()
+        outage.failed(A)
+        outage.failed(B)
+        outage.pass_on([change("still connected")])
+        outage.worked(A)
+        outage.pass_on([change("a")])
+        outage.worked(B)
+        outage.pass_on([change("b")])
+        assert puts.batches == [[change("still connected")]]
+        await puts.until(2)
+        assert puts.batches[1] == [change("a"), change("b")]
+        assert outage.lasted is None
+        outage.pass_on([change("c")])
+        assert len(puts.batches) == 3
+
+    async def test_one_that_stays_away_does_not_hold_up_the_others_for_ever(self, puts: Puts) -> None:
+        outage = Outage(puts, 0.0)
+        outage.begin_regrouping()
+        outage.failed(A)
+        outage.failed(B)
+        outage.failed(C)
+        outage.worked(A)
+        outage.pass_on([change("a")])
+        await puts.until(1)
+        outage.worked(B)
+        outage.pass_on([change("b")])
+        assert puts.batches == [[change("a")], [change("b")]]
+        assert outage.lasted is not None
+        outage.forget(C)
+        assert outage.lasted is None
+
+    async def test_before_the_first_sync_nothing_is_held(self, puts: Puts) -> None:
+        outage = Outage(puts, 3600)
+        outage.failed(A)
+        outage.failed(B)
+        outage.worked(A)
+        outage.pass_on([change("a")])
+        assert puts.batches == [[change("a")]]
+
+    async def test_nothing_is_passed_on_after_the_end(self, puts: Puts) -> None:
+        outage = Outage(puts, 0.0)
+        outage.begin_regrouping()
+        outage.failed(A)
+        outage.failed(B)
+        outage.worked(A)
+        outage.pass_on([change("a")])
+        outage.close()
+        other = Outage(puts, 0.0)
+        other.begin_regrouping()
+        other.failed(A)
+        other.failed(B)
+        other.worked(A)
+        other.pass_on([change("other")])
+        await puts.until(1)
+        assert puts.batches == [[change("other")]]
+
+
+class TestPausing:
+    async def test_the_first_that_comes_back_calls_the_others(self, puts: Puts) -> None:
+        outage = Outage(puts, 0.0)
+        outage.failed(A)
+        outage.failed(B)
+        waiting = asyncio.create_task(outage.pause(3600))
+        await asyncio.sleep(0)
+        outage.worked(A)
+        async with asyncio.timeout(10):
+            await waiting
+
+    async def test_one_that_fails_again_waits_again(self, puts: Puts) -> None:
+        outage = Outage(puts, 0.0)
+        outage.failed(A)
+        outage.failed(B)
+        outage.worked(A)
+        outage.failed(B)
+        waiting = asyncio.create_task(outage.pause(3600))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+
+    @pytest.mark.parametrize("down", [True, False])
+    async def test_a_pause_comes_to_its_end(self, puts: Puts, down: bool) -> None:
+        outage = Outage(puts, 0.0)
+        if down:
+            outage.failed(A)
+        async with asyncio.timeout(10):
+            await outage.pause(0.001)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(0, True), (429, True), (500, True), (503, True), (403, False), (410, False)]
+)
+def test_what_counts_as_an_outage(status: int, expected: bool) -> None:
+    assert is_outage(status) is expected
+
+
+class TestOnASource:
+    async def test_the_difference_is_put_at_once(self, api: ApiServer) -> None:
+        api.put(*EVERYTHING)
+        async with running(source(api)) as recorder:
+            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice", "Pod")
+            api.down = True
+            api.cut()
+            await recorder.until(lambda: len(recorder.problems) == 5)
+            batches: list[list[Change]] = []
+            put = recorder.put
+
+            def remembered(changes: Iterable[Change]) -> None:
+                batches.append(list(changes))
+                put(batches[-1])
+
+            recorder.put = remembered  # type: ignore[method-assign]
+            api.delete(service("web"))
+            api.put(service("other"), namespace("staging", labels={"v": "2"}))
+            api.down = False
+            await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"other"})
+            await recorder.until(lambda: recorder.problems == [])
+            told = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]
+            assert len(told) == 1
+            assert {change.obj.name for change in told[0] if isinstance(change, Upsert)} == {
+                "other",
+                "staging",
+            }
+            assert api.count("list", "Service") == 1
+
+    async def test_health_tells_of_it(self, api: ApiServer) -> None:
+        followed = source(api)
+        assert followed.health().message == "Kubernetes is not connected to yet"
+        api.refuse["list", "Service"] = 403
+        async with started(followed) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"Forbidden"})
+            assert followed.health().outage_s is None
+            assert "waiting for the first list of services in all namespaces" in followed.health().message
+            del api.refuse["list", "Service"]
+            await recorder.until(lambda: recorder.syncs == 1)
+            assert followed.health().message == f"Kubernetes at {api.url} is being watched"
+            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice")
+            api.down = True
+            api.cut()
+            await recorder.until(lambda: len(recorder.problems) == 4)
+            assert (followed.health().outage_s or -1) >= 0
+            assert "has not answered for" in followed.health().message
+            api.down = False
+            await recorder.until(lambda: recorder.problems == [])
+            assert followed.health().outage_s is None
+
+    async def test_watches_are_counted(self, api: ApiServer) -> None:
+        api.put(service("web"))
+        followed = source(api)
+        async with running(followed) as recorder:
+            await api.until_watched("Service")
+            api.put(service("other"))
+            await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"web", "other"})
+            api.end("Service")
+            await api.until_asked("watch", "Service", 2)
+            counts = followed.health().watches[Kind.SERVICE]
+            assert (counts.lists, counts.resumes, counts.events, counts.failures) == (1, 1, 1, 0)
+
+
+class TestRetryAfter:
+    async def test_the_server_is_left_alone_for_as_long_as_it_asks(self, api: ApiServer) -> None:
+        api.refuse["list", "Service"], api.retry_after = 429, 3600
+        async with started(source(api)) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"ApiUnavailable"})
+            # Another query that fails and comes back calls those that wait, but not before their time.
+            await api.until_watched("Namespace")
+            api.refuse["watch", "Namespace"], api.retry_after = 503, None
+            api.end("Namespace")
+            await recorder.until(lambda: len(recorder.problems) == 2)
+            del api.refuse["watch", "Namespace"]
+            await recorder.until(lambda: len(recorder.problems) == 1)
+            assert api.count("list", "Service") == 1
+
+    async def test_a_short_wish_is_only_a_wish(self, api: ApiServer) -> None:
+        api.put(service("web"))
+        api.refuse["list", "Service"], api.retry_after = 429, 0
+        async with started(source(api)) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"ApiUnavailable"})
+            del api.refuse["list", "Service"]
+            await recorder.until(lambda: recorder.syncs == 1)
