@@ -4,32 +4,34 @@ Kubernetes' client, slow to import, is imported only where a cluster is read.
 """
 
 import asyncio
-import contextlib
 import importlib.metadata
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer
-from xds_server.ads.events import Event, Nacked, Node, StreamClosed, StreamOpened
-from xds_server.ads.servicer import SERVER_OPTIONS, SERVICE, AdsServicer
+from xds_server.admin.http import Readiness
+from xds_server.ads.events import Event, Nacked, Node, StreamClosed, StreamOpened, Variant
+from xds_server.ads.servicer import AdsServicer
+from xds_server.base.address import MAX_PORT
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import RequestError, XdsShadowError
 from xds_server.base.ids import NamespacedName
-from xds_server.config import GATEWAY_PORT_METADATA, MAX_PORT, Address, ServeConfig, SourceConfig
+from xds_server.config import GATEWAY_PORT_METADATA, ServeConfig, SourceConfig
 from xds_server.explain import explain
 from xds_server.fleet.state import Fleet
 from xds_server.model.world import Change, key_of
-from xds_server.pb import status_pb2
 from xds_server.pipeline import Pipeline, Published
+from xds_server.publish.metrics import Facts, Metrics
+from xds_server.servers import Addresses, Servers
+from xds_server.shadows.plan import State
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source, files
@@ -40,7 +42,7 @@ _QUIET_S = 0.02
 _AT_MOST_S = 0.5
 """A burst of changes is one push: wait until nothing came for `_QUIET_S`, but never longer than this."""
 
-_STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
+_Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.get_logger("xds_shadow.app")
 
 
@@ -71,11 +73,14 @@ class App:
         self._started = self._committed = time.time()
         self._failures = 0
         self._stopping = asyncio.Event()
-        self._health = health.aio.HealthServicer()
+        self._servers = Servers(config, VERSION)
         self.fleet = Fleet()
         self.ready = asyncio.Event()
-        self.xds_address = config.xds_address
-        self.admin_address = config.admin_address
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it listens."""
+        return self._servers.addresses
 
     def stop(self) -> None:
         """Begin an orderly shutdown; a second call does nothing more."""
@@ -94,8 +99,12 @@ class App:
             observe=self._observe,
             identifier=f"xds-shadow/{VERSION}",
         )
+        status = StatusServicer(state=self.server_state, explain=self.explain, fleet=self.fleet)
+        running = self._servers.running(
+            ads, status, readiness=self.readiness, metrics=Metrics(self.facts).text
+        )
         try:
-            async with asyncio.TaskGroup() as group, self._servers(ads):
+            async with asyncio.TaskGroup() as group, running:
                 tasks = [
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),
@@ -105,33 +114,6 @@ class App:
                     task.cancel()
         except* XdsShadowError as failed:
             raise _first(failed) from failed
-
-    @contextlib.asynccontextmanager
-    async def _servers(self, ads: AdsServicer[int | None]) -> AsyncIterator[None]:
-        status = StatusServicer(state=self.server_state, explain=self.explain, fleet=self.fleet)
-        xds_server, admin_server = grpc.aio.server(options=SERVER_OPTIONS), grpc.aio.server()
-        ads.register(xds_server)
-        for server in (xds_server, admin_server):
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        status.register(admin_server)
-        reflection.enable_server_reflection(
-            (_STATUS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), admin_server
-        )
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self.xds_address = listen(xds_server, self._config.xds_address, "--xds-address")
-        self.admin_address = listen(admin_server, self._config.admin_address, "--admin-address")
-        await xds_server.start()
-        await admin_server.start()
-        _log.info("listening", xds=str(self.xds_address), admin=str(self.admin_address), version=VERSION)
-        try:
-            yield
-        finally:
-            await self._health.enter_graceful_shutdown()
-            over = self._config.drain_s
-            # stop() sends GOAWAY at once and then waits for the streams, which drain() ends one by one.
-            await asyncio.gather(xds_server.stop(over + 1), ads.drain(over))
-            await admin_server.stop(0)
-            _log.info("stopped")
 
     async def _run_pipeline(self) -> None:
         await self._intake.complete.wait()
@@ -163,15 +145,11 @@ class App:
             await self._become_ready()
 
     async def _become_ready(self) -> None:
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        await self._servers.set_serving(True)
         if self._config.ready_file:
-            write_ready_file(self._config.ready_file, xds=self.xds_address, admin=self.admin_address)
+            write_ready_file(self._config.ready_file, self.addresses)
         self.ready.set()
         _log.info("ready")
-
-    async def _set_health(self, status: int) -> None:
-        for service in ("", SERVICE, _STATUS_SERVICE):
-            await self._health.set(service, status)
 
     def _observe(self, event: Event) -> None:
         self.fleet.apply(event, now=time.time())
@@ -191,12 +169,14 @@ class App:
 
     def server_state(self) -> ServerState:
         """What `status` shows."""
-        published = self._published
+        published, source = self._published, self._source.health()
         return ServerState(
             version=VERSION,
             started=self._started,
             committed=self._committed,
             build_failures=self._failures,
+            source=source.message,
+            outage_s=source.outage_s,
             versions={
                 SHORT_NAMES[type_url]: version
                 for type_url, version in (published.snapshot.versions() if published else {}).items()
@@ -205,9 +185,35 @@ class App:
             problems=published.problems() if published else [],
         )
 
+    def readiness(self) -> Readiness:
+        """What ``/readyz`` says."""
+        return Readiness(self.ready.is_set(), self._source.health().message)
+
+    def facts(self) -> Facts:
+        """What the metrics show."""
+        published, source = self._published, self._source.health()
+        shadows = published.plan.shadows() if published else []
+        return Facts(
+            version=VERSION,
+            ready=self.ready.is_set(),
+            outage_s=source.outage_s,
+            committed=self._committed,
+            build_failures=self._failures,
+            leader=False,
+            watches={kind.value: counts for kind, counts in source.watches.items()},
+            shadows=_count((shadow.state for shadow in shadows), State),
+            envoys=_count((connection.variant for connection in self.fleet.connections()), Variant),
+        )
+
     def explain(self, name: NamespacedName) -> Explanation | None:
         """What `explain` shows of the canary Deployment `name`; None if it is not marked."""
         return explain(self._published, name) if self._published else None
+
+
+def _count(found: Iterable[_Word], words: Iterable[_Word]) -> dict[str, int]:
+    """How often each of `words` was found, 0 included: a metric that exists can be alerted on."""
+    counts = Counter(found)
+    return {word.value: counts[word] for word in words}
 
 
 def _log_shadows(before: Published | None, after: Published) -> None:
@@ -275,25 +281,10 @@ async def read_once(config: SourceConfig, *, gateway_port: int, expose_all: bool
     return Pipeline(gateway_port=gateway_port, expose_all=expose_all).step(changes)
 
 
-def listen(server: grpc.aio.Server, address: Address, option: str) -> Address:
-    """Bind and say where.
-
-    Raises:
-        XdsShadowError: the address cannot be listened on.
-    """
-    try:
-        port = server.add_insecure_port(str(address))
-    except RuntimeError as error:
-        raise XdsShadowError(
-            f"cannot listen on {address}; is it in use? Choose another with {option}"
-        ) from error
-    return Address(address.host, port)
-
-
-def write_ready_file(path: Path, *, xds: Address, admin: Address) -> None:
+def write_ready_file(path: Path, addresses: Addresses) -> None:
     """Say in a file that the server is ready, and where; the file appears complete or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps({"xds_address": str(xds), "admin_address": str(admin)}))
+    part.write_text(json.dumps({f"{name}_address": str(each) for name, each in addresses._asdict().items()}))
     part.replace(path)
 
 

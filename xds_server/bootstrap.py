@@ -18,7 +18,8 @@ from betterproto2 import Casing
 from envoy_data_plane.google.protobuf import Any, Struct
 
 from xds_server.ads.events import Variant
-from xds_server.config import GATEWAY_PORT_METADATA, Address
+from xds_server.base.address import Address
+from xds_server.config import GATEWAY_PORT_METADATA
 
 _XDS_CLUSTER = "xds-shadow"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -25,17 +25,17 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from xds_server.ads.events import Variant
+from xds_server.base.address import MAX_PORT, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.base.ids import TypeUrl
 from xds_server.config import (
     DEFAULT_ADMIN_ADDRESS,
     DEFAULT_GATEWAY_PORT,
+    DEFAULT_HTTP_ADDRESS,
     DEFAULT_XDS_ADDRESS,
-    MAX_PORT,
     Form,
     ServeConfig,
     SourceConfig,
-    parse_address,
 )
 from xds_server.display import explanation_view, status_view
 from xds_server.logs import LogFormat, configure_logging
@@ -160,12 +160,20 @@ def serve(
             help="Where `status` and `explain` connect (gRPC: status, health, reflection); port 0: any free.",
         ),
     ] = DEFAULT_ADMIN_ADDRESS,
+    http_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_HTTP_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where /healthz, /readyz and /metrics are served over HTTP; port 0: any free.",
+        ),
+    ] = DEFAULT_HTTP_ADDRESS,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     ready_file: Annotated[
         Path | None,
         typer.Option(
             envvar="XDS_SHADOW_READY_FILE",
-            help="Write the two addresses here as JSON once the server is ready.",
+            help="Write the addresses here as JSON once the server is ready.",
             show_default=False,
         ),
     ] = None,
@@ -183,6 +191,7 @@ def serve(
         expose_all=expose_all,
         xds_address=parse_address(xds_address, option="--xds-address"),
         admin_address=parse_address(admin_address, option="--admin-address"),
+        http_address=parse_address(http_address, option="--http-address"),
         gateway_port=gateway_port,
         ready_file=ready_file,
     )

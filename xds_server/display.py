@@ -23,14 +23,16 @@ _SHOWN_VERSION = 8
 
 
 def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
-    """Shadows, Envoys and problems, each as a table; a sentence where there are none."""
+    """Shadows, Envoys and problems, each as a table, a sentence where there are none; and the source."""
     parts: list[RenderableType] = [shadow_table(status.shadows), Text(), node_table(status.nodes)]
     refusals = list(_refusals(status.nodes))
     if refusals:
         parts += [Text(), *refusals]
     if status.problems:
         parts += [Text(), problem_table(status.problems)]
-    return Group(*parts)
+    source = status.server.source
+    style = "red" if source.HasField("outage_seconds") else "dim"
+    return Group(*parts, Text(), Text(f"Source: {source.message}.", style=style))
 
 
 def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:

@@ -6,8 +6,8 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.config import Address
 from xds_server.pb import status_pb2, status_pb2_grpc
 
 _DEADLINE_S = 10.0

@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.support import backends, objects
 from tests.support.backends import Recorder
 from tests.support.rig import Rig
-from xds_server.config import Address
+from xds_server.base.address import Address
 from xds_server.demo.envoy import Envoy
 from xds_server.translate.clusters import SHADOW_TIMEOUT_S
 

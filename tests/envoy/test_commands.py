@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tests.support import objects
-from xds_server.config import Address, Form
+from xds_server.base.address import Address
+from xds_server.config import Form
 from xds_server.demo.envoy import envoy_binary
 from xds_server.demo.stage import example_manifests
 from xds_server.pipeline import Pipeline

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from aiohttp import WSMsgType, web
 
 from tests.support.waiting import eventually
-from xds_server.config import Address
+from xds_server.base.address import Address
 
 TEST_ID = "x-test-id"
 BACKEND = "x-backend"

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from xds_server.config import Address
+from xds_server.base.address import Address
 from xds_server.demo.envoy import envoy_binary
 from xds_server.demo.fleet import reserved_ports
 from xds_server.demo.processes import Process

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xds_server.config import Address
+from xds_server.base.address import Address
 
 NAMESPACE = "staging"
 Document = dict[str, Any]

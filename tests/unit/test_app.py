@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import aiohttp
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,14 +18,16 @@ from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
 from xds_server.ads.events import Variant
 from xds_server.app import App
+from xds_server.base.address import Address
 from xds_server.base.errors import SourceError, XdsShadowError
 from xds_server.base.ids import TypeUrl
-from xds_server.config import GATEWAY_PORT_METADATA, Address, ServeConfig, SourceConfig
+from xds_server.config import GATEWAY_PORT_METADATA, ServeConfig, SourceConfig
 from xds_server.display import explanation_view, status_view
+from xds_server.model.objects import Kind
 from xds_server.pipeline import Pipeline
 from xds_server.render import decoded, documents
 from xds_server.snapshot.types import CLUSTER, LISTENER, SHORT_NAMES
-from xds_server.sources import Health, Sink
+from xds_server.sources import Health, Sink, WatchCounts
 from xds_server.status_client import get_explanation, get_status
 
 ANY_PORT = Address("127.0.0.1", 0)
@@ -37,9 +40,10 @@ class ScriptedSource:
         self.sink: Sink | None = None
         self.fails: Exception | None = None
         self.outage_s: float | None = None
+        self.watches: dict[Kind, WatchCounts] = {}
 
     def health(self) -> Health:
-        return Health(message="as the test says", outage_s=self.outage_s)
+        return Health(message="as the test says", outage_s=self.outage_s, watches=self.watches)
 
     async def run(self, sink: Sink) -> None:
         if self.fails:
@@ -53,11 +57,14 @@ class ScriptedSource:
         return self.sink
 
 
-def _config(*, xds_address: Address = ANY_PORT, ready_file: Path | None = None) -> ServeConfig:
+def _config(
+    *, xds_address: Address = ANY_PORT, http_address: Address = ANY_PORT, ready_file: Path | None = None
+) -> ServeConfig:
     return ServeConfig(
         source=SourceConfig(),
         xds_address=xds_address,
         admin_address=ANY_PORT,
+        http_address=http_address,
         ready_file=ready_file,
         drain_s=0.0,
     )
@@ -86,8 +93,8 @@ async def test_it_is_ready_once_the_source_has_synced(tmp_path: Path) -> None:
     async with running(source, ready_file=ready_file) as app:
         sink = await source.opened()
         sink.put(_changes(objects.namespace()))
-        await eventually(lambda: app.admin_address.port)
-        async with grpc.aio.insecure_channel(str(app.admin_address)) as channel:
+        await eventually(lambda: app.addresses.admin.port)
+        async with grpc.aio.insecure_channel(str(app.addresses.admin)) as channel:
             check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
             before = await check(health_pb2.HealthCheckRequest())
             assert not ready_file.exists()
@@ -97,8 +104,9 @@ async def test_it_is_ready_once_the_source_has_synced(tmp_path: Path) -> None:
     assert before.status == health_pb2.HealthCheckResponse.NOT_SERVING
     assert after.status == health_pb2.HealthCheckResponse.SERVING
     assert json.loads(ready_file.read_text()) == {
-        "xds_address": str(app.xds_address),
-        "admin_address": str(app.admin_address),
+        "xds_address": str(app.addresses.xds),
+        "admin_address": str(app.addresses.admin),
+        "http_address": str(app.addresses.http),
     }
 
 
@@ -107,7 +115,7 @@ async def test_an_empty_source_is_served_too() -> None:
     async with running(source) as app:
         (await source.opened()).synced()
         await asyncio.wait_for(app.ready.wait(), 10)
-        status = await asyncio.to_thread(get_status, app.admin_address)
+        status = await asyncio.to_thread(get_status, app.addresses.admin)
     assert set(status.server.versions) == {"LDS", "RDS"}
     assert "No shadows" in _text(status_view(status))
     assert "No Envoy is connected" in _text(status_view(status))
@@ -129,10 +137,10 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
         )
         sink.synced()
         await app.ready.wait()
-        status = await asyncio.to_thread(get_status, app.admin_address)
-        explanation = await asyncio.to_thread(get_explanation, app.admin_address, "staging", "myapp-canary")
+        status = await asyncio.to_thread(get_status, app.addresses.admin)
+        explanation = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "myapp-canary")
         with pytest.raises(XdsShadowError, match="no Deployment staging/other"):
-            await asyncio.to_thread(get_explanation, app.admin_address, "staging", "other")
+            await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "other")
     [shadow] = status.shadows
     assert (shadow.state, shadow.percent, list(shadow.methods)) == ("Active", "12.5", ["GET"])
     assert list(shadow.endpoints) == ["10.0.0.2:80"]
@@ -153,14 +161,14 @@ async def test_status_shows_who_is_connected_and_what_was_refused() -> None:
         sink.put(_changes(objects.namespace(), objects.service()))
         sink.synced()
         await app.ready.wait()
-        async with grpc.aio.insecure_channel(str(app.xds_address)) as channel:
+        async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
             envoy = Stream(channel, Variant.DELTA)
             await envoy.ask(CLUSTER, node=node("gateway-7"))
             await envoy.ask(CLUSTER, answers=await envoy.take())
             await envoy.ask(LISTENER)
             await envoy.ask(LISTENER, answers=await envoy.take(), error="no such filter")
             await eventually(lambda: _syncs(app) == {"CDS": "SYNCED", "LDS": "ERROR"})
-            status = await asyncio.to_thread(get_status, app.admin_address)
+            status = await asyncio.to_thread(get_status, app.addresses.admin)
         await eventually(lambda: app.fleet.connections() == [])
     [connected] = status.nodes
     assert (connected.id, connected.cluster, connected.variant) == ("gateway-7", "edge", "delta")
@@ -186,7 +194,7 @@ async def test_a_node_may_have_a_gateway_port_of_its_own() -> None:
         (await source.opened()).synced()
         await app.ready.wait()
         ports = {}
-        async with grpc.aio.insecure_channel(str(app.xds_address)) as channel:
+        async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
             for name, metadata in (("own", {GATEWAY_PORT_METADATA: "9090"}), ("default", {})):
                 envoy = Stream(channel, Variant.DELTA)
                 await envoy.ask(LISTENER, node=node(name, **metadata))
@@ -234,6 +242,66 @@ async def test_an_address_in_use_ends_it_with_the_option_to_change() -> None:
     async with running(source) as app:
         (await source.opened()).synced()
         await app.ready.wait()
-        config = _config(xds_address=app.xds_address)
+        config = _config(xds_address=app.addresses.xds)
         with pytest.raises(XdsShadowError, match="--xds-address"):
             await App(config, source=ScriptedSource()).run()
+        with pytest.raises(XdsShadowError, match="--http-address"):
+            await App(_config(http_address=app.addresses.http), source=ScriptedSource()).run()
+
+
+async def _get(app: App, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://{app.addresses.http}{path}") as found:
+        return found.status, await found.text()
+
+
+async def test_readiness_comes_with_the_first_sync_and_outlasts_an_outage() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        await eventually(lambda: app.addresses.http.port)
+        assert await _get(app, "/readyz") == (503, "as the test says\n")
+        assert await _get(app, "/healthz") == (200, "ok\n")
+        sink.synced()
+        await app.ready.wait()
+        source.outage_s = 61.5
+        assert await _get(app, "/readyz") == (200, "as the test says\n")
+        status = await asyncio.to_thread(get_status, app.addresses.admin)
+        assert (status.server.source.message, status.server.source.outage_seconds) == (
+            "as the test says",
+            61.5,
+        )
+        assert "Source: as the test says." in _text(status_view(status))
+
+
+async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
+    source = ScriptedSource()
+    source.watches = {Kind.SERVICE: WatchCounts(lists=1, resumes=2, events=3, failures=4)}
+    async with running(source) as app:
+        sink = await source.opened()
+        await eventually(lambda: app.addresses.http.port)
+        _, before = await _get(app, "/metrics")
+        sink.put(_changes(objects.namespace(), objects.service(), objects.canary()))
+        sink.synced()
+        await app.ready.wait()
+        source.outage_s = 61.5
+        async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
+            envoy = Stream(channel, Variant.DELTA)
+            await envoy.ask(CLUSTER, node=node("gateway-7"))
+            await envoy.take()
+            _, after = await _get(app, "/metrics")
+    assert "xds_shadow_ready 0.0" in before
+    assert "xds_shadow_source_up 1.0" in before
+    for line in (
+        "xds_shadow_ready 1.0",
+        "xds_shadow_source_up 0.0",
+        "xds_shadow_source_outage_seconds 61.5",
+        'xds_shadow_watch_lists_total{kind="Service"} 1.0',
+        'xds_shadow_watch_resumes_total{kind="Service"} 2.0',
+        'xds_shadow_watch_events_total{kind="Service"} 3.0',
+        'xds_shadow_watch_failures_total{kind="Service"} 4.0',
+        'xds_shadow_shadows{state="Pending"} 1.0',
+        'xds_shadow_shadows{state="Active"} 0.0',
+        'xds_shadow_envoys{variant="delta"} 1.0',
+        "xds_shadow_build_failures_total 0.0",
+    ):
+        assert f"{line}\n" in after

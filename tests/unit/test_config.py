@@ -6,9 +6,10 @@ import pytest
 
 from xds_server.ads.events import Node
 from xds_server.app import gateway_port_of
+from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import RequestError, UsageError
 from xds_server.base.ids import NodeId
-from xds_server.config import GATEWAY_PORT_METADATA, Address, SourceConfig, parse_address
+from xds_server.config import GATEWAY_PORT_METADATA, SourceConfig
 
 
 @pytest.mark.parametrize(

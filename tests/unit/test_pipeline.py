@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from tests.support import objects
+from xds_server.base.address import Address
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
-from xds_server.config import Address
 from xds_server.explain import explain
 from xds_server.model.objects import KINDS, Kind
 from xds_server.model.problems import Problem

@@ -24,12 +24,15 @@ _Context = grpc.aio.ServicerContext[Message, Message]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
     """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
-    last changed; `versions` are by type, as people call them."""
+    last changed; `versions` are by type, as people call them; `outage_s` is for how long the source has not
+    answered, or None."""
 
     version: str
     started: float
     committed: float
     build_failures: int
+    source: str
+    outage_s: float | None
     versions: dict[str, str]
     shadows: list[ShadowStatus]
     problems: list[Problem]
@@ -87,6 +90,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
                 committed=_timestamp(state.committed),
                 versions=state.versions,
                 build_failures=state.build_failures,
+                source=status_pb2.Source(message=state.source, outage_seconds=state.outage_s),
             ),
         )
 

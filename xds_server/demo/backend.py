@@ -6,7 +6,7 @@ from typing import Self
 
 from aiohttp import web
 
-from xds_server.config import Address
+from xds_server.base.address import Address
 
 BACKEND_HEADER = "x-backend"
 """On every answer: the name of the backend that gave it."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from xds_server.config import Address, parse_address
+from xds_server.base.address import Address, parse_address
 from xds_server.demo.processes import Process
 
 
@@ -25,6 +25,7 @@ class ControlPlane:
     ) -> None:
         self.xds_address = xds
         self.admin_address = admin
+        self.http_address = Address("127.0.0.1", 0)
         self._manifests = manifests
         self._extra = extra
         self._ready_file = directory / "control-plane.ready"
@@ -44,6 +45,7 @@ class ControlPlane:
         where = json.loads(self._ready_file.read_text())
         self.xds_address = parse_address(where["xds_address"], option="xds_address")
         self.admin_address = parse_address(where["admin_address"], option="admin_address")
+        self.http_address = parse_address(where["http_address"], option="http_address")
         return self
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
@@ -56,5 +58,6 @@ class ControlPlane:
             *(sys.executable, "-m", "xds_server.cli", "serve", *options, *self._extra),
             f"--xds-address={self.xds_address}",
             f"--admin-address={self.admin_address}",
+            f"--http-address={self.http_address}",
             f"--ready-file={self._ready_file}",
         ]

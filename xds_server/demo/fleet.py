@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 
 from xds_server.ads.events import Variant
+from xds_server.base.address import Address
 from xds_server.bootstrap import BootstrapOptions
-from xds_server.config import Address
 from xds_server.demo.backend import Backend
 from xds_server.demo.control_plane import ControlPlane
 from xds_server.demo.envoy import Envoy

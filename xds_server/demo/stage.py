@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
-from xds_server.config import Address
 from xds_server.model.objects import PREFIX
 from xds_server.model.world import SHADOW_OF
 

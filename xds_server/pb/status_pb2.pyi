@@ -156,7 +156,7 @@ class Resource(_message.Message):
     def __init__(self, type_url: _Optional[str] = ..., name: _Optional[str] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class Server(_message.Message):
-    __slots__ = ("version", "started", "committed", "versions", "build_failures")
+    __slots__ = ("version", "started", "committed", "versions", "build_failures", "source")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -169,9 +169,19 @@ class Server(_message.Message):
     COMMITTED_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     BUILD_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     version: str
     started: _timestamp_pb2.Timestamp
     committed: _timestamp_pb2.Timestamp
     versions: _containers.ScalarMap[str, str]
     build_failures: int
-    def __init__(self, version: _Optional[str] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., committed: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., build_failures: _Optional[int] = ...) -> None: ...
+    source: Source
+    def __init__(self, version: _Optional[str] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., committed: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., build_failures: _Optional[int] = ..., source: _Optional[_Union[Source, _Mapping]] = ...) -> None: ...
+
+class Source(_message.Message):
+    __slots__ = ("message", "outage_seconds")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    outage_seconds: float
+    def __init__(self, message: _Optional[str] = ..., outage_seconds: _Optional[float] = ...) -> None: ...

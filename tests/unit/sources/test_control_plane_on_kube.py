@@ -8,7 +8,8 @@ from tests.support.waiting import eventually
 from tests.unit.sources.api_server import ApiServer
 from tests.unit.sources.test_kube_api import kubeconfig
 from xds_server.app import App, read_once
-from xds_server.config import Address, ServeConfig, SourceConfig
+from xds_server.base.address import Address
+from xds_server.config import ServeConfig, SourceConfig
 from xds_server.shadows.plan import State
 
 ANY_PORT = Address("127.0.0.1", 0)
@@ -27,7 +28,9 @@ async def test_a_label_starts_and_stops_mirroring(api: ApiServer, tmp_path: Path
         objects.canary(shadow_of=None),
         objects.pod("canary-1", Address("10.0.0.2", 80)),
     )
-    config = ServeConfig(source=source, xds_address=ANY_PORT, admin_address=ANY_PORT, drain_s=0.0)
+    config = ServeConfig(
+        source=source, xds_address=ANY_PORT, admin_address=ANY_PORT, http_address=ANY_PORT, drain_s=0.0
+    )
     app = App(config)
     running = asyncio.create_task(app.run())
     await asyncio.wait_for(app.ready.wait(), 20)

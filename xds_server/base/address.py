@@ -1,0 +1,32 @@
+"""Where something listens."""
+
+from typing import Final, NamedTuple
+
+from xds_server.base.errors import UsageError
+
+MAX_PORT: Final = 65535
+
+
+class Address(NamedTuple):
+    """Where to listen or connect. Port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, *, option: str) -> Address:
+    """``HOST:PORT`` or ``[IPv6]:PORT``.
+
+    Raises:
+        UsageError: it is neither; the message names `option`.
+    """
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or (":" in bare) != host.startswith("[") or not port.isdecimal():
+        raise UsageError(f"{option}: {text!r} is not HOST:PORT, such as 127.0.0.1:18000 or [::1]:18000")
+    if int(port) > MAX_PORT:
+        raise UsageError(f"{option}: port {port} is above {MAX_PORT}")
+    return Address(bare, int(port))

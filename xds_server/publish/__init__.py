@@ -1,0 +1,1 @@
+"""What is told outside: Kubernetes Events and Prometheus metrics."""
