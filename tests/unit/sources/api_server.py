@@ -194,7 +194,8 @@ class ApiServer:
         if self.down:
             transport.abort()
             return web.Response()
-        if self.credential and http.headers.get("Authorization") != f"Bearer {self.credential}":
+        scheme, _, credential = http.headers.get("Authorization", "").partition(" ")
+        if self.credential and (scheme.lower(), credential) != ("bearer", self.credential):
             return failure(401, "Unauthorized")
         status = self.refuse.get((request.verb, request.kind))
         if status is not None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.recorder import running
 from tests.unit.sources.manifests import Doc, canary, namespace, service
-from tests.unit.sources.recorder import running
 from xds_server.base.errors import SourceError
 from xds_server.model.objects import Kind
 from xds_server.model.world import Report, Upsert

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.support.recorder import Recorder, running
 from tests.unit.sources.api_server import ApiServer, error_event, source
 from tests.unit.sources.manifests import EVERYTHING, namespace, service
-from tests.unit.sources.recorder import Recorder, running
 from xds_server.model.objects import Kind
 from xds_server.model.world import Report, Upsert
 from xds_server.sources.kube import Timing

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from kubernetes.aio.client import ApiClient
 
+from tests.support.recorder import Recorder, running, started
 from tests.unit.sources.api_server import ApiServer, error_event, source
 from tests.unit.sources.manifests import EVERYTHING, namespace, service
-from tests.unit.sources.recorder import Recorder, running, started
 from xds_server.base.errors import SourceError
 from xds_server.kube.session import Sessions
 from xds_server.model.objects import Kind

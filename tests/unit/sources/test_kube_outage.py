@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from tests.support.recorder import running, started
 from tests.unit.sources.api_server import ApiServer, source
 from tests.unit.sources.manifests import EVERYTHING, namespace, service
-from tests.unit.sources.recorder import running, started
 from xds_server.model.objects import Kind
 from xds_server.model.world import Change, Report, Upsert
 from xds_server.sources.kube_outage import Outage, is_outage

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.support.recorder import Recorder, running, started
 from tests.unit.sources.api_server import ApiServer, source
 from tests.unit.sources.manifests import EVERYTHING, canary, deployment, namespace, pod, service
-from tests.unit.sources.recorder import Recorder, running, started
 from xds_server.base.errors import SourceError
 from xds_server.model.objects import Kind, Meta, Pod, Ref
 from xds_server.model.world import Delete, Upsert, World

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.support.recorder import Recorder, running, started
 from tests.unit.sources.api_server import FAST, ApiServer, error_event, event, source
 from tests.unit.sources.manifests import EVERYTHING, service
-from tests.unit.sources.recorder import Recorder, running, started
 from xds_server.model.objects import Kind
 from xds_server.sources.kube import Timing
 

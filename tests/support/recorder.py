@@ -68,9 +68,9 @@ class Recorder:
     def reasons(self) -> set[str]:
         return {problem.reason for problem in self.problems}
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool], *, within: float = DEADLINE) -> None:
         """Wait until something that the source did makes the condition true."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(within):
             while not condition():
                 self._something_happened.clear()
                 await self._something_happened.wait()
