@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := protos/xds_server/pb/status.proto
 PURE := model shadows translate snapshot.framing snapshot.resource snapshot.snapshot snapshot.types \
-  fleet.state ads.events ads.subscription ads.machine ads.sotw ads.delta ads.encode
+  fleet.state ads.events ads.subscription ads.machine ads.sotw ads.delta ads.encode \
+  publish.notes publish.events publish.pace publish.election
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help

@@ -9,10 +9,10 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -27,21 +27,30 @@ from xds_server.base.ids import NamespacedName
 from xds_server.config import GATEWAY_PORT_METADATA, ServeConfig, SourceConfig
 from xds_server.explain import explain
 from xds_server.fleet.state import Fleet
-from xds_server.model.world import Change, key_of
+from xds_server.model.problems import Problem
+from xds_server.model.world import Change, Report, World, key_of
 from xds_server.pipeline import Pipeline, Published
 from xds_server.publish.metrics import Facts, Metrics
+from xds_server.publish.notes import notes
 from xds_server.servers import Addresses, Servers
-from xds_server.shadows.plan import State
+from xds_server.shadows.plan import Plan, State
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source, files
 from xds_server.translate.listeners import with_gateway_port
+
+if TYPE_CHECKING:
+    from xds_server.publish.kube import KubeFeedback
 
 VERSION: Final = importlib.metadata.version("xds-shadow")
 _QUIET_S = 0.02
 _AT_MOST_S = 0.5
 """A burst of changes is one push: wait until nothing came for `_QUIET_S`, but never longer than this."""
 
+FEEDBACK: Final = "feedback"
+"""Origin of the problems with telling in the cluster what became of labels."""
+
+_FEEDBACK_PAUSE_S = 30.0
 _Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.get_logger("xds_shadow.app")
 
@@ -72,6 +81,7 @@ class App:
         self._published: Published | None = None
         self._started = self._committed = time.time()
         self._failures = 0
+        self._feedback = open_feedback(config, self._report_feedback)
         self._stopping = asyncio.Event()
         self._servers = Servers(config, VERSION)
         self.fleet = Fleet()
@@ -109,6 +119,8 @@ class App:
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),
                 ]
+                if self._feedback:
+                    tasks.append(spawn(group, "feedback", _keep_running(self._feedback)))
                 await self._stopping.wait()
                 for task in tasks:
                     task.cancel()
@@ -140,9 +152,24 @@ class App:
                 changed=len(published.moved),
                 took_ms=round((time.perf_counter() - began) * 1000, 1),
             )
-        _log_shadows(before, published)
+        self._tell(before, published)
         if before is None:
             await self._become_ready()
+
+    def _tell(self, before: Published | None, after: Published) -> None:
+        """In the log, and as Events: only what moved."""
+        known = (before.world, before.plan) if before else (World(), Plan())
+        found = notes(known, (after.world, after.plan), after.moved)
+        for note in found:
+            subject = f"{note.subject.namespace}/{note.subject.name}"
+            _log.info(
+                "told", subject=subject, kind=note.subject.kind, reason=note.reason, message=note.message
+            )
+        if self._feedback:
+            self._feedback.put(found)
+
+    def _report_feedback(self, problems: tuple[Problem, ...]) -> None:
+        self._intake.put([Report(FEEDBACK, problems)])
 
     async def _become_ready(self) -> None:
         await self._servers.set_serving(True)
@@ -199,10 +226,11 @@ class App:
             outage_s=source.outage_s,
             committed=self._committed,
             build_failures=self._failures,
-            leader=False,
+            leader=self._feedback is not None and self._feedback.leads,
             watches={kind.value: counts for kind, counts in source.watches.items()},
             shadows=_count((shadow.state for shadow in shadows), State),
             envoys=_count((connection.variant for connection in self.fleet.connections()), Variant),
+            feedback=self._feedback.outcomes() if self._feedback else {},
         )
 
     def explain(self, name: NamespacedName) -> Explanation | None:
@@ -216,25 +244,14 @@ def _count(found: Iterable[_Word], words: Iterable[_Word]) -> dict[str, int]:
     return {word.value: counts[word] for word in words}
 
 
-def _log_shadows(before: Published | None, after: Published) -> None:
-    was = {(s.namespace, s.deployment): s for s in before.plan.shadows()} if before else {}
-    for shadow in after.plan.shadows():
-        old = was.pop((shadow.namespace, shadow.deployment), None)
-        if old is None or (old.state, old.reason, old.percent) != (
-            shadow.state,
-            shadow.reason,
-            shadow.percent,
-        ):
-            _log.info(
-                "shadow",
-                deployment=f"{shadow.namespace}/{shadow.deployment}",
-                service=shadow.service,
-                state=shadow.state.value,
-                reason=shadow.reason.value,
-                message=shadow.message,
-            )
-    for namespace, deployment in was:
-        _log.info("shadow", deployment=f"{namespace}/{deployment}", state="Stopped")
+async def _keep_running(feedback: "KubeFeedback") -> None:
+    """Events are a convenience: what goes wrong with writing them must not end the serving."""
+    while True:
+        try:
+            await feedback.run()
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("writing Events failed; starting over")
+        await asyncio.sleep(_FEEDBACK_PAUSE_S)
 
 
 def gateway_port_of(node: Node) -> int | None:
@@ -262,6 +279,24 @@ def open_source(config: SourceConfig) -> Source:
     from xds_server.sources import kube
 
     return kube.KubeSource(lambda: kube.connect(config.kubeconfig, config.context), config.namespaces)
+
+
+def open_feedback(
+    config: ServeConfig, report: Callable[[tuple[Problem, ...]], None]
+) -> "KubeFeedback | None":
+    """Who tells in the cluster what became of labels; None where the source is none, or it is not wanted."""
+    source = config.source
+    if source.manifests or config.events is None:
+        return None
+    from xds_server.kube.session import connect
+    from xds_server.publish.kube import KubeFeedback
+
+    return KubeFeedback(
+        lambda: connect(source.kubeconfig, source.context),
+        identity=config.events.identity,
+        namespace=config.events.lease_namespace,
+        report=report,
+    )
 
 
 async def read_once(config: SourceConfig, *, gateway_port: int, expose_all: bool) -> Published:

@@ -11,6 +11,7 @@ from xds_server.base.errors import UsageError
 DEFAULT_XDS_ADDRESS: Final = "0.0.0.0:18000"
 DEFAULT_ADMIN_ADDRESS: Final = "127.0.0.1:18080"
 DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:18081"
+DEFAULT_KUBE_ADDRESS: Final = "127.0.0.1:18082"
 DEFAULT_GATEWAY_PORT: Final = 8080
 
 GATEWAY_PORT_METADATA: Final = "xds-shadow.io/gateway-port"
@@ -40,8 +41,16 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventsConfig:
+    """Who writes Events. `identity` tells the replicas apart that share the Lease of `lease_namespace`."""
+
+    identity: str
+    lease_namespace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """Everything that `serve` needs."""
+    """Everything that `serve` needs. Without `events` none are written."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -49,5 +58,6 @@ class ServeConfig:
     admin_address: Address
     http_address: Address
     gateway_port: int = DEFAULT_GATEWAY_PORT
+    events: EventsConfig | None = None
     ready_file: Path | None = None
     drain_s: float = 2.0

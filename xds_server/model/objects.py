@@ -44,9 +44,10 @@ class _Base(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 class Meta(_Base, frozen=True):
     """``metadata``. `creation_timestamp` is RFC 3339 in UTC as the API writes it, so it sorts as text; it
-    is empty for objects from files."""
+    is empty for objects from files. `uid` is kept where Events refer to the object."""
 
     name: str
+    uid: str | None = None
     namespace: str | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None

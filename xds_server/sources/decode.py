@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from xds_server.base.errors import XdsShadowError
-from xds_server.model.objects import KINDS, PREFIX, Kind, Object, Ref
+from xds_server.model.objects import KINDS, PREFIX, Deployment, Kind, Object, Ref, Service
 from xds_server.model.problems import Problem
 from xds_server.sources import validate
 
@@ -90,12 +90,16 @@ def unreadable(ref: Ref | None, origin: str, detail: object) -> Problem:
 
 
 def trim(obj: ObjectT) -> ObjectT:
-    """`obj` with only our own annotations: others can be large, and change without meaning anything here."""
-    annotations = obj.metadata.annotations
-    if annotations is None:
+    """`obj` with only our own annotations: others can be large, and change without meaning anything here; and
+    without its uid, unless Events may refer to it."""
+    metadata = obj.metadata
+    annotations = metadata.annotations
+    if annotations is not None:
+        annotations = {key: value for key, value in annotations.items() if key.startswith(PREFIX)} or None
+    uid = metadata.uid if isinstance(obj, Deployment | Service) else None
+    if annotations is metadata.annotations and uid == metadata.uid:
         return obj
-    kept = {key: value for key, value in annotations.items() if key.startswith(PREFIX)}
-    metadata = msgspec.structs.replace(obj.metadata, annotations=kept or None)
+    metadata = msgspec.structs.replace(metadata, annotations=annotations, uid=uid)
     return msgspec.structs.replace(obj, metadata=metadata)
 
 

@@ -1,0 +1,67 @@
+"""Notes as Events."""
+
+from xds_server.model.objects import Kind
+from xds_server.publish.events import again, event, event_name
+from xds_server.publish.notes import Note, Subject
+
+CANARY = Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-1")
+NOTE = Note(CANARY, "ShadowActive", "All is copied.")
+
+
+def test_an_event_says_who_what_and_when() -> None:
+    assert event(NOTE, instance="replica-1", now=1_790_000_000.9) == {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": event_name(NOTE), "namespace": "staging"},
+        "involvedObject": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "namespace": "staging",
+            "name": "myapp-canary",
+            "uid": "u-1",
+        },
+        "type": "Normal",
+        "reason": "ShadowActive",
+        "message": "All is copied.",
+        "source": {"component": "xds-shadow"},
+        "reportingComponent": "xds-shadow",
+        "reportingInstance": "replica-1",
+        "firstTimestamp": "2026-09-21T14:13:20Z",
+        "lastTimestamp": "2026-09-21T14:13:20Z",
+        "count": 1,
+    }
+
+
+def test_a_warning_about_a_service_without_a_uid() -> None:
+    note = Note(Subject(Kind.SERVICE, "staging", "web"), "HostConflict", "Taken.", warning=True)
+    found = event(note, instance="replica-1", now=0.0)
+    assert found["type"] == "Warning"
+    assert found["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "namespace": "staging",
+        "name": "web",
+    }
+
+
+def test_the_name_follows_from_what_is_said() -> None:
+    assert event_name(NOTE) == event_name(Note(CANARY, "ShadowActive", "All is copied."))
+    others = [
+        Note(CANARY, "ShadowActive", "Half is copied."),
+        Note(CANARY, "ShadowPending", "All is copied."),
+        Note(Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-2"), "ShadowActive", "All is copied."),
+        Note(Subject(Kind.SERVICE, "staging", "myapp-canary", "u-1"), "ShadowActive", "All is copied."),
+    ]
+    assert len({event_name(note) for note in [NOTE, *others]}) == 5
+
+
+def test_names_and_messages_keep_to_the_limits_of_the_api() -> None:
+    note = Note(Subject(Kind.DEPLOYMENT, "staging", "x" * 253), "ShadowRejected", "é" * 1000)
+    found = event(note, instance="replica-1", now=0.0)
+    assert len(found["metadata"]["name"]) == 253
+    assert len(found["message"].encode()) <= 1024
+    assert found["message"].endswith("é…")
+
+
+def test_seen_again() -> None:
+    assert again(3, 1.0) == {"count": 3, "lastTimestamp": "1970-01-01T00:00:01Z"}

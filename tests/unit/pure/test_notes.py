@@ -1,0 +1,122 @@
+"""What is told of a step from one plan to the next."""
+
+import msgspec
+
+from tests.unit.pure import kube
+from tests.unit.pure.kube import at, canary, pod, service, slice_of
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Kind, Object
+from xds_server.model.world import World
+from xds_server.publish.notes import Note, Subject, notes
+from xds_server.shadows.plan import Plan
+from xds_server.shadows.resolve import resolve
+
+MYAPP = NamespacedName("staging", "myapp")
+EVERYTHING = [MYAPP, NamespacedName("staging", "other"), NamespacedName("staging", "missing")]
+CANARY = Subject(Kind.DEPLOYMENT, "staging", "myapp-canary")
+NOTHING = (World(), Plan())
+STABLE: list[Object] = [service("myapp"), service("other"), slice_of("myapp", at("10.0.0.1"))]
+
+
+def state(*objects: Object) -> tuple[World, Plan]:
+    world = kube.world_of(kube.namespace("staging"), *objects)
+    return world, resolve(world)
+
+
+def told(before: tuple[World, Plan], *objects: Object) -> list[Note]:
+    return notes(before, state(*objects), EVERYTHING)
+
+
+READY = pod("canary-1", "myapp-canary", "10.0.0.2")
+
+
+def test_a_mark_is_told() -> None:
+    (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp"), READY)
+    assert (note.subject, note.reason, note.warning) == (CANARY, "ShadowActive", False)
+    assert note.message.startswith("100 percent of the requests")
+
+
+def test_at_the_start_every_shadow_is_told() -> None:
+    found = told(NOTHING, *STABLE, canary("myapp-canary", "myapp"), READY)
+    assert [note.reason for note in found] == ["ShadowActive"]
+
+
+def test_a_shadow_without_an_endpoint_is_pending_and_says_why() -> None:
+    (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp"))
+    assert (note.reason, note.warning) == ("ShadowPending", False)
+    assert note.message.startswith("NoReadyEndpoint: ")
+
+
+def test_a_refusal_is_a_warning_with_its_reason() -> None:
+    (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "missing"))
+    assert (note.reason, note.warning) == ("ShadowRejected", True)
+    assert note.message.startswith("ServiceNotFound: ")
+
+
+def test_another_refusal_is_told_again() -> None:
+    first = state(*STABLE, canary("myapp-canary", "myapp", percent="x"))
+    (note,) = told(first, *STABLE, canary("myapp-canary", "myapp", percent="y"))
+    assert '"y"' in note.message or "'y'" in note.message
+
+
+def test_a_pause_is_told() -> None:
+    (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp", paused="true"), READY)
+    assert note.reason == "ShadowPaused"
+
+
+def test_what_the_policy_asks_for_is_told_when_it_changes() -> None:
+    first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
+    (note,) = told(first, *STABLE, canary("myapp-canary", "myapp", percent="25"), READY)
+    assert (note.reason, note.message[:10]) == ("ShadowActive", "25 percent")
+
+
+def test_the_end_is_told_of_a_removed_mark_and_of_a_removed_canary() -> None:
+    first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
+    unmarked = canary("myapp-canary", None)
+    for after in ([*STABLE, unmarked, READY], STABLE):
+        (note,) = told(first, *after)
+        assert (note.subject, note.reason, note.warning) == (CANARY, "ShadowStopped", False)
+
+
+def test_another_service_is_one_change() -> None:
+    first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
+    (note,) = told(first, *STABLE, canary("myapp-canary", "other"), READY)
+    assert note.reason == "ShadowActive"
+    assert "staging/other" in note.message
+
+
+def test_more_endpoints_are_not_told() -> None:
+    first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
+    second = pod("canary-2", "myapp-canary", "10.0.0.3")
+    assert told(first, *STABLE, canary("myapp-canary", "myapp"), READY, second) == []
+
+
+def test_what_did_not_move_is_not_looked_at() -> None:
+    after = state(*STABLE, canary("myapp-canary", "myapp"), READY)
+    assert notes(state(*STABLE), after, []) == []
+
+
+def test_a_service_is_told_what_is_wrong_with_it_once() -> None:
+    hosts = {"hosts": "one.example.com"}
+    older = service("myapp", annotations=hosts, created="2026-01-01T00:00:00Z")
+    younger = service("other", annotations=hosts, created="2026-01-02T00:00:00Z")
+    first = state(service("myapp"), service("other"))
+    (note,) = told(first, older, younger)
+    assert note.subject == Subject(Kind.SERVICE, "staging", "other")
+    assert (note.reason, note.warning) == ("HostConflict", True)
+    assert told(state(older, younger), older, younger) == []
+    assert told(state(older, younger), service("myapp"), service("other")) == []
+
+
+def test_a_subject_has_the_uid_of_its_object_even_when_it_is_gone() -> None:
+    marked = canary("myapp-canary", "myapp")
+    marked = msgspec.structs.replace(marked, metadata=msgspec.structs.replace(marked.metadata, uid="u-1"))
+    first = state(*STABLE, marked, READY)
+    (note,) = told(first, *STABLE)
+    assert note.subject.uid == "u-1"
+
+
+def test_a_deployment_has_one_topic_and_a_service_one_for_each_reason() -> None:
+    web = Subject(Kind.SERVICE, "staging", "web")
+    assert Note(CANARY, "ShadowActive", "").topic == Note(CANARY, "ShadowStopped", "").topic
+    assert Note(web, "HostConflict", "").topic != Note(web, "NoHttpPort", "").topic

@@ -1,0 +1,110 @@
+"""Who may tell when. Time is a number here."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xds_server.model.objects import Kind
+from xds_server.publish import pace as pacing
+from xds_server.publish.notes import Note, Subject
+from xds_server.publish.pace import Pace
+
+
+def note(name: str, message: str = "") -> Note:
+    return Note(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", message)
+
+
+def taken(pace: Pace, now: float) -> list[str]:
+    found = []
+    while (each := pace.take(now)) is not None:
+        found.append(f"{each[0].subject.name}{each[0].message}")
+    return found
+
+
+def test_the_latest_of_a_topic_waits_behind_the_others() -> None:
+    pace = Pace()
+    for each in (note("a", "1"), note("b", "1"), note("a", "2")):
+        pace.put(each, fresh=True)
+    assert taken(pace, 0.0) == ["b1", "a2"]
+    assert pace.wait(0.0) is None
+
+
+def test_whether_it_is_fresh_is_kept() -> None:
+    pace = Pace()
+    pace.put(note("a"), fresh=False)
+    assert pace.take(0.0) == (note("a"), False)
+
+
+def test_one_object_gets_its_burst_and_then_its_rate() -> None:
+    pace = Pace(object_burst=2, object_every=10.0)
+    for number in range(2):
+        pace.put(note("a", str(number)), fresh=True)
+        assert taken(pace, 0.0) == [f"a{number}"]
+    pace.put(note("a", "3"), fresh=True)
+    pace.put(note("b", "1"), fresh=True)
+    assert taken(pace, 0.0) == ["b1"]
+    assert pace.wait(0.0) == 10.0
+    assert taken(pace, 9.0) == []
+    assert pace.wait(9.0) == pytest.approx(1.0)
+    assert taken(pace, 10.0) == ["a3"]
+
+
+def test_all_together_get_theirs() -> None:
+    pace = Pace(all_burst=3, all_every=1.0)
+    for name in "abcde":
+        pace.put(note(name), fresh=True)
+    assert taken(pace, 0.0) == ["a", "b", "c"]
+    assert pace.wait(0.0) == 1.0
+    assert taken(pace, 2.0) == ["d", "e"]
+
+
+def test_what_could_not_be_told_waits_again_unless_something_newer_does() -> None:
+    pace = Pace()
+    pace.put_back(note("a", "1"), fresh=True)
+    pace.put_back(note("a", "0"), fresh=True)
+    assert taken(pace, 0.0) == ["a1"]
+
+
+def test_too_many_lose_the_oldest() -> None:
+    pace = Pace()
+    for number in range(pacing.MOST_WAITING + 2):
+        pace.put(note(str(number)), fresh=True)
+    assert (len(pace), pace.dropped) == (pacing.MOST_WAITING, 2)
+    assert pace.take(0.0) == (note("2"), True)
+    pace.clear()
+    assert len(pace) == 0
+
+
+def test_objects_that_were_quiet_are_forgotten() -> None:
+    pace = Pace(all_burst=10**9)
+    for number in range(pacing._MOST_BUCKETS + 1):
+        pace.put(note(str(number)), fresh=True)
+        assert pace.take(float(number)) is not None
+    assert len(pace._buckets) < 100
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.0, 5.0, allow_nan=False)), min_size=1, max_size=60)
+)
+def test_nothing_is_told_faster_than_agreed_and_the_latest_is_told_in_the_end(
+    puts: list[tuple[str, float]],
+) -> None:
+    pace, now = Pace(object_burst=2, object_every=3.0), 0.0
+    told: dict[str, list[tuple[float, str]]] = {name: [] for name in "abc"}
+
+    def tell() -> None:
+        while (each := pace.take(now)) is not None:
+            told[each[0].subject.name].append((now, each[0].message))
+
+    for number, (name, pause) in enumerate(puts):
+        now += pause
+        pace.put(note(name, str(number)), fresh=True)
+        tell()
+    while (wait := pace.wait(now)) is not None:
+        now += max(wait, 0.001)
+        tell()
+    for name, found in told.items():
+        for index in range(len(found) - 2):
+            assert found[index + 2][0] - found[index][0] >= 3.0 - 1e-6
+        latest = [str(number) for number, (put, _) in enumerate(puts) if put == name]
+        assert [message for _, message in found][-1:] == latest[-1:]

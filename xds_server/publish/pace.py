@@ -1,0 +1,106 @@
+"""When a note may be told. Time is an argument, in seconds of any clock that only goes forward.
+
+A shadow that goes forth and back every second is told a few times, and then its latest state now and then;
+and however much changes at once, the API server is asked a few times a second.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from xds_server.publish.notes import Note, Subject
+
+MOST_WAITING: Final = 10_000
+"""Notes. Beyond it the oldest is dropped: what it tells is in `status` too."""
+
+_MOST_BUCKETS: Final = 10_000
+_MOMENT_S: Final = 1e-6  # sums of floats are not exact
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Lets `burst` through at once, then one every `every` seconds."""
+
+    burst: int
+    every: float
+    tokens: float
+    at: float
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next is let through; 0 means now."""
+        self.tokens = min(self.burst, self.tokens + (now - self.at) / self.every)
+        self.at = now
+        wait = (1.0 - self.tokens) * self.every
+        return wait if wait > _MOMENT_S else 0.0
+
+    def take(self) -> None:
+        """Let one through."""
+        self.tokens -= 1.0
+
+
+class Pace:
+    """Notes that wait, the latest of each topic, oldest topic first."""
+
+    def __init__(
+        self,
+        *,
+        object_burst: int = 5,
+        object_every: float = 10.0,
+        all_burst: int = 50,
+        all_every: float = 0.1,
+    ) -> None:
+        self.dropped = 0
+        self._object = (object_burst, object_every)
+        self._all = _Bucket(all_burst, all_every, all_burst, 0.0)
+        self._buckets: dict[Subject, _Bucket] = {}
+        self._waiting: dict[tuple[Subject, str], tuple[Note, bool]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, note: Note, *, fresh: bool) -> None:
+        """Let `note` wait for its turn; of one topic the latest alone does. A note that is not `fresh` may
+        have been told already."""
+        self._waiting.pop(note.topic, None)
+        self._waiting[note.topic] = (note, fresh)
+        if len(self._waiting) > MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+            self.dropped += 1
+
+    def put_back(self, note: Note, *, fresh: bool) -> None:
+        """`note` was taken and could not be told; it waits again, unless something newer does."""
+        if note.topic not in self._waiting:
+            self.put(note, fresh=fresh)
+
+    def take(self, now: float) -> tuple[Note, bool] | None:
+        """The note to tell now, and whether it is fresh; None if `wait` says so."""
+        if self._all.wait(now):
+            return None
+        for topic, (note, fresh) in self._waiting.items():
+            bucket = self._bucket(note.subject, now)
+            if not bucket.wait(now):
+                del self._waiting[topic]
+                bucket.take()
+                self._all.take()
+                return note, fresh
+        return None
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until `take` gives something; None if nothing waits."""
+        if not self._waiting:
+            return None
+        subjects = {note.subject for note, _ in self._waiting.values()}
+        soonest = min(self._bucket(subject, now).wait(now) for subject in subjects)
+        return max(self._all.wait(now), soonest)
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._waiting.clear()
+
+    def _bucket(self, subject: Subject, now: float) -> _Bucket:
+        found = self._buckets.get(subject)
+        if found is None:
+            if len(self._buckets) >= _MOST_BUCKETS:
+                self._buckets = {each: bucket for each, bucket in self._buckets.items() if bucket.wait(now)}
+            burst, every = self._object
+            found = self._buckets[subject] = _Bucket(burst, every, burst, now)
+        return found
