@@ -11,6 +11,8 @@ import importlib.metadata
 import json
 import logging
 import os
+import secrets
+import socket
 import sys
 import time
 from enum import StrEnum
@@ -32,7 +34,9 @@ from xds_server.config import (
     DEFAULT_ADMIN_ADDRESS,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_HTTP_ADDRESS,
+    DEFAULT_KUBE_ADDRESS,
     DEFAULT_XDS_ADDRESS,
+    EventsConfig,
     Form,
     ServeConfig,
     SourceConfig,
@@ -169,6 +173,28 @@ def serve(
         ),
     ] = DEFAULT_HTTP_ADDRESS,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    events: Annotated[
+        bool,
+        typer.Option(
+            envvar="XDS_SHADOW_EVENTS",
+            help="Write Kubernetes Events that say what became of each label; nothing else is written.",
+        ),
+    ] = True,
+    lease_namespace: Annotated[
+        str,
+        typer.Option(
+            envvar=["XDS_SHADOW_LEASE_NAMESPACE", "POD_NAMESPACE"],
+            help="Namespace of the Lease by which replicas agree on who writes the Events.",
+        ),
+    ] = "default",
+    replica: Annotated[
+        str | None,
+        typer.Option(
+            envvar=["XDS_SHADOW_REPLICA", "POD_NAME"],
+            help="Name of this replica in that Lease.",
+            show_default="the host's, and a random part",
+        ),
+    ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(
@@ -193,6 +219,9 @@ def serve(
         admin_address=parse_address(admin_address, option="--admin-address"),
         http_address=parse_address(http_address, option="--http-address"),
         gateway_port=gateway_port,
+        events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)
+        if events
+        else None,
         ready_file=ready_file,
     )
     asyncio.run(app.serve(config))
@@ -208,8 +237,8 @@ def demo(
         Path | None,
         typer.Option(
             envvar="XDS_SHADOW_DEMO_MANIFESTS",
-            help="Directory of the example, to edit while the demo runs. With --once a copy is used.",
-            show_default="./manifests, else a packaged copy",
+            help="Directory of the example: another version of its four files.",
+            show_default="the packaged one",
         ),
     ] = None,
     gateway_port: Annotated[
@@ -222,6 +251,10 @@ def demo(
             show_default="free ones",
         ),
     ] = None,
+    kube_address: Annotated[
+        str,
+        typer.Option(envvar="XDS_SHADOW_KUBE_ADDRESS", metavar="HOST:PORT", help="Where kubectl connects."),
+    ] = "127.0.0.1:0",
     xds_address: Annotated[
         str, typer.Option(envvar="XDS_SHADOW_XDS_ADDRESS", metavar="HOST:PORT", help="Where Envoys connect.")
     ] = "127.0.0.1:0",
@@ -234,15 +267,15 @@ def demo(
     from xds_server.demo.fleet import DemoOptions
     from xds_server.demo.live import watch
     from xds_server.demo.once import tell
-    from xds_server.demo.stage import LOCAL_MANIFESTS, example_manifests
+    from xds_server.demo.stage import example_manifests
 
     ports = tuple(gateway_port or ())
     if len(set(ports)) not in (0, len(Variant)):
         raise UsageError(f"--gateway-port: give none, or {len(Variant)} different ones, one for each Envoy")
     options = DemoOptions(
-        manifests=manifests or (LOCAL_MANIFESTS if LOCAL_MANIFESTS.is_dir() else example_manifests()),
-        edit_in_place=not once,
+        manifests=manifests or example_manifests(),
         gateway_ports=ports,
+        kube_address=parse_address(kube_address, option="--kube-address"),
         xds_address=parse_address(xds_address, option="--xds-address"),
         admin_address=parse_address(admin_address, option="--admin-address"),
     )
@@ -251,6 +284,68 @@ def demo(
     except KeyboardInterrupt:
         # Ctrl-C is how one leaves the live table, and no way to tell the story.
         raise typer.Exit(_INTERRUPTED if once else 0) from None
+
+
+@cli.command()
+def kube(
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_KUBE_DATA",
+            help="Directory to keep the objects in, as YAML; made if it is not there.",
+            show_default="in memory",
+        ),
+    ] = None,
+    listen: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_KUBE_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where kubectl connects; port 0: any free.",
+        ),
+    ] = DEFAULT_KUBE_ADDRESS,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_KUBE_KUBECONFIG",
+            help="Write a kubeconfig for it here.",
+            show_default="kubeconfig in --data",
+        ),
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_READY_FILE",
+            help="Write the address here as JSON once the server is ready.",
+            show_default=False,
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            envvar="XDS_SHADOW_KUBE_INSECURE",
+            help="Listen on more than loopback, although whoever reaches this server may do anything.",
+        ),
+    ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(envvar="XDS_SHADOW_LOG_FORMAT", help="auto: text on a terminal, else JSON."),
+    ] = LogFormat.AUTO,
+) -> None:
+    """Run an embedded Kubernetes API for kubectl: for laptops, demos and tests. Nothing runs Pods here."""
+    from xds_server.embedded.run import run
+
+    configure_logging(log_format)
+    work = run(
+        data=data,
+        listen=parse_address(listen, option="--listen"),
+        kubeconfig=kubeconfig or (data / "kubeconfig" if data else None),
+        ready_file=ready_file,
+        insecure=insecure,
+    )
+    asyncio.run(work)
 
 
 @cli.command()
@@ -392,6 +487,10 @@ def _source(
         context=context,
         namespaces=tuple(namespaces or ()),
     )
+
+
+def _replica_name() -> str:
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 def _console() -> Console:

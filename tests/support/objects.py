@@ -1,7 +1,10 @@
 """Kubernetes objects as YAML data, with what most tests want as defaults."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from xds_server.base.address import Address
 
@@ -92,3 +95,10 @@ def _metadata(
         "labels": dict(labels or {}),
         "annotations": dict(annotations or {}),
     }
+
+
+def write_documents(path: Path, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Replace a YAML file in one step, so that no reader sees half of it."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    part.replace(path)

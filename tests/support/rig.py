@@ -11,14 +11,13 @@ from pathlib import Path
 import aiohttp
 
 from tests.support.backends import BACKEND, TEST_ID
-from tests.support.objects import Document
+from tests.support.objects import Document, write_documents
 from tests.support.waiting import eventually
 from xds_server.ads.events import Variant
 from xds_server.bootstrap import BootstrapOptions
 from xds_server.demo.control_plane import ControlPlane
 from xds_server.demo.envoy import Envoy
 from xds_server.demo.fleet import reserved_ports
-from xds_server.demo.stage import write_documents
 from xds_server.pb import status_pb2
 from xds_server.status_client import get_status
 
@@ -129,7 +128,7 @@ async def rig(directory: Path, extra: Sequence[str] = ()) -> AsyncIterator[Rig]:
     manifests = directory / "manifests"
     manifests.mkdir()
     async with contextlib.AsyncExitStack() as stack:
-        control_plane = ControlPlane([manifests], directory, extra=extra)
+        control_plane = ControlPlane([f"--manifests={manifests}"], directory, extra=extra)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
         ports = stack.enter_context(reserved_ports(len(Variant)))

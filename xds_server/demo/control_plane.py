@@ -12,11 +12,11 @@ from xds_server.demo.processes import Process
 
 
 class ControlPlane:
-    """A control plane that reads directories of manifests. Started again, it takes the same ports."""
+    """A control plane with the given source options. Started again, it takes the same ports."""
 
     def __init__(
         self,
-        manifests: Sequence[Path],
+        source: Sequence[str],
         directory: Path,
         *,
         xds: Address = Address("127.0.0.1", 0),  # noqa: B008 - immutable
@@ -26,8 +26,7 @@ class ControlPlane:
         self.xds_address = xds
         self.admin_address = admin
         self.http_address = Address("127.0.0.1", 0)
-        self._manifests = manifests
-        self._extra = extra
+        self._options = [*source, *extra]
         self._ready_file = directory / "control-plane.ready"
         self._log = directory / "control-plane.log"
         self.process = Process("xds-shadow serve", (), self._log)
@@ -53,9 +52,8 @@ class ControlPlane:
         await self.process.stop(first)
 
     def _command(self) -> list[str]:
-        options = [f"--manifests={directory}" for directory in self._manifests]
         return [
-            *(sys.executable, "-m", "xds_server.cli", "serve", *options, *self._extra),
+            *(sys.executable, "-m", "xds_server.cli", "serve", *self._options),
             f"--xds-address={self.xds_address}",
             f"--admin-address={self.admin_address}",
             f"--http-address={self.http_address}",

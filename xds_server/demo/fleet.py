@@ -14,20 +14,21 @@ from xds_server.ads.events import Variant
 from xds_server.base.address import Address
 from xds_server.bootstrap import BootstrapOptions
 from xds_server.demo.backend import Backend
+from xds_server.demo.cluster import Cluster
 from xds_server.demo.control_plane import ControlPlane
 from xds_server.demo.envoy import Envoy
-from xds_server.demo.stage import Stage
+from xds_server.demo.stage import documents
 from xds_server.demo.traffic import Users
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """Where things listen; port 0 and an empty tuple mean free ports. `manifests` is edited in place only
-    by the user, never by the demo."""
+    """Where things listen; port 0 and an empty tuple mean free ports. `manifests` is the example's
+    directory."""
 
     manifests: Path
-    edit_in_place: bool
     gateway_ports: tuple[int, ...] = ()
+    kube_address: Address
     xds_address: Address
     admin_address: Address
 
@@ -36,7 +37,7 @@ class DemoOptions:
 class Demo:
     """The running whole."""
 
-    stage: Stage
+    cluster: Cluster
     control_plane: ControlPlane
     envoys: tuple[Envoy, ...]
     stable: Backend
@@ -53,15 +54,19 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
     """
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xds-shadow-demo-")))
-        stage = Stage(options.manifests, directory, edit_in_place=options.edit_in_place)
+        example = list(documents(options.manifests))
         stable, canary = Backend("stable"), Backend("canary")
         for backend in (stable, canary):
             stack.push_async_callback(backend.stop)
             await backend.start()
-        stage.set_addresses([stable.address], [canary.address])
-        control_plane = ControlPlane(
-            stage.directories, directory, xds=options.xds_address, admin=options.admin_address
-        )
+        cluster = Cluster(directory, options.kube_address)
+        stack.push_async_callback(cluster.stop)
+        await cluster.start()
+        for document in example:
+            await cluster.create(document)
+        await cluster.add_pods(stable.address, canary.address)
+        source = [f"--kubeconfig={cluster.kubeconfig}"]
+        control_plane = ControlPlane(source, directory, xds=options.xds_address, admin=options.admin_address)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
         ports = options.gateway_ports or stack.enter_context(reserved_ports(len(Variant)))
@@ -83,7 +88,7 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
         await asyncio.gather(*(envoy.start() for envoy in envoys))
         await asyncio.gather(*(envoy.until_serving() for envoy in envoys))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Demo(stage, control_plane, envoys, stable, canary, Users(session))
+        yield Demo(cluster, control_plane, envoys, stable, canary, Users(session))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""``xds-shadow demo``: stays up, with steady traffic and a live table, while one edits the manifests."""
+"""``xds-shadow demo``: stays up, with steady traffic and a live table, while one types kubectl's lines."""
 
 import asyncio
 import itertools
@@ -13,8 +13,9 @@ from rich.text import Text
 from xds_server.base.aio import spawn
 from xds_server.base.errors import XdsShadowError
 from xds_server.demo.fleet import Demo, DemoOptions, running
-from xds_server.demo.stage import CANARY_FILE, HOST
+from xds_server.demo.stage import CANARY, HOST, NAMESPACE, PERCENT, SERVICE
 from xds_server.display import status_view
+from xds_server.model.world import SHADOW_OF
 from xds_server.status_client import get_status
 
 _REQUESTS_PER_S = 50
@@ -43,7 +44,7 @@ async def watch(options: DemoOptions, console: Console) -> None:
     Raises:
         XdsShadowError: something did not start, or ended.
     """
-    console.print("Starting a control plane, two Envoys, a stable and a canary backend …")
+    console.print("Starting a Kubernetes API, a control plane, two Envoys, a stable and a canary backend …")
     async with running(options) as demo, asyncio.TaskGroup() as group:
         spawn(group, "demo-users", _send_steadily(demo))
         meters = {name: Meter() for name in ("answers", "copies")}
@@ -79,13 +80,14 @@ async def _status(demo: Demo) -> RenderableType:
 
 
 def _help(demo: Demo) -> RenderableType:
-    gateways = [f"curl -H 'Host: {HOST}' http://127.0.0.1:{e.gateway_port}/   # {e.id}" for e in demo.envoys]
-    return Text("\n").join(
-        [
-            Text(
-                f"Edit {demo.stage.manifests / CANARY_FILE} and watch; Ctrl-C ends everything.", style="bold"
-            ),
-            *map(Text, gateways),
-            Text(f"xds-shadow status --server {demo.control_plane.admin_address}"),
-        ]
-    )
+    kubectl = f"kubectl -n {NAMESPACE}"
+    lines = [
+        "In another terminal; Ctrl-C here ends everything:",
+        f"export KUBECONFIG={demo.cluster.kubeconfig}",
+        f"{kubectl} label deployment {CANARY} {SHADOW_OF}={SERVICE}    # start; {SHADOW_OF}- stops",
+        f"{kubectl} annotate deployment {CANARY} {PERCENT}=25 --overwrite",
+        f"{kubectl} describe deployment {CANARY}    # and what became of it",
+        *(f"curl -H 'Host: {HOST}' http://127.0.0.1:{e.gateway_port}/    # {e.id}" for e in demo.envoys),
+        f"xds-shadow status --server {demo.control_plane.admin_address}",
+    ]
+    return Text("\n").join(Text(line, style="" if number else "bold") for number, line in enumerate(lines))

@@ -1,0 +1,81 @@
+"""An installation is granted what the control plane asks for, and nothing besides.
+
+(`tests/conftest.py` compares the calls of the whole run with the rules. Here one story makes every kind of
+call, so that a rule that nothing needs is found too.)
+"""
+
+from pathlib import Path
+
+from tests.kube.cluster import Cluster, deployment, endpoint_slice, service
+from tests.kube.control_plane import control_plane
+from tests.support.embedded import Embedded, embedded
+from tests.support.installation import INSTALL, SYSTEM, build
+from tests.support.rbac import rules
+from tests.support.waiting import eventually
+from xds_server.app import read_once
+from xds_server.config import SourceConfig
+from xds_server.kube.client import KubeClient
+from xds_server.model.problems import Problem
+
+Granted = set[tuple[str, str, str]]
+
+
+def asked(kube: Embedded) -> Granted:
+    """The verbs, groups and resources of what the control plane asked for."""
+    return {(call.verb, call.group, call.resource) for call in kube.asked()}
+
+
+async def story(kube: Embedded, kubeconfig: Path, namespaces: tuple[str, ...] = ()) -> list[Problem]:
+    """A Service and its canary come, the canary's state goes forth and back; returns what was wrong."""
+    client = await KubeClient.open(kube.connect)
+    try:
+        server = Cluster(kube.connect, "staging", client)
+        await server.create_namespace(SYSTEM)
+        await server.create_namespace("staging")
+        await server.create("services", service("web", {"xds-shadow.io/expose": "true"}))
+        await server.create("endpointslices", endpoint_slice("web-1", "web", "10.0.0.1"))
+        await server.create("deployments", deployment("canary", shadow_of="web"))
+        await server.create_ready_pod("canary-1", {"app": "canary"})
+        async with control_plane(kubeconfig, namespaces) as app:
+            await eventually(lambda: told(kube, "ShadowActive") == 1, what="an Event")
+            await server.mark("canary", None)
+            await eventually(lambda: told(kube, "ShadowStopped") == 1, what="an Event")
+            await server.mark("canary", "web")
+            await eventually(lambda: told(kube, "ShadowActive") == 2, what="the Event counted up")
+            renewed = ("update", "coordination.k8s.io", "leases")
+            await eventually(lambda: renewed in asked(kube), what="the Lease renewed")
+            problems = app.server_state().problems
+        source = SourceConfig(kubeconfig=kubeconfig, namespaces=namespaces)
+        await read_once(source, gateway_port=8080, expose_all=False)
+    finally:
+        await client.close()
+    return problems
+
+
+def told(kube: Embedded, reason: str) -> int:
+    """How often an Event with this reason was seen."""
+    return sum(event["count"] for event in kube.documents("events") if event["reason"] == reason)
+
+
+async def test_the_cluster_wide_rules_are_what_is_asked_for(tmp_path: Path) -> None:
+    async with embedded() as kube:
+        problems = await story(kube, kube.write_kubeconfig(tmp_path / "kubeconfig"))
+        assert problems == []
+        granted = {(rule.verb, rule.group, rule.resource) for rule in rules(build(INSTALL / "cluster"))}
+        assert asked(kube) == granted
+
+
+async def test_the_namespaced_rules_are_enough(tmp_path: Path) -> None:
+    async with embedded() as kube:
+        await story(kube, kube.write_kubeconfig(tmp_path / "kubeconfig"), ("staging",))
+        granted = list(rules(build(INSTALL / "namespaced")))
+        refused = {
+            call
+            for call in kube.asked()
+            if not any(
+                rule.allows(call.verb, call.group, call.resource, call.namespace, call.name)
+                for rule in granted
+            )
+        }
+        # Whether the Namespace is labelled is a permission apart, of the component `namespace-labels`.
+        assert {call.resource for call in refused} == {"namespaces"}

@@ -1,0 +1,75 @@
+"""The installation as `kubectl apply -k` sees it, and the page about it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Doc = dict[str, Any]
+
+REPOSITORY = Path(__file__).parents[2]
+INSTALL = REPOSITORY / "manifests" / "install"
+SYSTEM = "xds-shadow-system"
+
+
+def kubectl() -> str:
+    """The kubectl beside this Python, else the one on the PATH."""
+    beside = Path(sys.executable).with_name("kubectl")
+    return str(beside) if beside.exists() else "kubectl"
+
+
+def build(directory: Path) -> list[Doc]:
+    """The objects that ``kubectl apply -k`` would send, without a cluster."""
+    command = [kubectl(), "kustomize", str(directory)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (found.returncode, found.stderr) == (0, ""), found.stderr
+    return list(yaml.safe_load_all(found.stdout))
+
+
+def of_kind(docs: list[Doc], kind: str) -> list[Doc]:
+    return [doc for doc in docs if doc["kind"] == kind]
+
+
+def named(docs: list[Doc], kind: str, name: str) -> Doc:
+    [found] = [doc for doc in of_kind(docs, kind) if doc["metadata"]["name"] == name]
+    return found
+
+
+def pod_of(deployment: Doc) -> Doc:
+    spec: Doc = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def container_of(deployment: Doc) -> Doc:
+    [container] = pod_of(deployment)["containers"]
+    return dict(container)
+
+
+def ports_of(deployment: Doc) -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for port in container_of(deployment)["ports"]}
+
+
+def memory_limit(deployment: Doc) -> int:
+    """In bytes."""
+    found = re.fullmatch(r"(\d+)([MG])i", container_of(deployment)["resources"]["limits"]["memory"])
+    assert found
+    return int(found[1]) * {"M": 1024**2, "G": 1024**3}[found[2]]
+
+
+def namespaces_of(deployment: Doc) -> tuple[str, ...]:
+    """What ``--namespace`` says."""
+    return tuple(
+        arg.removeprefix("--namespace=")
+        for arg in container_of(deployment)["args"]
+        if arg.startswith("--namespace=")
+    )
+
+
+def snippets() -> list[str]:
+    """The blocks of YAML in docs/install.md, without the indentation of a list around them."""
+    page = (REPOSITORY / "docs" / "install.md").read_text()
+    found = re.finditer(r"^( *)```yaml\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{match[1]}", "", match[2], flags=re.MULTILINE) for match in found]
