@@ -48,6 +48,9 @@ class Cluster:
     async def label(self, plural: str, name: str, **labels: str | None) -> None:
         await self.patch(plural, name, {"metadata": {"labels": labels}})
 
+    async def annotate(self, plural: str, name: str, **annotations: str | None) -> None:
+        await self.patch(plural, name, {"metadata": {"annotations": annotations}})
+
     async def delete(self, plural: str, name: str) -> None:
         await self._send("DELETE", f"{self._path(plural)}/{name}", {"gracePeriodSeconds": 0})
 

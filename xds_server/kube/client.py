@@ -22,6 +22,8 @@ OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE = 200, 401, 403, 404, 409
 NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 """What a broken connection looks like, while sending and while reading a response."""
 
+NO_LIMITS = aiohttp.ClientTimeout(total=None)
+
 RENEW_AFTER_S = 10.0
 """See `Sessions.renew`."""
 
@@ -38,14 +40,15 @@ class CredentialsError(XdsShadowError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request. `body` is a JSON value, sent as the given content type."""
+    """One request. `body` is a JSON value, sent as the given content type. By default it may take as long as
+    it likes; aiohttp's limit on the whole is not used, as it can cancel a task that has just gone on."""
 
     method: str = "GET"
     path: str
     parameters: Sequence[tuple[str, str]] = ()
     body: object = None
     content_type: str = "application/json"
-    limits: aiohttp.ClientTimeout
+    limits: aiohttp.ClientTimeout = NO_LIMITS
 
 
 class KubeClient:

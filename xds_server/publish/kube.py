@@ -13,7 +13,6 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-import aiohttp
 import msgspec
 import structlog
 
@@ -101,7 +100,6 @@ class KubeFeedback:
         self._terms = terms or Terms()
         self._election = Election(identity, namespace=namespace, name=name, terms=self._terms)
         self._report = report
-        self._limits = aiohttp.ClientTimeout(total=self._terms.renew / 2)
         self._pace = Pace()
         self._kept: deque[tuple[float, Note]] = deque(maxlen=_MOST_KEPT)
         self._event_counts: OrderedDict[str, int] = OrderedDict()
@@ -167,9 +165,7 @@ class KubeFeedback:
         alone."""
         election = self._election
         if not election.holds:
-            seen = await self._ask(
-                client, Call(path=f"{self._lease}/{self._lease_name}", limits=self._limits)
-            )
+            seen = await self._ask(client, Call(path=f"{self._lease}/{self._lease_name}"))
             if not (seen.ok or seen.status == NOT_FOUND):
                 return self._failed("get", "leases", seen)
             election.observe(seen.document() if seen.ok else None, time.monotonic())
@@ -194,7 +190,7 @@ class KubeFeedback:
         exists = "resourceVersion" in lease["metadata"]
         path = f"{self._lease}/{self._lease_name}" if exists else self._lease
         method = "PUT" if exists else "POST"
-        return await self._ask(client, Call(method=method, path=path, body=lease, limits=self._limits))
+        return await self._ask(client, Call(method=method, path=path, body=lease))
 
     def _take_over(self) -> None:
         oldest = time.monotonic() - _KEPT_S
@@ -234,7 +230,7 @@ class KubeFeedback:
         """Write one note; returns 0, or after how many seconds to try again."""
         path = f"/api/v1/namespaces/{note.subject.namespace}/events"
         body = event(note, instance=self._identity, now=time.time())
-        call = Call(method="POST", path=path, body=body, limits=self._limits)
+        call = Call(method="POST", path=path, body=body)
         answer = await self._ask(client, call)
         if answer.ok:
             self._counts["written"] += 1
@@ -262,15 +258,13 @@ class KubeFeedback:
     async def _count_up(self, client: KubeClient, path: str, name: str) -> _Answer:
         count = self._event_counts.get(name)
         if count is None:  # another replica's, or from before a restart
-            unchanged = Call(
-                method="PATCH", path=path, body={}, content_type=_MERGE_PATCH, limits=self._limits
-            )
+            unchanged = Call(method="PATCH", path=path, body={}, content_type=_MERGE_PATCH)
             found = await self._ask(client, unchanged)
             if not found.ok:
                 return found
             count = int(found.document().get("count") or 1)
         body = again(count + 1, time.time())
-        call = Call(method="PATCH", path=path, body=body, content_type=_MERGE_PATCH, limits=self._limits)
+        call = Call(method="PATCH", path=path, body=body, content_type=_MERGE_PATCH)
         answer = await self._ask(client, call)
         if answer.ok:
             self._remember(name, count + 1)
@@ -288,7 +282,7 @@ class KubeFeedback:
 
     async def _ask(self, client: KubeClient, call: Call) -> _Answer:
         try:
-            async with client.request(call) as response:
+            async with asyncio.timeout(self._terms.renew / 2), client.request(call) as response:
                 return _Answer(response.status, await response.read(), retry_after(response))
         except (UnreachableError, CredentialsError, *NETWORK_ERRORS) as error:
             return _Answer(0, detail=str(error) or type(error).__name__)

@@ -58,7 +58,8 @@ async def running(it: KubeFeedback) -> AsyncIterator[asyncio.Task[None]]:
         yield task
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        ended, _ = await asyncio.wait([task], timeout=20)
+        assert ended, [each.get_stack() for each in asyncio.all_tasks()]
 
 
 @pytest.fixture
