@@ -9,7 +9,7 @@ PURE := model shadows translate snapshot.framing snapshot.resource snapshot.snap
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint check-generated generate lock clean
+.PHONY: help demo test bench coverage lint check-generated generate lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: $(READY) ## Show the main job on this machine: two real Envoys, real reque
 
 test: $(READY) ## Run all tests, those on real Envoys among them.
 	$(BIN)/python -m pytest
+
+bench: $(READY) ## Measure on this machine, in about two minutes; writes docs/performance.md.
+	$(BIN)/python -m bench
 
 coverage: $(READY) ## Branch coverage of the pure packages; fails below 100 percent.
 	$(BIN)/python -m pytest tests/unit/pure tests/unit/ads --quiet $(PURE:%=--cov=xds_server.%) --cov-branch \

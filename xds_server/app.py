@@ -24,6 +24,7 @@ from xds_server.base.address import MAX_PORT
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import RequestError, XdsShadowError
 from xds_server.base.ids import NamespacedName
+from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.config import GATEWAY_PORT_METADATA, ServeConfig, SourceConfig
 from xds_server.explain import explain
 from xds_server.fleet.state import Fleet
@@ -325,6 +326,7 @@ def write_ready_file(path: Path, addresses: Addresses) -> None:
 
 async def serve(config: ServeConfig) -> None:
     """Run until SIGTERM or SIGINT; a second signal ends the process without more ado."""
+    expect_many_objects()
     app = App(config)
     loop = asyncio.get_running_loop()
 
@@ -336,7 +338,16 @@ async def serve(config: ServeConfig) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop, each)
-    await app.run()
+    settling = asyncio.create_task(_settle(app), name="xds-shadow/settle")
+    try:
+        await app.run()
+    finally:
+        settling.cancel()
+
+
+async def _settle(app: App) -> None:
+    await app.ready.wait()
+    keep_what_is_there()
 
 
 def _first(group: BaseExceptionGroup[XdsShadowError]) -> XdsShadowError:

@@ -11,6 +11,7 @@ import structlog
 
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
+from xds_server.base.memory import expect_many_objects
 from xds_server.embedded.files import Directory
 from xds_server.embedded.kubeconfig import write_kubeconfig
 from xds_server.embedded.server import LOCAL_NAMES, EmbeddedApi
@@ -40,6 +41,7 @@ async def run(
         raise UsageError(
             f"--listen: {listen.host} is not a loopback address; whoever reaches this server may do anything"
         )
+    expect_many_objects()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,1 @@
+"""Measurements of the whole program on this machine. ``make bench`` runs them all."""

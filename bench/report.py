@@ -1,0 +1,144 @@
+"""What was measured, as tables for a terminal and as the page ``docs/performance.md``. No figure is written
+by hand: both come from the same results.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+_ABOUT_PAGE = (
+    "Written by `make bench` from its last run; nothing here is typed by hand. The machine was shared,"
+    " so compare by ratio, and run it on yours."
+)
+_ABOUT_STARTS = (
+    "`xds-shadow serve` is started on an embedded Kubernetes API, a process of its own, and writes its"
+    " ready file when the fleet can be served. The yardstick, in the same run, is a program that only"
+    " fetches the same lists, page by page, and decodes them with msgspec; the ratio compares with it."
+)
+_ABOUT_STEADY = (
+    "Changes are spread over all Services; every twentieth is a probe: it is timed from the API's write"
+    " until a delta client that subscribes to the probed Services has the new assignment. Under a steady"
+    " load changes are gathered for up to half a second, which is most of the delay."
+)
+_ABOUT_LABEL = (
+    "The demo's fleet: two real Envoys, real backends, the embedded Kubernetes API. Requests are sent"
+    " one after another until the canary has a copy of one. What lies between the two kinds of rows is"
+    " kubectl itself."
+)
+
+
+class Section(NamedTuple):
+    """A table with what is to be said about it."""
+
+    title: str
+    about: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    remark: str = ""
+
+
+def sections(results: dict[str, Any]) -> list[Section]:
+    """Of everything that was measured."""
+    found = []
+    if scale := results.get("scale"):
+        found += [_starts(scale), _steady(scale["steady"])]
+    if label := results.get("label"):
+        found.append(_label(label))
+    return found
+
+
+def _starts(scale: dict[str, Any]) -> Section:
+    rows = [
+        (
+            f"{each['services']:,}",
+            f"{each['endpoints']:,}",
+            f"{each['ready_s']:.2f} s",
+            f"{each['ready_cpu_s']:.2f} s",
+            f"{each['ready_peak_mib']:.0f} MiB",
+            f"{each['yardstick_s']:.2f} s",
+            f"{each['ratio']:.1f}",
+        )
+        for each in scale["starts"]
+    ]
+    return Section(
+        "From start to ready",
+        _ABOUT_STARTS,
+        ("Services", "endpoints", "ready", "CPU", "peak memory", "yardstick", "ratio"),
+        rows,
+        f"Memory: {scale['mib_per_1000_services']:.1f} MiB for each 1,000 Services with 10 endpoints each"
+        " (the difference between the two rows).",
+    )
+
+
+def _steady(steady: dict[str, Any]) -> Section:
+    halves = f"{steady['first_half_ms']:.0f} / {steady['second_half_ms']:.0f} ms"
+    rows = [
+        ("changes made / taken by the watch", f"{steady['made']:,} / {steady['taken']:,}"),
+        ("probes that never arrived", f"{steady['lost']}"),
+        ("change to Envoy: median", f"{steady['median_ms']:.0f} ms"),
+        ("change to Envoy: 99th percentile", f"{steady['p99_ms']:.0f} ms"),
+        ("change to Envoy: worst", f"{steady['worst_ms']:.0f} ms"),
+        ("mean of the first / second half", halves),
+        ("last probe had arrived after", f"{steady['drained_s']:.2f} s"),
+        ("CPU of the control plane", f"{steady['cpu_share']:.0%} of one processor"),
+        ("CPU of the Kubernetes API beside it", f"{steady['api_cpu_share']:.0%} of one processor"),
+        ("memory at the end (grown by)", f"{steady['rss_mib']:.0f} MiB ({steady['grown_mib']:.0f} MiB)"),
+        ("longest delay of the generator itself", f"{steady['generator_behind_ms']:.0f} ms"),
+        ("keeps up", "yes" if steady["keeps_up"] else "NO"),
+    ]
+    return Section(
+        f"Steady state: {steady['rate']} endpoint changes a second for {steady['seconds']} s",
+        f"{steady['services']:,} Services, {steady['endpoints']:,} endpoints. {_ABOUT_STEADY}",
+        ("what", "measured"),
+        rows,
+    )
+
+
+def _label(label: dict[str, Any]) -> Section:
+    rows = [
+        (envoy, what, f"{found['median_ms']:.0f} ms", f"{found['worst_ms']:.0f} ms")
+        for what, by_envoy in (
+            ("the start of `kubectl label`", label["kubectl"]),
+            ("the same request, without kubectl", label["request"]),
+        )
+        for envoy, found in by_envoy.items()
+    ]
+    return Section(
+        f"From a label to the first mirrored request, {label['times']} times",
+        _ABOUT_LABEL,
+        ("Envoy", "from", "median", "worst"),
+        rows,
+        f"Requests of users that failed, or that the canary answered: {label['failures']}.",
+    )
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """Print it all."""
+    for section in sections(results):
+        table = Table(title=section.title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in section.columns:
+            table.add_column(column)
+        for row in section.rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print(section.remark or "")
+
+
+def page(results: dict[str, Any]) -> str:
+    """``docs/performance.md``."""
+    machine = results["machine"]
+    software = f"{results['date']}, version {results['version']}, Python {results['python']}"
+    hardware = f"{machine['processors']}, {machine['memory']} of memory, Linux {machine['kernel']}"
+    parts = ["# Performance", _ABOUT_PAGE, f"{software}; {hardware}."]
+    for section in sections(results):
+        parts += [f"## {section.title}", section.about, _markdown(section)]
+        if section.remark:
+            parts.append(section.remark)
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(section: Section) -> str:
+    lines = [section.columns, tuple("---" for _ in section.columns), *section.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
