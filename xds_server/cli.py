@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -279,6 +280,7 @@ def demo(
         xds_address=parse_address(xds_address, option="--xds-address"),
         admin_address=parse_address(admin_address, option="--admin-address"),
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends the same way
     try:
         asyncio.run((tell if once else watch)(options, _console()))
     except KeyboardInterrupt:

@@ -134,8 +134,11 @@ def test_the_demo_fails_where_its_story_does_not_come_true(tmp_path: Path) -> No
     assert "the demo did not show what it should" in found.stderr
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("options", "code"), [(["--once"], 130), ([], 0)], ids=["once", "live"])
-def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path, options: list[str], code: int) -> None:
+def test_a_signal_ends_the_demo_and_all_that_it_started(
+    tmp_path: Path, options: list[str], code: int, how: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "xds_server.cli", "demo", *options]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -146,7 +149,7 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path, options: l
         deadline = time.monotonic() + 30
         while not _running_from(tmp_path):
             assert time.monotonic() < deadline
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(how)
         output = demo.stdout.read()
         assert demo.wait(30) == code, output
     assert b"Traceback" not in output
