@@ -117,7 +117,10 @@ def test_variables_that_kubernetes_derives_from_services_are_not_taken_for_optio
         service["metadata"]["name"].upper().replace("-", "_") for service in of_kind(everything, "Service")
     ]
     derived = {f"{name}_{what}" for name in names for what in ("PORT", "SERVICE_HOST", "SERVICE_PORT")}
-    assert derived & {option.envvar for option in command("serve").params}
+    read: set[str] = set()
+    for option in command("serve").params:
+        read |= {option.envvar} if isinstance(option.envvar, str) else set(option.envvar or ())
+    assert derived & read
     for deployment in of_kind(everything, "Deployment"):
         assert pod_of(deployment)["enableServiceLinks"] is False
 

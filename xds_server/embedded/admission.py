@@ -23,6 +23,9 @@ _LARGEST: Final = (1 << 63) - 1
 _GENERATIONS: Final = ("Deployment", "ReplicaSet", "PodDisruptionBudget", "EndpointSlice", "Pod")
 """Kinds whose generation counts the changes of what is wanted."""
 
+_NONE_IF_EMPTY: Final = ("labels", "annotations", "finalizers", "ownerReferences")
+"""Of the metadata: what is left out where it is empty."""
+
 _VERSION_REQUIRED: Final = ("Lease", "PodDisruptionBudget")
 """Kinds that are not updated without saying which version is meant."""
 
@@ -61,8 +64,9 @@ def addressed(place: Place, body: Doc) -> Doc:
         raise bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
-    where = {"namespace": place.namespace or None}
-    return with_metadata(doc, **where, **({"name": place.name} if place.name else {}))
+    where = {"namespace": place.namespace or None} | ({"name": place.name} if place.name else {})
+    empty = {name: None for name in _NONE_IF_EMPTY if not found.get(name)}
+    return with_metadata(doc, **where, **empty)
 
 
 def created(resource: Resource, doc: Doc, *, now: str, uid: str) -> Doc:

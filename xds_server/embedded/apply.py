@@ -4,14 +4,26 @@ Whoever applies a document owns its fields: what another owns and says otherwise
 applied before and no longer does is taken away, unless another owns it too. Pure; times are arguments.
 """
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from xds_server.embedded.doc import Doc, metadata, with_metadata
-from xds_server.embedded.errors import StatusError
-from xds_server.embedded.fields import ITSELF, Field, Fields, decode, encode, leaves, without, written
+from xds_server.embedded.errors import StatusError, bad_request
+from xds_server.embedded.fields import (
+    ITSELF,
+    Field,
+    Fields,
+    decode,
+    encode,
+    item_part,
+    leaves,
+    repeated,
+    without,
+    written,
+)
 from xds_server.embedded.resources import Resource
-from xds_server.embedded.structure import Path, is_one_value, is_set, keys_of, list_keys
+from xds_server.embedded.structure import Path, is_one_value, is_set, list_keys
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
@@ -34,32 +46,69 @@ class _Owner:
         return self.manager, self.operation, self.subresource
 
 
-def apply(live: Doc | None, applied: Doc, *, manager: str, force: bool, resource: Resource, now: str) -> Doc:
-    """The object after `manager` applied a document. `now` is RFC 3339. Raises 409 where another owns a field
-    and has it otherwise, unless `force` takes it over."""
+def apply(
+    live: Doc | None,
+    applied: Doc,
+    *,
+    manager: str,
+    force: bool,
+    resource: Resource,
+    now: str,
+    subresource: str = "",
+) -> Doc:
+    """The object after `manager` applied a document. `now` is RFC 3339.
+
+    Raises:
+        StatusError: 409 where another owns a field and has it otherwise, unless `force` takes it over; 400
+            where items of the document cannot be told apart.
+    """
+    applied = _of_subresource(applied, subresource, resource)
+    if problem := repeated(applied, resource):
+        raise bad_request(f"the applied {resource.kind} says {problem} more than once")
     base, owners = live or {}, _owners(live)
-    me = (manager, APPLY, "")
+    me = (manager, APPLY, subresource)
     mine = next((owner for owner in owners if owner.identity == me), _Owner(*me, now, frozenset()))
     others = [owner for owner in owners if owner.identity != me]
     given, there = leaves(applied, resource), leaves(base, resource)
-    disputed = {
-        owner.identity: frozenset(
-            field
-            for field, value in given.items()
-            if field in owner.fields and field in there and there[field] != value
-        )
-        for owner in others
-    }
-    if not force and any(disputed.values()):
-        raise _conflict(others, disputed)
-    others = [replace(owner, fields=owner.fields - disputed[owner.identity]) for owner in others]
-    dropped = mine.fields - given.keys() - frozenset().union(*(owner.fields for owner in others))
-    content = {name: value for name, value in applied.items() if name != "metadata"}
-    wanted = content | {"metadata": _without_managers(metadata(applied))}
-    merged = without(_merge(base, wanted, resource, ()), dropped, resource)
+    differing = frozenset(field for field, value in given.items() if field in there and there[field] != value)
+    if not force and any(owner.fields & differing for owner in others):
+        raise _conflict(others, differing, resource)
+    others = [replace(owner, fields=owner.fields - differing) for owner in others]
+    kept = frozenset(given).union(*(owner.fields for owner in others))
+    dropped = _removable(mine.fields - kept, kept)
+    merged = without(_merge(base, applied, resource, ()), dropped, resource)
     unchanged = leaves(merged, resource) == there and mine.fields == frozenset(given)
     mine = replace(mine, fields=frozenset(given), time=mine.time if unchanged else now)
     return _with_owners(merged, [*others, mine], resource)
+
+
+def _of_subresource(applied: Doc, subresource: str, resource: Resource) -> Doc:
+    """What of a document can be applied there: nobody comes to own what a write does not change."""
+    meta = {name: value for name, value in metadata(applied).items() if name != "managedFields"}
+    kept = applied
+    if subresource == "status":
+        kept = {name: value for name, value in applied.items() if name in ("apiVersion", "kind", "status")}
+        meta = {name: value for name, value in meta.items() if name not in ("labels", "annotations")}
+    elif resource.status:
+        kept = {name: value for name, value in applied.items() if name != "status"}
+    return kept | {"metadata": meta}
+
+
+def _removable(dropped: Fields, kept: Fields) -> Fields:
+    """Those of the `dropped` fields that can go: not what something `kept` is part of, and of a list's item
+    never what tells it apart, which goes with the item itself."""
+    around = {field[:end] for field in kept for end in range(1, len(field))}
+    return frozenset(
+        field
+        for field in dropped
+        if field not in around and not _is_key(field) and not (field[-1] == ITSELF and field[:-1] in around)
+    )
+
+
+def _is_key(field: Field) -> bool:
+    """Whether the field is one by which its item is told apart."""
+    item = field[-2] if len(field) > 1 else ""
+    return item.startswith("k:") and field[-1].removeprefix("f:") in json.loads(item[2:])
 
 
 def note(
@@ -126,55 +175,60 @@ def _with_owners(doc: Doc, owners: list[_Owner], resource: Resource) -> Doc:
     return with_metadata(doc, managedFields=entries or None)
 
 
-def _without_managers(meta: Doc) -> Doc:
-    return {name: value for name, value in meta.items() if name != "managedFields"}
-
-
 def _merge(live: Doc, applied: Doc, resource: Resource, path: Path) -> Doc:
-    merged = dict(live)
-    for name, value in applied.items():
-        inner, before = (*path, name), live.get(name)
-        if isinstance(value, dict) and isinstance(before, dict) and not is_one_value(inner):
-            merged[name] = _merge(before, value, resource, inner)
-        elif isinstance(value, list) and isinstance(before, list) and is_set(inner):
-            merged[name] = [*before, *(each for each in value if each not in before)]
-        elif isinstance(value, list) and isinstance(before, list) and (keys := list_keys(resource, inner)):
-            merged[name] = _merge_items(before, value, keys, resource, inner)
-        else:
-            merged[name] = value
-    return merged
+    return live | {
+        name: _merge_value(live.get(name), value, resource, (*path, name)) for name, value in applied.items()
+    }
+
+
+def _merge_value(live: object, applied: object, resource: Resource, path: Path) -> object:
+    match live, applied:
+        case dict(), dict() if not is_one_value(path):
+            return _merge(live, applied, resource, path)
+        case list(), list() if is_set(path):
+            return [*live, *(each for each in applied if each not in live)]
+        case list(), list() if keys := list_keys(resource, path):
+            return _merge_items(live, applied, keys, resource, path)
+    return applied
 
 
 def _merge_items(
-    before: list[Any], applied: list[Any], keys: tuple[str, ...], resource: Resource, path: Path
+    live: list[Any], applied: list[Any], keys: tuple[str, ...], resource: Resource, path: Path
 ) -> list[Any]:
     """In the order applied, then what others added."""
-    by_key = {keys_of(item, keys): item for item in before}
-    merged = []
-    for item in applied:
-        found = by_key.pop(keys_of(item, keys), None)
-        merged.append(
-            _merge(found, item, resource, path)
-            if isinstance(found, dict) and isinstance(item, dict)
-            else item
-        )
-    return [*merged, *by_key.values()]
+    there = {item_part(item, keys): item for item in live}
+    given = {item_part(item, keys): item for item in applied}
+    merged = [_merge_value(there.get(part), item, resource, path) for part, item in given.items()]
+    return [*merged, *(item for item in live if item_part(item, keys) not in given)]
 
 
-def _conflict(owners: list[_Owner], disputed: dict[tuple[str, str, str], frozenset[Field]]) -> StatusError:
+def _conflict(owners: list[_Owner], disputed: Fields, resource: Resource) -> StatusError:
+    """Worded so that kubectl can say what to do about it."""
+    found = {owner: sorted(owner.fields & disputed) for owner in owners if owner.fields & disputed}
     causes = [
         {
             "reason": "FieldManagerConflict",
-            "message": f'conflict with "{owner.manager}" using {owner.operation}',
+            "message": f"conflict with {_described(owner, resource)}",
             "field": written(field),
         }
-        for owner in owners
-        for field in sorted(disputed[owner.identity])
+        for owner, fields in found.items()
+        for field in fields
     ]
-    managers = sorted({f'"{owner.manager}"' for owner in owners if disputed[owner.identity]})
-    which = f"conflict with {managers[0]}" if len(managers) == 1 else f"conflicts with {', '.join(managers)}"
-    listed = "".join(f"\n- {cause['field']}" for cause in causes)
-    one = f": {causes[0]['field']}" if len(causes) == 1 else f":{listed}"
-    plural = "conflict" if len(causes) == 1 else "conflicts"
-    text = f"Apply failed with {len(causes)} {plural}: {which}{one}"
-    return StatusError(_CONFLICT, "Conflict", text, details={"causes": causes})
+    if len(causes) == 1:
+        text = f"1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    else:
+        lines = [f"{len(causes)} conflicts:"]
+        for owner, fields in found.items():
+            lines += [
+                f"conflicts with {_described(owner, resource)}:",
+                *(f"- {written(each)}" for each in fields),
+            ]
+        text = f"{lines[0]} " + "\n".join(lines[1:])
+    return StatusError(_CONFLICT, "Conflict", f"Apply failed with {text}", details={"causes": causes})
+
+
+def _described(owner: _Owner, resource: Resource) -> str:
+    text = f'"{owner.manager}"'
+    if owner.subresource:
+        text += f' with subresource "{owner.subresource}"'
+    return text if owner.operation == APPLY else f"{text} using {resource.api_version}"

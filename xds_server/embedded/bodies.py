@@ -1,5 +1,6 @@
 """Bodies of requests and responses: which types are read, and how answers are written."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,10 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 OBJECTS: Final = (JSON, YAML, protobuf.CONTENT_TYPE)
 PATCHES: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 
+_LONGEST_WARNING: Final = 256
+_NOT_OF_PAGES: Final = ("PUT", "DELETE")
+"""Methods that a browser asks about before it uses them elsewhere (the Fetch standard's CORS-preflight)."""
+
 LIMIT: Final = 3 << 20
 """Bytes of a request's body, as with the API server."""
 
@@ -33,9 +38,10 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
 async def read(request: web.Request, accepted: Sequence[str]) -> tuple[str, Any]:
     """The body's type and value. Raises 400, 413 and 415.
 
-    A type has to be named: what a page in a browser can send elsewhere unasked has none, or that of a form.
+    A POST has to name the type: what a page in a browser can send elsewhere unasked has none, or that of a
+    form. What it cannot send may leave it to the server; `kubectl scale` does.
     """
-    given = request.headers.get("Content-Type", "")
+    given = request.headers.get("Content-Type", JSON if request.method in _NOT_OF_PAGES else "")
     kind = given.partition(";")[0].strip().lower()
     if kind not in accepted:
         raise unsupported_media_type(given, accepted)
@@ -68,9 +74,15 @@ async def read_delete_options(request: web.Request) -> Doc:
     return await read_object(request) if request.can_read_body else {}
 
 
-def answer(body: bytes, status: int = 200, content_type: str = JSON) -> web.Response:
-    """A response of bytes that are encoded already."""
-    return web.Response(body=body, status=status, headers={"Content-Type": content_type})
+def answer(
+    body: bytes, status: int = 200, content_type: str = JSON, warnings: Sequence[str] = ()
+) -> web.Response:
+    """A response of bytes that are encoded already; kubectl prints the warnings."""
+    response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
+    for each in warnings:
+        # As RFC 7234 has it. What a client wrote may hold anything, and a header may not.
+        response.headers.add("Warning", f"299 - {json.dumps(each[:_LONGEST_WARNING])}")
+    return response
 
 
 def document(doc: Doc, content_type: str = JSON) -> web.Response:

@@ -109,7 +109,7 @@ def invalid(resource: Resource, name: str, causes: Sequence[tuple[str, str]]) ->
 def unprocessable(cause: str) -> StatusError:
     """422: a patch cannot be carried out on this object."""
     text = "the server rejected our request due to an error in our request"
-    causes = [{"reason": "UnexpectedServerResponse", "message": cause}]
+    causes = [{"reason": "UnexpectedServerResponse", "message": cause, "field": "patch"}]
     return StatusError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", text, details={"causes": causes})
 
 

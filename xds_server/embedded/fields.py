@@ -76,6 +76,17 @@ def item_part(item: object, keys: tuple[str, ...]) -> str:
     return f"k:{_compact(named)}"
 
 
+def repeated(doc: Doc, resource: Resource) -> str:
+    """The first item that a list of `doc` has twice, or that nothing tells from others, as kubectl prints it;
+    empty if there is none."""
+    seen: set[Field] = set()
+    for field, _ in _of_mapping(doc, resource, (), ()):
+        if field in seen:
+            return written(field)
+        seen.add(field)
+    return ""
+
+
 def _compact(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 

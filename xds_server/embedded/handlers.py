@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -25,6 +25,7 @@ from xds_server.embedded.history import Entry, Key
 from xds_server.embedded.options import ListOptions, Token
 from xds_server.embedded.paths import Target
 from xds_server.embedded.registry import Registry, WriteOptions, scale_of
+from xds_server.embedded.schemas import FieldValidation
 from xds_server.embedded.store import Page, Store
 from xds_server.embedded.watch import INITIAL_END, Pace, Watch, tell
 
@@ -175,28 +176,31 @@ class Handlers:
     # --- writing ---------------------------------------------------------------------------------------
 
     async def _create(self, target: Target, request: web.Request) -> web.Response:
-        body = await bodies.read_object(request)
-        entry = self._registry.create(_place(target), body, _write_options(request))
-        return self._answer(entry, target, request, HTTPStatus.CREATED)
+        how = _write_options(request)
+        known = FieldValidation(target.resource, how.validation)
+        entry = self._registry.create(_place(target), known(await bodies.read_object(request)), how)
+        return self._answer(entry, target, request, HTTPStatus.CREATED, known.warnings)
 
     async def _update(self, target: Target, request: web.Request) -> web.Response:
-        body = await bodies.read_object(request)
-        entry = self._change(target, lambda _live: body, _write_options(request))
-        return self._answer(entry, target, request)
+        how = _write_options(request)
+        known = FieldValidation(target.resource, how.validation)
+        body = known(await bodies.read_object(request))
+        entry = self._change(target, lambda _live: body, how)
+        return self._answer(entry, target, request, warnings=known.warnings)
 
     async def _patch(self, target: Target, request: web.Request) -> web.Response:
         how = _write_options(request)
+        known = FieldValidation(target.resource, how.validation)
         kind, body = await bodies.read_patch(request)
         _check_patch(kind, request, how)
         if kind == bodies.APPLY_PATCH and target.subresource != "scale":
-            return self._apply(target, body, how, request)
-        entry = self._change(target, _patch(kind, body, target), how)
-        return self._answer(entry, target, request)
-
-    def _apply(self, target: Target, body: Doc, how: WriteOptions, request: web.Request) -> web.Response:
-        known = self._store.find(target.resource, Key(target.namespace, target.name))
-        entry = self._registry.apply(_place(target), body, how, target.subresource)
-        return self._answer(entry, target, request, HTTPStatus.OK if known else HTTPStatus.CREATED)
+            there = self._store.find(target.resource, Key(target.namespace, target.name))
+            entry = self._registry.apply(_place(target), known(body), how, target.subresource)
+            status = HTTPStatus.OK if there else HTTPStatus.CREATED
+            return self._answer(entry, target, request, status, known.warnings)
+        change = _patch(kind, body, target)
+        entry = self._change(target, lambda live: known(change(live)), how)
+        return self._answer(entry, target, request, warnings=known.warnings)
 
     def _change(self, target: Target, change: Callable[[Doc], Doc], how: WriteOptions) -> Entry:
         if target.subresource == "scale":
@@ -226,12 +230,17 @@ class Handlers:
         return views.negotiate(accept, include=request.query.get("includeObject", "Metadata"), now=self._now)
 
     def _answer(
-        self, entry: Entry, target: Target, request: web.Request, status: int = HTTPStatus.OK
+        self,
+        entry: Entry,
+        target: Target,
+        request: web.Request,
+        status: int = HTTPStatus.OK,
+        warnings: Sequence[str] = (),
     ) -> web.Response:
         if target.subresource == "scale":
             return bodies.answer(msgspec.json.encode(scale_of(entry)), status)
         view = self._view(request)
-        return bodies.answer(view.one(entry), status, view.content_type)
+        return bodies.answer(view.one(entry), status, view.content_type, warnings)
 
 
 def _place(target: Target) -> Place:

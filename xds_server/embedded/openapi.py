@@ -1,17 +1,21 @@
 """OpenAPI v3, as far as kubectl asks for it. Pure.
 
 `kubectl apply` looks whether the server validates by itself (the parameter `fieldValidation` on the path of
-the kind's patch), and `kubectl explain` prints the fields of a kind: those that this server looks at.
+the kind's patch), and `kubectl explain` prints the fields of a kind. What strategic merge patches merge by is
+not told, as kubectl knows that of the kinds that are served here.
 """
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from xds_server.embedded.doc import Doc
 from xds_server.embedded.resources import RESOURCES, Resource
-from xds_server.embedded.shapes import schema_of
+from xds_server.embedded.schemas import LIST, MAP, reachable, types
 
 _WRITE_PARAMETERS: Final = ("dryRun", "fieldManager", "fieldValidation")
+_PREFIX: Final = "io.k8s."
+_SCALARS: Final = ("string", "integer", "boolean")
+_ANY: Final = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 def document(parts: list[str]) -> Doc | None:
@@ -43,7 +47,9 @@ def _of(group: str, version: str) -> Doc | None:
     paths: Doc = {}
     for resource in found:
         paths |= _paths(resource)
-    schemas = {_schema_name(each): _schema(each) for each in found}
+    schemas = {f"{_PREFIX}{name}": _schema(name) for name in sorted(reachable(each.kind for each in found))}
+    for resource in found:
+        schemas[f"{_PREFIX}{resource.kind}"]["x-kubernetes-group-version-kind"] = [_kind(resource)]
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "xds-shadow"},
@@ -80,12 +86,16 @@ def _kind(resource: Resource) -> Doc:
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
-def _schema_name(resource: Resource) -> str:
-    group = resource.group.split(".")[0] or "core"
-    return f"io.k8s.api.{group}.{resource.version}.{resource.kind}"
+def _schema(name: str) -> Doc:
+    return {"type": "object", "properties": {field: _type(each) for field, each in types()[name].items()}}
 
 
-def _schema(resource: Resource) -> Doc:
-    schema: dict[str, Any] = schema_of(resource)
-    about = f"{resource.kind} of {resource.api_version}: the fields that the embedded API looks at."
-    return {"description": about, **schema, "x-kubernetes-group-version-kind": [_kind(resource)]}
+def _type(text: str) -> Doc:
+    """The schema of a type as `schemas` writes it."""
+    if text.startswith(LIST):
+        return {"type": "array", "items": _type(text.removeprefix(LIST))}
+    if text.startswith(MAP):
+        return {"type": "object", "additionalProperties": _type(text.removeprefix(MAP))}
+    if text in types():
+        return {"allOf": [{"$ref": f"#/components/schemas/{_PREFIX}{text}"}]}
+    return {"type": text} if text in _SCALARS else _ANY

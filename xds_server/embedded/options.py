@@ -11,6 +11,7 @@ from xds_server.embedded.doc import Doc, mapping
 from xds_server.embedded.errors import StatusError, bad_request, invalid_options
 from xds_server.embedded.history import Key
 from xds_server.embedded.registry import DeleteOptions, WriteOptions
+from xds_server.embedded.schemas import IGNORE, STRICT, WARN
 
 EXACT: Final = "Exact"
 NOT_OLDER: Final = "NotOlderThan"
@@ -122,6 +123,7 @@ def write_options(query: Parameters, user_agent: str) -> WriteOptions:
         manager=query.get("fieldManager") or user_agent.partition("/")[0] or "unknown",
         dry_run=_dry_run(query.get("dryRun", "")),
         force=_flag(query, "force") or False,
+        validation=_validation(query.get("fieldValidation", "")),
     )
 
 
@@ -135,6 +137,15 @@ def delete_options(query: Parameters, body: Doc) -> DeleteOptions:
         version=str(preconditions.get("resourceVersion") or ""),
         dry_run=any(_dry_run(str(each)) for each in told),
     )
+
+
+def _validation(text: str) -> str:
+    known = ("", IGNORE, WARN, STRICT)
+    if text not in known:
+        supported = ", ".join(f'"{each}"' for each in known)
+        message = f'Unsupported value: "{text}": supported values: {supported}'
+        raise invalid_options("WriteOptions", "fieldValidation", message)
+    return text or WARN
 
 
 def _dry_run(text: str) -> bool:

@@ -113,19 +113,16 @@ def _at(doc: Any, path: list[str], change: Callable[[Any], Any]) -> Any:
     if not path:
         return change(doc)
     first, rest = path[0], path[1:]
-    if isinstance(doc, dict):
-        if first not in doc:
-            raise _missing(path)
-        return {**doc, first: _at(doc[first], rest, change)}
     if isinstance(doc, list):
-        index = _index(first, len(doc) - 1, path)
+        index = int(first)
         return [*doc[:index], _at(doc[index], rest, change), *doc[index + 1 :]]
-    raise _missing(path)
+    return {**doc, first: _at(doc[first], rest, change)}
 
 
 def _add(doc: Any, path: list[str], value: Any) -> Any:
     if not path:
         return value
+    _find(doc, path[:-1])
     name = path[-1]
 
     def add(parent: Any) -> Any:

@@ -15,6 +15,7 @@ from xds_server.embedded.doc import Doc, mapping, metadata, with_metadata
 from xds_server.embedded.errors import conflict, forbidden, not_found
 from xds_server.embedded.history import Entry, Key
 from xds_server.embedded.resources import EVENTS, NAMESPACES, RESOURCES, Resource
+from xds_server.embedded.schemas import WARN
 from xds_server.embedded.store import Matches, Store
 
 _LASTING: Final = ("default", "kube-system")
@@ -23,11 +24,13 @@ _LASTING: Final = ("default", "kube-system")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """How a write is meant. `manager` is whom the fields are recorded for."""
+    """How a write is meant. `manager` is whom the fields are recorded for, `validation` what becomes of those
+    that the kind does not have."""
 
     manager: str
     dry_run: bool = False
     force: bool = False
+    validation: str = WARN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,8 @@ class Registry:
     def apply(self, place: Place, body: Doc, options: WriteOptions, subresource: str = "") -> Entry:
         """Server-side apply: create the object, or own these fields of it. Raises as `update`."""
         applied = admission.addressed(place, body)
-        live = self._store.find(place.resource, Key(place.namespace, place.name))
+        key = Key(place.namespace, place.name)
+        live = self._live(place) if subresource else self._store.find(place.resource, key)
         merged = apply.apply(
             live.doc if live else None,
             applied,
@@ -98,6 +102,7 @@ class Registry:
             force=options.force,
             resource=place.resource,
             now=timestamp(self._now()),
+            subresource=subresource,
         )
         if live is None:
             self._check_namespace(place, place.name)

@@ -147,7 +147,12 @@ class EmbeddedApi:
         parts = paths.segments(request.rel_url.raw_path)
         target = paths.parse(parts)
         if target is None:
-            return self._about(parts, request)
+            found = self._about(parts, request)
+            if found is None:
+                raise errors.no_such_path()
+            if request.method != "GET":
+                raise errors.method_not_allowed()
+            return found
         verb = verb_of(request.method, target, request.query)
         if self._audit:
             kind = target.resource
@@ -156,18 +161,14 @@ class EmbeddedApi:
             self._audit(Call(agent, verb, kind.group, kind.plural, *where))
         return await self._handlers.handle(verb, target, request)
 
-    def _about(self, parts: list[str], request: web.Request) -> web.Response:
-        """What is not a resource: health, versions, discovery."""
-        if request.method != "GET":
-            raise errors.method_not_allowed() if parts else errors.no_such_path()
+    def _about(self, parts: list[str], request: web.Request) -> web.Response | None:
+        """What is not a resource: health, versions, discovery, schemas; None if it is nothing."""
         aggregated = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
         match parts:
             case [check] if check in _HEALTH:
                 return web.Response(text="ok")
             case ["api" | "apis"] if aggregated:
-                found = discovery.aggregated(core=parts == ["api"])
-                return bodies.document(found, discovery.AGGREGATED)
+                listed = discovery.aggregated(core=parts == ["api"])
+                return bodies.document(listed, discovery.AGGREGATED)
         doc = openapi.document(parts) or discovery.document(parts)
-        if doc is None:
-            raise errors.no_such_path()
-        return bodies.document(doc)
+        return bodies.document(doc) if doc is not None else None

@@ -175,21 +175,3 @@ def _type_of(shape: Any) -> type:
             return shape
         case _:
             return dict
-
-
-def schema_of(resource: Resource) -> Doc:
-    """The same as OpenAPI says it: a schema of the kind, as far as its fields are named here."""
-    top = {"apiVersion": str, "kind": str, "metadata": _METADATA, **_SHAPES[resource.kind]}
-    return _schema(top)
-
-
-def _schema(shape: Any) -> Doc:
-    match shape:
-        case _MapOf(values):
-            return {"type": "object", "additionalProperties": _schema(values)}
-        case _ListOf(items):
-            return {"type": "array", "items": _schema(items)}
-        case type():
-            return {"type": {str: "string", int: "integer", bool: "boolean"}[shape]}
-    fields = {name: _schema(each) for name, each in shape.items()}
-    return {"type": "object", "properties": fields} if fields else {"type": "object"}

@@ -1,7 +1,7 @@
 """What a strategic merge patch makes of an object: a merge patch that knows which lists are maps or sets.
 
-It is what `kubectl apply`, `edit` and `set` send. The directives (``$patch``, ``$retainKeys`` and so on) are those
-of apimachinery's `util/strategicpatch`. Pure; the object given is not changed.
+It is what `kubectl apply`, `edit` and `set` send. The directives (``$patch``, ``$retainKeys`` and so on) are
+those of apimachinery's `util/strategicpatch`. Pure; the object given is not changed.
 """
 
 from collections.abc import Iterable
@@ -81,26 +81,33 @@ def _merge_list(live: list[Any], patch: list[Any], resource: Resource, path: Pat
     key = _merge_key(resource, path)
     if not key:
         return patch
-    directives = [item.get(_DIRECTIVE) if isinstance(item, dict) else None for item in patch]
-    if "replace" in directives:
-        return [item for item, each in zip(patch, directives, strict=True) if each != "replace"]
+    if any(_directive(item) == "replace" for item in patch):
+        return [item for item in patch if _directive(item) != "replace"]
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise bad_request(f"an item of {'.'.join(path)} in the patch has no {key} to know it by")
-    gone = {_identity(item, key) for item, each in zip(patch, directives, strict=True) if each == "delete"}
-    merged = [each for each in live if _identity(each, key) not in gone]
+    gone = {_identity(item, key) for item in patch if _directive(item) == "delete"}
+    left = [item for item in live if _identity(item, key) not in gone]
+    return _merge_items(left, [item for item in patch if _directive(item) != "delete"], key, resource, path)
+
+
+def _merge_items(live: list[Any], patch: list[Doc], key: str, resource: Resource, path: Path) -> list[Any]:
+    """Where several items of a list have the same key, as ports of two protocols do, the first is meant."""
+    merged = list(live)
     places: dict[bytes, int] = {}
-    for index, each in enumerate(merged):
-        if isinstance(each, dict):
-            places.setdefault(_identity(each, key), index)
-    for item, directive in zip(patch, directives, strict=True):
-        if directive == "delete":
-            continue
+    for index, item in enumerate(live):
+        if isinstance(item, dict):
+            places.setdefault(_identity(item, key), index)
+    for item in patch:
         place = places.setdefault(_identity(item, key), len(merged))
         if place == len(merged):
             merged.append({})
         merged[place] = _merge(merged[place], item, resource, path)
     return merged
+
+
+def _directive(item: object) -> object:
+    return item.get(_DIRECTIVE) if isinstance(item, dict) else None
 
 
 def _merge_key(resource: Resource, path: Path) -> str:

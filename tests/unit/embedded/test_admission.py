@@ -60,7 +60,7 @@ class TestAddressed:
             PLACE, {"metadata": {"creationTimestamp": None, "labels": {"a": None}}, "spec": None}
         )
         assert "spec" not in doc
-        assert doc["metadata"] == {"name": "web", "namespace": "default", "labels": {}}
+        assert doc["metadata"] == {"name": "web", "namespace": "default"}
 
     @pytest.mark.parametrize(
         ("body", "message"),

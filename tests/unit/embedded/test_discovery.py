@@ -83,10 +83,7 @@ async def test_schemas(kube: Client) -> None:
     index = (await kube.get("/openapi/v3")).doc["paths"]
     assert {"api/v1", "apis/apps/v1"} <= set(index)
     schemas = (await kube.get(index["apis/apps/v1"]["serverRelativeURL"])).doc["components"]["schemas"]
-    kinds = [
-        each["kind"] for schema in schemas.values() for each in schema["x-kubernetes-group-version-kind"]
-    ]
-    assert "Deployment" in kinds
+    assert "io.k8s.Deployment" in schemas
 
 
 async def test_the_version(kube: Client) -> None:
@@ -97,6 +94,12 @@ async def test_health(kube: Client) -> None:
     for path in ("/healthz", "/livez", "/readyz"):
         answer = await kube.get(path)
         assert (answer.status, answer.text) == (200, "ok")
+
+
+async def test_what_is_only_read(kube: Client) -> None:
+    for path in ("/version", "/apis/apps", "/openapi/v3"):
+        assert (await kube.send("POST", path, {})).status == 405
+    assert (await kube.send("POST", "/apis/batch/v1/namespaces/default/jobs", {})).status == 404
 
 
 async def test_what_is_not_there(kube: Client) -> None:

@@ -314,6 +314,11 @@ class TestRefused:
         await kube.create(service("web"))
         assert (await kube.send("DELETE", WEB, b"{}", kind="text/plain")).status == 415
 
+    async def test_a_replacement_may_leave_its_type_to_the_server(self, kube: Client) -> None:
+        await kube.create(service("web"))
+        body = json.dumps(service("web", labels={"a": "b"})).encode()
+        assert (await kube.send("PUT", WEB, body, kind="")).doc["metadata"]["labels"] == {"a": "b"}
+
     async def test_a_patch_of_no_known_type(self, kube: Client) -> None:
         answer = await kube.send("PATCH", WEB, {})
         assert answer.status == 415
@@ -346,7 +351,7 @@ class TestRefused:
 
     async def test_a_body_that_is_nested_too_deep(self, kube: Client) -> None:
         await kube.create(service("web"))
-        deep = b'{"spec":' * 900 + b"{}" + b"}" * 900
+        deep = b'{"metadata":{"labels":' + b'{"a":' * 900 + b"{}" + b"}" * 902
         answer = await kube.send("POST", SERVICES, deep)
         assert (answer.status, answer.message) == (400, "the object is nested more than 100 levels deep")
         assert (await kube.send("PATCH", WEB, deep, kind=MERGE_PATCH)).status == 400
@@ -423,3 +428,75 @@ async def test_a_store_that_was_filled_before() -> None:
         assert (await kube.get("/api/v1/services")).names == ["web"]
         assert (await kube.get("/api/v1/namespaces")).names == ["default", "kube-system", "shop"]
         assert store.list(SERVICES_RESOURCE, namespace="shop").entries[0].doc["metadata"]["uid"] == "2"
+
+
+class TestFieldValidation:
+    """Fields that a kind does not have are not stored, and the client says how it wants to hear of it."""
+
+    async def test_strict_refuses(self, kube: Client) -> None:
+        answer = await kube.create(service("web") | {"specs": {}}, fieldValidation="Strict")
+        assert answer.status == 400
+        assert answer.message.endswith('strict decoding error: unknown field "specs"')
+        assert (await kube.get(WEB)).status == 404
+
+    @pytest.mark.parametrize("how", [{}, {"fieldValidation": "Warn"}])
+    async def test_a_warning_by_default(self, kube: Client, how: dict[str, str]) -> None:
+        answer = await kube.create(service("web") | {"specs": {}}, **how)
+        assert (answer.status, answer.headers["Warning"]) == (201, r'299 - "unknown field \"specs\""')
+        assert "specs" not in (await kube.get(WEB)).doc
+
+    async def test_ignore_says_nothing(self, kube: Client) -> None:
+        answer = await kube.create(service("web") | {"specs": {}}, fieldValidation="Ignore")
+        assert (answer.status, "Warning" in answer.headers) == (201, False)
+        assert "specs" not in answer.doc
+
+    @pytest.mark.parametrize(
+        ("method", "kind"),
+        [
+            ("PUT", "application/json"),
+            ("PATCH", MERGE_PATCH),
+            ("PATCH", "application/strategic-merge-patch+json"),
+            ("PATCH", "application/apply-patch+yaml"),
+        ],
+    )
+    async def test_every_kind_of_write(self, kube: Client, method: str, kind: str) -> None:
+        await kube.create(service("web"))
+        doc = service("web") | {"specs": {}}
+        query = {"fieldManager": "tests", "force": "true"} if "apply" in kind else {}
+        warned = await kube.send(method, WEB, doc, kind=kind, headers=None, **query)
+        assert (warned.status, warned.headers["Warning"]) == (200, r'299 - "unknown field \"specs\""')
+        query |= {"fieldValidation": "Strict"}
+        refused = await kube.send(method, WEB, doc, kind=kind, headers=None, **query)
+        assert (refused.status, refused.doc["reason"]) == (400, "BadRequest")
+
+    async def test_a_warning_holds_whatever_a_name_holds(self, kube: Client) -> None:
+        answer = await kube.create(service("web") | {"a\r\nSet-Cookie: b": 1, "é" * 1000: 1})
+        assert answer.status == 201
+        assert "Set-Cookie" not in answer.headers
+        assert all(len(value) < 2000 for value in answer.headers.values())
+
+    async def test_no_other_way(self, kube: Client) -> None:
+        answer = await kube.create(service("web"), fieldValidation="Maybe")
+        assert answer.status == 422
+        assert 'supported values: "", "Ignore", "Warn", "Strict"' in answer.message
+
+
+class TestApplyOverHttp:
+    async def test_the_status_of_what_is_not_there_is_not_made(self, kube: Client) -> None:
+        query = {"fieldManager": "tests"}
+        kind = "application/apply-patch+yaml"
+        answer = await kube.send("PATCH", f"{WEB}/status", service("web"), kind=kind, headers=None, **query)
+        assert answer.status == 404
+
+    async def test_the_status_is_applied_alone(self, kube: Client) -> None:
+        await kube.create(service("web"))
+        doc = service("web") | {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+        doc["spec"] = {"ports": [{"port": 99}]}
+        query = {"fieldManager": "tests"}
+        kind = "application/apply-patch+yaml"
+        answer = await kube.send("PATCH", f"{WEB}/status", doc, kind=kind, headers=None, **query)
+        assert answer.doc["status"] == doc["status"]
+        assert [port["port"] for port in answer.doc["spec"]["ports"]] == [80]
+        [entry] = [each for each in answer.doc["metadata"]["managedFields"] if each["manager"] == "tests"]
+        assert (entry["operation"], entry["subresource"]) == ("Apply", "status")
+        assert set(entry["fieldsV1"]) == {"f:status"}
