@@ -156,7 +156,8 @@ class KubeFeedback:
                 self._take_over()
             elif led and not leads:
                 _log.warning("another replica may write the Events now", identity=self._identity)
-                self._pace.clear()
+                now = time.monotonic()
+                self._kept.extend((now, note) for note in self._pace.drain())
             led = leads
             await asyncio.sleep(max(_jittered(self._terms.retry), wait))
 
@@ -219,12 +220,14 @@ class KubeFeedback:
                         await self._news.wait()
                 continue
             taken = self._pace.take(time.monotonic())
-            if taken is not None and self.leads:
-                note, fresh = taken
-                wait = await self._tell(client, note, fresh=fresh)
-                if wait:
-                    self._pace.put_back(note, fresh=fresh)
-                    await asyncio.sleep(wait)
+            if taken is None:
+                continue
+            note, fresh = taken
+            if not self.leads:  # it could not renew the Lease in time
+                self._kept.append((time.monotonic(), note))
+            elif wait := await self._tell(client, note, fresh=fresh):
+                self._pace.put_back(note, fresh=fresh)
+                await asyncio.sleep(wait)
 
     async def _tell(self, client: KubeClient, note: Note, *, fresh: bool) -> float:
         """Write one note; returns 0, or after how many seconds to try again."""
@@ -242,18 +245,20 @@ class KubeFeedback:
             self._counts["repeated"] += answer.ok
             if answer.status == NOT_FOUND:  # it expired in between
                 return _jittered(self._terms.retry)
+            if not answer.ok:
+                return self._not_told(note, "patch", answer)
         if answer.ok or answer.status == CONFLICT:
             self._right("events")
             return 0.0
-        return self._not_told(note, answer)
+        return self._not_told(note, "create", answer)
 
-    def _not_told(self, note: Note, answer: _Answer) -> float:
+    def _not_told(self, note: Note, verb: str, answer: _Answer) -> float:
         ending = answer.status == FORBIDDEN and "being terminated" in answer.message
         if ending or answer.status == NOT_FOUND or answer.status in _INVALID:
             self._counts["failed"] += 1
             _log.info("an Event cannot be written", subject=str(note.subject), message=answer.message[:200])
             return 0.0
-        return self._failed("create", "events", answer) or _jittered(self._terms.retry)
+        return self._failed(verb, "events", answer) or _jittered(self._terms.retry)
 
     async def _count_up(self, client: KubeClient, path: str, name: str) -> _Answer:
         count = self._event_counts.get(name)

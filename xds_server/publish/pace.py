@@ -67,7 +67,11 @@ class Pace:
             self.dropped += 1
 
     def put_back(self, note: Note, *, fresh: bool) -> None:
-        """`note` was taken and could not be told; it waits again, unless something newer does."""
+        """`note` was taken and could not be told, which does not count; it waits again, unless something newer
+        does."""
+        self._all.tokens += 1.0
+        if note.subject in self._buckets:
+            self._buckets[note.subject].tokens += 1.0
         if note.topic not in self._waiting:
             self.put(note, fresh=fresh)
 
@@ -92,9 +96,10 @@ class Pace:
         soonest = min(self._bucket(subject, now).wait(now) for subject in subjects)
         return max(self._all.wait(now), soonest)
 
-    def clear(self) -> None:
-        """Nothing waits any more."""
-        self._waiting.clear()
+    def drain(self) -> list[Note]:
+        """Everything that waits, which then waits no more."""
+        waiting, self._waiting = self._waiting, {}
+        return [note for note, _ in waiting.values()]
 
     def _bucket(self, subject: Subject, now: float) -> _Bucket:
         found = self._buckets.get(subject)

@@ -3,6 +3,7 @@
 `wire` decodes them. When to try again is `reflector`'s.
 """
 
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from xds_server.sources.wire import decode_status
 _PAGE_SIZE = 500
 """Objects a page, as client-go asks for."""
 
+_SPREAD = (0.7, 1.0)
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -34,10 +37,11 @@ log = structlog.stdlib.get_logger(__name__)
 class Timing:
     """All durations of the Kubernetes source, in seconds.
 
-    A watch is asked to end after `watch`; a connection on which nothing came for `silence` longer than that
-    is dead, as is a list on which nothing came for `read`. Failures are tried again after `backoff_base`,
-    doubled up to `backoff_cap`. After an outage, changes wait for one another at most `regroup`
-    (`kube_outage`). For `renew_after` see `Sessions.renew`.
+    A watch is asked to end after `watch` or a little less, so that not all end at once; a connection on
+    which nothing came for `silence` longer than that is dead, as is a list on which nothing came for
+    `read`. Failures are tried again after `backoff_base`, doubled up to `backoff_cap`. After an outage,
+    changes wait for one another at most `regroup` (`kube_outage`). For `renew_after` see
+    `Sessions.renew`.
     """
 
     watch: int = 120
@@ -86,8 +90,7 @@ class KubeApi:
     async def watch(self, query: Query, version: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of a watch that starts after `version`. They end when the server ends the watch and when
         the connection breaks, which mean the same: go on at the last version. Raises `ApiError`."""
-        silence = self._timing.watch + self._timing.silence
-        async with self._stream(query, [("resourceVersion", version)], silence) as lines:
+        async with self._stream(query, [("resourceVersion", version)]) as lines:
             yield lines
 
     @asynccontextmanager
@@ -96,23 +99,23 @@ class KubeApi:
         other (Kubernetes' "streaming lists"). It never makes the server build the whole list at once. Raises
         `ApiError`, with 400 or 422 where the server does not know it."""
         parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
-        silence = self._timing.watch + self._timing.silence
-        async with self._stream(query, parameters, silence) as lines:
+        async with self._stream(query, parameters) as lines:
             yield lines
 
     @asynccontextmanager
     async def _stream(
-        self, query: Query, parameters: list[tuple[str, str]], silence: float
+        self, query: Query, parameters: list[tuple[str, str]]
     ) -> AsyncIterator[AsyncIterator[bytes]]:
+        lasts = max(1, round(self._timing.watch * random.uniform(*_SPREAD)))  # noqa: S311 - guards nothing
         parameters = [
             *query.selectors,
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
-            ("timeoutSeconds", str(self._timing.watch)),
+            ("timeoutSeconds", str(lasts)),
             *parameters,
         ]
         async with (
-            self._get(query, "watch", parameters, silence=silence) as response,
+            self._get(query, "watch", parameters, silence=lasts + self._timing.silence) as response,
             aclosing(_lines(response.content)) as lines,
         ):
             yield lines

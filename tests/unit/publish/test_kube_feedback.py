@@ -286,6 +286,20 @@ async def test_what_was_reported_is_withdrawn(script: Script, monkeypatch: pytes
         await leading(it)
 
 
+async def test_what_a_leader_could_not_write_in_time_is_not_lost(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = feedback(api.connect)
+    async with running(it):
+        await leading(it)
+        with monkeypatch.context() as patch:
+            patch.setattr(it, "_ask", AsyncMock(return_value=feedback_module._Answer(0)))
+            it.put([note()])
+            await eventually(lambda: not it.leads, what="the lead lost")
+            assert told(api) == {}
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+
+
 async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> None:
     script.status = None
     it = feedback(script.connect)

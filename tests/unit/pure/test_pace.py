@@ -71,7 +71,7 @@ def test_too_many_lose_the_oldest() -> None:
         pace.put(note(str(number)), fresh=True)
     assert (len(pace), pace.dropped) == (pacing.MOST_WAITING, 2)
     assert pace.take(0.0) == (note("2"), True)
-    pace.clear()
+    assert pace.drain()[:2] == [note("3"), note("4")]
     assert len(pace) == 0
 
 
