@@ -167,7 +167,7 @@ class App:
                 "told", subject=subject, kind=note.subject.kind, reason=note.reason, message=note.message
             )
         if self._feedback:
-            self._feedback.put(found)
+            self._feedback.put(found, initial=before is None)
 
     def _report_feedback(self, problems: tuple[Problem, ...]) -> None:
         self._intake.put([Report(FEEDBACK, problems)])

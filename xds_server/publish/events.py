@@ -24,7 +24,8 @@ def event_name(note: Note) -> str:
     """Of the Event that tells `note`."""
     said = "\0".join((note.subject.kind, note.subject.uid, note.reason, note.message))
     digest = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
-    return f"{note.subject.name[: _LONGEST_NAME - 1 - len(digest)]}.{digest}"
+    name = note.subject.name[: _LONGEST_NAME - 1 - len(digest)].rstrip("-.")  # no label may end so
+    return f"{name}.{digest}"
 
 
 def event(note: Note, *, instance: str, now: float) -> Document:

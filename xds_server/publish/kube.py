@@ -1,15 +1,15 @@
 """Writes notes as Events, if this replica is the one that does; never in the way of anything.
 
-`put` only remembers. A replica that does not lead keeps what it was given for a minute: the leader tells
-it, and if the leader is gone, this one does, as far as it is not there already. So a takeover loses nothing
-and tells nothing twice, and the replicas need not talk.
+`put` only remembers. While another replica leads, this one forgets what it was given after a minute: the
+leader told it. If the leader is gone, this one tells it, as far as it is not there already. So a takeover
+loses nothing and tells nothing twice, and the replicas need not talk.
 """
 
 import asyncio
 import contextlib
 import random
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -38,8 +38,8 @@ from xds_server.publish.notes import Note
 from xds_server.publish.pace import Pace
 
 _KEPT_S: Final = 60.0
-_MOST_KEPT: Final = 10_000
 _MOST_COUNTS: Final = 10_000
+_MOST_REPORTED: Final = 10  # a permission may be missing in every namespace
 _SLOW_S: Final = 30.0  # where trying again soon would not help
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _INVALID: Final = frozenset({400, 409, 413, 422})
@@ -95,16 +95,18 @@ class KubeFeedback:
         self._counts = dict.fromkeys(("written", "repeated", "known", "failed"), 0)
         self._connect = connect
         self._identity = identity
+        self._namespace = namespace
         self._lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._lease_name = name
         self._terms = terms or Terms()
         self._election = Election(identity, namespace=namespace, name=name, terms=self._terms)
         self._report = report
         self._pace = Pace()
-        self._kept: deque[tuple[float, Note]] = deque(maxlen=_MOST_KEPT)
+        self._led = False  # as last noticed; `leads` says how it is
         self._event_counts: OrderedDict[str, int] = OrderedDict()
         self._news = asyncio.Event()
-        self._problems: dict[str, Problem] = {}
+        self._problems: dict[tuple[str, str], Problem] = {}  # by resource and namespace
+        self._reported: tuple[Problem, ...] = ()
 
     @property
     def leads(self) -> bool:
@@ -115,19 +117,19 @@ class KubeFeedback:
         """How many notes came to what, since the start."""
         return {**self._counts, "dropped": self._pace.dropped}
 
-    def put(self, notes: Sequence[Note]) -> None:
-        """Take notes to tell. Never waits, never raises."""
+    def put(self, notes: Sequence[Note], *, initial: bool = False) -> None:
+        """Take notes to tell; `initial` ones say how things are when this process starts, and the one before
+        it may have told them. Never waits, never raises."""
         now = time.monotonic()
-        if self._election.leads(now):
-            for note in notes:
-                self._pace.put(note, fresh=True)
-            self._news.set()
-        else:
-            self._kept.extend((now, note) for note in notes)
+        fresh = self._election.leads(now) and not initial
+        for note in notes:
+            self._pace.put(note, now=now, fresh=fresh)
+        self._news.set()
 
     async def run(self) -> None:
         """Take part in the election and write, until cancelled; then give the Lease up."""
         client = await self._open()
+        self._right("session", "")
         try:
             async with asyncio.TaskGroup() as group:
                 spawn(group, "feedback/election", self._elect(client))
@@ -141,24 +143,23 @@ class KubeFeedback:
             try:
                 return await KubeClient.open(self._connect)
             except SourceError as error:
-                self._wrong("connect", Problem("", "Unauthorized", str(error)))
+                self._wrong("session", "", Problem("", "Unauthorized", str(error)))
                 await asyncio.sleep(_jittered(_SLOW_S))
 
     # --- who writes ------------------------------------------------------------------------------------
 
     async def _elect(self, client: KubeClient) -> None:
-        led = False
         while True:
             wait = await self._candidate(client)
-            leads = self.leads
-            if leads and not led:
+            led, self._led = self._led, self.leads
+            if self._led:
+                self._news.set()
+            if self._led and not led:
                 _log.info("this replica writes the Events", identity=self._identity)
-                self._take_over()
-            elif led and not leads:
+            elif led and not self._led:
                 _log.warning("another replica may write the Events now", identity=self._identity)
-                now = time.monotonic()
-                self._kept.extend((now, note) for note in self._pace.drain())
-            led = leads
+                self._pace.doubt()
+                self._right("events")
             await asyncio.sleep(max(_jittered(self._terms.retry), wait))
 
     async def _candidate(self, client: KubeClient) -> float:
@@ -168,23 +169,23 @@ class KubeFeedback:
         if not election.holds:
             seen = await self._ask(client, Call(path=f"{self._lease}/{self._lease_name}"))
             if not (seen.ok or seen.status == NOT_FOUND):
-                return self._failed("get", "leases", seen)
+                return self._failed("get", "leases", self._namespace, seen)
             election.observe(seen.document() if seen.ok else None, time.monotonic())
         asked = time.monotonic()
         bid = election.bid(asked, time.time())
-        if bid is None:
+        if bid is None:  # another leads
+            self._pace.forget(before=asked - _KEPT_S)
             self._right("leases")
             return 0.0
+        exists = "resourceVersion" in bid["metadata"]
         answer = await self._put_lease(client, bid)
         if answer.ok:
             election.won(answer.document(), asked)
             self._right("leases")
-        elif answer.status in (CONFLICT, NOT_FOUND):
+        elif answer.status == CONFLICT or (exists and answer.status == NOT_FOUND):
             election.observe(None, time.monotonic())  # it is not what it was: look again
         else:
-            return self._failed(
-                "update" if "resourceVersion" in bid["metadata"] else "create", "leases", answer
-            )
+            return self._failed("update" if exists else "create", "leases", self._namespace, answer)
         return 0.0
 
     async def _put_lease(self, client: KubeClient, lease: dict[str, Any]) -> _Answer:
@@ -192,14 +193,6 @@ class KubeFeedback:
         path = f"{self._lease}/{self._lease_name}" if exists else self._lease
         method = "PUT" if exists else "POST"
         return await self._ask(client, Call(method=method, path=path, body=lease))
-
-    def _take_over(self) -> None:
-        oldest = time.monotonic() - _KEPT_S
-        for at, note in self._kept:
-            if at >= oldest:
-                self._pace.put(note, fresh=False)
-        self._kept.clear()
-        self._news.set()
 
     async def _resign(self, client: KubeClient) -> None:
         lease = self._election.resign(time.time())
@@ -212,22 +205,17 @@ class KubeFeedback:
 
     async def _write(self, client: KubeClient) -> None:
         while True:
-            wait = self._pace.wait(time.monotonic())
-            if wait is None or wait > 0.0:
-                self._news.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._news.wait()
+            now = time.monotonic()
+            if self.leads and (taken := self._pace.take(now)):
+                note, fresh = taken
+                if wait := await self._tell(client, note, fresh=fresh):
+                    self._pace.put_back(note, now=time.monotonic(), fresh=fresh)
+                    await asyncio.sleep(wait)
                 continue
-            taken = self._pace.take(time.monotonic())
-            if taken is None:
-                continue
-            note, fresh = taken
-            if not self.leads:  # it could not renew the Lease in time
-                self._kept.append((time.monotonic(), note))
-            elif wait := await self._tell(client, note, fresh=fresh):
-                self._pace.put_back(note, fresh=fresh)
-                await asyncio.sleep(wait)
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.wait(now) if self.leads else None):
+                    await self._news.wait()
 
     async def _tell(self, client: KubeClient, note: Note, *, fresh: bool) -> float:
         """Write one note; returns 0, or after how many seconds to try again."""
@@ -248,17 +236,23 @@ class KubeFeedback:
             if not answer.ok:
                 return self._not_told(note, "patch", answer)
         if answer.ok or answer.status == CONFLICT:
-            self._right("events")
+            self._right("events", note.subject.namespace)
             return 0.0
         return self._not_told(note, "create", answer)
 
     def _not_told(self, note: Note, verb: str, answer: _Answer) -> float:
+        namespace = note.subject.namespace
         ending = answer.status == FORBIDDEN and "being terminated" in answer.message
-        if ending or answer.status == NOT_FOUND or answer.status in _INVALID:
+        if answer.status == NOT_FOUND or answer.status in _INVALID:
             self._counts["failed"] += 1
             _log.info("an Event cannot be written", subject=str(note.subject), message=answer.message[:200])
+            self._right("events", namespace)
             return 0.0
-        return self._failed(verb, "events", answer) or _jittered(self._terms.retry)
+        wait = self._failed(verb, "events", namespace, answer)
+        if answer.status == FORBIDDEN:  # a quota or a missing Role: of this namespace, not of the others
+            self._pace.hold(namespace, now=time.monotonic(), seconds=wait)
+            wait = 0.0
+        return wait or _jittered(self._terms.retry)
 
     async def _count_up(self, client: KubeClient, path: str, name: str) -> _Answer:
         count = self._event_counts.get(name)
@@ -292,35 +286,44 @@ class KubeFeedback:
         except (UnreachableError, CredentialsError, *NETWORK_ERRORS) as error:
             return _Answer(0, detail=str(error) or type(error).__name__)
 
-    def _failed(self, verb: str, resource: str, answer: _Answer) -> float:
+    def _failed(self, verb: str, resource: str, namespace: str, answer: _Answer) -> float:
         """Report it; returns how long to wait."""
-        group = "coordination.k8s.io" if resource == "leases" else ""
-        if answer.status in (UNAUTHORIZED, FORBIDDEN):
-            reason = "Unauthorized" if answer.status == UNAUTHORIZED else "Forbidden"
-            message = (
-                f"No permission to {verb} {resource} (the API server says: {answer.message[:300]}), so"
-                " Events do not tell what became of the labels;"
-                f' grant {verb} on "{resource}" of API group "{group}".'
-            )
-            self._wrong(resource, Problem("", reason, message))
-            return _jittered(_SLOW_S)
-        if answer.status:
-            # Without an answer at all there is an outage, which the source reports.
-            message = (
-                f"The API server answers {answer.status} to {verb} {resource} ({answer.message[:300]}), so"
-                " Events do not tell what became of the labels for now."
-            )
-            self._wrong(resource, Problem("", "ApiUnavailable", message))
-        return answer.wait
+        what, said = f"{verb} {resource} in namespace {namespace}", f"(it says: {answer.message[:300]})"
+        match answer.status:
+            case 0:  # an outage, which the source reports
+                return 0.0
+            case 401:
+                reason = "Unauthorized"
+                message = f"The API server does not accept the credentials to {what} {said}; renew them."
+            case 403:
+                reason, group = "Forbidden", "coordination.k8s.io" if resource == "leases" else ""
+                message = (
+                    f"The API server forbids to {what} {said}; if a permission is missing,"
+                    f' grant {verb} on "{resource}" of API group "{group}" in namespace {namespace}.'
+                )
+            case _:
+                reason = "ApiUnavailable"
+                message = f"The API server answers {answer.status} to {what} {said}; it is tried again."
+        message += " Until then no Event tells what became of the labels."
+        self._wrong(resource, namespace, Problem("", reason, message))
+        return _jittered(_SLOW_S) if answer.status in (UNAUTHORIZED, FORBIDDEN) else answer.wait
 
-    def _wrong(self, what: str, problem: Problem) -> None:
-        if self._problems.get(what) != problem:
-            self._problems[what] = problem
-            self._report(tuple(sorted(self._problems.values())))
+    def _wrong(self, resource: str, namespace: str, problem: Problem) -> None:
+        self._problems[resource, namespace] = problem
+        self._tell_problems()
 
-    def _right(self, what: str) -> None:
-        if self._problems.pop(what, None):
-            self._report(tuple(sorted(self._problems.values())))
+    def _right(self, resource: str, namespace: str | None = None) -> None:
+        """In the one namespace, or in all."""
+        for key in list(self._problems):
+            if key[0] == resource and namespace in (None, key[1]):
+                del self._problems[key]
+        self._tell_problems()
+
+    def _tell_problems(self) -> None:
+        problems = tuple(sorted(self._problems.values()))[:_MOST_REPORTED]
+        if problems != self._reported:
+            self._reported = problems
+            self._report(problems)
 
 
 def _jittered(seconds: float) -> float:

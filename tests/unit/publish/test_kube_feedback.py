@@ -16,10 +16,12 @@ from tests.kube.cluster import Cluster, deployment
 from tests.support.embedded import Embedded, embedded
 from tests.support.installation import kubectl
 from tests.support.waiting import eventually
+from xds_server.base.errors import SourceError
 from xds_server.kube.client import KubeClient
 from xds_server.model.objects import Kind
 from xds_server.model.problems import Problem
 from xds_server.publish import kube as feedback_module
+from xds_server.publish import pace as pacing
 from xds_server.publish.election import Terms
 from xds_server.publish.kube import KubeFeedback
 from xds_server.publish.notes import Note, Subject
@@ -222,14 +224,88 @@ async def _output(command: Sequence[str], kubeconfig: Path, home: Path) -> str:
     return output.decode()
 
 
+async def test_a_start_counts_up_nothing_that_was_told_before(api: Embedded) -> None:
+    for identity in ("one", "one again"):
+        it = feedback(api.connect, identity)
+        async with running(it):
+            await leading(it)
+            it.put([note()], initial=True)
+            await eventually(lambda it=it: sum(it.outcomes().values()))  # type: ignore[misc]
+    assert it.outcomes()["known"] == 1
+    assert told(api) == {"ShadowActive": 1}
+
+
+async def test_what_waits_when_the_lead_is_lost_is_told_when_it_is_back(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = feedback(api.connect)
+    renewing = it._put_lease
+    async with running(it):
+        await leading(it)
+        monkeypatch.setattr(it, "_put_lease", AsyncMock(return_value=feedback_module._Answer(0)))
+        await eventually(lambda: not it.leads, what="the lead lost")
+        it.put([note("ShadowPaused")])
+        await eventually(lambda: not it._led, what="the loss noticed")
+        assert told(api) == {}
+        monkeypatch.setattr(it, "_put_lease", renewing)
+        await eventually(lambda: told(api) == {"ShadowPaused": 1})
+
+
+async def test_what_a_leader_had_time_to_tell_is_forgotten(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_KEPT_S", 0.0)
+    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+    async with running(one):
+        await leading(one)
+        two.put([note()])
+        async with running(two):
+            await eventually(lambda: len(two._pace) == 0)
+    assert told(api) == {}
+
+
+async def test_what_nobody_was_there_to_tell_is_kept(api: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feedback_module, "_KEPT_S", 0.0)
+    it = feedback(api.connect)
+    it.put([note()])
+    async with running(it):
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+
+
+async def test_a_namespace_for_the_lease_that_is_not_there_is_reported(api: Embedded) -> None:
+    reports = Reports()
+    it = KubeFeedback(api.connect, identity="one", namespace="nowhere", terms=TERMS, report=reports)
+    async with running(it):
+        await eventually(lambda: bool(reports.now))
+        (problem,) = reports.now
+        assert (problem.reason, it.leads) == ("ApiUnavailable", False)
+        assert "create leases in namespace nowhere" in problem.message
+        assert 'namespaces "nowhere" not found' in problem.message
+
+
+async def test_a_session_that_cannot_be_opened_is_reported_until_it_can(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+    connect = AsyncMock(side_effect=[SourceError("There is no kubeconfig"), await api.connect()])
+    reports = Reports()
+    it = feedback(connect, report=reports)
+    async with running(it):
+        await leading(it)
+    assert [[problem.message for problem in each] for each in reports.all] == [["There is no kubeconfig"], []]
+
+
 class Script:
-    """A server that answers as told; with `status` None it never answers."""
+    """A server that answers as told; with `status` None it never answers. It takes every bid, and refuses
+    Events in the namespaces of `refusing`."""
 
     def __init__(self) -> None:
         self.status: int | None = 403
         self.retry_after = ""
         self.asked: Counter[str] = Counter()
         self.url = ""
+        self.refusing: dict[str, tuple[int, str]] = {}
+        self.events: Counter[str] = Counter()
 
     async def connect(self) -> ApiClient:
         configuration = Configuration(host=self.url)
@@ -240,9 +316,16 @@ class Script:
         self.asked[request.method] += 1
         if self.status is None:
             await asyncio.Event().wait()
+        if request.path.endswith("/events"):
+            return self._event(request.path.split("/")[-2])
         headers = {"Retry-After": self.retry_after} if self.retry_after else {}
         text = {"kind": "Status", "message": "as the test says"}
         return web.json_response(text, status=self.status or 500, headers=headers)
+
+    def _event(self, namespace: str) -> web.Response:
+        self.events[namespace] += 1
+        status, message = self.refusing.get(namespace, (201, ""))
+        return web.json_response({"kind": "Status", "message": message}, status=status)
 
 
 @pytest.fixture
@@ -268,7 +351,9 @@ async def test_a_missing_permission_is_reported_once_with_what_to_grant(
         await eventually(lambda: script.asked["GET"] >= 3)
         (problem,) = reports.now
         assert problem.reason == "Forbidden"
-        assert 'grant get on "leases" of API group "coordination.k8s.io"' in problem.message
+        assert (
+            'grant get on "leases" of API group "coordination.k8s.io" in namespace system' in problem.message
+        )
         assert "as the test says" in problem.message
         assert len(reports.all) == 1
 
@@ -306,7 +391,14 @@ async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> 
     async with running(it):
         await eventually(lambda: script.asked["GET"] > 0)
         it.put([note(message=str(number)) for number in range(20_000)])
-        assert len(it._kept) == feedback_module._MOST_KEPT
+        assert len(it._pace) == 1
+        it.put(
+            [
+                Note(Subject(Kind.DEPLOYMENT, "staging", str(number)), "ShadowActive", "")
+                for number in range(20_000)
+            ]
+        )
+        assert len(it._pace) == pacing.MOST_WAITING
 
 
 async def test_a_server_that_asks_for_patience_gets_it(script: Script) -> None:
@@ -316,3 +408,87 @@ async def test_a_server_that_asks_for_patience_gets_it(script: Script) -> None:
     async with running(it):
         await eventually(lambda: bool(reports.now))
         assert script.asked == {"GET": 1}
+
+
+async def test_credentials_that_are_not_accepted_are_not_a_missing_permission(script: Script) -> None:
+    script.status = 401
+    reports = Reports()
+    async with running(feedback(script.connect, report=reports)):
+        await eventually(lambda: bool(reports.now))
+        (problem,) = reports.now
+        assert problem.reason == "Unauthorized"
+        assert "grant" not in problem.message
+
+
+async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script) -> None:
+    script.status = 200
+    script.refusing["poor"] = (403, "exceeded quota: count/events")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([Note(Subject(Kind.DEPLOYMENT, "poor", f"canary-{n}"), "ShadowActive", "") for n in range(20)])
+        it.put([note()])
+        await eventually(lambda: it.outcomes()["written"] == 1)
+        assert script.events == {"poor": 1, "staging": 1}
+        (problem,) = reports.now
+        assert "create events in namespace poor" in problem.message
+        assert "exceeded quota" in problem.message
+
+
+async def test_a_refusal_is_withdrawn_when_events_are_taken(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+    script.status = 200
+    script.refusing["staging"] = (403, "no")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: bool(reports.now))
+        script.refusing.clear()
+        await eventually(lambda: it.outcomes()["written"] == 1 and reports.now == ())
+
+
+async def test_who_does_not_lead_any_more_says_nothing_of_events(script: Script) -> None:
+    script.status = 200
+    script.refusing["staging"] = (403, "no")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: bool(reports.now))
+        script.status = None
+        await eventually(lambda: reports.now == ())
+
+
+async def test_a_namespace_that_is_being_deleted_costs_its_note_alone(script: Script) -> None:
+    script.status = 200
+    script.refusing["staging"] = (403, "because it is being terminated")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: it.outcomes()["failed"] == 1)
+        assert len(it._pace) == 0
+        assert reports.all == []
+
+
+async def test_many_namespaces_that_refuse_are_not_all_listed(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_MOST_REPORTED", 2)
+    script.status = 200
+    script.refusing = dict.fromkeys("abc", (403, "no"))
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([Note(Subject(Kind.DEPLOYMENT, name, "canary"), "ShadowActive", "") for name in "abc"])
+        await eventually(lambda: set(script.events) == set("abc"))
+        await eventually(lambda: len(it._problems) == 3)
+        assert len(reports.now) == 2

@@ -1,5 +1,7 @@
 """Notes as Events."""
 
+import re
+
 from xds_server.model.objects import Kind
 from xds_server.publish.events import again, event, event_name
 from xds_server.publish.notes import Note, Subject
@@ -61,6 +63,12 @@ def test_names_and_messages_keep_to_the_limits_of_the_api() -> None:
     assert len(found["metadata"]["name"]) == 253
     assert len(found["message"].encode()) <= 1024
     assert found["message"].endswith("é…")
+
+
+def test_a_name_that_is_cut_ends_as_names_may() -> None:
+    name = "x" * 234 + "-." + "y" * 17
+    found = event_name(Note(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", ""))
+    assert re.fullmatch(r"x{234}\.[0-9a-f]{16}", found)
 
 
 def test_seen_again() -> None:

@@ -24,24 +24,24 @@ def taken(pace: Pace, now: float) -> list[str]:
 def test_the_latest_of_a_topic_waits_behind_the_others() -> None:
     pace = Pace()
     for each in (note("a", "1"), note("b", "1"), note("a", "2")):
-        pace.put(each, fresh=True)
+        pace.put(each, now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["b1", "a2"]
     assert pace.wait(0.0) is None
 
 
 def test_whether_it_is_fresh_is_kept() -> None:
     pace = Pace()
-    pace.put(note("a"), fresh=False)
+    pace.put(note("a"), now=0.0, fresh=False)
     assert pace.take(0.0) == (note("a"), False)
 
 
 def test_one_object_gets_its_burst_and_then_its_rate() -> None:
     pace = Pace(object_burst=2, object_every=10.0)
     for number in range(2):
-        pace.put(note("a", str(number)), fresh=True)
+        pace.put(note("a", str(number)), now=0.0, fresh=True)
         assert taken(pace, 0.0) == [f"a{number}"]
-    pace.put(note("a", "3"), fresh=True)
-    pace.put(note("b", "1"), fresh=True)
+    pace.put(note("a", "3"), now=0.0, fresh=True)
+    pace.put(note("b", "1"), now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["b1"]
     assert pace.wait(0.0) == 10.0
     assert taken(pace, 9.0) == []
@@ -52,7 +52,7 @@ def test_one_object_gets_its_burst_and_then_its_rate() -> None:
 def test_all_together_get_theirs() -> None:
     pace = Pace(all_burst=3, all_every=1.0)
     for name in "abcde":
-        pace.put(note(name), fresh=True)
+        pace.put(note(name), now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["a", "b", "c"]
     assert pace.wait(0.0) == 1.0
     assert taken(pace, 2.0) == ["d", "e"]
@@ -60,27 +60,96 @@ def test_all_together_get_theirs() -> None:
 
 def test_what_could_not_be_told_waits_again_unless_something_newer_does() -> None:
     pace = Pace()
-    pace.put_back(note("a", "1"), fresh=True)
-    pace.put_back(note("a", "0"), fresh=True)
+    pace.put_back(note("a", "1"), now=0.0, fresh=True)
+    pace.put_back(note("a", "0"), now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["a1"]
 
 
 def test_too_many_lose_the_oldest() -> None:
     pace = Pace()
     for number in range(pacing.MOST_WAITING + 2):
-        pace.put(note(str(number)), fresh=True)
+        pace.put(note(str(number)), now=0.0, fresh=True)
     assert (len(pace), pace.dropped) == (pacing.MOST_WAITING, 2)
     assert pace.take(0.0) == (note("2"), True)
-    assert pace.drain()[:2] == [note("3"), note("4")]
+
+
+def test_what_another_had_time_to_tell_is_forgotten() -> None:
+    pace = Pace()
+    for number in range(3):
+        pace.put(note(str(number)), now=float(number), fresh=False)
+    pace.forget(before=2.0)
+    assert taken(pace, 3.0) == ["2"]
+    pace.forget(before=9.0)
     assert len(pace) == 0
+
+
+def test_what_another_may_have_told_is_not_fresh() -> None:
+    pace = Pace()
+    pace.put(note("a"), now=0.0, fresh=True)
+    pace.doubt()
+    assert pace.take(0.0) == (note("a"), False)
+
+
+def test_what_could_not_be_told_does_not_count() -> None:
+    pace = Pace(object_burst=1, object_every=10.0, all_burst=1, all_every=10.0)
+    pace.put(note("a"), now=0.0, fresh=True)
+    assert taken(pace, 0.0) == ["a"]
+    pace.put_back(note("a"), now=0.0, fresh=True)
+    assert taken(pace, 0.0) == ["a"]
+
+
+def test_a_namespace_that_is_held_holds_up_no_other() -> None:
+    pace = Pace()
+    elsewhere = Note(Subject(Kind.DEPLOYMENT, "production", "b"), "ShadowActive", "")
+    for each in (note("a"), elsewhere):
+        pace.put(each, now=0.0, fresh=True)
+    pace.hold("staging", now=0.0, seconds=30.0)
+    assert taken(pace, 1.0) == ["b"]
+    assert pace.wait(1.0) == 29.0
+    assert taken(pace, 30.0) == ["a"]
+
+
+def test_holds_that_are_over_are_forgotten() -> None:
+    pace = Pace()
+    for number in range(3):
+        pace.hold(str(number), now=number * 10.0, seconds=15.0)
+    assert set(pace._held) == {"1", "2"}
+
+
+def test_not_all_that_waits_is_looked_at_where_the_first_may_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace, looked = Pace(), []
+    for number in range(1000):
+        pace.put(note(str(number)), now=0.0, fresh=True)
+    wait_of = pace._wait_of
+
+    def counted(subject: Subject, now: float) -> float:
+        looked.append(subject)
+        return wait_of(subject, now)
+
+    monkeypatch.setattr(pace, "_wait_of", counted)
+    assert pace.wait(0.0) == 0.0
+    assert pace.take(0.0) is not None
+    assert len(looked) == 2
 
 
 def test_objects_that_were_quiet_are_forgotten() -> None:
     pace = Pace(all_burst=10**9)
     for number in range(pacing._MOST_BUCKETS + 1):
-        pace.put(note(str(number)), fresh=True)
+        pace.put(note(str(number)), now=0.0, fresh=True)
         assert pace.take(float(number)) is not None
     assert len(pace._buckets) < 100
+
+
+def test_objects_that_were_not_quiet_are_remembered() -> None:
+    pace = Pace(object_burst=2, all_burst=10**9)
+    for number in range(pacing._MOST_BUCKETS + 1):
+        pace.put(note(str(number)), now=0.0, fresh=True)
+        assert pace.take(0.0) is not None
+    pace.put(note("0", "second"), now=0.0, fresh=True)
+    pace.put(note("1"), now=0.0, fresh=True)
+    assert taken(pace, 0.0) == ["0second", "1"]
+    pace.put(note("0", "third"), now=0.0, fresh=True)
+    assert taken(pace, 0.0) == []
 
 
 @given(
@@ -98,7 +167,7 @@ def test_nothing_is_told_faster_than_agreed_and_the_latest_is_told_in_the_end(
 
     for number, (name, pause) in enumerate(puts):
         now += pause
-        pace.put(note(name, str(number)), fresh=True)
+        pace.put(note(name, str(number)), now=now, fresh=True)
         tell()
     while (wait := pace.wait(now)) is not None:
         now += max(wait, 0.001)
