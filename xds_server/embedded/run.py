@@ -39,7 +39,8 @@ async def run(
     local = _is_local(listen.host)
     if not local and not insecure:
         raise UsageError(
-            f"--listen: {listen.host} is not a loopback address; whoever reaches this server may do anything"
+            f"--listen: {listen.host} is not a loopback address,"
+            " and whoever reaches this server may do anything; if that is meant, add --insecure"
         )
     expect_many_objects()
     stopping = asyncio.Event()
@@ -53,7 +54,12 @@ async def run(
                 write_kubeconfig(kubeconfig, api.url)
             if ready_file:
                 _write_ready_file(ready_file, api.address)
-            _log.info("the Kubernetes API is served", url=api.url, data=str(data) if data else None)
+            _log.info(
+                "the Kubernetes API is served",
+                url=api.url,
+                data=str(data) if data else "in memory",
+                kubeconfig=str(kubeconfig) if kubeconfig else None,
+            )
             await stopping.wait()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(each)

@@ -243,7 +243,7 @@ class KubeFeedback:
     def _not_told(self, note: Note, verb: str, answer: _Answer) -> float:
         namespace = note.subject.namespace
         ending = answer.status == FORBIDDEN and "being terminated" in answer.message
-        if answer.status == NOT_FOUND or answer.status in _INVALID:
+        if ending or answer.status == NOT_FOUND or answer.status in _INVALID:
             self._counts["failed"] += 1
             _log.info("an Event cannot be written", subject=str(note.subject), message=answer.message[:200])
             self._right("events", namespace)

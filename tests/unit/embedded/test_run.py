@@ -116,7 +116,8 @@ async def test_a_usage_error_is_two() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "kube.example"])
 async def test_more_than_loopback_has_to_be_meant(host: str) -> None:
     with pytest.raises(
-        UsageError, match="is not a loopback address; whoever reaches this server may do anything"
+        UsageError,
+        match=r"not a loopback address, and whoever reaches this server .* add --insecure",
     ):
         await run(data=None, listen=Address(host, 0))
 
