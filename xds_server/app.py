@@ -18,14 +18,14 @@ import structlog
 
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer
 from xds_server.admin.http import Readiness
-from xds_server.ads.events import Event, Nacked, Node, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import Event, Nacked, StreamClosed, StreamOpened, Variant
+from xds_server.ads.forms import versions
 from xds_server.ads.servicer import AdsServicer
-from xds_server.base.address import MAX_PORT
 from xds_server.base.aio import Mailbox, spawn
-from xds_server.base.errors import RequestError, XdsShadowError
+from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
-from xds_server.config import GATEWAY_PORT_METADATA, ServeConfig, SourceConfig
+from xds_server.config import ServeConfig, SourceConfig
 from xds_server.explain import explain
 from xds_server.fleet.state import Fleet
 from xds_server.model.problems import Problem
@@ -38,7 +38,7 @@ from xds_server.shadows.plan import Plan, State
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source, files
-from xds_server.translate.listeners import with_gateway_port
+from xds_server.translate.views import View, derive, view_of
 
 if TYPE_CHECKING:
     from xds_server.publish.kube import KubeFeedback
@@ -78,7 +78,7 @@ class App:
         self._source = source or open_source(config.source)
         self._intake = Intake()
         self._pipeline = Pipeline(gateway_port=config.gateway_port, expose_all=config.expose_all)
-        self._cache: SnapshotCache[int | None] = SnapshotCache(with_gateway_port)
+        self._cache: SnapshotCache[View] = SnapshotCache(derive)
         self._published: Published | None = None
         self._started = self._committed = time.time()
         self._failures = 0
@@ -106,7 +106,7 @@ class App:
         """
         ads = AdsServicer(
             cache=self._cache,
-            view_of=gateway_port_of,
+            view_of=lambda node: view_of(node.metadata),
             observe=self._observe,
             identifier=f"xds-shadow/{VERSION}",
         )
@@ -137,16 +137,19 @@ class App:
 
     async def _step(self, changes: list[Change]) -> None:
         began = time.perf_counter()
+        before = self._published
         try:
             published = await asyncio.to_thread(self._pipeline.step, changes)
+            changed = before is None or before.snapshot.versions() != published.snapshot.versions()
+            if changed:
+                self._cache.commit(published.snapshot)
         except Exception:  # noqa: BLE001 - a bug in building must not end the serving
             self._failures += 1
             _log.exception("building failed; the last good configuration stays", changes=len(changes))
             return
-        before, self._published = self._published, published
-        if before is None or before.snapshot.versions() != published.snapshot.versions():
+        self._published = published
+        if changed:
             self._committed = time.time()
-            self._cache.commit(published.snapshot)
             _log.info(
                 "configuration changed",
                 services=[str(target) for target in sorted(published.moved)][:10],
@@ -207,7 +210,7 @@ class App:
             outage_s=source.outage_s,
             versions={
                 SHORT_NAMES[type_url]: version
-                for type_url, version in (published.snapshot.versions() if published else {}).items()
+                for type_url, version in (versions(published.snapshot) if published else {}).items()
             },
             shadows=published.plan.shadows() if published else [],
             problems=published.problems() if published else [],
@@ -253,24 +256,6 @@ async def _keep_running(feedback: "KubeFeedback") -> None:
         except Exception:  # noqa: BLE001 - see above
             _log.exception("writing Events failed; starting over")
         await asyncio.sleep(_FEEDBACK_PAUSE_S)
-
-
-def gateway_port_of(node: Node) -> int | None:
-    """The gateway port that a node asks for in its metadata; None for the installation's.
-
-    Raises:
-        RequestError: it is not a port number.
-    """
-    wanted = node.metadata.get(GATEWAY_PORT_METADATA)
-    if wanted is None:
-        return None
-    # A person writes a number or quotes it. A Struct's numbers are floats, NaN and infinities among them.
-    text = str(wanted).removesuffix(".0")
-    if text.isdecimal() and len(text) <= len(str(MAX_PORT)) and 1 <= int(text) <= MAX_PORT:
-        return int(text)
-    raise RequestError(
-        f"node.metadata {GATEWAY_PORT_METADATA} is {wanted!r}, not a port from 1 to {MAX_PORT}"
-    )
 
 
 def open_source(config: SourceConfig) -> Source:

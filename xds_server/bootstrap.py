@@ -19,7 +19,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 
 from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.config import GATEWAY_PORT_METADATA
+from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
 
 _XDS_CLUSTER = "xds-shadow"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -28,7 +28,8 @@ _MAX_CONNECTIONS = 50_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapOptions:
-    """What differs between Envoys. `gateway_port` None leaves it to the control plane."""
+    """What differs between Envoys. `gateway_port` None leaves it to the control plane; no `namespaces` are
+    all."""
 
     node_id: str
     node_cluster: str = "xds-shadow"
@@ -36,6 +37,7 @@ class BootstrapOptions:
     mode: Variant = Variant.DELTA
     admin_port: int = 9901
     gateway_port: int | None = None
+    namespaces: tuple[str, ...] = ()
     max_heap_mib: int = 1024
 
 
@@ -48,7 +50,9 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
     over_ads = core.ConfigSource(ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3)
     metadata = {}
     if options.gateway_port is not None:
-        metadata[GATEWAY_PORT_METADATA] = str(options.gateway_port)
+        metadata[GATEWAY_PORT] = str(options.gateway_port)
+    if options.namespaces:
+        metadata[NAMESPACES] = ",".join(options.namespaces)
     return bootstrap.Bootstrap(
         node=core.Node(
             id=options.node_id,

@@ -14,9 +14,6 @@ DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:18081"
 DEFAULT_KUBE_ADDRESS: Final = "127.0.0.1:18082"
 DEFAULT_GATEWAY_PORT: Final = 8080
 
-GATEWAY_PORT_METADATA: Final = "xds-shadow.io/gateway-port"
-"""Key in ``node.metadata`` with which an Envoy asks for a gateway port of its own."""
-
 
 class Form(StrEnum):
     """What ``render -o`` takes."""

@@ -1,12 +1,16 @@
 """Gathers what follows from one shadow: its routes, what is wrong around it, the resources it causes."""
 
 from xds_server.admin.grpc import ExplainedRoute, Explanation
+from xds_server.ads.events import Variant
+from xds_server.ads.forms import Form
 from xds_server.base.ids import NamespacedName
 from xds_server.pipeline import Published
 from xds_server.shadows.plan import RoutePlan, ShadowStatus
 from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import ROUTE, VIRTUAL_HOST
 from xds_server.translate import names
-from xds_server.translate.incremental import route_configuration
+from xds_server.translate.routes import gateway_routes
 from xds_server.translate.translate import translate_service
 
 
@@ -16,13 +20,12 @@ def explain(published: Published, name: NamespacedName) -> Explanation | None:
         for shadow in plan.shadows:
             if (shadow.namespace, shadow.deployment) == name:
                 share = translate_service(plan)
-                routes = route_configuration(share.virtual_hosts, share.clusters)
                 subjects = {f"Service {target}", f"Deployment {name}"}
                 return Explanation(
                     shadow=shadow,
                     routes=[_explained(route, shadow) for route in plan.routes],
                     problems=[p for p in published.problems() if p.subject in subjects],
-                    resources=_only(shadow, [routes, *share.resources]),
+                    resources=_only(shadow, _with_routes(share)),
                 )
     return None
 
@@ -35,6 +38,13 @@ def _explained(route: RoutePlan, shadow: ShadowStatus) -> ExplainedRoute:
         cluster=names.cluster(route.service, route.port),
         shadow_cluster=copies if mirrored else "",
     )
+
+
+def _with_routes(share: tuple[Resource, ...]) -> list[Resource]:
+    """The resources, with their virtual hosts in a route configuration, first."""
+    snapshot = Form(Variant.SOTW).of(Snapshot().updated([gateway_routes(), *share]))
+    routes = snapshot.of(ROUTE).resources.values()
+    return [*routes, *(resource for resource in share if resource.key.type_url != VIRTUAL_HOST)]
 
 
 def _only(shadow: ShadowStatus, resources: list[Resource]) -> list[Resource]:

@@ -1,14 +1,13 @@
 """The pipeline without its loop: changes in, the next published state out.
 
-Order of the stages: `World.apply`, resolve, translate, check references, publish. A failure in one of them
-is a bug of ours; it costs that update and leaves the last good state in place. The next update starts from
-the whole world, as the incremental stages may have stopped half-way.
+Order of the stages: `World.apply`, resolve, translate (which checks references), publish. A failure in one of
+them is a bug of ours; it costs that update and leaves the last good state in place. The next update starts
+from the whole world, as the incremental stages may have stopped half-way.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Ref
 from xds_server.model.problems import Problem
@@ -59,8 +58,6 @@ class Pipeline:
         self._failed = True
         moved = self._resolver.update(self._world, changed)
         snapshot = self._translator.update(self._resolver.plan, moved)
-        if missing := snapshot.dangling():
-            raise DanglingReferenceError(f"{missing[0][0]} refers to {missing[0][1]}, which is not there")
         self._failed = False
         return Published(self._world, self._resolver.plan, snapshot, moved)
 

@@ -17,6 +17,8 @@ import envoy_data_plane.envoy.extensions.upstreams.http.v3  # noqa: F401
 import yaml
 from betterproto2 import Casing
 
+from xds_server.ads import forms
+from xds_server.ads.events import Variant
 from xds_server.base.ids import TypeUrl
 from xds_server.config import Form
 from xds_server.snapshot.snapshot import Snapshot
@@ -40,7 +42,9 @@ def decoded(type_url: TypeUrl, body: bytes) -> Json:
 
 
 def render(snapshot: Snapshot, form: Form) -> str:
-    """The whole snapshot as text, sorted, ending in a newline."""
+    """The whole snapshot as text, sorted, ending in a newline; virtual hosts inside their route
+    configuration."""
+    snapshot = forms.Form(Variant.SOTW).of(snapshot)
     resources = {
         heading: [
             decoded(type_url, resource.body)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.kube.cluster import Cluster, deployment, endpoint_slice, service
 from tests.support.embedded import Embedded, embedded
+from tests.support.rig import told_of
 from tests.support.waiting import eventually
 from xds_server.ads.events import Variant
 from xds_server.bootstrap import BootstrapOptions
@@ -66,10 +67,11 @@ def _shows(status: status_pb2.GetStatusResponse, state: str, percent: str) -> bo
 
 def _synced(status: status_pb2.GetStatusResponse) -> bool:
     """Whether an Envoy is there and has the clusters and routes that are served now."""
-    [*types] = [kind for node in status.nodes for kind in node.types]
-    current = {kind.short_name: kind.acked_version for kind in types}
-    return all(current.get(name) == status.server.versions[name] for name in ("CDS", "RDS")) and all(
-        kind.sync == "SYNCED" for kind in types
+    return bool(status.nodes) and all(
+        {kind.short_name: kind.acked_version for kind in node.types}.get(name) == status.server.versions[name]
+        and all(kind.sync == "SYNCED" for kind in node.types)
+        for node in status.nodes
+        for name in told_of(node.variant)
     )
 
 

@@ -24,6 +24,11 @@ from xds_server.status_client import get_status
 HOST = "myapp.staging"
 
 
+def told_of(variant: str) -> set[str]:
+    """The types whose version says that an Envoy has the current clusters and routes."""
+    return {"CDS", "VHDS" if variant == "delta" else "RDS"}
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a user got: status, the backend that answered, the id that copies carry."""
@@ -73,9 +78,9 @@ class Rig:
 
     async def until_synced(self, *current: str) -> None:
         """Wait until every Envoy has acknowledged all it was sent, and was sent the current version of
-        clusters, routes and the types `current`. (State of the world has no word for an assignment that is
-        gone, so the version of endpoints may move on without a push.)"""
-        await eventually(partial(self._synced, {"CDS", "RDS", *current}), what="every Envoy in sync")
+        clusters, routes (delta: virtual hosts) and the types `current`. (State of the world has no word for
+        an assignment that is gone, so the version of endpoints may move on without a push.)"""
+        await eventually(partial(self._synced, set(current)), what="every Envoy in sync")
 
     async def _synced(self, current: set[str]) -> bool:
         status = await self.status()
@@ -83,7 +88,8 @@ class Rig:
         return connected == {envoy.id for envoy in self.envoys} and all(
             kind.sync == "SYNCED"
             and (
-                kind.short_name not in current or kind.sent_version == status.server.versions[kind.short_name]
+                kind.short_name not in current | told_of(node.variant)
+                or kind.sent_version == status.server.versions[kind.short_name]
             )
             for node in status.nodes
             for kind in node.types

@@ -21,7 +21,8 @@ from xds_server.app import App
 from xds_server.base.address import Address
 from xds_server.base.errors import SourceError, XdsShadowError
 from xds_server.base.ids import TypeUrl
-from xds_server.config import GATEWAY_PORT_METADATA, ServeConfig, SourceConfig
+from xds_server.base.metadata import GATEWAY_PORT
+from xds_server.config import ServeConfig, SourceConfig
 from xds_server.display import explanation_view, status_view
 from xds_server.model.objects import Kind
 from xds_server.pipeline import Pipeline
@@ -195,7 +196,7 @@ async def test_a_node_may_have_a_gateway_port_of_its_own() -> None:
         await app.ready.wait()
         ports = {}
         async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
-            for name, metadata in (("own", {GATEWAY_PORT_METADATA: "9090"}), ("default", {})):
+            for name, metadata in (("own", {GATEWAY_PORT: "9090"}), ("default", {})):
                 envoy = Stream(channel, Variant.DELTA)
                 await envoy.ask(LISTENER, node=node(name, **metadata))
                 [listener] = (await envoy.take()).resources

@@ -13,7 +13,9 @@ from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, Upsert
 from xds_server.pipeline import Pipeline
 from xds_server.shadows.plan import State
-from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.types import ENDPOINT
+from xds_server.translate import translate
 
 
 def _changes(*documents: objects.Document) -> list[Change]:
@@ -57,11 +59,15 @@ def test_reports_and_plan_make_up_the_problems() -> None:
     assert [problem.reason for problem in published.problems()] == ["InvalidYaml", "NoHttpPort"]
 
 
+def _elsewhere() -> Resource:
+    return Resource(ResourceKey(ENDPOINT, "elsewhere"), b"")
+
+
 def test_after_a_failure_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = _pipeline()
     with monkeypatch.context() as patch:
-        patch.setattr(Snapshot, "dangling", lambda _self: [("a cluster", "its endpoints")])
-        with pytest.raises(DanglingReferenceError, match="a cluster refers to its endpoints"):
+        patch.setattr(translate, "load_assignment", lambda *_, **__: _elsewhere())
+        with pytest.raises(DanglingReferenceError, match=r"refers to .+ which is not there"):
             pipeline.step(_example())
     recovered = pipeline.step([])
     assert recovered.snapshot == _pipeline().step(_example()).snapshot

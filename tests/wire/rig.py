@@ -14,10 +14,10 @@ from xds_server.ads.events import Event, Node, Variant
 from xds_server.ads.servicer import SERVER_OPTIONS, SERVICE, AdsServicer
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.cache import SnapshotCache
+from xds_server.snapshot.cache import Derived, SnapshotCache
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import LISTENER
+from xds_server.snapshot.types import CLUSTER, LISTENER
 
 DEADLINE_S = 20.0
 IDENTIFIER = "xds-shadow/test"
@@ -214,7 +214,7 @@ def _view_of(who: Node) -> str:
     return team
 
 
-def _derive(snapshot: Snapshot, team: str) -> Snapshot:
-    if team == "haunted":
+def _derive(snapshot: Snapshot, team: str, _before: Derived | None) -> Snapshot:
+    if team == "haunted" or (team == "later" and snapshot.of(CLUSTER).resources.get("ghost")):
         raise ZeroDivisionError("a bug in a view")
     return snapshot.updated([resource(LISTENER, team, team.encode())]) if team else snapshot

@@ -6,9 +6,9 @@ import contextlib
 from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.wire.rig import node
-from xds_server.ads.events import Event, Node, StreamClosed, StreamOpened
+from xds_server.ads.events import Event, Node, StreamClosed, StreamOpened, Subscribed
 from xds_server.ads.servicer import AdsServicer
-from xds_server.snapshot.cache import SnapshotCache
+from xds_server.snapshot.cache import Derived, SnapshotCache
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER
 
@@ -35,7 +35,7 @@ class StubbornContext:
         raise AssertionError("never gets here")
 
 
-def _same(snapshot: Snapshot, _view: str) -> Snapshot:
+def _same(snapshot: Snapshot, _view: str, _before: Derived | None) -> Snapshot:
     return snapshot
 
 
@@ -59,5 +59,5 @@ async def test_a_second_cancellation_does_not_leave_the_stream_on_the_books() ->
     context.released.set()
     with contextlib.suppress(asyncio.CancelledError):
         await call
-    assert [type(event) for event in events] == [StreamOpened, StreamClosed]
+    assert [type(event) for event in events] == [StreamOpened, Subscribed, StreamClosed]
     assert servicer._streams == {}

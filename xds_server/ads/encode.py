@@ -1,5 +1,9 @@
-"""Responses as bytes, joined from frames that each resource made once (discovery.proto)."""
+"""Responses as bytes, joined from frames that each resource made once (discovery.proto).
 
+Streams that are sent the same batch under the same nonce share the bytes.
+"""
+
+from xds_server.ads.events import Variant
 from xds_server.ads.machine import Response
 from xds_server.snapshot.framing import field, text
 
@@ -12,25 +16,33 @@ class Encoder:
 
     def sotw(self, response: Response) -> bytes:
         """A serialized DiscoveryResponse."""
+        key = (Variant.SOTW, response.type_url, response.version, response.nonce)
+        return response.batch.body(key, lambda: self._sotw(response))
+
+    def delta(self, response: Response) -> bytes:
+        """A serialized DeltaDiscoveryResponse."""
+        key = (Variant.DELTA, response.type_url, response.version, response.nonce)
+        return response.batch.body(key, lambda: self._delta(response))
+
+    def _sotw(self, response: Response) -> bytes:
         return b"".join(
             (
                 text(1, response.version),
-                *(resource.sotw_frame for resource in response.resources),
+                *[resource.sotw_frame for resource in response.resources],
                 text(4, response.type_url),
                 text(5, response.nonce),
                 field(6, self._control_plane),
             )
         )
 
-    def delta(self, response: Response) -> bytes:
-        """A serialized DeltaDiscoveryResponse."""
+    def _delta(self, response: Response) -> bytes:
         return b"".join(
             (
                 text(1, response.version),
-                *(resource.delta_frame for resource in response.resources),
+                *[resource.delta_frame for resource in response.resources],
                 text(4, response.type_url),
                 text(5, response.nonce),
-                *(field(6, name.encode()) for name in response.removed),
+                *[field(6, name.encode()) for name in response.removed],
                 field(7, self._control_plane),
             )
         )

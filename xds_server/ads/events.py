@@ -35,6 +35,14 @@ class StreamOpened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribed:
+    """The client asked for a type that is served, for the first time on its stream."""
+
+    stream: StreamId
+    type_url: TypeUrl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """A response is about to be written. `resources` and `removed` are counts, `size` is bytes."""
 
@@ -86,4 +94,4 @@ class StreamClosed:
     reason: str = ""
 
 
-Event = StreamOpened | Sent | Resumed | Acked | Nacked | StreamClosed
+Event = StreamOpened | Subscribed | Sent | Resumed | Acked | Nacked | StreamClosed

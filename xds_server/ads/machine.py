@@ -5,29 +5,33 @@ is no queue: a slow reader gets the latest state when it is ready for it, and a 
 subscription that has changed since (lines 17 and 18).
 
 Order (line 11): everything new or changed goes out first, clusters before the assignments, listeners and
-routes that need them; what is gone is taken away afterwards, in reverse, once no route or listener that the
-client may still use can need it. An ACK is never waited for before sending something new (line 12): Envoy
-withholds it while it warms. It is waited for only before taking away.
+routes that need them; what is gone is taken away afterwards, in reverse, once nothing that the client may
+still use can need it. An ACK is never waited for before sending something new (line 12): Envoy withholds it
+while it warms. It is waited for only before taking away.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from xds_server.ads.events import Acked, Event, Nacked
+from xds_server.ads.events import Acked, Event, Nacked, Subscribed
 from xds_server.ads.subscription import Subscription, Unanswered
+from xds_server.base.errors import RequestError
 from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
+from xds_server.snapshot.batch import Batch
+from xds_server.snapshot.names import Names
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot, TypeSnapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
-ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+ORDER = (CLUSTER, ENDPOINT, SECRET, LISTENER, ROUTE, VIRTUAL_HOST)
 _USERS = {
-    CLUSTER: (LISTENER, ROUTE),
-    ENDPOINT: (CLUSTER, LISTENER, ROUTE),
+    CLUSTER: (LISTENER, ROUTE, VIRTUAL_HOST),
+    ENDPOINT: (CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST),
+    SECRET: (CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST),
     LISTENER: (),
     ROUTE: (LISTENER,),
+    VIRTUAL_HOST: (),
 }
 """By type, the types whose unacknowledged resources may still need one of it."""
 
@@ -41,18 +45,27 @@ class Response:
     type_url: TypeUrl
     version: Version
     nonce: Nonce
-    resources: tuple[Resource, ...]
-    removed: tuple[str, ...] = ()
+    batch: Batch
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """In the order of the response."""
+        return self.batch.resources
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Names that are taken away; delta only."""
+        return self.batch.removed
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A response before it has a nonce. `changed` are those of `resources` that are new to the client."""
+    """A response before it has a nonce. `changed` are those resources of `batch` that are new to the
+    client."""
 
     version: Version
-    resources: tuple[Resource, ...]
-    changed: tuple[Resource, ...]
-    removed: tuple[str, ...] = ()
+    batch: Batch
+    changed: Batch
 
 
 class StreamMachine(ABC, Generic[RequestT]):
@@ -61,7 +74,9 @@ class StreamMachine(ABC, Generic[RequestT]):
     def __init__(self, stream: StreamId) -> None:
         self.stream = stream
         self._subscriptions: dict[TypeUrl, Subscription] = {}
-        self._nonces = 0
+        self._serial = self._repeats = 0
+        self._quiet: Snapshot | None = None
+        self._removals_wait = False
         self._resumed: list[Event] = []
 
     @abstractmethod
@@ -78,98 +93,133 @@ class StreamMachine(ABC, Generic[RequestT]):
 
     @abstractmethod
     def _removals(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        """What is to be taken from the client, or None; asked only when nothing new is due."""
+        """What is to be taken from the client, or None; asked when nothing new is due and something is
+        parting."""
+
+    @property
+    def restless(self) -> bool:
+        """Whether there may be something to send that `next` did not see when it was last asked."""
+        return self._quiet is None
+
+    def serves(self, type_url: TypeUrl) -> bool:
+        """Whether there is a subscription to the type."""
+        return type_url in self._subscriptions
+
+    def watched(self, type_url: TypeUrl) -> Names | None:
+        """The names of a subscription that there is; None for all."""
+        return self._subscriptions[type_url].watched
 
     def next(self, snapshot: Snapshot) -> Response | None:
         """The next response, recorded as sent, or None if the client has everything."""
+        if snapshot is self._quiet:
+            return None
         for type_url in ORDER:
-            if draft := self._draft(type_url, snapshot, removing=False):
+            subscription = self._subscriptions.get(type_url)
+            if subscription is None or subscription.idle(current := snapshot.of(type_url)):
+                continue
+            if draft := self._additions(subscription, current):
                 return self._send(type_url, draft)
+        self._removals_wait = False
         for type_url in reversed(ORDER):
-            in_use = any(self._unsettled(user) for user in _USERS[type_url])
-            if not in_use and (draft := self._draft(type_url, snapshot, removing=True)):
+            subscription = self._subscriptions.get(type_url)
+            if subscription is None or not subscription.parting:
+                continue
+            if any(self._unsettled(user) for user in _USERS[type_url]):
+                self._removals_wait = True
+            elif draft := self._removals(subscription, snapshot.of(type_url)):
                 return self._send(type_url, draft)
+        self._quiet = snapshot
         return None
 
     def take_resumed(self) -> list[Event]:
         """What `next` found that the client holds already, since this was last asked."""
+        if not self._resumed:
+            return []
         resumed, self._resumed = self._resumed, []
         return resumed
-
-    def _draft(self, type_url: TypeUrl, snapshot: Snapshot, *, removing: bool) -> Draft | None:
-        subscription = self._subscriptions.get(type_url)
-        current = snapshot.of(type_url)
-        if subscription is None or subscription.examined(current):
-            return None
-        if not removing:
-            return self._additions(subscription, current)
-        draft = self._removals(subscription, current)
-        if draft is None:
-            subscription.mark_examined(current)
-        return draft
 
     def _unsettled(self, type_url: TypeUrl) -> bool:
         subscription = self._subscriptions.get(type_url)
         return subscription is not None and subscription.unsettled
 
     def _send(self, type_url: TypeUrl, draft: Draft) -> Response:
-        self._nonces += 1
-        nonce = Nonce(f"{self._nonces:x}")
-        self._subscriptions[type_url].note_sent(nonce, Unanswered(draft.version, draft.resources))
-        self._rewarm(draft.changed)
-        return Response(
-            type_url=type_url,
-            version=draft.version,
-            nonce=nonce,
-            resources=draft.resources,
-            removed=draft.removed,
-        )
+        self._quiet = None
+        nonce = self._nonce(draft.batch)
+        self._subscriptions[type_url].note_sent(nonce, Unanswered(draft.version, draft.batch))
+        if type_url == CLUSTER:
+            self._rewarm(draft.changed)
+        return Response(type_url=type_url, version=draft.version, nonce=nonce, batch=draft.batch)
 
-    def _rewarm(self, changed: Iterable[Resource]) -> None:
+    def _nonce(self, batch: Batch) -> Nonce:
+        """A nonce that this stream has not had (line 3), and that other streams share where they are sent the
+        same: then they share the whole response."""
+        if batch.serial > self._serial:
+            self._serial, self._repeats = batch.serial, 0
+            return Nonce(f"{batch.serial:x}")
+        self._repeats += 1
+        return Nonce(f"{self._serial:x}.{self._repeats:x}")
+
+    def _rewarm(self, changed: Batch) -> None:
         """A changed cluster warms until it gets its assignment again, changed or not (line 13)."""
         endpoints = self._subscriptions.get(ENDPOINT)
         if endpoints is None:
             return
-        names = {ref.name for resource in changed for ref in resource.refs if ref.type_url == ENDPOINT}
-        endpoints.owe(names & endpoints.names)
-        endpoints.rewarm |= names
+        names = changed.refers_to(ENDPOINT)
+        if not endpoints.unanswered:
+            endpoints.owe(name for name in names if name in endpoints.names.members)
+        endpoints.rewarm = endpoints.rewarm | names if endpoints.rewarm else names
 
-    def _subscription(self, type_url: str) -> tuple[Subscription, bool]:
+    def _subscription(self, type_url: TypeUrl, events: list[Event]) -> tuple[Subscription, bool]:
         """The subscription to a type, and whether this request is the first to name the type. An unknown
-        type gets one that is not kept: it never has anything to send (line 2)."""
-        key = TypeUrl(type_url)
-        if key not in _USERS:
-            return Subscription(key), True
-        known = self._subscriptions.get(key)
+        type gets one that is not kept: it never has anything to send (line 2).
+
+        Raises:
+            RequestError: there is no type.
+        """
+        if not type_url:
+            raise RequestError("type_url is empty, and an aggregated stream has no default type")
+        known = self._subscriptions.get(type_url)
         if known is not None:
             return known, False
-        self._subscriptions[key] = Subscription(key)
-        return self._subscriptions[key], True
+        found = Subscription(type_url)
+        if type_url in _USERS:
+            self._subscriptions[type_url] = found
+            events.append(Subscribed(stream=self.stream, type_url=type_url))
+        return found, True
 
-    def _answer(self, subscription: Subscription, nonce: str, error: str | None) -> list[Event]:
+    def _look_again(self, subscription: Subscription) -> None:
+        """A request may have made something due; a mere acknowledgement does so only if removals wait for
+        it."""
+        if self._removals_wait or not subscription.greeted or subscription.owes:
+            self._quiet = None
+
+    def _answer(
+        self, subscription: Subscription, nonce: Nonce, error: str | None, events: list[Event]
+    ) -> None:
         """Take what a request says about an earlier response; `error` is set if it refuses it (line 4)."""
-        version = subscription.settle(Nonce(nonce), refused=error is not None)
+        version = subscription.settle(nonce, refused=error is not None)
         if version is None:
-            return []
+            return
         if error is not None:
-            return [
+            events.append(
                 Nacked(
                     stream=self.stream,
                     type_url=subscription.type_url,
                     version=version,
-                    nonce=Nonce(nonce),
+                    nonce=nonce,
                     message=error,
                 )
-            ]
+            )
+            return
         if subscription.type_url == CLUSTER and not subscription.pending and ENDPOINT in self._subscriptions:
             # Envoy acknowledges clusters once none is warming: no assignment is missing any more.
-            self._subscriptions[ENDPOINT].rewarm.clear()
-        return [
+            self._subscriptions[ENDPOINT].rewarm = frozenset()
+        events.append(
             Acked(
                 stream=self.stream,
                 type_url=subscription.type_url,
                 version=version,
-                nonce=Nonce(nonce),
+                nonce=nonce,
                 refusing=subscription.refusing,
             )
-        ]
+        )

@@ -11,17 +11,18 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 from envoy.config.core.v3 import base_pb2
-from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
 
+from xds_server.ads.admission import Admission, Limits, host_of
+from xds_server.ads.audience import Audience
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
 from xds_server.ads.events import Event, Node, Sent, StreamClosed, StreamOpened, Variant
 from xds_server.ads.machine import Response, StreamMachine
+from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
 from xds_server.ads.sotw import SotwMachine
-from xds_server.base.errors import RequestError
+from xds_server.base.errors import RequestError, RequestLimitError
 from xds_server.base.ids import NodeId, StreamId
 from xds_server.snapshot.cache import SnapshotCache
 
@@ -32,6 +33,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # An Envoy has one stream. What one connection may hold open bounds what one peer can cost.
+    ("grpc.max_concurrent_streams", 100),
     # Line 20: find dead peers, allow Envoy's own pings.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -45,8 +48,7 @@ _WRITE_DEADLINE_S = 30.0
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
-_Request = Any  # DiscoveryRequest or DeltaDiscoveryRequest; both have `node`
-_Machine = StreamMachine[_Request]
+_Machine = StreamMachine[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +57,25 @@ class _Form:
 
     variant: Variant
     machine: Callable[[StreamId], _Machine]
-    parse: Callable[[bytes], _Request]
+    reader: Callable[[], SotwReader | DeltaReader]
     encode: Callable[[Response], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class _Client(Generic[V]):
-    """Who is at the other end, once the first request has said so."""
-
-    node: Node
-    view: V
 
 
 @dataclass(slots=True, eq=False)
 class _Stream(Generic[V]):
-    """One open stream. `wake` says that there may be something to write, or a reason to end. `late` says that
-    the reason is a write that took too long."""
+    """One open stream. `wake` says that there may be something to write, or a reason to end. `audience` is
+    there once the first request has said who the client is. `writing_since` is the loop's time at which the
+    write that is under way began. `late` says that the reason to end is a write that took too long."""
 
     id: StreamId
     form: _Form
     machine: _Machine
+    read: Callable[[bytes], SotwRequest | DeltaRequest]
     peer: str
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    client: _Client[V] | None = None
+    view: V | None = None
+    audience: "Audience[_Stream[V]] | None" = None
+    writing_since: float | None = None
     ending: str = ""
     late: bool = False
 
@@ -97,18 +95,21 @@ class AdsServicer(Generic[V]):
         observe: Callable[[Event], None],
         identifier: str,
         write_deadline_s: float = _WRITE_DEADLINE_S,
+        limits: Limits | None = None,
     ) -> None:
         encoder = Encoder(identifier)
         self._cache = cache
         self._view_of = view_of
         self._observe = observe
         self._write_deadline_s = write_deadline_s
+        self._admission = Admission(limits or Limits())
         self._streams: dict[StreamId, _Stream[V]] = {}
+        self._audiences: dict[tuple[V, Variant], Audience[_Stream[V]]] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
         self._opened = 0
-        self._sotw = _Form(Variant.SOTW, SotwMachine, discovery_pb2.DiscoveryRequest.FromString, encoder.sotw)
-        self._delta = _Form(
-            Variant.DELTA, DeltaMachine, discovery_pb2.DeltaDiscoveryRequest.FromString, encoder.delta
-        )
+        self._sotw = _Form(Variant.SOTW, SotwMachine, SotwReader, encoder.sotw)
+        self._delta = _Form(Variant.DELTA, DeltaMachine, DeltaReader, encoder.delta)
+        cache.listen(self._changed)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a server, with handlers that take and give raw bytes."""
@@ -127,48 +128,78 @@ class AdsServicer(Generic[V]):
             stream.wake.set()
             await asyncio.sleep(over_s / len(streams))
 
+    def _changed(self) -> None:
+        """There is a new snapshot: wake those whom it concerns. A view that cannot be made leaves its nodes
+        on what they have, and costs the others nothing.
+
+        Raises:
+            ExceptionGroup: of what went wrong with views; bugs of ours.
+        """
+        failures = []
+        for (view, _), audience in self._audiences.items():
+            try:
+                base = self._cache.current(view)
+                concerned = audience.show(base) if base is not None else ()
+            except Exception as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+                continue
+            for stream in concerned:
+                stream.wake.set()
+        if failures:
+            raise ExceptionGroup("views could not be made", failures)
+
     def _handler(self, form: _Form) -> "grpc.RpcMethodHandler[bytes, bytes]":
         async def handle(_requests: object, context: _Context) -> None:
-            await self._serve(form, context)
+            host = host_of(context.peer())
+            if refusal := self._admission.refusal(host, now=asyncio.get_running_loop().time()):
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal)
+            try:
+                await self._serve(form, context)
+            finally:
+                self._admission.leave(host)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _serve(self, form: _Form, context: _Context) -> None:
         self._opened += 1
         identity = StreamId(self._opened)
-        stream: _Stream[V] = _Stream(identity, form, form.machine(identity), context.peer())
+        stream: _Stream[V] = _Stream(
+            identity, form, form.machine(identity), form.reader().read, context.peer()
+        )
         self._streams[identity] = stream
-        unlisten = self._cache.listen(stream.wake.set)
         reader = asyncio.create_task(self._read(stream, context), name=f"xds-shadow/ads-read-{identity}")
         reader.add_done_callback(lambda _: stream.wake.set())
         try:
             await self._write(stream, context, reader)
             if stream.late:
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"stream dropped: {stream.ending}")
+        except RequestLimitError as error:
+            stream.ending = str(error)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except RequestError as error:
             stream.ending = str(error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
             # Nothing is awaited before the books are right: gRPC may cancel this a second time.
-            unlisten()
             reader.cancel()
             self._forget(stream)
             await asyncio.gather(reader, return_exceptions=True)
 
-    def _drop(self, stream: _Stream[V]) -> None:
-        """Give a stream up whose client does not take what is being written. gRPC cannot end a call during a
-        write, so the client learns of it when it reads on, and reconnects then. If it is dead, the missing
-        answer to a keepalive ping ends the write."""
-        stream.late = True
-        stream.ending = f"it took nothing for {self._write_deadline_s:g} s"
-        self._forget(stream)
-
     def _forget(self, stream: _Stream[V]) -> None:
         """Take a stream off the books, once."""
-        if self._streams.pop(stream.id, None) is not None and stream.client is not None:
-            self._observe(StreamClosed(stream=stream.id, reason=stream.ending))
+        if self._streams.pop(stream.id, None) is None or stream.audience is None:
+            return
+        stream.audience.leave(stream)
+        if not stream.audience:
+            self._audiences = {key: each for key, each in self._audiences.items() if each}
+            if stream.view not in {view for view, _ in self._audiences}:
+                self._cache.forget(stream.view)  # type: ignore[arg-type]  # it is set with `audience`
+        self._observe(StreamClosed(stream=stream.id, reason=stream.ending))
+
+    # --- writing ---------------------------------------------------------------------------------------
 
     async def _write(self, stream: _Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
+        clock = asyncio.get_running_loop().time
         while not stream.ending:
             stream.wake.clear()
             if reader.done():
@@ -190,45 +221,81 @@ class AdsServicer(Generic[V]):
                     size=len(body),
                 )
             )
-            late = asyncio.get_running_loop().call_later(self._write_deadline_s, self._drop, stream)
+            stream.writing_since = clock()
+            if self._sweeping is None:
+                self._sweep_later()
             try:
                 await context.write(body)
             finally:
-                late.cancel()
+                stream.writing_since = None
 
     def _next(self, stream: _Stream[V]) -> Response | None:
-        if stream.client is None:
+        if stream.audience is None or stream.audience.snapshot is None:
             return None
-        snapshot = self._cache.current(stream.client.view)
-        if snapshot is None:
-            return None
-        response = stream.machine.next(snapshot)
+        response = stream.machine.next(stream.audience.snapshot)
         for event in stream.machine.take_resumed():
             self._observe(event)
         return response
 
+    def _sweep_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweeping = loop.call_later(self._write_deadline_s / 4, self._sweep)
+
+    def _sweep(self) -> None:
+        """Give up streams whose clients do not take what is being written."""
+        self._sweeping = None
+        too_early = asyncio.get_running_loop().time() - self._write_deadline_s
+        writing = [stream for stream in self._streams.values() if stream.writing_since is not None]
+        for stream in writing:
+            if stream.writing_since is not None and stream.writing_since <= too_early:
+                self._drop(stream)
+        if writing:
+            self._sweep_later()
+
+    def _drop(self, stream: _Stream[V]) -> None:
+        """gRPC cannot end a call during a write, so the client learns of it when it reads on, and reconnects
+        then. If it is dead, the missing answer to a keepalive ping ends the write."""
+        stream.late = True
+        stream.ending = f"it took nothing for {self._write_deadline_s:g} s"
+        self._forget(stream)
+
+    # --- reading ---------------------------------------------------------------------------------------
+
     async def _read(self, stream: _Stream[V], context: _Context) -> None:
+        machine = stream.machine
         while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
             if stream.ending:
                 return
-            try:
-                request = stream.form.parse(raw)
-            except DecodeError as error:
-                raise RequestError(f"the request is not a {stream.form.variant} request: {error}") from error
-            if stream.client is None:
-                self._greet(stream, request)
-            for event in stream.machine.receive(request):
+            request = stream.read(raw)
+            if stream.audience is None:
+                self._greet(stream, request.node)
+            for event in machine.receive(request):
                 self._observe(event)
-            stream.wake.set()
+            if stream.audience is not None and machine.serves(request.type_url):
+                stream.audience.watch(stream, request.type_url, machine.watched(request.type_url))
+            if machine.restless:
+                stream.wake.set()
 
-    def _greet(self, stream: _Stream[V], request: _Request) -> None:
+    def _greet(self, stream: _Stream[V], message: base_pb2.Node | None) -> None:
         """Learn who the client is; only a stream's first request must say so (line 1)."""
-        if not request.HasField("node"):
+        if message is None:
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
-        node = _node(request.node)
-        stream.client = _Client(node, self._view_of(node))
+        node = _node(message)
+        stream.view = self._view_of(node)
+        stream.audience = self._audience(stream.view, stream.form.variant)
+        stream.audience.join(stream)
         opened = StreamOpened(stream=stream.id, node=node, variant=stream.form.variant, peer=stream.peer)
         self._observe(opened)
+
+    def _audience(self, view: V, variant: Variant) -> "Audience[_Stream[V]]":
+        known = self._audiences.get((view, variant))
+        if known is not None:
+            return known
+        audience: Audience[_Stream[V]] = Audience(variant)
+        if (base := self._cache.current(view)) is not None:
+            audience.show(base)
+        self._audiences[view, variant] = audience
+        return audience
 
 
 def _node(message: base_pb2.Node) -> Node:

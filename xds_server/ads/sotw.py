@@ -1,50 +1,54 @@
 """State of the world: a request lists every name, a response of clusters or listeners every resource."""
 
-from collections.abc import Iterable
-
-from envoy.service.discovery.v3 import discovery_pb2
-
 from xds_server.ads.events import Event, Resumed
 from xds_server.ads.machine import Draft, StreamMachine
+from xds_server.ads.requests import SotwRequest
 from xds_server.ads.subscription import WILDCARD, WILDCARD_TYPES, Subscription
-from xds_server.base.errors import RequestError
-from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.batch import NOTHING, Batch
+from xds_server.snapshot.names import Names
 from xds_server.snapshot.snapshot import TypeSnapshot
 
 
-class SotwMachine(StreamMachine[discovery_pb2.DiscoveryRequest]):
+class SotwMachine(StreamMachine[SotwRequest]):
     """One ``StreamAggregatedResources`` stream."""
 
-    def receive(self, request: discovery_pb2.DiscoveryRequest) -> list[Event]:
-        if not request.type_url:
-            raise RequestError("type_url is empty, and an aggregated stream has no default type")
-        subscription, first = self._subscription(request.type_url)
+    def receive(self, request: SotwRequest) -> list[Event]:
+        events: list[Event] = []
+        subscription, first = self._subscription(request.type_url, events)
         if first:
-            self._list_names(subscription, set(request.resource_names))
-            subscription.known_version = request.version_info
-            return []
-        nonce = request.response_nonce
-        repeated = nonce == subscription.last_nonce and not subscription.pending
-        error = request.error_detail.message if request.HasField("error_detail") else None
-        events = self._answer(subscription, nonce, error)
+            subscription.known_version = request.version
+        else:
+            repeated = request.nonce == subscription.last_nonce and not subscription.pending
+            self._answer(subscription, request.nonce, request.error, events)
+            if repeated and request.error is None and subscription.rewarm:
+                # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (line
+                # 29).
+                subscription.owe([name for name in subscription.rewarm if name in subscription.names.members])
         # A stale nonce acknowledges nothing, but its names count (line 27).
-        self._list_names(subscription, set(request.resource_names))
-        if repeated and error is None:
-            # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (line 29).
-            subscription.owe(subscription.rewarm & subscription.names)
+        if request.names is not None:
+            self._list_names(subscription, request.names)
+        self._look_again(subscription)
         return events
 
-    def _list_names(self, subscription: Subscription, names: set[str]) -> None:
-        had = subscription.names | ({WILDCARD} if subscription.wildcard else set())
-        legacy = not subscription.named and not names and subscription.type_url in WILDCARD_TYPES
-        if legacy:
-            subscription.wildcard = True
+    @staticmethod
+    def _list_names(subscription: Subscription, names: Names) -> None:
+        if not names and not subscription.named and subscription.type_url in WILDCARD_TYPES:
+            subscription.wildcard = True  # the empty list of before names were a thing (line 8)
             return
-        subscription.add(names - had)
-        subscription.drop(had - names)
+        if WILDCARD in names:
+            listed, star = names.minus((WILDCARD,)), True
+        else:
+            listed, star = names, False
+        more, less = subscription.names.difference(listed)
+        if star and not subscription.wildcard:
+            more = (*more, WILDCARD)
+        if subscription.wildcard and not star:
+            less = (*less, WILDCARD)
+        subscription.add(more)
+        subscription.drop(less)
+        subscription.names = listed  # the very object, which other streams have too
 
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        wanted = subscription.wanted(current)
         full_state = subscription.type_url in WILDCARD_TYPES
         if (
             not subscription.greeted
@@ -52,33 +56,31 @@ class SotwMachine(StreamMachine[discovery_pb2.DiscoveryRequest]):
             and subscription.known_version == current.version
         ):
             # The client has exactly this from an earlier stream (line 30).
-            subscription.greeted = True
-            subscription.hold(wanted, keep_gone=False)
+            subscription.resume(current)
             self._resumed.append(
                 Resumed(stream=self.stream, type_url=subscription.type_url, version=current.version)
             )
             return None
-        changed = tuple(subscription.due(wanted))
-        if not changed and (subscription.greeted or not full_state):
-            subscription.owed.clear()  # names that do not exist; they are sent when they appear (line 7)
-            return None
+        changed = subscription.due(current).changed
+        if not changed.resources and (subscription.greeted or not full_state):
+            return None  # names that do not exist are sent when they appear (line 7)
         if not full_state:
-            subscription.hold(wanted, keep_gone=False)
             return Draft(current.version, changed, changed)
+        batch = _all_wanted(subscription, current)
         # Full state would delete what it leaves out, so what is gone stays in until the removals.
-        leaving = [subscription.held[name] for name in subscription.gone(wanted)]
-        subscription.hold(wanted, keep_gone=True)
-        return Draft(current.version_with(leaving), (*_by_name(wanted.values()), *leaving), changed)
+        leaving = tuple(subscription.leaving[name] for name in sorted(subscription.leaving))
+        if leaving:
+            key = (batch.serial, *(resource.version for resource in leaving))
+            together = (*batch.resources, *leaving)
+            batch = current.batch(key, lambda: Batch(together))
+        return Draft(current.version_with(leaving) if leaving else current.version, batch, changed)
 
     def _removals(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        wanted = subscription.wanted(current)
-        if not subscription.gone(wanted):
-            return None
-        subscription.hold(wanted, keep_gone=False)
+        subscription.leaving.clear()
         if subscription.type_url not in WILDCARD_TYPES:
             return None  # there is no word for it: the client drops these with what refers to them (line 26)
-        return Draft(current.version, _by_name(wanted.values()), ())
+        return Draft(current.version, _all_wanted(subscription, current), NOTHING)
 
 
-def _by_name(resources: Iterable[Resource]) -> tuple[Resource, ...]:
-    return tuple(sorted(resources, key=lambda resource: resource.name))
+def _all_wanted(subscription: Subscription, current: TypeSnapshot) -> Batch:
+    return current.everything if subscription.wildcard else current.select(subscription.names).found

@@ -2,14 +2,22 @@
 
 The rules that both variants share. The variants differ in how a request changes the subscription (`sotw`,
 `delta`) and in what a response may say; they do not differ in what a client should end up with.
+
+What a client holds is not listed but told from where the stream stands: everything it asked for as it was
+`at` one moment, with the exceptions. So a stream costs the same however many resources there are, and what is
+due follows from what changed since.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from xds_server.ads.requests import MAX_NAMES
+from xds_server.base.errors import RequestLimitError
 from xds_server.base.ids import Nonce, TypeUrl, Version
+from xds_server.snapshot.batch import NOTHING, Batch
+from xds_server.snapshot.names import NO_NAMES, Names
 from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import TypeSnapshot
+from xds_server.snapshot.snapshot import EMPTY, Changes, TypeSnapshot
 from xds_server.snapshot.types import CLUSTER, LISTENER
 
 WILDCARD = "*"
@@ -17,9 +25,8 @@ WILDCARD_TYPES = frozenset({CLUSTER, LISTENER})
 """The types for which an empty first list of names means everything (line 8), and whose SotW responses are
 full state (line 26)."""
 
-
 _NO_NONCE = Nonce("")
-
+_NONE: frozenset[str] = frozenset()
 
 MAX_UNANSWERED = 64
 """Responses of one type that are remembered for a client that reads and does not answer; an answer to an
@@ -27,40 +34,70 @@ older one then counts as stale."""
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """What a client must be sent: resources, and names it asked for that do not exist. `answer` says both."""
+
+    changed: Batch
+    absent: tuple[str, ...]
+    answer: Batch
+
+
+_NOTHING_DUE = Due(NOTHING, (), NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
 class Unanswered:
     """A response that the client has neither accepted nor refused yet (line 3)."""
 
     version: Version
-    resources: tuple[Resource, ...]
+    batch: Batch
 
 
 @dataclass(slots=True)
 class Subscription:
     """Mutable, owned by one stream's machine.
 
-    `held` is what the client has been sent, refused or not: a NACK leaves it, so that nothing is sent again
-    until its content changes (line 5). `refused` are names of which it may still use what it had before.
-    `owed` are names to answer even if unchanged. `orphans` are names that the client holds from an earlier
-    stream and that no longer exist. `rewarm` are assignments of clusters that the client was sent and has
-    not acknowledged (line 29). `known_version` (SotW) and `claimed` (delta, by name) are what the first
-    request says of an earlier stream.
+    The client holds what it asked for as it was `at` that moment, without `fresh`, which it asked for since,
+    and with `leaving`, which it holds and must not keep. Whether it refused something leaves that: nothing is
+    sent again until its content changes (line 5). `refused` are names of which it may still use what it had
+    before. `owed` are names to answer even if unchanged; `unanswered` says that all are. `orphans` are names
+    that the client holds from an earlier stream and that no longer exist. `rewarm` are assignments of
+    clusters that the client was sent and has not acknowledged (line 29). `known_version` (SotW) and `claimed`
+    (delta, by name) are what the first request says of an earlier stream.
     """
 
     type_url: TypeUrl
-    names: set[str] = field(default_factory=set)
+    names: Names = NO_NAMES
     wildcard: bool = False
     named: bool = False
     greeted: bool = False
-    held: Mapping[str, Resource] = field(default_factory=dict)
+    at: TypeSnapshot = EMPTY
+    unanswered: bool = False
+    fresh: set[str] = field(default_factory=set)
+    leaving: dict[str, Resource] = field(default_factory=dict)
     owed: set[str] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
-    rewarm: set[str] = field(default_factory=set)
+    rewarm: frozenset[str] = _NONE
     pending: dict[Nonce, Unanswered] = field(default_factory=dict)
     last_nonce: Nonce = _NO_NONCE
     refused: set[str] = field(default_factory=set)
     known_version: str = ""
-    claimed: dict[str, str] = field(default_factory=dict)
-    _examined: TypeSnapshot | None = None
+    claimed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def watched(self) -> Names | None:
+        """Which names concern the client; None for all."""
+        return None if self.wildcard else self.names
+
+    @property
+    def owes(self) -> bool:
+        """Whether something must be answered, whatever the current state."""
+        return bool(self.unanswered or self.owed or self.fresh)
+
+    @property
+    def parting(self) -> bool:
+        """Whether the client may hold something that it must not keep."""
+        return bool(self.leaving or self.orphans)
 
     @property
     def unsettled(self) -> bool:
@@ -71,93 +108,143 @@ class Subscription:
     @property
     def refusing(self) -> bool:
         """Whether something that the client refused is still what it was sent last."""
-        return any(name in self.held for name in self.refused)
+        return bool(self.refused) and any(self.holds(name) for name in self.refused)
 
-    def add(self, names: Iterable[str]) -> None:
-        """Subscribe to `names`: each is answered, held or not (lines 10, 14 and 33)."""
-        for name in names:
-            self.named = True
-            if name == WILDCARD:
-                self.wildcard = True
-            else:
-                self.names.add(name)
-                self.owed.add(name)
-            self._examined = None
+    def wants(self, name: str) -> bool:
+        """Whether the client asked for it."""
+        return self.wildcard or name in self.names.members
 
-    def drop(self, names: Collection[str]) -> set[str]:
+    def holds(self, name: str) -> bool:
+        """Whether the client was sent it and not told to drop it."""
+        if name in self.leaving:
+            return True
+        return name in self.at.resources and self.wants(name) and name not in self.fresh
+
+    def add(self, names: tuple[str, ...]) -> None:
+        """Subscribe to `names`: each is answered, held or not (lines 10, 14 and 33).
+
+        Raises:
+            RequestLimitError: these are too many.
+        """
+        if not names:
+            return
+        if len(self.names) + len(names) > MAX_NAMES:
+            raise RequestLimitError(f"more than {MAX_NAMES:,} names of one type on one stream")
+        self.named = True
+        if WILDCARD in names:
+            names = tuple(name for name in names if name != WILDCARD)
+            self._widen()
+        if not names:
+            return
+        if self.wildcard:
+            self.owed.update(names)
+        elif not self.names.members:  # nothing is held then, so there is nothing to list
+            self.at, self.unanswered = EMPTY, True
+            self.fresh.clear()
+        elif not self.unanswered:
+            self.owed.update(names)
+            self.fresh.update(name for name in names if name not in self.names.members)
+        self.names = self.names.plus(names)
+
+    def _widen(self) -> None:
+        if self.wildcard:
+            return
+        self.wildcard = True
+        if self.unanswered:
+            self.unanswered = False
+            self.owed.update(self.names.members)
+        self.fresh.update(name for name in self.at.resources if name not in self.names.members)
+
+    def drop(self, names: Iterable[str]) -> tuple[str, ...]:
         """Unsubscribe from `names` and return those that were subscribed; others are ignored (line 33). What
         the client then has no reason to hold is forgotten, so that a new subscription is answered anew."""
-        dropped = self.names.intersection(names)
-        self.names -= dropped
-        self.owed -= dropped
-        star = self.wildcard and WILDCARD in names
+        asked = dict.fromkeys(names)
+        dropped = tuple(name for name in asked if name in self.names.members)
+        star = self.wildcard and WILDCARD in asked
+        if dropped:
+            self.names = self.names.minus(dropped)
+            self.owed.difference_update(dropped)
         if star:
             self.wildcard = False
-        if star:
-            self.held = {name: resource for name, resource in self.held.items() if name in self.names}
-            self._examined = None
-        elif dropped and not self.wildcard:
-            held = dict(self.held)
-            for name in dropped:
-                held.pop(name, None)
-            self.held = held
-            self._examined = None
+        if not self.wildcard and (dropped or star):
+            members = self.names.members
+            self.unanswered = self.unanswered and bool(members)
+            self.owed = {name for name in self.owed if name in members}
+            self.fresh = {name for name in self.fresh if name in members}
+            self.leaving = {name: resource for name, resource in self.leaving.items() if name in members}
         return dropped
 
     def owe(self, names: Iterable[str]) -> None:
         """Answer `names`, though they did not change."""
-        for name in names:
-            self.owed.add(name)
-            self._examined = None
+        self.owed.update(names)
 
-    def wanted(self, current: TypeSnapshot) -> Mapping[str, Resource]:
-        """Those of the current resources that the client asked for."""
-        if self.wildcard:
-            return current.resources
-        return {name: r for name in self.names if (r := current.resources.get(name)) is not None}
-
-    def due(self, wanted: Mapping[str, Resource]) -> list[Resource]:
-        """What must be sent of `wanted`: what the client does not hold in this version, and what it is
-        owed; by name."""
-        held = self.held
-        changed = {
-            name: resource
-            for name, resource in wanted.items()
-            if (had := held.get(name)) is not resource and (had is None or had.version != resource.version)
-        }
-        changed.update((name, wanted[name]) for name in self.owed if name in wanted)
-        return [changed[name] for name in sorted(changed)]
-
-    def gone(self, wanted: Mapping[str, Resource]) -> list[str]:
-        """What the client holds and must not, by name."""
-        if self.held is wanted and not self.orphans:
-            return []
-        # An orphan may have come to exist since.
-        return sorted({name for names in (self.held, self.orphans) for name in names if name not in wanted})
-
-    def hold(self, wanted: Mapping[str, Resource], *, keep_gone: bool) -> None:
-        """Record that all of `wanted` was sent; `keep_gone` leaves what is not part of it in place, to be
-        removed by a later response. The mapping itself is shared, not copied, where nothing else is held."""
-        self._examined = None  # the snapshot of before may come back, and is a change then
-        if keep_gone and any(name not in wanted for name in self.held):
-            self.held = {**self.held, **wanted}
-        else:
-            self.held = wanted
+    def resume(self, current: TypeSnapshot) -> None:
+        """The client has all of this from an earlier stream."""
+        self.at, self.greeted = current, True
         self.owed.clear()
+        self.fresh.clear()
 
-    def forget(self, names: Collection[str]) -> None:
+    def claim(self, current: TypeSnapshot) -> None:
+        """Take the client's word for what it holds from an earlier stream."""
+        claimed, self.claimed = self.claimed, {}
+        self.at = current
+        self.fresh = {n for n, resource in current.resources.items() if claimed.get(n) != resource.version}
+        self.orphans = {name for name in claimed if name not in current.resources}
+
+    def due(self, current: TypeSnapshot) -> Due:
+        """What must be sent, which counts as sent with this; what is gone is `leaving` from now on."""
+        if self.unanswered:
+            self.unanswered = False
+            self.at = current
+            self.owed.clear()
+            selection = current.select(self.names)
+            return Due(selection.found, selection.absent, selection.told)
+        if self.at is current and not self.owed and not self.fresh:
+            return _NOTHING_DUE
+        changes = current.changes_since(self.at)
+        changed = self._changed(changes, current)
+        absent = tuple(sorted(name for name in self.owed if name not in current.resources))
+        for resource in changes.upserts.resources if self.leaving else ():
+            self.leaving.pop(resource.name, None)
+        for resource in changes.gone:
+            if self.wants(resource.name) and resource.name not in self.fresh:
+                self.leaving[resource.name] = resource
+        self.at = current
+        self.owed.clear()
+        self.fresh.clear()
+        return Due(changed, absent, Batch(changed.resources, absent) if absent else changed)
+
+    def _changed(self, changes: Changes, current: TypeSnapshot) -> Batch:
+        upserts = changes.upserts
+        wanted = [r for r in upserts.resources if r.name in self.names.members] if not self.wildcard else None
+        if not self.owed and not self.fresh and not self.leaving:
+            if wanted is None or len(wanted) == len(upserts.resources):
+                return upserts
+            return Batch(tuple(wanted))
+        chosen = {
+            resource.name: resource
+            for resource in (upserts.resources if wanted is None else wanted)
+            if (held := self.leaving.get(resource.name)) is None or held.version != resource.version
+        }
+        for name in self.owed | self.fresh:
+            if (resource := current.resources.get(name)) is not None:
+                chosen[name] = resource
+        return Batch(tuple(chosen[name] for name in sorted(chosen)))
+
+    def idle(self, current: TypeSnapshot) -> bool:
+        """Whether there is nothing to send, but perhaps something to take away."""
+        return self.at is current and self.greeted and not self.owes
+
+    def gone(self, current: TypeSnapshot) -> tuple[str, ...]:
+        """What the client holds and must not, by name."""
+        # An orphan may have come to exist since.
+        return tuple(sorted({*self.leaving, *(n for n in self.orphans if n not in current.resources)}))
+
+    def forget(self, names: Iterable[str]) -> None:
         """Record that the client was told that `names` do not exist."""
-        if names:
-            self.held = {name: resource for name, resource in self.held.items() if name not in names}
-            self.orphans.difference_update(names)
-
-    def examined(self, current: TypeSnapshot) -> bool:
-        """Whether nothing was due when this very snapshot was looked at before."""
-        return self._examined is current
-
-    def mark_examined(self, current: TypeSnapshot) -> None:
-        """Remember that nothing is due until the snapshot or the subscription changes."""
-        self._examined = current
+        for name in names:
+            self.leaving.pop(name, None)
+            self.orphans.discard(name)
 
     def note_sent(self, nonce: Nonce, response: Unanswered) -> None:
         """Record a response before it is written (line 3)."""
@@ -173,11 +260,11 @@ class Subscription:
         answered = self.pending.get(nonce)
         if answered is None:
             return None
-        waiting = list(self.pending)
-        for settled in waiting[: waiting.index(nonce) + 1]:
-            del self.pending[settled]
+        while next(iter(self.pending)) != nonce:
+            del self.pending[next(iter(self.pending))]
+        del self.pending[nonce]
         if refused:
-            self.refused.update(resource.name for resource in answered.resources)
+            self.refused |= answered.batch.names
         elif self.refused:
-            self.refused.difference_update(resource.name for resource in answered.resources)
+            self.refused -= answered.batch.names
         return answered.version

@@ -22,3 +22,7 @@ class DanglingReferenceError(XdsShadowError):
 
 class RequestError(XdsShadowError):
     """A peer broke the xDS protocol in a way that ends its stream (``INVALID_ARGUMENT``)."""
+
+
+class RequestLimitError(RequestError):
+    """A peer asked for more than one stream may have (``RESOURCE_EXHAUSTED``)."""

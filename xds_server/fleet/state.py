@@ -13,6 +13,7 @@ from xds_server.ads.events import (
     Sent,
     StreamClosed,
     StreamOpened,
+    Subscribed,
     Variant,
 )
 from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
@@ -86,6 +87,8 @@ class Fleet:
             return
         if isinstance(event, StreamClosed):
             del self._connections[event.stream]
+            return
+        if isinstance(event, Subscribed):
             return
         before = connection.types.get(event.type_url)
         after = _after(before, event, now)

@@ -8,6 +8,7 @@ property-tested against protobuf's own parser.
 _WIRE_TYPE_LEN = 2
 _SEVEN_BITS = 0x7F
 _MORE = 0x80
+_VARINT_BITS = 35
 
 
 def field(number: int, payload: bytes) -> bytes:
@@ -27,3 +28,16 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def read_varint(raw: bytes, at: int) -> tuple[int, int] | None:
+    """The number at `at` and where it ends; None if there is none of at most 32 bits."""
+    value = shift = 0
+    while at < len(raw) and shift < _VARINT_BITS:
+        byte = raw[at]
+        at += 1
+        value |= (byte & _SEVEN_BITS) << shift
+        if byte < _MORE:
+            return value, at
+        shift += 7
+    return None

@@ -21,15 +21,30 @@ class Resource:
     """A named, serialized Envoy message, immutable once made.
 
     `body` is the message's deterministic serialization; `refs` are the resources without which it must not
-    be served. Two resources are equal if type, name and body are.
+    be served. `scope` is what a view may be limited by; what has none is in every view. Two resources are
+    equal if type, name and body are.
+
+    A route configuration that is `open` leaves its virtual hosts to resources of their own, named ``<route
+    configuration>/<virtual host>`` (xDS calls that VHDS); `ads.forms` closes it for those clients that cannot
+    have it so.
     """
 
     # No __slots__: the framed forms are made at first use and kept in the instance's dictionary.
 
-    def __init__(self, key: ResourceKey, body: bytes, refs: tuple[ResourceKey, ...] = ()) -> None:
+    def __init__(
+        self,
+        key: ResourceKey,
+        body: bytes,
+        refs: tuple[ResourceKey, ...] = (),
+        *,
+        scope: str = "",
+        open: bool = False,  # noqa: A002 - the word for it
+    ) -> None:
         self.key = key
         self.body = body
         self.refs = refs
+        self.scope = scope
+        self.open = open
         identity = b"\0".join((key.type_url.encode(), key.name.encode(), body))
         digest = blake2b(identity, digest_size=_DIGEST_BYTES)
         self.fingerprint = int.from_bytes(digest.digest(), "big")
@@ -57,6 +72,11 @@ class Resource:
     def delta_frame(self) -> bytes:
         """Field ``resources`` of a DeltaDiscoveryResponse: a ``Resource`` with version, ``Any``, name."""
         return field(2, text(1, self.version) + field(2, self._any) + text(3, self.key.name))
+
+    @cached_property
+    def host_frame(self) -> bytes:
+        """Field ``virtual_hosts`` of a RouteConfiguration (route.proto), of a virtual host."""
+        return field(2, self.body)
 
     @property
     def _any(self) -> bytes:

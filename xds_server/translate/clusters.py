@@ -27,17 +27,17 @@ SHADOW_MAX_CONCURRENT = 100
 """Copies in flight per Envoy and canary; one more is dropped, which the primary does not notice."""
 
 
-def primary_cluster(name: str, protocol: Protocol) -> Resource:
+def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
     """The cluster of a Service's port."""
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_connections=uint32(_UNLIMITED),
         max_pending_requests=uint32(_UNLIMITED),
         max_requests=uint32(_UNLIMITED),
     )
-    return _cluster(name, _primary_options(protocol), limits)
+    return _cluster(name, _primary_options(protocol), limits, scope)
 
 
-def shadow_cluster(name: str, protocol: Protocol) -> Resource:
+def shadow_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
     """The cluster of a canary's copies."""
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_connections=uint32(SHADOW_MAX_CONCURRENT),
@@ -45,10 +45,12 @@ def shadow_cluster(name: str, protocol: Protocol) -> Resource:
         max_requests=uint32(SHADOW_MAX_CONCURRENT),
         max_retries=uint32(0),
     )
-    return _cluster(name, _shadow_options(protocol), limits)
+    return _cluster(name, _shadow_options(protocol), limits, scope)
 
 
-def _cluster(name: str, options: Any, limits: circuit_breaker_pb2.CircuitBreakers.Thresholds) -> Resource:
+def _cluster(
+    name: str, options: Any, limits: circuit_breaker_pb2.CircuitBreakers.Thresholds, scope: str
+) -> Resource:
     message = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.EDS,
@@ -59,7 +61,7 @@ def _cluster(name: str, options: Any, limits: circuit_breaker_pb2.CircuitBreaker
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
         typed_extension_protocol_options={_HTTP_OPTIONS: options},
     )
-    return resource(cluster_key(name), message, refs=(endpoints_key(name),))
+    return resource(cluster_key(name), message, refs=(endpoints_key(name),), scope=scope)
 
 
 @cache

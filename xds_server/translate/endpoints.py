@@ -11,13 +11,13 @@ from xds_server.translate.names import endpoints_key
 from xds_server.translate.wire import resource
 
 
-def load_assignment(cluster_name: str, endpoints: Iterable[Endpoint]) -> Resource:
+def load_assignment(cluster_name: str, endpoints: Iterable[Endpoint], *, scope: str = "") -> Resource:
     """The ClusterLoadAssignment of a cluster; an empty one answers every request with 503."""
     message = endpoint_pb2.ClusterLoadAssignment(cluster_name=cluster_name)
     hosts = [_lb_endpoint(endpoint) for endpoint in endpoints]
     if hosts:
         message.endpoints.append(endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=hosts))
-    return resource(endpoints_key(cluster_name), message)
+    return resource(endpoints_key(cluster_name), message, scope=scope)
 
 
 def _lb_endpoint(endpoint: Endpoint) -> endpoint_components_pb2.LbEndpoint:

@@ -8,7 +8,6 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate.names import GATEWAY, LISTENER_KEY, ROUTES_KEY
 from xds_server.translate.wire import packed, resource, seconds, true, uint32
 
@@ -40,13 +39,6 @@ def gateway_listener(port: int) -> Resource:
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
     )
     return resource(LISTENER_KEY, message, refs=(ROUTES_KEY,))
-
-
-def with_gateway_port(snapshot: Snapshot, port: int | None) -> Snapshot:
-    """The view of a node that asks for a gateway port of its own; None is the installation's."""
-    if port is None or snapshot.get(LISTENER_KEY) is None:
-        return snapshot
-    return snapshot.updated([gateway_listener(port)])
 
 
 def _connection_manager() -> http_connection_manager_pb2.HttpConnectionManager:

@@ -10,14 +10,15 @@ from typing import TypeAlias
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import base_pb2
-from envoy.config.route.v3 import route_components_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
 from xds_server.shadows.plan import MILLION, Mirror, RoutePlan
+from xds_server.snapshot.resource import Resource
 from xds_server.translate import names
 from xds_server.translate.sampling import outcomes
-from xds_server.translate.wire import seconds, serialized, uint32
+from xds_server.translate.wire import resource, seconds, uint32
 
 _MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
 
@@ -26,12 +27,19 @@ _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 _RETRIES = 2
 
 
-def virtual_host(plan: RoutePlan) -> bytes:
-    """The serialized VirtualHost of one port."""
-    message = route_components_pb2.VirtualHost(
-        name=names.cluster(plan.service, plan.port), domains=plan.domains, routes=_routes(plan)
-    )
-    return serialized(message)
+def gateway_routes() -> Resource:
+    """The one route configuration; its virtual hosts are resources of their own."""
+    return resource(names.ROUTES_KEY, route_pb2.RouteConfiguration(name=names.ROUTES_KEY.name), open=True)
+
+
+def virtual_host(plan: RoutePlan) -> Resource:
+    """The VirtualHost of one port."""
+    key = names.virtual_host_key(plan.service, plan.port)
+    message = route_components_pb2.VirtualHost(name=key.name, domains=plan.domains, routes=_routes(plan))
+    clusters = [names.cluster(plan.service, plan.port)]
+    clusters += [names.shadow_cluster(plan.service, plan.port, mirror.deployment) for mirror in plan.mirrors]
+    refs = tuple(names.cluster_key(cluster) for cluster in clusters)
+    return resource(key, message, refs, scope=plan.service.namespace)
 
 
 def _routes(plan: RoutePlan) -> list[route_components_pb2.Route]:

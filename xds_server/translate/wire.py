@@ -18,9 +18,16 @@ def packed(message: Message) -> Any:
     return Any(type_url=f"type.googleapis.com/{message.DESCRIPTOR.full_name}", value=serialized(message))
 
 
-def resource(key: ResourceKey, message: Message, refs: tuple[ResourceKey, ...] = ()) -> Resource:
-    """The message as a resource."""
-    return Resource(key, serialized(message), refs)
+def resource(
+    key: ResourceKey,
+    message: Message,
+    refs: tuple[ResourceKey, ...] = (),
+    *,
+    scope: str = "",
+    open: bool = False,  # noqa: A002 - as `Resource` has it
+) -> Resource:
+    """The message as a resource; `scope` is the namespace that it belongs to, if it does to one."""
+    return Resource(key, serialized(message), refs, scope=scope, open=open)
 
 
 def seconds(value: float) -> Duration:

@@ -16,6 +16,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
 from xds_server.ads.machine import ORDER, Response, StreamMachine
+from xds_server.ads.requests import DeltaReader, SotwReader
 from xds_server.ads.sotw import SotwMachine
 from xds_server.base.ids import StreamId, TypeUrl
 from xds_server.snapshot.resource import Resource, ResourceKey
@@ -89,7 +90,7 @@ class Ledger:
         """SotW cannot say that an assignment or a route is gone. The client may drop it or keep it, so it is
         told anew when it comes back."""
         for kind in (ENDPOINT, ROUTE):
-            for name in self.told[kind].keys() - current.of(kind).resources.keys():
+            for name in self.told[kind].keys() - set(current.of(kind).resources):
                 del self.told[kind][name]
 
     def answered(self, kind: TypeUrl, nonce: str, *, error: bool) -> None:
@@ -119,7 +120,7 @@ class Ledger:
         told.update((each.name, each.body) for each in response.resources)
         if kind in self.first:
             # Of a claim that matches nothing now, only the name is kept.
-            orphans = told.keys() - current.of(kind).resources.keys()
+            orphans = told.keys() - set(current.of(kind).resources)
             told.update(dict.fromkeys(orphans, b"unknown"))
             self.first.discard(kind)
         self.latest[kind] = response.nonce
@@ -136,11 +137,12 @@ class ModelClient(ABC):
     """One client over any number of streams, one at a time."""
 
     machine: StreamMachine[Any]
+    reader: SotwReader | DeltaReader
     partial: ClassVar[Mapping[TypeUrl, bool]]
 
     def __init__(self) -> None:
         self.held: dict[TypeUrl, dict[str, Copy]] = {each: {} for each in ORDER}
-        self.names: dict[TypeUrl, set[str]] = {ENDPOINT: set(), ROUTE: set()}
+        self.names: dict[TypeUrl, set[str]] = {kind: set() for kind in ORDER if kind not in FULL}
         self.spare_routes: set[str] = set()
         self.refused: dict[TypeUrl, set[str]] = {each: set() for each in ORDER}
         self.connect()
@@ -177,7 +179,7 @@ class ModelClient(ABC):
         """Let the oldest request reach the machine."""
         request = self.outbox.popleft()
         self.asks(request)
-        self.machine.receive(request)
+        self.machine.receive(self.reader.read(request.SerializeToString()))
 
     # --- the client's side ---
 
@@ -301,14 +303,14 @@ class ModelClient(ABC):
 class ModelSotw(ModelClient):
     """State of the world, with the full state of clusters and listeners."""
 
-    partial: ClassVar[Mapping[TypeUrl, bool]] = {CLUSTER: False, LISTENER: False, ENDPOINT: True, ROUTE: True}
+    partial: ClassVar[Mapping[TypeUrl, bool]] = {kind: kind not in FULL for kind in ORDER}
 
     def __init__(self) -> None:
         self.versions: dict[TypeUrl, str] = {}
         super().__init__()
 
     def start(self) -> None:
-        self.machine = SotwMachine(StreamId(1))
+        self.machine, self.reader = SotwMachine(StreamId(1)), SotwReader()
 
     def decode(self, response: Response) -> tuple[dict[str, Copy], list[str]]:
         message = discovery_pb2.DiscoveryResponse.FromString(_ENCODER.sotw(response))
@@ -363,7 +365,7 @@ class ModelDelta(ModelClient):
     partial = dict.fromkeys(ORDER, True)
 
     def start(self) -> None:
-        self.machine = DeltaMachine(StreamId(2))
+        self.machine, self.reader = DeltaMachine(StreamId(2)), DeltaReader()
 
     def decode(self, response: Response) -> tuple[dict[str, Copy], list[str]]:
         message = discovery_pb2.DeltaDiscoveryResponse.FromString(_ENCODER.delta(response))

@@ -12,6 +12,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.events import Event, Variant
 from xds_server.ads.machine import Response, StreamMachine
+from xds_server.ads.requests import DeltaReader, SotwReader
 from xds_server.ads.sotw import SotwMachine
 from xds_server.base.ids import StreamId, TypeUrl
 from xds_server.snapshot.resource import Resource, ResourceKey
@@ -122,6 +123,7 @@ class SotwPeer(Peer):
 
     def __init__(self) -> None:
         self.machine = SotwMachine(STREAM)
+        self.reader = SotwReader()
         self.names: dict[TypeUrl, list[str]] = {}
         self.versions: dict[TypeUrl, str] = {}
         self.nonces: dict[TypeUrl, str] = {}
@@ -156,7 +158,7 @@ class SotwPeer(Peer):
         )
         if error is not None:
             message.error_detail.message = error
-        return self.machine.receive(message)
+        return self.machine.receive(self.reader.read(message.SerializeToString()))
 
 
 class DeltaPeer(Peer):
@@ -166,6 +168,7 @@ class DeltaPeer(Peer):
 
     def __init__(self) -> None:
         self.machine = DeltaMachine(STREAM)
+        self.reader = DeltaReader()
 
     def subscribe(self, type_url: TypeUrl, *names: str) -> list[Event]:
         return self.request(type_url, subscribe=names)
@@ -199,7 +202,7 @@ class DeltaPeer(Peer):
         )
         if error is not None:
             message.error_detail.message = error
-        return self.machine.receive(message)
+        return self.machine.receive(self.reader.read(message.SerializeToString()))
 
 
 def peer(variant: Variant) -> Peer:

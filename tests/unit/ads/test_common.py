@@ -48,14 +48,28 @@ def test_line_02_an_unknown_type_gets_nothing_and_harms_nothing(either: Peer) ->
     assert either.settle(snapshot(cluster("a"))) == [Said("CDS", ["a"], [])]
 
 
-def test_line_03_nonces_number_the_responses_of_one_stream(either: Peer) -> None:
+def test_line_03_no_stream_sees_a_nonce_twice(either: Peer) -> None:
     current = snapshot(cluster("a"), listener("l", "r"))
-    other = peer(either.variant)
     either.open(CLUSTER, LISTENER)
-    other.open(LISTENER)
     nonces = [pushed(either, current).nonce, pushed(either, current).nonce]
-    assert len(set(nonces)) == 2
-    assert pushed(other, current).nonce == nonces[0]
+    for _ in range(3):  # the very same again
+        either.unsubscribe(CLUSTER, "*")
+        either.subscribe(CLUSTER, "a")
+        nonces.append(pushed(either, current).nonce)
+        either.unsubscribe(CLUSTER, "a")
+        either.subscribe(CLUSTER, "*")
+        nonces.append(pushed(either, current).nonce)
+    assert len(set(nonces)) == len(nonces)
+
+
+def test_streams_that_are_sent_the_same_share_the_response(either: Peer) -> None:
+    current = snapshot(cluster("a"))
+    other = peer(either.variant)
+    either.open(CLUSTER)
+    other.open(CLUSTER)
+    one, two = pushed(either, current), pushed(other, current)
+    assert one == two
+    assert one.batch is two.batch
 
 
 def test_line_03_an_ack_names_the_version_of_the_response_that_it_is_for(either: Peer) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from xds_server.ads.encode import Encoder
 from xds_server.ads.machine import Response
 from xds_server.base.ids import Nonce, Version
+from xds_server.snapshot.batch import Batch
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.types import SHORT_NAMES
 
@@ -24,8 +25,10 @@ def responses(draw: st.DrawFn) -> Response:
         type_url=type_url,
         version=Version(draw(_names)),
         nonce=Nonce(draw(_names)),
-        resources=tuple(Resource(ResourceKey(type_url, name), body) for name, body in bodies),
-        removed=tuple(draw(st.lists(_names, max_size=3))),
+        batch=Batch(
+            tuple(Resource(ResourceKey(type_url, name), body) for name, body in bodies),
+            tuple(draw(st.lists(_names, max_size=3))),
+        ),
     )
 
 

@@ -128,7 +128,9 @@ class OneClient(RuleBasedStateMachine):
         for kind in ORDER:
             assert client.actual(self.snapshot, kind) == client.expected(self.snapshot, kind)
         for kind, asked in client.ledger.asked.items():
-            unanswered = asked if client.partial[CLUSTER] else asked & self.snapshot.of(kind).resources.keys()
+            unanswered = (
+                asked if client.partial[CLUSTER] else asked.intersection(self.snapshot.of(kind).resources)
+            )
             assert not unanswered, f"{unanswered} never answered"
         client.synced = True
 

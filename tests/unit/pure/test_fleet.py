@@ -13,6 +13,7 @@ from xds_server.ads.events import (
     Sent,
     StreamClosed,
     StreamOpened,
+    Subscribed,
     Variant,
 )
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
@@ -166,3 +167,8 @@ def test_what_was_handed_out_does_not_change() -> None:
     (before,) = fleet.connections()
     fleet.apply(acked("1", "a"), now=5.0)
     assert before.types[CLUSTER].sync is Sync.STALE
+
+
+def test_a_type_that_was_asked_for_has_no_state_before_it_is_sent() -> None:
+    (connection,) = after(opened(), Subscribed(stream=ONE, type_url=CLUSTER)).connections()
+    assert connection.types == {}

@@ -1,7 +1,6 @@
 """What is joined by hand is what protobuf would have written."""
 
 import pytest
-from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import given
@@ -11,9 +10,6 @@ from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.framing import field, text
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.types import CLUSTER
-from xds_server.translate.incremental import route_configuration
-from xds_server.translate.names import cluster_key
-from xds_server.translate.wire import serialized
 
 # Where the length of a length grows: protobuf.dev, "Base 128 Varints".
 EDGES = (0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21)
@@ -76,17 +72,3 @@ def test_a_resource_without_type_has_an_empty_any() -> None:
     assert list(discovery_pb2.DiscoveryResponse.FromString(resource.sotw_frame).resources) == [
         discovery_pb2.DiscoveryResponse().resources.add()
     ]
-
-
-@given(st.dictionaries(names, st.lists(names, max_size=3), max_size=4))
-def test_a_joined_route_configuration_is_protobufs_own(hosts: dict[str, list[str]]) -> None:
-    messages = {n: route_components_pb2.VirtualHost(name=n, domains=domains) for n, domains in hosts.items()}
-    clusters = [cluster_key(name) for name in hosts]
-    joined = route_configuration({n: serialized(m) for n, m in messages.items()}, clusters)
-
-    whole = route_pb2.RouteConfiguration(
-        name="gateway", virtual_hosts=[messages[n] for n in sorted(messages)]
-    )
-    assert route_pb2.RouteConfiguration.FromString(joined.body) == whole
-    assert joined.body == serialized(whole)
-    assert joined.refs == tuple(sorted(clusters))

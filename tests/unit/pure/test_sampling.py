@@ -27,7 +27,7 @@ def mirrors(draw: st.DrawFn) -> list[Mirror]:
 
 def _host(found: list[Mirror]) -> route_components_pb2.VirtualHost:
     plan = RoutePlan(NamespacedName("ns", "svc"), 80, Protocol.HTTP1, ("svc.ns",), ADDRESS, tuple(found))
-    return route_components_pb2.VirtualHost.FromString(virtual_host(plan))
+    return route_components_pb2.VirtualHost.FromString(virtual_host(plan).body)
 
 
 def _share(of: route_components_pb2.RouteMatch | route_components_pb2.RouteAction.RequestMirrorPolicy) -> int:

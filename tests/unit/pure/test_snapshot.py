@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xds_server.snapshot import snapshot as snapshot_module
+from xds_server.snapshot.batch import Batch
+from xds_server.snapshot.names import NO_NAMES
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHORT_NAMES, VIRTUAL_HOST
 
 keys = st.builds(ResourceKey, st.sampled_from((CLUSTER, ENDPOINT)), st.sampled_from("abcd"))
 resources = st.builds(Resource, keys, st.sampled_from((b"", b"1", b"2")))
@@ -132,4 +135,88 @@ def test_taking_out_what_is_referred_to_is_noticed() -> None:
 
 
 def test_every_type_has_its_short_name() -> None:
-    assert SHORT_NAMES == {CLUSTER: "CDS", ENDPOINT: "EDS", LISTENER: "LDS", ROUTE: "RDS"}
+    assert SHORT_NAMES == {
+        CLUSTER: "CDS",
+        ENDPOINT: "EDS",
+        SECRET: "SDS",
+        LISTENER: "LDS",
+        ROUTE: "RDS",
+        VIRTUAL_HOST: "VHDS",
+    }
+
+
+@given(st.lists(st.lists(resources, max_size=6), max_size=8), st.data())
+def test_what_changed_since_any_moment_is_what_differs(
+    history: list[list[Resource]], data: st.DataObject
+) -> None:
+    moments = [TypeSnapshot()]
+    for world in history:
+        wanted = {each.name: each for each in world if each.key.type_url == CLUSTER}
+        gone = [name for name in moments[-1].resources if name not in wanted]
+        moments.append(moments[-1].updated(wanted.values(), gone))
+        if data.draw(st.booleans()):
+            assert [each.name for each in moments[-1].everything.resources] == sorted(wanted)
+    old, new = data.draw(st.sampled_from(moments)), data.draw(st.sampled_from(moments))
+    changes = new.changes_since(old)
+    assert list(changes.upserts.resources) == [
+        found for name, found in sorted(new.resources.items()) if old.resources.get(name) != found
+    ]
+    assert list(changes.gone) == [
+        old.resources[name] for name in sorted(old.resources) if name not in new.resources
+    ]
+    assert changes.names == {each.name for each in (*changes.upserts.resources, *changes.gone)}
+    assert new.changes_since(old) is changes
+
+
+def test_what_came_and_went_is_no_change() -> None:
+    old = TypeSnapshot().updated([cluster("a", b"")])
+    new = old.updated([cluster("b", b"")]).updated([], ["b"])
+    assert new.changes_since(old).names == frozenset()
+
+
+@pytest.mark.parametrize("limit", ["_MOST_STEPS", "_MOST_NAMES"])
+def test_who_is_far_behind_is_compared_whole(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_module, limit, 2)
+    old = now = TypeSnapshot().updated([cluster("a", b"")])
+    for number in range(5):
+        now = now.updated([cluster(f"b{number}", b"")])
+    assert len(now._steps) <= 2
+    assert now.changes_since(old).names == {f"b{number}" for number in range(5)}
+
+
+def test_an_update_without_a_change_is_the_same_object() -> None:
+    one = TypeSnapshot().updated([cluster("a", b"1")])
+    assert one.updated([cluster("a", b"1")], ["none"]) is one
+    other = one.updated([cluster("a", b"2")]).updated([cluster("a", b"1")])
+    assert (other == one, hash(other) == hash(one), other is one) == (True, True, False)
+
+
+def test_what_is_worked_out_is_kept_for_the_next_who_asks_and_then_let_go() -> None:
+    one = TypeSnapshot().updated([cluster("a", b"1")])
+    names = NO_NAMES.plus(("a", "b"))
+    first = one.everything, one.select(names), one.batch(("key",), Batch)
+    assert first == (one.everything, one.select(names), one.batch(("key",), Batch))
+    assert first[1].absent == ("b",)
+    one.let_go()
+    assert one.everything is not first[0]
+    assert one.select(names) is not first[1]
+
+
+def test_only_the_last_few_are_kept() -> None:
+    one = TypeSnapshot()
+    first = one.batch((0,), Batch)
+    for number in range(1, 40):
+        one.batch((number,), Batch)
+        one.changes_since(TypeSnapshot().updated([cluster(str(number), b"")]))
+    assert one.batch((0,), Batch) is not first
+    assert len(one._batches) == len(one._since) == 16
+
+
+def test_many_new_names_at_once_are_sorted_when_they_are_asked_for() -> None:
+    few = TypeSnapshot().updated([cluster("a", b"")])
+    assert few.everything.names == {"a"}
+    many = few.updated([cluster(f"{number:03d}", b"") for number in range(100)])
+    assert [each.name for each in many.everything.resources] == [
+        *(f"{number:03d}" for number in range(100)),
+        "a",
+    ]

@@ -2,17 +2,17 @@
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
+from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.shadows.plan import Endpoint, Mirror, Plan, Protocol, RoutePlan, ServicePlan
-from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate import names
+from xds_server.translate import translate as translate_module
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
 from xds_server.translate.incremental import Translator
-from xds_server.translate.listeners import gateway_listener, with_gateway_port
+from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.routes import virtual_host
 from xds_server.translate.translate import translate
 from xds_server.translate.wire import seconds
@@ -31,7 +31,7 @@ def route(*mirrors: Mirror, port: int = 80, endpoints: tuple[Endpoint, ...] = LI
 
 def routes_of(*mirrors: Mirror) -> list[tuple[str, str, list[str]]]:
     """Name, what of the request decides, and the canaries, route by route."""
-    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(*mirrors)))
+    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(*mirrors)).body)
     return [
         (
             found.name,
@@ -89,7 +89,7 @@ def test_each_method_that_somebody_names_has_a_route(
 
 
 def test_a_share_is_out_of_a_million() -> None:
-    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(mirror("a", share=5_000))))
+    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(mirror("a", share=5_000))).body)
     (policy,) = message.routes[-1].route.request_mirror_policies
     fraction = policy.runtime_fraction.default_value
     assert (fraction.numerator, fraction.denominator) == (5_000, fraction.MILLION)
@@ -132,16 +132,10 @@ def test_the_canary_of_a_cluster(name: str, deployment: str | None) -> None:
     assert names.shadowing_deployment(name) == deployment
 
 
-def test_a_node_can_have_a_gateway_port_of_its_own() -> None:
-    snapshot = translate(Plan(), gateway_port=8080)
-    assert with_gateway_port(snapshot, None) is snapshot
-    other = with_gateway_port(snapshot, 9000)
-    assert other == translate(Plan(), gateway_port=9000)
-    found = other.get(names.LISTENER_KEY)
-    assert found == gateway_listener(9000)
-    assert found
-    assert listener_pb2.Listener.FromString(found.body).address.socket_address.port_value == 9000
-    assert with_gateway_port(Snapshot(), 9000) == Snapshot()
+def test_a_share_that_is_not_whole_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translate_module, "load_assignment", lambda *_, **__: gateway_listener(1))
+    with pytest.raises(DanglingReferenceError, match="staging/myapp/80 refers to staging/myapp/80"):
+        translate(Plan({MYAPP: ServicePlan((route(),))}), gateway_port=8080)
 
 
 @pytest.mark.parametrize(("value", "parts"), [(0, (0, 0)), (2.0, (2, 0)), (0.25, (0, 250_000_000))])

@@ -7,6 +7,8 @@ from hypothesis import given
 
 from tests.unit.pure import worlds
 from tests.unit.pure.kube import world_of
+from xds_server.ads.events import Variant
+from xds_server.ads.forms import Form
 from xds_server.model.objects import Object
 from xds_server.model.world import Change, World
 from xds_server.shadows.resolve import Resolver, resolve
@@ -16,6 +18,12 @@ from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE
 from xds_server.translate import names
 from xds_server.translate.incremental import Translator
 from xds_server.translate.translate import translate
+
+
+def routes_of(snapshot: Snapshot) -> route_pb2.RouteConfiguration:
+    """The route configuration with its virtual hosts in it."""
+    closed = Form(Variant.SOTW).of(snapshot)
+    return route_pb2.RouteConfiguration.FromString(closed.of(ROUTE).resources["gateway"].body)
 
 
 def _bytes(snapshot: Snapshot) -> dict[ResourceKey, tuple[bytes, tuple[ResourceKey, ...], str]]:
@@ -55,7 +63,7 @@ def test_what_did_not_change_is_the_very_same_resource(history: list[list[Change
 @given(worlds.worlds())
 def test_routes_and_resources_belong_together(objects: list[Object]) -> None:
     snapshot = translate(resolve(world_of(*objects)), gateway_port=8080)
-    routes = route_pb2.RouteConfiguration.FromString(snapshot.of(ROUTE).resources["gateway"].body)
+    routes = routes_of(snapshot)
 
     used = set()
     for host in routes.virtual_hosts:
@@ -73,7 +81,7 @@ def test_routes_and_resources_belong_together(objects: list[Object]) -> None:
 @given(worlds.worlds())
 def test_every_route_is_named_once_and_the_last_one_takes_everything(objects: list[Object]) -> None:
     snapshot = translate(resolve(world_of(*objects)), gateway_port=8080)
-    routes = route_pb2.RouteConfiguration.FromString(snapshot.of(ROUTE).resources["gateway"].body)
+    routes = routes_of(snapshot)
     for host in routes.virtual_hosts:
         labels = [route.name for route in host.routes]
         assert len(labels) == len(set(labels))

@@ -1,0 +1,76 @@
+"""Sets of names behave as sets, and are shared."""
+
+import gc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xds_server.snapshot import names as names_module
+from xds_server.snapshot.names import NO_NAMES, Names
+
+_some = st.sets(st.sampled_from("abcdef")).map(lambda found: tuple(sorted(found)))
+
+
+def members(names: Names) -> set[str]:
+    return set(names.members)
+
+
+@given(st.lists(st.tuples(st.booleans(), _some), max_size=8))
+def test_they_are_sets(steps: list[tuple[bool, tuple[str, ...]]]) -> None:
+    names, expected = NO_NAMES, set[str]()
+    for more, some in steps:
+        if more:
+            names, expected = names.plus(some), expected | set(some)
+        else:
+            there = tuple(name for name in some if name in names)
+            names, expected = names.minus(there), expected - set(some)
+        assert members(names) == expected
+        assert len(names) == len(expected)
+        assert all((name in names) == (name in expected) for name in "abcdef")
+        assert names.touched_by(some) == bool(expected & set(some))
+
+
+@given(_some, _some)
+def test_the_difference(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    more, less = NO_NAMES.plus(one).difference(NO_NAMES.plus(other))
+    assert (set(more), set(less)) == (set(other) - set(one), set(one) - set(other))
+
+
+@given(_some, _some, _some)
+def test_equal_sets_are_one_whichever_way_they_came_about(
+    one: tuple[str, ...], more: tuple[str, ...], less: tuple[str, ...]
+) -> None:
+    straight = NO_NAMES.plus(tuple(sorted({*one, *more} - {*less}, reverse=True)))
+    around = NO_NAMES.plus(one).plus(more)
+    around = around.minus(tuple(name for name in less if name in around))
+    assert around is straight
+
+
+def test_equal_digests_alone_do_not_make_sets_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names_module, "_digest", lambda _digest, _changed: 7)
+    one = NO_NAMES.plus(("p", "q"))
+    assert members(NO_NAMES.plus(("r", "s"))) == {"r", "s"}
+    assert members(one.plus(("r",)).minus(("p",))) == {"q", "r"}
+    assert members(one) == {"p", "q"}
+
+
+def test_a_step_that_many_take_is_looked_up() -> None:
+    one = NO_NAMES.plus(("a", "b"))
+    more, less = one.plus(("c",)), one.minus(("a",))
+    assert one.plus(("c",)) is more
+    assert one.minus(("a",)) is less
+    assert one.plus(("a",)) is one
+    assert one.difference(less) is one.difference(less)
+    many = tuple(map(str, range(100)))
+    assert one.plus(many).minus(many) is one
+
+
+def test_what_nobody_has_is_forgotten() -> None:
+    gc.collect()
+    before = len(names_module._KNOWN)
+    held = NO_NAMES.plus(("nobody", "has", "this"))
+    assert len(names_module._KNOWN) == before + 1
+    del held
+    gc.collect()
+    assert len(names_module._KNOWN) == before

@@ -1,0 +1,88 @@
+"""What a node is served of the whole, and that a view costs what changed and is what it would be from
+scratch."""
+
+import pytest
+from envoy.config.listener.v3 import listener_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.pure import worlds
+from xds_server.base.errors import RequestError
+from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
+from xds_server.model.world import Change, World
+from xds_server.shadows.plan import Plan
+from xds_server.shadows.resolve import Resolver
+from xds_server.snapshot.cache import Derived
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.translate import names
+from xds_server.translate.incremental import Translator
+from xds_server.translate.listeners import gateway_listener
+from xds_server.translate.translate import translate
+from xds_server.translate.views import View, derive, view_of
+
+
+@pytest.mark.parametrize("port", [8081.0, "8081"])
+def test_a_node_may_ask_for_a_gateway_port(port: object) -> None:
+    assert view_of({GATEWAY_PORT: port}) == View(gateway_port=8081)
+    assert view_of({}) == View()
+
+
+@pytest.mark.parametrize(
+    "port", [0.0, 65536.0, 80.5, -1.0, float("nan"), float("inf"), True, "http", "", [80.0], "9" * 5000]
+)
+def test_a_gateway_port_that_is_none_is_refused_by_name(port: object) -> None:
+    with pytest.raises(RequestError, match=GATEWAY_PORT):
+        view_of({GATEWAY_PORT: port})
+
+
+def test_a_node_may_ask_for_its_namespaces() -> None:
+    assert view_of({NAMESPACES: "b, a"}) == View(namespaces=frozenset({"a", "b"}))
+
+
+@pytest.mark.parametrize("wanted", ["", "a,,b", ",", 5.0, ["a"], True, {}, "a," * 9000 + "a"])
+def test_a_list_of_namespaces_that_is_none_is_refused_by_name(wanted: object) -> None:
+    with pytest.raises(RequestError, match=NAMESPACES):
+        view_of({NAMESPACES: wanted})
+
+
+def test_a_node_can_have_a_gateway_port_of_its_own() -> None:
+    snapshot = translate(Plan(), gateway_port=8080)
+    assert derive(snapshot, View(), None) is snapshot
+    other = derive(snapshot, View(9000), None)
+    assert other == translate(Plan(), gateway_port=9000)
+    found = other.get(names.LISTENER_KEY)
+    assert found == gateway_listener(9000)
+    assert found
+    assert listener_pb2.Listener.FromString(found.body).address.socket_address.port_value == 9000
+    assert derive(Snapshot(), View(9000), None) == Snapshot()
+
+
+def test_a_listener_of_its_own_is_the_same_one_after_each_commit() -> None:
+    snapshot = translate(Plan(), gateway_port=8080)
+    first = derive(snapshot, View(9000), None)
+    again = derive(snapshot.updated([]), View(9000), Derived(snapshot, first))
+    assert again.of(names.LISTENER_KEY.type_url) is first.of(names.LISTENER_KEY.type_url)
+
+
+@given(worlds.histories(), st.sets(st.sampled_from(["a", "b", "none"]), min_size=1))
+def test_a_limited_view_is_after_every_step_what_it_would_be_from_scratch(
+    history: list[list[Change]], namespaces: set[str]
+) -> None:
+    view = View(namespaces=frozenset(namespaces))
+    resolver, world, translator = Resolver(), World(), Translator(gateway_port=8080)
+    before: Derived | None = None
+    for batch in history:
+        world, changed = world.apply(batch)
+        base = translator.update(resolver.plan, resolver.update(world, changed))
+        shown = derive(base, view, before)
+        assert shown == derive(base, view, None)
+        assert shown.versions() == derive(base, view, None).versions()
+        found = {r.key for of_type in shown.types.values() for r in of_type.resources.values()}
+        assert found == {
+            r.key
+            for of_type in base.types.values()
+            for r in of_type.resources.values()
+            if not r.scope or r.scope in namespaces
+        }
+        assert shown.dangling() == []
+        before = Derived(base, shown)

@@ -1,0 +1,122 @@
+"""A snapshot in the form that a variant can have it.
+
+An open route configuration leaves its virtual hosts to resources of their own. A delta client is told to
+fetch them as such (VHDS, line 25), so that one changed host is one resource on the wire. VHDS does not exist
+in state of the world: there the hosts are put into the route configuration, and it goes out whole.
+"""
+
+from collections.abc import Iterable
+from functools import cache, cached_property
+from hashlib import blake2b
+from typing import Final
+
+from envoy.config.core.v3 import config_source_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+
+from xds_server.ads.events import Variant
+from xds_server.base.ids import TypeUrl, Version
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
+from xds_server.snapshot.types import ROUTE, VIRTUAL_HOST
+
+_VHDS: Final = route_pb2.RouteConfiguration(
+    vhds=route_pb2.Vhds(
+        config_source=config_source_pb2.ConfigSource(
+            ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
+        )
+    )
+).SerializeToString(deterministic=True)
+"""Field ``vhds``, to be put after the other fields."""
+
+_MODULUS: Final = 2**64
+
+
+class _Closed(Resource):
+    """An open route configuration with its virtual hosts in it; joined when it is asked for."""
+
+    def __init__(self, routes: Resource, hosts: TypeSnapshot) -> None:
+        self.key = routes.key
+        self.refs = routes.refs
+        self.scope = routes.scope
+        self.open = False
+        together = f"{routes.fingerprint:x}+{hosts.fingerprint:x}".encode()
+        self.fingerprint = int.from_bytes(blake2b(together, digest_size=8).digest(), "big")
+        self.version = Version(f"{self.fingerprint:016x}")
+        self._start = routes.body
+        self._hosts = hosts
+
+    @cached_property
+    def body(self) -> bytes:  # type: ignore[override]  # made when needed, rather than given
+        hosts = self._hosts.everything.resources
+        return b"".join([self._start, *[host.host_frame for host in hosts]])
+
+
+def versions(base: Snapshot) -> dict[TypeUrl, Version]:
+    """The version of every type, as clients are told it: of routes, what state of the world is; a delta
+    client has the virtual hosts instead."""
+    return {**base.versions(), **Form(Variant.SOTW).of(base).versions()}
+
+
+class Form:
+    """The latest snapshots of one view in one variant."""
+
+    def __init__(self, variant: Variant) -> None:
+        self._variant = variant
+        self._base = Snapshot()
+        self._routes = EMPTY
+
+    def of(self, base: Snapshot) -> Snapshot:
+        """`base` in this form; what did not change since the last is the same object."""
+        if not any(routes.open for routes in base.of(ROUTE).resources.values()):
+            return base
+        if self._variant is Variant.DELTA:
+            if base.of(ROUTE) is not self._base.of(ROUTE):
+                self._replace(_opened(routes) for routes in base.of(ROUTE).resources.values())
+            types = {ROUTE: self._routes}
+            if not base.of(VIRTUAL_HOST).resources:
+                types[VIRTUAL_HOST] = _no_hosts(names=tuple(self._routes.resources))
+        else:
+            hosts = base.of(VIRTUAL_HOST)
+            if base.of(ROUTE) is not self._base.of(ROUTE) or hosts is not self._base.of(VIRTUAL_HOST):
+                self._replace(
+                    _Closed(routes, _hosts_of(routes, base)) if routes.open else routes
+                    for routes in base.of(ROUTE).resources.values()
+                )
+            types = {ROUTE: self._routes, VIRTUAL_HOST: EMPTY}
+        self._base = base
+        return base.with_types(types)
+
+    def _replace(self, routes: Iterable[Resource]) -> None:
+        found = list(routes)
+        names = {each.name for each in found}
+        self._routes = self._routes.updated(found, [n for n in self._routes.resources if n not in names])
+
+
+@cache
+def _no_hosts(names: tuple[str, ...]) -> TypeSnapshot:
+    """A virtual host that no request has, for each of these route configurations. Measured: Envoy's listener
+    waits for a first one, and a response without any does not count."""
+    keys = [ResourceKey(VIRTUAL_HOST, f"{name}/none") for name in names]
+    hosts = [route_components_pb2.VirtualHost(name=key.name, domains=["none.invalid"]) for key in keys]
+    return TypeSnapshot().updated(
+        Resource(key, host.SerializeToString(deterministic=True))
+        for key, host in zip(keys, hosts, strict=True)
+    )
+
+
+def _opened(routes: Resource) -> Resource:
+    if not routes.open:
+        return routes
+    return Resource(routes.key, routes.body + _VHDS, routes.refs, scope=routes.scope)
+
+
+def _hosts_of(routes: Resource, base: Snapshot) -> TypeSnapshot:
+    """The virtual hosts of one route configuration: all, where there is one."""
+    hosts = base.of(VIRTUAL_HOST)
+    if len(base.of(ROUTE).resources) == 1:
+        return hosts
+    return TypeSnapshot().updated(host for host in hosts.resources.values() if _belongs(host, routes))
+
+
+def _belongs(host: Resource, routes: Resource) -> bool:
+    return host.name.startswith(f"{routes.name}/")

@@ -1,0 +1,52 @@
+"""Resources that go out together, shared by every stream that is due the same.
+
+What is made of a batch, its joined bytes above all, is made once and kept with it.
+"""
+
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from itertools import count
+from typing import Final
+
+from xds_server.base.ids import TypeUrl
+from xds_server.snapshot.resource import Resource
+
+_serials = count(1)
+_MOST_BODIES: Final = 4
+
+
+class Batch:
+    """Resources, and names that are taken away. `serial` numbers the batches of a process, upwards."""
+
+    def __init__(self, resources: tuple[Resource, ...] = (), removed: tuple[str, ...] = ()) -> None:
+        self.resources = resources
+        self.removed = removed
+        self.serial = next(_serials)
+        self._references: dict[TypeUrl, frozenset[str]] = {}
+        self._bodies: dict[Hashable, bytes] = {}
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of the resources."""
+        return frozenset(resource.name for resource in self.resources)
+
+    def refers_to(self, type_url: TypeUrl) -> frozenset[str]:
+        """The names of that type that its resources refer to."""
+        known = self._references.get(type_url)
+        if known is None:
+            known = self._references[type_url] = frozenset(
+                ref.name for resource in self.resources for ref in resource.refs if ref.type_url == type_url
+            )
+        return known
+
+    def body(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """The bytes that were made for `key`, or are made now; only the last few are kept."""
+        known = self._bodies.get(key)
+        if known is None:
+            if len(self._bodies) == _MOST_BODIES:
+                del self._bodies[next(iter(self._bodies))]
+            known = self._bodies[key] = make()
+        return known
+
+
+NOTHING: Final = Batch()

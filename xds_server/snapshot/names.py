@@ -1,0 +1,114 @@
+"""Sets of resource names, immutable and shared: a fleet subscribes to the same names a thousand times.
+
+Equal sets are one object, whichever way they came about. So what is worked out for one stream is there for
+the next, and a thousand streams that watch ten thousand names hold them once.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from immutables import Map
+
+_FEW: Final = 16
+"""Up to so many names a step from one set to another is remembered; it is what a fleet does in step."""
+
+
+class Names:
+    """A set of names. Made by `plus` and `minus` from `NO_NAMES`, never by itself."""
+
+    __slots__ = ("__weakref__", "_differences", "_digest", "_less", "_more", "members")
+
+    def __init__(self, members: "Map[str, None]", digest: int) -> None:
+        self.members = members
+        self._digest = digest
+        self._more: WeakValueDictionary[tuple[str, ...], Names] = WeakValueDictionary()
+        self._less: WeakValueDictionary[tuple[str, ...], Names] = WeakValueDictionary()
+        self._differences: WeakKeyDictionary[Names, tuple[tuple[str, ...], tuple[str, ...]]] = (
+            WeakKeyDictionary()
+        )
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.members
+
+    def plus(self, names: tuple[str, ...]) -> "Names":
+        """This set and `names`."""
+        known = self._more.get(names)
+        if known is not None:
+            return known
+        more = {name for name in names if name not in self.members}
+        if not more:
+            return self
+        found = self._shared(len(self) + len(more), more, has=more, lacks=())
+        if found is None:
+            with self.members.mutate() as members:
+                for name in more:
+                    members[name] = None
+            found = self._made(members.finish(), more)
+        if len(names) <= _FEW:
+            self._more[names] = found
+        return found
+
+    def minus(self, names: tuple[str, ...]) -> "Names":
+        """This set without `names`, all of which it has."""
+        known = self._less.get(names)
+        if known is not None:
+            return known
+        less = set(names)
+        found = self._shared(len(self) - len(less), less, has=(), lacks=less)
+        if found is None:
+            with self.members.mutate() as members:
+                for name in less:
+                    del members[name]
+            found = self._made(members.finish(), less)
+        if len(names) <= _FEW:
+            self._less[names] = found
+        return found
+
+    def _shared(
+        self, size: int, changed: Iterable[str], *, has: Iterable[str], lacks: Iterable[str]
+    ) -> "Names | None":
+        """The equal set that there is already."""
+        known = _KNOWN.get((size, _digest(self._digest, changed)))
+        if known is None or len(known) != size:
+            return None
+        equal = (
+            all(name in known.members for name in has)
+            and not any(name in known.members for name in lacks)
+            and sum(name in known.members for name in self.members) == min(size, len(self))
+        )
+        return known if equal else None
+
+    def _made(self, members: "Map[str, None]", changed: Iterable[str]) -> "Names":
+        made = Names(members, _digest(self._digest, changed))
+        _KNOWN[len(made), made._digest] = made
+        return made
+
+    def difference(self, other: "Names") -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What `other` has and this has not, and the reverse."""
+        known = self._differences.get(other)
+        if known is None:
+            more = tuple(name for name in other.members if name not in self.members)
+            less = tuple(name for name in self.members if name not in other.members)
+            known = self._differences[other] = (more, less)
+        return known
+
+    def touched_by(self, names: Iterable[str]) -> bool:
+        """Whether any of `names` is here."""
+        members = self.members
+        return any(name in members for name in names)
+
+
+def _digest(digest: int, changed: Iterable[str]) -> int:
+    """Of a set: what its names' hashes are together, in any order; a name that comes or goes changes it
+    alike."""
+    for name in changed:
+        digest ^= hash(name)
+    return digest
+
+
+NO_NAMES: Final = Names(Map(), 0)
+_KNOWN: Final[WeakValueDictionary[tuple[int, int], Names]] = WeakValueDictionary({(0, 0): NO_NAMES})

@@ -1,0 +1,89 @@
+"""What a node is served of the whole: its own gateway port, and its namespaces alone, where it asks for that
+in ``node.metadata``.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from xds_server.base.address import MAX_PORT
+from xds_server.base.errors import RequestError
+from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
+from xds_server.snapshot.cache import Derived
+from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
+from xds_server.translate.listeners import gateway_listener
+from xds_server.translate.names import LISTENER_KEY
+
+_LONGEST_LIST: Final = 16 * 1024
+
+
+class View(NamedTuple):
+    """`gateway_port` is None for the installation's; `namespaces` is None for all."""
+
+    gateway_port: int | None = None
+    namespaces: frozenset[str] | None = None
+
+
+def view_of(metadata: Mapping[str, object]) -> View:
+    """What a node asks for.
+
+    Raises:
+        RequestError: its metadata is not as it must be, with a sentence for its operator.
+    """
+    return View(
+        _port(metadata.get(GATEWAY_PORT)),
+        _namespaces(metadata.get(NAMESPACES)),
+    )
+
+
+def _port(wanted: object) -> int | None:
+    if wanted is None:
+        return None
+    # A person writes a number or quotes it. A Struct's numbers are floats, NaN and infinities among them.
+    text = str(wanted).removesuffix(".0")
+    if text.isdecimal() and len(text) <= len(str(MAX_PORT)) and 1 <= int(text) <= MAX_PORT:
+        return int(text)
+    raise RequestError(f"node.metadata {GATEWAY_PORT} is {wanted!r}, not a port from 1 to {MAX_PORT}")
+
+
+def _namespaces(wanted: object) -> frozenset[str] | None:
+    if wanted is None:
+        return None
+    found = frozenset(wanted.replace(" ", "").split(",")) if isinstance(wanted, str) else frozenset({""})
+    if "" in found or len(str(wanted)) > _LONGEST_LIST:
+        # Not taken for "all": whoever limits an Envoy means it.
+        raise RequestError(f"node.metadata {NAMESPACES} must be namespaces separated by commas, as a text")
+    return found
+
+
+def derive(base: Snapshot, view: View, before: Derived | None) -> Snapshot:
+    """The view of a snapshot, at the cost of what changed since `before`."""
+    found = base if view.namespaces is None else _limited(base, view.namespaces, before)
+    if view.gateway_port is None or base.get(LISTENER_KEY) is None:
+        return found
+    old = before.snapshot.of(LISTENER_KEY.type_url) if before else EMPTY
+    wanted = gateway_listener(view.gateway_port)
+    listeners = old.updated([wanted]) if old.resources else EMPTY.updated([wanted])
+    return found.with_types({LISTENER_KEY.type_url: listeners})
+
+
+def _limited(base: Snapshot, namespaces: frozenset[str], before: Derived | None) -> Snapshot:
+    types = {}
+    for type_url, new in base.types.items():
+        old = before.base.of(type_url) if before else EMPTY
+        shown = before.snapshot.of(type_url) if before else EMPTY
+        types[type_url] = shown if new is old else _limited_type(new, old, shown, namespaces)
+    return Snapshot().with_types(types)
+
+
+def _limited_type(
+    new: TypeSnapshot, old: TypeSnapshot, shown: TypeSnapshot, namespaces: frozenset[str]
+) -> TypeSnapshot:
+    def visible(resource: Resource) -> bool:
+        return not resource.scope or resource.scope in namespaces
+
+    changes = new.changes_since(old)
+    return shown.updated(
+        (resource for resource in changes.upserts.resources if visible(resource)),
+        [resource.name for resource in changes.gone],
+    )
