@@ -20,7 +20,6 @@ from xds_server.admin.grpc import Explanation, ServerState, StatusServicer
 from xds_server.admin.http import Readiness
 from xds_server.ads.events import Event, Nacked, StreamClosed, StreamOpened, Variant
 from xds_server.ads.forms import versions
-from xds_server.ads.servicer import AdsServicer
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
@@ -34,11 +33,11 @@ from xds_server.pipeline import Pipeline, Published
 from xds_server.publish.metrics import Facts, Metrics
 from xds_server.publish.notes import notes
 from xds_server.servers import Addresses, Servers
+from xds_server.serving.local import LocalFleet
+from xds_server.serving.pool import WorkerPool
 from xds_server.shadows.plan import Plan, State
-from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source, files
-from xds_server.translate.views import View, derive, view_of
 
 if TYPE_CHECKING:
     from xds_server.publish.kube import KubeFeedback
@@ -78,7 +77,12 @@ class App:
         self._source = source or open_source(config.source)
         self._intake = Intake()
         self._pipeline = Pipeline(gateway_port=config.gateway_port, expose_all=config.expose_all)
-        self._cache: SnapshotCache[View] = SnapshotCache(derive)
+        identifier = f"xds-shadow/{VERSION}"
+        self._serving: LocalFleet | WorkerPool = (
+            WorkerPool(config.workers, identifier=identifier, observe=self._observe)
+            if config.workers > 1
+            else LocalFleet(identifier=identifier, observe=self._observe)
+        )
         self._published: Published | None = None
         self._started = self._committed = time.time()
         self._failures = 0
@@ -104,15 +108,9 @@ class App:
             SourceError: the source cannot be opened.
             XdsShadowError: an address cannot be listened on.
         """
-        ads = AdsServicer(
-            cache=self._cache,
-            view_of=lambda node: view_of(node.metadata),
-            observe=self._observe,
-            identifier=f"xds-shadow/{VERSION}",
-        )
         status = StatusServicer(state=self.server_state, explain=self.explain, fleet=self.fleet)
         running = self._servers.running(
-            ads, status, readiness=self.readiness, metrics=Metrics(self.facts).text
+            self._serving, status, readiness=self.readiness, metrics=Metrics(self.facts).text
         )
         try:
             async with asyncio.TaskGroup() as group, running:
@@ -142,7 +140,7 @@ class App:
             published = await asyncio.to_thread(self._pipeline.step, changes)
             changed = before is None or before.snapshot.versions() != published.snapshot.versions()
             if changed:
-                self._cache.commit(published.snapshot)
+                self._serving.commit(published.snapshot)
         except Exception:  # noqa: BLE001 - a bug in building must not end the serving
             self._failures += 1
             _log.exception("building failed; the last good configuration stays", changes=len(changes))
@@ -176,6 +174,7 @@ class App:
         self._intake.put([Report(FEEDBACK, problems)])
 
     async def _become_ready(self) -> None:
+        await self._serving.set_serving()
         await self._servers.set_serving(True)
         if self._config.ready_file:
             write_ready_file(self._config.ready_file, self.addresses)

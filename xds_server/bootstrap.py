@@ -34,6 +34,7 @@ class BootstrapOptions:
     node_id: str
     node_cluster: str = "xds-shadow"
     xds_address: Address
+    further_xds_addresses: tuple[Address, ...] = ()
     mode: Variant = Variant.DELTA
     admin_port: int = 9901
     gateway_port: int | None = None
@@ -63,7 +64,9 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
         ),
-        static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(options.xds_address)]),
+        static_resources=bootstrap.BootstrapStaticResources(
+            clusters=[_xds_cluster([options.xds_address, *options.further_xds_addresses])]
+        ),
         overload_manager=_overload_manager(options.max_heap_mib * 1024 * 1024),
     )
 
@@ -86,18 +89,20 @@ def _ads(mode: Variant) -> core.ApiConfigSource:
     )
 
 
-def _xds_cluster(address: Address) -> cluster.Cluster:
+def _xds_cluster(addresses: list[Address]) -> cluster.Cluster:
     keepalive = core.KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
     http2 = http.HttpProtocolOptionsExplicitHttpConfig(
         http2_protocol_options=core.Http2ProtocolOptions(connection_keepalive=keepalive)
     )
-    host = endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=_address(address)))
+    hosts = [
+        endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=_address(address))) for address in addresses
+    ]
     return cluster.Cluster(
         name=_XDS_CLUSTER,
         type=cluster.ClusterDiscoveryType.STRICT_DNS,
         connect_timeout=timedelta(seconds=5),
         load_assignment=endpoint.ClusterLoadAssignment(
-            cluster_name=_XDS_CLUSTER, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=[host])]
+            cluster_name=_XDS_CLUSTER, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=hosts)]
         ),
         typed_extension_protocol_options={
             _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))

@@ -48,6 +48,7 @@ from xds_server.status_client import get_explanation, get_status
 
 _WATCH_EVERY_S = 1.0
 _PIPED_WIDTH = 200
+_DEFAULT_CONTROL_PLANE = "127.0.0.1:18000"
 _INTERRUPTED = 130  # what shells report of Ctrl-C
 
 cli = typer.Typer(
@@ -174,6 +175,15 @@ def serve(
         ),
     ] = DEFAULT_HTTP_ADDRESS,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    workers: Annotated[
+        int,
+        typer.Option(
+            envvar="XDS_SHADOW_WORKERS",
+            min=1,
+            max=64,
+            help="Processes that serve Envoys, on one port; more pay off from about a thousand Envoys on.",
+        ),
+    ] = 1,
     events: Annotated[
         bool,
         typer.Option(
@@ -220,6 +230,7 @@ def serve(
         admin_address=parse_address(admin_address, option="--admin-address"),
         http_address=parse_address(http_address, option="--http-address"),
         gateway_port=gateway_port,
+        workers=workers,
         events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)
         if events
         else None,
@@ -357,11 +368,14 @@ def bootstrap(
         str, typer.Option(envvar="XDS_SHADOW_NODE_ID", help="Name of this Envoy, shown by `status`.")
     ],
     xds_address: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            envvar="XDS_SHADOW_XDS_ADDRESS", metavar="HOST:PORT", help="Address of the control plane."
+            envvar="XDS_SHADOW_XDS_ADDRESS",
+            metavar="HOST:PORT",
+            help="Address of the control plane; given again, of a further replica.",
+            show_default=_DEFAULT_CONTROL_PLANE,
         ),
-    ] = "127.0.0.1:18000",
+    ] = None,
     mode: Annotated[
         Variant, typer.Option(envvar="XDS_SHADOW_MODE", help="Variant of the xDS protocol.")
     ] = Variant.DELTA,
@@ -384,6 +398,14 @@ def bootstrap(
             show_default="the control plane's",
         ),
     ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="XDS_SHADOW_NODE_NAMESPACE",
+            help="Send this Envoy only what belongs to this namespace; may be given again.",
+            show_default="all namespaces",
+        ),
+    ] = None,
     node_cluster: Annotated[
         str, typer.Option(envvar="XDS_SHADOW_NODE_CLUSTER", help="node.cluster: the fleet it belongs to.")
     ] = "xds-shadow",
@@ -394,10 +416,15 @@ def bootstrap(
     """Print the bootstrap of an Envoy that joins the fleet, for `envoy --config-path`."""
     from xds_server.bootstrap import BootstrapOptions, bootstrap_yaml
 
+    addresses = [
+        parse_address(each, option="--xds-address") for each in xds_address or [_DEFAULT_CONTROL_PLANE]
+    ]
     options = BootstrapOptions(
         node_id=node_id,
         node_cluster=node_cluster,
-        xds_address=parse_address(xds_address, option="--xds-address"),
+        xds_address=addresses[0],
+        further_xds_addresses=tuple(addresses[1:]),
+        namespaces=tuple(namespace or ()),
         mode=mode,
         admin_port=admin_port,
         gateway_port=gateway_port,

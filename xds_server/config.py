@@ -47,7 +47,8 @@ class EventsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """Everything that `serve` needs. Without `events` none are written."""
+    """Everything that `serve` needs. Without `events` none are written. Of more than one of `workers` each is
+    a process of its own."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -58,3 +59,4 @@ class ServeConfig:
     events: EventsConfig | None = None
     ready_file: Path | None = None
     drain_s: float = 2.0
+    workers: int = 1

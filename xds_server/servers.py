@@ -3,10 +3,9 @@
 Each has an address of its own, as each is for other people. What they say is `app`'s.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grpc
 import structlog
@@ -15,11 +14,12 @@ from grpc_reflection.v1alpha import reflection
 
 from xds_server.admin.grpc import StatusServicer
 from xds_server.admin.http import Readiness, http_server
-from xds_server.ads.servicer import SERVER_OPTIONS, SERVICE, AdsServicer
 from xds_server.base.address import Address
-from xds_server.base.errors import XdsShadowError
 from xds_server.config import ServeConfig
 from xds_server.pb import status_pb2
+from xds_server.serving.listening import add_port
+from xds_server.serving.local import LocalFleet
+from xds_server.serving.pool import WorkerPool
 
 _STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 _log = structlog.get_logger("xds_shadow.servers")
@@ -34,7 +34,7 @@ class Addresses(NamedTuple):
 
 
 class Servers:
-    """Not serving until told so; then the gRPC health service says it on both gRPC ports."""
+    """Not serving until told so; then the gRPC health service says it."""
 
     def __init__(self, config: ServeConfig, version: str) -> None:
         self._drain_s = config.drain_s
@@ -45,13 +45,13 @@ class Servers:
     async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name says it
         """What the health service says from now on."""
         states = health_pb2.HealthCheckResponse
-        for service in ("", SERVICE, _STATUS_SERVICE):
+        for service in ("", _STATUS_SERVICE):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     @asynccontextmanager
     async def running(
         self,
-        ads: AdsServicer[Any],
+        fleet: LocalFleet | WorkerPool,
         status: StatusServicer,
         *,
         readiness: Callable[[], Readiness],
@@ -63,40 +63,26 @@ class Servers:
             XdsShadowError: an address cannot be listened on.
         """
         wanted = self.addresses
-        xds_server, admin_server = grpc.aio.server(options=SERVER_OPTIONS), grpc.aio.server()
-        ads.register(xds_server)
+        admin_server = grpc.aio.server()
         status.register(admin_server)
-        for server in (xds_server, admin_server):
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, admin_server)
         reflection.enable_server_reflection(
             (_STATUS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), admin_server
         )
         await self.set_serving(False)
-        xds = _listen(xds_server, wanted.xds, "--xds-address")
-        admin = _listen(admin_server, wanted.admin, "--admin-address")
+        admin = Address(wanted.admin.host, add_port(admin_server, wanted.admin, "--admin-address"))
         async with http_server(wanted.http, readiness=readiness, metrics=metrics) as http:
+            xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)
-            await xds_server.start()
             await admin_server.start()
             _log.info("listening", **self._told(), version=self._version)
             try:
                 yield
             finally:
                 await self._health.enter_graceful_shutdown()
-                # stop() sends GOAWAY at once and then waits for the streams, which drain() ends one by one.
-                await asyncio.gather(xds_server.stop(self._drain_s + 1), ads.drain(self._drain_s))
+                await fleet.stop(self._drain_s)
                 await admin_server.stop(0)
                 _log.info("stopped")
 
     def _told(self) -> dict[str, str]:
         return {name: str(address) for name, address in self.addresses._asdict().items()}
-
-
-def _listen(server: grpc.aio.Server, address: Address, option: str) -> Address:
-    try:
-        port = server.add_insecure_port(str(address))
-    except RuntimeError as error:
-        raise XdsShadowError(
-            f"cannot listen on {address}; is it in use? Choose another with {option}"
-        ) from error
-    return Address(address.host, port)

@@ -77,6 +77,17 @@ def test_an_error_says_what_is_wrong_and_exits_accordingly(
     assert "Traceback" not in found.stderr
 
 
+def test_bootstrap_may_name_replicas_and_limit_namespaces() -> None:
+    addresses = ("--xds-address", "a.example:1", "--xds-address", "b.example:2")
+    namespaces = ("--namespace", "staging", "--namespace", "production")
+    bootstrap = yaml.safe_load(run("bootstrap", "--node-id", "a", *addresses, *namespaces).stdout)
+    assert bootstrap["node"]["metadata"] == {"xds-shadow.io/namespaces": "staging,production"}
+    [cluster] = bootstrap["static_resources"]["clusters"]
+    [locality] = cluster["load_assignment"]["endpoints"]
+    hosts = [host["endpoint"]["address"]["socket_address"] for host in locality["lb_endpoints"]]
+    assert [(host["address"], host["port_value"]) for host in hosts] == [("a.example", 1), ("b.example", 2)]
+
+
 def test_bootstrap_takes_its_options_from_the_environment_too() -> None:
     by_option = run("bootstrap", "--node-id", "a", "--mode", "sotw", "--gateway-port", "8081")
     by_variable = run(

@@ -84,7 +84,8 @@ class AdsServicer(Generic[V]):
     """Serves a cache to any number of streams.
 
     `view_of` gives a node's view, or raises RequestError with a sentence for its operator. `observe` is
-    called with every event, on the event loop, and must not block or raise.
+    called with every event, on the event loop, and must not block or raise. Streams are numbered from
+    `first_stream`.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class AdsServicer(Generic[V]):
         identifier: str,
         write_deadline_s: float = _WRITE_DEADLINE_S,
         limits: Limits | None = None,
+        first_stream: int = 1,
     ) -> None:
         encoder = Encoder(identifier)
         self._cache = cache
@@ -106,7 +108,7 @@ class AdsServicer(Generic[V]):
         self._streams: dict[StreamId, _Stream[V]] = {}
         self._audiences: dict[tuple[V, Variant], Audience[_Stream[V]]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
-        self._opened = 0
+        self._next_stream = first_stream
         self._sotw = _Form(Variant.SOTW, SotwMachine, SotwReader, encoder.sotw)
         self._delta = _Form(Variant.DELTA, DeltaMachine, DeltaReader, encoder.delta)
         cache.listen(self._changed)
@@ -161,8 +163,8 @@ class AdsServicer(Generic[V]):
         return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _serve(self, form: _Form, context: _Context) -> None:
-        self._opened += 1
-        identity = StreamId(self._opened)
+        identity = StreamId(self._next_stream)
+        self._next_stream += 1
         stream: _Stream[V] = _Stream(
             identity, form, form.machine(identity), form.reader().read, context.peer()
         )

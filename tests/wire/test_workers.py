@@ -1,0 +1,157 @@
+"""Several processes on one port: they serve what the builder has, and the builder knows what happens in
+them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+import grpc
+import pytest
+
+from tests.support.waiting import eventually
+from tests.wire.rig import Stream, bodies, node, resource
+from xds_server.ads.events import Acked, Event, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.base.address import Address
+from xds_server.base.errors import XdsShadowError
+from xds_server.serving.pool import WorkerPool
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER
+
+WORKERS = 2
+STREAMS = 24
+"""So many that both workers get some: all at one has a chance of one in eight million."""
+
+E = TypeVar("E")
+
+
+class Pool:
+    """A pool under test, and what it observed."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.pool = WorkerPool(WORKERS, identifier="xds-shadow/test", observe=self.events.append)
+        self.snapshot = Snapshot()
+        self.address = Address("127.0.0.1", 0)
+
+    def commit(self, name: str, body: bytes) -> None:
+        self.snapshot = self.snapshot.updated([resource(CLUSTER, name, body)])
+        self.pool.commit(self.snapshot)
+
+    def seen(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+async def started() -> AsyncIterator[Pool]:
+    pool = Pool()
+    pool.address = await pool.pool.start(Address("127.0.0.1", 0))
+    try:
+        yield pool
+    finally:
+        await pool.pool.stop(0.0)
+
+
+@pytest.fixture
+async def connect(started: Pool) -> AsyncIterator[Callable[[], Stream]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        def opened() -> Stream:
+            # A pool of its own for each channel: otherwise channels to one address share a connection.
+            options = (("grpc.use_local_subchannel_pool", 1),)
+            channel = grpc.aio.insecure_channel(str(started.address), options=options)
+            stack.push_async_callback(channel.close)
+            return Stream(channel, Variant.DELTA)
+
+        yield opened
+
+
+async def test_all_workers_serve_what_was_committed_and_say_what_happens(
+    started: Pool, connect: Callable[[], Stream]
+) -> None:
+    started.commit("a", b"1")
+    streams = [connect() for _ in range(STREAMS)]
+    for number, stream in enumerate(streams):
+        await stream.ask(CLUSTER, node=node(f"envoy-{number}"))
+        answer = await stream.take()
+        assert bodies(answer) == {"a": b"1"}
+        await stream.ask(CLUSTER, answers=answer)
+    await eventually(lambda: len(started.seen(Acked)) == STREAMS)
+    opened = started.seen(StreamOpened)
+    assert {event.node.id for event in opened} == {f"envoy-{number}" for number in range(STREAMS)}
+    assert len({event.stream for event in opened}) == STREAMS, "numbers of streams are unique"
+    assert {event.stream >> 32 for event in opened} == {0, 1}, "both workers serve"
+    started.commit("b", b"2")
+    for stream in streams:
+        assert bodies(await stream.take()) == {"b": b"2"}
+    assert len(started.seen(Sent)) == 2 * STREAMS
+
+
+async def test_a_worker_that_dies_is_replaced_and_its_streams_are_known_to_be_gone(
+    started: Pool, connect: Callable[[], Stream]
+) -> None:
+    started.commit("a", b"1")
+    streams = [connect() for _ in range(STREAMS)]
+    for stream in streams:
+        await stream.ask(CLUSTER, node=node())
+        await stream.take()
+    await eventually(lambda: len(started.seen(StreamOpened)) == STREAMS)
+    before = started.pool.pids
+    os.kill(before[0], signal.SIGKILL)
+    await eventually(lambda: bool(started.seen(StreamClosed)))
+    gone = {event.stream for event in started.seen(StreamClosed)}
+    assert {event.reason for event in started.seen(StreamClosed)} == {"its worker process ended"}
+    assert len({stream >> 32 for stream in gone}) == 1
+    assert len(gone) < STREAMS
+    await eventually(lambda: len(started.pool.pids) == WORKERS and started.pool.pids != before)
+    started.commit("b", b"2")
+
+    async def new_one_serves() -> bool:
+        stream = connect()
+        await stream.ask(CLUSTER, node=node())
+        assert bodies(await stream.take()) == {"a": b"1", "b": b"2"}
+        return any(event.stream >> 32 == WORKERS for event in started.seen(StreamOpened))
+
+    await eventually(new_one_serves)
+
+
+async def test_stopping_ends_streams_and_processes(started: Pool, connect: Callable[[], Stream]) -> None:
+    started.commit("a", b"1")
+    streams = [connect() for _ in range(4)]
+    for stream in streams:
+        await stream.ask(CLUSTER, node=node())
+        await stream.take()
+    pids = started.pool.pids
+    await started.pool.stop(0.2)
+    assert started.pool.pids == []
+    for stream in streams:
+        assert (await stream.status()).code in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    closed = started.seen(StreamClosed)
+    assert {event.reason for event in closed} == {"the server is shutting down"}
+
+
+async def test_a_port_that_somebody_has_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        pool = Pool()
+        with pytest.raises(XdsShadowError, match="--xds-address"):
+            await pool.pool.start(Address("127.0.0.1", taken.getsockname()[1]))
+    assert pool.pool.pids == []
+
+
+async def test_without_their_builder_workers_end() -> None:
+    """Here the builder only lets go of them, as it would if it were killed."""
+    pool = Pool()
+    pool.address = await pool.pool.start(Address("127.0.0.1", 0))
+    workers = list(pool.pool._workers)
+    pool.pool._stopping = True
+    for worker in workers:
+        worker._channel.shutdown(socket.SHUT_RDWR)
+    async with asyncio.timeout(20):
+        assert [await worker.process.wait() for worker in workers] == [0] * WORKERS
+    await pool.pool.stop(0.0)

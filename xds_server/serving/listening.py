@@ -1,0 +1,61 @@
+"""One gRPC server for the fleet: the aggregated discovery service, and health."""
+
+import asyncio
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from xds_server.ads.servicer import SERVER_OPTIONS, SERVICE, AdsServicer
+from xds_server.base.address import Address
+from xds_server.base.errors import XdsShadowError
+
+
+class AdsServer:
+    """Serves `servicer`. Its health is NOT_SERVING until `set_serving`."""
+
+    def __init__(self, servicer: AdsServicer[Any], *, share_port: bool = False) -> None:
+        self._servicer = servicer
+        self._health = health.aio.HealthServicer()
+        options = [option for option in SERVER_OPTIONS if option[0] != "grpc.so_reuseport"]
+        # Two servers must never share a port by accident: the fleet would be split between them.
+        self._server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", int(share_port))])
+        servicer.register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    async def start(self, address: Address) -> Address:
+        """Listen; returns where, as the port may have been left to the system.
+
+        Raises:
+            XdsShadowError: the address cannot be listened on.
+        """
+        await self.set_serving(False)
+        port = add_port(self._server, address, "--xds-address")
+        await self._server.start()
+        return Address(address.host, port)
+
+    async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name says it
+        """What the health service says from now on."""
+        states = health_pb2.HealthCheckResponse
+        for service in ("", SERVICE):
+            await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
+
+    async def stop(self, drain_s: float) -> None:
+        """End the streams one after another over so many seconds (line 21)."""
+        await self._health.enter_graceful_shutdown()
+        # stop() sends GOAWAY at once and then waits for the streams, which drain() ends one by one.
+        await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))
+
+
+def add_port(server: grpc.aio.Server, address: Address, option: str) -> int:
+    """Let `server` listen on `address`, which `option` gave; returns the port.
+
+    Raises:
+        XdsShadowError: it cannot.
+    """
+    try:
+        return server.add_insecure_port(str(address))
+    except RuntimeError as error:
+        raise XdsShadowError(
+            f"cannot listen on {address}; is it in use? Choose another with {option}"
+        ) from error

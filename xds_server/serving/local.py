@@ -1,0 +1,52 @@
+"""Streams served in this process."""
+
+from collections.abc import Callable
+
+from xds_server.ads.events import Event
+from xds_server.ads.servicer import AdsServicer
+from xds_server.base.address import Address
+from xds_server.serving.listening import AdsServer
+from xds_server.snapshot.cache import SnapshotCache
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.translate.views import View, derive, view_of
+
+
+def servicer(
+    cache: SnapshotCache[View], observe: Callable[[Event], None], identifier: str, *, first_stream: int = 1
+) -> AdsServicer[View]:
+    """The discovery service of this program."""
+    return AdsServicer(
+        cache=cache,
+        view_of=lambda node: view_of(node.metadata),
+        observe=observe,
+        identifier=identifier,
+        first_stream=first_stream,
+    )
+
+
+class LocalFleet:
+    """One server for all streams. `observe` is called with what happens on them."""
+
+    def __init__(self, *, identifier: str, observe: Callable[[Event], None]) -> None:
+        self._cache: SnapshotCache[View] = SnapshotCache(derive)
+        self._server = AdsServer(servicer(self._cache, observe, identifier))
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Serve `snapshot` from now on."""
+        self._cache.commit(snapshot)
+
+    async def start(self, address: Address) -> Address:
+        """Listen; returns where.
+
+        Raises:
+            XdsShadowError: the address cannot be listened on.
+        """
+        return await self._server.start(address)
+
+    async def set_serving(self) -> None:
+        """There is something to serve."""
+        await self._server.set_serving(True)
+
+    async def stop(self, drain_s: float) -> None:
+        """End the streams one after another over so many seconds."""
+        await self._server.stop(drain_s)

@@ -1,0 +1,215 @@
+"""Streams served by several processes on one port (SO_REUSEPORT): the kernel spreads connections over them.
+
+This process stays the builder. Each worker is sent what changed since what it has, the latest state and no
+queue: while one is busy, changes gather. A worker that dies loses its streams, which reconnect to the others,
+and is replaced.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from xds_server.ads.events import Event, StreamClosed, StreamOpened
+from xds_server.base.address import Address
+from xds_server.base.errors import XdsShadowError
+from xds_server.base.ids import StreamId
+from xds_server.serving import link
+from xds_server.snapshot.snapshot import Snapshot
+
+_STREAMS_EACH: Final = 1 << 32
+"""Numbers of streams that one worker has for itself."""
+
+_REPLACED_AFTER_S: Final = 1.0
+_log = structlog.get_logger("xds_shadow.pool")
+
+
+class _Worker:
+    """One process, and what it has been sent."""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+        self.process = process
+        self.streams: set[StreamId] = set()
+        self.news = asyncio.Event()
+        self.drain_s: float | None = None
+        self._channel = channel
+
+    async def run(
+        self,
+        current: Callable[[], Snapshot | None],
+        observe: Callable[[Event], None],
+        ready: Callable[[], None],
+    ) -> None:
+        """Talk to it until it ends.
+
+        Raises:
+            XdsShadowError: it cannot listen.
+        """
+        reader, writer = await asyncio.open_unix_connection(sock=self._channel)
+        tell = asyncio.create_task(self._tell(writer, current), name="xds-shadow/worker-tell")
+        try:
+            while (message := await link.from_worker(reader)) is not None:
+                match message:
+                    case link.Happened():
+                        for event in link.events_of(message):
+                            self._note(event)
+                            observe(event)
+                    case link.Failed(message=why):
+                        raise XdsShadowError(why)
+                    case link.Listening():
+                        ready()
+        finally:
+            tell.cancel()
+            await asyncio.gather(tell, return_exceptions=True)
+            for stream in sorted(self.streams):
+                observe(StreamClosed(stream=stream, reason="its worker process ended"))
+            writer.close()
+            await self.process.wait()
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, StreamOpened):
+            self.streams.add(event.stream)
+        elif isinstance(event, StreamClosed):
+            self.streams.discard(event.stream)
+
+    async def _tell(self, writer: asyncio.StreamWriter, current: Callable[[], Snapshot | None]) -> None:
+        sent: Snapshot | None = None
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self.news.clear()
+                wanted = current()
+                if wanted is not None and wanted is not sent:
+                    writer.write(link.frame(link.difference(sent or Snapshot(), wanted)))
+                    sent = wanted
+                    await writer.drain()
+                    continue
+                if self.drain_s is not None:
+                    writer.write(link.frame(link.Drain(self.drain_s)))
+                    return
+                await self.news.wait()
+
+
+class WorkerPool:
+    """So many processes. `observe` is called with what happens on the streams of all."""
+
+    def __init__(self, count: int, *, identifier: str, observe: Callable[[Event], None]) -> None:
+        self._count = count
+        self._identifier = identifier
+        self._observe = observe
+        self._current: Snapshot | None = None
+        self._workers: set[_Worker] = set()
+        self._keepers: Sequence[asyncio.Task[None]] = ()
+        self._numbers = itertools.count()
+        self._stopping = False
+        self._reserved = contextlib.ExitStack()
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that run now."""
+        return sorted(worker.process.pid for worker in self._workers)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Serve `snapshot` from now on."""
+        self._current = snapshot
+        for worker in self._workers:
+            worker.news.set()
+
+    async def start(self, address: Address) -> Address:
+        """Start the workers; returns where they listen, all of them.
+
+        Raises:
+            XdsShadowError: the address cannot be listened on.
+        """
+        address = self._reserve(address)
+        listening = [asyncio.get_running_loop().create_future() for _ in range(self._count)]
+        self._keepers = [
+            asyncio.create_task(self._keep(address, future), name=f"xds-shadow/worker-{number}")
+            for number, future in enumerate(listening)
+        ]
+        try:
+            await asyncio.gather(*listening)
+        except XdsShadowError:
+            await self.stop(0.0)
+            raise
+        return address
+
+    def _reserve(self, address: Address) -> Address:
+        """Bind the port without listening: it is known before a worker starts, and stays ours between
+        workers."""
+        try:
+            family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+            with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections do not count
+                probe.bind(where)
+                if address.port:
+                    probe.listen()  # fails where somebody listens who does not share
+            reserved = self._reserved.enter_context(
+                contextlib.closing(socket.socket(family, socket.SOCK_STREAM))
+            )
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind(where)
+        except OSError as error:
+            raise XdsShadowError(
+                f"cannot listen on {address} ({error}); choose another with --xds-address"
+            ) from error
+        return Address(address.host, reserved.getsockname()[1])
+
+    async def _keep(self, address: Address, listening: "asyncio.Future[None]") -> None:
+        """Run one worker after another, until stopping."""
+
+        def ready() -> None:
+            if not listening.done():
+                listening.set_result(None)
+
+        while not self._stopping:
+            worker = await self._spawn(address)
+            self._workers.add(worker)
+            try:
+                await worker.run(lambda: self._current, self._observe, ready)
+            except XdsShadowError as error:
+                if not listening.done():
+                    listening.set_exception(error)
+                    return
+                _log.warning("a worker cannot listen", reason=str(error))
+            except Exception:  # noqa: BLE001 - a bug must not cost the place of a worker
+                _log.exception("talking to a worker failed")
+            finally:
+                self._workers.discard(worker)
+                if worker.process.returncode is None:
+                    worker.process.kill()
+            if not self._stopping:
+                _log.error("a worker process ended; starting another", code=worker.process.returncode)
+                await asyncio.sleep(_REPLACED_AFTER_S)
+
+    async def _spawn(self, address: Address) -> _Worker:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's
+        first_stream = next(self._numbers) * _STREAMS_EACH + 1
+        with contextlib.closing(theirs):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "xds_server.serving.worker", str(theirs.fileno())),
+                *(address.host, str(address.port), self._identifier, str(first_stream)),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        return _Worker(process, ours)
+
+    async def set_serving(self) -> None:
+        """Nothing to do: a worker serves as soon as it is sent something."""
+
+    async def stop(self, drain_s: float) -> None:
+        """Let every worker end its streams one after another over so many seconds."""
+        self._stopping = True
+        for worker in self._workers:
+            worker.drain_s = drain_s
+            worker.news.set()
+        _, late = await asyncio.wait(self._keepers, timeout=drain_s + 3)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self._reserved.close()
