@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -291,12 +292,18 @@ def demo(
         xds_address=parse_address(xds_address, option="--xds-address"),
         admin_address=parse_address(admin_address, option="--admin-address"),
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends the same way
     try:
-        asyncio.run((tell if once else watch)(options, _console()))
+        asyncio.run(_ending_on_sigterm((tell if once else watch)(options, _console())))
     except KeyboardInterrupt:
         # Ctrl-C is how one leaves the live table, and no way to tell the story.
         raise typer.Exit(_INTERRUPTED if once else 0) from None
+
+
+async def _ending_on_sigterm(work: Coroutine[object, object, None]) -> None:
+    """Let SIGTERM do what Ctrl-C does, which is to cancel `work`. (A handler that raises might do so
+    anywhere.)"""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    await work
 
 
 @cli.command()

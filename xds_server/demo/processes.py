@@ -29,15 +29,23 @@ class Process:
     async def start(self) -> Self:
         """Start it; its output is appended to the log."""
         with self.log.open("ab") as log:
-            self._child = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Not the terminal's Ctrl-C: the owner ends its children in order.
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    # Not the terminal's Ctrl-C: the owner ends its children in order.
+                    start_new_session=True,
+                    preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                )
             )
+            try:
+                self._child = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # The child may be there already, and `stop` must know of it.
+                self._child = await starting
+                raise
         return self
 
     @property
