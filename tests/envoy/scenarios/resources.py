@@ -1,0 +1,99 @@
+"""Small resources, made by hand from Envoy's messages: one cluster, one listener, as plain as they can be.
+
+No fetch ever times out: what warms, warms until it gets what it waits for.
+"""
+
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import address_pb2, config_source_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from google.protobuf import any_pb2
+
+from xds_server.base.address import Address
+from xds_server.base.ids import TypeUrl
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+ROUND_ROBIN = cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN
+MAGLEV = cluster_pb2.Cluster.LbPolicy.MAGLEV
+
+
+def cluster(name: str, *, policy: int = ROUND_ROBIN) -> Resource:
+    """A cluster whose assignment has its name; another `policy` makes it another cluster."""
+    message = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.DiscoveryType.EDS, lb_policy=policy)
+    message.connect_timeout.FromSeconds(5)
+    message.eds_cluster_config.eds_config.CopyFrom(over_ads())
+    return resource(CLUSTER, name, message, ResourceKey(ENDPOINT, name))
+
+
+def assignment(name: str, *backends: Address) -> Resource:
+    """The endpoints of the cluster of that name."""
+    message = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
+    locality = message.endpoints.add()
+    locality.load_balancing_weight.value = 1  # grpcio skips a locality without one
+    locality.locality.zone = "here"
+    for backend in backends:
+        endpoint = endpoint_components_pb2.Endpoint(address=_address(backend.host, backend.port))
+        locality.lb_endpoints.add(endpoint=endpoint)
+    return resource(ENDPOINT, name, message)
+
+
+def listener(name: str, routes: str, *, prefix: str = "scenario") -> Resource:
+    """A listener on a port that the system chooses; another `prefix` makes it another listener."""
+    message = listener_pb2.Listener(name=name, address=_address("127.0.0.1", 0))
+    hcm = http_filters(routes)
+    hcm.stat_prefix = prefix
+    message.filter_chains.add().filters.add(name="http").typed_config.Pack(hcm)
+    return resource(LISTENER, name, message, ResourceKey(ROUTE, routes))
+
+
+def api_listener(name: str, routes: str) -> Resource:
+    """A listener for clients that have the configuration inside them, as grpcio has."""
+    message = listener_pb2.Listener(name=name)
+    message.api_listener.api_listener.Pack(http_filters(routes))
+    return resource(LISTENER, name, message, ResourceKey(ROUTE, routes))
+
+
+def route_configuration(name: str, to: str, *, domain: str = "*") -> Resource:
+    """Every request goes to the cluster `to`."""
+    message = route_pb2.RouteConfiguration(name=name)
+    host = message.virtual_hosts.add(name="everybody", domains=[domain])
+    route = host.routes.add()
+    route.match.prefix = ""
+    route.route.cluster = to
+    return resource(ROUTE, name, message, ResourceKey(CLUSTER, to))
+
+
+def resource(type_url: TypeUrl, name: str, message: Any, *refs: ResourceKey) -> Resource:
+    """A message as a resource."""
+    return Resource(ResourceKey(type_url, name), message.SerializeToString(deterministic=True), refs)
+
+
+def over_ads() -> config_source_pb2.ConfigSource:
+    """From the stream that it came by, waiting for ever."""
+    source = config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(),
+        resource_api_version=config_source_pb2.ApiVersion.V3,
+    )
+    source.initial_fetch_timeout.FromSeconds(0)
+    return source
+
+
+def http_filters(routes: str) -> Any:
+    """A connection manager that fetches its routes and forwards."""
+    message = http_connection_manager_pb2.HttpConnectionManager()
+    message.rds.route_config_name = routes
+    message.rds.config_source.CopyFrom(over_ads())
+    router = any_pb2.Any()
+    router.Pack(router_pb2.Router())
+    message.http_filters.add(name="router", typed_config=router)
+    return message
+
+
+def _address(host: str, port: int) -> address_pb2.Address:
+    return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=host, port_value=port))

@@ -1,0 +1,199 @@
+"""Where a scenario is told: a server of the ADS service in this process, one real Envoy, one backend."""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, TypeVar
+
+import aiohttp
+import grpc
+
+from tests.envoy.scenarios.resources import assignment, cluster, listener, route_configuration
+from tests.envoy.scenarios.tap import Tap
+from tests.support.backends import Recorder, recorder
+from tests.support.waiting import eventually
+from xds_server.ads.events import Acked, Event, Nacked, Sent, Variant
+from xds_server.ads.servicer import SERVER_OPTIONS, AdsServicer
+from xds_server.base.address import Address
+from xds_server.base.ids import TypeUrl
+from xds_server.bootstrap import BootstrapOptions
+from xds_server.demo.envoy import Envoy
+from xds_server.snapshot.cache import SnapshotCache
+from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+BINARIES: Final = {
+    "1.40": None,  # the one beside this Python, from requirements.lock
+    "1.36": Path(sys.prefix, "envoy-1.36", "envoy", "_bin", "envoy"),  # see the Makefile
+}
+"""The Envoys that the scenarios run on, by version."""
+
+E = TypeVar("E", Sent, Acked, Nacked)
+
+
+class Server:
+    """The server under test, what it says of itself, and what is in between."""
+
+    def __init__(self) -> None:
+        self.cache: SnapshotCache[str] = SnapshotCache(lambda snapshot, *_: snapshot)
+        self.events: list[Event] = []
+        self.tap = Tap()
+        self.grpc = grpc.aio.server(options=SERVER_OPTIONS, interceptors=[self.tap])
+        servicer = AdsServicer(
+            cache=self.cache,
+            view_of=lambda _node: "",
+            observe=self.events.append,
+            identifier="xds-shadow/scenarios",
+        )
+        servicer.register(self.grpc)
+        self.address = Address("127.0.0.1", self.grpc.add_insecure_port("127.0.0.1:0"))
+
+    def commit(self, *resources: Resource) -> Snapshot:
+        """Serve these and no others; what stays as it was is shared with the snapshot before."""
+        before = self.cache.current("") or Snapshot()
+        stays = {resource.key for resource in resources}
+        gone = [
+            held.key
+            for of_type in before.types.values()
+            for held in of_type.resources.values()
+            if held.key not in stays
+        ]
+        snapshot = before.updated(resources, gone)
+        self.cache.commit(snapshot)
+        return snapshot
+
+
+class Stage:
+    """A server and its Envoy. A chapter begins with `opened` or `chapter`; what happened before it is not
+    told."""
+
+    def __init__(self, server: Server, envoy: Envoy, variant: Variant, backend: Recorder) -> None:
+        self.commit = server.commit
+        self.events = server.events
+        self.tap = server.tap
+        self.envoy = envoy
+        self.variant = variant
+        self.backend = backend
+        self._chapter = 0
+        self._whole: list[Resource] = []
+
+    def endpoints(self, name: str) -> Resource:
+        """The backend as the only endpoint of a cluster."""
+        return assignment(name, self.backend.address)
+
+    def whole(self, *names: str) -> list[Resource]:
+        """Clusters with their assignments."""
+        return [each for name in names for each in (cluster(name), self.endpoints(name))]
+
+    def basics(self) -> list[Resource]:
+        """One resource of each type: with these Envoy serves requests."""
+        return [
+            *self.whole("cluster_0"),
+            listener("listener_0", "routes_0"),
+            route_configuration("routes_0", "cluster_0"),
+        ]
+
+    async def opened(self) -> None:
+        """Serve the basics and see that they work; the story begins after that."""
+        snapshot = self.commit(*self.basics())
+        await self.until_acked(snapshot, CLUSTER, ENDPOINT, LISTENER, ROUTE)
+        await self.until_answered("listener_0")
+        self.chapter()
+
+    def chapter(self) -> None:
+        """From here on only new events count."""
+        self._chapter = len(self.events)
+
+    def commit_warming(self, *clusters: Resource, beside: Iterable[Resource] = ()) -> None:
+        """Serve these new clusters, which warm, as Envoy does not get their assignments.
+
+        State of the world: the assignments do not exist yet. Delta has a word for that, "removed", which ends
+        warming (line 32 of docs/xds-checklist.md); so there they exist, and arrive late."""
+        served = [*beside, *clusters]
+        self._whole = [*served, *(self.endpoints(cluster.name) for cluster in clusters)]
+        if self.variant is Variant.SOTW:
+            self.commit(*served)
+        else:
+            self.tap.keep_back(ENDPOINT)
+            self.commit(*self._whole)
+
+    async def release(self) -> None:
+        """What warms gets its assignments."""
+        if self.variant is Variant.SOTW:
+            self.commit(*self._whole)
+        else:
+            await self.tap.let_through()
+
+    def of(self, kind: type[E], type_url: TypeUrl) -> list[E]:
+        """The events of this kind, about this type, of the present chapter, in their order."""
+        new = self.events[self._chapter :]
+        return [event for event in new if isinstance(event, kind) and event.type_url == type_url]
+
+    async def until_acked(self, snapshot: Snapshot, *type_urls: TypeUrl) -> None:
+        """Wait until Envoy accepted a response of each type that said all of this snapshot."""
+
+        def acked() -> bool:
+            accepted = {(e.type_url, e.version) for e in self.events if isinstance(e, Acked)}
+            return accepted >= {(type_url, snapshot.of(type_url).version) for type_url in type_urls}
+
+        await eventually(acked, what=f"{type_urls} acknowledged")
+
+    async def until_refused(self, type_url: TypeUrl) -> Nacked:
+        """Wait for a refusal in this chapter."""
+        await eventually(lambda: self.of(Nacked, type_url), what=f"a refusal of {type_url}")
+        return self.of(Nacked, type_url)[-1]
+
+    async def until_stat(self, name: str, check: Callable[[int], bool] | int) -> None:
+        """Wait until one of Envoy's counters or gauges is this much, or is as `check` wants it."""
+        seen = -1
+
+        async def holds() -> bool:
+            nonlocal seen
+            seen = await self.envoy.stat(name)
+            return check(seen) if callable(check) else seen == check
+
+        try:
+            await eventually(holds)
+        except AssertionError as error:
+            raise AssertionError(f"{name} is {seen}, {error}") from error
+
+    async def until_warming(self, clusters: int) -> None:
+        """Wait until so many clusters are warming."""
+        await self.until_stat("cluster_manager.warming_clusters", clusters)
+
+    async def until_listeners_warming(self, listeners: int) -> None:
+        """Wait until so many listeners are warming."""
+        await self.until_stat("listener_manager.total_listeners_warming", listeners)
+
+    async def until_answered(self, listener_name: str) -> None:
+        """Wait until a request to this listener is answered by the backend."""
+        await eventually(lambda: self._answered(listener_name), what=f"an answer through {listener_name}")
+
+    async def _answered(self, listener_name: str) -> bool:
+        for status in (await self.envoy.admin("/listeners?format=json")).get("listener_statuses", ()):
+            if status["name"] == listener_name:
+                address = status["local_address"]["socket_address"]
+                url = f"http://{address['address']}:{address['port_value']}/"
+                async with aiohttp.ClientSession() as session, session.get(url) as response:
+                    return response.status == HTTPStatus.OK and await response.text() == self.backend.name
+        return False
+
+
+@contextlib.asynccontextmanager
+async def stage(version: str, variant: Variant, directory: Path) -> AsyncIterator[Stage]:
+    """Start a server that has nothing to serve yet, a backend, and an Envoy that is connected."""
+    async with contextlib.AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(recorder("backend"))
+        server = Server()
+        await server.grpc.start()
+        stack.push_async_callback(server.grpc.stop, None)
+        options = BootstrapOptions(
+            node_id=f"envoy-{version}-{variant}", mode=variant, xds_address=server.address, admin_port=0
+        )
+        envoy = Envoy(options, directory, binary=BINARIES[version])
+        stack.push_async_callback(envoy.stop)
+        await envoy.start()
+        yield Stage(server, envoy, variant, backend)
