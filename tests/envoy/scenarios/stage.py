@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import aiohttp
-import grpc
 
-from tests.envoy.scenarios.resources import assignment, cluster, listener, route_configuration
-from tests.envoy.scenarios.tap import Tap
+from tests.support.ads_server import Server
 from tests.support.backends import Recorder, recorder
+from tests.support.resources import assignment, cluster, listener, route_configuration
+from tests.support.tap import Asked
 from tests.support.waiting import eventually
-from xds_server.ads.events import Acked, Event, Nacked, Sent, Variant
-from xds_server.ads.servicer import SERVER_OPTIONS, AdsServicer
+from xds_server.ads.events import Acked, Nacked, Resumed, Sent, Variant
 from xds_server.base.address import Address
 from xds_server.base.ids import TypeUrl
 from xds_server.bootstrap import BootstrapOptions
 from xds_server.demo.envoy import Envoy
-from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -32,38 +30,6 @@ BINARIES: Final = {
 """The Envoys that the scenarios run on, by version."""
 
 E = TypeVar("E", Sent, Acked, Nacked)
-
-
-class Server:
-    """The server under test, what it says of itself, and what is in between."""
-
-    def __init__(self) -> None:
-        self.cache: SnapshotCache[str] = SnapshotCache(lambda snapshot, *_: snapshot)
-        self.events: list[Event] = []
-        self.tap = Tap()
-        self.grpc = grpc.aio.server(options=SERVER_OPTIONS, interceptors=[self.tap])
-        servicer = AdsServicer(
-            cache=self.cache,
-            view_of=lambda _node: "",
-            observe=self.events.append,
-            identifier="xds-shadow/scenarios",
-        )
-        servicer.register(self.grpc)
-        self.address = Address("127.0.0.1", self.grpc.add_insecure_port("127.0.0.1:0"))
-
-    def commit(self, *resources: Resource) -> Snapshot:
-        """Serve these and no others; what stays as it was is shared with the snapshot before."""
-        before = self.cache.current("") or Snapshot()
-        stays = {resource.key for resource in resources}
-        gone = [
-            held.key
-            for of_type in before.types.values()
-            for held in of_type.resources.values()
-            if held.key not in stays
-        ]
-        snapshot = before.updated(resources, gone)
-        self.cache.commit(snapshot)
-        return snapshot
 
 
 class Stage:
@@ -136,15 +102,35 @@ class Stage:
         """Wait until Envoy accepted a response of each type that said all of this snapshot."""
 
         def acked() -> bool:
-            accepted = {(e.type_url, e.version) for e in self.events if isinstance(e, Acked)}
+            accepted = {(e.type_url, e.version) for e in self.events if isinstance(e, Acked | Resumed)}
             return accepted >= {(type_url, snapshot.of(type_url).version) for type_url in type_urls}
 
         await eventually(acked, what=f"{type_urls} acknowledged")
 
-    async def until_refused(self, type_url: TypeUrl) -> Nacked:
-        """Wait for a refusal in this chapter."""
-        await eventually(lambda: self.of(Nacked, type_url), what=f"a refusal of {type_url}")
-        return self.of(Nacked, type_url)[-1]
+    async def until(self, kind: type[E], type_url: TypeUrl) -> E:
+        """Wait for an event in this chapter; the latest of its kind."""
+        await eventually(lambda: self.of(kind, type_url), what=f"{kind.__name__} of {type_url}")
+        return self.of(kind, type_url)[-1]
+
+    async def reset(self) -> None:
+        """Begin a chapter, end the stream, and wait for the next one."""
+        self.chapter()
+        streams = self.tap.streams
+        self.tap.reset()
+        await eventually(lambda: self.tap.streams > streams, what="a new stream")
+
+    async def until_asked(self, type_url: TypeUrl) -> Asked:
+        """The first request of this type on the newest stream, waiting for it if need be."""
+
+        def found() -> list[Asked]:
+            return [
+                asked
+                for asked in self.tap.asked
+                if asked.stream == self.tap.streams and asked.type_url == type_url
+            ]
+
+        await eventually(found, what=f"a request for {type_url}")
+        return found()[0]
 
     async def until_stat(self, name: str, check: Callable[[int], bool] | int) -> None:
         """Wait until one of Envoy's counters or gauges is this much, or is as `check` wants it."""
@@ -187,13 +173,21 @@ async def stage(version: str, variant: Variant, directory: Path) -> AsyncIterato
     """Start a server that has nothing to serve yet, a backend, and an Envoy that is connected."""
     async with contextlib.AsyncExitStack() as stack:
         backend = await stack.enter_async_context(recorder("backend"))
-        server = Server()
-        await server.grpc.start()
-        stack.push_async_callback(server.grpc.stop, None)
-        options = BootstrapOptions(
-            node_id=f"envoy-{version}-{variant}", mode=variant, xds_address=server.address, admin_port=0
-        )
-        envoy = Envoy(options, directory, binary=BINARIES[version])
-        stack.push_async_callback(envoy.stop)
-        await envoy.start()
+        server = await stack.enter_async_context(Server())
+        envoy = await stack.enter_async_context(connected(version, variant, server.address, directory))
         yield Stage(server, envoy, variant, backend)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    version: str, variant: Variant, address: Address, directory: Path, *, name: str = "envoy"
+) -> AsyncIterator[Envoy]:
+    """Start an Envoy of this version that gets everything from `address`."""
+    options = BootstrapOptions(
+        node_id=f"{name}-{version}-{variant}", mode=variant, xds_address=address, admin_port=0
+    )
+    envoy = Envoy(options, directory, binary=BINARIES[version])
+    try:
+        yield await envoy.start()
+    finally:
+        await envoy.stop()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.envoy.scenarios.resources import MAGLEV, cluster
 from tests.envoy.scenarios.stage import Stage
-from xds_server.ads.events import Acked, Nacked, Sent, Variant
+from tests.support.resources import MAGLEV, cluster
+from xds_server.ads.events import Acked, Nacked, Sent
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT
 

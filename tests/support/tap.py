@@ -1,14 +1,14 @@
 """Sits between gRPC and the server under test: keeps what Envoy asked, and stands for a bad network.
 
-It can end every stream, as a reset connection does, and keep back responses of one type, as if they were late.
-The server takes part in neither: a write that is kept back has succeeded, as one in a buffer has.
+It can end every stream, as a reset connection does, and keep back responses of one type, as if they were
+late. The server takes part in neither: a write that is kept back has succeeded, as one in a buffer has.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
@@ -17,6 +17,8 @@ _REQUESTS = {
     "StreamAggregatedResources": discovery_pb2.DiscoveryRequest,
     "DeltaAggregatedResources": discovery_pb2.DeltaDiscoveryRequest,
 }
+
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Tap(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any]"]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["_Handler | None"]],
         details: grpc.HandlerCallDetails,
-    ) -> "grpc.RpcMethodHandler[Any, Any]":
+    ) -> "_Handler":
         """Put this between gRPC and the handler of a stream."""
         inner: Any = await continuation(details)
         request = _REQUESTS[str(details.method).rpartition("/")[2]]

@@ -23,17 +23,19 @@ ROUND_ROBIN = cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN
 MAGLEV = cluster_pb2.Cluster.LbPolicy.MAGLEV
 
 
-def cluster(name: str, *, policy: int = ROUND_ROBIN) -> Resource:
-    """A cluster whose assignment has its name; another `policy` makes it another cluster."""
+def cluster(name: str, *, policy: int = ROUND_ROBIN, connect_timeout_s: int = 5) -> Resource:
+    """A cluster whose assignment has its name; another `policy` makes it another cluster, and a timeout of 0
+    one that Envoy refuses."""
     message = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.DiscoveryType.EDS, lb_policy=policy)
-    message.connect_timeout.FromSeconds(5)
+    message.connect_timeout.FromSeconds(connect_timeout_s)
     message.eds_cluster_config.eds_config.CopyFrom(over_ads())
     return resource(CLUSTER, name, message, ResourceKey(ENDPOINT, name))
 
 
-def assignment(name: str, *backends: Address) -> Resource:
-    """The endpoints of the cluster of that name."""
+def assignment(name: str, *backends: Address, overprovisioning: int = 140) -> Resource:
+    """The endpoints of the cluster of that name; Envoy refuses an overprovisioning factor of 0 percent."""
     message = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
+    message.policy.overprovisioning_factor.value = overprovisioning
     locality = message.endpoints.add()
     locality.load_balancing_weight.value = 1  # grpcio skips a locality without one
     locality.locality.zone = "here"
@@ -44,7 +46,8 @@ def assignment(name: str, *backends: Address) -> Resource:
 
 
 def listener(name: str, routes: str, *, prefix: str = "scenario") -> Resource:
-    """A listener on a port that the system chooses; another `prefix` makes it another listener."""
+    """A listener on a port that the system chooses; another `prefix` makes it another listener,
+    and an empty one makes one that Envoy refuses."""
     message = listener_pb2.Listener(name=name, address=_address("127.0.0.1", 0))
     hcm = http_filters(routes)
     hcm.stat_prefix = prefix
@@ -60,7 +63,7 @@ def api_listener(name: str, routes: str) -> Resource:
 
 
 def route_configuration(name: str, to: str, *, domain: str = "*") -> Resource:
-    """Every request goes to the cluster `to`."""
+    """Every request goes to the cluster `to`; Envoy refuses an empty name."""
     message = route_pb2.RouteConfiguration(name=name)
     host = message.virtual_hosts.add(name="everybody", domains=[domain])
     route = host.routes.add()
