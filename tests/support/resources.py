@@ -62,13 +62,15 @@ def api_listener(name: str, routes: str) -> Resource:
     return resource(LISTENER, name, message, ResourceKey(ROUTE, routes))
 
 
-def route_configuration(name: str, to: str, *, domain: str = "*") -> Resource:
-    """Every request goes to the cluster `to`; Envoy refuses an empty name."""
+def route_configuration(name: str, to: str, *, domain: str = "*", padding: int = 0) -> Resource:
+    """Every request goes to the cluster `to`; Envoy refuses an empty name. `padding` is in bytes."""
     message = route_pb2.RouteConfiguration(name=name)
     host = message.virtual_hosts.add(name="everybody", domains=[domain])
     route = host.routes.add()
     route.match.prefix = ""
     route.route.cluster = to
+    if padding:
+        route.metadata.filter_metadata["padding"]["text"] = "x" * padding
     return resource(ROUTE, name, message, ResourceKey(CLUSTER, to))
 
 
