@@ -1,8 +1,8 @@
 """An Envoy that stands still for a minute, as on a machine that swaps or in a debugger.
 
-Line 18 of docs/xds-checklist.md: it delays no other, no queue grows for it, and then it gets the latest state at
-once, with nothing of what was in between. The minute is longer than the server's patience with a write that
-nobody takes and with a ping that nobody answers, so it is a new stream on which it catches up.
+Line 18 of docs/xds-checklist.md: it delays no other, no queue grows for it, and then it gets the latest state
+at once, with nothing of what was in between. The minute is longer than the server's patience with a write
+that nobody takes and with a ping that nobody answers, so it is a new stream on which it catches up.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 

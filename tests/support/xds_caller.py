@@ -1,0 +1,28 @@
+"""A process that makes a gRPC call for each line of its input, through grpcio's own xDS client.
+
+By itself, as the client reads its bootstrap file, ``GRPC_XDS_BOOTSTRAP``, once in the life of a process.
+Argument: the target, ``xds:///<listener>``. Prints the answer to each call, or ``!`` and why there is none.
+"""
+
+import sys
+
+import grpc
+
+METHOD = "/xds_shadow.test.Greeter/Greet"
+DEADLINE_S = 20.0
+
+
+def main() -> None:
+    """Call until the input ends."""
+    with grpc.insecure_channel(sys.argv[1]) as channel:
+        greet: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        for line in sys.stdin:
+            try:
+                answer = greet(line.strip().encode(), timeout=DEADLINE_S).decode()
+            except grpc.RpcError as error:
+                answer = f"! {error}".replace("\n", " ")
+            print(answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()
