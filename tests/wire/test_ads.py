@@ -10,7 +10,18 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.wire.conftest import Start
 from tests.wire.rig import IDENTIFIER, NO_TEAM, Rig, Status, Stream, bodies, node, parse, resource
-from xds_server.ads.events import Acked, Nacked, Node, Resumed, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import (
+    Acked,
+    Cause,
+    Nacked,
+    Node,
+    Resumed,
+    Sent,
+    StreamClosed,
+    StreamOpened,
+    Subscribed,
+    Variant,
+)
 from xds_server.base.ids import NodeId
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -50,7 +61,8 @@ async def test_line_02_an_empty_type_is_refused(rig: Rig, connect: Connect) -> N
     await stream.ask("", node=node())
     sentence = "type_url is empty, and an aggregated stream has no default type"
     assert await stream.status() == refused(sentence)
-    assert (await rig.seen(StreamClosed)).reason == sentence
+    closed = await rig.seen(StreamClosed)
+    assert (closed.reason, closed.cause) == (sentence, Cause.INVALID)
 
 
 async def test_line_02_an_unknown_type_leaves_the_stream_open(rig: Rig, connect: Connect) -> None:
@@ -233,8 +245,21 @@ async def test_what_is_sent_accepted_and_refused_is_observed(
     assert (last.resources, last.removed) == ((1, 0) if variant is Variant.SOTW else (0, 1))
     await stream.finish()
     closed = await rig.seen(StreamClosed)
-    assert (closed.stream, closed.reason) == (opened.stream, "")
+    assert (closed.stream, closed.reason, closed.cause) == (opened.stream, "", Cause.CLIENT)
     assert (await stream.status()).code is grpc.StatusCode.OK
+
+
+async def test_a_type_that_is_asked_for_is_told_once_whether_it_is_answered_or_not(
+    rig: Rig, connect: Connect
+) -> None:
+    stream = connect()
+    await stream.ask("type.googleapis.com/envoy.service.runtime.v3.Runtime", node=node())
+    await stream.ask(ENDPOINT, "a")
+    await stream.ask(ENDPOINT, "a", "b")
+    await stream.ask(CLUSTER)
+    await rig.seen(Subscribed, lambda asked: asked.type_url == CLUSTER)
+    told = [event.type_url for event in rig.events if isinstance(event, Subscribed)]
+    assert told == [ENDPOINT, CLUSTER]
 
 
 async def test_a_client_that_vanishes_is_noticed(rig: Rig, connect: Connect) -> None:
@@ -288,7 +313,7 @@ async def test_line_18_a_reader_that_takes_nothing_is_dropped(start: Start, vari
     stream = rig.connect(variant)
     await stream.ask(CLUSTER, node=node())
     closed = await rig.seen(StreamClosed)
-    assert closed.reason == "it took nothing for 0.2 s"
+    assert (closed.reason, closed.cause) == ("it took nothing for 0.2 s", Cause.SLOW)
     # It is given and asked nothing more, and when it reads on, it learns that it must connect anew.
     rig.commit(resource(CLUSTER, "a", b"1" * STUCK))
     await stream.ask(CLUSTER, answers=await rig.seen(Sent))
@@ -341,8 +366,8 @@ async def test_line_21_draining_ends_the_streams_one_after_another(rig: Rig, con
     for stream in streams[1:]:
         assert (await stream.status()).code is grpc.StatusCode.OK
     await rig.seen(StreamClosed, lambda _: rig.count(StreamClosed) == len(streams))
-    reasons = {event.reason for event in rig.events if isinstance(event, StreamClosed)}
-    assert reasons == {"the server is shutting down"}
+    reasons = {(event.reason, event.cause) for event in rig.events if isinstance(event, StreamClosed)}
+    assert reasons == {("the server is shutting down", Cause.SHUTDOWN)}
 
 
 async def test_line_21_draining_an_idle_server_takes_no_time(rig: Rig) -> None:

@@ -14,6 +14,17 @@ class Variant(StrEnum):
     SOTW = "sotw"
 
 
+class Cause(StrEnum):
+    """Why a stream ended, in few words that do not grow: a metric's label has them."""
+
+    CLIENT = "client"
+    INVALID = "invalid_request"
+    LIMIT = "limit"
+    SLOW = "slow_reader"
+    SHUTDOWN = "shutdown"
+    WORKER = "worker_ended"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """Who a stream belongs to, from the first request's ``node``. `metadata` is plain JSON data."""
@@ -36,7 +47,8 @@ class StreamOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:
-    """The client asked for a type that is served, for the first time on its stream."""
+    """The client asked for a type for the first time on this stream. Only of types that are served: what a
+    client makes up must not be kept."""
 
     stream: StreamId
     type_url: TypeUrl
@@ -88,10 +100,11 @@ class Nacked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamClosed:
-    """The stream is gone; `reason` says why where it was we who ended it."""
+    """The stream is gone; `reason` says why where it was we who ended it, `cause` in one word."""
 
     stream: StreamId
     reason: str = ""
+    cause: Cause = Cause.CLIENT
 
 
 Event = StreamOpened | Subscribed | Sent | Resumed | Acked | Nacked | StreamClosed

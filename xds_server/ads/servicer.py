@@ -18,7 +18,7 @@ from xds_server.ads.admission import Admission, Limits, host_of
 from xds_server.ads.audience import Audience
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
-from xds_server.ads.events import Event, Node, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import Cause, Event, Node, Sent, StreamClosed, StreamOpened, Variant
 from xds_server.ads.machine import Response, StreamMachine
 from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
 from xds_server.ads.sotw import SotwMachine
@@ -77,6 +77,7 @@ class _Stream(Generic[V]):
     audience: "Audience[_Stream[V]] | None" = None
     writing_since: float | None = None
     ending: str = ""
+    cause: Cause = Cause.CLIENT
     late: bool = False
 
 
@@ -126,7 +127,7 @@ class AdsServicer(Generic[V]):
         once (line 21)."""
         streams = list(self._streams.values())
         for stream in streams:
-            stream.ending = "the server is shutting down"
+            stream.ending, stream.cause = "the server is shutting down", Cause.SHUTDOWN
             stream.wake.set()
             await asyncio.sleep(over_s / len(streams))
 
@@ -176,10 +177,10 @@ class AdsServicer(Generic[V]):
             if stream.late:
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"stream dropped: {stream.ending}")
         except RequestLimitError as error:
-            stream.ending = str(error)
+            stream.ending, stream.cause = str(error), Cause.LIMIT
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except RequestError as error:
-            stream.ending = str(error)
+            stream.ending, stream.cause = str(error), Cause.INVALID
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
             # Nothing is awaited before the books are right: gRPC may cancel this a second time.
@@ -196,7 +197,7 @@ class AdsServicer(Generic[V]):
             self._audiences = {key: each for key, each in self._audiences.items() if each}
             if stream.view not in {view for view, _ in self._audiences}:
                 self._cache.forget(stream.view)  # type: ignore[arg-type]  # it is set with `audience`
-        self._observe(StreamClosed(stream=stream.id, reason=stream.ending))
+        self._observe(StreamClosed(stream=stream.id, reason=stream.ending, cause=stream.cause))
 
     # --- writing ---------------------------------------------------------------------------------------
 
@@ -258,6 +259,7 @@ class AdsServicer(Generic[V]):
         """gRPC cannot end a call during a write, so the client learns of it when it reads on, and reconnects
         then. If it is dead, the missing answer to a keepalive ping ends the write."""
         stream.late = True
+        stream.cause = Cause.SLOW
         stream.ending = f"it took nothing for {self._write_deadline_s:g} s"
         self._forget(stream)
 

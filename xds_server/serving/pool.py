@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from xds_server.ads.events import Event, StreamClosed, StreamOpened
+from xds_server.ads.events import Cause, Event, StreamClosed, StreamOpened
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import StreamId
@@ -67,7 +67,7 @@ class _Worker:
             tell.cancel()
             await asyncio.gather(tell, return_exceptions=True)
             for stream in sorted(self.streams):
-                observe(StreamClosed(stream=stream, reason="its worker process ended"))
+                observe(StreamClosed(stream=stream, reason="its worker process ended", cause=Cause.WORKER))
             writer.close()
             await self.process.wait()
 
