@@ -1,8 +1,14 @@
-"""What is known of every connected Envoy. Pure: events in, immutable records out; time is an argument."""
+"""What is known of every connected Envoy. Pure: events in, immutable records out; time is an argument.
+
+`apply` is on the serving path: it is called for every push and every acknowledgement. So what it writes to
+is mutable and private, and the records are made when somebody reads.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from xds_server.ads.events import (
     Acked,
@@ -16,41 +22,56 @@ from xds_server.ads.events import (
     Subscribed,
     Variant,
 )
-from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
+from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
+from xds_server.fleet.totals import Totals, Traffic, TypeTotals
+from xds_server.fleet.words import words
 
-_LONGEST_MESSAGE = 2000
+_LONGEST_MESSAGE: Final = 2000
 """A client chooses the text of its NACK; this much of it is kept, in characters."""
+
+_MOST_WAITING: Final = 64
+"""Responses of one type and stream whose time of sending is remembered, for a client that never answers."""
+
+_NO_VERSION: Final = Version("")
+_NO_NONCE: Final = Nonce("")
+
+
+_OfType = Sent | Acked | Nacked | Subscribed | Resumed
 
 
 class Sync(StrEnum):
-    """Where a node stands with one type, in the words of CSDS (csds.proto, ClientConfigStatus)."""
+    """Where a node stands with one type, in the words of CSDS (csds.proto, ConfigStatus)."""
 
     SYNCED = "SYNCED"
+    NOT_SENT = "NOT_SENT"
     STALE = "STALE"
     ERROR = "ERROR"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A NACK: the version it was about, the client's message, when (seconds since the epoch)."""
+    """A NACK: the version it was about, the client's message, when (seconds since the epoch). The message is
+    cut to what a person reads, on one line, with nothing in it that steers a terminal."""
 
     version: Version
     message: str
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class TypeState:
+class TypeState(NamedTuple):
     """One type on one stream. `refusal` is the last NACK, kept after a later ACK; `sync` says whether it
-    still stands. `pushes` and `size` (bytes) count every response."""
+    still stands. `pushes` and `size` (bytes) count every response. `since` is when what the client has or
+    should have last changed: the last response, or what it resumed with, or else its first request for the
+    type (seconds since the epoch). While nothing was sent, `sent` and `nonce` are empty."""
 
     sent: Version
     nonce: Nonce
-    sync: Sync = Sync.STALE
+    sync: Sync
     acked: Version | None = None
     refusal: Refusal | None = None
-    pushes: int = 1
+    pushes: int = 0
     size: int = 0
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,63 +83,160 @@ class Connection:
     variant: Variant
     peer: str
     since: float
-    types: Mapping[TypeUrl, TypeState] = field(default_factory=dict)
+    types: Mapping[TypeUrl, TypeState] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Standing(NamedTuple):
+    """A refusal that still stands: the node keeps what it had of that type."""
+
+    node: NodeId
+    type_url: TypeUrl
+    refusal: Refusal
+
+
+@dataclass(slots=True)
+class _Type:
+    """`TypeState` while it changes. `waiting` holds when each unanswered response was sent."""
+
+    totals: TypeTotals
+    since: float
+    sent: Version = _NO_VERSION
+    nonce: Nonce = _NO_NONCE
+    sync: Sync = Sync.NOT_SENT
+    acked: Version | None = None
+    refusal: Refusal | None = None
+    pushes: int = 0
+    size: int = 0
+    waiting: dict[Nonce, float] = field(default_factory=dict)
+
+    def view(self) -> TypeState:
+        return TypeState(
+            self.sent,
+            self.nonce,
+            self.sync,
+            self.acked,
+            self.refusal,
+            self.pushes,
+            self.size,
+            self.since,
+        )
+
+    def note_sent(self, event: Sent, now: float) -> None:
+        self.sent, self.nonce, self.sync, self.since = event.version, event.nonce, Sync.STALE, now
+        self.pushes += 1
+        self.size += event.size
+        self.waiting[event.nonce] = now
+        if len(self.waiting) > _MOST_WAITING:
+            del self.waiting[next(iter(self.waiting))]
+        self.totals.pushes += 1
+        self.totals.size += event.size
+
+    def note_resumed(self, version: Version, now: float) -> None:
+        self.sent, self.nonce, self.sync, self.since = version, _NO_NONCE, Sync.SYNCED, now
+        self.acked = version
+
+    def note_acked(self, event: Acked, now: float) -> None:
+        self.acked = event.version
+        if event.nonce == self.nonce:
+            self.sync = Sync.ERROR if event.refusing else Sync.SYNCED
+        self.totals.acks += 1
+        sent_at = self._settle(event.nonce)
+        if sent_at is not None:
+            self.totals.note_ack_after(now - sent_at)
+
+    def note_nacked(self, event: Nacked, now: float) -> None:
+        self.refusal = Refusal(event.version, words(event.message, _LONGEST_MESSAGE), now)
+        if event.nonce == self.nonce:
+            self.sync = Sync.ERROR
+        self.totals.nacks += 1
+        self._settle(event.nonce)
+
+    def _settle(self, nonce: Nonce) -> float | None:
+        """When the response was sent, if that is known. It settles those before it too: a client answers in
+        order."""
+        sent_at = self.waiting.get(nonce)
+        if sent_at is not None:
+            in_order = list(self.waiting)
+            for settled in in_order[: in_order.index(nonce) + 1]:
+                del self.waiting[settled]
+        return sent_at
+
+
+@dataclass(slots=True)
+class _Stream:
+    """`Connection` while it changes."""
+
+    stream: StreamId
+    node: Node
+    variant: Variant
+    peer: str
+    since: float
+    types: dict[TypeUrl, _Type] = field(default_factory=dict)
+
+    def view(self) -> Connection:
+        types = MappingProxyType({url: each.view() for url, each in self.types.items()})
+        return Connection(self.stream, self.node, self.variant, self.peer, self.since, types)
 
 
 class Fleet:
-    """The connected streams. A closed stream is forgotten."""
+    """The connected streams. A closed stream is forgotten; the counters remember what it did."""
 
     def __init__(self) -> None:
-        self._connections: dict[StreamId, Connection] = {}
+        self._streams: dict[StreamId, _Stream] = {}
+        self._totals = Totals()
 
     def connections(self) -> list[Connection]:
         """Every open stream, by node and then in the order of opening."""
-        return sorted(self._connections.values(), key=lambda c: (c.node.id, c.stream))
+        return [stream.view() for stream in self._ordered()]
+
+    def refusals(self) -> list[Standing]:
+        """Every refusal that still stands, in the order of `connections`."""
+        return [
+            Standing(stream.node.id, url, state.refusal)
+            for stream in self._ordered()
+            for url, state in stream.types.items()
+            if state.sync is Sync.ERROR and state.refusal is not None
+        ]
+
+    def traffic(self) -> Traffic:
+        """What all streams together have done."""
+        return self._totals.view()
 
     def apply(self, event: Event, *, now: float) -> None:
         """Take one event; events of streams that are not open are ignored."""
-        if isinstance(event, StreamOpened):
-            self._connections[event.stream] = Connection(
-                event.stream, event.node, event.variant, event.peer, since=now
-            )
-            return
-        connection = self._connections.get(event.stream)
-        if connection is None:
-            return
-        if isinstance(event, StreamClosed):
-            del self._connections[event.stream]
-            return
-        if isinstance(event, Subscribed):
-            return
-        before = connection.types.get(event.type_url)
-        after = _after(before, event, now)
-        if after is not None:
-            types = {**connection.types, event.type_url: after}
-            self._connections[event.stream] = replace(connection, types=types)
+        stream = self._streams.get(event.stream)
+        if stream is None:
+            if isinstance(event, StreamOpened):
+                self._open(event, now)
+        elif isinstance(event, Sent | Acked | Nacked | Subscribed | Resumed):
+            self._note(stream, event, now)
+        elif isinstance(event, StreamClosed):
+            del self._streams[event.stream]
+            self._totals.note_closed(stream.variant, event.cause)
 
+    def _ordered(self) -> list[_Stream]:
+        return sorted(self._streams.values(), key=lambda each: (each.node.id, each.stream))
 
-def _after(before: TypeState | None, event: Sent | Resumed | Acked | Nacked, now: float) -> TypeState | None:
-    match event:
-        case Sent():
-            if before is None:
-                return TypeState(event.version, event.nonce, size=event.size)
-            return replace(
-                before,
-                sent=event.version,
-                nonce=event.nonce,
-                sync=Sync.STALE,
-                pushes=before.pushes + 1,
-                size=before.size + event.size,
-            )
-        case Resumed():
-            none = Nonce("")
-            return TypeState(event.version, none, Sync.SYNCED, acked=event.version, pushes=0)
-        case Acked() if before is not None:
-            settled = Sync.ERROR if event.refusing else Sync.SYNCED
-            sync = settled if event.nonce == before.nonce else before.sync
-            return replace(before, acked=event.version, sync=sync)
-        case Nacked() if before is not None:
-            refusal = Refusal(event.version, event.message[:_LONGEST_MESSAGE], now)
-            sync = Sync.ERROR if event.nonce == before.nonce else before.sync
-            return replace(before, refusal=refusal, sync=sync)
-    return None
+    def _open(self, event: StreamOpened, now: float) -> None:
+        self._streams[event.stream] = _Stream(event.stream, event.node, event.variant, event.peer, now)
+        self._totals.note_opened(event.variant)
+
+    def _note(self, stream: _Stream, event: _OfType, now: float) -> None:
+        state = stream.types.get(event.type_url)
+        if state is None:
+            totals = self._totals.types.get(event.type_url)
+            # A type that is not served is one that a client made up: it is not kept.
+            if totals is None or isinstance(event, Acked | Nacked):
+                return
+            state = stream.types[event.type_url] = _Type(totals, since=now)
+        match event:
+            case Sent():
+                state.note_sent(event, now)
+            case Acked():
+                state.note_acked(event, now)
+            case Nacked():
+                state.note_nacked(event, now)
+            case Resumed():
+                state.note_resumed(event.version, now)
+            case Subscribed():
+                pass  # that there is a state for the type is what it says

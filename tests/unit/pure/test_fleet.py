@@ -6,6 +6,7 @@ import pytest
 
 from xds_server.ads.events import (
     Acked,
+    Cause,
     Event,
     Nacked,
     Node,
@@ -17,11 +18,16 @@ from xds_server.ads.events import (
     Variant,
 )
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
-from xds_server.fleet.state import Connection, Fleet, Refusal, Sync, TypeState
-from xds_server.snapshot.types import CLUSTER, LISTENER
+from xds_server.fleet.state import Connection, Fleet, Refusal, Standing, Sync, TypeState
+from xds_server.fleet.totals import BOUNDS_S
+from xds_server.snapshot.types import CLUSTER, LISTENER, SHORT_NAMES
 
 ONE, TWO, THREE = StreamId(1), StreamId(2), StreamId(3)
 ENVOY = Node(id=NodeId("envoy-1"))
+
+
+def asked(type_url: TypeUrl = CLUSTER) -> Subscribed:
+    return Subscribed(stream=ONE, type_url=type_url)
 
 
 def opened(stream: StreamId = ONE, node: Node = ENVOY) -> StreamOpened:
@@ -63,8 +69,9 @@ def after(*events: Event) -> Fleet:
     return fleet
 
 
-def state(sent: str, nonce: str, sync: Sync, **rest: object) -> TypeState:
-    return TypeState(Version(sent), Nonce(nonce), sync, **rest)  # type: ignore[arg-type]  # a table's shorthand
+def state(sent: str, nonce: str, sync: Sync, *, pushes: int = 1, **rest: object) -> TypeState:
+    """What it is, but for when."""
+    return TypeState(Version(sent), Nonce(nonce), sync, pushes=pushes, **rest)  # type: ignore[arg-type]
 
 
 NO = Refusal(Version("2"), "no", 2.0)
@@ -110,13 +117,19 @@ NO = Refusal(Version("2"), "no", 2.0)
             [resumed("1"), sent("2", "a")],
             state("2", "a", Sync.STALE, acked="1", pushes=1, size=10),
         ),
+        # It asked, and there is nothing to send, or not yet.
+        ([asked()], state("", "", Sync.NOT_SENT, pushes=0)),
+        ([asked(), sent("1", "a")], state("1", "a", Sync.STALE, size=10)),
+        ([asked(), resumed("1")], state("1", "", Sync.SYNCED, acked="1", pushes=0)),
+        ([sent("1", "a"), asked()], state("1", "a", Sync.STALE, size=10)),
         ([acked("1", "a")], None),
         ([nacked("1", "a")], None),
     ],
 )
 def test_the_state_of_one_type(events: list[Event], expected: TypeState | None) -> None:
     (connection,) = after(opened(), *events).connections()
-    assert connection.types.get(CLUSTER) == expected
+    found = connection.types.get(CLUSTER)
+    assert (found and found._replace(since=0.0)) == expected
     assert set(connection.types) <= {CLUSTER}
 
 
@@ -152,6 +165,7 @@ def test_a_closed_stream_is_forgotten_and_its_late_events_are_ignored() -> None:
     )
     assert [c.stream for c in fleet.connections()] == [TWO]
     fleet.apply(StreamClosed(stream=ONE), now=9.0)
+    fleet.apply(opened(TWO), now=9.0)  # it is open
     assert [c.stream for c in fleet.connections()] == [TWO]
 
 
@@ -159,7 +173,7 @@ def test_a_long_refusal_is_cut() -> None:
     (connection,) = after(opened(), sent("1", "a"), nacked("1", "a", "x" * 5000)).connections()
     refusal = connection.types[CLUSTER].refusal
     assert refusal
-    assert refusal.message == "x" * 2000
+    assert refusal.message == "x" * 1999 + "…"
 
 
 def test_what_was_handed_out_does_not_change() -> None:
@@ -169,6 +183,106 @@ def test_what_was_handed_out_does_not_change() -> None:
     assert before.types[CLUSTER].sync is Sync.STALE
 
 
-def test_a_type_that_was_asked_for_has_no_state_before_it_is_sent() -> None:
-    (connection,) = after(opened(), Subscribed(stream=ONE, type_url=CLUSTER)).connections()
-    assert connection.types == {}
+@pytest.mark.parametrize(
+    ("events", "since"),
+    [
+        ([asked()], 1.0),
+        ([asked(), sent("1", "a")], 2.0),
+        ([asked(), sent("1", "a"), acked("1", "a")], 2.0),
+        ([asked(), sent("1", "a"), acked("1", "a"), sent("2", "b")], 4.0),
+        ([asked(), resumed("1")], 2.0),
+    ],
+)
+def test_since_is_when_the_last_response_was_sent(events: list[Event], since: float) -> None:
+    (connection,) = after(opened(), *events).connections()
+    assert connection.types[CLUSTER].since == since
+
+
+def test_a_type_that_is_not_served_is_not_kept() -> None:
+    fleet = after(opened(), asked(TypeUrl("type.googleapis.com/made.Up")))
+    assert fleet.connections()[0].types == {}
+    assert set(fleet.traffic().types) == set(SHORT_NAMES)
+
+
+def test_a_refusal_stands_until_something_else_is_accepted() -> None:
+    fleet = after(opened(), sent("1", "a"), nacked("1", "a", "no such \x1b[31mfilter\n"))
+    # What would steer a terminal is gone.
+    assert fleet.refusals() == [Standing(ENVOY.id, CLUSTER, Refusal(Version("1"), "no such [31mfilter", 2.0))]
+    fleet.apply(sent("2", "b"), now=3.0)
+    assert fleet.refusals() == []
+
+
+def test_counters_outlive_the_stream() -> None:
+    fleet = after(
+        opened(),
+        opened(TWO),
+        sent("1", "a"),
+        acked("1", "a"),
+        sent("2", "b", size=5),
+        nacked("2", "b"),
+        StreamClosed(stream=ONE, reason="it took nothing", cause=Cause.SLOW),
+    )
+    traffic = fleet.traffic()
+    assert traffic.connected == {Variant.DELTA: 1, Variant.SOTW: 0}
+    assert traffic.opened == {Variant.DELTA: 2, Variant.SOTW: 0}
+    assert traffic.ended == {cause: int(cause is Cause.SLOW) for cause in Cause}
+    clusters = traffic.types[CLUSTER]
+    assert (clusters.pushes, clusters.size, clusters.acks, clusters.nacks) == (2, 15, 1, 1)
+    assert traffic.types[LISTENER].pushes == 0
+    before = replace(clusters)
+    fleet.apply(opened(), now=8.0)
+    fleet.apply(sent("3", "c"), now=9.0)
+    assert clusters == before
+    assert fleet.traffic().types[CLUSTER].pushes == 3
+
+
+def latencies(fleet: Fleet) -> dict[float, int]:
+    """How many were counted by the upper bound of the bucket, None of the empty ones."""
+    counts = fleet.traffic().types[CLUSTER].latency.counts
+    return {bound: count for bound, count in zip((*BOUNDS_S, float("inf")), counts, strict=True) if count}
+
+
+def timed(*events: tuple[float, Event]) -> Fleet:
+    fleet = after(opened())
+    for now, event in events:
+        fleet.apply(event, now=now)
+    return fleet
+
+
+@pytest.mark.parametrize(
+    ("events", "counted", "total"),
+    [
+        ([(1.0, sent("1", "a")), (1.5, acked("1", "a"))], {0.5: 1}, 0.5),
+        ([(1.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.005: 1}, 0.0),
+        ([(0.0, sent("1", "a")), (60.0, acked("1", "a"))], {float("inf"): 1}, 60.0),
+        # The clock was set back.
+        ([(9.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.005: 1}, 0.0),
+        # The answer to a response is measured from that one, though another was sent meanwhile.
+        (
+            [(0.0, sent("1", "a")), (2.0, sent("2", "b")), (4.0, acked("1", "a")), (4.0, acked("2", "b"))],
+            {2.5: 1, 5.0: 1},
+            6.0,
+        ),
+        # What an answer to a later response settles is not measured.
+        (
+            [(0.0, sent("1", "a")), (2.0, sent("2", "b")), (4.0, acked("2", "b")), (9.0, acked("1", "a"))],
+            {2.5: 1},
+            2.0,
+        ),
+        ([(0.0, sent("1", "a")), (1.0, nacked("1", "a"))], {}, 0.0),
+    ],
+)
+def test_latency_is_from_sending_to_the_acknowledgement(
+    events: list[tuple[float, Event]], counted: dict[float, int], total: float
+) -> None:
+    fleet = timed(*events)
+    assert latencies(fleet) == counted
+    assert fleet.traffic().types[CLUSTER].latency.total_s == total
+
+
+def test_a_client_that_never_answers_costs_a_bounded_memory() -> None:
+    fleet = timed(*((0.0, sent("1", str(number))) for number in range(100)))
+    fleet.apply(acked("1", "0"), now=1.0)
+    assert latencies(fleet) == {}
+    fleet.apply(acked("1", "99"), now=1.0)
+    assert latencies(fleet) == {1.0: 1}
