@@ -47,7 +47,7 @@ lint: $(READY) ## Style, types and layers.
 check-generated: $(READY) ## Fail if a generated file is not what its source gives.
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate --check
 
-generate: $(READY) ## Write the generated files anew: xds_server/pb, envoy.
+generate: $(READY) ## Write the generated files anew: xds_server/pb, envoy, docs/metrics.md.
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate
 
 lock: ## Choose the newest allowed versions of all dependencies anew.

@@ -18,7 +18,7 @@ import structlog
 
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer
 from xds_server.admin.http import Readiness
-from xds_server.ads.events import Event, Nacked, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import Event, Nacked, StreamClosed, StreamOpened
 from xds_server.ads.forms import versions
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
@@ -30,8 +30,9 @@ from xds_server.fleet.state import Fleet
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, World, key_of
 from xds_server.pipeline import Pipeline, Published
-from xds_server.publish.metrics import Facts, Metrics
+from xds_server.publish.facts import Facts
 from xds_server.publish.notes import notes
+from xds_server.publish.prometheus import Metrics
 from xds_server.servers import Addresses, Servers
 from xds_server.serving.local import LocalFleet
 from xds_server.serving.pool import WorkerPool
@@ -232,8 +233,8 @@ class App:
             leader=self._feedback is not None and self._feedback.leads,
             watches={kind.value: counts for kind, counts in source.watches.items()},
             shadows=_count((shadow.state for shadow in shadows), State),
-            envoys=_count((connection.variant for connection in self.fleet.connections()), Variant),
             feedback=self._feedback.outcomes() if self._feedback else {},
+            traffic=self.fleet.traffic(),
         )
 
     def explain(self, name: NamespacedName) -> Explanation | None:

@@ -1,0 +1,37 @@
+"""What the metrics are made of: the facts of one moment, gathered by `app` when somebody scrapes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from xds_server.fleet.totals import Traffic
+
+
+class Watch(Protocol):
+    """What the watches of one kind have done since the start."""
+
+    @property
+    def lists(self) -> int: ...
+    @property
+    def resumes(self) -> int: ...
+    @property
+    def events(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is measured, at one moment. Times are seconds since the epoch, durations seconds; `watches` is by
+    kind, `shadows` by state, `feedback` by what became of an Event; `traffic` is the fleet's."""
+
+    version: str
+    ready: bool
+    outage_s: float | None
+    committed: float
+    build_failures: int
+    leader: bool
+    watches: Mapping[str, Watch] = field(default_factory=dict)
+    shadows: Mapping[str, int] = field(default_factory=dict)
+    feedback: Mapping[str, int] = field(default_factory=dict)
+    traffic: Traffic = field(default_factory=Traffic)
