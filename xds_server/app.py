@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
+from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer
 from xds_server.admin.http import Readiness
 from xds_server.ads.events import Event, Nacked, StreamClosed, StreamOpened
@@ -111,7 +112,11 @@ class App:
         """
         status = StatusServicer(state=self.server_state, explain=self.explain, fleet=self.fleet)
         running = self._servers.running(
-            self._serving, status, readiness=self.readiness, metrics=Metrics(self.facts).text
+            self._serving,
+            status,
+            CsdsServicer(self.fleet),
+            readiness=self.readiness,
+            metrics=Metrics(self.facts).text,
         )
         try:
             async with asyncio.TaskGroup() as group, running:

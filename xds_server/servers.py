@@ -1,4 +1,4 @@
-"""The servers of one control plane: ADS for the fleet, the status API, and HTTP for kubelets and Prometheus.
+"""The servers of one control plane: ADS for the fleet, status and CSDS, and HTTP for kubelets and Prometheus.
 
 Each has an address of its own, as each is for other people. What they say is `app`'s.
 """
@@ -12,6 +12,8 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from xds_server.admin import csds
+from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import StatusServicer
 from xds_server.admin.http import Readiness, http_server
 from xds_server.base.address import Address
@@ -45,7 +47,7 @@ class Servers:
     async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name says it
         """What the health service says from now on."""
         states = health_pb2.HealthCheckResponse
-        for service in ("", _STATUS_SERVICE):
+        for service in ("", _STATUS_SERVICE, csds.SERVICE):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     @asynccontextmanager
@@ -53,6 +55,7 @@ class Servers:
         self,
         fleet: LocalFleet | WorkerPool,
         status: StatusServicer,
+        clients: CsdsServicer,
         *,
         readiness: Callable[[], Readiness],
         metrics: Callable[[], bytes],
@@ -65,9 +68,10 @@ class Servers:
         wanted = self.addresses
         admin_server = grpc.aio.server()
         status.register(admin_server)
+        clients.register(admin_server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, admin_server)
         reflection.enable_server_reflection(
-            (_STATUS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), admin_server
+            (_STATUS_SERVICE, csds.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), admin_server
         )
         await self.set_serving(False)
         admin = Address(wanted.admin.host, add_port(admin_server, wanted.admin, "--admin-address"))

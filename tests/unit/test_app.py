@@ -5,17 +5,21 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
 import pytest
+from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rich.console import Console, RenderableType
 
 from tests.support import objects
 from tests.support.waiting import eventually
 from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
+from xds_server.admin import csds
 from xds_server.ads.events import Variant
 from xds_server.app import App
 from xds_server.base.address import Address
@@ -27,7 +31,7 @@ from xds_server.display import explanation_view, status_view
 from xds_server.model.objects import Kind
 from xds_server.pipeline import Pipeline
 from xds_server.render import decoded, documents
-from xds_server.snapshot.types import CLUSTER, LISTENER, SHORT_NAMES
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES
 from xds_server.sources import Health, Sink, WatchCounts
 from xds_server.status_client import get_explanation, get_status
 
@@ -187,6 +191,39 @@ def _syncs(app: App) -> dict[str, str]:
         for connection in app.fleet.connections()
         for url, state in connection.types.items()
     }
+
+
+async def test_tools_that_know_xds_find_the_clients_status_on_the_admin_address() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        async with (
+            grpc.aio.insecure_channel(str(app.addresses.xds)) as channel,
+            grpc.aio.insecure_channel(str(app.addresses.admin)) as admin,
+        ):
+            envoy = Stream(channel, Variant.SOTW)
+            await envoy.ask(ENDPOINT, "not/there/80", node=node("gateway-7"))
+            await eventually(lambda: _syncs(app) == {"EDS": "NOT_SENT"})
+            clients = csds_pb2_grpc.ClientStatusDiscoveryServiceStub(admin)
+            found = await clients.FetchClientStatus(csds_pb2.ClientStatusRequest())
+            reflection: Any = (
+                reflection_pb2_grpc.ServerReflectionStub
+            )  # grpcio-reflection has no types for it
+            questions = [
+                reflection_pb2.ServerReflectionRequest(list_services=""),
+                reflection_pb2.ServerReflectionRequest(file_containing_symbol=csds.SERVICE),
+            ]
+            services, files = [
+                answer async for answer in reflection(admin).ServerReflectionInfo(iter(questions))
+            ]
+        await eventually(lambda: app.fleet.connections() == [])
+    [client] = found.config
+    [config] = client.generic_xds_configs
+    assert (client.node.id, config.type_url) == ("gateway-7", ENDPOINT)
+    assert config.config_status == csds_pb2.ConfigStatus.NOT_SENT
+    assert csds.SERVICE in {service.name for service in services.list_services_response.service}
+    assert files.file_descriptor_response.file_descriptor_proto
 
 
 async def test_a_node_may_have_a_gateway_port_of_its_own() -> None:
