@@ -10,6 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -28,12 +29,14 @@ from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.config import ServeConfig, SourceConfig
 from xds_server.explain import explain
 from xds_server.fleet.state import Fleet
+from xds_server.fleet.words import words
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, World, key_of
 from xds_server.pipeline import Pipeline, Published
 from xds_server.publish.facts import Facts
 from xds_server.publish.notes import notes
 from xds_server.publish.prometheus import Metrics
+from xds_server.refusals import concerned
 from xds_server.servers import Addresses, Servers
 from xds_server.serving.local import LocalFleet
 from xds_server.serving.pool import WorkerPool
@@ -53,6 +56,9 @@ FEEDBACK: Final = "feedback"
 """Origin of the problems with telling in the cluster what became of labels."""
 
 _FEEDBACK_PAUSE_S = 30.0
+_LOGGED = 500
+"""Characters of Envoy's words on a refusal."""
+
 _Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.get_logger("xds_shadow.app")
 
@@ -198,7 +204,7 @@ class App:
                     stream=stream,
                     type=SHORT_NAMES[type_url],
                     version=version,
-                    message=message[:500],
+                    message=words(message, _LOGGED),
                 )
             case StreamClosed(stream=stream, reason=reason):
                 _log.info("envoy disconnected", stream=stream, reason=reason or "by the client")
@@ -206,6 +212,7 @@ class App:
     def server_state(self) -> ServerState:
         """What `status` shows."""
         published, source = self._published, self._source.health()
+        found = concerned(self.fleet.refusals(), published.plan if published else Plan())
         return ServerState(
             version=VERSION,
             started=self._started,
@@ -218,7 +225,8 @@ class App:
                 for type_url, version in (versions(published.snapshot) if published else {}).items()
             },
             shadows=published.plan.shadows() if published else [],
-            problems=published.problems() if published else [],
+            problems=sorted([*(published.problems() if published else ()), *found.problems()]),
+            objections=found.shadows,
         )
 
     def readiness(self) -> Readiness:
@@ -244,7 +252,12 @@ class App:
 
     def explain(self, name: NamespacedName) -> Explanation | None:
         """What `explain` shows of the canary Deployment `name`; None if it is not marked."""
-        return explain(self._published, name) if self._published else None
+        published = self._published
+        explanation = explain(published, name) if published else None
+        if published is None or explanation is None:
+            return None
+        found = concerned(self.fleet.refusals(), published.plan)
+        return replace(explanation, objections=found.shadows.get(name, []))
 
 
 def _count(found: Iterable[_Word], words: Iterable[_Word]) -> dict[str, int]:

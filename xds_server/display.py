@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from xds_server.base.text import listed, plain
 from xds_server.pb import status_pb2
 
 _COLOURS = {
@@ -16,10 +17,14 @@ _COLOURS = {
     "Rejected": "red",
     "SYNCED": "green",
     "STALE": "yellow",
+    "NOT_SENT": "yellow",
     "ERROR": "red",
 }
 _TYPES = ("CDS", "EDS", "LDS", "RDS")
 _SHOWN_VERSION = 8
+_SHOWN_NAME = 100
+_SHOWN_WORDS = 200
+"""Characters of what an Envoy says, in a table; `explain` shows more."""
 
 
 def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
@@ -47,7 +52,7 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
             shadow.percent or "-",
             ",".join(shadow.methods) or "all",
             str(len(shadow.endpoints)),
-            shadow.message,
+            _note(shadow),
         )
     if not table.row_count:
         hint = "No shadows. Mark a canary: kubectl label deployment NAME xds-shadow.io/shadow-of=SERVICE"
@@ -55,12 +60,25 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
     return table
 
 
+def _note(shadow: status_pb2.Shadow) -> Text:
+    """What the server says of a shadow, and on a line of its own that Envoys refuse it."""
+    note = Text(shadow.message)
+    if shadow.refusals:
+        words = plain(shadow.refusals[0].message, _SHOWN_WORDS)
+        first = f"{shadow.refusals[0].short_name} refused by {_who(shadow.refusals[0])}"
+        note.append(f"\n{first}: {words}", style="red")
+    if others := len(shadow.refusals) - 1 if shadow.refusals else 0:
+        note.append(f" ({others} more: see explain)", style="red")
+    return note
+
+
 def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
     """One row a connected Envoy: by type, whether it has what it was sent, and which version."""
     table = _table("ENVOY", "PROTOCOL", "BUILD", *_TYPES)
     for node in nodes:
         by_type = {status.short_name: status for status in node.types}
-        table.add_row(node.id, node.variant, node.build, *(_sync(by_type.get(name)) for name in _TYPES))
+        who, build = Text(plain(node.id, _SHOWN_NAME)), Text(plain(node.build, _SHOWN_NAME))
+        table.add_row(who, node.variant, build, *(_sync(by_type.get(name)) for name in _TYPES))
     return table if table.row_count else Text("No Envoy is connected.", style="dim")
 
 
@@ -85,6 +103,9 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     facts.add_row("Methods", ", ".join(shadow.methods) or "all")
     facts.add_row("Canary endpoints", _list(shadow.endpoints))
     parts: list[RenderableType] = [facts]
+    for refusal in shadow.refusals:
+        sentence = f"{refusal.short_name} refused by {_who(refusal)}: {refusal.message}"
+        parts += [Text(), Text(sentence, style="red")]
     for route in explanation.routes:
         parts += [Text(), Text(f"Port {route.port} ({route.protocol})", style="bold"), _route(route)]
     if not explanation.routes:
@@ -108,8 +129,13 @@ def _refusals(nodes: Iterable[status_pb2.Node]) -> Iterable[RenderableType]:
     for node in nodes:
         for status in node.types:
             if status.sync == "ERROR":
-                message = f"{node.id} refused {status.short_name} {status.last_nack.version[:_SHOWN_VERSION]}"
+                who = plain(node.id, _SHOWN_NAME)
+                message = f"{who} refused {status.short_name} {status.last_nack.version[:_SHOWN_VERSION]}"
                 yield Text(f"{message} and keeps what it had: {status.last_nack.message}", style="red")
+
+
+def _who(refusal: status_pb2.Refusal) -> str:
+    return listed(refusal.nodes, refusal.envoys, "Envoy")
 
 
 def _sync(status: status_pb2.TypeStatus | None) -> Text:

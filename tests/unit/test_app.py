@@ -193,6 +193,38 @@ def _syncs(app: App) -> dict[str, str]:
     }
 
 
+async def test_a_refusal_is_shown_with_the_canary_that_it_concerns() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace(), objects.service(), objects.canary(), objects.canary("other")))
+        sink.synced()
+        await app.ready.wait()
+        words = "Error adding/updating cluster(s) staging/myapp/8181/shadow/myapp-canary: \x1b[31mno\n"
+        async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
+            envoy = Stream(channel, Variant.DELTA)
+            await envoy.ask(CLUSTER, node=node("gateway-7"))
+            await envoy.ask(CLUSTER, answers=await envoy.take(), error=words)
+            await eventually(lambda: _syncs(app) == {"CDS": "ERROR"})
+            status = await asyncio.to_thread(get_status, app.addresses.admin)
+            explained = await asyncio.to_thread(
+                get_explanation, app.addresses.admin, "staging", "myapp-canary"
+            )
+            other = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "other")
+        await eventually(lambda: app.fleet.connections() == [])
+        after = await asyncio.to_thread(get_status, app.addresses.admin)
+    refusals = {shadow.deployment: list(shadow.refusals) for shadow in status.shadows}
+    [refusal] = refusals["myapp-canary"]
+    assert (refusal.short_name, list(refusal.nodes), refusal.envoys) == ("CDS", ["gateway-7"], 1)
+    assert (refusals["other"], list(other.shadow.refusals)) == ([], [])
+    overview, detail = _text(status_view(status)), _text(explanation_view(explained))
+    assert "CDS refused by Envoy gateway-7: Error adding/updating cluster(s)" in overview
+    assert "CDS refused by Envoy gateway-7: Error adding/updating cluster(s)" in detail
+    assert "\x1b" not in overview + detail
+    # What is over is over.
+    assert not any(shadow.refusals for shadow in after.shadows)
+
+
 async def test_tools_that_know_xds_find_the_clients_status_on_the_admin_address() -> None:
     source = ScriptedSource()
     async with running(source) as app:

@@ -2,14 +2,14 @@
 through the two callables, so that this module needs neither the pipeline nor Envoy's names.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from xds_server.base.ids import NamespacedName, TypeUrl
+from xds_server.base.ids import NamespacedName, NodeId, TypeUrl
 from xds_server.fleet.state import Connection, Fleet, Refusal, TypeState
 from xds_server.model.problems import Problem
 from xds_server.model.world import SHADOW_OF
@@ -22,10 +22,21 @@ _Context = grpc.aio.ServicerContext[Message, Message]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """What `count` Envoys refuse in the same words; `nodes` are the first of them. `at` is of the last."""
+
+    type_url: TypeUrl
+    message: str
+    nodes: tuple[NodeId, ...]
+    count: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
     """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
     last changed; `versions` are by type, as people call them; `outage_s` is for how long the source has not
-    answered, or None."""
+    answered, or None; `objections` are by canary Deployment."""
 
     version: str
     started: float
@@ -36,6 +47,7 @@ class ServerState:
     versions: dict[str, str]
     shadows: list[ShadowStatus]
     problems: list[Problem]
+    objections: Mapping[NamespacedName, list[Objection]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,7 @@ class Explanation:
     routes: list[ExplainedRoute]
     problems: list[Problem]
     resources: list[Resource]
+    objections: list[Objection] = field(default_factory=list)
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
@@ -81,7 +94,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         """Everything at a glance."""
         state = self._state()
         return status_pb2.GetStatusResponse(
-            shadows=map(_shadow, state.shadows),
+            shadows=[_shadow(each, state.objections.get(_name(each), ())) for each in state.shadows],
             nodes=self._nodes(),
             problems=map(_problem, state.problems),
             server=status_pb2.Server(
@@ -105,7 +118,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, problem)
             raise AssertionError("abort() raises")  # for mypy: grpcio has no types
         return status_pb2.ExplainResponse(
-            shadow=_shadow(explanation.shadow),
+            shadow=_shadow(explanation.shadow, explanation.objections),
             routes=map(_route, explanation.routes),
             nodes=self._nodes(),
             problems=map(_problem, explanation.problems),
@@ -116,7 +129,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         return map(_node, self._fleet.connections())
 
 
-def _shadow(shadow: ShadowStatus) -> status_pb2.Shadow:
+def _name(shadow: ShadowStatus) -> NamespacedName:
+    return NamespacedName(shadow.namespace, shadow.deployment)
+
+
+def _shadow(shadow: ShadowStatus, objections: Iterable[Objection]) -> status_pb2.Shadow:
     return status_pb2.Shadow(
         namespace=shadow.namespace,
         deployment=shadow.deployment,
@@ -127,6 +144,17 @@ def _shadow(shadow: ShadowStatus) -> status_pb2.Shadow:
         percent=shadow.percent,
         methods=shadow.methods,
         endpoints=map(str, shadow.endpoints),
+        refusals=map(_refusal, objections),
+    )
+
+
+def _refusal(objection: Objection) -> status_pb2.Refusal:
+    return status_pb2.Refusal(
+        short_name=SHORT_NAMES[objection.type_url],
+        message=objection.message,
+        nodes=objection.nodes,
+        envoys=objection.count,
+        at=_timestamp(objection.at),
     )
 
 

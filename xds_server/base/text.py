@@ -1,5 +1,11 @@
 """Texts that a peer chose, made fit for a terminal, a log and a table."""
 
+from collections.abc import Sequence
+from typing import Final
+
+_LONGEST_NAME: Final = 100
+_NAMED: Final = 3
+
 
 def plain(text: str, limit: int) -> str:
     """At most `limit` characters of `text` on one line. What is not printable (control characters, changes of
@@ -10,3 +16,12 @@ def plain(text: str, limit: int) -> str:
         cut = "".join(each if each.isprintable() else " " for each in cut)
     words = " ".join(cut.split())
     return words if len(text) <= limit else words[: limit - 1].rstrip() + "…"
+
+
+def listed(names: Sequence[str], count: int, noun: str) -> str:
+    """The first of `count` names: ``Envoy a``, ``2 Envoys (a, b)``, ``9 Envoys (a, b, c and 6 more)``."""
+    shown = ", ".join(plain(name, _LONGEST_NAME) for name in names[:_NAMED])
+    if count == 1:
+        return f"{noun} {shown}"
+    more = count - len(names[:_NAMED])
+    return f"{count} {noun}s ({shown} and {more} more)" if more else f"{count} {noun}s ({shown})"

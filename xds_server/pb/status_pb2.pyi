@@ -48,7 +48,7 @@ class ExplainResponse(_message.Message):
     def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ...) -> None: ...
 
 class Shadow(_message.Message):
-    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints")
+    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints", "refusals")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class Shadow(_message.Message):
     PERCENT_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     deployment: str
     service: str
@@ -67,7 +68,22 @@ class Shadow(_message.Message):
     percent: str
     methods: _containers.RepeatedScalarFieldContainer[str]
     endpoints: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ...) -> None: ...
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("short_name", "message", "nodes", "envoys", "at")
+    SHORT_NAME_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    ENVOYS_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    short_name: str
+    message: str
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    envoys: int
+    at: _timestamp_pb2.Timestamp
+    def __init__(self, short_name: _Optional[str] = ..., message: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., envoys: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Problem(_message.Message):
     __slots__ = ("subject", "reason", "message", "origin")

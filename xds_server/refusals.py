@@ -1,0 +1,98 @@
+"""Whom a refusal concerns: joins what Envoys say with the objects that their words name.
+
+What an Envoy says is believed only as far as the plan goes: a name that no Service or canary has concerns
+nobody, and is shown with the Envoy alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from xds_server.admin.grpc import Objection
+from xds_server.base.ids import NamespacedName, NodeId
+from xds_server.base.text import listed, plain
+from xds_server.fleet.state import Standing
+from xds_server.model.problems import Problem
+from xds_server.shadows.plan import Plan
+from xds_server.snapshot.types import SHORT_NAMES
+from xds_server.translate.blame import blame, domains
+
+REFUSED: Final = "RefusedByEnvoy"
+"""Reason of a Service's problem."""
+
+_MOST_OBJECTIONS: Final = 5
+_MOST_NODES: Final = 10
+_LONGEST_MESSAGE: Final = 500
+
+
+class Concerned(NamedTuple):
+    """Objections by the canary Deployment or the Service that they concern; those of most Envoys first."""
+
+    shadows: Mapping[NamespacedName, list[Objection]]
+    services: Mapping[NamespacedName, list[Objection]]
+
+    def problems(self) -> Iterator[Problem]:
+        """For each Service a sentence for each objection."""
+        for service, objections in self.services.items():
+            for each in objections:
+                who = listed(each.nodes, each.count, "Envoy")
+                sentence = f"{SHORT_NAMES[each.type_url]} refused by {who}: {each.message}"
+                yield Problem(f"Service {service}", REFUSED, sentence)
+
+
+def concerned(standing: Iterable[Standing], plan: Plan) -> Concerned:
+    """Sort the refusals that stand by the objects that they concern. One of a Service concerns its canaries
+    too; one of a canary's copies concerns that canary alone."""
+    shadows: dict[NamespacedName, list[Objection]] = defaultdict(list)
+    services: dict[NamespacedName, list[Objection]] = defaultdict(list)
+    for objection in _objections(standing):
+        told: set[NamespacedName] = set()
+        for service, deployment in sorted(_owners(objection.message, plan)):
+            if not deployment:
+                services[service].append(objection)
+            told |= {
+                NamespacedName(shadow.namespace, shadow.deployment)
+                for shadow in plan.services[service].shadows
+                if deployment in ("", shadow.deployment)
+            }
+        for name in told:
+            shadows[name].append(objection)
+    return Concerned(_first(shadows), _first(services))
+
+
+def _objections(standing: Iterable[Standing]) -> list[Objection]:
+    """A whole fleet mostly refuses the same for the same reason: told once, with how many they are."""
+    alike: dict[tuple[str, str], list[Standing]] = defaultdict(list)
+    for each in standing:
+        alike[each.type_url, each.refusal.message].append(each)
+    found = [
+        Objection(
+            type_url=group[0].type_url,
+            message=plain(message, _LONGEST_MESSAGE),
+            nodes=tuple(_names(group)),
+            count=len(group),
+            at=max(each.refusal.at for each in group),
+        )
+        for (_, message), group in alike.items()
+    ]
+    return sorted(found, key=lambda each: (-each.count, each.type_url, each.message))
+
+
+def _names(group: list[Standing]) -> Iterator[NodeId]:
+    return (each.node for each in group[:_MOST_NODES])
+
+
+def _owners(message: str, plan: Plan) -> set[tuple[NamespacedName, str]]:
+    """What the message names that there is."""
+    owners = {(service, deployment) for service, deployment in blame(message) if service in plan.services}
+    if hosts := domains(message):
+        owners |= {
+            (service, "")
+            for service, share in plan.services.items()
+            if any(not hosts.isdisjoint(route.domains) for route in share.routes)
+        }
+    return owners
+
+
+def _first(found: Mapping[NamespacedName, list[Objection]]) -> Mapping[NamespacedName, list[Objection]]:
+    return {name: found[name][:_MOST_OBJECTIONS] for name in sorted(found)}
