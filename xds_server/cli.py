@@ -545,6 +545,8 @@ def _print(message: Message, view: RenderableType, output: Output) -> None:
 def main() -> None:
     """Entry point of the ``xds-shadow`` script."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own messages say what matters
+    # What is started here runs another program at once; gRPC's care for forked children can cost their lives.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     try:
         cli()
     except UsageError as error:

@@ -20,7 +20,7 @@ _COLOURS = {
     "NOT_SENT": "yellow",
     "ERROR": "red",
 }
-_TYPES = ("CDS", "EDS", "LDS", "RDS")
+_TYPES = ("CDS", "EDS", "LDS", "RDS", "VHDS")
 _SHOWN_VERSION = 8
 _SHOWN_NAME = 100
 _SHOWN_WORDS = 200

@@ -12,10 +12,12 @@ from xds_server.translate import names
 
 _LABEL: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN: Final = "[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
-# A virtual host that is a resource of its own is named after its route configuration too.
 _NAME: Final = re.compile(
-    rf"(?<![-\w./])(?:{names.GATEWAY}/)?(?P<namespace>{_LABEL})/(?P<service>{_LABEL})/[0-9]{{1,5}}"
+    rf"(?<![-\w./])(?P<namespace>{_LABEL})/(?P<service>{_LABEL})/[0-9]{{1,5}}"
     rf"(?:/shadow/(?P<deployment>{_SUBDOMAIN}))?(?![-\w/])"
+)
+_HOST: Final = re.compile(
+    rf"(?<![-\w./]){names.GATEWAY}/(?P<service>{_LABEL})\.(?P<namespace>{_LABEL}):[0-9]{{1,5}}(?!\w)"
 )
 _DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
 
@@ -29,10 +31,14 @@ class Blamed(NamedTuple):
 
 def blame(message: str) -> frozenset[Blamed]:
     """The owners of all generated names in `message`."""
-    return frozenset(
+    clusters = {
         Blamed(NamespacedName(found["namespace"], found["service"]), found["deployment"] or "")
         for found in _NAME.finditer(message)
-    )
+    }
+    hosts = {
+        Blamed(NamespacedName(found["namespace"], found["service"])) for found in _HOST.finditer(message)
+    }
+    return frozenset(clusters | hosts)
 
 
 def domains(message: str) -> frozenset[str]:

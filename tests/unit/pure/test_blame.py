@@ -23,7 +23,7 @@ SHOP = Blamed(NamespacedName("prod", "shop"))
         ("Unexpected EDS cluster (expecting staging/myapp/80): prod/shop/8080", {SERVICE, SHOP}),
         ("gateway, virtual host staging/myapp/80: Proto constraint validation failed", {SERVICE}),
         # A virtual host that is a resource of its own.
-        ("gateway/staging/myapp/80: Proto constraint validation failed", {SERVICE}),
+        ("gateway/myapp.staging:80: Proto constraint validation failed", {SERVICE}),
         # A Namespace may be called like the route configuration, and a Service like a port.
         ("gateway/80/81/shadow/82", {Blamed(NamespacedName("gateway", "80"), "82")}),
         ("A sentence ends in staging/myapp/80.", {SERVICE}),
@@ -31,7 +31,7 @@ SHOP = Blamed(NamespacedName("prod", "shop"))
         ("Error adding/updating listener(s) gateway: no such filter", set()),
         ("malformed IP address: not-an-ip", set()),
         ("/etc/staging/80 http://host/app/80 a/b/c Staging/MyApp/80 staging/myapp/123456", set()),
-        ("staging/myapp/80/other x.staging/myapp/80 staging/myapp/80-", set()),
+        ("gateway/myapp.staging other/myapp.staging:80 staging/myapp/80/other x.staging/myapp/80 staging/myapp/80-", set()),
         ("", set()),
     ],
 )
