@@ -1,0 +1,72 @@
+"""Which sizes are compared, and how often."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from typing import Final
+
+_MANY_BYTES: Final = 1_000_000
+"""Services times streams from which on a full first sync of all moves too many gigabytes."""
+
+
+_LARGE: Final = 10_000
+
+
+class Scenario(StrEnum):
+    """What happens; the values are what people read."""
+
+    FIRST = "first sync"
+    ENDPOINT = "one endpoint changed"
+    CLUSTER = "one cluster changed"
+    LABEL = "one label added"
+    RECONNECT = "all reconnect"
+
+
+CHANGES: Final = (Scenario.ENDPOINT, Scenario.CLUSTER, Scenario.LABEL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One size in one variant. A round makes `commits` changes of each kind, fewer if they take longer than
+    `batch_s`; `at_once` streams connect at a time. Without `syncs` connecting is not measured."""
+
+    services: int
+    streams: int
+    variant: str
+    rounds: int = 5
+    commits: int = 6
+    batch_s: float = 2.0
+    at_once: int = 1000
+    syncs: bool = True
+
+
+def quick() -> list[Setting]:
+    """To see that the harness works."""
+    return [
+        Setting(services=20, streams=4, variant=variant, rounds=2, commits=2) for variant in ("delta", "sotw")
+    ]
+
+
+def usual() -> list[Setting]:
+    """What fits into some minutes."""
+    sizes = [(10, 1), (10, 100), (1_000, 1), (1_000, 100), (1_000, 500), (10_000, 100)]
+    found = [_setting(*size, variant) for size, variant in product(sizes, ("delta", "sotw"))]
+    return [*found, _setting(10_000, 1_000, "delta")]
+
+
+def full() -> list[Setting]:
+    """Everything; an hour at least."""
+    sizes = sorted([*product((10, 1_000, 10_000), (1, 100, 1_000)), (1_000, 500)])
+    return [_setting(*size, variant) for size, variant in product(sizes, ("delta", "sotw"))]
+
+
+def _setting(services: int, streams: int, variant: str) -> Setting:
+    work = services * streams
+    if work > _MANY_BYTES:
+        # Connecting in groups bounds what is under way at once; one round bounds the rest.
+        return Setting(
+            services=services, streams=streams, variant=variant, rounds=1, commits=3, at_once=20, syncs=False
+        )
+    return Setting(
+        services=services, streams=streams, variant=variant, at_once=100 if services >= _LARGE else 1_000
+    )

@@ -1,0 +1,171 @@
+"""One side of the comparison: a server and its own fleet of Envoys, both child processes."""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.peers.resources import Change, write
+from bench.process import cpu_s, used
+from xds_server.base.errors import XdsShadowError
+from xds_server.base.ids import TypeUrl
+
+_ANSWER_S: Final = 180.0
+_LINE_BYTES: Final = 2**20
+_IDLE_STEP_S: Final = 0.01
+_IDLE_SHARE: Final = 0.05
+_IDLE_AT_MOST_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one commit or one connecting of all came to. `wall_s` runs to the last acknowledgement; `size` is
+    bytes of responses to a stream; least and most of any stream where there are two. `error` says why it is
+    no result."""
+
+    wall_s: float
+    responses: Mapping[TypeUrl, tuple[int, int]]
+    size: tuple[int, int]
+    error: str = ""
+    refused: int = 0
+    received: Mapping[TypeUrl, int] | None = None
+
+    @property
+    def per_stream(self) -> dict[TypeUrl, int] | None:
+        """Responses by type, if every stream had the same."""
+        if any(least != most for least, most in self.responses.values()):
+            return None
+        return {type_url: least for type_url, (least, _) in self.responses.items() if least}
+
+
+class Child:
+    """A process that takes lines and answers with lines of JSON."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.pid = process.pid
+        self._input, self._output, self._name = process.stdin, process.stdout, name
+
+    async def ask(self, line: str) -> dict[str, Any]:
+        """Say a line and hear one."""
+        self._input.write(line.encode() + b"\n")
+        await self._input.drain()
+        return await self.hear()
+
+    async def hear(self) -> dict[str, Any]:
+        """The next line.
+
+        Raises:
+            XdsShadowError: there is none.
+        """
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                line = await self._output.readline()
+        except TimeoutError as error:
+            raise XdsShadowError(f"{self._name} does not answer") from error
+        if not line:
+            raise XdsShadowError(f"{self._name} has ended; see its messages above")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def child(command: Sequence[str], name: str) -> AsyncIterator[Child]:
+    """A running process, which is killed in the end."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_BYTES
+    )
+    try:
+        yield Child(process, name)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+class Side:
+    """Speaks to a server and its clients as one."""
+
+    def __init__(self, server: Child, clients: Child, changes: Path) -> None:
+        self._server, self._clients, self._changes = server, clients, changes
+
+    async def open(
+        self, streams: int, need: Mapping[TypeUrl, int], *, resume: bool, at_once: int, quiet: float
+    ) -> Outcome:
+        """Connect so many Envoys."""
+        command = {"do": "open", "streams": streams, "resume": resume, "at_once": at_once}
+        found = await self._clients.ask(json.dumps(command | {"need": need, "quiet": quiet}))
+        return _outcome(found, found["began"])
+
+    async def commit(self, change: Change, need: Mapping[TypeUrl, int], *, quiet: float) -> Outcome:
+        """Put a change in place and wait until every Envoy has acknowledged it."""
+        write(self._changes, change.records)
+        command = {
+            "do": "expect",
+            "need": need,
+            "mark": change.mark.decode(),
+            "marked": change.marked,
+            "subscribe": change.subscribe,
+            "unsubscribe": change.unsubscribe,
+            "quiet": quiet,
+        }
+        await self._clients.ask(json.dumps(command))
+        committed = await self._server.ask(f"commit {self._changes}")
+        return _outcome(await self._clients.hear(), committed["committed"])
+
+    async def settled(self, quiet: float) -> Outcome:
+        """The last commit's outcome again, after nothing has come for `quiet` seconds."""
+        found = await self._clients.ask(json.dumps({"do": "settle", "quiet": quiet}))
+        return _outcome(found, found["done"])
+
+    async def close(self) -> None:
+        """Disconnect all Envoys."""
+        await self._clients.ask(json.dumps({"do": "close"}))
+
+    async def cpu_when_idle(self) -> float:
+        """Seconds of processor time that the server has used, once it has nothing left to do."""
+        clock = time.monotonic
+        before, deadline = cpu_s(self._server.pid), clock() + _IDLE_AT_MOST_S
+        calm = 0
+        while calm < 2 and clock() < deadline:  # noqa: PLR2004 - twice: a collection may pause
+            began = clock()
+            await asyncio.sleep(_IDLE_STEP_S)
+            after = cpu_s(self._server.pid)
+            calm = calm + 1 if after - before < _IDLE_SHARE * (clock() - began) else 0
+            before = after
+        return before
+
+    def rss_mib(self) -> float:
+        """Memory of the server now."""
+        return used(self._server.pid).rss_mib
+
+
+def _outcome(found: dict[str, Any], began: float) -> Outcome:
+    return Outcome(
+        wall_s=found["done"] - began,
+        responses={
+            TypeUrl(type_url): (least, most) for type_url, (least, most) in found["responses"].items()
+        },
+        size=tuple(found["size"]),
+        error=found["error"],
+        refused=found.get("refused", 0),
+        received=found.get("received"),
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(
+    command: Sequence[str], initial: Path, setup: Mapping[str, Any], name: str
+) -> AsyncIterator[Side]:
+    """A server that has read its resources, with clients that are not connected yet."""
+    async with child([*command, str(initial)], name) as server:
+        address = (await server.hear())["serving"]
+        clients = [sys.executable, "-m", "bench.peers.envoys", json.dumps({**setup, "server": address})]
+        async with child(clients, f"the clients of {name}") as fleet:
+            yield Side(server, fleet, initial.with_name(f"{name}.changes"))
