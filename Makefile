@@ -31,7 +31,7 @@ demo: $(READY) ## Show the main job on this machine: two real Envoys, real reque
 test: $(READY) ## Run all tests, those on real Envoys among them.
 	$(BIN)/python -m pytest
 
-bench: $(READY) ## Measure on this machine, in about two minutes; writes docs/performance.md.
+bench: $(READY) ## Measure on this machine, in some minutes; writes docs/performance.md.
 	$(BIN)/python -m bench
 
 coverage: $(READY) ## Branch coverage of the pure packages; fails below 100 percent.

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 
 from bench import label, report, scale
+from bench.peers import measure as peers
+from bench.peers import settings
 from bench.process import machine
 from xds_server.base.errors import XdsShadowError
 
@@ -29,22 +31,35 @@ class What(StrEnum):
     ALL = "all"
     SCALE = "scale"
     LABEL = "label"
+    ADS = "ads"
 
 
 def main(
     what: Annotated[
-        What, typer.Argument(help="scale: large clusters. label: from a label to a copy.")
+        What,
+        typer.Argument(
+            help="scale: large clusters. label: from a label to a copy. ads: beside go-control-plane."
+        ),
     ] = What.ALL,
     *,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes, to see that the harness works; writes nothing.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="All sizes of `ads`, which takes an hour or more.")
+    ] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="In `ads`, our own side only, as where there is no Go.")
+    ] = False,
 ) -> None:
-    """Measure on this machine, in about two minutes. Results of other parts are kept from the last run."""
+    """Measure on this machine, in some minutes. Results of other parts are kept from the last run."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         with console.status("") as status:
-            results = asyncio.run(_measure(what, quick=quick, progress=status.update))
+            sizes = settings.quick() if quick else settings.full() if full else settings.usual()
+            results = asyncio.run(
+                _measure(what, quick=quick, sizes=sizes, alone=alone, progress=status.update)
+            )
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
     except XdsShadowError as error:
@@ -57,7 +72,9 @@ def main(
         console.print(f"written: {RESULTS}, {PAGE}")
 
 
-async def _measure(what: What, *, quick: bool, progress: Any) -> dict[str, Any]:
+async def _measure(
+    what: What, *, quick: bool, sizes: list[settings.Setting], alone: bool, progress: Any
+) -> dict[str, Any]:
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() and not quick else {}
     results |= {
         "date": datetime.now(UTC).date().isoformat(),
@@ -69,6 +86,8 @@ async def _measure(what: What, *, quick: bool, progress: Any) -> dict[str, Any]:
         results["scale"] = await scale.measure(quick=quick, progress=progress)
     if what in (What.ALL, What.LABEL):
         results["label"] = await label.measure(times=3 if quick else 50, progress=progress)
+    if what in (What.ALL, What.ADS):
+        results["ads"] = await peers.measure(sizes, alone=alone, progress=progress)
     return results
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from bench.peers import tables
+
 _ABOUT_PAGE = (
     "Written by `make bench` from its last run; nothing here is typed by hand. The machine was shared,"
     " so compare by ratio, and run it on yours."
@@ -26,6 +28,22 @@ _ABOUT_LABEL = (
     "The demo's fleet: two real Envoys, real backends, the embedded Kubernetes API. Requests are sent"
     " one after another until the canary has a copy of one. What lies between the two kinds of rows is"
     " kubectl itself."
+)
+_ABOUT_ADS = (
+    "The ADS server alone, without sources, beside a Go program on {peer}, which is set up as its README"
+    " recommends: a snapshot cache for clusters, a linear cache for assignments. Both serve the same bytes"
+    " and take the same changes; one cheap client, a process of its own, plays the Envoys, each with its own"
+    " connection, and acknowledges everything. CPU is the server's processor time by change and stream, with"
+    " the commit and the acknowledgement. Time runs from the commit until the client has sent the last"
+    " acknowledgement; it includes the client, which shares the processors with the server. What happens:"
+    " all connect for the first time; one endpoint changes; one cluster changes; one label adds a canary's"
+    " cluster and assignment; all come back with what they have. The sides take"
+    " turns; figures are medians over the rounds, and a ratio is ours through theirs: below 1 we win."
+)
+_ABOUT_ADS_SIZES = (
+    "Of the same runs: responses and their bytes to one stream by change, and the server's resident memory"
+    " with all streams connected. After a changed cluster our server sends its assignment again, because"
+    " Envoy warms the cluster until it comes; the other side does not, so it has less to do there."
 )
 
 
@@ -46,6 +64,8 @@ def sections(results: dict[str, Any]) -> list[Section]:
         found += [_starts(scale), _steady(scale["steady"])]
     if label := results.get("label"):
         found.append(_label(label))
+    if ads := results.get("ads"):
+        found += _ads(ads)
     return found
 
 
@@ -112,6 +132,23 @@ def _label(label: dict[str, Any]) -> Section:
         rows,
         f"Requests of users that failed, or that the canary answered: {label['failures']}.",
     )
+
+
+def _ads(ads: dict[str, Any]) -> list[Section]:
+    about = _ABOUT_ADS.format(peer=ads["peer"] or "go-control-plane")
+    time_rows, size_rows = tables.times(ads), tables.sizes(ads)
+    return [
+        Section(
+            "Beside go-control-plane: processor time and time",
+            about,
+            tables.TIME_COLUMNS,
+            time_rows,
+            f"{tables.verdicts(ads)} {tables.remarks(ads)}".strip(),
+        ),
+        Section(
+            "Beside go-control-plane: bytes and memory", _ABOUT_ADS_SIZES, tables.SIZE_COLUMNS, size_rows
+        ),
+    ]
 
 
 def show(results: dict[str, Any], console: Console) -> None:

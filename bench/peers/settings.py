@@ -13,13 +13,14 @@ _LARGE: Final = 10_000
 
 
 class Scenario(StrEnum):
-    """What happens; the values are what people read."""
+    """What happens: all connect for the first time; one endpoint, one cluster changes; one label is put on a
+    canary; all come back. The values are what people read."""
 
     FIRST = "first sync"
-    ENDPOINT = "one endpoint changed"
-    CLUSTER = "one cluster changed"
-    LABEL = "one label added"
-    RECONNECT = "all reconnect"
+    ENDPOINT = "endpoint"
+    CLUSTER = "cluster"
+    LABEL = "label"
+    RECONNECT = "reconnect"
 
 
 CHANGES: Final = (Scenario.ENDPOINT, Scenario.CLUSTER, Scenario.LABEL)

@@ -18,6 +18,7 @@ _TYPE_URL: Final = 4
 _NONCE: Final = 5
 """Fields of DiscoveryResponse and, by the same numbers, of DeltaDiscoveryResponse (discovery.proto)."""
 
+_HEAD: Final = {VERSION, _TYPE_URL, _NONCE}
 _TAIL_BYTES: Final = 4096
 
 
@@ -53,8 +54,8 @@ def head_of(raw: bytes, types: Sequence[bytes]) -> Head:
     found: dict[int, bytes] = {}
     for number, start, end in _fields(raw, 0):
         if number == _RESOURCES:
-            if not found.keys() >= {VERSION, _TYPE_URL, _NONCE}:
-                found |= _tail(raw, types) or _all_but_resources(raw, end)
+            found |= _tail(raw, types) if not found.keys() >= _HEAD else {}
+            found |= _all_but_resources(raw, end) if not found.keys() >= _HEAD else {}
             break
         found[number] = raw[start:end]
     head = Head(found.get(_TYPE_URL, b""), found.get(VERSION, b""), found.get(_NONCE, b""))
