@@ -110,9 +110,9 @@ class Rounds:
 
     async def _change(self, scenario: Scenario) -> None:
         """A batch of commits of one kind."""
-        if scenario not in self._shapes:
+        if self._setting.commits > 1 and scenario not in self._shapes:
             self._shapes[scenario] = await self._shape(scenario)
-        shape = self._shapes[scenario]
+        shape = self._shapes.get(scenario)
         began = time.monotonic()
         before = await self._side.cpu_when_idle()
         outcomes: list[Outcome] = []

@@ -1,6 +1,6 @@
 """Which sizes are compared, and how often."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 from typing import Final
@@ -8,8 +8,8 @@ from typing import Final
 _MANY_BYTES: Final = 1_000_000
 """Services times streams from which on a full first sync of all moves too many gigabytes."""
 
-
-_LARGE: Final = 10_000
+_MANY: Final = 100_000
+"""The same, from which on few changes are enough."""
 
 
 class Scenario(StrEnum):
@@ -50,9 +50,10 @@ def quick() -> list[Setting]:
 
 def usual() -> list[Setting]:
     """What fits into some minutes."""
-    sizes = [(10, 1), (10, 100), (1_000, 1), (1_000, 100), (1_000, 500), (10_000, 100)]
+    sizes = [(10, 1), (10, 100), (1_000, 1), (1_000, 100), (1_000, 500)]
     found = [_setting(*size, variant) for size, variant in product(sizes, ("delta", "sotw"))]
-    return [*found, _setting(10_000, 1_000, "delta")]
+    large = [(10_000, 1, "sotw"), (10_000, 100, "delta"), (10_000, 1_000, "delta")]
+    return [*found, *(_setting(*size) for size in large)]
 
 
 def full() -> list[Setting]:
@@ -62,12 +63,12 @@ def full() -> list[Setting]:
 
 
 def _setting(services: int, streams: int, variant: str) -> Setting:
+    """As many commits as it takes for half a second of processor time, and not many more; connecting in
+    groups bounds what is under way at once."""
+    size = Setting(services=services, streams=streams, variant=variant)
     work = services * streams
     if work > _MANY_BYTES:
-        # Connecting in groups bounds what is under way at once; one round bounds the rest.
-        return Setting(
-            services=services, streams=streams, variant=variant, rounds=1, commits=3, at_once=20, syncs=False
-        )
-    return Setting(
-        services=services, streams=streams, variant=variant, at_once=100 if services >= _LARGE else 1_000
-    )
+        return replace(size, rounds=1, commits=1, at_once=20, syncs=False)
+    if work > _MANY:
+        return replace(size, commits=2)
+    return size

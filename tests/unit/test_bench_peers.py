@@ -1,6 +1,7 @@
 """The comparison with other servers works, on small sizes and our own side."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
@@ -13,8 +14,11 @@ from bench.peers.envoy import Envoy, Expected
 from bench.peers.measure import OURS, THEIRS, measure
 from bench.peers.ours import read_changes
 from bench.peers.requests import DeltaRequests, SotwRequests
+from bench.peers.rounds import Rounds
 from bench.peers.settings import Scenario, Setting, full, quick, usual
+from bench.peers.side import Outcome, Side
 from bench.peers.wire import Head, field, head_of
+from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.types import CLUSTER, ENDPOINT
 
 TYPES = [CLUSTER.encode(), ENDPOINT.encode()]
@@ -192,6 +196,63 @@ def test_wins_losses_and_failures_stand_side_by_side() -> None:
     assert rows[2][5] == "FAILED"
     assert "reached in 1 of 2 rows" in tables.verdicts(ads)
     assert "label: nothing came" in tables.verdicts(ads)
+
+
+class Scripted:
+    """A side that does everything right, but for one call of `commit`."""
+
+    def __init__(self, wrong: Outcome | None, at: int) -> None:
+        self._wrong, self._at, self._commits = wrong, at, 0
+        self._last = right()
+
+    async def open(self, _streams: int, need: Mapping[TypeUrl, int], **_options: Any) -> Outcome:
+        return right(need, received=dict.fromkeys(need, 5))
+
+    async def commit(self, _change: Any, need: Mapping[TypeUrl, int], **_options: Any) -> Outcome:
+        self._commits += 1
+        wrong = self._wrong if self._commits == self._at else None
+        self._last = wrong or right(need)
+        return self._last
+
+    async def settled(self, _quiet: float) -> Outcome:
+        return self._last
+
+    async def close(self) -> None: ...
+
+    async def cpu_when_idle(self) -> float:
+        return 1.0
+
+    def rss_mib(self) -> float:
+        return 1.0
+
+
+def right(need: Mapping[TypeUrl, int] | None = None, **more: Any) -> Outcome:
+    need = {CLUSTER: 1} if need is None else need
+    return Outcome(0.1, {each: (count, count) for each, count in need.items()}, (9, 9), **more)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (None, ""),
+        (right(error="3 of 9 streams did not get what was due"), "3 of 9"),
+        (right({ENDPOINT: 2}), "instead of"),
+        (Outcome(0.1, {ENDPOINT: (0, 1)}, (9, 9)), "instead of"),
+        (Outcome(0.1, {ENDPOINT: (1, 1)}, (9, 900)), "between 9 and 900 bytes"),
+    ],
+)
+async def test_what_was_not_sent_as_due_is_a_failure(wrong: Outcome | None, reason: str) -> None:
+    size = Setting(services=5, streams=9, variant="sotw", rounds=1, commits=2)
+    # The first commit of a scenario shows what is due, the second is measured.
+    rounds = Rounds(cast("Side", Scripted(wrong, at=2)), size, [CLUSTER, ENDPOINT])
+    await rounds.run()
+    if wrong is None:
+        assert rounds.failure is None
+        assert all(rounds.samples.values())
+    else:
+        assert rounds.failure is not None
+        assert rounds.failure.scenario is Scenario.ENDPOINT
+        assert reason in rounds.failure.reason
 
 
 @pytest.mark.parametrize("variant", ["delta", "sotw"])
