@@ -3,15 +3,15 @@
 SETUP is JSON: ``server``, ``variant``, ``types``, ``names`` (a file with a cluster's name on each line).
 Commands are lines of JSON on standard input; each is answered by one on standard output.
 
-- ``{"do": "open", "streams": N, "resume": B, "at_once": N, "need": {}, "quiet": S}`` connects all, at most
-  `at_once` at a time, and waits until each has what is due.
-- ``{"do": "expect", "need": {}, "mark": "", "marked": [], "subscribe": [], "unsubscribe": [], "quiet": S}``
-  is answered when all is ready for a commit, and again when every stream has acknowledged what is due.
-- ``{"do": "settle", "quiet": S}`` gives that second answer once more.
+- ``{"do": "open", "streams": N, "resume": B, "at_once": N, "need": {}}`` connects all, at most `at_once` at a
+  time, and waits until each has what is due.
+- ``{"do": "expect", "need": {}, "mark": "", "marked": [], "subscribe": [], "unsubscribe": []}`` is answered
+  when all is ready for a commit, and again when every stream has acknowledged what is due.
+- ``{"do": "settle", "quiet": S}`` gives the last answer once more, when nothing has come for so many seconds:
+  what is more than due is counted too.
 - ``{"do": "close"}`` ends all.
 
-With `quiet`, nothing may have come for so many seconds before the answer, so that what is more than due is
-counted too. Moments are of the machine's monotonic clock, in seconds.
+Moments are of the machine's monotonic clock, in seconds.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class Envoys:
         self._all_there = asyncio.Event()
 
     async def open(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Connect the fleet; `received` says how many resources of each type the first of it got."""
+        """Connect the fleet."""
         self._learned()
         self._refused, resume, streams = 0, command["resume"], command["streams"]
         expected = Expected({each.encode(): number for each, number in command["need"].items()})
@@ -71,8 +71,8 @@ class Envoys:
                 self._envoys.append(envoy)
                 running = self._run(envoy, keeps=number == 0, resume=resume)
                 self._tasks.append(asyncio.create_task(running, name=f"bench/envoy-{number}"))
-            await self._until_there(command["quiet"] if group.stop == streams else 0.0)
-        return self._outcome() | {"began": began, "refused": self._refused, "received": self._learned()}
+            await self._until_there(0.0)
+        return self._outcome() | {"began": began}
 
     def expect(self, command: dict[str, Any]) -> None:
         """Make ready for a commit."""
@@ -87,12 +87,18 @@ class Envoys:
         )
         for envoy in self._envoys:
             envoy.expect(expected)
+        self._refused = 0
         self._await(len(self._envoys))
 
-    async def arrived(self, quiet: float) -> dict[str, Any]:
-        """When the commit is with all."""
-        await self._until_there(quiet)
+    async def arrived(self) -> dict[str, Any]:
+        """When what is due is with all."""
+        await self._until_there(0.0)
         return self._outcome()
+
+    async def settled(self, quiet: float) -> dict[str, Any]:
+        """The same once more; `received` says how many resources of each type the first got meanwhile."""
+        await self._until_there(quiet)
+        return self._outcome() | {"received": self._learned()}
 
     async def close(self) -> None:
         """End all streams and connections."""
@@ -129,6 +135,7 @@ class Envoys:
             "error": self._error,
             "size": [min(sizes), max(sizes)],
             "responses": {each.decode(): [min(found), max(found)] for each, found in counts.items()},
+            "refused": self._refused,
         }
 
     def _learned(self) -> dict[str, int]:
@@ -194,9 +201,9 @@ async def serve(setup: dict[str, Any]) -> None:
             case "expect":
                 envoys.expect(command)
                 say({"ready": True})
-                say(await envoys.arrived(command["quiet"]))
+                say(await envoys.arrived())
             case "settle":
-                say(await envoys.arrived(command["quiet"]))
+                say(await envoys.settled(command["quiet"]))
             case "close":
                 await envoys.close()
                 gc.collect()

@@ -98,6 +98,7 @@ def _summary(rounds: Rounds, scenario: Scenario) -> dict[str, Any]:
         return {"failed": f"{rounds.failure.scenario}: {rounds.failure.reason}"}
     return {
         "cpu_us": statistics.median(sample.cpu_us for sample in samples),
+        "client_us": statistics.median(sample.client_us for sample in samples),
         "wall_ms": statistics.median(wall for sample in samples for wall in sample.walls_ms),
         "bytes": statistics.median(sample.size for sample in samples),
         "responses": statistics.median(sample.responses for sample in samples),

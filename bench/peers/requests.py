@@ -102,6 +102,9 @@ class DeltaRequests(Requests):
 
     def rename(self, subscribe: Sequence[str], unsubscribe: Sequence[str]) -> None:
         super().rename(subscribe, unsubscribe)
+        for name in unsubscribe:
+            # Given up, it is forgotten; a server need not say that it is gone.
+            self._versions.get(self._endpoint, {}).pop(name, None)
         new = [field(3, name.encode()) for name in subscribe]
         old = [field(4, name.encode()) for name in unsubscribe]
         self._change = b"".join((field(2, self._endpoint), *new, *old))

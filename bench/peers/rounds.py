@@ -19,22 +19,33 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.types import ENDPOINT
 
-_QUIET_S: Final = 0.1
-_LEARNING_QUIET_S: Final = 0.3
 _NONCES_BYTES: Final = 64
 """By how much streams may differ: one may be at a longer nonce."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One scenario in one round. `cpu_us` is by stream and commit; `size` and `responses` too."""
+    """One scenario in one round. `cpu_us` is by stream and commit, and `client_us`, which the client used;
+    `size` and `responses` too."""
 
     cpu_us: float
+    client_us: float
     walls_ms: tuple[float, ...]
     size: float
     responses: float
     refused: int
     rss_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Seconds of processor time that both have used."""
+
+    server_s: float
+    clients_s: float
+
+    def since(self, before: "Cpu") -> "Cpu":
+        return Cpu(self.server_s - before.server_s, self.clients_s - before.clients_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +99,20 @@ class Rounds:
                 await self._change(scenario)
 
     async def _connect(self, scenario: Scenario, need: Mapping[TypeUrl, int], *, resume: bool) -> None:
-        before = await self._side.cpu_when_idle()
+        before = await self._cpu()
         outcome = await self._open(self._setting.streams, need, resume=resume)
-        cpu = await self._side.cpu_when_idle() - before
+        cpu = (await self._cpu()).since(before)
         if outcome.per_stream is None:
             raise XdsShadowError(f"responses {outcome.responses}: not the same to each stream")
         if scenario is Scenario.FIRST:
-            for type_url in self._types:
-                found = (outcome.received or {}).get(type_url, 0)
-                if found != self._setting.services:
-                    raise XdsShadowError(
-                        f"{found} resources of {type_url} instead of {self._setting.services}"
-                    )
+            expected = dict.fromkeys(self._types, self._setting.services)
+            if outcome.received != expected:
+                raise XdsShadowError(f"resources {outcome.received} instead of {expected}")
         self._note(scenario, cpu, [outcome])
 
     async def _open(self, streams: int, need: Mapping[TypeUrl, int], *, resume: bool) -> Outcome:
-        at_once = self._setting.at_once
-        outcome = await self._side.open(streams, need, resume=resume, at_once=at_once, quiet=_QUIET_S)
+        self._check(await self._side.open(streams, need, resume=resume, at_once=self._setting.at_once), None)
+        outcome = await self._side.settled()
         self._check(outcome, None)
         return outcome
 
@@ -114,37 +122,48 @@ class Rounds:
             self._shapes[scenario] = await self._shape(scenario)
         shape = self._shapes.get(scenario)
         began = time.monotonic()
-        before = await self._side.cpu_when_idle()
+        before = await self._cpu()
         outcomes: list[Outcome] = []
         first = self._turns[scenario]
         while not outcomes or (
             len(outcomes) < self._setting.commits and time.monotonic() - began < self._setting.batch_s
         ):
             change = self._next(scenario)
-            need, quiet = (shape, 0.0) if shape else (dict.fromkeys(change.marked, 1), _QUIET_S)
-            outcomes.append(await self._side.commit(change, need, quiet=quiet))
-            self._check(outcomes[-1], shape)
-        self._check(await self._side.settled(_QUIET_S), shape)
-        self._note(scenario, await self._side.cpu_when_idle() - before, outcomes)
+            if shape is None:
+                outcomes.append(await self._commit_and_settle(change, dict.fromkeys(change.marked, 1)))
+            else:
+                outcomes.append(await self._side.commit(change, shape))
+                self._check(outcomes[-1], shape)
+        if shape is not None:
+            self._check(await self._side.settled(), shape)
+        self._note(scenario, (await self._cpu()).since(before), outcomes)
         await self._undo(scenario, first)
 
     async def _shape(self, scenario: Scenario) -> dict[TypeUrl, int] | None:
         """How many responses of each type a commit brings on this side; None if not always the same. More
         than is marked may be needed: a changed cluster waits for its assignment, changed or not."""
         change, first = self._next(scenario), self._turns[scenario] - 1
-        outcome = await self._side.commit(change, dict.fromkeys(change.marked, 1), quiet=_LEARNING_QUIET_S)
-        self._check(outcome, None)
+        outcome = await self._commit_and_settle(change, dict.fromkeys(change.marked, 1))
         await self._undo(scenario, first)
         return outcome.per_stream
 
     async def _undo(self, scenario: Scenario, first: int) -> None:
         """Take away what labels from turn `first` on added; other changes stay."""
-        if scenario is not Scenario.LABEL:
-            return
-        turns = range(first, self._turns[scenario])
-        change = labels_removed(self._setting.services, turns, virtual_hosts=self._has_virtual_hosts)
-        outcome = await self._side.commit(change, self._wildcards(), quiet=_QUIET_S)
+        if scenario is Scenario.LABEL:
+            turns = range(first, self._turns[scenario])
+            change = labels_removed(self._setting.services, turns, virtual_hosts=self._has_virtual_hosts)
+            await self._commit_and_settle(change, self._wildcards())
+
+    async def _cpu(self) -> Cpu:
+        server_s = await self._side.cpu_when_idle()
+        return Cpu(server_s, self._side.clients_cpu())
+
+    async def _commit_and_settle(self, change: Change, need: Mapping[TypeUrl, int]) -> Outcome:
+        """A commit, with all that comes of it besides what is needed."""
+        self._check(await self._side.commit(change, need), None)
+        outcome = await self._side.settled()
         self._check(outcome, None)
+        return outcome
 
     def _next(self, scenario: Scenario) -> Change:
         turn, services = self._turns[scenario], self._setting.services
@@ -174,12 +193,13 @@ class Rounds:
         if outcome.per_stream is not None and most - least > _NONCES_BYTES:
             raise XdsShadowError(f"between {least} and {most} bytes to a stream")
 
-    def _note(self, scenario: Scenario, cpu_s: float, outcomes: Sequence[Outcome]) -> None:
+    def _note(self, scenario: Scenario, cpu: Cpu, outcomes: Sequence[Outcome]) -> None:
         pushes = self._setting.streams * len(outcomes)
         responses = sum(most for outcome in outcomes for _, most in outcome.responses.values())
         self.samples[scenario].append(
             Sample(
-                cpu_us=cpu_s * 1e6 / pushes,
+                cpu_us=cpu.server_s * 1e6 / pushes,
+                client_us=cpu.clients_s * 1e6 / pushes,
                 walls_ms=tuple(outcome.wall_s * 1000 for outcome in outcomes),
                 size=sum(outcome.size[1] for outcome in outcomes) / len(outcomes),
                 responses=responses / len(outcomes),

@@ -52,7 +52,7 @@ def usual() -> list[Setting]:
     """What fits into some minutes."""
     sizes = [(10, 1), (10, 100), (1_000, 1), (1_000, 100), (1_000, 500)]
     found = [_setting(*size, variant) for size, variant in product(sizes, ("delta", "sotw"))]
-    large = [(10_000, 1, "sotw"), (10_000, 100, "delta"), (10_000, 1_000, "delta")]
+    large = [(10_000, 1, "delta"), (10_000, 1, "sotw"), (10_000, 1_000, "delta")]
     return [*found, *(_setting(*size) for size in large)]
 
 

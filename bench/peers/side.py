@@ -19,7 +19,8 @@ _ANSWER_S: Final = 180.0
 _LINE_BYTES: Final = 2**20
 _IDLE_STEP_S: Final = 0.01
 _IDLE_SHARE: Final = 0.05
-_IDLE_AT_MOST_S: Final = 5.0
+_IDLE_AT_MOST_S: Final = 60.0
+_QUIET_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +95,16 @@ class Side:
 
     def __init__(self, server: Child, clients: Child, changes: Path) -> None:
         self._server, self._clients, self._changes = server, clients, changes
+        self._began = 0.0
 
-    async def open(
-        self, streams: int, need: Mapping[TypeUrl, int], *, resume: bool, at_once: int, quiet: float
-    ) -> Outcome:
-        """Connect so many Envoys."""
-        command = {"do": "open", "streams": streams, "resume": resume, "at_once": at_once}
-        found = await self._clients.ask(json.dumps(command | {"need": need, "quiet": quiet}))
-        return _outcome(found, found["began"])
+    async def open(self, streams: int, need: Mapping[TypeUrl, int], *, resume: bool, at_once: int) -> Outcome:
+        """Connect so many Envoys, and wait until each has what is needed."""
+        command = {"do": "open", "streams": streams, "resume": resume, "at_once": at_once, "need": need}
+        found = await self._clients.ask(json.dumps(command))
+        self._began = found["began"]
+        return _outcome(found, self._began)
 
-    async def commit(self, change: Change, need: Mapping[TypeUrl, int], *, quiet: float) -> Outcome:
+    async def commit(self, change: Change, need: Mapping[TypeUrl, int]) -> Outcome:
         """Put a change in place and wait until every Envoy has acknowledged it."""
         write(self._changes, change.records)
         command = {
@@ -113,16 +114,18 @@ class Side:
             "marked": change.marked,
             "subscribe": change.subscribe,
             "unsubscribe": change.unsubscribe,
-            "quiet": quiet,
         }
         await self._clients.ask(json.dumps(command))
         committed = await self._server.ask(f"commit {self._changes}")
-        return _outcome(await self._clients.hear(), committed["committed"])
+        self._began = committed["committed"]
+        return _outcome(await self._clients.hear(), self._began)
 
-    async def settled(self, quiet: float) -> Outcome:
-        """The last commit's outcome again, after nothing has come for `quiet` seconds."""
-        found = await self._clients.ask(json.dumps({"do": "settle", "quiet": quiet}))
-        return _outcome(found, found["done"])
+    async def settled(self) -> Outcome:
+        """The last outcome again, with all that came although it was not waited for: once the server has
+        nothing left to do and nothing came for a moment."""
+        await self.cpu_when_idle()
+        found = await self._clients.ask(json.dumps({"do": "settle", "quiet": _QUIET_S}))
+        return _outcome(found, self._began)
 
     async def close(self) -> None:
         """Disconnect all Envoys."""
@@ -141,6 +144,10 @@ class Side:
             before = after
         return before
 
+    def clients_cpu(self) -> float:
+        """Seconds of processor time that the Envoys have used."""
+        return cpu_s(self._clients.pid)
+
     def rss_mib(self) -> float:
         """Memory of the server now."""
         return used(self._server.pid).rss_mib
@@ -154,7 +161,7 @@ def _outcome(found: dict[str, Any], began: float) -> Outcome:
         },
         size=tuple(found["size"]),
         error=found["error"],
-        refused=found.get("refused", 0),
+        refused=found["refused"],
         received=found.get("received"),
     )
 

@@ -31,6 +31,8 @@ TIME_COLUMNS: Final = (
     "theirs",
     "ratio",
     "target",
+    "CPU of the client: ours",
+    "theirs",
 )
 SIZE_COLUMNS: Final = (
     "Services",
@@ -63,6 +65,7 @@ def times(ads: dict[str, Any]) -> list[tuple[str, ...]]:
             *_both(ours, theirs, "wall_ms", _milliseconds),
             _number(wall),
             _verdict(wall, WALL_TARGET if at_target else None),
+            *_both(ours, theirs, "client_us", _microseconds),
         )
         rows.append(row)
     return rows

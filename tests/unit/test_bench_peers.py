@@ -170,8 +170,14 @@ def test_the_sizes_that_are_promised_are_measured() -> None:
 
 def side(cpu_us: float, wall_ms: float) -> dict[str, float]:
     return {
-        "cpu_us": cpu_us, "wall_ms": wall_ms, "bytes": 10.0, "responses": 1, "refused": 0, "rss_mib": 50.0,
-    }  # fmt: skip
+        "cpu_us": cpu_us,
+        "client_us": 9.0,
+        "wall_ms": wall_ms,
+        "bytes": 10.0,
+        "responses": 1,
+        "refused": 0,
+        "rss_mib": 50.0,
+    }
 
 
 def test_wins_losses_and_failures_stand_side_by_side() -> None:
@@ -206,20 +212,24 @@ class Scripted:
         self._last = right()
 
     async def open(self, _streams: int, need: Mapping[TypeUrl, int], **_options: Any) -> Outcome:
-        return right(need, received=dict.fromkeys(need, 5))
+        self._last = right(need, received=dict.fromkeys(need, 5))
+        return self._last
 
-    async def commit(self, _change: Any, need: Mapping[TypeUrl, int], **_options: Any) -> Outcome:
+    async def commit(self, _change: Any, need: Mapping[TypeUrl, int]) -> Outcome:
         self._commits += 1
         wrong = self._wrong if self._commits == self._at else None
         self._last = wrong or right(need)
         return self._last
 
-    async def settled(self, _quiet: float) -> Outcome:
+    async def settled(self) -> Outcome:
         return self._last
 
     async def close(self) -> None: ...
 
     async def cpu_when_idle(self) -> float:
+        return 1.0
+
+    def clients_cpu(self) -> float:
         return 1.0
 
     def rss_mib(self) -> float:
