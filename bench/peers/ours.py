@@ -10,11 +10,13 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
 from bench.peers.wire import read_varint
+from xds_server.ads.admission import Limits
 from xds_server.ads.events import Event
 from xds_server.ads.servicer import SERVER_OPTIONS, AdsServicer
 from xds_server.base.ids import TypeUrl
@@ -43,6 +45,10 @@ def read_changes(path: Path) -> tuple[list[Resource], list[ResourceKey]]:
     return upserts, removals
 
 
+_ADMIT_ALL: Final = Limits(rate=1e6, burst=1_000_000, per_peer=1_000_000)
+"""The other side admits all at once too."""
+
+
 def _whole(base: Snapshot, *_: object) -> Snapshot:
     """The view that everybody has."""
     return base
@@ -57,7 +63,9 @@ async def serve(initial: Path) -> None:
         fleet.apply(event, now=time.time())
 
     cache: SnapshotCache[None] = SnapshotCache(_whole)
-    servicer = AdsServicer(cache=cache, view_of=lambda _node: None, observe=observe, identifier="bench")
+    servicer = AdsServicer(
+        cache=cache, view_of=lambda _node: None, observe=observe, identifier="bench", limits=_ADMIT_ALL
+    )
     snapshot = Snapshot().updated(*read_changes(initial))
     cache.commit(snapshot)
     server = grpc.aio.server(options=SERVER_OPTIONS)

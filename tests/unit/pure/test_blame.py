@@ -31,7 +31,8 @@ SHOP = Blamed(NamespacedName("prod", "shop"))
         ("Error adding/updating listener(s) gateway: no such filter", set()),
         ("malformed IP address: not-an-ip", set()),
         ("/etc/staging/80 http://host/app/80 a/b/c Staging/MyApp/80 staging/myapp/123456", set()),
-        ("gateway/myapp.staging other/myapp.staging:80 staging/myapp/80/other x.staging/myapp/80 staging/myapp/80-", set()),
+        ("gateway/myapp.staging other/myapp.staging:80 gateway/myapp.staging:80x", set()),
+        ("staging/myapp/80/other x.staging/myapp/80 staging/myapp/80-", set()),
         ("", set()),
     ],
 )
