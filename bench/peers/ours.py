@@ -18,7 +18,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from bench.peers.wire import read_varint
 from xds_server.ads.admission import Limits
 from xds_server.ads.events import Event
-from xds_server.ads.servicer import SERVER_OPTIONS, AdsServicer
+from xds_server.ads.servicer import AdsServicer, server_options
 from xds_server.base.ids import TypeUrl
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.fleet.state import Fleet
@@ -68,7 +68,7 @@ async def serve(initial: Path) -> None:
     )
     snapshot = Snapshot().updated(*read_changes(initial))
     cache.commit(snapshot)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = grpc.aio.server(options=server_options())
     servicer.register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

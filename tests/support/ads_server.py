@@ -6,7 +6,7 @@ import grpc
 
 from tests.support.tap import Tap
 from xds_server.ads.events import Event
-from xds_server.ads.servicer import SERVER_OPTIONS, AdsServicer
+from xds_server.ads.servicer import AdsServicer, server_options
 from xds_server.base.address import Address
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.resource import Resource
@@ -20,7 +20,7 @@ class Server:
         self.cache: SnapshotCache[str] = SnapshotCache(lambda snapshot, *_: snapshot)
         self.events: list[Event] = []
         self.tap = Tap()
-        self.grpc = grpc.aio.server(options=SERVER_OPTIONS, interceptors=[self.tap])
+        self.grpc = grpc.aio.server(options=server_options(), interceptors=[self.tap])
         servicer = AdsServicer(
             cache=self.cache,
             view_of=lambda _node: "",

@@ -10,8 +10,9 @@ import grpc
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from xds_server.ads.admission import Limits
 from xds_server.ads.events import Event, Node, Variant
-from xds_server.ads.servicer import SERVER_OPTIONS, SERVICE, AdsServicer
+from xds_server.ads.servicer import SERVICE, AdsServicer, server_options
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.cache import Derived, SnapshotCache
@@ -22,7 +23,7 @@ from xds_server.snapshot.types import CLUSTER, LISTENER
 DEADLINE_S = 20.0
 IDENTIFIER = "xds-shadow/test"
 NO_TEAM = "node.metadata.team must be a text"
-_METHODS = {Variant.SOTW: "StreamAggregatedResources", Variant.DELTA: "DeltaAggregatedResources"}
+METHODS = {Variant.SOTW: "StreamAggregatedResources", Variant.DELTA: "DeltaAggregatedResources"}
 _UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 E = TypeVar("E")
@@ -38,7 +39,9 @@ class Status(NamedTuple):
 class Rig:
     """A server. The view of a node is its ``team``, and a team has a listener of its own name."""
 
-    def __init__(self, write_deadline_s: float) -> None:
+    def __init__(
+        self, write_deadline_s: float = 30.0, *, limits: Limits | None = None, max_age_s: float = 1800.0
+    ) -> None:
         self.cache: SnapshotCache[str] = SnapshotCache(_derive)
         self.events: list[Event] = []
         self._happened = asyncio.Condition()
@@ -50,8 +53,9 @@ class Rig:
             observe=self._observe,
             identifier=IDENTIFIER,
             write_deadline_s=write_deadline_s,
+            limits=limits,
         )
-        self.server = grpc.aio.server(options=SERVER_OPTIONS)
+        self.server = grpc.aio.server(options=server_options(max_age_s=max_age_s, grace_s=0.2))
         self.servicer.register(self.server)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
 
@@ -63,9 +67,13 @@ class Rig:
 
     def connect(self, variant: Variant) -> "Stream":
         """Open a stream over a connection of its own."""
+        return Stream(self.channel(), variant)
+
+    def channel(self) -> grpc.aio.Channel:
+        """A connection of its own."""
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=_UNLIMITED)
         self._channels.append(channel)
-        return Stream(channel, variant)
+        return channel
 
     async def seen(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> E:
         """The first event of a kind that passes, waiting for it if need be."""
@@ -102,7 +110,7 @@ class Stream:
 
     def __init__(self, channel: grpc.aio.Channel, variant: Variant) -> None:
         self.variant = variant
-        self._call: Any = channel.stream_stream(f"/{SERVICE}/{_METHODS[variant]}")()
+        self._call: Any = channel.stream_stream(f"/{SERVICE}/{METHODS[variant]}")()
 
     async def raw(self, payload: bytes) -> None:
         """Send any bytes."""
@@ -185,9 +193,11 @@ def bodies(response: Any) -> dict[str, bytes]:
 
 
 @asynccontextmanager
-async def running(*, write_deadline_s: float) -> AsyncIterator[Rig]:
+async def running(
+    *, write_deadline_s: float = 30.0, limits: Limits | None = None, max_age_s: float = 1800.0
+) -> AsyncIterator[Rig]:
     """A started server."""
-    rig = Rig(write_deadline_s)
+    rig = Rig(write_deadline_s, limits=limits, max_age_s=max_age_s)
     await rig.server.start()
     try:
         yield rig

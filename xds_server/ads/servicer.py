@@ -30,7 +30,12 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """gRPC's default of 4 MiB is less than one acknowledgement of 10,000 names (line 19)."""
 
-SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+_MAX_AGE_S = 1800.0
+_GRACE_S = 5.0
+"""Of a connection that has reached its age: gRPC tells the client to go away, and cuts what is left after
+this. An Envoy keeps its one stream till then, and everything that it was configured with beyond."""
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # An Envoy has one stream. What one connection may hold open bounds what one peer can cost.
@@ -41,9 +46,23 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    # Two servers must never share a port by accident: the fleet would be split between them.
-    ("grpc.so_reuseport", 0),
 )
+
+
+def server_options(
+    *, share_port: bool = False, max_age_s: float = _MAX_AGE_S, grace_s: float = _GRACE_S
+) -> list[tuple[str, int]]:
+    """Of the server of a fleet. A connection lives `max_age_s`, which gRPC spreads by a tenth, so that a
+    fleet spreads over the replicas (line 20)."""
+    return [
+        *_OPTIONS,
+        ("grpc.max_connection_age_ms", round(max_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(grace_s * 1000)),
+        # Two servers must never share a port by accident: the fleet would be split between them.
+        ("grpc.so_reuseport", int(share_port)),
+    ]
+
+
 _WRITE_DEADLINE_S = 30.0
 
 V = TypeVar("V", bound=Hashable)

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from xds_server.ads.servicer import SERVER_OPTIONS, SERVICE, AdsServicer
+from xds_server.ads.servicer import SERVICE, AdsServicer, server_options
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 
@@ -17,9 +17,7 @@ class AdsServer:
     def __init__(self, servicer: AdsServicer[Any], *, share_port: bool = False) -> None:
         self._servicer = servicer
         self._health = health.aio.HealthServicer()
-        options = [option for option in SERVER_OPTIONS if option[0] != "grpc.so_reuseport"]
-        # Two servers must never share a port by accident: the fleet would be split between them.
-        self._server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", int(share_port))])
+        self._server = grpc.aio.server(options=server_options(share_port=share_port))
         servicer.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 

@@ -73,7 +73,7 @@ def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
         }
 
 
-def test_a_delta_client_is_told_to_fetch_the_hosts() -> None:
+def test_line_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a.example")])
     shown = Form(Variant.DELTA).of(base)
     [found] = configurations(shown).values()
@@ -82,7 +82,7 @@ def test_a_delta_client_is_told_to_fetch_the_hosts() -> None:
     assert shown.of(VIRTUAL_HOST) is base.of(VIRTUAL_HOST)
 
 
-def test_a_changed_host_is_all_that_changes_for_a_delta_client() -> None:
+def test_line_25_a_changed_host_is_all_that_changes_for_a_delta_client() -> None:
     form = Form(Variant.DELTA)
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a"), host("gateway/b", "b")])
     before = form.of(base)

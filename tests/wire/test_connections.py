@@ -1,0 +1,92 @@
+"""Who may connect, and for how long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from tests.wire.rig import Rig, Stream, bodies, no_tasks_left, node, resource, running
+from xds_server.ads.admission import Limits
+from xds_server.ads.events import Cause, StreamClosed, Variant
+from xds_server.ads.servicer import server_options
+from xds_server.snapshot.types import CLUSTER
+
+BURST = 3
+
+
+@asynccontextmanager
+async def limited(limits: Limits) -> AsyncIterator[Rig]:
+    async with no_tasks_left(), running(limits=limits) as rig:
+        rig.commit(resource(CLUSTER, "a", b"a"))
+        yield rig
+
+
+async def served(stream: Stream) -> bool:
+    """Whether the stream is let in. A write to one that ends meanwhile is an error of gRPC's client's own, so
+    the status of a refusal is looked at where nothing is written."""
+    try:
+        await stream.ask(CLUSTER, node=node())
+        return isinstance(await stream.take_raw(), bytes)
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, AssertionError):
+        return False
+
+
+async def test_line_20_a_connection_that_is_old_enough_is_told_to_go_and_comes_back(variant: Variant) -> None:
+    async with no_tasks_left(), running(max_age_s=0.1) as rig:
+        rig.commit(resource(CLUSTER, "a", b"a"))
+        stream = rig.connect(variant)
+        await stream.ask(CLUSTER, node=node())
+        await stream.take()
+        assert await stream.status() == (grpc.StatusCode.UNAVAILABLE, "max connection age")
+        assert (await rig.seen(StreamClosed)).cause is Cause.CLIENT
+        again = rig.connect(variant)
+        await again.ask(CLUSTER, node=node())
+        assert list(bodies(await again.take()).values()) == [b"a"]
+
+
+def test_line_20_pings_go_out_and_are_allowed() -> None:
+    options = dict(server_options())
+    assert options["grpc.keepalive_time_ms"] == 30_000
+    assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] == 10_000
+    assert options["grpc.max_connection_age_ms"] == 1_800_000
+
+
+async def test_line_22_past_the_burst_a_stream_is_refused_and_every_client_gets_in(variant: Variant) -> None:
+    async with limited(Limits(rate=5.0, burst=BURST, per_peer=1000)) as rig:
+        for _ in range(BURST):
+            assert await served(rig.connect(variant))
+        assert await rig.connect(variant).status() == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "too many streams are being opened; try again later",
+        )
+        waiting, refused = 5, 0
+        async with asyncio.timeout(20):
+            while waiting:
+                if await served(rig.connect(variant)):
+                    waiting -= 1
+                else:
+                    refused += 1
+        assert refused
+
+
+async def test_one_address_may_open_so_many_streams_and_one_more_when_one_has_ended(variant: Variant) -> None:
+    async with limited(Limits(rate=1000.0, burst=1000, per_peer=2)) as rig:
+        streams = [rig.connect(variant) for _ in range(2)]
+        assert [await served(stream) for stream in streams] == [True, True]
+        refusal = await rig.connect(variant).status()
+        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "2 streams are open from this address" in refusal.details
+        streams[0].cancel()
+        await rig.seen(StreamClosed)
+        assert await served(rig.connect(variant))
+
+
+@pytest.mark.parametrize("variant", [Variant.DELTA], ids=str)
+async def test_line_24_no_resource_has_a_time_to_live(variant: Variant) -> None:
+    async with limited(Limits()) as rig:
+        stream = rig.connect(variant)
+        await stream.ask(CLUSTER, node=node())
+        [found] = (await stream.take()).resources
+        assert not found.HasField("ttl")
