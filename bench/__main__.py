@@ -51,6 +51,9 @@ def main(
     alone: Annotated[
         bool, typer.Option("--alone", help="In `ads`, our own side only, as where there is no Go.")
     ] = False,
+    linear: Annotated[
+        bool, typer.Option("--linear", help="In `ads`, the other side has a linear cache for every type.")
+    ] = False,
 ) -> None:
     """Measure on this machine, in some minutes. Results of other parts are kept from the last run."""
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -58,7 +61,7 @@ def main(
         with console.status("") as status:
             sizes = settings.quick() if quick else settings.full() if full else settings.usual()
             results = asyncio.run(
-                _measure(what, quick=quick, sizes=sizes, alone=alone, progress=status.update)
+                _measure(what, quick=quick, sizes=sizes, alone=alone, linear=linear, progress=status.update)
             )
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
@@ -73,7 +76,7 @@ def main(
 
 
 async def _measure(
-    what: What, *, quick: bool, sizes: list[settings.Setting], alone: bool, progress: Any
+    what: What, *, quick: bool, sizes: list[settings.Setting], alone: bool, linear: bool, progress: Any
 ) -> dict[str, Any]:
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() and not quick else {}
     results |= {
@@ -87,7 +90,7 @@ async def _measure(
     if what in (What.ALL, What.LABEL):
         results["label"] = await label.measure(times=3 if quick else 50, progress=progress)
     if what in (What.ALL, What.ADS):
-        results["ads"] = await peers.measure(sizes, alone=alone, progress=progress)
+        results["ads"] = await peers.measure(sizes, alone=alone, linear=linear, progress=progress)
     return results
 
 

@@ -29,17 +29,18 @@ _ABOUT_LABEL = (
     " one after another until the canary has a copy of one. What lies between the two kinds of rows is"
     " kubectl itself."
 )
+_RECOMMENDED = "a snapshot cache for clusters and a linear cache for assignments, as its README suggests"
+_LINEAR = "a linear cache for every type"
 _ABOUT_ADS = (
-    "The ADS server alone, without sources, beside a Go program on {peer}, which is set up as its README"
-    " recommends: a snapshot cache for clusters, a linear cache for assignments. Both serve the same bytes"
-    " and take the same changes; one cheap client, a process of its own, plays the Envoys, each with its own"
-    " connection, and acknowledges everything. CPU is the server's processor time by change and stream, with"
-    " the commit and the acknowledgement. Time runs from the commit until the client has sent the last"
+    "The ADS server alone, without sources, beside a Go program on {peer}, with {caches} (see `--linear`)."
+    " Both serve the same bytes and take the same changes; one cheap client, a process of its own, plays the"
+    " Envoys, each with its own connection, and acknowledges everything. What happens: all connect for the"
+    " first time; one endpoint changes; one cluster changes; one label adds a canary's cluster and"
+    " assignment; all come back with what they have. CPU is the server's processor time by change and stream,"
+    " with the commit and the acknowledgement. Time runs from the commit until the client has sent the last"
     " acknowledgement; it includes the client, which shares the processors with the server and whose own"
-    " processor time is in the last columns. What happens:"
-    " all connect for the first time; one endpoint changes; one cluster changes; one label adds a canary's"
-    " cluster and assignment; all come back with what they have. The sides take"
-    " turns; figures are medians over the rounds, and a ratio is ours through theirs: below 1 we win."
+    " processor time is in the last columns. The sides take turns; figures are medians over the rounds, and a"
+    " ratio is ours through theirs: below 1 we win."
 )
 _ABOUT_ADS_SIZES = (
     "Of the same runs: responses and their bytes to one stream by change, and the server's resident memory"
@@ -136,7 +137,8 @@ def _label(label: dict[str, Any]) -> Section:
 
 
 def _ads(ads: dict[str, Any]) -> list[Section]:
-    about = _ABOUT_ADS.format(peer=ads["peer"] or "go-control-plane")
+    peer = ads["peer"] or "go-control-plane"
+    about = _ABOUT_ADS.format(peer=peer, caches=_LINEAR if ads["linear"] else _RECOMMENDED)
     time_rows, size_rows = tables.times(ads), tables.sizes(ads)
     return [
         Section(

@@ -23,9 +23,10 @@ THEIRS: Final = "go-control-plane"
 
 
 async def measure(
-    settings: Sequence[Setting], *, alone: bool, progress: Callable[[str], Any]
+    settings: Sequence[Setting], *, alone: bool, linear: bool = False, progress: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """All settings; with `alone`, or where Go is missing, our own side only.
+    """All settings; with `alone`, or where Go is missing, our own side only. `linear` gives the other side
+    a linear cache for every type instead of what its README suggests.
 
     `skipped` of the result says why the other side is missing.
     """
@@ -34,7 +35,7 @@ async def measure(
     if not alone:
         progress("building the Go program")
         try:
-            commands[THEIRS] = [str(await go.build())]
+            commands[THEIRS] = [str(await go.build()), *(["--linear"] if linear else [])]
         except go.GoMissingError as error:
             skipped = str(error)
     results = []
@@ -45,6 +46,7 @@ async def measure(
         )
     return {
         "peer": "" if skipped else go.versions(),
+        "linear": linear,
         "skipped": skipped,
         "virtual_hosts": HAS_VIRTUAL_HOSTS,
         "settings": results,

@@ -12,64 +12,78 @@ import (
 
 const (
 	fleet      = "fleet"
-	inLinear   = "assignments"
 	inSnapshot = "snapshot"
 )
+
+// makeOrder is the order in which new resources are put in place; old ones go in reverse.
+var makeOrder = []resource.Type{resource.EndpointType, resource.ClusterType, resource.VirtualHostType}
 
 // oneForAll gives every node the same key, so that the fleet shares one snapshot.
 type oneForAll struct{}
 
 func (oneForAll) ID(*core.Node) string { return fleet }
 
-// caches holds what is served. It is used from one goroutine.
+// caches holds what is served: some types in a linear cache each, the rest in a snapshot cache. It is used
+// from one goroutine.
 type caches struct {
-	snapshots   cache.SnapshotCache
-	assignments *cache.LinearCache
-	current     map[resource.Type]map[string]types.Resource
-	version     int
+	snapshots cache.SnapshotCache
+	linear    map[resource.Type]*cache.LinearCache
+	current   map[resource.Type]map[string]types.Resource
+	version   int
 }
 
-func newCaches() *caches {
+func newCaches(linearTypes ...resource.Type) *caches {
+	linear := map[resource.Type]*cache.LinearCache{}
+	for _, typeURL := range linearTypes {
+		linear[typeURL] = cache.NewLinearCache(typeURL)
+	}
 	return &caches{
-		snapshots:   cache.NewSnapshotCache(true, oneForAll{}, nil),
-		assignments: cache.NewLinearCache(resource.EndpointType),
-		current:     map[resource.Type]map[string]types.Resource{},
+		snapshots: cache.NewSnapshotCache(true, oneForAll{}, nil),
+		linear:    linear,
+		current:   map[resource.Type]map[string]types.Resource{},
 	}
 }
 
-// joined is one cache of both.
+// joined is one cache of all.
 func (c *caches) joined() cache.Cache {
+	joined := map[string]cache.Cache{inSnapshot: c.snapshots}
+	for typeURL, linear := range c.linear {
+		joined[typeURL] = linear
+	}
 	classify := func(typeURL string) string {
-		if typeURL == resource.EndpointType {
-			return inLinear
+		if _, found := c.linear[typeURL]; found {
+			return typeURL
 		}
 		return inSnapshot
 	}
 	return &cache.MuxCache{
 		Classify:      func(request *cache.Request) string { return classify(request.GetTypeUrl()) },
 		ClassifyDelta: func(request *cache.DeltaRequest) string { return classify(request.GetTypeUrl()) },
-		Caches:        map[string]cache.Cache{inLinear: c.assignments, inSnapshot: c.snapshots},
+		Caches:        joined,
 	}
 }
 
-// commit puts changes in place: new assignments before the snapshot whose clusters need them, old ones
-// after it. A cache that nothing changes in is left alone.
+// commit puts changes in place: new assignments before the clusters that need them, old ones after them. A
+// cache in which nothing changes is left alone.
 func (c *caches) commit(ctx context.Context, changes []change) error {
-	upserts, removals, rest := map[string]types.Resource{}, []string{}, false
+	upserts, removals := map[resource.Type]map[string]types.Resource{}, map[resource.Type][]string{}
+	rest := false
 	for _, each := range changes {
 		switch {
-		case each.typeURL != resource.EndpointType:
+		case c.linear[each.typeURL] == nil:
 			c.keep(each)
 			rest = true
 		case each.resource == nil:
-			removals = append(removals, each.name)
+			removals[each.typeURL] = append(removals[each.typeURL], each.name)
 		default:
-			upserts[each.name] = each.resource
+			put(upserts, each)
 		}
 	}
-	if len(upserts) > 0 {
-		if err := c.assignments.UpdateResources(upserts, nil); err != nil {
-			return err
+	for _, typeURL := range makeOrder {
+		if len(upserts[typeURL]) > 0 {
+			if err := c.linear[typeURL].UpdateResources(upserts[typeURL], nil); err != nil {
+				return err
+			}
 		}
 	}
 	if rest {
@@ -77,23 +91,30 @@ func (c *caches) commit(ctx context.Context, changes []change) error {
 			return err
 		}
 	}
-	if len(removals) > 0 {
-		return c.assignments.UpdateResources(nil, removals)
+	for last := len(makeOrder) - 1; last >= 0; last-- {
+		typeURL := makeOrder[last]
+		if len(removals[typeURL]) > 0 {
+			if err := c.linear[typeURL].UpdateResources(nil, removals[typeURL]); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
 func (c *caches) keep(each change) {
-	byName := c.current[each.typeURL]
-	if byName == nil {
-		byName = map[string]types.Resource{}
-		c.current[each.typeURL] = byName
-	}
 	if each.resource == nil {
-		delete(byName, each.name)
+		delete(c.current[each.typeURL], each.name)
 		return
 	}
-	byName[each.name] = each.resource
+	put(c.current, each)
+}
+
+func put(all map[resource.Type]map[string]types.Resource, each change) {
+	if all[each.typeURL] == nil {
+		all[each.typeURL] = map[string]types.Resource{}
+	}
+	all[each.typeURL][each.name] = each.resource
 }
 
 func (c *caches) publish(ctx context.Context) error {

@@ -1,8 +1,8 @@
 // An ADS server on go-control-plane, for comparison: a snapshot cache for clusters and virtual hosts, a
-// linear cache for assignments, joined by a mux cache, which is what its README recommends for a fleet
-// that shares its endpoints. It knows nothing of what the resources mean.
+// linear cache for assignments, joined by a mux cache, which is what its README suggests for a fleet
+// that shares its endpoints. With --linear every type has a linear cache.
 //
-// Arguments: a file of resources to begin with. Each line "commit FILE" of standard input then puts the
+// The argument is a file of resources to begin with. Each line "commit FILE" of standard input then puts the
 // resources of FILE in place. One line of JSON says where it listens, and one follows each commit.
 package main
 
@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"golang.org/x/sys/unix"
@@ -31,17 +33,22 @@ const (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		log.Fatal("usage: go-control-plane RESOURCES")
+	linear := flag.Bool("linear", false, "a linear cache for every type")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		log.Fatal("usage: go-control-plane [--linear] RESOURCES")
 	}
-	if err := run(os.Args[1]); err != nil {
+	linearTypes := []resource.Type{resource.EndpointType}
+	if *linear {
+		linearTypes = makeOrder
+	}
+	if err := run(flag.Arg(0), newCaches(linearTypes...)); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(initial string) error {
+func run(initial string, caches *caches) error {
 	ctx := context.Background()
-	caches := newCaches()
 	found, err := readChanges(initial)
 	if err != nil {
 		return err
