@@ -186,8 +186,10 @@ class Subscription:
 
     def claim(self, current: TypeSnapshot) -> None:
         """Take the client's word for what it holds from an earlier stream."""
-        claimed, self.claimed = self.claimed, {}
+        claimed, self.claimed = dict(self.claimed), {}
         self.at = current
+        if claimed == current.versions:
+            return
         self.fresh = {n for n, resource in current.resources.items() if claimed.get(n) != resource.version}
         self.orphans = {name for name in claimed if name not in current.resources}
 

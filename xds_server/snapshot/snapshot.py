@@ -174,6 +174,11 @@ class TypeSnapshot:
             self._sorted = sorted(self.resources)
         return Batch(tuple([self.resources[name] for name in self._sorted]))
 
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Of each resource."""
+        return {name: resource.version for name, resource in self.resources.items()}
+
     def select(self, names: Names) -> Selection:
         """Those of `names`, each by name."""
         known = self._selected.get(names)
@@ -199,6 +204,7 @@ class TypeSnapshot:
         self._selected.clear()
         self._batches.clear()
         self.__dict__.pop("everything", None)
+        self.__dict__.pop("versions", None)
 
 
 def _recent(steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
