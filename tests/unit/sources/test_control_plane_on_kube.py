@@ -7,6 +7,7 @@ from tests.support import objects
 from tests.support.waiting import eventually
 from tests.unit.sources.api_server import ApiServer
 from tests.unit.sources.test_kube_api import kubeconfig
+from xds_server.ads.forms import versions
 from xds_server.app import App, read_once
 from xds_server.base.address import Address
 from xds_server.config import ServeConfig, SourceConfig
@@ -39,11 +40,11 @@ async def test_a_label_starts_and_stops_mirroring(api: ApiServer, tmp_path: Path
     api.put(objects.canary())
     await eventually(lambda: _state(app) == [State.ACTIVE])
     published = await read_once(source, gateway_port=8080, expose_all=False)
-    versions = dict(app.server_state().versions)
+    served = set(app.server_state().versions.values())
 
     api.put(objects.canary(shadow_of=None))
     await eventually(lambda: _state(app) == [])
     app.stop()
     await running
     # What `render` prints of the same cluster is what was served.
-    assert set(published.snapshot.versions().values()) == set(versions.values())
+    assert set(versions(published.snapshot).values()) == served
