@@ -294,16 +294,16 @@ def demo(
     )
     try:
         asyncio.run(_ending_on_sigterm((tell if once else watch)(options, _console())))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C is how one leaves the live table, and no way to tell the story.
         raise typer.Exit(_INTERRUPTED if once else 0) from None
 
 
 async def _ending_on_sigterm(work: Coroutine[object, object, None]) -> None:
-    """Let SIGTERM do what Ctrl-C does, which is to cancel `work`. (A handler that raises might do so
-    anywhere.)"""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
-    await work
+    """Let SIGTERM cancel `work`, as Ctrl-C does. (A handler that raises might do so anywhere.)"""
+    running = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    await running
 
 
 @cli.command()

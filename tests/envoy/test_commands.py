@@ -134,6 +134,11 @@ def test_the_demo_fails_where_its_story_does_not_come_true(tmp_path: Path) -> No
     assert "the demo did not show what it should" in found.stderr
 
 
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so do these tests and their children then."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("options", "code"), [(["--once"], 130), ([], 0)], ids=["once", "live"])
 def test_a_signal_ends_the_demo_and_all_that_it_started(
@@ -142,7 +147,12 @@ def test_a_signal_ends_the_demo_and_all_that_it_started(
     command = [sys.executable, "-m", "xds_server.cli", "demo", *options]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=REPOSITORY,
+        env=environment,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it only sets a signal
     ) as demo:
         assert demo.stdout is not None
         demo.stdout.readline()  # "Starting …": children are about to be started
