@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.wire.client import Client, Served
 from tests.wire.rig import Rig, Stream, no_tasks_left, running
 from xds_server.ads.events import Variant
 
@@ -44,3 +45,27 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 def connect(rig: Rig, variant: Variant) -> Callable[[], Stream]:
     """Opens streams to `rig` in the variant under test."""
     return lambda: rig.connect(variant)
+
+
+@pytest.fixture
+def served(rig: Rig) -> Served:
+    """What `rig` serves, for tests whose clients must know when they were told everything."""
+    return Served(rig)
+
+
+@pytest.fixture
+async def either(served: Served, variant: Variant) -> Client:
+    """A client in each variant."""
+    return await served.client(variant)
+
+
+@pytest.fixture
+async def sotw(served: Served) -> Client:
+    """A state-of-the-world client."""
+    return await served.client(Variant.SOTW)
+
+
+@pytest.fixture
+async def delta(served: Served) -> Client:
+    """An incremental client."""
+    return await served.client(Variant.DELTA)

@@ -126,11 +126,7 @@ class Stream:
         error: str = "",
     ) -> None:
         """Send a request with these names, as an answer to the response `answers`, if there is one."""
-        message: Any
-        if self.variant is Variant.SOTW:
-            message = discovery_pb2.DiscoveryRequest(type_url=type_url, resource_names=names)
-        else:
-            message = discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names)
+        message = self.message(type_url, *names)
         if node is not None:
             message.node.CopyFrom(node)
         if answers is not None:
@@ -138,6 +134,12 @@ class Stream:
         if error:
             message.error_detail.message = error
         await self.raw(message.SerializeToString())
+
+    def message(self, type_url: str, *names: str) -> Any:
+        """A request with these names, not sent yet."""
+        if self.variant is Variant.SOTW:
+            return discovery_pb2.DiscoveryRequest(type_url=type_url, resource_names=names)
+        return discovery_pb2.DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names)
 
     async def take_raw(self) -> bytes:
         """The bytes of the next response."""

@@ -156,7 +156,9 @@ async def test_line_23_responses_parse_and_say_who_sent_them(
     assert version == snapshot.of(CLUSTER).version
 
 
-async def test_a_commit_pushes_only_what_changed(rig: Rig, connect: Connect, variant: Variant) -> None:
+async def test_line_06_a_commit_pushes_only_what_changed(
+    rig: Rig, connect: Connect, variant: Variant
+) -> None:
     same = resource(ENDPOINT, "same", b"same")
     rig.commit(same, resource(ENDPOINT, "moves", b"one"), resource(LISTENER, "l", b"l"))
     stream = connect()

@@ -17,7 +17,15 @@ from xds_server.ads.sotw import SotwMachine
 from xds_server.base.ids import StreamId, TypeUrl
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES
+from xds_server.snapshot.types import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    SECRET,
+    SHORT_NAMES,
+    VIRTUAL_HOST,
+)
 
 STREAM = StreamId(7)
 REFUSAL = "no such filter"
@@ -49,6 +57,11 @@ def endpoints(name: str, rev: int = 1) -> Resource:
     return _resource(ENDPOINT, name, rev)
 
 
+def secret(name: str, rev: int = 1) -> Resource:
+    """A secret."""
+    return _resource(SECRET, name, rev)
+
+
 def listener(name: str, route: str, rev: int = 1) -> Resource:
     """A listener that takes its routes from `route`."""
     return _resource(LISTENER, name, rev, (ResourceKey(ROUTE, route),))
@@ -57,6 +70,11 @@ def listener(name: str, route: str, rev: int = 1) -> Resource:
 def route(name: str, *clusters: str, rev: int = 1) -> Resource:
     """A route configuration that sends to `clusters`."""
     return _resource(ROUTE, name, rev, tuple(ResourceKey(CLUSTER, target) for target in clusters))
+
+
+def host(name: str, *clusters: str, rev: int = 1) -> Resource:
+    """A virtual host that sends to `clusters`."""
+    return _resource(VIRTUAL_HOST, name, rev, tuple(ResourceKey(CLUSTER, target) for target in clusters))
 
 
 def snapshot(*resources: Resource) -> Snapshot:
