@@ -1,5 +1,6 @@
 """Who is woken by a change: those whom it concerns, and nobody else."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,17 @@ def test_a_change_concerns_those_who_watch_it() -> None:
     audience.leave("b again")
     audience.leave("also a")
     assert audience.show(snapshot.updated([resource(ENDPOINT, "a", b"3")])) == set()
+
+
+@pytest.mark.parametrize("variant", list(Variant))
+def test_line_15_nothing_is_there_to_be_served_before_the_first_commit(variant: Variant) -> None:
+    audience: Audience[str] = Audience(variant)
+    audience.join("early")
+    audience.watch("early", CLUSTER, None)
+    assert audience.snapshot is None
+    # Nothing at all is something, if it is what the sources say.
+    assert audience.show(Snapshot()) == {"early"}
+    assert audience.snapshot == Snapshot()
 
 
 def test_nothing_is_kept_of_those_who_left() -> None:

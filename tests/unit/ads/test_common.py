@@ -11,10 +11,12 @@ from tests.unit.ads.peer import (
     SotwPeer,
     cluster,
     endpoints,
+    host,
     listener,
     peer,
     route,
     says,
+    secret,
     snapshot,
 )
 from xds_server.ads.events import Acked, Nacked, Variant
@@ -22,10 +24,20 @@ from xds_server.ads.machine import Response
 from xds_server.ads.subscription import MAX_UNANSWERED
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
+from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.snapshot.types import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    SECRET,
+    SHORT_NAMES,
+    VIRTUAL_HOST,
+)
 
 NOTHING = Snapshot()
+EVERYTHING = (cluster("a"), endpoints("a"), secret("a"), listener("a", "a"), route("a"), host("a"))
 
 
 def pushed(to: Peer, current: Snapshot) -> Response:
@@ -326,3 +338,18 @@ def test_line_05_an_ack_of_another_resource_says_that_one_is_still_refused(delta
     (event,) = delta.ack(good)
     assert isinstance(event, Acked)
     assert not event.refusing
+
+
+@pytest.mark.parametrize("changed", EVERYTHING, ids=lambda each: SHORT_NAMES[each.key.type_url])
+def test_line_06_of_everything_only_what_changed_is_sent(delta: DeltaPeer, changed: Resource) -> None:
+    delta.open(CLUSTER, LISTENER, VIRTUAL_HOST)
+    for type_url in (ENDPOINT, SECRET, ROUTE):
+        delta.open(type_url, names=["a", "b"])
+    before = snapshot(*EVERYTHING, *(Resource(each.key._replace(name="b"), b"") for each in EVERYTHING))
+    delta.settle(before)
+    after = before.updated([Resource(changed.key, b"another", changed.refs)])
+    expected = [Said(SHORT_NAMES[changed.key.type_url], ["a"], [])]
+    if changed.key.type_url == CLUSTER:
+        expected.append(Said("EDS", ["a"], []))  # line 13
+    assert delta.settle(after) == expected
+    assert delta.settle(after) == []

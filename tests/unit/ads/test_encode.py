@@ -60,3 +60,12 @@ def test_line_23_a_delta_response_is_what_protobuf_writes(response: Response, id
     )
     message.control_plane.identifier = identifier
     assert Encoder(identifier).delta(response) == message.SerializeToString(deterministic=True)
+
+
+@given(responses(), _names)
+def test_line_24_no_resource_has_a_time_to_live(response: Response, identifier: str) -> None:
+    sotw = discovery_pb2.DiscoveryResponse.FromString(Encoder(identifier).sotw(response))
+    delta = discovery_pb2.DeltaDiscoveryResponse.FromString(Encoder(identifier).delta(response))
+    # In state of the world a time to live needs a ``Resource`` around each, which is a type of its own.
+    assert all(each.type_url == response.type_url for each in sotw.resources)
+    assert not any(each.HasField("ttl") for each in delta.resources)

@@ -122,3 +122,15 @@ def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(raw: bytes) -> Non
                 reader.read(raw)
         else:
             assert reader.read(raw).type_url == message.type_url
+
+
+def test_line_01_whether_a_request_says_who_asks_is_known() -> None:
+    """An empty node is one: what it lacks is for the server to judge."""
+    for reader, kind in (
+        (SotwReader(), discovery_pb2.DiscoveryRequest),
+        (DeltaReader(), discovery_pb2.DeltaDiscoveryRequest),
+    ):
+        silent, known = kind(type_url=CLUSTER), kind(type_url=CLUSTER)
+        known.node.SetInParent()
+        assert reader.read(silent.SerializeToString()).node is None
+        assert reader.read(known.SerializeToString()).node is not None
