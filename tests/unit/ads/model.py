@@ -1,16 +1,19 @@
 """Simple, faithful model clients for the property test, and a record of what the server has a reason to send.
 
 A client reads its responses and its requests reach the machine with any delay, in order, as on a stream.
-It follows the listeners' routes by itself, as Envoy does; which assignments it wants, and some spare routes,
-the test decides. What it refuses leaves it as it was.
+It follows the listeners' routes by itself, as Envoy does, and the assignments and secrets of its clusters if
+it `follows_clusters`; otherwise the test decides which of these it wants, and some spare routes. What it
+refuses leaves it as it was. An incremental client has all virtual hosts.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.ads.delta import DeltaMachine
@@ -21,20 +24,34 @@ from xds_server.ads.sotw import SotwMachine
 from xds_server.base.ids import StreamId, TypeUrl
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 FULL = (CLUSTER, LISTENER)
+SECRET_NAMES = ("secret0", "secret1")
+"""Apart from those of assignments, which have their clusters' names."""
+
 _ENCODER = Encoder("model")
 
 
+_USED = re.compile(rb"<([^>]*)>")
+
+
 def resource(type_url: TypeUrl, name: str, rev: int, refs: tuple[ResourceKey, ...] = ()) -> Resource:
-    """A resource whose body says what it refers to."""
-    return Resource(ResourceKey(type_url, name), f"{rev}|{','.join(ref.name for ref in refs)}".encode(), refs)
+    """A resource whose body says what it refers to. What a variant takes apart or joins is a real message;
+    route configurations leave their virtual hosts to themselves."""
+    text = f"{rev}{''.join(f'<{ref.name}>' for ref in refs)}"
+    key = ResourceKey(type_url, name)
+    if type_url == ROUTE:
+        body = route_pb2.RouteConfiguration(name=text).SerializeToString()
+        return Resource(key, body, refs, open=True)
+    if type_url == VIRTUAL_HOST:
+        return Resource(key, route_components_pb2.VirtualHost(name=text).SerializeToString(), refs)
+    return Resource(key, text.encode(), refs)
 
 
 def uses(body: bytes) -> list[str]:
-    """The names that a body of `resource` refers to."""
-    return [name for name in body.decode().partition("|")[2].split(",") if name]
+    """The names that a body of `resource` refers to, with those of all that was joined to it."""
+    return [name.decode() for name in _USED.findall(body)]
 
 
 @dataclass
@@ -50,10 +67,12 @@ class Ledger:
     """What the server has told on one stream and what it was asked there, kept apart from the machine's own
     record.
 
-    `told` is by name the body that was sent last; `asked` are names that must be answered; `warming` are
-    assignments that may be; `first` are wildcards that nothing was sent for; `latest` is the last nonce.
+    `wildcards` are the types that the client has everything of. `told` is by name the body that was sent
+    last; `asked` are names that must be answered; `warming` are assignments that may be; `first` are
+    wildcards that nothing was sent for; `latest` is the last nonce.
     """
 
+    wildcards: tuple[TypeUrl, ...]
     told: dict[TypeUrl, dict[str, bytes]] = field(default_factory=lambda: {each: {} for each in ORDER})
     subscribed: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
     asked: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
@@ -69,7 +88,7 @@ class Ledger:
         if kind in self.opened:
             return False
         self.opened.add(kind)
-        if kind in FULL:
+        if kind in self.wildcards:
             self.first.add(kind)
             self.told[kind] = {name: copy.body for name, copy in held.items()}
         return True
@@ -87,9 +106,9 @@ class Ledger:
             self.told[kind].pop(name, None)
 
     def forget_gone(self, current: Snapshot) -> None:
-        """SotW cannot say that an assignment or a route is gone. The client may drop it or keep it, so it is
-        told anew when it comes back."""
-        for kind in (ENDPOINT, ROUTE):
+        """SotW cannot say that an assignment, a secret or a route is gone. The client may drop it or keep it,
+        so it is told anew when it comes back."""
+        for kind in (ENDPOINT, SECRET, ROUTE):
             for name in self.told[kind].keys() - set(current.of(kind).resources):
                 del self.told[kind][name]
 
@@ -139,17 +158,19 @@ class ModelClient(ABC):
     machine: StreamMachine[Any]
     reader: SotwReader | DeltaReader
     partial: ClassVar[Mapping[TypeUrl, bool]]
+    wildcards: ClassVar[tuple[TypeUrl, ...]]
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows_clusters: bool = False) -> None:
+        self.follows_clusters = follows_clusters
         self.held: dict[TypeUrl, dict[str, Copy]] = {each: {} for each in ORDER}
-        self.names: dict[TypeUrl, set[str]] = {kind: set() for kind in ORDER if kind not in FULL}
+        self.names: dict[TypeUrl, set[str]] = {kind: set() for kind in (ENDPOINT, SECRET, ROUTE)}
         self.spare_routes: set[str] = set()
         self.refused: dict[TypeUrl, set[str]] = {each: set() for each in ORDER}
         self.connect()
 
     def connect(self) -> None:
         """Open a stream, losing whatever was on its way on the one before."""
-        self.ledger = Ledger()
+        self.ledger = Ledger(self.wildcards)
         self.inbox: deque[Response] = deque()
         self.outbox: deque[Any] = deque()
         self.opened: set[TypeUrl] = set()
@@ -158,7 +179,7 @@ class ModelClient(ABC):
         self.refused = {each: set() for each in ORDER}
         self.synced = False
         self.start()
-        for each in (*FULL, *(kind for kind in self.names if self.names[kind])):
+        for each in (*self.wildcards, *(kind for kind in self.names if self.names[kind])):
             self.open(each)
 
     # --- the server's side of the stream ---
@@ -172,6 +193,10 @@ class ModelClient(ABC):
             self.ledger.first.clear()  # a wildcard whose version matches is never answered (line 30)
             return False
         self.ledger.sent(response, current, partial=self.partial[response.type_url])
+        if response.type_url == SECRET and self.synced:
+            stay = current.of(CLUSTER).resources
+            taken = self.held[SECRET].keys() & set(response.removed) & self.secrets_in_use(stay)
+            assert not taken, f"{taken} taken from a cluster that stays"
         self.inbox.append(response)
         return True
 
@@ -209,9 +234,20 @@ class ModelClient(ABC):
         self.follow()
 
     def follow(self) -> None:
-        """Subscribe to the routes of the listeners, and to no others but the spare ones."""
+        """Subscribe to the routes of the listeners, and to no others but the spare ones; perhaps to what the
+        clusters use."""
         wanted = {name for copy in self.held[LISTENER].values() for name in uses(copy.body)}
         self.want(ROUTE, wanted | self.spare_routes)
+        if self.follows_clusters:
+            secrets = self.secrets_in_use(self.held[CLUSTER])
+            used = {name for copy in self.held[CLUSTER].values() for name in uses(copy.body)}
+            self.want(ENDPOINT, used - secrets)
+            self.want(SECRET, secrets)
+
+    def secrets_in_use(self, clusters: Container[str]) -> set[str]:
+        """By those of `clusters` that it holds, as it holds them."""
+        held = {name: copy for name, copy in self.held[CLUSTER].items() if name in clusters}
+        return {name for copy in held.values() for name in uses(copy.body)}.intersection(SECRET_NAMES)
 
     def want(self, kind: TypeUrl, names: Iterable[str]) -> None:
         """Change the subscription to a type to exactly these names; what is not wanted is dropped."""
@@ -233,14 +269,15 @@ class ModelClient(ABC):
         self.greet(kind)
 
     def lacking(self) -> set[tuple[str, str]]:
-        """Pairs of a route configuration that is in use and a cluster that it needs and that is not here,
-        but for clusters that the client itself refused."""
+        """Pairs of a route configuration that is in use, or a virtual host of one, and a cluster that it
+        needs and that is not here, but for clusters that the client itself refused."""
+        followed = {name for copy in self.held[LISTENER].values() for name in uses(copy.body)}
+        used = {name: self.held[ROUTE][name] for name in followed if name in self.held[ROUTE]}
+        hosts = {n: copy for n, copy in self.held[VIRTUAL_HOST].items() if n.partition("/")[0] in used}
         return {
             (name, target)
-            for copy in self.held[LISTENER].values()
-            for name in uses(copy.body)
-            if name in self.held[ROUTE]
-            for target in uses(self.held[ROUTE][name].body)
+            for name, copy in (used | hosts).items()
+            for target in uses(copy.body)
             if target not in self.held[CLUSTER] and target not in self.refused[CLUSTER]
         }
 
@@ -249,12 +286,12 @@ class ModelClient(ABC):
         return {
             name: each.body
             for name, each in current.of(kind).resources.items()
-            if (kind in FULL or name in self.names[kind]) and name not in self.refused[kind]
+            if (kind in self.wildcards or name in self.names.get(kind, ())) and name not in self.refused[kind]
         }
 
     def actual(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
         """What it holds, but for what it refused, and for what may not or cannot be taken from it: while
-        something is refused, what that may need; assignments and routes in SotW."""
+        something is refused, what that may need; assignments, secrets and routes in SotW."""
         undeletable = self.partial[kind] and not self.partial[CLUSTER]
         lingering = undeletable or any(self.refused.values())
         return {
@@ -304,10 +341,11 @@ class ModelSotw(ModelClient):
     """State of the world, with the full state of clusters and listeners."""
 
     partial: ClassVar[Mapping[TypeUrl, bool]] = {kind: kind not in FULL for kind in ORDER}
+    wildcards = FULL
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows_clusters: bool = False) -> None:
         self.versions: dict[TypeUrl, str] = {}
-        super().__init__()
+        super().__init__(follows_clusters=follows_clusters)
 
     def start(self) -> None:
         self.machine, self.reader = SotwMachine(StreamId(1)), SotwReader()
@@ -363,6 +401,7 @@ class ModelDelta(ModelClient):
     """Incremental."""
 
     partial = dict.fromkeys(ORDER, True)
+    wildcards = (*FULL, VIRTUAL_HOST)
 
     def start(self) -> None:
         self.machine, self.reader = DeltaMachine(StreamId(2)), DeltaReader()

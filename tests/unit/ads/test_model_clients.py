@@ -1,7 +1,8 @@
 """Any history of snapshots, requests, ACKs, NACKs and reconnects: what must hold of a client at all times.
 
 - A client that has answered everything and is owed nothing holds exactly its part of the snapshot.
-- Once in sync, it never uses a route configuration that names a cluster it does not hold.
+- Once in sync, it never uses a route configuration or a virtual host that names a cluster it does not hold,
+  and no secret is taken from it that a cluster uses which stays.
 - Nothing is sent without a reason, and every request for a name is answered (`model.Ledger`).
 """
 
@@ -11,42 +12,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.unit.ads.model import ModelClient, ModelDelta, ModelSotw, resource
+from tests.unit.ads.model import SECRET_NAMES, ModelClient, ModelDelta, ModelSotw
+from tests.unit.ads.worlds import CLUSTERS, SPARE, after, worlds
 from xds_server.ads.machine import ORDER
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, SECRET
 
-CLUSTERS = ("c0", "c1", "c2")
-ROUTES = ("r0", "r1")
-SPARE = ("spare0", "spare1")
-LISTENERS = ("l0", "l1")
-_revs = st.integers(0, 2)
 _PATIENCE = 200
-
-
-def _keys(type_url: TypeUrl, names: list[str]) -> tuple[ResourceKey, ...]:
-    return tuple(ResourceKey(type_url, name) for name in names)
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> list[Resource]:
-    """Resources of all types that refer to nothing outside."""
-    clusters = sorted(draw(st.sets(st.sampled_from(CLUSTERS))))
-    targets = st.lists(st.sampled_from(clusters), max_size=2, unique=True) if clusters else st.just([])
-    routes = sorted(draw(st.sets(st.sampled_from(ROUTES + SPARE))))
-    followed = [name for name in routes if name in ROUTES]
-    listeners = sorted(draw(st.sets(st.sampled_from(LISTENERS)))) if followed else []
-    return [
-        *(resource(CLUSTER, name, draw(_revs), _keys(ENDPOINT, [name])) for name in clusters),
-        *(resource(ENDPOINT, name, draw(_revs)) for name in clusters),
-        *(resource(ROUTE, name, draw(_revs), _keys(CLUSTER, draw(targets))) for name in routes),
-        *(
-            resource(LISTENER, name, draw(_revs), _keys(ROUTE, [draw(st.sampled_from(followed))]))
-            for name in listeners
-        ),
-    ]
 
 
 class OneClient(RuleBasedStateMachine):
@@ -60,17 +34,7 @@ class OneClient(RuleBasedStateMachine):
 
     @rule(world=worlds())
     def commit(self, world: list[Resource]) -> None:
-        """As the pipeline does: unchanged types and resources are the same objects."""
-        keep = {each.key for each in world}
-        gone = [
-            each.key
-            for of_type in self.snapshot.types.values()
-            for each in of_type.resources.values()
-            if each.key not in keep
-        ]
-        self.snapshot = self.snapshot.updated(
-            [each for each in world if self.snapshot.get(each.key) != each], gone
-        )
+        self.snapshot = after(self.snapshot, world)
 
     @rule(times=st.integers(1, 4))
     def push(self, times: int) -> None:
@@ -91,6 +55,10 @@ class OneClient(RuleBasedStateMachine):
     @rule(names=st.sets(st.sampled_from((*CLUSTERS, "none"))))
     def want_assignments(self, names: set[str]) -> None:
         self.client.want(ENDPOINT, names)
+
+    @rule(names=st.sets(st.sampled_from((*SECRET_NAMES, "none"))))
+    def want_secrets(self, names: set[str]) -> None:
+        self.client.want(SECRET, names)
 
     @rule(names=st.sets(st.sampled_from((*SPARE, "none"))))
     def want_spare_routes(self, names: set[str]) -> None:
