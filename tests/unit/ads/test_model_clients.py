@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.ads.model import SECRET_NAMES, ModelClient, ModelDelta, ModelSotw
-from tests.unit.ads.worlds import CLUSTERS, SPARE, after, worlds
+from tests.unit.ads.worlds import CLUSTERS, SPARE, after, some_keys, touched, worlds
 from xds_server.ads.machine import ORDER
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, SECRET
 
@@ -35,6 +35,10 @@ class OneClient(RuleBasedStateMachine):
     @rule(world=worlds())
     def commit(self, world: list[Resource]) -> None:
         self.snapshot = after(self.snapshot, world)
+
+    @rule(keys=some_keys, rev=st.integers(0, 2))
+    def touch(self, keys: set[ResourceKey], rev: int) -> None:
+        self.snapshot = touched(self.snapshot, keys, rev)
 
     @rule(times=st.integers(1, 4))
     def push(self, times: int) -> None:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.ads.model import ModelClient, ModelDelta, ModelSotw
-from tests.unit.ads.worlds import after, worlds
+from tests.unit.ads.worlds import after, some_keys, touched, worlds
 from xds_server.ads.events import Variant
 from xds_server.ads.forms import Form
 from xds_server.ads.machine import ORDER
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
@@ -65,6 +65,10 @@ class TwoClients(RuleBasedStateMachine):
     @rule(world=worlds())
     def commit(self, world: list[Resource]) -> None:
         self.snapshot = after(self.snapshot, world)
+
+    @rule(keys=some_keys, rev=st.integers(0, 2))
+    def touch(self, keys: set[ResourceKey], rev: int) -> None:
+        self.snapshot = touched(self.snapshot, keys, rev)
 
     @rule(variant=st.sampled_from(Variant), times=st.integers(1, 4))
     def push(self, variant: Variant, times: int) -> None:

@@ -57,3 +57,26 @@ def after(snapshot: Snapshot, world: list[Resource]) -> Snapshot:
     return snapshot.updated(
         [each for each in world if snapshot.get(each.key) != each], [key for key in held if key not in keep]
     )
+
+
+def touched(snapshot: Snapshot, keys: set[ResourceKey], rev: int) -> Snapshot:
+    """The snapshot in which those resources of `keys` that exist have the content `rev`, and nothing else
+    changed."""
+    found = [each for key in keys if (each := snapshot.get(key)) is not None]
+    return snapshot.updated([resource(each.key.type_url, each.name, rev, each.refs) for each in found], [])
+
+
+some_keys = st.sets(
+    st.sampled_from(
+        [
+            *_keys(CLUSTER, [*CLUSTERS]),
+            *_keys(ENDPOINT, [*CLUSTERS]),
+            *_keys(SECRET, [*SECRET_NAMES]),
+            *_keys(ROUTE, [*ROUTES]),
+            *_keys(VIRTUAL_HOST, [f"{route}/{host}" for route in ROUTES for host in HOSTS]),
+            *_keys(LISTENER, [*LISTENERS]),
+        ]
+    ),
+    min_size=1,
+    max_size=3,
+)
