@@ -37,10 +37,12 @@ _ABOUT_ADS = (
     " Envoys, each with its own connection, and acknowledges everything. What happens: all connect for the"
     " first time; one endpoint changes; one cluster changes; one label adds a canary's cluster and"
     " assignment; all come back with what they have. CPU is the server's processor time by change and stream,"
-    " with the commit and the acknowledgement. Time runs from the commit until the client has sent the last"
-    " acknowledgement; it includes the client, which shares the processors with the server and whose own"
-    " processor time is in the last columns. The sides take turns; figures are medians over the rounds, and a"
-    " ratio is ours through theirs: below 1 we win."
+    " with the commit and the acknowledgements, and without what the command to commit costs by itself, which"
+    " is measured beside it; the servers may send different numbers of responses for a change (the next"
+    " table), so the ratio of a response with its acknowledgement is given too. Time runs from the commit"
+    " until the client has sent the last acknowledgement; it includes the client, which shares the processors"
+    " with the server and whose own processor time is in the last columns. The sides take turns; figures are"
+    " medians over the rounds, and a ratio is ours through theirs: below 1 we win."
 )
 _ABOUT_ADS_SIZES = (
     "Of the same runs: responses and their bytes to one stream by change, and the server's resident memory"

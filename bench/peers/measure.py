@@ -101,6 +101,7 @@ def _summary(rounds: Rounds, scenario: Scenario) -> dict[str, Any]:
     return {
         "cpu_us": statistics.median(sample.cpu_us for sample in samples),
         "client_us": statistics.median(sample.client_us for sample in samples),
+        "command_us": statistics.median(sample.command_us for sample in samples),
         "wall_ms": statistics.median(wall for sample in samples for wall in sample.walls_ms),
         "bytes": statistics.median(sample.size for sample in samples),
         "responses": statistics.median(sample.responses for sample in samples),

@@ -1,14 +1,15 @@
 """Our ADS server by itself, as a process: ``python -m bench.peers.ours RESOURCES``.
 
 It is put together as `serve` does, without sources, and speaks as the other side does: a line of JSON says
-where it listens, each line ``commit FILE`` of standard input puts the resources of a file in place, and a
-line of JSON follows each commit.
+where it listens, and each line of standard input is answered with one. ``prepare FILE`` reads resources,
+``commit`` puts in place what was prepared first, ``nothing`` does nothing, to see what a command costs.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -78,12 +79,21 @@ async def serve(initial: Path) -> None:
         lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
     )
     say(serving=f"127.0.0.1:{port}")
+    prepared: deque[tuple[list[Resource], list[ResourceKey]]] = deque()
     while line := (await commands.readline()).decode().rstrip("\n"):
-        upserts, removals = read_changes(Path(line.removeprefix("commit ")))
-        at = time.monotonic()
-        snapshot = snapshot.updated(upserts, removals)
-        cache.commit(snapshot)
-        say(committed=at)
+        command, _, path = line.partition(" ")
+        match command:
+            case "prepare":
+                prepared.append(read_changes(Path(path)))
+                say(prepared=path)
+            case "commit":
+                upserts, removals = prepared.popleft()
+                at = time.monotonic()
+                snapshot = snapshot.updated(upserts, removals)
+                cache.commit(snapshot)
+                say(committed=at)
+            case _:
+                say(did=command)
     await server.stop(0)
 
 

@@ -1,6 +1,5 @@
 """The rounds of one side: connect, change, reconnect, and check each time that every stream got its due."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,17 +18,19 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.types import ENDPOINT
 
+_COMMANDS: Final = 20
 _NONCES_BYTES: Final = 64
 """By how much streams may differ: one may be at a longer nonce."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One scenario in one round. `cpu_us` is by stream and commit, and `client_us`, which the client used;
-    `size` and `responses` too."""
+    """One scenario in one round. `cpu_us` is by stream and commit, without the commands; `client_us`, which
+    the client used, `size` and `responses` are so too. `command_us` is what a command alone costs."""
 
     cpu_us: float
     client_us: float
+    command_us: float
     walls_ms: tuple[float, ...]
     size: float
     responses: float
@@ -121,14 +122,14 @@ class Rounds:
         if self._setting.commits > 1 and scenario not in self._shapes:
             self._shapes[scenario] = await self._shape(scenario)
         shape = self._shapes.get(scenario)
-        began = time.monotonic()
+        command_s = await self._command_s()
+        first = self._turns[scenario]
+        changes = [self._next(scenario) for _ in range(self._setting.commits)]
+        for change in changes:
+            await self._side.prepare(change)
         before = await self._cpu()
         outcomes: list[Outcome] = []
-        first = self._turns[scenario]
-        while not outcomes or (
-            len(outcomes) < self._setting.commits and time.monotonic() - began < self._setting.batch_s
-        ):
-            change = self._next(scenario)
+        for change in changes:
             if shape is None:
                 outcomes.append(await self._commit_and_settle(change, dict.fromkeys(change.marked, 1)))
             else:
@@ -136,13 +137,21 @@ class Rounds:
                 self._check(outcomes[-1], shape)
         if shape is not None:
             self._check(await self._side.settled(), shape)
-        self._note(scenario, (await self._cpu()).since(before), outcomes)
+        self._note(scenario, (await self._cpu()).since(before), outcomes, command_s)
         await self._undo(scenario, first)
+
+    async def _command_s(self) -> float:
+        """Seconds of the server's processor time that a command costs it, which is not what is measured."""
+        before = await self._side.cpu_when_idle()
+        for _ in range(_COMMANDS):
+            await self._side.nothing()
+        return (await self._side.cpu_when_idle() - before) / _COMMANDS
 
     async def _shape(self, scenario: Scenario) -> dict[TypeUrl, int] | None:
         """How many responses of each type a commit brings on this side; None if not always the same. More
         than is marked may be needed: a changed cluster waits for its assignment, changed or not."""
         change, first = self._next(scenario), self._turns[scenario] - 1
+        await self._side.prepare(change)
         outcome = await self._commit_and_settle(change, dict.fromkeys(change.marked, 1))
         await self._undo(scenario, first)
         return outcome.per_stream
@@ -152,6 +161,7 @@ class Rounds:
         if scenario is Scenario.LABEL:
             turns = range(first, self._turns[scenario])
             change = labels_removed(self._setting.services, turns, virtual_hosts=self._has_virtual_hosts)
+            await self._side.prepare(change)
             await self._commit_and_settle(change, self._wildcards())
 
     async def _cpu(self) -> Cpu:
@@ -193,13 +203,16 @@ class Rounds:
         if outcome.per_stream is not None and most - least > _NONCES_BYTES:
             raise XdsShadowError(f"between {least} and {most} bytes to a stream")
 
-    def _note(self, scenario: Scenario, cpu: Cpu, outcomes: Sequence[Outcome]) -> None:
+    def _note(
+        self, scenario: Scenario, cpu: Cpu, outcomes: Sequence[Outcome], command_s: float = 0.0
+    ) -> None:
         pushes = self._setting.streams * len(outcomes)
         responses = sum(most for outcome in outcomes for _, most in outcome.responses.values())
         self.samples[scenario].append(
             Sample(
-                cpu_us=cpu.server_s * 1e6 / pushes,
+                cpu_us=(cpu.server_s - command_s * len(outcomes)) * 1e6 / pushes,
                 client_us=cpu.clients_s * 1e6 / pushes,
+                command_us=command_s * 1e6,
                 walls_ms=tuple(outcome.wall_s * 1000 for outcome in outcomes),
                 size=sum(outcome.size[1] for outcome in outcomes) / len(outcomes),
                 responses=responses / len(outcomes),

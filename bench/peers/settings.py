@@ -11,6 +11,8 @@ _MANY_BYTES: Final = 1_000_000
 _MANY: Final = 100_000
 """The same, from which on few changes are enough."""
 
+_COMMITS_OF_ONE: Final = 24
+
 
 class Scenario(StrEnum):
     """What happens: all connect for the first time; one endpoint, one cluster changes; one label is put on a
@@ -28,15 +30,14 @@ CHANGES: Final = (Scenario.ENDPOINT, Scenario.CLUSTER, Scenario.LABEL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One size in one variant. A round makes `commits` changes of each kind, fewer if they take longer than
-    `batch_s`; `at_once` streams connect at a time. Without `syncs` connecting is not measured."""
+    """One size in one variant. A round makes `commits` changes of each kind; `at_once` streams connect at a
+    time. Without `syncs` connecting is not measured."""
 
     services: int
     streams: int
     variant: str
     rounds: int = 5
     commits: int = 6
-    batch_s: float = 2.0
     at_once: int = 1000
     syncs: bool = True
 
@@ -52,23 +53,25 @@ def usual() -> list[Setting]:
     """What fits into some minutes."""
     sizes = [(10, 1), (10, 100), (1_000, 1), (1_000, 100), (1_000, 500)]
     found = [_setting(*size, variant) for size, variant in product(sizes, ("delta", "sotw"))]
-    large = [(10_000, 1, "delta"), (10_000, 1, "sotw"), (10_000, 1_000, "delta")]
-    return [*found, *(_setting(*size) for size in large)]
+    others = [(100, 1, "delta"), (10_000, 1, "delta"), (10_000, 1, "sotw"), (10_000, 1_000, "delta")]
+    return [*found, *(_setting(*size) for size in others)]
 
 
 def full() -> list[Setting]:
     """Everything; an hour at least."""
-    sizes = sorted([*product((10, 1_000, 10_000), (1, 100, 1_000)), (1_000, 500)])
+    sizes = sorted([*product((10, 1_000, 10_000), (1, 100, 1_000)), (100, 1), (1_000, 500)])
     return [_setting(*size, variant) for size, variant in product(sizes, ("delta", "sotw"))]
 
 
 def _setting(services: int, streams: int, variant: str) -> Setting:
-    """As many commits as it takes for half a second of processor time, and not many more; connecting in
-    groups bounds what is under way at once."""
+    """More commits where one is cheap, so that it can be told from nothing; connecting in groups bounds what
+    is under way at once."""
     size = Setting(services=services, streams=streams, variant=variant)
     work = services * streams
     if work > _MANY_BYTES:
         return replace(size, rounds=1, commits=1, at_once=20, syncs=False)
     if work > _MANY:
         return replace(size, commits=2)
+    if streams == 1:
+        return replace(size, commits=_COMMITS_OF_ONE)
     return size

@@ -104,9 +104,13 @@ class Side:
         self._began = found["began"]
         return _outcome(found, self._began)
 
-    async def commit(self, change: Change, need: Mapping[TypeUrl, int]) -> Outcome:
-        """Put a change in place and wait until every Envoy has acknowledged it."""
+    async def prepare(self, change: Change) -> None:
+        """Let the server read a change, for a `commit`; it takes them in order."""
         write(self._changes, change.records)
+        await self._server.ask(f"prepare {self._changes}")
+
+    async def commit(self, change: Change, need: Mapping[TypeUrl, int]) -> Outcome:
+        """Put a change that was prepared in place and wait until every Envoy has acknowledged it."""
         command = {
             "do": "expect",
             "need": need,
@@ -116,9 +120,13 @@ class Side:
             "unsubscribe": change.unsubscribe,
         }
         await self._clients.ask(json.dumps(command))
-        committed = await self._server.ask(f"commit {self._changes}")
+        committed = await self._server.ask("commit")
         self._began = committed["committed"]
         return _outcome(await self._clients.hear(), self._began)
+
+    async def nothing(self) -> None:
+        """Let the server take a command that asks for nothing."""
+        await self._server.ask("nothing")
 
     async def settled(self) -> Outcome:
         """The last outcome again, with all that came although it was not waited for: once the server has

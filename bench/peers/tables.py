@@ -23,10 +23,11 @@ TIME_COLUMNS: Final = (
     "streams",
     "variant",
     "what happens",
-    "CPU a push: ours",
+    "CPU: ours",
     "theirs",
     "ratio",
     "target",
+    "of a response: ratio",
     "to the last ACK: ours",
     "theirs",
     "ratio",
@@ -62,6 +63,7 @@ def times(ads: dict[str, Any]) -> list[tuple[str, ...]]:
             *_both(ours, theirs, "cpu_us", _microseconds),
             _number(cpu),
             _verdict(cpu, cpu_target),
+            _number(_of_a_response(ours, theirs)),
             *_both(ours, theirs, "wall_ms", _milliseconds),
             _number(wall),
             _verdict(wall, WALL_TARGET if at_target else None),
@@ -92,7 +94,7 @@ def verdicts(ads: dict[str, Any]) -> str:
     found = []
     for column, name in (
         (7, f"processor time at most {CPU_TARGET:g}"),
-        (11, f"time at most {WALL_TARGET:g}"),
+        (12, f"time at most {WALL_TARGET:g}"),
     ):
         judged = [row[column] for row in rows if row[column] != _NONE]
         if judged:
@@ -145,6 +147,11 @@ def _ratio(ours: dict[str, Any] | None, theirs: dict[str, Any] | None, name: str
         return None
     ratio: float = ours[name] / theirs[name]
     return ratio
+
+
+def _of_a_response(ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> float | None:
+    cpu, responses = _ratio(ours, theirs, "cpu_us"), _ratio(ours, theirs, "responses")
+    return cpu / responses if cpu and responses else None
 
 
 def _both(ours: dict[str, Any] | None, theirs: dict[str, Any] | None, name: str, text: Any) -> Iterator[str]:

@@ -183,7 +183,7 @@ def side(cpu_us: float, wall_ms: float) -> dict[str, float]:
 def test_wins_losses_and_failures_stand_side_by_side() -> None:
     scenarios = {
         "endpoint": {OURS: side(20, 4), THEIRS: side(100, 10)},
-        "cluster": {OURS: side(50, 6), THEIRS: side(100, 10)},
+        "cluster": {OURS: side(50, 6) | {"responses": 2}, THEIRS: side(100, 10)},
         "label": {OURS: side(50, 6), THEIRS: {"failed": "label: nothing came"}},
     }
     setting = {"services": 1_000, "streams": 500, "variant": "delta", "scenarios": scenarios}
@@ -194,10 +194,10 @@ def test_wins_losses_and_failures_stand_side_by_side() -> None:
         "settings": [setting | {"connected_in_groups": False}],
     }
     rows = tables.times(ads)
-    assert [(row[6], row[7], row[10], row[11]) for row in rows] == [
-        ("0.20", "reached", "0.40", "reached"),
-        ("0.50", "missed", "0.60", "missed"),
-        ("-", "-", "-", "-"),
+    assert [(row[6], row[7], row[8], row[11], row[12]) for row in rows] == [
+        ("0.20", "reached", "0.20", "0.40", "reached"),
+        ("0.50", "missed", "0.25", "0.60", "missed"),
+        ("-", "-", "-", "-", "-"),
     ]
     assert rows[2][5] == "FAILED"
     assert "reached in 1 of 2 rows" in tables.verdicts(ads)
@@ -214,6 +214,10 @@ class Scripted:
     async def open(self, _streams: int, need: Mapping[TypeUrl, int], **_options: Any) -> Outcome:
         self._last = right(need, received=dict.fromkeys(need, 5))
         return self._last
+
+    async def prepare(self, _change: Any) -> None: ...
+
+    async def nothing(self) -> None: ...
 
     async def commit(self, _change: Any, need: Mapping[TypeUrl, int]) -> Outcome:
         self._commits += 1
@@ -273,7 +277,7 @@ async def test_the_harness_measures_our_own_side(variant: str) -> None:
     assert setting["scenarios"].keys() == {scenario.value for scenario in Scenario}
     for scenario, sides in setting["scenarios"].items():
         assert "failed" not in sides[OURS], (scenario, sides[OURS])
-        assert sides[OURS]["cpu_us"] > 0
+        assert sides[OURS]["client_us"] > 0
         assert sides[OURS]["responses"] >= 1
     assert found["skipped"]
     assert tables.remarks(found)

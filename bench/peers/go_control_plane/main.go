@@ -2,8 +2,9 @@
 // linear cache for assignments, joined by a mux cache, which is what its README suggests for a fleet
 // that shares its endpoints. With --linear every type has a linear cache.
 //
-// The argument is a file of resources to begin with. Each line "commit FILE" of standard input then puts the
-// resources of FILE in place. One line of JSON says where it listens, and one follows each commit.
+// The argument is a file of resources to begin with. One line of JSON says where it listens; then each line of
+// standard input is answered with one. "prepare FILE" reads resources, "commit" puts in place what was prepared
+// first, "nothing" does nothing, to see what a command costs.
 package main
 
 import (
@@ -80,23 +81,32 @@ func run(initial string, caches *caches) error {
 // obey takes commands until standard input ends.
 func obey(ctx context.Context, caches *caches) error {
 	commands := bufio.NewScanner(os.Stdin)
+	var prepared [][]change
 	for commands.Scan() {
-		path, known := strings.CutPrefix(commands.Text(), "commit ")
-		if !known {
+		command, path, _ := strings.Cut(commands.Text(), " ")
+		switch {
+		case command == "prepare":
+			found, err := readChanges(path)
+			if err != nil {
+				return err
+			}
+			prepared = append(prepared, found)
+			say(map[string]any{"prepared": path})
+		case command == "commit" && len(prepared) > 0:
+			at, err := monotonic()
+			if err != nil {
+				return err
+			}
+			if err := caches.commit(ctx, prepared[0]); err != nil {
+				return err
+			}
+			prepared = prepared[1:]
+			say(map[string]any{"committed": at})
+		case command == "nothing":
+			say(map[string]any{"did": command})
+		default:
 			return fmt.Errorf("unknown command: %q", commands.Text())
 		}
-		found, err := readChanges(path)
-		if err != nil {
-			return err
-		}
-		at, err := monotonic()
-		if err != nil {
-			return err
-		}
-		if err := caches.commit(ctx, found); err != nil {
-			return err
-		}
-		say(map[string]any{"committed": at})
 	}
 	return commands.Err()
 }
