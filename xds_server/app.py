@@ -25,6 +25,7 @@ from xds_server.ads.forms import versions
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
+from xds_server.base.lag import LoopLag
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.config import ServeConfig, SourceConfig
 from xds_server.explain import explain
@@ -99,6 +100,7 @@ class App:
         self._servers = Servers(config, VERSION)
         self.fleet = Fleet()
         self.ready = asyncio.Event()
+        self._lag = LoopLag()
 
     @property
     def addresses(self) -> Addresses:
@@ -129,6 +131,7 @@ class App:
                 tasks = [
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),
+                    spawn(group, "lag", self._watch_lag()),
                 ]
                 if self._feedback:
                     tasks.append(spawn(group, "feedback", _keep_running(self._feedback)))
@@ -144,6 +147,10 @@ class App:
         while True:
             await self._step(changes)
             changes = await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
+
+    async def _watch_lag(self) -> None:
+        await self.ready.wait()  # until then nobody waits
+        await self._lag.run()
 
     async def _step(self, changes: list[Change]) -> None:
         began = time.perf_counter()
@@ -247,6 +254,7 @@ class App:
             watches={kind.value: counts for kind, counts in source.watches.items()},
             shadows=_count((shadow.state for shadow in shadows), State),
             feedback=self._feedback.outcomes() if self._feedback else {},
+            lag=self._lag.view(),
             traffic=self.fleet.traffic(),
         )
 

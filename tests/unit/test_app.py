@@ -358,7 +358,10 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
             envoy = Stream(channel, Variant.DELTA)
             await envoy.ask(CLUSTER, node=node("gateway-7"))
             await envoy.take()
+            await eventually(lambda: sum(app.facts().lag.late.counts))
             _, after = await _get(app, "/metrics")
+    assert "xds_shadow_loop_lag_seconds_count 0.0" in before
+    assert "xds_shadow_loop_lag_seconds_count 0.0" not in after
     assert "xds_shadow_ready 0.0" in before
     assert "xds_shadow_source_up 1.0" in before
     for line in (

@@ -142,7 +142,7 @@ class _Type:
         self.totals.acks += 1
         sent_at = self._settle(event.nonce)
         if sent_at is not None:
-            self.totals.note_ack_after(now - sent_at)
+            self.totals.latency.note(now - sent_at)
 
     def note_nacked(self, event: Nacked, now: float) -> None:
         self.refusal = Refusal(event.version, words(event.message, _LONGEST_MESSAGE), now)

@@ -4,28 +4,15 @@ Mutable here, as every push and every acknowledgement passes through; what is ha
 by variant, cause and type: values that are known beforehand, never by what a client says.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
 
 from xds_server.ads.events import Cause, Variant
 from xds_server.base.ids import TypeUrl
+from xds_server.base.latency import Latencies, Latency
 from xds_server.snapshot.types import SHORT_NAMES
-
-BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the buckets of latency, inclusive; beyond the last is one more. An Envoy that warms a
-cluster acknowledges late, after 15 s at the worst."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """A histogram: how many took at most each of `BOUNDS_S`, and how many more than the last; in seconds."""
-
-    counts: tuple[int, ...]
-    total_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +45,16 @@ class TypeTotals:
     size: int = 0
     acks: int = 0
     nacks: int = 0
-    waited_s: float = 0.0
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
-
-    def note_ack_after(self, seconds: float) -> None:
-        """One response was acknowledged after so long. The clock may have been set back meanwhile."""
-        waited = max(seconds, 0.0)
-        self.waited_s += waited
-        self.buckets[bisect_left(BOUNDS_S, waited)] += 1
+    latency: Latencies = field(default_factory=Latencies)
 
     def view(self) -> TypeTraffic:
         """As it is now."""
-        latency = Latency(tuple(self.buckets), self.waited_s)
         return TypeTraffic(
-            pushes=self.pushes, size=self.size, acks=self.acks, nacks=self.nacks, latency=latency
+            pushes=self.pushes,
+            size=self.size,
+            acks=self.acks,
+            nacks=self.nacks,
+            latency=self.latency.view(),
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from xds_server.base.lag import Lag
 from xds_server.fleet.totals import Traffic
 
 
@@ -23,7 +24,8 @@ class Watch(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is measured, at one moment. Times are seconds since the epoch, durations seconds; `watches` is by
-    kind, `shadows` by state, `feedback` by what became of an Event; `traffic` is the fleet's."""
+    kind, `shadows` by state, `feedback` by what became of an Event; `lag` is the event loop's, `traffic` the
+    fleet's."""
 
     version: str
     ready: bool
@@ -34,4 +36,5 @@ class Facts:
     watches: Mapping[str, Watch] = field(default_factory=dict)
     shadows: Mapping[str, int] = field(default_factory=dict)
     feedback: Mapping[str, int] = field(default_factory=dict)
+    lag: Lag = field(default_factory=Lag)
     traffic: Traffic = field(default_factory=Traffic)

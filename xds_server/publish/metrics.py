@@ -5,7 +5,8 @@ scraped, so that measuring costs next to nothing in between; no label has unboun
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from xds_server.fleet.totals import Latency, TypeTraffic
+from xds_server.base.latency import Latency
+from xds_server.fleet.totals import TypeTraffic
 from xds_server.publish.facts import Facts, Watch
 from xds_server.snapshot.types import SHORT_NAMES
 
@@ -123,6 +124,18 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         "From sending a response to its acknowledgement, the time that the Envoy warms included.",
         "type",
         _types(lambda t: t.latency),
+    ),
+    Histogram(
+        "xds_shadow_loop_lag_seconds",
+        "By how much this process woke up late, twenty times a second since it was ready.",
+        "",
+        lambda f: {"": f.lag.late},
+    ),
+    Row(
+        "xds_shadow_loop_longest_lag_seconds",
+        "The most of it: no push of this process was held up for longer by another, or by building.",
+        "",
+        lambda f: {"": f.lag.longest_s},
     ),
     Row("xds_shadow_leader", "1 if this replica writes the Events.", "", lambda f: {"": f.leader}),
     Row(

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from xds_server.fleet.totals import BOUNDS_S, Latency
+from xds_server.base.latency import BOUNDS_S, Latency
 from xds_server.publish.facts import Facts
 from xds_server.publish.metrics import TABLE, Histogram, Row
 
@@ -71,7 +71,7 @@ def _histogram(row: Histogram, values: Mapping[str, Latency]) -> Metric:
     family = HistogramMetricFamily(row.name, row.help, labels=_labels(row.label))
     for value_of_label, value in values.items():
         upto = list(zip(_BUCKETS, map(float, accumulate(value.counts)), strict=True))
-        family.add_metric([value_of_label], upto, value.total_s)
+        family.add_metric(_labels(row.label and value_of_label), upto, value.total_s)
     return family
 
 

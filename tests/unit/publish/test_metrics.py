@@ -2,6 +2,8 @@
 
 from xds_server.ads.events import Acked, Cause, Nacked, Node, Sent, StreamClosed, StreamOpened, Variant
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
+from xds_server.base.lag import Lag
+from xds_server.base.latency import BOUNDS_S, Latency
 from xds_server.fleet.state import Fleet
 from xds_server.publish.facts import Facts
 from xds_server.publish.metrics import TABLE
@@ -82,3 +84,19 @@ def test_the_page_has_every_metric_with_its_kind() -> None:
         "| `xds_shadow_ack_latency_seconds` | histogram | `type` |",
     ):
         assert any(line.startswith(start) for line in lines), start
+
+
+def test_how_late_the_loop_wakes_up_is_a_histogram_and_its_most() -> None:
+    lag = Lag(Latency((3, 1, *[0] * (len(BOUNDS_S) - 2), 1), total_s=40.0), longest_s=31.5)
+    facts = Facts(
+        version="1", ready=True, outage_s=None, committed=0.0, build_failures=0, leader=False, lag=lag
+    )
+    found = Metrics(lambda: facts).text().decode().splitlines()
+    for line in (
+        'xds_shadow_loop_lag_seconds_bucket{le="0.005"} 3.0',
+        'xds_shadow_loop_lag_seconds_bucket{le="30.0"} 4.0',
+        'xds_shadow_loop_lag_seconds_bucket{le="+Inf"} 5.0',
+        "xds_shadow_loop_lag_seconds_sum 40.0",
+        "xds_shadow_loop_longest_lag_seconds 31.5",
+    ):
+        assert line in found

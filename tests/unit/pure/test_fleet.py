@@ -18,8 +18,8 @@ from xds_server.ads.events import (
     Variant,
 )
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
+from xds_server.base.latency import BOUNDS_S
 from xds_server.fleet.state import Connection, Fleet, Refusal, Standing, Sync, TypeState
-from xds_server.fleet.totals import BOUNDS_S
 from xds_server.snapshot.types import CLUSTER, LISTENER, SHORT_NAMES
 
 ONE, TWO, THREE = StreamId(1), StreamId(2), StreamId(3)

@@ -1,0 +1,35 @@
+"""Durations as a histogram."""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import Final
+
+BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets, inclusive; beyond the last is one more. An Envoy that warms a cluster
+acknowledges late, after 15 s at the worst."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How many took at most each of `BOUNDS_S`, and how many more than the last; all together in seconds."""
+
+    counts: tuple[int, ...] = (0,) * (len(BOUNDS_S) + 1)
+    total_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Latencies:
+    """Counts durations."""
+
+    total_s: float = 0.0
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+
+    def note(self, seconds: float) -> None:
+        """One more. A clock that is not monotonic may have been set back meanwhile."""
+        took = max(seconds, 0.0)
+        self.total_s += took
+        self.counts[bisect_left(BOUNDS_S, took)] += 1
+
+    def view(self) -> Latency:
+        """As it is now."""
+        return Latency(tuple(self.counts), self.total_s)
