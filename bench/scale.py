@@ -10,43 +10,22 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import aiohttp
-import msgspec
 
+from bench import yardstick
 from bench.ads import Watcher
 from bench.cluster import PROBED
+from bench.gateway import Gateway
 from bench.objects import ENDPOINTS_EACH, service_of
 from bench.process import used
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
 from xds_server.demo.control_plane import ControlPlane
-from xds_server.model.objects import Deployment, EndpointSlice, Kind, Namespace, Service
 from xds_server.translate.names import cluster as cluster_name
 
-_PATHS: Final = {
-    Kind.NAMESPACE: "/api/v1/namespaces",
-    Kind.SERVICE: "/api/v1/services",
-    Kind.DEPLOYMENT: "/apis/apps/v1/deployments",
-    Kind.ENDPOINT_SLICE: "/apis/discovery.k8s.io/v1/endpointslices",
-}
 _DRAIN_S: Final = 10.0
-
-T = TypeVar("T")
-
-
-class _Page(msgspec.Struct, Generic[T]):
-    metadata: dict[str, Any]
-    items: list[T]
-
-
-_DECODERS: Final[dict[Kind, Any]] = {
-    Kind.NAMESPACE: msgspec.json.Decoder(_Page[Namespace]),
-    Kind.SERVICE: msgspec.json.Decoder(_Page[Service]),
-    Kind.DEPLOYMENT: msgspec.json.Decoder(_Page[Deployment]),
-    Kind.ENDPOINT_SLICE: msgspec.json.Decoder(_Page[EndpointSlice]),
-}
 
 
 @dataclass(frozen=True)
@@ -102,34 +81,20 @@ async def serving(size: Size, directory: Path) -> AsyncIterator[Server]:
         await process.wait()
 
 
-async def yardstick(server: Server) -> float:
-    """Seconds to fetch and decode the same lists with nothing around it: a bound for any client."""
-    began = time.perf_counter()
-    async with aiohttp.ClientSession() as session:
-        for kind, path in _PATHS.items():
-            token = ""
-            while True:
-                query = {"limit": "500"} | ({"continue": token} if token else {})
-                async with session.get(server.url + path, params=query) as response:
-                    body = await response.read()
-                page = _DECODERS[kind].decode(body)
-                token = page.metadata.get("continue", "")
-                if not token:
-                    break
-    return time.perf_counter() - began
-
-
 async def start(size: Size, directory: Path) -> dict[str, Any]:
     """Start a control plane on a cluster of that size, until it is ready."""
     async with serving(size, directory) as server, control_plane(server, directory) as (plane, seconds):
         ready = used(plane.process.pid)
-        bound = await yardstick(server)
+        async with Gateway(plane.xds_address) as gateway:
+            await gateway.until(lambda: gateway.has(size.services))
+        bound = await yardstick.measure(server.url, gateway.held)
         return {
             **asdict(size),
             "endpoints": size.endpoints,
             "ready_s": seconds,
-            "yardstick_s": bound,
-            "ratio": seconds / bound,
+            **asdict(bound),
+            "ratio": seconds / bound.needed_s,
+            "least_ratio": seconds / bound.least_s,
             **{f"ready_{name}": value for name, value in asdict(ready).items()},
         }
 

@@ -4,22 +4,18 @@ import asyncio
 import contextlib
 import json
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from bench.peers.resources import Change, write
-from bench.process import cpu_s, used
+from bench.process import cpu_s, cpu_when_idle, used
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import TypeUrl
 
 _ANSWER_S: Final = 180.0
 _LINE_BYTES: Final = 2**20
-_IDLE_STEP_S: Final = 0.01
-_IDLE_SHARE: Final = 0.05
-_IDLE_AT_MOST_S: Final = 60.0
 _QUIET_S: Final = 0.05
 
 
@@ -141,16 +137,7 @@ class Side:
 
     async def cpu_when_idle(self) -> float:
         """Seconds of processor time that the server has used, once it has nothing left to do."""
-        clock = time.monotonic
-        before, deadline = cpu_s(self._server.pid), clock() + _IDLE_AT_MOST_S
-        calm = 0
-        while calm < 2 and clock() < deadline:  # noqa: PLR2004 - twice: a collection may pause
-            began = clock()
-            await asyncio.sleep(_IDLE_STEP_S)
-            after = cpu_s(self._server.pid)
-            calm = calm + 1 if after - before < _IDLE_SHARE * (clock() - began) else 0
-            before = after
-        return before
+        return await cpu_when_idle(self._server.pid)
 
     def clients_cpu(self) -> float:
         """Seconds of processor time that the Envoys have used."""

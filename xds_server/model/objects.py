@@ -246,8 +246,9 @@ KINDS: Mapping[Kind, type[Object]] = {
     Kind.ENDPOINT_SLICE: EndpointSlice,
     Kind.POD: Pod,
 }
+_KIND_OF = {cls: kind for kind, cls in KINDS.items()}
 
 
 def ref_of(obj: Object) -> Ref:
     """The reference that names `obj`."""
-    return Ref(Kind(type(obj).__name__), obj.namespace, obj.name)
+    return Ref(_KIND_OF[type(obj)], obj.namespace, obj.name)

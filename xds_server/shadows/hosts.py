@@ -25,7 +25,11 @@ class HostTable:
     def owner(self, host: str) -> NamespacedName | None:
         """The Service that gets the requests for `host`."""
         claims = self._by_host.get(host)
-        return min(claims, key=claims.__getitem__) if claims else None
+        if not claims:
+            return None
+        if len(claims) == 1:
+            return next(iter(claims))  # nearly always
+        return min(claims, key=claims.__getitem__)
 
     def claim(self, service: NamespacedName, age: Age, hosts: tuple[str, ...]) -> set[NamespacedName]:
         """Replace the claims of `service`; return the other Services for whom an owner changed."""

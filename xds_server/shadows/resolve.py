@@ -88,9 +88,10 @@ class Resolver:
 def affected(before: World, after: World, changed: Iterable[Ref]) -> set[NamespacedName]:
     """The targets whose part of the plan may depend on one of the `changed` objects, hosts aside."""
     targets: set[NamespacedName] = set()
+    worlds = (before, after) if before.namespaces else (after,)
     for ref in changed:
         namespace = namespace_of(ref)
-        for world in (before, after):
+        for world in worlds:
             view = world.view(namespace)
             targets.update(NamespacedName(namespace, name) for name in _touched(view, ref))
     return targets

@@ -204,10 +204,12 @@ class Reflector:
         objects: dict[Ref, Object] = {}
         rejected: dict[Ref, Problem] = {}
         try:
-            async with asyncio.timeout(None) as limit:
-                limit.reschedule(self._clock() + self._timing.read)
+            async with asyncio.timeout(self._timing.read) as limit:
                 async for line in lines:
-                    limit.reschedule(self._clock() + self._timing.read)
+                    now = self._clock()
+                    # Half of it may pass in silence at least; a timer for each line would be dear.
+                    if (limit.when() or now) < now + self._timing.read / 2:
+                        limit.reschedule(now + self._timing.read)
                     match decode_event(self.query.kind, line, self.query.origin):
                         case Seen(_, obj):
                             objects[ref_of(obj)] = obj

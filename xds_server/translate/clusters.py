@@ -8,9 +8,10 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf.any_pb2 import Any
 
 from xds_server.shadows.plan import Protocol
+from xds_server.snapshot.framing import text
 from xds_server.snapshot.resource import Resource
 from xds_server.translate.names import cluster_key, endpoints_key
-from xds_server.translate.wire import packed, resource, seconds, uint32
+from xds_server.translate.wire import packed, seconds, serialized, uint32
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECT_TIMEOUT_S = 2.0
@@ -29,30 +30,45 @@ SHADOW_MAX_CONCURRENT = 100
 
 def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
     """The cluster of a Service's port."""
+    return _cluster(name, _primary(protocol), scope)
+
+
+def shadow_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
+    """The cluster of a canary's copies."""
+    return _cluster(name, _shadow(protocol), scope)
+
+
+def _cluster(name: str, rest: bytes, scope: str) -> Resource:
+    # Its name is its first field, and all that it does not share with every other cluster of its kind.
+    body = text(cluster_pb2.Cluster.NAME_FIELD_NUMBER, name) + rest
+    return Resource(cluster_key(name), body, refs=(endpoints_key(name),), scope=scope)
+
+
+@cache
+def _primary(protocol: Protocol) -> bytes:
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_connections=uint32(_UNLIMITED),
         max_pending_requests=uint32(_UNLIMITED),
         max_requests=uint32(_UNLIMITED),
     )
-    return _cluster(name, _primary_options(protocol), limits, scope)
+    return _nameless(packed(_options(protocol)), limits)
 
 
-def shadow_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
-    """The cluster of a canary's copies."""
+@cache
+def _shadow(protocol: Protocol) -> bytes:
+    options = _options(protocol)
+    options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(SHADOW_TIMEOUT_S))
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_connections=uint32(SHADOW_MAX_CONCURRENT),
         max_pending_requests=uint32(SHADOW_MAX_CONCURRENT),
         max_requests=uint32(SHADOW_MAX_CONCURRENT),
         max_retries=uint32(0),
     )
-    return _cluster(name, _shadow_options(protocol), limits, scope)
+    return _nameless(packed(options), limits)
 
 
-def _cluster(
-    name: str, options: Any, limits: circuit_breaker_pb2.CircuitBreakers.Thresholds, scope: str
-) -> Resource:
+def _nameless(options: Any, limits: circuit_breaker_pb2.CircuitBreakers.Thresholds) -> bytes:
     message = cluster_pb2.Cluster(
-        name=name,
         type=cluster_pb2.Cluster.EDS,
         eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=_over_ads()),
         connect_timeout=seconds(_CONNECT_TIMEOUT_S),
@@ -61,19 +77,7 @@ def _cluster(
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
         typed_extension_protocol_options={_HTTP_OPTIONS: options},
     )
-    return resource(cluster_key(name), message, refs=(endpoints_key(name),), scope=scope)
-
-
-@cache
-def _primary_options(protocol: Protocol) -> Any:
-    return packed(_options(protocol))
-
-
-@cache
-def _shadow_options(protocol: Protocol) -> Any:
-    options = _options(protocol)
-    options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(SHADOW_TIMEOUT_S))
-    return packed(options)
+    return serialized(message)
 
 
 def _options(protocol: Protocol) -> http_protocol_options_pb2.HttpProtocolOptions:

@@ -24,7 +24,8 @@ _MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
 
 # Only attempts that cannot have reached a backend, so that nothing is done twice. A copy is never retried.
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
-_RETRIES = 2
+_RETRY_POLICY = route_components_pb2.RetryPolicy(retry_on=_RETRY_ON, num_retries=uint32(2))
+_NO_TIMEOUT = seconds(0)  # what a plain reverse proxy in front of unknown applications has
 
 
 def gateway_routes() -> Resource:
@@ -97,16 +98,13 @@ def _route(
     match = route_components_pb2.RouteMatch(prefix="/", headers=[matcher] if matcher else [])
     if below < MILLION:
         match.runtime_fraction.CopyFrom(_fraction(below))
-    return route_components_pb2.Route(
-        name=label,
-        match=match,
-        route=route_components_pb2.RouteAction(
-            cluster=cluster,
-            timeout=seconds(0),  # none: what a plain reverse proxy in front of unknown applications has
-            retry_policy=route_components_pb2.RetryPolicy(retry_on=_RETRY_ON, num_retries=uint32(_RETRIES)),
-            request_mirror_policies=mirrors,
-        ),
-    )
+    action = {
+        "cluster": cluster,
+        "timeout": _NO_TIMEOUT,
+        "retry_policy": _RETRY_POLICY,
+        "request_mirror_policies": mirrors,
+    }
+    return route_components_pb2.Route(name=label, match=match, route=action)
 
 
 def _policy(plan: RoutePlan, mirror: Mirror, per_million: int) -> _MirrorPolicy:
