@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+import tempfile
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bench import label, report, scale
+from bench import label, memory, onelabel, report, scale
 from bench.peers import measure as peers
 from bench.peers import settings
 from bench.process import machine
@@ -31,6 +32,7 @@ class What(StrEnum):
     ALL = "all"
     SCALE = "scale"
     LABEL = "label"
+    MEMORY = "memory"
     ADS = "ads"
 
 
@@ -38,7 +40,8 @@ def main(
     what: Annotated[
         What,
         typer.Argument(
-            help="scale: large clusters. label: from a label to a copy. ads: beside go-control-plane."
+            help="scale: large clusters. label: from a label to a copy. memory: many streams and changes."
+            " ads: beside go-control-plane."
         ),
     ] = What.ALL,
     *,
@@ -87,11 +90,32 @@ async def _measure(
     }
     if what in (What.ALL, What.SCALE):
         results["scale"] = await scale.measure(quick=quick, progress=progress)
+        results["scale"]["one_label"] = await _labels(quick=quick, progress=progress)
+    if what in (What.ALL, What.MEMORY):
+        progress("a thousand streams, and a hundred thousand changes")
+        with tempfile.TemporaryDirectory(prefix="xds-shadow-bench-") as directory:
+            results["memory"] = await memory.measure(
+                scale.Size(40, 200) if quick else scale.Size(2_000, 10_000),
+                Path(directory),
+                streams=10 if quick else 1_000,
+                changes=1_000 if quick else 100_000,
+                rate=500 if quick else 1_000,
+            )
     if what in (What.ALL, What.LABEL):
         results["label"] = await label.measure(times=3 if quick else 50, progress=progress)
     if what in (What.ALL, What.ADS):
         results["ads"] = await peers.measure(sizes, alone=alone, linear=linear, progress=progress)
     return results
+
+
+async def _labels(*, quick: bool, progress: Any) -> list[dict[str, Any]]:
+    sizes = [scale.Size(20, 100), scale.Size(40, 200) if quick else scale.Size(2_000, 10_000)]
+    found = []
+    for size in sizes:
+        progress(f"one label among {size.services} Services")
+        with tempfile.TemporaryDirectory(prefix="xds-shadow-bench-") as directory:
+            found.append(await onelabel.measure(size, Path(directory), times=3 if quick else 30))
+    return found
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ async def steady(size: Size, directory: Path, *, rate: int, seconds: int) -> dic
                 await watcher.until_arrived(probes)
         drained = max(0.0, time.monotonic() - max(probes.values()))
         after, api_after = used(plane.process.pid), used(server.process.pid)
-        events = await _events(plane)
+        events = int(await _metric(plane, 'xds_shadow_watch_events_total{kind="EndpointSlice"}'))
+        lag = await _metric(plane, "xds_shadow_loop_longest_lag_seconds")
         watching.cancel()
         await watcher.close()
     late = [watcher.arrived[address] - at for address, at in probes.items() if address in watcher.arrived]
@@ -154,18 +155,18 @@ async def steady(size: Size, directory: Path, *, rate: int, seconds: int) -> dic
         "api_cpu_share": (api_after.cpu_s - api_before.cpu_s) / took,
         "rss_mib": after.rss_mib,
         "grown_mib": after.rss_mib - before.rss_mib,
+        "longest_lag_ms": lag * 1000,
         "generator_behind_ms": fact["behind"] * 1000,
     }
 
 
-async def _events(plane: ControlPlane) -> int:
+async def _metric(plane: ControlPlane, name: str) -> float:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://{plane.http_address}/metrics") as response,
     ):
         text = await response.text()
-    wanted = 'xds_shadow_watch_events_total{kind="EndpointSlice"} '
-    return int(float(next(line for line in text.splitlines() if line.startswith(wanted)).split()[-1]))
+    return float(next(line for line in text.splitlines() if line.startswith(f"{name} ")).split()[-1])
 
 
 def keeps_up(found: dict[str, Any]) -> bool:

@@ -92,6 +92,13 @@ def test_a_quick_run_measures_everything() -> None:
     command = [sys.executable, "-m", "bench", "--quick", "--alone"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
-    for title in ("From start to ready", "Steady state", "From a label to", "Beside go-control-plane"):
+    for title in (
+        "From start to ready",
+        "Steady state",
+        "What one label costs",
+        "Memory: ",
+        "From a label to",
+        "Beside go-control-plane",
+    ):
         assert title in found.stdout
     assert "written" not in found.stdout
