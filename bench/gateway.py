@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Self
 
 import grpc
-from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from bench.peers.requests import ENVOY
 from xds_server.base.address import Address
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
@@ -69,8 +69,7 @@ class Gateway:
                 request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
                 response_deserializer=None,
             )
-            node = base_pb2.Node(id="bench-gateway")
-            requests.put_nowait(discovery_pb2.DeltaDiscoveryRequest(node=node, type_url=CLUSTER))
+            requests.put_nowait(discovery_pb2.DeltaDiscoveryRequest(node=ENVOY, type_url=CLUSTER))
             async for raw in call(_all(requests)):
                 response = discovery_pb2.DeltaDiscoveryResponse.FromString(raw)
                 self.responses += 1

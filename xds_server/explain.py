@@ -1,8 +1,7 @@
 """Gathers what follows from one shadow: its routes, what is wrong around it, the resources it causes."""
 
 from xds_server.admin.grpc import ExplainedRoute, Explanation
-from xds_server.ads.events import Variant
-from xds_server.ads.forms import Form
+from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import NamespacedName
 from xds_server.pipeline import Published
 from xds_server.shadows.plan import RoutePlan, ShadowStatus
@@ -42,7 +41,7 @@ def _explained(route: RoutePlan, shadow: ShadowStatus) -> ExplainedRoute:
 
 def _with_routes(share: tuple[Resource, ...]) -> list[Resource]:
     """The resources, with their virtual hosts in a route configuration, first."""
-    snapshot = Form(Variant.SOTW).of(Snapshot().updated([gateway_routes(), *share]))
+    snapshot = Form(Hosts.INSIDE).of(Snapshot().updated([gateway_routes(), *share]))
     routes = snapshot.of(ROUTE).resources.values()
     return [*routes, *(resource for resource in share if resource.key.type_url != VIRTUAL_HOST)]
 

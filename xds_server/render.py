@@ -18,7 +18,6 @@ import yaml
 from betterproto2 import Casing
 
 from xds_server.ads import forms
-from xds_server.ads.events import Variant
 from xds_server.base.ids import TypeUrl
 from xds_server.config import Form
 from xds_server.snapshot.snapshot import Snapshot
@@ -44,7 +43,7 @@ def decoded(type_url: TypeUrl, body: bytes) -> Json:
 def render(snapshot: Snapshot, form: Form) -> str:
     """The whole snapshot as text, sorted, ending in a newline; virtual hosts inside their route
     configuration."""
-    snapshot = forms.Form(Variant.SOTW).of(snapshot)
+    snapshot = forms.Form(forms.Hosts.INSIDE).of(snapshot)
     resources = {
         heading: [
             decoded(type_url, resource.body)

@@ -6,11 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from bench.peers.wire import Head, field
 
-_NODE: Final = field(1, b"bench")  # Node.id
+ENVOY: Final = base_pb2.Node(
+    id="bench",
+    user_agent_name="envoy",
+    user_agent_build_version={"version": {"major_number": 1, "minor_number": 40}},
+)
+"""Who the clients say they are: a server may serve other Envoys in other ways."""
+
+_NODE: Final = ENVOY.SerializeToString()
 
 
 class Requests(ABC):

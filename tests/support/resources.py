@@ -9,18 +9,48 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import address_pb2, config_source_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
-from envoy.config.route.v3 import route_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.http.injected_credentials.generic.v3 import generic_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import any_pb2
 
 from xds_server.base.address import Address
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 ROUND_ROBIN = cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 MAGLEV = cluster_pb2.Cluster.LbPolicy.MAGLEV
+
+
+def cluster_with_secret(name: str, secret: str) -> Resource:
+    """A cluster that sends the secret as ``Authorization``."""
+    message = cluster_pb2.Cluster.FromString(cluster(name).body)
+    generic = generic_pb2.Generic()
+    generic.credential.name = secret
+    generic.credential.sds_config.CopyFrom(over_ads())
+    injector = credential_injector_pb2.CredentialInjector(overwrite=True)
+    injector.credential.name = "envoy.http.injected_credentials.generic"
+    injector.credential.typed_config.Pack(generic)
+    options = http_protocol_options_pb2.HttpProtocolOptions()
+    options.explicit_http_config.http_protocol_options.SetInParent()
+    options.http_filters.add(name="credential").typed_config.Pack(injector)
+    options.http_filters.add(name="codec").typed_config.Pack(upstream_codec_pb2.UpstreamCodec())
+    message.typed_extension_protocol_options[_HTTP_OPTIONS].Pack(options)
+    return resource(CLUSTER, name, message, ResourceKey(ENDPOINT, name), ResourceKey(SECRET, secret))
+
+
+def generic_secret(name: str, value: str) -> Resource:
+    """A secret that is a text."""
+    message = secret_pb2.Secret(name=name)
+    message.generic_secret.secret.inline_string = value
+    return resource(SECRET, name, message)
 
 
 def cluster(name: str, *, policy: int = ROUND_ROBIN, connect_timeout_s: int = 5) -> Resource:
@@ -72,6 +102,21 @@ def route_configuration(name: str, to: str, *, domain: str = "*", padding: int =
     if padding:
         route.metadata.filter_metadata["padding"]["text"] = "x" * padding
     return resource(ROUTE, name, message, ResourceKey(CLUSTER, to))
+
+
+def open_routes(name: str) -> Resource:
+    """A route configuration whose virtual hosts are resources of their own."""
+    message = route_pb2.RouteConfiguration(name=name)
+    return Resource(ResourceKey(ROUTE, name), message.SerializeToString(deterministic=True), open=True)
+
+
+def virtual_host(routes: str, name: str, domain: str, to: str) -> Resource:
+    """Requests for `domain` go to the cluster `to`."""
+    message = route_components_pb2.VirtualHost(name=f"{routes}/{name}", domains=[domain])
+    route = message.routes.add()
+    route.match.prefix = ""
+    route.route.cluster = to
+    return resource(VIRTUAL_HOST, message.name, message, ResourceKey(CLUSTER, to))
 
 
 def resource(type_url: TypeUrl, name: str, message: Any, *refs: ResourceKey) -> Resource:

@@ -1,5 +1,7 @@
 """Line 25 at the wire: a delta client has virtual hosts one by one, the other has them in their routes."""
 
+import pytest
+from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from tests.wire.rig import Rig, node
@@ -53,3 +55,31 @@ async def test_line_25_the_other_gets_the_whole(rig: Rig) -> None:
         domains.append([each.domains[0] for each in configuration.virtual_hosts])
         rig.commit(routes(), host("gateway/a", "a.example"), host("gateway/b", "b.example"))
     assert domains == [["a.example"], ["a.example", "b.example"]]
+
+
+@pytest.mark.parametrize("build", ["envoy 1.36", "another 1.40", "", "envoy"])
+async def test_line_25_an_older_envoy_gets_the_whole_in_delta_too(rig: Rig, build: str) -> None:
+    """It refuses routes that send it for their hosts over the same stream."""
+    rig.commit(routes(), host("gateway/a", "a.example"))
+    stream = rig.connect(Variant.DELTA)
+    await stream.ask(ROUTE, "gateway", node=of_build(build))
+    [found] = (await stream.take()).resources
+    configuration = route_pb2.RouteConfiguration.FromString(found.resource.value)
+    assert not configuration.HasField("vhds")
+    assert [each.name for each in configuration.virtual_hosts] == ["gateway/a"]
+    rig.commit(routes(), host("gateway/a", "b.example"))
+    [found] = (await stream.take()).resources
+    configuration = route_pb2.RouteConfiguration.FromString(found.resource.value)
+    assert [list(each.domains) for each in configuration.virtual_hosts] == [["b.example"]]
+
+
+def of_build(build: str) -> base_pb2.Node:
+    """A node with that name and version."""
+    message = node()
+    name, _, release = build.partition(" ")
+    message.user_agent_name = name
+    message.ClearField("user_agent_build_version")
+    if release:
+        version = message.user_agent_build_version.version
+        version.major_number, version.minor_number = map(int, release.split("."))
+    return message

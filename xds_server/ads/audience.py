@@ -7,8 +7,7 @@ change asks each group once, however many streams and names it has, and wakes no
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from xds_server.ads.events import Variant
-from xds_server.ads.forms import Form
+from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.names import Names
 from xds_server.snapshot.snapshot import Snapshot
@@ -17,11 +16,11 @@ S = TypeVar("S", bound=Hashable)
 
 
 class Audience(Generic[S]):
-    """All streams of one view and variant. `snapshot` is what they are served; None before the first."""
+    """All streams of one view and form. `snapshot` is what they are served; None before the first."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, hosts: Hosts) -> None:
         self.snapshot: Snapshot | None = None
-        self._form = Form(variant)
+        self._form = Form(hosts)
         self._members: dict[S, dict[TypeUrl, Names | None]] = {}
         self._groups: dict[TypeUrl, dict[Names | None, set[S]]] = {}
 

@@ -27,12 +27,14 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Who a stream belongs to, from the first request's ``node``. `metadata` is plain JSON data."""
+    """Who a stream belongs to, from the first request's ``node``. `metadata` is plain JSON data; `release` is
+    the major and minor number of its Envoy, zeros if it is none."""
 
     id: NodeId
     cluster: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
     build: str = ""
+    release: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,13 @@
-"""A snapshot in the form that a variant can have it.
+"""A snapshot in the form that a client can have it.
 
 An open route configuration leaves its virtual hosts to resources of their own. A delta client is told to
 fetch them as such (VHDS, line 25), so that one changed host is one resource on the wire. VHDS does not exist
-in state of the world: there the hosts are put into the route configuration, and it goes out whole.
+in state of the world, and older Envoys refuse it over ADS: there the hosts are put into the route
+configuration, and it goes out whole.
 """
 
 from collections.abc import Iterable
+from enum import Enum, auto
 from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Final
@@ -13,7 +15,7 @@ from typing import Final
 from envoy.config.core.v3 import config_source_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 
-from xds_server.ads.events import Variant
+from xds_server.ads.events import Node, Variant
 from xds_server.base.ids import TypeUrl, Version
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
@@ -29,6 +31,23 @@ _VHDS: Final = route_pb2.RouteConfiguration(
 """Field ``vhds``, to be put after the other fields."""
 
 _MODULUS: Final = 2**64
+
+
+_FIRST_RELEASE: Final = (1, 37)
+"""Measured: 1.37 takes such routes; 1.36 refuses them ("only 'DELTA_GRPC' is supported as an api_type")."""
+
+
+class Hosts(Enum):
+    """Where a client has the virtual hosts."""
+
+    INSIDE = auto()
+    APART = auto()
+
+
+def hosts_for(node: Node, variant: Variant) -> Hosts:
+    """What the client can do; who does not say which Envoy it is gets what all can."""
+    apart = variant is Variant.DELTA and node.release >= _FIRST_RELEASE
+    return Hosts.APART if apart else Hosts.INSIDE
 
 
 class _Closed(Resource):
@@ -54,14 +73,14 @@ class _Closed(Resource):
 def versions(base: Snapshot) -> dict[TypeUrl, Version]:
     """The version of every type, as clients are told it: of routes, what state of the world is; a delta
     client has the virtual hosts instead."""
-    return {**base.versions(), **Form(Variant.SOTW).of(base).versions()}
+    return {**base.versions(), **Form(Hosts.INSIDE).of(base).versions()}
 
 
 class Form:
-    """The latest snapshots of one view in one variant."""
+    """The latest snapshots of one view in one form."""
 
-    def __init__(self, variant: Variant) -> None:
-        self._variant = variant
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
         self._base = Snapshot()
         self._routes = EMPTY
 
@@ -69,7 +88,7 @@ class Form:
         """`base` in this form; what did not change since the last is the same object."""
         if not any(routes.open for routes in base.of(ROUTE).resources.values()):
             return base
-        if self._variant is Variant.DELTA:
+        if self._hosts is Hosts.APART:
             if base.of(ROUTE) is not self._base.of(ROUTE):
                 self._replace(_opened(routes) for routes in base.of(ROUTE).resources.values())
             types = {ROUTE: self._routes}

@@ -19,6 +19,7 @@ from xds_server.ads.audience import Audience
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
 from xds_server.ads.events import Cause, Event, Node, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.forms import Hosts, hosts_for
 from xds_server.ads.machine import Response, StreamMachine
 from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
 from xds_server.ads.sotw import SotwMachine
@@ -64,6 +65,7 @@ def server_options(
 
 
 _WRITE_DEADLINE_S = 30.0
+_ENVOY = "envoy"
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -126,7 +128,7 @@ class AdsServicer(Generic[V]):
         self._write_deadline_s = write_deadline_s
         self._admission = Admission(limits or Limits())
         self._streams: dict[StreamId, _Stream[V]] = {}
-        self._audiences: dict[tuple[V, Variant], Audience[_Stream[V]]] = {}
+        self._audiences: dict[tuple[V, Hosts], Audience[_Stream[V]]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._next_stream = first_stream
         self._sotw = _Form(Variant.SOTW, SotwMachine, SotwReader, encoder.sotw)
@@ -305,19 +307,19 @@ class AdsServicer(Generic[V]):
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
         node = _node(message)
         stream.view = self._view_of(node)
-        stream.audience = self._audience(stream.view, stream.form.variant)
+        stream.audience = self._audience(stream.view, hosts_for(node, stream.form.variant))
         stream.audience.join(stream)
         opened = StreamOpened(stream=stream.id, node=node, variant=stream.form.variant, peer=stream.peer)
         self._observe(opened)
 
-    def _audience(self, view: V, variant: Variant) -> "Audience[_Stream[V]]":
-        known = self._audiences.get((view, variant))
+    def _audience(self, view: V, hosts: Hosts) -> "Audience[_Stream[V]]":
+        known = self._audiences.get((view, hosts))
         if known is not None:
             return known
-        audience: Audience[_Stream[V]] = Audience(variant)
+        audience: Audience[_Stream[V]] = Audience(hosts)
         if (base := self._cache.current(view)) is not None:
             audience.show(base)
-        self._audiences[view, variant] = audience
+        self._audiences[view, hosts] = audience
         return audience
 
 
@@ -333,4 +335,5 @@ def _node(message: base_pb2.Node) -> Node:
         cluster=message.cluster,
         metadata=metadata,
         build=f"{message.user_agent_name} {build}".strip() if message.user_agent_name else "",
+        release=(version.major_number, version.minor_number) if message.user_agent_name == _ENVOY else (0, 0),
     )

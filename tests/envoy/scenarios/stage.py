@@ -36,12 +36,15 @@ class Stage:
     """A server and its Envoy. A chapter begins with `opened` or `chapter`; what happened before it is not
     told."""
 
-    def __init__(self, server: Server, envoy: Envoy, variant: Variant, backend: Recorder) -> None:
+    def __init__(
+        self, server: Server, envoy: Envoy, version: str, variant: Variant, backend: Recorder
+    ) -> None:
         self.commit = server.commit
         self.events = server.events
         self.tap = server.tap
         self.envoy = envoy
         self.variant = variant
+        self.hosts_apart = variant is Variant.DELTA and version != "1.36"  # which refuses VHDS over ADS
         self.backend = backend
         self._chapter = 0
         self._whole: list[Resource] = []
@@ -158,14 +161,28 @@ class Stage:
         """Wait until a request to this listener is answered by the backend."""
         await eventually(lambda: self._answered(listener_name), what=f"an answer through {listener_name}")
 
+    async def until_status(self, listener_name: str, host: str, status: HTTPStatus) -> None:
+        """Wait until requests for this host are answered so."""
+
+        async def answered() -> bool:
+            found = await self._get(listener_name, host)
+            return found is not None and found[0] == status
+
+        await eventually(answered, what=f"{status} for {host}")
+
     async def _answered(self, listener_name: str) -> bool:
+        return await self._get(listener_name) == (HTTPStatus.OK, self.backend.name)
+
+    async def _get(self, listener_name: str, host: str = "") -> tuple[int, str] | None:
+        """Status and text of an answer; None while there is no such listener."""
+        headers = {"Host": host} if host else {}
         for status in (await self.envoy.admin("/listeners?format=json")).get("listener_statuses", ()):
             if status["name"] == listener_name:
                 address = status["local_address"]["socket_address"]
                 url = f"http://{address['address']}:{address['port_value']}/"
-                async with aiohttp.ClientSession() as session, session.get(url) as response:
-                    return response.status == HTTPStatus.OK and await response.text() == self.backend.name
-        return False
+                async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
+                    return response.status, await response.text()
+        return None
 
 
 @contextlib.asynccontextmanager
@@ -175,7 +192,7 @@ async def stage(version: str, variant: Variant, directory: Path) -> AsyncIterato
         backend = await stack.enter_async_context(recorder("backend"))
         server = await stack.enter_async_context(Server())
         envoy = await stack.enter_async_context(connected(version, variant, server.address, directory))
-        yield Stage(server, envoy, variant, backend)
+        yield Stage(server, envoy, version, variant, backend)
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.ads.audience import Audience
-from xds_server.ads.events import Variant
+from xds_server.ads.forms import Hosts
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.names import NO_NAMES, Names
 from xds_server.snapshot.resource import Resource, ResourceKey
@@ -18,7 +18,7 @@ def resource(type_url: TypeUrl, name: str, body: bytes = b"") -> Resource:
 
 
 def test_a_change_concerns_those_who_watch_it() -> None:
-    audience: Audience[str] = Audience(Variant.DELTA)
+    audience: Audience[str] = Audience(Hosts.APART)
     snapshot = Snapshot().updated([resource(CLUSTER, "a"), resource(ENDPOINT, "a"), resource(ENDPOINT, "b")])
     for stream in ("idle", "clusters", "a", "b", "also a"):
         audience.join(stream)
@@ -43,9 +43,9 @@ def test_a_change_concerns_those_who_watch_it() -> None:
     assert audience.show(snapshot.updated([resource(ENDPOINT, "a", b"3")])) == set()
 
 
-@pytest.mark.parametrize("variant", list(Variant))
-def test_line_15_nothing_is_there_to_be_served_before_the_first_commit(variant: Variant) -> None:
-    audience: Audience[str] = Audience(variant)
+@pytest.mark.parametrize("hosts", list(Hosts))
+def test_line_15_nothing_is_there_to_be_served_before_the_first_commit(hosts: Hosts) -> None:
+    audience: Audience[str] = Audience(hosts)
     audience.join("early")
     audience.watch("early", CLUSTER, None)
     assert audience.snapshot is None
@@ -55,7 +55,7 @@ def test_line_15_nothing_is_there_to_be_served_before_the_first_commit(variant: 
 
 
 def test_nothing_is_kept_of_those_who_left() -> None:
-    audience: Audience[str] = Audience(Variant.SOTW)
+    audience: Audience[str] = Audience(Hosts.INSIDE)
     audience.join("a")
     audience.watch("a", CLUSTER, None)
     audience.watch("a", CLUSTER, None)
@@ -71,7 +71,7 @@ def test_nothing_is_kept_of_those_who_left() -> None:
 def test_exactly_those_are_told_whose_names_differ(
     watching: dict[str, set[str] | None], history: list[dict[str, bytes]]
 ) -> None:
-    audience: Audience[str] = Audience(Variant.SOTW)
+    audience: Audience[str] = Audience(Hosts.INSIDE)
     snapshot = Snapshot()
     audience.show(snapshot)
     for stream, wanted in watching.items():

@@ -5,8 +5,9 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.ads.events import Variant
-from xds_server.ads.forms import Form, versions
+from xds_server.ads.events import Node, Variant
+from xds_server.ads.forms import Form, Hosts, hosts_for, versions
+from xds_server.base.ids import NodeId
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ROUTE, VIRTUAL_HOST
@@ -44,7 +45,7 @@ worlds = st.fixed_dictionaries(
 def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
     history: list[dict[str, dict[str, object]]],
 ) -> None:
-    forms = {variant: Form(variant) for variant in Variant}
+    forms = {hosts: Form(hosts) for hosts in Hosts}
     base = Snapshot()
     for world in history:
         # A host without its route configuration is not a thing.
@@ -55,10 +56,10 @@ def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
         ]
         gone = {r.key for t in base.types.values() for r in t.resources.values()} - {r.key for r in wanted}
         base = base.updated(wanted, gone)
-        for variant, form in forms.items():
-            assert form.of(base) == Form(variant).of(base)
-            assert form.of(base).versions() == Form(variant).of(base).versions()
-        whole = configurations(forms[Variant.SOTW].of(base))
+        for hosts, form in forms.items():
+            assert form.of(base) == Form(hosts).of(base)
+            assert form.of(base).versions() == Form(hosts).of(base).versions()
+        whole = configurations(forms[Hosts.INSIDE].of(base))
         assert whole == {
             name: route_pb2.RouteConfiguration(
                 name=name,
@@ -75,7 +76,7 @@ def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
 
 def test_line_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a.example")])
-    shown = Form(Variant.DELTA).of(base)
+    shown = Form(Hosts.APART).of(base)
     [found] = configurations(shown).values()
     assert found.vhds.config_source.HasField("ads")
     assert not found.virtual_hosts
@@ -83,7 +84,7 @@ def test_line_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
 
 
 def test_line_25_a_changed_host_is_all_that_changes_for_a_delta_client() -> None:
-    form = Form(Variant.DELTA)
+    form = Form(Hosts.APART)
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a"), host("gateway/b", "b")])
     before = form.of(base)
     after = form.of(base.updated([host("gateway/b", "c")]))
@@ -93,7 +94,7 @@ def test_line_25_a_changed_host_is_all_that_changes_for_a_delta_client() -> None
 
 
 def test_a_state_of_the_world_client_gets_no_hosts_and_another_version_of_the_whole() -> None:
-    form = Form(Variant.SOTW)
+    form = Form(Hosts.INSIDE)
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a")])
     before, after = form.of(base), form.of(base.updated([host("gateway/a", "b")]))
     assert not before.of(VIRTUAL_HOST).resources
@@ -103,7 +104,7 @@ def test_a_state_of_the_world_client_gets_no_hosts_and_another_version_of_the_wh
 
 def test_a_first_host_is_always_there() -> None:
     """Envoy's listener waits for one."""
-    form = Form(Variant.DELTA)
+    form = Form(Hosts.APART)
     empty = form.of(Snapshot().updated([routes("gateway")]))
     [none] = empty.of(VIRTUAL_HOST).resources.values()
     message = route_components_pb2.VirtualHost.FromString(none.body)
@@ -113,17 +114,34 @@ def test_a_first_host_is_always_there() -> None:
     assert [each.name for each in changes.gone] == ["gateway/none"]
 
 
-@pytest.mark.parametrize("variant", list(Variant))
-def test_routes_that_are_complete_are_served_as_they_are(variant: Variant) -> None:
+@pytest.mark.parametrize("hosts", list(Hosts))
+def test_routes_that_are_complete_are_served_as_they_are(hosts: Hosts) -> None:
     base = Snapshot().updated([routes("gateway", is_open=False), host("gateway/a", "a")])
-    assert Form(variant).of(base) is base
-    mixed = Form(variant).of(base.updated([routes("other")]))
+    assert Form(hosts).of(base) is base
+    mixed = Form(hosts).of(base.updated([routes("other")]))
     assert mixed.of(ROUTE).resources["gateway"] is base.of(ROUTE).resources["gateway"]
 
 
 def test_the_versions_shown_are_those_that_clients_are_told() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a")])
     assert versions(base) == {
-        ROUTE: Form(Variant.SOTW).of(base).of(ROUTE).version,
-        VIRTUAL_HOST: Form(Variant.DELTA).of(base).of(VIRTUAL_HOST).version,
+        ROUTE: Form(Hosts.INSIDE).of(base).of(ROUTE).version,
+        VIRTUAL_HOST: Form(Hosts.APART).of(base).of(VIRTUAL_HOST).version,
     }
+
+
+@pytest.mark.parametrize(
+    ("variant", "release", "expected"),
+    [
+        (Variant.DELTA, (1, 37), Hosts.APART),
+        (Variant.DELTA, (1, 40), Hosts.APART),
+        (Variant.DELTA, (2, 0), Hosts.APART),
+        (Variant.DELTA, (1, 36), Hosts.INSIDE),
+        (Variant.DELTA, (0, 0), Hosts.INSIDE),  # who does not say
+        (Variant.SOTW, (1, 40), Hosts.INSIDE),
+    ],
+)
+def test_line_25_only_who_can_is_told_to_fetch_them(
+    variant: Variant, release: tuple[int, int], expected: Hosts
+) -> None:
+    assert hosts_for(Node(id=NodeId("envoy"), release=release), variant) is expected

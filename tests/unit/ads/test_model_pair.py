@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.ads.model import ModelClient, ModelDelta, ModelSotw
 from tests.unit.ads.worlds import after, some_keys, touched, worlds
 from xds_server.ads.events import Variant
-from xds_server.ads.forms import Form
+from xds_server.ads.forms import Form, Hosts
 from xds_server.ads.machine import ORDER
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.resource import Resource, ResourceKey
@@ -55,7 +55,7 @@ class TwoClients(RuleBasedStateMachine):
             Variant.SOTW: ModelSotw(follows_clusters=True),
             Variant.DELTA: ModelDelta(follows_clusters=True),
         }
-        self.forms = {variant: Form(variant) for variant in self.clients}
+        self.forms = {Variant.SOTW: Form(Hosts.INSIDE), Variant.DELTA: Form(Hosts.APART)}
         self.snapshot = Snapshot()
 
     @initialize(world=worlds())
@@ -116,7 +116,7 @@ class TwoClients(RuleBasedStateMachine):
             assert {name: copy.body for name, copy in sotw.held[kind].items()} == due
             assert {name: copy.body for name, copy in delta.held[kind].items()} == due
         assert _routes_with_hosts_inside(sotw) == _routes_with_hosts_beside(delta)
-        closed = Form(Variant.SOTW).of(self.snapshot).of(ROUTE).resources
+        closed = Form(Hosts.INSIDE).of(self.snapshot).of(ROUTE).resources
         assert {n: c.body for n, c in sotw.held[ROUTE].items()} == {
             n: closed[n].body for n in sotw.names[ROUTE]
         }

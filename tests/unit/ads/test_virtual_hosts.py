@@ -10,8 +10,7 @@ from tests.unit.ads.peer import (
     route,
     snapshot,
 )
-from xds_server.ads.events import Variant
-from xds_server.ads.forms import Form
+from xds_server.ads.forms import Form, Hosts
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST
@@ -83,7 +82,7 @@ def test_line_25_hosts_may_be_asked_for_by_name(delta: DeltaPeer) -> None:
 
 def test_line_25_there_are_none_in_state_of_the_world(sotw: SotwPeer) -> None:
     routes = Resource(route("r").key, b"", open=True)
-    current = Form(Variant.SOTW).of(snapshot(routes, *PAIR))
+    current = Form(Hosts.INSIDE).of(snapshot(routes, *PAIR))
     sotw.subscribe(VIRTUAL_HOST, "r/a")
     assert sotw.settle(current) == []
     # A list without names is no wildcard here: it is for clusters and listeners alone (line 8).

@@ -21,8 +21,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from tests.unit.pure.kube import from_yaml, world_of
-from xds_server.ads.events import Variant
-from xds_server.ads.forms import Form
+from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import TypeUrl
 from xds_server.shadows.plan import Plan, ShadowStatus
 from xds_server.shadows.resolve import resolve
@@ -51,7 +50,7 @@ def test_the_result_is_the_recorded_one(case: str) -> None:
 
     assert snapshot.dangling() == []
     assert snapshot.of(LISTENER) == translate(Plan(), gateway_port=8080).of(LISTENER)
-    shown = Form(Variant.SOTW).of(snapshot)
+    shown = Form(Hosts.INSIDE).of(snapshot)
     result = yaml.safe_dump(_result(plan, shown, whole=case == EMPTY), sort_keys=False, width=110)
     expected = FOLDER / f"{case}.out.yaml"
     if UPDATE:

@@ -7,8 +7,7 @@ from hypothesis import given
 
 from tests.unit.pure import worlds
 from tests.unit.pure.kube import world_of
-from xds_server.ads.events import Variant
-from xds_server.ads.forms import Form
+from xds_server.ads.forms import Form, Hosts
 from xds_server.model.objects import Object
 from xds_server.model.world import Change, World
 from xds_server.shadows.resolve import Resolver, resolve
@@ -22,7 +21,7 @@ from xds_server.translate.translate import translate
 
 def routes_of(snapshot: Snapshot) -> route_pb2.RouteConfiguration:
     """The route configuration with its virtual hosts in it."""
-    closed = Form(Variant.SOTW).of(snapshot)
+    closed = Form(Hosts.INSIDE).of(snapshot)
     return route_pb2.RouteConfiguration.FromString(closed.of(ROUTE).resources["gateway"].body)
 
 

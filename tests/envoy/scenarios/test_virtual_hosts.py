@@ -1,0 +1,75 @@
+"""Virtual hosts as resources of their own where Envoy can have them so (line 25: delta, from 1.37 on), inside
+their route configuration for the others: the same for users."""
+
+from http import HTTPStatus
+
+import pytest
+
+from tests.envoy.scenarios.stage import Stage
+from tests.support.resources import listener, open_routes, virtual_host
+from xds_server.ads.events import Nacked, Sent
+from xds_server.snapshot.resource import Resource
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+
+pytestmark = pytest.mark.envoy
+
+A = virtual_host("routes_0", "a.80", "a.test", "cluster_0")
+B = virtual_host("routes_0", "b.80", "b.test", "cluster_0")
+
+
+def base(stage: Stage) -> list[Resource]:
+    """Everything but virtual hosts."""
+    return [*stage.whole("cluster_0"), listener("listener_0", "routes_0"), open_routes("routes_0")]
+
+
+async def test_virtual_host_added_changed_and_removed(stage: Stage) -> None:
+    stage.commit(*base(stage), A)
+    await stage.until_status("listener_0", "a.test", HTTPStatus.OK)
+    await stage.until_status("listener_0", "b.test", HTTPStatus.NOT_FOUND)
+    stage.chapter()
+    stage.commit(*base(stage), A, B)
+    await stage.until_status("listener_0", "b.test", HTTPStatus.OK)
+    stage.commit(*base(stage), A, virtual_host("routes_0", "b.80", "c.test", "cluster_0"))
+    await stage.until_status("listener_0", "c.test", HTTPStatus.OK)
+    await stage.until_status("listener_0", "b.test", HTTPStatus.NOT_FOUND)
+    snapshot = stage.commit(*base(stage), A)
+    await stage.until_status("listener_0", "c.test", HTTPStatus.NOT_FOUND)
+    await stage.until_status("listener_0", "a.test", HTTPStatus.OK)
+    sent = {kind: stage.of(Sent, kind) for kind in (CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST)}
+    changed = VIRTUAL_HOST if stage.hosts_apart else ROUTE
+    assert {kind: len(events) for kind, events in sent.items() if events} == {changed: 3}
+    if stage.hosts_apart:
+        await stage.until_acked(snapshot, VIRTUAL_HOST)
+        assert [(each.resources, each.removed) for each in sent[VIRTUAL_HOST]] == [(1, 0), (1, 0), (0, 1)]
+    assert stage.of(Nacked, changed) == []
+
+
+async def test_listener_warms_until_its_virtual_hosts_are_there(stage: Stage) -> None:
+    await stage.opened()
+    # Where the hosts come with the routes, it is those that it waits for.
+    stage.tap.keep_back(VIRTUAL_HOST if stage.hosts_apart else ROUTE)
+    host = virtual_host("routes_1", "a.80", "a.test", "cluster_0")
+    stage.commit(*stage.basics(), listener("listener_1", "routes_1"), open_routes("routes_1"), host)
+    await stage.until_listeners_warming(1)
+    await stage.tap.let_through()
+    await stage.until_listeners_warming(0)
+    await stage.until_status("listener_1", "a.test", HTTPStatus.OK)
+
+
+async def test_routes_without_any_virtual_host_are_served(stage: Stage) -> None:
+    stage.commit(*base(stage))
+    await stage.until_status("listener_0", "a.test", HTTPStatus.NOT_FOUND)
+    stage.commit(*base(stage), A)
+    await stage.until_status("listener_0", "a.test", HTTPStatus.OK)
+    stage.commit(*base(stage))
+    await stage.until_status("listener_0", "a.test", HTTPStatus.NOT_FOUND)
+
+
+async def test_a_virtual_host_that_went_while_the_stream_was_down_goes(stage: Stage) -> None:
+    stage.commit(*base(stage), A, B)
+    await stage.until_status("listener_0", "b.test", HTTPStatus.OK)
+    stage.tap.keep_back(VIRTUAL_HOST if stage.hosts_apart else ROUTE)
+    stage.commit(*base(stage), A)
+    await stage.reset()
+    await stage.until_status("listener_0", "b.test", HTTPStatus.NOT_FOUND)
+    await stage.until_status("listener_0", "a.test", HTTPStatus.OK)
