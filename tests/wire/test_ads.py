@@ -109,8 +109,13 @@ async def test_metadata_that_json_cannot_say_is_refused(connect: Connect) -> Non
 async def test_the_first_request_says_who_is_there(rig: Rig, connect: Connect, variant: Variant) -> None:
     await connect().ask(CLUSTER, node=node("envoy-1", team="red", zones=["a", "b"]))
     opened = await rig.seen(StreamOpened)
-    metadata = {"team": "red", "zones": ["a", "b"]}
-    assert opened.node == Node(id=NodeId("envoy-1"), cluster="edge", metadata=metadata, build="envoy 1.40.2")
+    assert opened.node == Node(
+        id=NodeId("envoy-1"),
+        cluster="edge",
+        metadata={"team": "red", "zones": ["a", "b"]},
+        build="envoy 1.40.2",
+        release=(1, 40),
+    )
     assert opened.variant is variant
     assert opened.peer.startswith("ipv4:127.0.0.1:")
 

@@ -88,11 +88,11 @@ class SotwReader:
         start = _start_of_names(raw)
         if start is None:
             return self._read_whole(raw, None)
-        for region in self._regions.values():
+        for type_url, region in self._regions.items():
             end = start + region.length
             if raw.startswith(region.then, end) and _hash(raw, start, end) == region.digest:
                 message = _without_names(raw, start, end)
-                if message is not None:
+                if message is not None and message.type_url == type_url:
                     return _sotw(message, None)
         end = raw.rfind(_TYPE_PREFIX) - 2
         if end <= start or raw[end] != _TYPE:

@@ -33,6 +33,13 @@ def messages(draw: st.DrawFn) -> discovery_pb2.DiscoveryRequest:
     return message
 
 
+@example(
+    [
+        discovery_pb2.DiscoveryRequest(resource_names=NAMES),  # of no type, so nothing follows its names
+        discovery_pb2.DiscoveryRequest(resource_names=NAMES, type_url=ENDPOINT),
+    ],
+    [0] * 6,
+)
 @given(st.lists(messages(), max_size=6), st.lists(st.sampled_from([0, 1]), min_size=6, max_size=6))
 def test_a_reader_reads_what_protobuf_reads(
     requests: list[discovery_pb2.DiscoveryRequest], streams: list[int]
