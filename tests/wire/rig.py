@@ -3,7 +3,7 @@ has a deadline."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -26,6 +26,8 @@ NO_TEAM = "node.metadata.team must be a text"
 METHODS = {Variant.SOTW: "StreamAggregatedResources", Variant.DELTA: "DeltaAggregatedResources"}
 _UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
+_ALONE = ("grpc.use_local_subchannel_pool", 1)  # else all channels to a server share a connection
+
 E = TypeVar("E")
 
 
@@ -40,7 +42,12 @@ class Rig:
     """A server. The view of a node is its ``team``, and a team has a listener of its own name."""
 
     def __init__(
-        self, write_deadline_s: float = 30.0, *, limits: Limits | None = None, max_age_s: float = 1800.0
+        self,
+        write_deadline_s: float = 30.0,
+        *,
+        greeting_deadline_s: float = 30.0,
+        limits: Limits | None = None,
+        max_age_s: float = 1800.0,
     ) -> None:
         self.cache: SnapshotCache[str] = SnapshotCache(_derive)
         self.events: list[Event] = []
@@ -53,6 +60,7 @@ class Rig:
             observe=self._observe,
             identifier=IDENTIFIER,
             write_deadline_s=write_deadline_s,
+            greeting_deadline_s=greeting_deadline_s,
             limits=limits,
         )
         self.server = grpc.aio.server(options=server_options(max_age_s=max_age_s, grace_s=0.2))
@@ -71,7 +79,7 @@ class Rig:
 
     def channel(self) -> grpc.aio.Channel:
         """A connection of its own."""
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=_UNLIMITED)
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=(*_UNLIMITED, _ALONE))
         self._channels.append(channel)
         return channel
 
@@ -152,6 +160,14 @@ class Stream:
         """The next response, parsed."""
         return parse(await self.take_raw(), self.variant)
 
+    async def end(self) -> Status:
+        """How the stream ended, after reading all that came before."""
+        async with asyncio.timeout(DEADLINE_S):
+            with suppress(grpc.aio.AioRpcError):
+                while await self._call.read() is not grpc.aio.EOF:
+                    pass
+        return await self.status()
+
     async def status(self) -> Status:
         """How the stream ended, waiting for the end."""
         async with asyncio.timeout(DEADLINE_S):
@@ -196,10 +212,14 @@ def bodies(response: Any) -> dict[str, bytes]:
 
 @asynccontextmanager
 async def running(
-    *, write_deadline_s: float = 30.0, limits: Limits | None = None, max_age_s: float = 1800.0
+    *,
+    write_deadline_s: float = 30.0,
+    greeting_deadline_s: float = 30.0,
+    limits: Limits | None = None,
+    max_age_s: float = 1800.0,
 ) -> AsyncIterator[Rig]:
     """A started server."""
-    rig = Rig(write_deadline_s, limits=limits, max_age_s=max_age_s)
+    rig = Rig(write_deadline_s, greeting_deadline_s=greeting_deadline_s, limits=limits, max_age_s=max_age_s)
     await rig.server.start()
     try:
         yield rig

@@ -320,13 +320,13 @@ async def test_line_18_a_reader_that_takes_nothing_is_dropped(start: Start, vari
     stream = rig.connect(variant)
     await stream.ask(CLUSTER, node=node())
     closed = await rig.seen(StreamClosed)
-    assert (closed.reason, closed.cause) == ("it took nothing for 0.2 s", Cause.SLOW)
+    assert (closed.reason, closed.cause) == ("the client took nothing for 0.2 s", Cause.SLOW)
     # It is given and asked nothing more, and when it reads on, it learns that it must connect anew.
     rig.commit(resource(CLUSTER, "a", b"1" * STUCK))
     await stream.ask(CLUSTER, answers=await rig.seen(Sent))
     await stream.take_raw()
     assert await stream.status() == Status(
-        grpc.StatusCode.DEADLINE_EXCEEDED, "stream dropped: it took nothing for 0.2 s"
+        grpc.StatusCode.DEADLINE_EXCEEDED, "the client took nothing for 0.2 s"
     )
     assert (rig.count(Sent), rig.count(Acked), rig.count(StreamClosed)) == (1, 0, 1)
 

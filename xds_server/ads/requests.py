@@ -23,6 +23,9 @@ from xds_server.snapshot.names import NO_NAMES, Names
 MAX_NAMES: Final = 200_000
 """Names of one type that one stream may subscribe to, whether they exist or not."""
 
+LONGEST_NAME: Final = 2_048
+"""Characters of a name that one may subscribe to. Names that do not exist are kept too, and told back."""
+
 _LENGTH_DELIMITED: Final = 2
 _VERSION, _NODE, _NAMES, _TYPE = (
     bytes([number << 3 | _LENGTH_DELIMITED])[0] for number in (1, 2, 3, 4)
@@ -133,7 +136,7 @@ class DeltaReader:
             nonce=Nonce(message.response_nonce),
             subscribe=_few(message.resource_names_subscribe),
             unsubscribe=_few(message.resource_names_unsubscribe),
-            claims=message.initial_resource_versions,
+            claims=_claims(message.initial_resource_versions),
             error=message.error_detail.message if message.HasField("error_detail") else None,
             node=message.node if message.HasField("node") else None,
         )
@@ -151,9 +154,21 @@ def _sotw(message: Any, names: Names | None) -> SotwRequest:
 
 
 def _few(names: Sequence[str]) -> tuple[str, ...]:
-    if len(names) > MAX_NAMES:
+    _check_number(len(names))
+    found = tuple(names)
+    if found and max(map(len, found)) > LONGEST_NAME:
+        raise RequestLimitError(f"a name of more than {LONGEST_NAME:,} characters")
+    return found
+
+
+def _claims(claims: Mapping[str, str]) -> Mapping[str, str]:
+    _check_number(len(claims))
+    return claims
+
+
+def _check_number(names: int) -> None:
+    if names > MAX_NAMES:
         raise RequestLimitError(f"more than {MAX_NAMES:,} names in one request")
-    return tuple(names)
 
 
 def _parse(kind: Any, raw: bytes) -> Any:

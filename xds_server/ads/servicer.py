@@ -65,6 +65,10 @@ def server_options(
 
 
 _WRITE_DEADLINE_S = 30.0
+_GREETING_DEADLINE_S = 30.0
+_NODE_BYTES = 64 * 1024
+"""Of ``node.metadata``, and of the id and the cluster together: they are kept as long as the stream."""
+
 _ENVOY = "envoy"
 
 V = TypeVar("V", bound=Hashable)
@@ -86,7 +90,7 @@ class _Form:
 class _Stream(Generic[V]):
     """One open stream. `wake` says that there may be something to write, or a reason to end. `audience` is
     there once the first request has said who the client is. `writing_since` is the loop's time at which the
-    write that is under way began. `late` says that the reason to end is a write that took too long."""
+    write that is under way began. `status` is how it ends if its client did something wrong."""
 
     id: StreamId
     form: _Form
@@ -99,7 +103,7 @@ class _Stream(Generic[V]):
     writing_since: float | None = None
     ending: str = ""
     cause: Cause = Cause.CLIENT
-    late: bool = False
+    status: grpc.StatusCode | None = None
 
 
 class AdsServicer(Generic[V]):
@@ -107,7 +111,8 @@ class AdsServicer(Generic[V]):
 
     `view_of` gives a node's view, or raises RequestError with a sentence for its operator. `observe` is
     called with every event, on the event loop, and must not block or raise. Streams are numbered from
-    `first_stream`.
+    `first_stream`. A stream must send its first request within `greeting_deadline_s`, and take what is
+    written to it within `write_deadline_s`.
     """
 
     def __init__(
@@ -118,6 +123,7 @@ class AdsServicer(Generic[V]):
         observe: Callable[[Event], None],
         identifier: str,
         write_deadline_s: float = _WRITE_DEADLINE_S,
+        greeting_deadline_s: float = _GREETING_DEADLINE_S,
         limits: Limits | None = None,
         first_stream: int = 1,
     ) -> None:
@@ -126,6 +132,7 @@ class AdsServicer(Generic[V]):
         self._view_of = view_of
         self._observe = observe
         self._write_deadline_s = write_deadline_s
+        self._greeting_deadline_s = greeting_deadline_s
         self._admission = Admission(limits or Limits())
         self._streams: dict[StreamId, _Stream[V]] = {}
         self._audiences: dict[tuple[V, Hosts], Audience[_Stream[V]]] = {}
@@ -193,18 +200,16 @@ class AdsServicer(Generic[V]):
         self._streams[identity] = stream
         reader = asyncio.create_task(self._read(stream, context), name=f"xds-shadow/ads-read-{identity}")
         reader.add_done_callback(lambda _: stream.wake.set())
+        greeting = asyncio.get_running_loop().call_later(
+            self._greeting_deadline_s, self._expect_greeting, stream
+        )
         try:
             await self._write(stream, context, reader)
-            if stream.late:
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"stream dropped: {stream.ending}")
-        except RequestLimitError as error:
-            stream.ending, stream.cause = str(error), Cause.LIMIT
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        except RequestError as error:
-            stream.ending, stream.cause = str(error), Cause.INVALID
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            if stream.status is not None:
+                await context.abort(stream.status, stream.ending)
         finally:
             # Nothing is awaited before the books are right: gRPC may cancel this a second time.
+            greeting.cancel()
             reader.cancel()
             self._forget(stream)
             await asyncio.gather(reader, return_exceptions=True)
@@ -276,17 +281,39 @@ class AdsServicer(Generic[V]):
         if writing:
             self._sweep_later()
 
+    def _expect_greeting(self, stream: _Stream[V]) -> None:
+        """Give up a stream that has not said who it is: it costs memory and a place among the streams."""
+        if stream.audience is None:
+            stream.ending = f"the client sent no request for {self._greeting_deadline_s:g} s"
+            stream.status = grpc.StatusCode.DEADLINE_EXCEEDED
+            stream.wake.set()
+
     def _drop(self, stream: _Stream[V]) -> None:
         """gRPC cannot end a call during a write, so the client learns of it when it reads on, and reconnects
         then. If it is dead, the missing answer to a keepalive ping ends the write."""
-        stream.late = True
-        stream.cause = Cause.SLOW
-        stream.ending = f"it took nothing for {self._write_deadline_s:g} s"
+        stream.ending, stream.cause = (
+            f"the client took nothing for {self._write_deadline_s:g} s",
+            Cause.SLOW,
+        )
+        stream.status = grpc.StatusCode.DEADLINE_EXCEEDED
         self._forget(stream)
 
     # --- reading ---------------------------------------------------------------------------------------
 
     async def _read(self, stream: _Stream[V], context: _Context) -> None:
+        """Take requests until the client sends no more, or one that it may not send."""
+        # An error must not leave here: the task would keep it, it the stack, and that the task. Such a circle
+        # holds a request, which may be large, until the collector of garbage comes by, which it does seldom.
+        try:
+            await self._take(stream, context)
+        except RequestLimitError as error:
+            stream.ending, stream.cause = str(error), Cause.LIMIT
+            stream.status = grpc.StatusCode.RESOURCE_EXHAUSTED
+        except RequestError as error:
+            stream.ending, stream.cause = str(error), Cause.INVALID
+            stream.status = grpc.StatusCode.INVALID_ARGUMENT
+
+    async def _take(self, stream: _Stream[V], context: _Context) -> None:
         machine = stream.machine
         while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
             if stream.ending:
@@ -324,6 +351,10 @@ class AdsServicer(Generic[V]):
 
 
 def _node(message: base_pb2.Node) -> Node:
+    if message.metadata.ByteSize() > _NODE_BYTES or len(message.id) + len(message.cluster) > _NODE_BYTES:
+        raise RequestLimitError(
+            f"more than {_NODE_BYTES:,} bytes in node.metadata, or in node.id and node.cluster"
+        )
     try:
         metadata = MessageToDict(message.metadata)
     except (JsonError, ValueError) as error:

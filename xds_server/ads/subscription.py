@@ -164,6 +164,8 @@ class Subscription:
         if dropped:
             self.names = self.names.minus(dropped)
             self.owed.difference_update(dropped)
+            if not self.wildcard:
+                self.refused -= set(dropped)
         if star:
             self.wildcard = False
         if not self.wildcard and (dropped or star):

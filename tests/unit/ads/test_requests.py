@@ -109,9 +109,29 @@ def test_one_request_may_not_have_any_number_of_names(monkeypatch: pytest.Monkey
         (_request(), SotwReader()),
         (discovery_pb2.DeltaDiscoveryRequest(resource_names_subscribe=NAMES), DeltaReader()),
         (discovery_pb2.DeltaDiscoveryRequest(resource_names_unsubscribe=NAMES), DeltaReader()),
+        (
+            discovery_pb2.DeltaDiscoveryRequest(initial_resource_versions=dict.fromkeys(NAMES, "1")),
+            DeltaReader(),
+        ),
     ):
         with pytest.raises(RequestLimitError, match="more than 9 names"):
             reader.read(raw if isinstance(raw, bytes) else raw.SerializeToString())
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_name_may_not_have_any_length(more: int) -> None:
+    """Each is kept, and told back where it does not exist."""
+    names = ["short", "x" * (requests.LONGEST_NAME + more)]
+    for message, reader in (
+        (discovery_pb2.DiscoveryRequest(resource_names=names), SotwReader()),
+        (discovery_pb2.DeltaDiscoveryRequest(resource_names_subscribe=names), DeltaReader()),
+    ):
+        raw = message.SerializeToString()
+        if more:
+            with pytest.raises(RequestLimitError, match="a name of more than 2,048 characters"):
+                reader.read(raw)
+        else:
+            reader.read(raw)
 
 
 @given(st.binary(max_size=40))

@@ -136,3 +136,17 @@ def test_one_stream_may_not_have_any_number_of_names(either: Peer, monkeypatch: 
     either.open(ENDPOINT, names=["a", "b", "c"])
     with pytest.raises(RequestLimitError, match="more than 3 names"):
         either.subscribe(ENDPOINT, "d")
+
+
+def test_what_was_refused_and_given_up_is_forgotten(either: Peer) -> None:
+    """A stream that goes on to ask for other names and to refuse them must not be remembered for all."""
+    current = snapshot(*(endpoints(name) for name in ("a", "b", "c")))
+    either.open(ENDPOINT, names=["a"])
+    for name, following in (("a", "b"), ("b", "c")):
+        response = either.next(current)
+        assert response is not None
+        either.nack(response)
+        assert either.machine._subscriptions[ENDPOINT].refused == {name}
+        either.subscribe(ENDPOINT, following)
+        either.unsubscribe(ENDPOINT, name)
+        assert either.machine._subscriptions[ENDPOINT].refused == set()

@@ -1,0 +1,126 @@
+"""A control plane as people run it keeps its size, whatever is sent to it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import pytest
+from envoy.config.core.v3 import base_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+
+from tests.wire.rig import Stream, node
+from xds_server.ads.events import Variant
+from xds_server.demo.control_plane import ControlPlane
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER
+
+ROUNDS: Final = 6
+ALLOWED_MIB: Final = 64
+"""By how much it may be larger after the second half of the rounds than after the first."""
+
+PEAK_MIB: Final = 1_200
+"""A few messages of 64 MB at once, as bytes and read, beside what it needs itself."""
+
+_OPTIONS: Final = (("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
+
+
+def resident_mib(pid: int, what: str) -> float:
+    """VmRSS or VmHWM."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{what}:")).split()[1]) / 1024
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    """Of a directory without any manifests."""
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    started = ControlPlane([f"--manifests={manifests}"], tmp_path)
+    try:
+        yield await started.start()
+    finally:
+        await started.stop()
+
+
+@contextlib.asynccontextmanager
+async def stream_to(plane: ControlPlane, variant: Variant) -> AsyncIterator[Stream]:
+    async with grpc.aio.insecure_channel(str(plane.xds_address), options=_OPTIONS) as channel:
+        yield Stream(channel, variant)
+
+
+def many_names(_: int) -> Any:
+    return discovery_pb2.DiscoveryRequest(
+        type_url=ENDPOINT, node=node("a"), resource_names=[f"{each:x}" for each in range(1_000_000)]
+    )
+
+
+def new_names(turn: int) -> Any:
+    """As many as are taken, and others every time."""
+    names = [f"round-{turn}-{each}" for each in range(200_000)]
+    return discovery_pb2.DeltaDiscoveryRequest(
+        type_url=ENDPOINT, node=node("b"), resource_names_subscribe=names
+    )
+
+
+def many_claims(turn: int) -> Any:
+    claims = {f"round-{turn}-{each}": "1" for each in range(400_000)}
+    return discovery_pb2.DeltaDiscoveryRequest(
+        type_url=CLUSTER, node=node("c"), initial_resource_versions=claims
+    )
+
+
+def long_name(turn: int) -> Any:
+    return discovery_pb2.DeltaDiscoveryRequest(
+        type_url=CLUSTER, node=node("d"), resource_names_subscribe=[str(turn) * 60_000_000]
+    )
+
+
+def large_node(turn: int) -> Any:
+    return discovery_pb2.DiscoveryRequest(
+        type_url=CLUSTER, node=base_pb2.Node(id="e", cluster=str(turn) * 60_000_000)
+    )
+
+
+def new_types(turn: int) -> Any:
+    return discovery_pb2.DiscoveryRequest(
+        type_url=f"type.example/{turn}" + "x" * 1_000_000, node=node(f"f{turn}")
+    )
+
+
+ATTACKS: Final[tuple[Callable[[int], Any], ...]] = (
+    many_names,
+    new_names,
+    many_claims,
+    long_name,
+    large_node,
+    new_types,
+)
+
+
+async def attack(plane: ControlPlane, turn: int) -> None:
+    """Everything, one after the other, each on a connection of its own."""
+    for make in ATTACKS:
+        message = make(turn)
+        delta = isinstance(message, discovery_pb2.DeltaDiscoveryRequest)
+        async with stream_to(plane, Variant.DELTA if delta else Variant.SOTW) as stream:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await stream.raw(message.SerializeToString())
+                await stream.finish()
+                await stream.end()
+
+
+async def test_memory_stays_bounded(plane: ControlPlane) -> None:
+    pid = plane.process.pid
+    async with stream_to(plane, Variant.DELTA) as good:
+        await good.ask(LISTENER, node=node("good"))
+        await good.take()
+        sizes = []
+        for turn in range(ROUNDS):
+            await attack(plane, turn)
+            sizes.append(resident_mib(pid, "VmRSS"))
+        assert max(sizes[ROUNDS // 2 :]) - max(sizes[: ROUNDS // 2]) <= ALLOWED_MIB, sizes
+        assert resident_mib(pid, "VmHWM") <= PEAK_MIB
+        await good.ask(CLUSTER)
+        assert (await asyncio.wait_for(good.take(), 20)).type_url == CLUSTER
