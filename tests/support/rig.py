@@ -129,8 +129,11 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def rig(directory: Path, extra: Sequence[str] = ()) -> AsyncIterator[Rig]:
-    """Start a control plane on an empty directory, and the Envoys; end them all afterwards."""
+async def rig(
+    directory: Path, extra: Sequence[str] = (), *, binary: Path | None = None
+) -> AsyncIterator[Rig]:
+    """Start a control plane on an empty directory, and the Envoys, of `binary` if it is given; end them all
+    afterwards."""
     manifests = directory / "manifests"
     manifests.mkdir()
     async with contextlib.AsyncExitStack() as stack:
@@ -147,7 +150,7 @@ async def rig(directory: Path, extra: Sequence[str] = ()) -> AsyncIterator[Rig]:
                 admin_port=0,
                 gateway_port=port,
             )
-            envoy = Envoy(options, directory)
+            envoy = Envoy(options, directory, binary=binary)
             stack.push_async_callback(envoy.stop)
             envoys.append(envoy)
         await asyncio.gather(*(envoy.start() for envoy in envoys))

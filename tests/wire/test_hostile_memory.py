@@ -23,7 +23,11 @@ ALLOWED_MIB: Final = 64
 PEAK_MIB: Final = 1_200
 """A few messages of 64 MB at once, as bytes and read, beside what it needs itself."""
 
-_OPTIONS: Final = (("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
+_OPTIONS: Final = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 def resident_mib(pid: int, what: str) -> float:
@@ -124,3 +128,25 @@ async def test_memory_stays_bounded(plane: ControlPlane) -> None:
         assert resident_mib(pid, "VmHWM") <= PEAK_MIB
         await good.ask(CLUSTER)
         assert (await asyncio.wait_for(good.take(), 20)).type_url == CLUSTER
+
+
+async def test_a_request_is_gone_once_it_was_taken(plane: ControlPlane) -> None:
+    """Streams that wait hold no bytes of what they last sent, though they may be many and it large."""
+    claims = {f"{each:0100x}": "0123456789abcdef" for each in range(50_000)}
+    raw = discovery_pb2.DeltaDiscoveryRequest(
+        type_url=CLUSTER, initial_resource_versions=claims, node=node()
+    ).SerializeToString()
+    pid = plane.process.pid
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_one() -> None:
+            stream = await stack.enter_async_context(stream_to(plane, Variant.DELTA))
+            await stream.raw(raw)
+            await stream.take()  # that there is nothing, and then what that takes away
+            assert len((await stream.take()).removed_resources) == len(claims)
+
+        await open_one()
+        before = resident_mib(pid, "VmRSS")
+        for _ in range(40):
+            await open_one()
+        assert resident_mib(pid, "VmRSS") - before < 40 * len(raw) / 2**20 / 2

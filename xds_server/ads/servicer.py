@@ -305,7 +305,9 @@ class AdsServicer(Generic[V]):
         # An error must not leave here: the task would keep it, it the stack, and that the task. Such a circle
         # holds a request, which may be large, until the collector of garbage comes by, which it does seldom.
         try:
-            await self._take(stream, context)
+            while isinstance(raw := await context.read(), bytes) and not stream.ending:  # or grpc.aio.EOF
+                self._take(stream, raw)
+                del raw  # or every stream would hold its last until the next one comes
         except RequestLimitError as error:
             stream.ending, stream.cause = str(error), Cause.LIMIT
             stream.status = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -313,20 +315,16 @@ class AdsServicer(Generic[V]):
             stream.ending, stream.cause = str(error), Cause.INVALID
             stream.status = grpc.StatusCode.INVALID_ARGUMENT
 
-    async def _take(self, stream: _Stream[V], context: _Context) -> None:
-        machine = stream.machine
-        while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
-            if stream.ending:
-                return
-            request = stream.read(raw)
-            if stream.audience is None:
-                self._greet(stream, request.node)
-            for event in machine.receive(request):
-                self._observe(event)
-            if stream.audience is not None and machine.serves(request.type_url):
-                stream.audience.watch(stream, request.type_url, machine.watched(request.type_url))
-            if machine.restless:
-                stream.wake.set()
+    def _take(self, stream: _Stream[V], raw: bytes) -> None:
+        machine, request = stream.machine, stream.read(raw)
+        if stream.audience is None:
+            self._greet(stream, request.node)
+        for event in machine.receive(request):
+            self._observe(event)
+        if stream.audience is not None and machine.serves(request.type_url):
+            stream.audience.watch(stream, request.type_url, machine.watched(request.type_url))
+        if machine.restless:
+            stream.wake.set()
 
     def _greet(self, stream: _Stream[V], message: base_pb2.Node | None) -> None:
         """Learn who the client is; only a stream's first request must say so (line 1)."""
