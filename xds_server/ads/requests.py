@@ -110,8 +110,8 @@ class SotwReader:
     def _read_whole(self, raw: bytes, start: int | None) -> SotwRequest:
         message = _parse(discovery_pb2.DiscoveryRequest, raw)
         listed = _few(message.resource_names)
-        names = NO_NAMES.plus(listed) if listed else NO_NAMES
-        self._regions.pop(message.type_url, None)
+        before = self._regions.pop(message.type_url, None)
+        names = (before.names if before else NO_NAMES).replaced(listed)
         if start is not None and names:
             wire = discovery_pb2.DiscoveryRequest(resource_names=listed).SerializeToString()
             if len(wire) >= _WORTH_KEEPING and raw.startswith(wire, start):

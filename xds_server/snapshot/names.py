@@ -68,6 +68,19 @@ class Names:
             self._less[names] = found
         return found
 
+    def replaced(self, names: tuple[str, ...]) -> "Names":
+        """The set of `names`: from this one for the cost of looking, if it is much like it."""
+        listed = set(names)
+        more = tuple(name for name in listed if name not in self.members)
+        common = len(listed) - len(more)
+        if common <= len(self) // 2:
+            return NO_NAMES.plus(names)
+        less = tuple(name for name in self.members if name not in listed) if common < len(self) else ()
+        found = (self.minus(less) if less else self).plus(more)
+        if found is not self:
+            self._differences[found] = (more, less)
+        return found
+
     def _shared(
         self, size: int, changed: Iterable[str], *, has: Iterable[str], lacks: Iterable[str]
     ) -> "Names | None":

@@ -74,3 +74,24 @@ def test_what_nobody_has_is_forgotten() -> None:
     del held
     gc.collect()
     assert len(names_module._KNOWN) == before
+
+
+@given(_some, _some)
+def test_a_set_that_replaces_another_is_the_same_as_one_from_nothing(
+    before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    first = NO_NAMES.plus(before)
+    found = first.replaced(after)
+    assert found is NO_NAMES.plus(after)
+    assert set(found.members) == set(after)
+    more, less = first.difference(found)
+    assert (set(more), set(less)) == (set(after) - set(before), set(before) - set(after))
+
+
+def test_a_set_is_replaced_by_another_and_nothing_for_the_cost_of_looking() -> None:
+    many = tuple(f"service-{number}" for number in range(1_000))
+    first = NO_NAMES.plus(many)
+    assert first.replaced(many[::-1]) is first
+    second = first.replaced((*many[1:], "new"))
+    assert first.difference(second) == (("new",), ("service-0",))
+    assert second.replaced(()) is NO_NAMES
