@@ -3,11 +3,12 @@ them."""
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -116,6 +117,35 @@ async def test_a_worker_that_dies_is_replaced_and_its_streams_are_known_to_be_go
         return any(event.stream >> 32 == WORKERS for event in started.seen(StreamOpened))
 
     await eventually(new_one_serves)
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(
+    started: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the machine is out of processes for a moment."""
+    start = asyncio.create_subprocess_exec
+    failures: list[OSError] = []
+
+    async def fails_once(*args: Any, **options: Any) -> Any:
+        if not failures:
+            failures.append(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+            raise failures[0]
+        return await start(*args, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fails_once)
+    started.commit("a", b"1")
+    before = started.pool.pids
+    os.kill(before[0], signal.SIGKILL)
+    await eventually(lambda: failures and len(started.pool.pids) == WORKERS and started.pool.pids != before)
+
+
+async def test_workers_that_cannot_be_started_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fails)
+    with pytest.raises(XdsShadowError, match="worker process cannot be started"):
+        await Pool().pool.start(Address("127.0.0.1", 0))
 
 
 async def test_stopping_ends_streams_and_processes(started: Pool, connect: Callable[[], Stream]) -> None:

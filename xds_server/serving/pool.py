@@ -167,36 +167,50 @@ class WorkerPool:
                 listening.set_result(None)
 
         while not self._stopping:
-            worker = await self._spawn(address)
-            self._workers.add(worker)
             try:
-                await worker.run(lambda: self._current, self._observe, ready)
+                await self._work(address, ready)
             except XdsShadowError as error:
                 if not listening.done():
                     listening.set_exception(error)
                     return
-                _log.warning("a worker cannot listen", reason=str(error))
+                _log.warning("a worker cannot serve", reason=str(error))
             except Exception:  # noqa: BLE001 - a bug must not cost the place of a worker
                 _log.exception("talking to a worker failed")
-            finally:
-                self._workers.discard(worker)
-                if worker.process.returncode is None:
-                    worker.process.kill()
             if not self._stopping:
-                _log.error("a worker process ended; starting another", code=worker.process.returncode)
+                _log.error("a worker process ended; starting another")
                 await asyncio.sleep(_REPLACED_AFTER_S)
+
+    async def _work(self, address: Address, ready: Callable[[], None]) -> None:
+        """One worker, until it ends.
+
+        Raises:
+            XdsShadowError: it cannot be started, or cannot listen.
+        """
+        try:
+            worker = await self._spawn(address)
+        except OSError as error:
+            raise XdsShadowError(f"a worker process cannot be started ({error})") from error
+        self._workers.add(worker)
+        try:
+            await worker.run(lambda: self._current, self._observe, ready)
+        finally:
+            self._workers.discard(worker)
+            if worker.process.returncode is None:
+                worker.process.kill()
 
     async def _spawn(self, address: Address) -> _Worker:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's
         first_stream = next(self._numbers) * _STREAMS_EACH + 1
-        with contextlib.closing(theirs):
+        with contextlib.closing(theirs), contextlib.ExitStack() as unless_it_runs:
+            unless_it_runs.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "xds_server.serving.worker", str(theirs.fileno())),
                 *(address.host, str(address.port), self._identifier, str(first_stream)),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
             )
+            unless_it_runs.pop_all()
         return _Worker(process, ours)
 
     async def set_serving(self) -> None:
