@@ -42,6 +42,7 @@ from xds_server.servers import Addresses, Servers
 from xds_server.serving.local import LocalFleet
 from xds_server.serving.pool import WorkerPool
 from xds_server.shadows.plan import Plan, State
+from xds_server.shadows.policy import NO_FILE, PolicyFile
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source, files
 
@@ -52,6 +53,8 @@ VERSION: Final = importlib.metadata.version("xds-shadow")
 _QUIET_S = 0.02
 _AT_MOST_S = 0.5
 """A burst of changes is one push: wait until nothing came for `_QUIET_S`, but never longer than this."""
+
+_CLOCK_CHECK_S = 60.0
 
 FEEDBACK: Final = "feedback"
 """Origin of the problems with telling in the cluster what became of labels."""
@@ -83,9 +86,11 @@ class App:
 
     def __init__(self, config: ServeConfig, *, source: Source | None = None) -> None:
         self._config = config
-        self._source = source or open_source(config.source)
+        self._source = source or open_source(config.source, config.policy)
         self._intake = Intake()
-        self._pipeline = Pipeline(gateway_port=config.gateway_port, expose_all=config.expose_all)
+        self._pipeline = Pipeline(
+            gateway_port=config.gateway_port, expose_all=config.expose_all, installation=config.policy
+        )
         identifier = f"xds-shadow/{VERSION}"
         self._serving: LocalFleet | WorkerPool = (
             WorkerPool(config.workers, identifier=identifier, observe=self._observe)
@@ -146,7 +151,21 @@ class App:
         changes: list[Change] = self._intake.mailbox.take_now()
         while True:
             await self._step(changes)
-            changes = await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
+            changes = await self._changes()
+
+    async def _changes(self) -> list[Change]:
+        """The next changes; none if a shadow's time has come first."""
+        expires = self._published.expires if self._published else None
+        if expires is None:
+            return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
+        # No shorter than a burst, or a step that fails would be tried without a pause; no longer than a
+        # minute, as the clock may be set meanwhile.
+        wait = min(max(expires - time.time(), _AT_MOST_S), _CLOCK_CHECK_S)
+        try:
+            async with asyncio.timeout(wait):
+                return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
+        except TimeoutError:
+            return self._intake.mailbox.take_now()
 
     async def _watch_lag(self) -> None:
         await self.ready.wait()  # until then nobody waits
@@ -156,7 +175,7 @@ class App:
         began = time.perf_counter()
         before = self._published
         try:
-            published = await asyncio.to_thread(self._pipeline.step, changes)
+            published = await asyncio.to_thread(self._pipeline.step, changes, now=time.time())
             changed = before is None or before.snapshot.versions() != published.snapshot.versions()
             if changed:
                 self._serving.commit(published.snapshot)
@@ -284,13 +303,17 @@ async def _keep_running(feedback: "KubeFeedback") -> None:
         await asyncio.sleep(_FEEDBACK_PAUSE_S)
 
 
-def open_source(config: SourceConfig) -> Source:
+def open_source(config: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
     """The source that the configuration asks for, not yet running."""
     if config.manifests:
         return files.FileSource(config.manifests)
     from xds_server.sources import kube
 
-    return kube.KubeSource(lambda: kube.connect(config.kubeconfig, config.context), config.namespaces)
+    return kube.KubeSource(
+        lambda: kube.connect(config.kubeconfig, config.context),
+        config.namespaces,
+        installation=policy.values,
+    )
 
 
 def open_feedback(
@@ -311,7 +334,9 @@ def open_feedback(
     )
 
 
-async def read_once(config: SourceConfig, *, gateway_port: int, expose_all: bool) -> Published:
+async def read_once(
+    config: SourceConfig, *, gateway_port: int, expose_all: bool, policy: PolicyFile = NO_FILE
+) -> Published:
     """Read the source once and build what would be served.
 
     Raises:
@@ -323,9 +348,12 @@ async def read_once(config: SourceConfig, *, gateway_port: int, expose_all: bool
         from xds_server.sources import kube
 
         changes = await kube.read_once_kube(
-            lambda: kube.connect(config.kubeconfig, config.context), config.namespaces
+            lambda: kube.connect(config.kubeconfig, config.context),
+            config.namespaces,
+            installation=policy.values,
         )
-    return Pipeline(gateway_port=gateway_port, expose_all=expose_all).step(changes)
+    pipeline = Pipeline(gateway_port=gateway_port, expose_all=expose_all, installation=policy)
+    return pipeline.step(changes, now=time.time())
 
 
 def write_ready_file(path: Path, addresses: Addresses) -> None:

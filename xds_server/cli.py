@@ -45,6 +45,7 @@ from xds_server.config import (
 )
 from xds_server.display import explanation_view, status_view
 from xds_server.logs import LogFormat, configure_logging
+from xds_server.sources.policy_file import read_policy
 from xds_server.status_client import get_explanation, get_status
 
 _WATCH_EVERY_S = 1.0
@@ -110,6 +111,16 @@ ExposeAll = Annotated[
         help="Route every Service that has no xds-shadow.io/expose label, as does its Namespace.",
     ),
 ]
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        envvar="XDS_SHADOW_POLICY",
+        metavar="FILE",
+        help='Defaults and bounds for every shadow, in YAML: percent: "5", percent-max: "10", …',
+        show_default="none",
+    ),
+]
 GatewayPort = Annotated[
     int,
     typer.Option(
@@ -151,6 +162,7 @@ def serve(
     context: Context = None,
     namespace: Namespaces = None,
     expose_all: ExposeAll = False,
+    policy: Policy = None,
     xds_address: Annotated[
         str,
         typer.Option(
@@ -227,6 +239,7 @@ def serve(
     config = ServeConfig(
         source=_source(manifests, kubeconfig, context, namespace),
         expose_all=expose_all,
+        policy=read_policy(policy),
         xds_address=parse_address(xds_address, option="--xds-address"),
         admin_address=parse_address(admin_address, option="--admin-address"),
         http_address=parse_address(http_address, option="--http-address"),
@@ -448,6 +461,7 @@ def render_command(
     context: Context = None,
     namespace: Namespaces = None,
     expose_all: ExposeAll = False,
+    policy: Policy = None,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     output: Annotated[
         Form,
@@ -462,7 +476,10 @@ def render_command(
 
     configure_logging(LogFormat.AUTO, level=logging.WARNING)
     source = _source(manifests, kubeconfig, context, namespace)
-    published = asyncio.run(app.read_once(source, gateway_port=gateway_port, expose_all=expose_all))
+    rules = read_policy(policy)
+    published = asyncio.run(
+        app.read_once(source, gateway_port=gateway_port, expose_all=expose_all, policy=rules)
+    )
     for problem in published.problems():
         where = " ".join(part for part in (problem.origin, problem.subject) if part)
         typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)

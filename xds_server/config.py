@@ -7,6 +7,7 @@ from typing import Final
 
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
+from xds_server.shadows.policy import NO_FILE, PolicyFile
 
 DEFAULT_XDS_ADDRESS: Final = "0.0.0.0:18000"
 DEFAULT_ADMIN_ADDRESS: Final = "127.0.0.1:18080"
@@ -52,6 +53,7 @@ class ServeConfig:
 
     source: SourceConfig
     expose_all: bool = False
+    policy: PolicyFile = NO_FILE
     xds_address: Address
     admin_address: Address
     http_address: Address

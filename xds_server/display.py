@@ -14,13 +14,14 @@ _COLOURS = {
     "Active": "green",
     "Pending": "yellow",
     "Paused": "cyan",
+    "Expired": "cyan",
     "Rejected": "red",
     "SYNCED": "green",
     "STALE": "yellow",
     "NOT_SENT": "yellow",
     "ERROR": "red",
 }
-_TYPES = ("CDS", "EDS", "LDS", "RDS", "VHDS")
+_TYPES = ("CDS", "EDS", "SDS", "LDS", "RDS", "VHDS")
 _SHOWN_VERSION = 8
 _SHOWN_NAME = 100
 _SHOWN_WORDS = 200
@@ -103,6 +104,8 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     facts.add_row("Methods", ", ".join(shadow.methods) or "all")
     facts.add_row("Canary endpoints", _list(shadow.endpoints))
     parts: list[RenderableType] = [facts]
+    if shadow.settings:
+        parts += [Text(), _settings(shadow.settings)]
     for refusal in shadow.refusals:
         sentence = f"{refusal.short_name} refused by {_who(refusal)}: {refusal.message}"
         parts += [Text(), Text(sentence, style="red")]
@@ -114,6 +117,13 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     if explanation.problems:
         parts += [Text(), problem_table(explanation.problems)]
     return Group(*parts)
+
+
+def _settings(settings: Iterable[status_pb2.Setting]) -> RenderableType:
+    table = _table("SETTING", "VALUE", "OF")
+    for setting in settings:
+        table.add_row(setting.name, Text(setting.value), Text(setting.origin))
+    return table
 
 
 def _route(route: status_pb2.Route) -> RenderableType:

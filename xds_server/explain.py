@@ -7,7 +7,7 @@ from xds_server.pipeline import Published
 from xds_server.shadows.plan import RoutePlan, ShadowStatus
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import ROUTE, VIRTUAL_HOST
+from xds_server.snapshot.types import ROUTE, SECRET, VIRTUAL_HOST
 from xds_server.translate import names
 from xds_server.translate.routes import gateway_routes
 from xds_server.translate.translate import translate_service
@@ -47,5 +47,10 @@ def _with_routes(share: tuple[Resource, ...]) -> list[Resource]:
 
 
 def _only(shadow: ShadowStatus, resources: list[Resource]) -> list[Resource]:
-    """Leave out the clusters of the Service's other canaries."""
-    return [r for r in resources if names.shadowing_deployment(r.name) in (None, shadow.deployment)]
+    """Leave out the clusters of the Service's other canaries, and credentials, which nobody is shown."""
+    return [
+        resource
+        for resource in resources
+        if resource.key.type_url != SECRET
+        and names.shadowing_deployment(resource.name) in (None, shadow.deployment)
+    ]

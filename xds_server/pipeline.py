@@ -13,6 +13,7 @@ from xds_server.model.objects import Ref
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, World
 from xds_server.shadows.plan import Plan
+from xds_server.shadows.policy import NO_FILE, Layer
 from xds_server.shadows.resolve import Resolver
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate.incremental import Translator
@@ -21,12 +22,14 @@ from xds_server.translate.incremental import Translator
 @dataclass(frozen=True, slots=True)
 class Published:
     """One consistent state of everything that is shown and served. `moved` are the targets whose part of
-    the plan differs from the state before."""
+    the plan differs from the state before; `expires` is when it has to be made anew though nothing
+    changed, in seconds since 1970."""
 
     world: World
     plan: Plan
     snapshot: Snapshot
     moved: frozenset[NamespacedName] = frozenset()
+    expires: float | None = None
 
     def problems(self) -> list[Problem]:
         """What is wrong with files, watches and Services, sorted."""
@@ -37,15 +40,16 @@ class Published:
 class Pipeline:
     """Owns the incremental stages. `step` may run off the event loop, one call at a time."""
 
-    def __init__(self, *, gateway_port: int, expose_all: bool) -> None:
+    def __init__(self, *, gateway_port: int, expose_all: bool, installation: Layer = NO_FILE) -> None:
         self._gateway_port = gateway_port
         self._expose_all = expose_all
+        self._installation = installation
         self._world = World()
         self._failed = False
         self._start_over()
 
-    def step(self, changes: Iterable[Change]) -> Published:
-        """Take `changes` and return the new state.
+    def step(self, changes: Iterable[Change], *, now: float) -> Published:
+        """Take `changes` and return the state that holds at `now`, in seconds since 1970.
 
         Raises:
             DanglingReferenceError: the new snapshot is not whole. As after any other exception, the changes
@@ -56,13 +60,13 @@ class Pipeline:
             self._start_over()
             changed = frozenset(_everything(self._world))
         self._failed = True
-        moved = self._resolver.update(self._world, changed)
+        moved = self._resolver.update(self._world, changed, now)
         snapshot = self._translator.update(self._resolver.plan, moved)
         self._failed = False
-        return Published(self._world, self._resolver.plan, snapshot, moved)
+        return Published(self._world, self._resolver.plan, snapshot, moved, self._resolver.expires)
 
     def _start_over(self) -> None:
-        self._resolver = Resolver(expose_all=self._expose_all)
+        self._resolver = Resolver(expose_all=self._expose_all, installation=self._installation)
         self._translator = Translator(gateway_port=self._gateway_port)
 
 

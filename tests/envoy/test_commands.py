@@ -19,8 +19,8 @@ from xds_server.demo.stage import example_manifests
 from xds_server.pipeline import Pipeline
 from xds_server.render import render
 from xds_server.shadows.plan import State
-from xds_server.shadows.policy import MAX_METHODS
 from xds_server.shadows.shadow import MAX_SAMPLED
+from xds_server.shadows.values import MAX_METHODS
 from xds_server.sources.files import read_once
 
 pytestmark = pytest.mark.envoy
@@ -51,7 +51,7 @@ def test_every_golden_result_is_valid_to_envoy(path: Path, tmp_path: Path) -> No
     source = tmp_path / "manifests"
     source.mkdir()
     shutil.copy(path, source / "all.yaml")
-    published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]))
+    published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]), now=0.0)
     static = tmp_path / "static.yaml"
     static.write_text(render(published.snapshot, Form.STATIC))
     found = validate(static)
@@ -69,7 +69,7 @@ def test_the_largest_policies_that_are_accepted_are_valid_to_envoy(tmp_path: Pat
     source = tmp_path / "manifests"
     source.mkdir()
     (source / "all.yaml").write_text(yaml.safe_dump_all(documents))
-    published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]))
+    published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]), now=0.0)
     assert [shadow.state for shadow in published.plan.shadows()] == [State.ACTIVE] * MAX_SAMPLED
     static = tmp_path / "static.yaml"
     static.write_text(render(published.snapshot, Form.STATIC))

@@ -53,6 +53,8 @@ class Recorder:
                 return {name for view in views for name in view.deployments}
             case Kind.ENDPOINT_SLICE:
                 return {name for view in views for name in view.slice_owner}
+            case Kind.SECRET:
+                return {name for view in views for name in view.secrets}
             case Kind.POD:
                 return {name for view in views for name in view.pods}
 

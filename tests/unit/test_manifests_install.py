@@ -130,7 +130,7 @@ def test_neither_service_becomes_a_route_even_if_everything_is_exposed(
 ) -> None:
     services = of_kind(everything, "Service")
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(services))
-    published = Pipeline(gateway_port=8080, expose_all=True).step(read_once([tmp_path]))
+    published = Pipeline(gateway_port=8080, expose_all=True).step(read_once([tmp_path]), now=0.0)
     assert len(services) == 2
     assert not published.moved
 

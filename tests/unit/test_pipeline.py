@@ -38,7 +38,7 @@ def _pipeline() -> Pipeline:
 
 
 def test_a_step_publishes_plan_and_snapshot_together() -> None:
-    published = _pipeline().step(_example())
+    published = _pipeline().step(_example(), now=0.0)
     assert published.moved == {NamespacedName("staging", "myapp")}
     assert [shadow.state for shadow in published.plan.shadows()] == [State.ACTIVE, State.REJECTED]
     assert published.snapshot.dangling() == []
@@ -46,8 +46,8 @@ def test_a_step_publishes_plan_and_snapshot_together() -> None:
 
 def test_a_step_without_a_change_gives_equal_bytes() -> None:
     pipeline = _pipeline()
-    first = pipeline.step(_example())
-    again = pipeline.step(_example())
+    first = pipeline.step(_example(), now=0.0)
+    again = pipeline.step(_example(), now=0.0)
     assert again.moved == frozenset()
     assert again.snapshot == first.snapshot
 
@@ -55,7 +55,9 @@ def test_a_step_without_a_change_gives_equal_bytes() -> None:
 def test_reports_and_plan_make_up_the_problems() -> None:
     broken = Problem("", "InvalidYaml", "It is broken.", "a.yaml")
     portless = objects.service("portless", ports=[])
-    published = _pipeline().step([Report("a.yaml", (broken,)), *_changes(objects.namespace(), portless)])
+    published = _pipeline().step(
+        [Report("a.yaml", (broken,)), *_changes(objects.namespace(), portless)], now=0.0
+    )
     assert [problem.reason for problem in published.problems()] == ["InvalidYaml", "NoHttpPort"]
 
 
@@ -68,15 +70,15 @@ def test_after_a_failure_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> Non
     with monkeypatch.context() as patch:
         patch.setattr(translate, "load_assignment", lambda *_, **__: _elsewhere())
         with pytest.raises(DanglingReferenceError, match=r"refers to .+ which is not there"):
-            pipeline.step(_example())
-    recovered = pipeline.step([])
-    assert recovered.snapshot == _pipeline().step(_example()).snapshot
+            pipeline.step(_example(), now=0.0)
+    recovered = pipeline.step([], now=0.0)
+    assert recovered.snapshot == _pipeline().step(_example(), now=0.0).snapshot
     assert recovered.moved == {NamespacedName("staging", "myapp")}
 
 
 def test_explain_leaves_other_canaries_out() -> None:
     published = _pipeline().step(
-        [*_example(), *_changes(objects.canary("other", selects={"app": "myapp-canary"}))]
+        [*_example(), *_changes(objects.canary("other", selects={"app": "myapp-canary"}))], now=0.0
     )
     found = explain(published, NamespacedName("staging", "myapp-canary"))
     assert found is not None
@@ -90,7 +92,7 @@ def test_explain_leaves_other_canaries_out() -> None:
 
 
 def test_explain_says_where_nothing_is_mirrored() -> None:
-    found = explain(_pipeline().step(_example()), NamespacedName("staging", "other"))
+    found = explain(_pipeline().step(_example(), now=0.0), NamespacedName("staging", "other"))
     assert found is not None
     assert found.shadow.state is State.REJECTED
     assert [route.shadow_cluster for route in found.routes] == [""]

@@ -145,6 +145,7 @@ def _shadow(shadow: ShadowStatus, objections: Iterable[Objection]) -> status_pb2
         methods=shadow.methods,
         endpoints=map(str, shadow.endpoints),
         refusals=map(_refusal, objections),
+        settings=(status_pb2.Setting(**setting._asdict()) for setting in shadow.settings),
     )
 
 

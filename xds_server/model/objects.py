@@ -16,6 +16,9 @@ import msgspec
 PREFIX = "xds-shadow.io/"
 """Of every label and annotation that this program reads."""
 
+ALLOW = PREFIX + "allow"
+"""The label whose value ``true`` lets a Secret be used as a credential."""
+
 
 class Kind(StrEnum):
     """The kinds that are watched."""
@@ -25,6 +28,7 @@ class Kind(StrEnum):
     DEPLOYMENT = "Deployment"
     ENDPOINT_SLICE = "EndpointSlice"
     POD = "Pod"
+    SECRET = "Secret"  # noqa: S105 - the name of a kind
 
 
 class Ref(NamedTuple):
@@ -237,7 +241,20 @@ class Pod(_Object, frozen=True):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or ())
 
 
-Object = Namespace | Service | Deployment | EndpointSlice | Pod
+class Secret(_Object, frozen=True):
+    """core/v1 Secret; only those that marked canaries name, and that carry the label `ALLOW`, are watched.
+    `data` is base64. Nothing of it is shown."""
+
+    data: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"Secret({self.namespace}/{self.name})"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("name", f"{self.namespace}/{self.name}")]
+
+
+Object = Namespace | Service | Deployment | EndpointSlice | Pod | Secret
 
 KINDS: Mapping[Kind, type[Object]] = {
     Kind.NAMESPACE: Namespace,
@@ -245,6 +262,7 @@ KINDS: Mapping[Kind, type[Object]] = {
     Kind.DEPLOYMENT: Deployment,
     Kind.ENDPOINT_SLICE: EndpointSlice,
     Kind.POD: Pod,
+    Kind.SECRET: Secret,
 }
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
 

@@ -18,6 +18,7 @@ from xds_server.model.objects import (
     Object,
     Pod,
     Ref,
+    Secret,
     Service,
     ref_of,
 )
@@ -77,6 +78,7 @@ class NamespaceView:
     pods: Mapping[str, Pod] = field(default_factory=lambda: MappingProxyType({}))
     canaries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     slice_owner: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    secrets: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}))
 
     def get(self, ref: Ref) -> Object | None:
         """The object that `ref` names, if it is here."""
@@ -89,6 +91,8 @@ class NamespaceView:
                 return self.deployments.get(ref.name)
             case Kind.POD:
                 return self.pods.get(ref.name)
+            case Kind.SECRET:
+                return self.secrets.get(ref.name)
             case Kind.ENDPOINT_SLICE:
                 owner = self.slice_owner.get(ref.name)
                 return None if owner is None else self.slices[owner].get(ref.name)
@@ -100,13 +104,15 @@ class NamespaceView:
         yield from map(ref_of, self.services.values())
         yield from map(ref_of, self.deployments.values())
         yield from map(ref_of, self.pods.values())
+        yield from map(ref_of, self.secrets.values())
         for group in self.slices.values():
             yield from map(ref_of, group.values())
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left, so that the namespace itself can be dropped."""
-        return not (self.namespace or self.services or self.deployments or self.slices or self.pods)
+        objects = (self.services, self.deployments, self.slices, self.pods, self.secrets)
+        return not (self.namespace or any(objects))
 
 
 NOWHERE = NamespaceView()
@@ -171,6 +177,8 @@ def _update(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> Namespa
         view = replace(view, services=_merge(Kind.SERVICE, Service, view.services, staged))
     if Kind.POD in kinds:
         view = replace(view, pods=_merge(Kind.POD, Pod, view.pods, staged))
+    if Kind.SECRET in kinds:
+        view = replace(view, secrets=_merge(Kind.SECRET, Secret, view.secrets, staged))
     if Kind.DEPLOYMENT in kinds:
         deployments = _merge(Kind.DEPLOYMENT, Deployment, view.deployments, staged)
         view = replace(view, deployments=deployments, canaries=_canaries(deployments))

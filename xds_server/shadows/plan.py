@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.model.problems import Problem
+from xds_server.model.sensitive import Sensitive
+from xds_server.shadows.terms import EVERYTHING, UNTREATED, Selection, Setting, Treatment
 
 
 class State(StrEnum):
@@ -20,6 +22,7 @@ class State(StrEnum):
     ACTIVE = "Active"
     PENDING = "Pending"
     PAUSED = "Paused"
+    EXPIRED = "Expired"
     REJECTED = "Rejected"
 
 
@@ -30,17 +33,22 @@ class Reason(StrEnum):
     NO_READY_ENDPOINT = "NoReadyEndpoint"
     PAUSED = "Paused"
     ZERO_PERCENT = "ZeroPercent"
+    EXPIRED = "Expired"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_NOT_EXPOSED = "ServiceNotExposed"
     NO_HTTP_PORT = "NoHttpPort"
     WOULD_EMPTY_SERVICE = "WouldEmptyService"
     INVALID_POLICY = "InvalidPolicy"
+    NOT_ALLOWED = "NotAllowed"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
+    INVALID_SECRET = "InvalidSecret"  # noqa: S105
     INVALID_LABEL = "InvalidLabel"
     INVALID_ANNOTATION = "InvalidAnnotation"
     INVALID_HOST = "InvalidHost"
     HOST_CONFLICT = "HostConflict"
     MIRROR_LOOP = "MirrorLoop"
     TOO_MANY_SAMPLED = "TooManySampled"
+    TOO_MANY_CONDITIONS = "TooManyConditions"
 
 
 class Protocol(StrEnum):
@@ -60,35 +68,26 @@ class Endpoint(NamedTuple):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-MILLION = 1_000_000
-"""Shares are counted out of a million, the finest that Envoy samples."""
+class Credential(NamedTuple):
+    """What a copy's ``Authorization`` is set to, from the key of a Secret that `source` names."""
+
+    source: str
+    value: Sensitive
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a canary's annotations ask for. `per_million` is 0 to 1,000,000; `methods` None means all."""
-
-    per_million: int = MILLION
-    methods: frozenset[str] | None = None
-    paused: bool = False
-    endpoints_from: str | None = None
-
-    @property
-    def percent(self) -> str:
-        """`per_million` as a person writes it: ``25``, ``0.5``."""
-        whole, rest = divmod(self.per_million, 10_000)
-        return f"{whole}.{rest:04d}".rstrip("0") if rest else str(whole)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """One canary's copies of one Service port. `marker` is the value of ``x-xds-shadow``."""
+    """One canary's copies of one Service port. `marker` is the value of ``x-xds-shadow``. Samples that are
+    `correlated` are of the same requests."""
 
     deployment: str
     marker: str
-    per_million: int
-    methods: frozenset[str] | None
     endpoints: tuple[Endpoint, ...]
+    selection: Selection = EVERYTHING
+    per_million: int
+    correlated: bool = False
+    treatment: Treatment = UNTREATED
+    credential: Credential | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,8 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class ShadowStatus:
-    """What became of one marked Deployment. `service` is the label's value as written. `percent` and
-    `methods` are empty where the policy could not be read."""
+    """What became of one marked Deployment. `service` is the label's value as written. `percent`,
+    `methods` and `settings` are empty where the policy could not be read."""
 
     namespace: str
     deployment: str
@@ -118,16 +117,18 @@ class ShadowStatus:
     percent: str = ""
     methods: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    settings: tuple[Setting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
     """Everything that hangs on one target name: a Service, or a name that canaries give and that no
-    Service has."""
+    Service has. It holds until `expires`, in seconds since 1970, if nothing else changes it before."""
 
     routes: tuple[RoutePlan, ...] = ()
     shadows: tuple[ShadowStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
+    expires: float | None = None
 
 
 NOTHING = ServicePlan()

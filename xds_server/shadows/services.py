@@ -9,7 +9,7 @@ from xds_server.model.problems import Problem
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.hosts import own_hosts
 from xds_server.shadows.plan import Protocol, Reason
-from xds_server.shadows.policy import shown
+from xds_server.shadows.values import shown
 
 EXPOSE = PREFIX + "expose"
 HOSTS = PREFIX + "hosts"

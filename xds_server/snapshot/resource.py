@@ -22,7 +22,8 @@ class Resource:
 
     `body` is the message's deterministic serialization; `refs` are the resources without which it must not
     be served. `scope` is what a view may be limited by; what has none is in every view. Two resources are
-    equal if type, name and body are.
+    equal if type, name and body are. `identity` is what the version is made of instead of the body, where a
+    hash of it would tell too much; it has to be as different as the body is.
 
     A route configuration that is `open` leaves its virtual hosts to resources of their own, named ``<route
     configuration>/<virtual host>`` (xDS calls that VHDS); `ads.forms` closes it for those clients that cannot
@@ -39,14 +40,17 @@ class Resource:
         *,
         scope: str = "",
         open: bool = False,  # noqa: A002 - the word for it
+        identity: bytes | None = None,
     ) -> None:
         self.key = key
         self.body = body
         self.refs = refs
         self.scope = scope
         self.open = open
-        identity = b"\0".join((key.type_url.encode(), key.name.encode(), body))
-        digest = blake2b(identity, digest_size=_DIGEST_BYTES)
+        content = body if identity is None else identity
+        digest = blake2b(
+            b"\0".join((key.type_url.encode(), key.name.encode(), content)), digest_size=_DIGEST_BYTES
+        )
         self.fingerprint = int.from_bytes(digest.digest(), "big")
         self.version = Version(digest.hexdigest())
 

@@ -5,6 +5,7 @@ costs nothing else. What an API server has checked is not checked again; what co
 (`validate`). Nothing here knows how bytes arrive or what an object means.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
@@ -23,6 +24,7 @@ API_VERSIONS: Mapping[Kind, str] = {
     Kind.DEPLOYMENT: "apps/v1",
     Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1",
     Kind.POD: "v1",
+    Kind.SECRET: "v1",
 }
 """The version of each kind that is read: in manifests, and in the paths of the API."""
 
@@ -116,6 +118,8 @@ def from_mapping(document: object, origin: str) -> Object | None:
         return None
     ref = _ref(kind, document, origin)
     document = _with_string_maps(ref, document, origin)
+    if kind is Kind.SECRET:
+        document = _with_string_data(ref, document, origin)
     try:
         obj = msgspec.convert(document, KINDS[kind])
     except msgspec.ValidationError as error:
@@ -193,6 +197,21 @@ def _string_map(ref: Ref, field: str, found: Mapping[object, object], origin: st
             raise _invalid(ref, origin, f"{field}[{key!r}] is {_quote_it(value)}.")
         strings[key] = value or ""
     return strings
+
+
+def _with_string_data(ref: Ref, document: Mapping[object, object], origin: str) -> Mapping[object, object]:
+    """`document` with ``stringData`` in its ``data``, as an API server stores it. Raises `DecodeError`, which
+    says of a value no more than where it is."""
+    data: dict[object, object] = {}
+    for field in ("data", "stringData"):
+        values = document.get(field) or {}
+        if not isinstance(values, dict):
+            raise _invalid(ref, origin, f"{field} is not a mapping.")
+        for key, value in values.items():
+            if not isinstance(value, str):
+                raise _invalid(ref, origin, f"{field}[{key!r}] is no string; quote it.")
+            data[key] = base64.b64encode(value.encode()).decode() if field == "stringData" else value
+    return {**document, "data": data}
 
 
 def _quote_it(value: object) -> str:

@@ -1,41 +1,48 @@
 """A cluster as a source: which queries are followed, and for how long.
 
 Namespaces, Services, EndpointSlices and the Deployments that carry the mark are followed all the time; Pods
-only while a marked Deployment selects them, so that memory and load grow with the canaries and not with the
-cluster. How a query is followed is `reflector`'s part.
+and Secrets only while a marked Deployment needs them (`kube_wanted`), so that memory and load grow with the
+canaries and not with the cluster. How a query is followed is `reflector`'s part.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
 from xds_server.kube.client import FORBIDDEN
 from xds_server.kube.session import Connect, connect
-from xds_server.model.objects import Deployment, Kind, Ref, ref_of
-from xds_server.model.selectors import as_query
+from xds_server.model.objects import Kind, Ref, ref_of
 from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert, key_of
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
 from xds_server.sources.kube_outage import Outage
 from xds_server.sources.kube_query import ApiError, Query
+from xds_server.sources.kube_wanted import Wanted
 from xds_server.sources.reflector import Holdings, Reflector, list_all
 from xds_server.sources.source import Health, Sink, WatchCounts
 
 __all__ = ["Connect", "KubeSource", "Timing", "connect", "read_once_kube"]
 
 _DEFAULT_TIMING = Timing()
+_NO_SETTINGS: Mapping[str, str] = {}
 
 
 class KubeSource:
     """Follows a cluster, or some of its namespaces. `connect` is called once, and again when the server no
-    longer accepts the credentials."""
+    longer accepts the credentials. `installation` are the settings that hold for every shadow."""
 
     def __init__(
-        self, connect: Connect, namespaces: Sequence[str] = (), *, timing: Timing = _DEFAULT_TIMING
+        self,
+        connect: Connect,
+        namespaces: Sequence[str] = (),
+        *,
+        installation: Mapping[str, str] = _NO_SETTINGS,
+        timing: Timing = _DEFAULT_TIMING,
     ) -> None:
         self._connect = connect
         self._namespaces = tuple(namespaces)
+        self._installation = installation
         self._timing = timing
         self._counts = {kind: WatchCounts() for kind in Kind}
         self._watches: _Watches | None = None
@@ -52,7 +59,10 @@ class KubeSource:
         api = await KubeApi.open(self._connect, self._timing)
         try:
             async with asyncio.TaskGroup() as group:
-                self._watches = _Watches(api, group, sink, timing=self._timing, counts=self._counts)
+                wanted = Wanted(self._installation)
+                self._watches = _Watches(
+                    api, group, sink, wanted=wanted, timing=self._timing, counts=self._counts
+                )
                 await self._watches.run(self._namespaces)
         finally:
             if self._watches:
@@ -61,15 +71,22 @@ class KubeSource:
 
 
 async def read_once_kube(
-    connect: Connect, namespaces: Sequence[str] = (), *, timing: Timing = _DEFAULT_TIMING
+    connect: Connect,
+    namespaces: Sequence[str] = (),
+    *,
+    installation: Mapping[str, str] = _NO_SETTINGS,
+    timing: Timing = _DEFAULT_TIMING,
 ) -> list[Change]:
     """What the cluster says now. Raises `SourceError` if any of it cannot be listed."""
     api = await KubeApi.open(connect, timing)
     changes: list[Change] = []
+    wanted = Wanted(installation)
     try:
         for query in _queries(namespaces):
             changes += await _list_once(api, query)
-        for query in sorted({pods for change in changes if (pods := _pods_of(change))}):
+        for change in changes:
+            wanted.note(change)
+        for query in sorted(wanted.queries()):
             changes += await _list_once(api, query)
     finally:
         await api.close()
@@ -105,24 +122,14 @@ def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
 def _optional(query: Query) -> bool:
     """Whether a refusal by the server leaves the rest worth serving. A Namespace is cluster-scoped, and
     someone who runs this in one namespace may not be allowed to read it; then Services say by themselves
-    whether they are exposed. And one canary whose Pods nobody may list must not hold up the whole fleet: it
-    has no endpoint then, and is `Pending`."""
-    return query.kind is Kind.POD or (query.kind is Kind.NAMESPACE and query.name != "")
-
-
-def _pods_of(change: Change) -> Query | None:
-    """The query for the Pods of a marked Deployment. None without a selector: it would match every Pod."""
-    match change:
-        case Upsert(Deployment() as deployment):
-            selector = as_query(deployment.spec.selector)
-            return Query(Kind.POD, deployment.namespace, labels=selector) if selector else None
-        case _:
-            return None
+    whether they are exposed. And one canary whose Pods or Secret nobody may list must not hold up the whole
+    fleet: it has no endpoint then, or no credential, and is not mirrored to."""
+    return query.kind in (Kind.POD, Kind.SECRET) or (query.kind is Kind.NAMESPACE and query.name != "")
 
 
 class Claims:
-    """Which queries hold a Pod, and what each last saw of it. Selectors of canaries may overlap, and a Pod
-    is gone only when the last query that saw it lets go; until then it is what another one sees."""
+    """Which queries hold an object, and what each last saw of it. Selectors of canaries may overlap, and a
+    Pod is gone only when the last query that saw it lets go; until then it is what another one sees."""
 
     def __init__(self) -> None:
         self._seen: dict[Ref, dict[Query, Upsert]] = {}
@@ -159,6 +166,7 @@ class _Watches:
         group: asyncio.TaskGroup,
         sink: Sink,
         *,
+        wanted: Wanted,
         timing: Timing,
         counts: Mapping[Kind, WatchCounts],
     ) -> None:
@@ -169,8 +177,8 @@ class _Watches:
         self._counts = counts
         self._outage = Outage(sink, timing.regroup)
         self._unsynced: list[Query] = []
-        self._wanted: dict[Ref, Query] = {}
-        self._pods: dict[Query, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._wanted = wanted
+        self._needed: dict[Query, tuple[Reflector, asyncio.Task[None]]] = {}
         self._claims = Claims()
 
     async def run(self, namespaces: Sequence[str]) -> None:
@@ -182,7 +190,7 @@ class _Watches:
             await reflector.synced.wait()
             self._unsynced.remove(reflector.query)
         # All Deployments are known now. Those marked from here on are changes, not part of the first sync.
-        for reflector, _ in list(self._pods.values()):
+        for reflector, _ in list(self._needed.values()):
             await reflector.synced.wait()
         self._sink.synced()
         self._outage.begin_regrouping()
@@ -219,33 +227,27 @@ class _Watches:
 
     def _take(self, query: Query, changes: Sequence[Change]) -> None:
         match query.kind:
-            case Kind.DEPLOYMENT:
+            case Kind.DEPLOYMENT | Kind.NAMESPACE:
                 for change in changes:
-                    self._note(change)
-                self._outage.pass_on([*changes, *self._stop_unwanted()])
-                self._start_wanted()
-            case Kind.POD:
+                    self._wanted.note(change)
+                queries = self._wanted.queries()
+                self._outage.pass_on([*changes, *self._stop_all_but(queries)])
+                self._start_missing(queries)
+            case Kind.POD | Kind.SECRET:
                 self._outage.pass_on(self._claims.filter(query, changes))
             case _:
                 self._outage.pass_on(changes)
 
-    def _note(self, change: Change) -> None:
-        ref = key_of(change)
-        if isinstance(ref, Ref):
-            self._wanted.pop(ref, None)
-            if (query := _pods_of(change)) is not None:
-                self._wanted[ref] = query
-
-    def _stop_unwanted(self) -> list[Change]:
+    def _stop_all_but(self, wanted: Set[Query]) -> list[Change]:
         changes: list[Change] = []
-        for query in sorted(self._pods.keys() - set(self._wanted.values())):
-            reflector, task = self._pods.pop(query)
+        for query in sorted(self._needed.keys() - wanted):
+            reflector, task = self._needed.pop(query)
             task.cancel()
             reflector.synced.set()  # nobody has to wait for it any more
             self._outage.forget(query)
             changes += [*self._claims.release(query), Report(query.origin, ())]
         return changes
 
-    def _start_wanted(self) -> None:
-        for query in sorted(set(self._wanted.values()) - self._pods.keys()):
-            self._pods[query] = self._start(query)
+    def _start_missing(self, wanted: Set[Query]) -> None:
+        for query in sorted(wanted - self._needed.keys()):
+            self._needed[query] = self._start(query)

@@ -17,6 +17,7 @@ _PLURALS: Mapping[Kind, str] = {
     Kind.DEPLOYMENT: "deployments",
     Kind.ENDPOINT_SLICE: "endpointslices",
     Kind.POD: "pods",
+    Kind.SECRET: "secrets",
 }
 
 _QUOTED = 300
@@ -58,6 +59,8 @@ class Query:
     def __str__(self) -> str:
         if self.kind is Kind.NAMESPACE:
             return f"namespace {self.name}" if self.name else "namespaces"
+        if self.kind is Kind.SECRET:
+            return f"secret {self.name} in namespace {self.namespace}"
         where = f"in namespace {self.namespace}" if self.namespace else "in all namespaces"
         return f"{_PLURALS[self.kind]} {where}"
 
@@ -84,6 +87,8 @@ def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
         case 403:
             reason = "Forbidden"
             resource = f'"{_PLURALS[query.kind]}" of API group "{version.rpartition("/")[0]}"'
+            if query.kind is Kind.SECRET:
+                resource += f' with resourceNames ["{query.name}"]'
             message = f"No permission to {verb} {query}{said}; grant list and watch on {resource}."
         case 404:
             reason = "NotFound"

@@ -5,6 +5,7 @@ schema and types are msgspec's part (`decode`). Sources of the rules: k8s.io/api
 `util/validation` and k8s.io/kubernetes `pkg/apis/{core,apps,discovery}/validation`.
 """
 
+import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
@@ -16,6 +17,7 @@ from xds_server.model.objects import (
     Namespace,
     Object,
     Pod,
+    Secret,
     Service,
     ServicePort,
 )
@@ -24,6 +26,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_SECRET_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 
 _NAMES: Mapping[type[Object], tuple[re.Pattern[str], str]] = {
@@ -32,6 +35,7 @@ _NAMES: Mapping[type[Object], tuple[re.Pattern[str], str]] = {
     Deployment: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
     EndpointSlice: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
     Pod: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
+    Secret: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
 }
 
 _LAST_PORT = 65535
@@ -65,8 +69,20 @@ def mistakes(obj: Object) -> Iterator[str]:
             yield from _endpoint_slice(obj)
         case Pod():
             yield from _pod(obj)
+        case Secret():
+            yield from _secret(obj)
         case Namespace():
             pass
+
+
+def _secret(secret: Secret) -> Iterator[str]:
+    for key, value in (secret.data or {}).items():
+        if not _SECRET_KEY.fullmatch(key):
+            yield f"data has the key {_show(key)}: use letters, digits, '-', '_' and '.'"
+        try:
+            base64.b64decode("".join(value.split()), validate=True)
+        except ValueError:
+            yield f"data[{key!r}] is not base64; write the value as it is under stringData"
 
 
 def _service(service: Service) -> Iterator[str]:

@@ -10,7 +10,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from xds_server.model.objects import Deployment, EndpointSlice, Kind, Namespace, Object, Pod, Ref, Service
+from xds_server.model.objects import (
+    Deployment,
+    EndpointSlice,
+    Kind,
+    Namespace,
+    Object,
+    Pod,
+    Ref,
+    Secret,
+    Service,
+)
 from xds_server.model.problems import Problem
 from xds_server.sources.decode import (
     MSGSPEC_ERRORS,
@@ -116,6 +126,7 @@ _PAGES: Mapping[Kind, msgspec.json.Decoder[Any]] = {
     Kind.DEPLOYMENT: msgspec.json.Decoder(_Page[Deployment]),
     Kind.ENDPOINT_SLICE: msgspec.json.Decoder(_Page[EndpointSlice]),
     Kind.POD: msgspec.json.Decoder(_Page[Pod]),
+    Kind.SECRET: msgspec.json.Decoder(_Page[Secret]),
 }
 _RAW_PAGE = msgspec.json.Decoder(_Page[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(_Event)

@@ -1,17 +1,20 @@
 """Clusters: a Service's own, a plain upstream; and a canary's, bounded so that it can hurt nobody."""
 
-from functools import cache
+from functools import cache, lru_cache
 
-from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
-from envoy.config.core.v3 import config_source_pb2, protocol_pb2
+from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
+from envoy.config.core.v3 import protocol_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any
 
 from xds_server.shadows.plan import Protocol
+from xds_server.shadows.terms import Treatment
 from xds_server.snapshot.framing import text
-from xds_server.snapshot.resource import Resource
-from xds_server.translate.names import cluster_key, endpoints_key
-from xds_server.translate.wire import packed, seconds, serialized, uint32
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.translate.copies import copy_filters
+from xds_server.translate.names import cluster_key, endpoints_key, secret_key
+from xds_server.translate.wire import over_ads, packed, seconds, serialized, uint32
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECT_TIMEOUT_S = 2.0
@@ -19,13 +22,15 @@ _CONNECT_TIMEOUT_S = 2.0
 _BUFFER_BYTES = 32 * 1024
 # Envoy's own default of 1,024 would be a limit nobody asked for; the overload manager bounds the process.
 _UNLIMITED = 2**32 - 1
+_KEPT = 1024
+"""Treatments whose clusters are remembered."""
 
-SHADOW_TIMEOUT_S = 10.0
-"""Bound on a whole mirrored stream. Without one, a canary that does not read holds uploads back for ever
-(ENVOY-MIRRORING, "Body and back-pressure")."""
-
-SHADOW_MAX_CONCURRENT = 100
-"""Copies in flight per Envoy and canary; one more is dropped, which the primary does not notice."""
+_FAILURES_IN_A_ROW = 5
+_ERRORS_IN_A_ROW = 20
+_LEFT_ALONE_S = 30
+_LEFT_ALONE_AT_MOST_S = 300
+"""A canary that cannot be reached, or does not answer in time, is left alone after so many failures, for
+longer each time; one that answers with errors has more of them free, as errors are what it is watched for."""
 
 
 def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
@@ -33,15 +38,20 @@ def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resour
     return _cluster(name, _primary(protocol), scope)
 
 
-def shadow_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
-    """The cluster of a canary's copies."""
-    return _cluster(name, _shadow(protocol), scope)
+def shadow_cluster(
+    name: str, protocol: Protocol, treatment: Treatment, *, credential: bool = False, scope: str = ""
+) -> Resource:
+    """The cluster of a canary's copies; with a `credential` it refers to the secret of its name."""
+    if not credential:
+        return _cluster(name, _shadow(protocol, treatment, None), scope)
+    rest = _shadow.__wrapped__(protocol, treatment, name)  # which nobody shares
+    return _cluster(name, rest, scope, secret_key(name))
 
 
-def _cluster(name: str, rest: bytes, scope: str) -> Resource:
+def _cluster(name: str, rest: bytes, scope: str, *refs: ResourceKey) -> Resource:
     # Its name is its first field, and all that it does not share with every other cluster of its kind.
     body = text(cluster_pb2.Cluster.NAME_FIELD_NUMBER, name) + rest
-    return Resource(cluster_key(name), body, refs=(endpoints_key(name),), scope=scope)
+    return Resource(cluster_key(name), body, refs=(endpoints_key(name), *refs), scope=scope)
 
 
 @cache
@@ -54,29 +64,55 @@ def _primary(protocol: Protocol) -> bytes:
     return _nameless(packed(_options(protocol)), limits)
 
 
-@cache
-def _shadow(protocol: Protocol) -> bytes:
+@lru_cache(_KEPT)
+def _shadow(protocol: Protocol, treatment: Treatment, credential: str | None) -> bytes:
     options = _options(protocol)
-    options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(SHADOW_TIMEOUT_S))
+    # A bound on the whole of a copy, whatever the canary does.
+    options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(treatment.timeout_ms / 1000))
+    options.http_filters.extend(copy_filters(treatment, credential))
+    most = uint32(treatment.max_concurrent)
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
-        max_connections=uint32(SHADOW_MAX_CONCURRENT),
-        max_pending_requests=uint32(SHADOW_MAX_CONCURRENT),
-        max_requests=uint32(SHADOW_MAX_CONCURRENT),
-        max_retries=uint32(0),
+        max_connections=most, max_pending_requests=most, max_requests=most, max_retries=uint32(0)
     )
-    return _nameless(packed(options), limits)
+    return _nameless(packed(options), limits, _left_alone())
 
 
-def _nameless(options: Any, limits: circuit_breaker_pb2.CircuitBreakers.Thresholds) -> bytes:
+def _left_alone() -> cluster_pb2.Cluster:
+    """The fields by which a canary that fails gets no copies for a while, also if it is the only one."""
+    return cluster_pb2.Cluster(
+        outlier_detection=outlier_detection_pb2.OutlierDetection(
+            consecutive_5xx=uint32(_ERRORS_IN_A_ROW),
+            split_external_local_origin_errors=True,
+            consecutive_local_origin_failure=uint32(_FAILURES_IN_A_ROW),
+            enforcing_success_rate=uint32(0),
+            enforcing_local_origin_success_rate=uint32(0),
+            interval=seconds(1),
+            base_ejection_time=seconds(_LEFT_ALONE_S),
+            max_ejection_time=seconds(_LEFT_ALONE_AT_MOST_S),
+            max_ejection_percent=uint32(100),
+        ),
+        common_lb_config=cluster_pb2.Cluster.CommonLbConfig(
+            healthy_panic_threshold=percent_pb2.Percent(value=0)
+        ),
+    )
+
+
+def _nameless(
+    options: Any,
+    limits: circuit_breaker_pb2.CircuitBreakers.Thresholds,
+    more: cluster_pb2.Cluster | None = None,
+) -> bytes:
     message = cluster_pb2.Cluster(
         type=cluster_pb2.Cluster.EDS,
-        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=_over_ads()),
+        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=over_ads()),
         connect_timeout=seconds(_CONNECT_TIMEOUT_S),
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
         lb_policy=cluster_pb2.Cluster.LEAST_REQUEST,
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
         typed_extension_protocol_options={_HTTP_OPTIONS: options},
     )
+    if more:
+        message.MergeFrom(more)
     return serialized(message)
 
 
@@ -89,10 +125,4 @@ def _options(protocol: Protocol) -> http_protocol_options_pb2.HttpProtocolOption
             explicit.http2_protocol_options.SetInParent()
     return http_protocol_options_pb2.HttpProtocolOptions(
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(), explicit_http_config=explicit
-    )
-
-
-def _over_ads() -> config_source_pb2.ConfigSource:
-    return config_source_pb2.ConfigSource(
-        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
     )

@@ -2,14 +2,14 @@
 normalisation, header rules, HTTP/2 limits, idle timeouts, bounded buffers.
 """
 
-from envoy.config.core.v3 import address_pb2, config_source_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from xds_server.snapshot.resource import Resource
 from xds_server.translate.names import GATEWAY, LISTENER_KEY, ROUTES_KEY
-from xds_server.translate.wire import packed, resource, seconds, true, uint32
+from xds_server.translate.wire import over_ads, packed, resource, seconds, true, uint32
 
 _HCM = http_connection_manager_pb2.HttpConnectionManager
 _BUFFER_BYTES = 32 * 1024
@@ -46,9 +46,7 @@ def _connection_manager() -> http_connection_manager_pb2.HttpConnectionManager:
         stat_prefix=GATEWAY,
         rds=http_connection_manager_pb2.Rds(
             route_config_name=ROUTES_KEY.name,
-            config_source=config_source_pb2.ConfigSource(
-                ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
-            ),
+            config_source=over_ads(),
         ),
         http_filters=[
             http_connection_manager_pb2.HttpFilter(

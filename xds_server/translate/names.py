@@ -7,7 +7,7 @@ from typing import Final
 
 from xds_server.base.ids import NamespacedName
 from xds_server.snapshot.resource import ResourceKey
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 GATEWAY: Final = "gateway"
 LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
@@ -45,6 +45,11 @@ def shadowing_deployment(cluster_name: str) -> str | None:
 
 def cluster_key(name: str) -> ResourceKey:
     return ResourceKey(CLUSTER, name)
+
+
+def secret_key(cluster_name: str) -> ResourceKey:
+    """A shadow cluster's credential is named as the cluster."""
+    return ResourceKey(SECRET, cluster_name)
 
 
 def endpoints_key(cluster_name: str) -> ResourceKey:

@@ -1,26 +1,26 @@
 """Virtual hosts: the routes of one Service port, with the mirrors on those requests that are to be copied.
 
-Routes are tried in order. Where a port has mirrors, requests that must never be copied come first, then one
-group of routes for each method that somebody names, then the rest. Where it has none, one route. A group is
-one route, or where it samples several canaries one for each combination of them (`sampling`).
+Routes are tried in order. Where a port has mirrors, requests that must never be copied come first, then the
+branches that tell apart who is sent which requests (`shadows.selection`). Where it has none, there is one
+route. A branch is one route, or where it samples several canaries one for each outcome of it
+(`shadows.sampling`).
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
 
-from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
-from xds_server.shadows.plan import MILLION, Mirror, RoutePlan
+from xds_server.shadows.plan import Mirror, RoutePlan
+from xds_server.shadows.sampling import Share, needs_routes, outcomes
+from xds_server.shadows.selection import Match, branches
+from xds_server.shadows.terms import MILLION, HeaderCondition
 from xds_server.snapshot.resource import Resource
 from xds_server.translate import names
-from xds_server.translate.sampling import outcomes
+from xds_server.translate.copies import MirrorPolicy, mirror_policy
 from xds_server.translate.wire import resource, seconds, uint32
-
-_MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
 
 # Only attempts that cannot have reached a backend, so that nothing is done twice. A copy is never retried.
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
@@ -46,58 +46,46 @@ def virtual_host(plan: RoutePlan) -> Resource:
 def _routes(plan: RoutePlan) -> list[route_components_pb2.Route]:
     name = names.cluster(plan.service, plan.port)
     if not plan.mirrors:
-        return [_route("all", name)]
+        return [_route("all", name, _match(Match()))]
     routes = [
-        _route("already-a-copy", name, matcher=_header(names.SHADOW_HEADER)),
+        _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
         # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever.
-        _route("websocket", name, matcher=_websocket()),
+        _route("websocket", name, _match(Match(), _websocket())),
     ]
-    for method in sorted({method for mirror in plan.mirrors for method in mirror.methods or ()}):
-        wanted = [mirror for mirror in plan.mirrors if mirror.methods is None or method in mirror.methods]
-        routes += _group(method, plan, wanted, matcher=_method(method))
-    routes += _group("all", plan, [mirror for mirror in plan.mirrors if mirror.methods is None])
+    for branch in branches(tuple(mirror.selection for mirror in plan.mirrors)):
+        routes += _branch(branch.match, plan, [plan.mirrors[index] for index in branch.wanted])
     return routes
 
 
-def _group(
-    label: str,
-    plan: RoutePlan,
-    mirrors: Sequence[Mirror],
-    *,
-    matcher: route_components_pb2.HeaderMatcher | None = None,
-) -> Iterator[route_components_pb2.Route]:
-    """The routes of the requests that `matcher` admits, which all of `mirrors` want."""
-    name = names.cluster(plan.service, plan.port)
-    sampled = [mirror for mirror in mirrors if mirror.per_million < MILLION]
-    if len(sampled) <= 1:
+def _branch(match: Match, plan: RoutePlan, mirrors: Sequence[Mirror]) -> Iterator[route_components_pb2.Route]:
+    """The routes of the requests that `match` admits, which all of `mirrors` want."""
+    name, label = names.cluster(plan.service, plan.port), _label(match)
+    shares = [Share(mirror.per_million, mirror.correlated) for mirror in mirrors]
+    if not needs_routes(shares):
         policies = [_policy(plan, mirror, mirror.per_million) for mirror in mirrors]
-        yield _route(label, name, matcher=matcher, mirrors=policies)
+        yield _route(label, name, _match(match), policies)
         return
-    always = [mirror for mirror in mirrors if mirror.per_million == MILLION]
-    for outcome in outcomes([mirror.per_million for mirror in sampled]):
-        chosen = sorted(
-            [*always, *(sampled[i] for i in outcome.chosen)], key=lambda mirror: mirror.deployment
-        )
+    for outcome in outcomes(shares):
+        chosen = [mirrors[index] for index in outcome.chosen]
         yield _route(
             f"{label}>{'+'.join(mirror.deployment for mirror in chosen) or 'none'}",
             name,
-            matcher=matcher,
-            below=outcome.below,
-            mirrors=[_policy(plan, mirror, MILLION) for mirror in chosen],
+            _match(match, below=outcome.below),
+            [_policy(plan, mirror, MILLION) for mirror in chosen],
         )
 
 
+def _label(match: Match) -> str:
+    """What a person calls these requests."""
+    headers = sorted(
+        each.name if each.value is None else f"{each.name}={each.value}" for each in match.headers
+    )
+    return " ".join([match.method or "", match.path or "", *headers]).strip() or "all"
+
+
 def _route(
-    label: str,
-    cluster: str,
-    *,
-    matcher: route_components_pb2.HeaderMatcher | None = None,
-    below: int = MILLION,
-    mirrors: Sequence[_MirrorPolicy] = (),
+    label: str, cluster: str, match: route_components_pb2.RouteMatch, mirrors: Sequence[MirrorPolicy] = ()
 ) -> route_components_pb2.Route:
-    match = route_components_pb2.RouteMatch(prefix="/", headers=[matcher] if matcher else [])
-    if below < MILLION:
-        match.runtime_fraction.CopyFrom(_fraction(below))
     action = {
         "cluster": cluster,
         "timeout": _NO_TIMEOUT,
@@ -107,13 +95,30 @@ def _route(
     return route_components_pb2.Route(name=label, match=match, route=action)
 
 
-def _policy(plan: RoutePlan, mirror: Mirror, per_million: int) -> _MirrorPolicy:
-    return _MirrorPolicy(
-        cluster=names.shadow_cluster(plan.service, plan.port, mirror.deployment),
-        runtime_fraction=_fraction(per_million) if per_million < MILLION else None,
-        disable_shadow_host_suffix_append=True,
-        request_headers_mutations=[_mark(mirror.marker)],
-    )
+def _match(
+    match: Match, *more: route_components_pb2.HeaderMatcher, below: int = MILLION
+) -> route_components_pb2.RouteMatch:
+    headers = [_method(match.method)] if match.method else []
+    headers += [_condition(each) for each in sorted(_strictest(match.headers), key=str)]
+    found = route_components_pb2.RouteMatch(headers=[*headers, *more])
+    if match.path is None or match.path.endswith("/"):
+        found.prefix = match.path or "/"
+    else:
+        found.path_separated_prefix = match.path
+    if below < MILLION:
+        found.runtime_fraction.CopyFrom(_fraction(below))
+    return found
+
+
+def _strictest(conditions: Iterable[HeaderCondition]) -> set[HeaderCondition]:
+    """Without the presence of headers whose value is asked for."""
+    found = set(conditions)
+    return found - {HeaderCondition(each.name) for each in found if each.value is not None}
+
+
+def _policy(plan: RoutePlan, mirror: Mirror, per_million: int) -> MirrorPolicy:
+    cluster = names.shadow_cluster(plan.service, plan.port, mirror.deployment)
+    return mirror_policy(cluster, mirror, _fraction(per_million) if per_million < MILLION else None)
 
 
 def _fraction(per_million: int) -> base_pb2.RuntimeFractionalPercent:
@@ -122,16 +127,15 @@ def _fraction(per_million: int) -> base_pb2.RuntimeFractionalPercent:
     return base_pb2.RuntimeFractionalPercent(default_value=share)
 
 
-def _mark(marker: str) -> mutation_rules_pb2.HeaderMutation:
-    header = base_pb2.HeaderValue(key=names.SHADOW_HEADER, value=marker)
-    option = base_pb2.HeaderValueOption(
-        header=header, append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-    )
-    return mutation_rules_pb2.HeaderMutation(append=option)
-
-
 def _header(name: str) -> route_components_pb2.HeaderMatcher:
     return route_components_pb2.HeaderMatcher(name=name, present_match=True)
+
+
+def _condition(condition: HeaderCondition) -> route_components_pb2.HeaderMatcher:
+    if condition.value is None:
+        return _header(condition.name)
+    match = string_pb2.StringMatcher(exact=condition.value)
+    return route_components_pb2.HeaderMatcher(name=condition.name, string_match=match)
 
 
 def _websocket() -> route_components_pb2.HeaderMatcher:

@@ -11,6 +11,7 @@ from xds_server.translate.clusters import primary_cluster, shadow_cluster
 from xds_server.translate.endpoints import load_assignment
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.routes import gateway_routes, virtual_host
+from xds_server.translate.secrets import credential_secret
 
 
 def translate(plan: Plan, *, gateway_port: int) -> Snapshot:
@@ -48,8 +49,13 @@ def _resources(route: RoutePlan) -> list[Resource]:
     ]
     for mirror in route.mirrors:
         copy = names.shadow_cluster(route.service, route.port, mirror.deployment)
+        credential = mirror.credential
         found += [
-            shadow_cluster(copy, route.protocol, scope=scope),
+            shadow_cluster(
+                copy, route.protocol, mirror.treatment, credential=credential is not None, scope=scope
+            ),
             load_assignment(copy, mirror.endpoints, scope=scope),
         ]
+        if credential:
+            found.append(credential_secret(copy, credential.value, scope=scope))
     return [*found, virtual_host(route)]

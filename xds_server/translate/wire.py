@@ -1,5 +1,7 @@
-"""Small helpers of the translation that are about protobuf rather than about Envoy."""
+"""Small helpers of the translation: about protobuf rather than about Envoy, and where Envoy finds the
+rest."""
 
+from envoy.config.core.v3 import config_source_pb2
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -34,6 +36,13 @@ def seconds(value: float) -> Duration:
     """A duration, down to milliseconds."""
     millis = round(value * 1000)
     return Duration(seconds=millis // 1000, nanos=millis % 1000 * 1_000_000)
+
+
+def over_ads() -> config_source_pb2.ConfigSource:
+    """Where everything that is discovered comes from: the stream that told of it."""
+    return config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
+    )
 
 
 def uint32(value: int) -> UInt32Value:

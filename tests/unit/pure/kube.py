@@ -1,11 +1,13 @@
 """Kubernetes objects in a line each, and from YAML. Not by way of `sources`, which has rules of its own."""
 
+import base64
 from collections.abc import Iterable, Mapping
 
 import msgspec
 import yaml
 
 from xds_server.model.objects import (
+    ALLOW,
     KINDS,
     Container,
     ContainerPort,
@@ -24,6 +26,7 @@ from xds_server.model.objects import (
     PodIP,
     PodSpec,
     PodStatus,
+    Secret,
     Service,
     ServicePort,
     ServiceSpec,
@@ -51,9 +54,11 @@ def world_of(*objects: Object) -> World:
     return world
 
 
-def namespace(name: str, *, expose: str | None = "true") -> Namespace:
+def namespace(
+    name: str, *, expose: str | None = "true", annotations: Mapping[str, str] | None = None
+) -> Namespace:
     labels = None if expose is None else {EXPOSE: expose}
-    return Namespace(metadata=Meta(name=name, labels=labels))
+    return Namespace(metadata=Meta(name=name, labels=labels, annotations=_prefixed(annotations)))
 
 
 def service(
@@ -130,6 +135,19 @@ def pod(
             ),
         ),
     )
+
+
+def secret(
+    name: str,
+    *,
+    key: str = "authorization",
+    value: str,
+    allow: str | None = "true",
+    namespace: str = "staging",
+) -> Secret:
+    labels = None if allow is None else {ALLOW: allow}
+    data = {key: base64.b64encode(value.encode()).decode()}
+    return Secret(metadata=Meta(name=name, namespace=namespace, labels=labels), data=data)
 
 
 def slice_of(

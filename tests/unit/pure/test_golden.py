@@ -17,6 +17,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
@@ -25,8 +26,9 @@ from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import TypeUrl
 from xds_server.shadows.plan import Plan, ShadowStatus
 from xds_server.shadows.resolve import resolve
+from xds_server.shadows.shadow import Rules
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from xds_server.translate.translate import translate
 
 FOLDER = Path(__file__).parent / "golden"
@@ -37,15 +39,23 @@ MESSAGES: Mapping[TypeUrl, type[Message]] = {
     ROUTE: route_pb2.RouteConfiguration,
     CLUSTER: cluster_pb2.Cluster,
     ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
+    SECRET: secret_pb2.Secret,
 }
-HEADINGS = {LISTENER: "listeners", ROUTE: "routes", CLUSTER: "clusters", ENDPOINT: "endpoints"}
+HEADINGS = {
+    LISTENER: "listeners",
+    ROUTE: "routes",
+    CLUSTER: "clusters",
+    ENDPOINT: "endpoints",
+    SECRET: "secrets",
+}
 EMPTY = "empty-world"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_result_is_the_recorded_one(case: str) -> None:
     source = (FOLDER / f"{case}.in.yaml").read_text()
-    plan = resolve(world_of(*from_yaml(source)), expose_all=source.startswith("# expose-all\n"))
+    rules = Rules(expose_all=source.startswith("# expose-all\n"))
+    plan = resolve(world_of(*from_yaml(source)), rules)
     snapshot = translate(plan, gateway_port=8080)
 
     assert snapshot.dangling() == []
@@ -72,8 +82,8 @@ def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
         ],
     }
     for type_url, heading in HEADINGS.items():
-        if whole or type_url is not LISTENER:
-            found = snapshot.of(type_url).resources
+        found = snapshot.of(type_url).resources
+        if (whole or type_url is not LISTENER) and (found or type_url is not SECRET):
             shown[heading] = [_decoded(type_url, found[name].body) for name in sorted(found)]
     return shown
 
@@ -87,6 +97,7 @@ def _shadow(shadow: ShadowStatus) -> dict[str, Any]:
         "message": shadow.message,
         "percent": shadow.percent,
         "methods": list(shadow.methods),
+        "settings": {each.name: f"{each.value} ({each.origin})" for each in shadow.settings},
         "endpoints": [str(endpoint) for endpoint in shadow.endpoints],
     }
 

@@ -1,20 +1,26 @@
 """Annotations: understood whole, or refused by name."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.shadows.plan import MILLION, Policy
-from xds_server.shadows.policy import MAX_METHODS, PolicyError, parse_policy, shown
+from xds_server.shadows.policy import NAMES, parse_policy
+from xds_server.shadows.terms import MILLION, Policy, Selection
+from xds_server.shadows.values import MAX_METHODS, PolicyError, shown
 
 PREFIX = "xds-shadow.io/"
-NAMES = ("endpoints-from", "methods", "paused", "percent")
 
 
 def parse(**annotations: str) -> Policy:
     return parse_policy({PREFIX + key.replace("_", "-"): value for key, value in annotations.items()})
+
+
+def of(policy: Policy) -> Policy:
+    """The policy without where it comes from."""
+    return replace(policy, settings=())
 
 
 @pytest.mark.parametrize(
@@ -34,7 +40,7 @@ def parse(**annotations: str) -> Policy:
     ],
 )
 def test_percent(value: str, per_million: int) -> None:
-    assert parse(percent=value) == Policy(per_million=per_million)
+    assert of(parse(percent=value)) == Policy(per_million=per_million)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,7 @@ def test_a_percentage_finer_than_envoys_is_refused() -> None:
     ],
 )
 def test_methods(value: str, methods: set[str]) -> None:
-    assert parse(methods=value) == Policy(methods=frozenset(methods))
+    assert of(parse(methods=value)) == Policy(selection=Selection(methods=frozenset(methods)))
 
 
 @pytest.mark.parametrize(
@@ -113,8 +119,8 @@ def test_what_is_no_list_of_methods_is_refused(value: str, wrong: str) -> None:
 
 
 def test_paused() -> None:
-    assert parse(paused="true") == Policy(paused=True)
-    assert parse(paused="false") == Policy()
+    assert of(parse(paused="true")) == Policy(paused=True)
+    assert of(parse(paused="false")) == Policy()
 
 
 @pytest.mark.parametrize("value", ["", "True", "yes", "1", "on"])
@@ -124,7 +130,7 @@ def test_paused_is_true_or_false(value: str) -> None:
 
 
 def test_endpoints_from() -> None:
-    assert parse(endpoints_from="service/my-app2") == Policy(endpoints_from="my-app2")
+    assert of(parse(endpoints_from="service/my-app2")) == Policy(endpoints_from="my-app2")
     assert parse(endpoints_from="service/" + "a" * 63).endpoints_from == "a" * 63
 
 
@@ -157,7 +163,7 @@ def test_an_unknown_annotation_is_refused_and_the_known_ones_are_listed(name: st
     with pytest.raises(PolicyError) as refusal:
         parse_policy({PREFIX + name: "25", PREFIX + "percent": "25"})
     assert str(refusal.value) == (
-        f"annotation {PREFIX}{name} is not known here; known are {', '.join(PREFIX + n for n in NAMES)}"
+        f"annotation {PREFIX}{name} is not known here; known are {', '.join(NAMES)}"
     )
 
 
@@ -168,11 +174,12 @@ def test_of_several_mistakes_the_first_by_name_is_told() -> None:
 
 def test_everything_together() -> None:
     policy = parse(percent="0.5", methods="GET", paused="true", endpoints_from="service/a")
-    assert policy == Policy(5_000, frozenset({"GET"}), paused=True, endpoints_from="a")
+    wanted = Selection(methods=frozenset({"GET"}))
+    assert of(policy) == Policy(selection=wanted, per_million=5_000, paused=True, endpoints_from="a")
 
 
 def test_the_default_is_every_request() -> None:
-    assert parse() == Policy(per_million=MILLION, methods=None, paused=False, endpoints_from=None)
+    assert of(parse()) == Policy()
     assert parse().percent == "100"
 
 
@@ -205,7 +212,7 @@ def test_any_text_is_understood_or_refused_by_the_name_of_the_annotation(name: s
         refusal = str(error)
     assert not refusal or refusal.startswith(f"annotation {PREFIX}{name}: ")
     assert 0 <= policy.per_million <= MILLION
-    assert policy.methods is None or policy.methods
+    assert policy.selection.methods is None or policy.selection.methods
 
 
 @given(st.text())
@@ -217,6 +224,6 @@ def test_any_other_name_is_refused(name: str) -> None:
 
 def test_the_number_of_methods_is_bounded() -> None:
     methods = [f"M{number}" for number in range(MAX_METHODS + 1)]
-    assert parse(methods=",".join(methods[:-1])).methods == frozenset(methods[:-1])
+    assert parse(methods=",".join(methods[:-1])).selection.methods == frozenset(methods[:-1])
     with pytest.raises(PolicyError, match=f"17 methods, and {MAX_METHODS} are the most"):
         parse(methods=",".join(methods))

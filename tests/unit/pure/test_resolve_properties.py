@@ -1,6 +1,7 @@
 """Resolving: less work gives the same plan, and whatever the world is like, live traffic is safe."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -14,21 +15,27 @@ from xds_server.shadows.endpoints import backends_of
 from xds_server.shadows.plan import NOTHING, Plan, Reason, State
 from xds_server.shadows.resolve import Resolver, resolve
 from xds_server.shadows.services import http_ports, offer_of
+from xds_server.shadows.shadow import Rules
+
+NOON = datetime(2025, 12, 31, 12, tzinfo=UTC).timestamp()
+"""Half a day before the first of `worlds.TIMES`."""
 
 
-@given(worlds.histories(), st.booleans())
+@given(worlds.histories(), st.booleans(), st.lists(st.sampled_from((0.0, 12.0, 13.0, 24.0)), min_size=7))
 def test_the_incremental_plan_is_the_whole_plan_after_every_step(
-    history: list[list[Change]],
-    expose_all: bool,
+    history: list[list[Change]], expose_all: bool, hours: list[float]
 ) -> None:
-    resolver, world = Resolver(expose_all=expose_all), World()
-    for batch in history:
+    resolver, world, now = Resolver(expose_all=expose_all), World(), NOON
+    for batch, passed in zip(history, hours, strict=False):
         before = resolver.plan.services
+        now += passed * 3600
         world, changed = world.apply(batch)
-        moved = resolver.update(world, changed)
+        moved = resolver.update(world, changed, now)
         after = resolver.plan.services
 
-        assert resolver.plan == resolve(world, expose_all=expose_all)
+        assert resolver.plan == resolve(world, Rules(expose_all=expose_all, now=now))
+        assert resolver.expires == min((p.expires for p in after.values() if p.expires), default=None)
+        assert resolver.expires is None or resolver.expires > now
         assert moved == {
             target
             for target in before.keys() | after.keys()
@@ -54,6 +61,7 @@ def test_every_marked_deployment_has_exactly_one_state_and_a_sentence(objects: l
         assert shadow.message[0].isupper() or shadow.message[0].isdigit()
     kinds = {State.ACTIVE: {Reason.MIRRORING}, State.PENDING: {Reason.NO_READY_ENDPOINT}}
     kinds[State.PAUSED] = {Reason.PAUSED, Reason.ZERO_PERCENT}
+    kinds[State.EXPIRED] = {Reason.EXPIRED}
     kinds[State.REJECTED] = set(Reason) - set().union(*kinds.values())
     assert all(s.reason in kinds[s.state] for s in shadows)
 
@@ -100,7 +108,7 @@ def test_separation_never_takes_the_last_backend(objects: list[Object]) -> None:
 
 @given(worlds.worlds(), st.booleans())
 def test_each_domain_is_claimed_at_most_once(objects: list[Object], expose_all: bool) -> None:
-    plan = resolve(world_of(*objects), expose_all=expose_all)
+    plan = resolve(world_of(*objects), Rules(expose_all=expose_all))
     domains = Counter(d for s in plan.services.values() for route in s.routes for d in route.domains)
     assert [domain for domain, times in domains.items() if times > 1] == []
     for service in plan.services.values():

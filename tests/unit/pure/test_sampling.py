@@ -8,12 +8,11 @@ from envoy.config.route.v3 import route_components_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xds_server.base.ids import NamespacedName
-from xds_server.shadows.plan import MILLION, Endpoint, Mirror, Protocol, RoutePlan
-from xds_server.translate.routes import virtual_host
-from xds_server.translate.sampling import outcomes
+from tests.unit.pure.envoy_model import copies, host_of, mirror, share
+from xds_server.shadows.plan import Mirror
+from xds_server.shadows.sampling import Share, needs_routes, outcomes, ways
+from xds_server.shadows.terms import MILLION, Selection
 
-ADDRESS = (Endpoint("10.0.0.1", 80),)
 METHODS = ("GET", "PUT", "HEAD", "OTHER")
 shares = st.one_of(st.sampled_from((1, 5_000, 250_000, 500_000, 999_999)), st.integers(1, MILLION))
 
@@ -22,79 +21,42 @@ shares = st.one_of(st.sampled_from((1, 5_000, 250_000, 500_000, 999_999)), st.in
 def mirrors(draw: st.DrawFn) -> list[Mirror]:
     chosen = st.one_of(st.none(), st.frozensets(st.sampled_from(METHODS[:3]), min_size=1))
     names = draw(st.lists(st.sampled_from("abcd"), unique=True))
-    return [Mirror(name, f"ns/{name}", draw(shares), draw(chosen), ADDRESS) for name in sorted(names)]
-
-
-def _host(found: list[Mirror]) -> route_components_pb2.VirtualHost:
-    plan = RoutePlan(NamespacedName("ns", "svc"), 80, Protocol.HTTP1, ("svc.ns",), ADDRESS, tuple(found))
-    return route_components_pb2.VirtualHost.FromString(virtual_host(plan).body)
-
-
-def _share(of: route_components_pb2.RouteMatch | route_components_pb2.RouteAction.RequestMirrorPolicy) -> int:
-    """The fraction of a route or of a mirror; neither needs one."""
-    if not of.HasField("runtime_fraction"):
-        return MILLION
-    share = of.runtime_fraction.default_value
-    assert share.denominator == share.MILLION
-    return int(share.numerator)
-
-
-def _admits(route: route_components_pb2.Route, method: str, headers: dict[str, str], number: int) -> bool:
-    for matcher in route.match.headers:
-        value = {":method": method, **headers}.get(matcher.name)
-        text = matcher.string_match
-        allowed = [text.exact] if text.exact else text.safe_regex.regex.split("|")
-        if value is None or not (matcher.present_match or value in allowed):
-            return False
-    return number < _share(route.match)
-
-
-def _copies(
-    host: route_components_pb2.VirtualHost, method: str, number: int, headers: dict[str, str]
-) -> frozenset[str]:
-    """Who gets a copy: the same random number decides the route and every mirror of it
-    (ENVOY-MIRRORING, "Sampling is correlated")."""
-    route = next(route for route in host.routes if _admits(route, method, headers, number))
-    return frozenset(
-        policy.cluster.rpartition("/")[2]
-        for policy in route.route.request_mirror_policies
-        if number < _share(policy)
-    )
+    return [mirror(name, draw(shares), Selection(methods=draw(chosen))) for name in sorted(names)]
 
 
 def _distribution(host: route_components_pb2.VirtualHost, method: str) -> dict[frozenset[str], int]:
     """How many of a million random numbers give which copies; nothing changes between two edges."""
     found: dict[frozenset[str], int] = {}
     for low, high in itertools.pairwise(sorted({0, MILLION, *_edges(host)})):
-        copies = _copies(host, method, low, {})
-        found[copies] = found.get(copies, 0) + high - low
+        combination = copies(host, method, low)
+        found[combination] = found.get(combination, 0) + high - low
     return found
 
 
 def _edges(host: route_components_pb2.VirtualHost) -> Iterator[int]:
     for route in host.routes:
-        yield _share(route.match)
-        yield from map(_share, route.route.request_mirror_policies)
+        yield share(route.match)
+        yield from map(share, route.route.request_mirror_policies)
 
 
 @given(mirrors())
-@example([Mirror(name, f"ns/{name}", 500_000, None, ADDRESS) for name in "ab"])
-@example([Mirror(name, f"ns/{name}", 1, None, ADDRESS) for name in "abcd"])
+@example([mirror(name, 500_000) for name in "ab"])
+@example([mirror(name, 1) for name in "abcd"])
 def test_every_canary_gets_its_share_of_its_methods_independently_of_the_others(found: list[Mirror]) -> None:
-    host = _host(found)
+    host = host_of(*found)
     slack = 2 ** len(found)
     for method in METHODS:
-        wanted = [mirror for mirror in found if mirror.methods is None or method in mirror.methods]
+        wanted = [each for each in found if method in (each.selection.methods or METHODS)]
         distribution = _distribution(host, method)
         for combination in itertools.product((True, False), repeat=len(wanted)):
-            share = float(MILLION)
-            for taken, mirror in zip(combination, wanted, strict=True):
-                share *= (mirror.per_million if taken else MILLION - mirror.per_million) / MILLION
+            expected = float(MILLION)
+            for taken, each in zip(combination, wanted, strict=True):
+                expected *= (each.per_million if taken else MILLION - each.per_million) / MILLION
             names = frozenset(m.deployment for taken, m in zip(combination, wanted, strict=True) if taken)
-            assert distribution.pop(names, 0) == pytest.approx(share, abs=slack)
+            assert distribution.pop(names, 0) == pytest.approx(expected, abs=slack)
         assert distribution == {}
     # A canary alone is sampled exactly.
-    if len(found) == 1 and found[0].methods is None:
+    if len(found) == 1 and found[0].selection.methods is None:
         assert _distribution(host, "GET").get(frozenset(found[0].deployment)) == found[0].per_million
 
 
@@ -102,14 +64,14 @@ def test_every_canary_gets_its_share_of_its_methods_independently_of_the_others(
 def test_a_copy_is_never_copied_and_neither_is_a_websocket(
     found: list[Mirror], method: str, number: int
 ) -> None:
-    host = _host(found)
-    assert _copies(host, method, number, {"x-xds-shadow": "ns/a"}) == frozenset()
-    assert _copies(host, method, number, {"upgrade": "websocket"}) == frozenset()
+    host = host_of(*found)
+    assert copies(host, method, number, {"x-xds-shadow": "ns/a"}) == frozenset()
+    assert copies(host, method, number, {"upgrade": "websocket"}) == frozenset()
 
 
 @given(st.lists(st.integers(1, MILLION - 1), min_size=1, max_size=4))
 def test_outcomes_cut_the_whole_million_in_order(sampled: list[int]) -> None:
-    cut = list(outcomes(sampled))
+    cut = list(outcomes([Share(each) for each in sampled]))
     bounds = [outcome.below for outcome in cut]
     assert bounds == sorted(set(bounds))
     assert bounds[-1] == MILLION
@@ -120,7 +82,7 @@ def test_outcomes_cut_the_whole_million_in_order(sampled: list[int]) -> None:
 
 
 def test_two_halves_make_four_quarters() -> None:
-    assert [(o.below, o.chosen) for o in outcomes([500_000, 500_000])] == [
+    assert [(o.below, o.chosen) for o in outcomes([Share(500_000), Share(500_000)])] == [
         (250_000, (0, 1)),
         (500_000, (0,)),
         (750_000, (1,)),
@@ -129,4 +91,44 @@ def test_two_halves_make_four_quarters() -> None:
 
 
 def test_an_outcome_too_rare_to_sample_is_left_out() -> None:
-    assert [(o.below, o.chosen) for o in outcomes([1, 1])] == [(1, (0,)), (2, (1,)), (1_000_000, ())]
+    assert [(o.below, o.chosen) for o in outcomes([Share(1), Share(1)])] == [
+        (1, (0,)),
+        (2, (1,)),
+        (1_000_000, ()),
+    ]
+
+
+@given(st.lists(st.tuples(shares, st.booleans()), max_size=4))
+def test_correlated_canaries_see_the_same_requests_and_the_others_are_independent(
+    wanted: list[tuple[int, bool]],
+) -> None:
+    found = [
+        mirror(name, per_million, correlated=correlated)
+        for name, (per_million, correlated) in zip("abcd", wanted, strict=False)
+    ]
+    distribution = _distribution(host_of(*found), "GET")
+    together = {each.deployment: each.per_million for each in found if each.correlated}
+    for combination in distribution:
+        # Whoever is sent less of the correlated ones never sees what one that is sent more does not.
+        seen = {together[name] for name in combination if name in together}
+        assert all(each in seen for each in together.values() if seen and each >= min(seen))
+    for each in found:
+        got = sum(count for names, count in distribution.items() if each.deployment in names)
+        assert got == pytest.approx(each.per_million, abs=2 ** len(found))
+    shares = [Share(*each) for each in wanted]
+    if needs_routes(shares):
+        assert len(list(outcomes(shares))) <= ways(shares)
+    else:
+        assert len(host_of(*found).routes) == (3 if found else 1)
+
+
+def test_a_correlated_quarter_is_part_of_the_half() -> None:
+    shares = [Share(250_000, correlated=True), Share(500_000, correlated=True), Share(500_000)]
+    assert [(o.below, o.chosen) for o in outcomes(shares)] == [
+        (125_000, (0, 1, 2)),
+        (250_000, (0, 1)),
+        (375_000, (1, 2)),
+        (500_000, (1,)),
+        (750_000, (2,)),
+        (1_000_000, ()),
+    ]

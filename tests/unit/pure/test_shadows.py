@@ -203,7 +203,7 @@ def test_of_more_canaries_than_can_be_sampled_the_youngest_are_refused() -> None
     ]
     assert plan.shadows()[1].message == (
         "Service staging/myapp has 4 older shadows below 100 percent, the most that can be sampled"
-        " independently of each other."
+        " independently of each other; sample: correlated has no such limit."
     )
 
 

@@ -8,6 +8,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.shadows.plan import Endpoint, Mirror, Plan, Protocol, RoutePlan, ServicePlan
+from xds_server.shadows.terms import UNTREATED, Selection
 from xds_server.translate import names
 from xds_server.translate import translate as translate_module
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
@@ -22,7 +23,13 @@ LIVE = (Endpoint("10.0.0.1", 80),)
 
 
 def mirror(name: str, *methods: str, share: int = 1_000_000) -> Mirror:
-    return Mirror(name, f"staging/{name}", share, frozenset(methods) or None, (Endpoint("10.0.1.1", 80),))
+    return Mirror(
+        deployment=name,
+        marker=f"staging/{name}",
+        endpoints=(Endpoint("10.0.1.1", 80),),
+        selection=Selection(methods=frozenset(methods) or None),
+        per_million=share,
+    )
 
 
 def route(*mirrors: Mirror, port: int = 80, endpoints: tuple[Endpoint, ...] = LIVE) -> RoutePlan:
@@ -99,8 +106,8 @@ def test_a_share_is_out_of_a_million() -> None:
 @pytest.mark.parametrize(("protocol", "field"), [(p, f"http{p[-1]}_protocol_options") for p in Protocol])
 def test_a_cluster_speaks_its_services_protocol(protocol: Protocol, field: str) -> None:
     field = field.replace("http1", "http")
-    for make, bound in ((primary_cluster, 0), (shadow_cluster, 10)):
-        cluster = cluster_pb2.Cluster.FromString(make("c", protocol).body)
+    for made, bound in ((primary_cluster("c", protocol), 0), (shadow_cluster("c", protocol, UNTREATED), 10)):
+        cluster = cluster_pb2.Cluster.FromString(made.body)
         (packed,) = cluster.typed_extension_protocol_options.values()
         options = http_protocol_options_pb2.HttpProtocolOptions()
         assert packed.Unpack(options)
@@ -113,7 +120,7 @@ def test_a_cluster_speaks_its_services_protocol(protocol: Protocol, field: str) 
 
 def test_the_shadow_options_do_not_leak_into_the_primarys() -> None:
     before = primary_cluster("c", Protocol.HTTP1)
-    shadow_cluster("c", Protocol.HTTP1)
+    shadow_cluster("c", Protocol.HTTP1, UNTREATED)
     assert primary_cluster("c", Protocol.HTTP1) == before
 
 

@@ -13,6 +13,7 @@ SAMPLES: dict[Kind, Object] = {
     Kind.DEPLOYMENT: kube.canary("myapp-canary", "myapp"),
     Kind.ENDPOINT_SLICE: kube.slice_of("myapp", kube.at("10.0.0.1")),
     Kind.POD: kube.pod("myapp-a", "myapp", "10.0.0.1"),
+    Kind.SECRET: kube.secret("token", value="Bearer t"),
 }
 
 

@@ -16,6 +16,7 @@ from xds_server.model.objects import (
     Object,
     Pod,
     Ref,
+    Secret,
     Service,
     ServicePort,
     ServiceSpec,
@@ -43,10 +44,34 @@ def _labels(key: str, value: str | None, **others: str) -> dict[str, str] | None
     return ({} if value is None else {key: value}) | others or None
 
 
+_namespace_annotations = st.fixed_dictionaries(
+    {},
+    optional={
+        kube.PREFIX + "percent": st.sampled_from(("50", "5")),
+        kube.PREFIX + "percent-max": st.sampled_from(("100", "30", "nothing")),
+        kube.PREFIX + "methods-allowed": st.just("GET"),
+        kube.PREFIX + "until": st.sampled_from(("2026-01-03T00:00:00Z",)),
+        kube.PREFIX + "credential-from-secret": st.just("token/key"),
+    },
+)
+
+
 @st.composite
 def namespaces(draw: st.DrawFn) -> Namespace:
     labels = _labels(EXPOSE, draw(_expose))
-    return Namespace(metadata=Meta(name=draw(_namespaces), labels=labels))
+    annotations = draw(_namespace_annotations) or None
+    return Namespace(metadata=Meta(name=draw(_namespaces), labels=labels, annotations=annotations))
+
+
+@st.composite
+def secrets(draw: st.DrawFn) -> Secret:
+    return kube.secret(
+        draw(st.sampled_from(("token", "token", "other"))),
+        key="key",
+        value=draw(st.sampled_from(("Bearer a", "Bearer b\n", ""))),
+        allow=draw(st.sampled_from(("true", "true", "false", None))),
+        namespace=draw(_namespaces),
+    )
 
 
 _ports = st.sampled_from(
@@ -86,12 +111,23 @@ def services(draw: st.DrawFn) -> Service:
     )
 
 
+TIMES = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00", "2026-01-02T00:00:00Z")
+"""The first two are the same moment."""
+
 _annotations = st.fixed_dictionaries(
     {},
     optional={
         kube.PREFIX + "percent": st.sampled_from(("100", "25", "0.5", "0.5", "0", "lots")),
         kube.PREFIX + "methods": st.sampled_from(("GET", "GET,HEAD", "POST,GET", "POST", "get")),
         kube.PREFIX + "paused": st.sampled_from(("false", "false", "true")),
+        kube.PREFIX + "sample": st.sampled_from(("correlated", "independent")),
+        kube.PREFIX + "paths": st.sampled_from(("/a", "/a/", "/a,/b", "/")),
+        kube.PREFIX + "exclude-paths": st.sampled_from(("/a/b", "/c,/b", "/a")),
+        kube.PREFIX + "headers": st.sampled_from(("x-a", "x-a=1", "x-b,x-a=2")),
+        kube.PREFIX + "until": st.sampled_from(TIMES),
+        kube.PREFIX + "set-headers": st.just("x-env=shadow"),
+        kube.PREFIX + "redact": st.just("json:/a"),
+        kube.PREFIX + "credential-from-secret": st.sampled_from(("token/key", "other/key", "token/gone")),
         kube.PREFIX + "endpoints-from": st.sampled_from(
             ("service/web", " service/api ", "service/gone", "api")
         ),
@@ -174,6 +210,7 @@ SCENE: tuple[Object, ...] = (
     kube.canary("one", "web", app="x", namespace="a"),
     kube.canary("two", "web", namespace="a", endpoints_from="service/api", methods="GET"),
     kube.pod("p2", "x", "10.0.0.2", namespace="a"),
+    kube.secret("token", key="key", value="Bearer a", namespace="a"),
 )
 """Something that works, for the rest to disturb: two canaries, one of them in its Service's own slice."""
 
@@ -183,7 +220,16 @@ _scenes = st.sampled_from((SCENE, SCENE, SCENE, ()))
 def objects() -> st.SearchStrategy[Object]:
     """Any one object. The kinds that decide most come most often."""
     return st.one_of(
-        namespaces(), services(), services(), deployments(), deployments(), slices(), slices(), pods(), pods()
+        namespaces(),
+        services(),
+        services(),
+        deployments(),
+        deployments(),
+        slices(),
+        slices(),
+        pods(),
+        pods(),
+        secrets(),
     )
 
 

@@ -1,0 +1,74 @@
+"""How Envoy takes a route and samples its mirrors: first match, one random number for every fraction
+(ENVOY-MIRRORING, "Sampling is correlated")."""
+
+from collections.abc import Mapping
+
+from envoy.config.route.v3 import route_components_pb2
+
+from xds_server.base.ids import NamespacedName
+from xds_server.shadows.plan import Endpoint, Mirror, Protocol, RoutePlan
+from xds_server.shadows.terms import EVERYTHING, MILLION, Selection
+from xds_server.translate.routes import virtual_host
+
+ADDRESS = (Endpoint("10.0.0.1", 80),)
+
+
+def mirror(
+    name: str, per_million: int = MILLION, selection: Selection = EVERYTHING, *, correlated: bool = False
+) -> Mirror:
+    return Mirror(
+        deployment=name,
+        marker=f"ns/{name}",
+        endpoints=ADDRESS,
+        selection=selection,
+        per_million=per_million,
+        correlated=correlated,
+    )
+
+
+def host_of(*mirrors: Mirror) -> route_components_pb2.VirtualHost:
+    """The virtual host of a Service with these mirrors."""
+    plan = RoutePlan(NamespacedName("ns", "svc"), 80, Protocol.HTTP1, ("svc.ns",), ADDRESS, mirrors)
+    return route_components_pb2.VirtualHost.FromString(virtual_host(plan).body)
+
+
+def share(of: route_components_pb2.RouteMatch | route_components_pb2.RouteAction.RequestMirrorPolicy) -> int:
+    """The fraction of a route or of a mirror; neither needs one."""
+    if not of.HasField("runtime_fraction"):
+        return MILLION
+    found = of.runtime_fraction.default_value
+    assert found.denominator == found.MILLION
+    return int(found.numerator)
+
+
+def copies(
+    host: route_components_pb2.VirtualHost,
+    method: str,
+    number: int = 0,
+    headers: Mapping[str, str] | None = None,
+    path: str = "/",
+) -> frozenset[str]:
+    """Who gets a copy of a request whose random number, of a million, is this."""
+    found = {":method": method, **(headers or {})}
+    route = next(route for route in host.routes if _admits(route.match, found, path, number))
+    return frozenset(
+        policy.cluster.rpartition("/")[2]
+        for policy in route.route.request_mirror_policies
+        if number < share(policy)
+    )
+
+
+def _admits(
+    match: route_components_pb2.RouteMatch, headers: Mapping[str, str], path: str, number: int
+) -> bool:
+    for matcher in match.headers:
+        value = headers.get(matcher.name)
+        if value is None or not (matcher.present_match or value == matcher.string_match.exact):
+            return False
+    return _under(match, path.partition("?")[0]) and number < share(match)
+
+
+def _under(match: route_components_pb2.RouteMatch, path: str) -> bool:
+    if match.HasField("path_separated_prefix"):
+        return path == match.path_separated_prefix or path.startswith(match.path_separated_prefix + "/")
+    return path.startswith(match.prefix)

@@ -1,0 +1,386 @@
+"""Reads the value of one annotation: text in, a checked value out, or a sentence that says what to write.
+
+What Envoy would refuse is refused here, so that no push of anybody's is: header names and values, paths,
+substitution formatters. Nobody's regular expression reaches Envoy.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from xds_server.shadows.terms import (
+    MILLION,
+    PRESERVE,
+    SHADOW_SUFFIX,
+    FormField,
+    HeaderCondition,
+    JsonPointer,
+    PathPrefix,
+    Rewrite,
+    SecretKey,
+)
+
+MAX_METHODS: Final = 16
+MAX_PATHS: Final = 16
+MAX_CONDITIONS: Final = 8
+MAX_HEADERS: Final = 32
+MAX_REWRITES: Final = 8
+MAX_REDACTIONS: Final = 32
+LONGEST_PATH: Final = 1024
+LONGEST_VALUE: Final = 1024
+SHORTEST_TIMEOUT_MS: Final = 10
+LONGEST_TIMEOUT_S: Final = 600
+LARGEST_BODY: Final = 64 * 1024 * 1024
+MOST_CONCURRENT: Final = 10_000
+MOST_RPS: Final = 1_000_000
+
+_SHOWN: Final = 60
+"""How much of a bad value a message repeats, in characters."""
+
+# RFC 9110 tokens in capitals; CONNECT never reaches a mirror (Envoy skips it).
+_METHOD: Final = re.compile(r"[A-Z][A-Z0-9-]{0,31}\Z")
+_SERVICE: Final = re.compile(r"service/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)\Z")
+_PERCENT: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,10})?\Z")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}\Z")
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m)\Z")
+_SIZE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|k|M)?\Z")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
+# RFC 9110, 5.6.2, without capitals: HTTP/2 has none.
+_HEADER_NAME: Final = re.compile(r"[a-z0-9!#$&'*+.^_`|~-]{1,128}\Z")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
+# RFC 3986: what a path may hold. Envoy has normalised the request's before it looks.
+_PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*\Z")
+_HOST: Final = re.compile(
+    r"(?=[^:]{1,253}(?::|\Z))[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
+    r"(:[0-9]{1,5})?\Z"
+)
+_SECRET: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)/([-._A-Za-z0-9]{1,253})\Z")
+_POINTER: Final = re.compile(r"(/([^~/]|~[01])*)+\Z", re.DOTALL)
+_FORMATTER: Final = re.compile(r"%([A-Z_]+)(?:\(([^()%]*)\))?%")
+
+SAFE_FORMATTERS: Final = (
+    "DOWNSTREAM_REMOTE_ADDRESS",
+    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+    "HOSTNAME",
+    "PROTOCOL",
+    "REQ",
+    "START_TIME",
+    "STREAM_ID",
+)
+"""Of Envoy's substitution formatters: those that tell of the request, and none that reads Envoy's
+environment, files or secrets."""
+
+_READABLE_PSEUDO_HEADERS: Final = frozenset({":authority", ":method", ":path", ":scheme"})
+CALLERS_CREDENTIALS: Final = ("authorization", "cookie")
+"""What a copy with a credential of its own has nothing of."""
+
+_FRAMING: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Changing these would make another request of a copy, or none that can be read (RFC 9110, 7.6.1)."""
+
+
+class PolicyError(ValueError):
+    """Says which annotation is wrong and what to write instead; never leaves this package."""
+
+
+def shown(value: str) -> str:
+    """`value` quoted for a message, cut where it is long."""
+    return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
+
+
+def percent(value: str) -> int:
+    """0 to 100 as millionths."""
+    wanted = f"{shown(value)} is not a percentage; write a number from 0 to 100 such as 25 or 0.5"
+    if not _PERCENT.match(value):
+        raise PolicyError(wanted)
+    per_million = Decimal(value) * (MILLION // 100)
+    if per_million > MILLION:
+        raise PolicyError(wanted)
+    if per_million != per_million.to_integral_value():
+        raise PolicyError(f"{shown(value)} is finer than 0.0001, the finest share that Envoy can sample")
+    return int(per_million)
+
+
+def sample(value: str) -> bool:
+    """Whether samples are correlated."""
+    if value not in ("correlated", "independent"):
+        raise PolicyError(f"{shown(value)} is neither correlated nor independent")
+    return value == "correlated"
+
+
+def methods(value: str) -> frozenset[str]:
+    found = list(_entries(value))
+    for method in found:
+        if not _METHOD.match(method):
+            hint = f"{shown(method)} is not a request method" if method else "there is an empty entry"
+            raise PolicyError(f"{hint}; write a list in capitals such as GET,HEAD")
+    _at_most(len(set(found)), MAX_METHODS, "methods")
+    return frozenset(found)
+
+
+def paths(value: str) -> frozenset[PathPrefix]:
+    found = {_path(entry) for entry in _entries(value)}
+    _at_most(len(found), MAX_PATHS, "paths")
+    return frozenset(found)
+
+
+def header_conditions(value: str) -> frozenset[HeaderCondition]:
+    found = {_condition(entry) for entry in _entries(value)}
+    _at_most(len(found), MAX_CONDITIONS, "conditions")
+    _several(condition for condition in found if condition.value is not None)
+    return frozenset(found)
+
+
+def _several(conditions: Iterator[HeaderCondition]) -> None:
+    seen: set[str] = set()
+    for condition in conditions:
+        if condition.name in seen:
+            raise PolicyError(f"it wants two values of the header {condition.name}, and all must hold")
+        seen.add(condition.name)
+
+
+def header_names(value: str) -> tuple[str, ...]:
+    """Headers that may be taken off a copy, sorted."""
+    found = {_changeable(_header_name(entry)) for entry in _entries(value)}
+    _at_most(len(found), MAX_HEADERS, "headers")
+    return tuple(sorted(found))
+
+
+def set_headers(value: str) -> tuple[tuple[str, str], ...]:
+    """Headers to set on a copy with their values, sorted by name."""
+    found: dict[str, str] = {}
+    for entry in _entries(value):
+        name, equals, text = entry.partition("=")
+        if not equals:
+            raise PolicyError(f"{shown(entry)} has no value; write a list such as x-env=shadow,x-team=shop")
+        name = _changeable(_header_name(name.strip()))
+        if name in found:
+            raise PolicyError(f"it sets the header {name} twice")
+        found[name] = _formatted(_header_value(text.strip()))
+    _at_most(len(found), MAX_HEADERS, "headers")
+    return tuple(sorted(found.items()))
+
+
+def host(value: str) -> str:
+    if value in (PRESERVE, SHADOW_SUFFIX) or _HOST.match(value):
+        return value
+    raise PolicyError(
+        f"{shown(value)} is none of {PRESERVE}, {SHADOW_SUFFIX} and a host such as app.example.com"
+    )
+
+
+def rewrites(value: str) -> tuple[Rewrite, ...]:
+    """The longest first."""
+    found: dict[PathPrefix, str] = {}
+    for entry in _entries(value):
+        old, equals, new = (part.strip() for part in entry.partition("="))
+        if not equals:
+            raise PolicyError(f"{shown(entry)} does not say what becomes of it; write /old=/new")
+        prefix = _path(old)
+        if prefix in found:
+            raise PolicyError(f"it rewrites {shown(old)} twice")
+        found[prefix] = _path(new)
+    _at_most(len(found), MAX_REWRITES, "prefixes")
+    return tuple(Rewrite(old, found[old]) for old in sorted(found, key=lambda each: (-len(each), each)))
+
+
+def redactions(value: str) -> tuple[JsonPointer | FormField, ...]:
+    """In the order of their kinds and names, without repeats."""
+    found = {_redaction(entry) for entry in _entries(value)}
+    _at_most(len(found), MAX_REDACTIONS, "places")
+    return tuple(sorted(found, key=lambda each: (type(each).__name__, each)))
+
+
+def secret_key(value: str) -> SecretKey:
+    match = _SECRET.match(value)
+    if not match:
+        raise PolicyError(f"{shown(value)} does not name a key of a Secret; write NAME/KEY")
+    return SecretKey(match.group(1), match.group(3))
+
+
+def duration_ms(value: str) -> int:
+    match = _DURATION.match(value)
+    wanted = (
+        f"{shown(value)} is not a duration from 10ms to {LONGEST_TIMEOUT_S // 60}m; write 500ms, 10s or 1m"
+    )
+    if not match:
+        raise PolicyError(wanted)
+    millis = Decimal(match.group(1)) * {"ms": 1, "s": 1000, "m": 60_000}[match.group(2)]
+    if millis != millis.to_integral_value() or not SHORTEST_TIMEOUT_MS <= millis <= LONGEST_TIMEOUT_S * 1000:
+        raise PolicyError(wanted)
+    return int(millis)
+
+
+def size(value: str) -> int:
+    """Bytes."""
+    match = _SIZE.match(value)
+    factors = {None: 1, "Ki": 1024, "Mi": 1024 * 1024, "k": 1000, "M": 1_000_000}
+    found = int(match.group(1)) * factors[match.group(2)] if match else 0
+    if not 1 <= found <= LARGEST_BODY:
+        raise PolicyError(
+            f"{shown(value)} is not a size from 1 to 64Mi; write 512Ki, 1Mi or a number of bytes"
+        )
+    return found
+
+
+def concurrent(value: str) -> int:
+    return _number(value, MOST_CONCURRENT)
+
+
+def rps(value: str) -> int:
+    return _number(value, MOST_RPS)
+
+
+def boolean(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise PolicyError(f"{shown(value)} is neither true nor false")
+    return value == "true"
+
+
+def time(value: str) -> float:
+    """RFC 3339, as seconds since 1970."""
+    wanted = (
+        f"{shown(value)} is not a time; write it like 2030-01-31T18:00:00Z, with Z or an offset (RFC 3339)"
+    )
+    if not _TIME.match(value):
+        raise PolicyError(wanted)
+    try:
+        return datetime.fromisoformat(value.upper()).timestamp()
+    except (ValueError, OverflowError):
+        raise PolicyError(wanted) from None
+
+
+def service(value: str) -> str:
+    match = _SERVICE.match(value)
+    if not match:
+        raise PolicyError(f"{shown(value)} does not name a Service; write service/NAME")
+    return match.group(1)
+
+
+def names(value: str) -> frozenset[str]:
+    """A list of what is allowed, in its own words."""
+    found = frozenset(entry.lower() for entry in _entries(value))
+    if "" in found:
+        raise PolicyError("there is an empty entry; write a list separated by commas")
+    return found
+
+
+def _entries(value: str) -> Iterator[str]:
+    """Entries are separated by commas; where there are line breaks by these alone, so that a value may hold
+    commas."""
+    if "\n" in value:
+        return (line.strip() for line in value.splitlines() if line.strip())
+    return (entry.strip() for entry in value.split(","))
+
+
+def _at_most(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise PolicyError(f"it lists {count} {what}, and {most} are the most")
+
+
+def _path(value: str) -> PathPrefix:
+    if not _PATH.match(value) or len(value) > LONGEST_PATH:
+        hint = f"{shown(value)} is not a path prefix" if value else "there is an empty entry"
+        raise PolicyError(f"{hint}; write a list such as /api,/static/ without query and wildcard")
+    steps = value.split("/")
+    if "." in steps or ".." in steps or "" in steps[1:-1]:
+        raise PolicyError(
+            f"{shown(value)} matches nothing, as Envoy resolves //, /./ and /../ before it looks"
+        )
+    return PathPrefix(value)
+
+
+def _condition(entry: str) -> HeaderCondition:
+    name, equals, text = entry.partition("=")
+    name = _header_name(name.strip())
+    if name in ("host", "x-xds-shadow"):
+        raise PolicyError(f"the header {name} cannot be a condition")
+    text = _header_value(text.strip())
+    if equals and not text:
+        raise PolicyError(f"{shown(entry)} has an empty value; write {name} alone if any value will do")
+    return HeaderCondition(name, text if equals else None)
+
+
+def _header_name(name: str) -> str:
+    if name.startswith(":"):
+        raise PolicyError(
+            f"{shown(name)} is a pseudo-header; use methods, paths, host or rewrite-path-prefix"
+        )
+    if not _HEADER_NAME.match(name.lower()):
+        hint = f"{shown(name)} is not a header name" if name else "there is an empty entry"
+        raise PolicyError(f"{hint}; write a list such as x-team,x-env")
+    return name.lower()
+
+
+def _header_value(value: str) -> str:
+    if not _HEADER_VALUE.match(value):
+        raise PolicyError(f"{shown(value)} holds characters other than printable ASCII")
+    if len(value) > LONGEST_VALUE:
+        raise PolicyError(f"{shown(value)} is longer than {LONGEST_VALUE} characters")
+    return value
+
+
+def _changeable(name: str) -> str:
+    if name in _FRAMING:
+        use = "use the annotation host" if name == "host" else "it belongs to the connection"
+        raise PolicyError(f"the header {name} cannot be changed: {use}")
+    if name.startswith(("x-envoy-", "x-xds-shadow")):
+        raise PolicyError(f"the header {name} cannot be changed: Envoy and xds-shadow use it themselves")
+    return name
+
+
+def _formatted(value: str) -> str:
+    """The value, in which every ``%`` is doubled or begins a formatter that is safe."""
+    rest = _FORMATTER.sub(_checked_formatter, value.replace("%%", ""))
+    if "%" in rest:
+        raise PolicyError(
+            f"{shown(value)} has a % that begins no formatter; write %% for the character itself"
+        )
+    if not value:
+        raise PolicyError("a header has an empty value; use remove-headers to take it off")
+    return value
+
+
+def _checked_formatter(match: re.Match[str]) -> str:
+    name, argument = match.groups()
+    if name not in SAFE_FORMATTERS:
+        raise PolicyError(f"%{name}% is not among the formatters that are safe: {', '.join(SAFE_FORMATTERS)}")
+    if name != "REQ":
+        if argument is not None:
+            raise PolicyError(f"%{name}% takes no argument here")
+    elif argument in CALLERS_CREDENTIALS:
+        raise PolicyError(f"%REQ({argument})% would carry the caller's credentials elsewhere")
+    elif argument not in _READABLE_PSEUDO_HEADERS and not _HEADER_NAME.match(argument or ""):
+        raise PolicyError(f"{shown(match.group())} names no header; write %REQ(x-name)%, in small letters")
+    return ""
+
+
+def _redaction(entry: str) -> JsonPointer | FormField:
+    kind, _, where = entry.partition(":")
+    if kind == "json" and len(where) <= LONGEST_PATH and _POINTER.match(where):
+        steps = (step.replace("~1", "/").replace("~0", "~") for step in where.split("/")[1:])
+        return JsonPointer(tuple(steps))
+    if kind == "form" and where and len(where) <= LONGEST_PATH:
+        return FormField(where)
+    hint = f"{shown(entry)} is no place in a body" if entry else "there is an empty entry"
+    raise PolicyError(f"{hint}; write json:/card/number (RFC 6901, * for any) or form:password")
+
+
+def _number(value: str, most: int) -> int:
+    if not _NUMBER.match(value) or not 1 <= int(value) <= most:
+        raise PolicyError(f"{shown(value)} is not a number from 1 to {most}")
+    return int(value)
