@@ -14,11 +14,12 @@ from xds_server.base.address import Address
 
 TEST_ID = "x-test-id"
 BACKEND = "x-backend"
+_KEPT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One request as a backend saw it; `shadow` is its x-xds-shadow header."""
+    """One request as a backend saw it; `shadow` is its x-xds-shadow header, `body` its first 64 KiB."""
 
     test_id: str
     method: str
@@ -27,6 +28,7 @@ class Arrival:
     shadow: str | None
     digest: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass
@@ -50,19 +52,21 @@ class Recorder:
         return [arrival for arrival in self.arrivals if arrival.shadow is None]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        digest = hashlib.sha256()
+        digest, body = hashlib.sha256(), b""
         async for chunk in request.content.iter_any():
             digest.update(chunk)
+            body += chunk[: _KEPT_BYTES - len(body)]
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.arrivals.append(
             Arrival(
                 headers.get(TEST_ID, ""),
                 request.method,
-                request.path,
+                request.raw_path,
                 headers["host"],
                 headers.get("x-xds-shadow"),
                 digest.hexdigest(),
                 headers,
+                body,
             )
         )
         if headers.get("upgrade", "").lower() == "websocket":

@@ -50,6 +50,17 @@ def canary(
     }
 
 
+def secret(name: str, *, allow: str | None = "true", **values: str) -> Document:
+    """A Secret; `values` as they are."""
+    labels = {} if allow is None else {"xds-shadow.io/allow": allow}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(name, labels, None),
+        "stringData": dict(values),
+    }
+
+
 def endpoint_slice(
     of: str, endpoints: Sequence[tuple[str, Address]], *, port_name: str = "http"
 ) -> list[Document]:

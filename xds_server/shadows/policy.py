@@ -10,14 +10,15 @@ from typing import Any, Final, NamedTuple
 from xds_server.model.objects import PREFIX
 from xds_server.shadows import values
 from xds_server.shadows.bounds import BOUNDS, NotAllowedError
-from xds_server.shadows.terms import MIB, Policy, SecretKey, Selection, Setting, Treatment
+from xds_server.shadows.terms import Policy, SecretKey, Selection, Setting, Treatment
 from xds_server.shadows.values import PolicyError, shown
 
 ENDPOINTS_FROM: Final = "endpoints-from"
 CREDENTIAL: Final = "credential-from-secret"
 
-LARGEST_REDACTED: Final = MIB
-"""Bytes of a body that is looked into on the worker that serves users: about 10 ms at that size."""
+LARGEST_REDACTED: Final = 256 * 1024
+"""Bytes of a body that is looked into, by the worker that serves users meanwhile: measured, 8 ms at that
+size."""
 
 
 class Layer(NamedTuple):
@@ -118,6 +119,10 @@ def parse_policy(
         if gave:
             used.append(gave)
     _refuse_contradictions(found)
+    if found["redact"] and found["max-body"] > LARGEST_REDACTED:
+        if any(setting.name == "max-body" for setting in used):
+            raise PolicyError("redact looks into bodies of up to 256Ki, and max-body asks for larger ones")
+        found["max-body"] = LARGEST_REDACTED
     return _policy(found, tuple(used))
 
 
@@ -198,10 +203,6 @@ def _refuse_contradictions(found: Mapping[str, Any]) -> None:
     changed = {name for name, _ in found["set-headers"]}
     if found[CREDENTIAL] and "authorization" in changed:
         raise PolicyError(f"the header authorization is set by set-headers and by {CREDENTIAL}")
-    if found["redact"] and found["max-body"] > LARGEST_REDACTED:
-        raise PolicyError(
-            f"redact looks into bodies of up to {LARGEST_REDACTED} bytes, and max-body is {found['max-body']}"
-        )
 
 
 def _policy(found: Mapping[str, Any], settings: tuple[Setting, ...]) -> Policy:

@@ -1,0 +1,1 @@
+"""Annotations on real Envoys: what they do at the canary."""
