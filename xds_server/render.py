@@ -21,11 +21,11 @@ import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager
 import envoy_data_plane.envoy.extensions.http.injected_credentials.generic.v3
 import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
 import envoy_data_plane.envoy.extensions.upstreams.http.v3  # noqa: F401
-import yaml
 from betterproto2 import Casing
 
 from xds_server.ads import forms
 from xds_server.base.ids import TypeUrl
+from xds_server.base.yamltext import dumped, dumped_all
 from xds_server.config import Form
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
@@ -48,7 +48,6 @@ _HEADINGS = {
 _AS_DOCUMENTED = cast("Casing", lambda name: name.rstrip("_"))
 _HIDDEN = {"secret": {"inline_string": "(hidden)"}}
 Json = dict[str, Any]
-_WIDTH = 110
 
 
 def decoded(type_url: TypeUrl, body: bytes) -> Json:
@@ -72,13 +71,13 @@ def render(snapshot: Snapshot, form: Form) -> str:
     if form is Form.JSON:
         return json.dumps(resources, indent=2) + "\n"
     shown = _static(resources) if form is Form.STATIC else resources
-    return yaml.safe_dump(shown, sort_keys=False, width=_WIDTH)
+    return dumped(shown)
 
 
 def documents(resources: Iterable[tuple[TypeUrl, bytes]]) -> str:
     """Single resources as YAML documents, each with its type."""
     found = ({"type": url.rpartition(".")[2], **decoded(url, body)} for url, body in resources)
-    return yaml.safe_dump_all(found, sort_keys=False, width=_WIDTH)
+    return dumped_all(found)
 
 
 def _static(resources: Mapping[str, list[Json]]) -> Json:

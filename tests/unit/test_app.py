@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,23 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
         assert fact in detail
     configuration = documents((TypeUrl(r.type_url), r.body) for r in explanation.resources)
     assert "staging/myapp/8181/shadow/myapp-canary" in configuration
+
+
+async def test_a_shadow_ends_at_its_time_though_nothing_happens() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        until = datetime.now(UTC) + timedelta(seconds=0.6)
+        sink.put(_changes(objects.namespace(), objects.service(), objects.canary(until=until.isoformat())))
+        sink.synced()
+
+        async def expired() -> bool:
+            found = (await asyncio.to_thread(get_status, app.addresses.admin)).shadows
+            return [shadow.state for shadow in found] == ["Expired"]
+
+        await asyncio.wait_for(app.ready.wait(), 10)  # the first step is done, well before the time
+        await eventually(expired)
+        assert datetime.now(UTC) >= until
 
 
 async def test_status_shows_who_is_connected_and_what_was_refused() -> None:

@@ -31,7 +31,7 @@ def _at_most(value: Any, said: bool, most: Any) -> Any:  # noqa: FBT001 - the sh
     if value is not None and value <= most:
         return value
     if said:
-        raise NotAllowedError("more than the {bound} that is allowed")
+        raise NotAllowedError("more than is allowed: {bound}")
     return most
 
 
@@ -39,9 +39,7 @@ def _methods(value: frozenset[str] | None, said: bool, allowed: frozenset[str]) 
     if value is None:
         return allowed
     if said and value - allowed:
-        raise NotAllowedError(
-            f"{', '.join(sorted(value - allowed))} is not among the {{bound}} that are allowed"
-        )
+        raise NotAllowedError(f"{', '.join(sorted(value - allowed))} is not allowed; allowed are {{bound}}")
     return value & allowed or _nothing()
 
 
@@ -54,7 +52,7 @@ def _paths(
         return allowed
     outside = sorted(path for path in value if not any(each.covers(path) for each in allowed))
     if said and outside:
-        raise NotAllowedError(f"{outside[0]} is not under one of the {{bound}} that are allowed")
+        raise NotAllowedError(f"{outside[0]} is not under what is allowed: {{bound}}")
     narrower = {each for each in allowed if any(path.covers(each) for path in value)}
     return frozenset(value.difference(outside) | narrower) or _nothing()
 
@@ -66,19 +64,19 @@ def _nothing() -> Any:
 def _headers(value: tuple[tuple[str, str], ...], said: bool, allowed: frozenset[str]) -> Any:  # noqa: FBT001
     for name, _ in value:
         if said and name not in allowed:
-            raise NotAllowedError(f"the header {name} is not among the {{bound}} that are allowed")
+            raise NotAllowedError(f"the header {name} is not allowed; allowed are {{bound}}")
     return value
 
 
 def _secrets(value: SecretKey | None, said: bool, allowed: frozenset[str]) -> SecretKey | None:  # noqa: FBT001
     if value and said and allowed.isdisjoint({value.name, str(value).lower()}):
-        raise NotAllowedError(f"{value} is not among the {{bound}} that are allowed")
+        raise NotAllowedError(f"{value} is not allowed; allowed are {{bound}}")
     return value
 
 
 def _host(value: str, said: bool, allowed: frozenset[str]) -> str:  # noqa: FBT001
     if said and value != PRESERVE and value not in allowed:
-        raise NotAllowedError(f"{value} is not among the {{bound}} that are allowed")
+        raise NotAllowedError(f"{value} is not allowed; allowed are {{bound}}")
     return value
 
 

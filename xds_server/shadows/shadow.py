@@ -266,7 +266,7 @@ def refuse_excess_conditions(
                 status,
                 state=State.REJECTED,
                 reason=Reason.TOO_MANY_CONDITIONS,
-                message=f"Its conditions and those of {len(kept)} older shadows of Service"
+                message="Its conditions and those of the elder shadows of Service"
                 f" {status.namespace}/{status.service} would take more than {MAX_BRANCHES} branches or"
                 f" {MAX_ROUTES} routes; ask for fewer methods, paths and headers.",
             )

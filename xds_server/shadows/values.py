@@ -260,7 +260,7 @@ def time(value: str) -> float:
         raise PolicyError(wanted)
     try:
         return datetime.fromisoformat(value.upper()).timestamp()
-    except (ValueError, OverflowError):
+    except ValueError:  # the 30th of February
         raise PolicyError(wanted) from None
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
@@ -24,7 +23,10 @@ from google.protobuf.message import Message
 from tests.unit.pure.kube import from_yaml, world_of
 from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import TypeUrl
+from xds_server.base.yamltext import dumped
+from xds_server.shadows.bounds import BOUNDS
 from xds_server.shadows.plan import Plan, ShadowStatus
+from xds_server.shadows.policy import NAMES
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.shadow import Rules
 from xds_server.snapshot.snapshot import Snapshot
@@ -61,7 +63,7 @@ def test_the_result_is_the_recorded_one(case: str) -> None:
     assert snapshot.dangling() == []
     assert snapshot.of(LISTENER) == translate(Plan(), gateway_port=8080).of(LISTENER)
     shown = Form(Hosts.INSIDE).of(snapshot)
-    result = yaml.safe_dump(_result(plan, shown, whole=case == EMPTY), sort_keys=False, width=110)
+    result = dumped(_result(plan, shown, whole=case == EMPTY))
     expected = FOLDER / f"{case}.out.yaml"
     if UPDATE:
         expected.write_text(result)
@@ -72,6 +74,11 @@ def test_every_input_has_its_result_and_every_result_its_input() -> None:
     results = {path.name.removesuffix(".out.yaml") for path in FOLDER.glob("*.out.yaml")}
     assert results == set(CASES)
     assert EMPTY in results
+
+
+def test_every_annotation_and_every_bound_has_its_pair() -> None:
+    assert {f"annotation-{name}" for name in NAMES} <= set(CASES)
+    assert {f"not-allowed-{bound.of}" for bound in BOUNDS.values()} <= set(CASES)
 
 
 def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:

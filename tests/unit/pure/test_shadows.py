@@ -262,6 +262,59 @@ def test_a_canary_whose_pods_have_no_address_says_so() -> None:
     assert (found.state, found.message) == (State.PENDING, "None of its Pods is ready yet.")
 
 
+# Mirror loops
+
+GREEN = (service("green"), slice_of("green", at("10.0.2.1")))
+BLUE = (service("blue"), slice_of("blue", at("10.0.3.1")))
+
+
+def rejected(plan: Plan) -> dict[str, str]:
+    return {found.deployment: found.message for found in plan.shadows() if found.state is State.REJECTED}
+
+
+def test_services_that_mirror_to_each_other_are_refused() -> None:
+    found = plan_of(
+        *GREEN,
+        *BLUE,
+        canary("one", "green", endpoints_from="service/blue"),
+        canary("two", "blue", endpoints_from="service/green"),
+    )
+    assert rejected(found) == {
+        name: f"Its endpoints come from Service staging/{source}, which is mirrored to Service"
+        f" staging/{target} in turn."
+        for name, source, target in (("one", "blue", "green"), ("two", "green", "blue"))
+    }
+    assert {each.reason for each in found.shadows()} == {Reason.MIRROR_LOOP}
+
+
+def test_a_circle_of_three_services_is_refused_and_a_chain_that_leads_into_it_is_not() -> None:
+    red = (service("red"), slice_of("red", at("10.0.4.1")))
+    found = plan_of(
+        *GREEN,
+        *BLUE,
+        *red,
+        service("myapp"),
+        slice_of("myapp", at("10.0.0.1")),
+        canary("outside", "myapp", endpoints_from="service/green"),
+        canary("one", "green", endpoints_from="service/blue"),
+        canary("two", "blue", endpoints_from="service/red"),
+        canary("three", "red", endpoints_from="service/green"),
+    )
+    assert set(rejected(found)) == {"one", "two", "three"}
+
+
+def test_a_chain_of_services_is_no_loop() -> None:
+    found = plan_of(
+        *GREEN,
+        *BLUE,
+        service("myapp"),
+        slice_of("myapp", at("10.0.0.1")),
+        canary("one", "myapp", endpoints_from="service/green"),
+        canary("two", "green", endpoints_from="service/blue"),
+    )
+    assert rejected(found) == {}
+
+
 # Messages
 
 

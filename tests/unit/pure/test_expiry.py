@@ -1,0 +1,91 @@
+"""A shadow that ends by itself: when, and that nothing has to happen for it."""
+
+from datetime import UTC, datetime
+
+from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Object
+from xds_server.model.world import Delete, World
+from xds_server.shadows.plan import Plan, Reason, State
+from xds_server.shadows.resolve import Resolver, resolve
+from xds_server.shadows.shadow import Rules
+
+MYAPP = NamespacedName("staging", "myapp")
+OTHER = NamespacedName("staging", "other")
+WEB = (namespace("staging"), service("myapp"), slice_of("myapp", at("10.0.0.1")))
+
+
+def until(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def ending(name: str, seconds: float, *, of: str = "myapp") -> list[Object]:
+    return [canary(name, of, until=until(seconds)), pod(f"{name}-1", name, "10.0.1.1")]
+
+
+def states(plan: Plan) -> dict[str, State]:
+    return {shadow.deployment: shadow.state for shadow in plan.shadows()}
+
+
+def updated(world: World) -> Resolver:
+    resolver = Resolver()
+    resolver.update(world, [ref for view in world.namespaces.values() for ref in view.refs()], now=0.0)
+    return resolver
+
+
+def test_a_shadow_ends_at_its_time_and_not_before() -> None:
+    world = world_of(*WEB, *ending("canary", 100))
+    before = resolve(world, Rules(now=99.999))
+    assert states(before) == {"canary": State.ACTIVE}
+    assert before.services[MYAPP].expires == 100
+    after = resolve(world, Rules(now=100))
+    (shadow,) = after.shadows()
+    assert (shadow.state, shadow.reason) == (State.EXPIRED, Reason.EXPIRED)
+    assert shadow.message == "The time of its annotation until has come; nothing is copied."
+    assert after.services[MYAPP].expires is None
+    assert [route.mirrors for route in after.services[MYAPP].routes] == [()]
+
+
+def test_what_ended_stays_out_of_live_traffic() -> None:
+    world = world_of(
+        *WEB[:2],
+        slice_of("myapp", at("10.0.0.1"), at("10.0.1.1", pod="canary-1")),
+        *ending("canary", 100),
+    )
+    (route,) = resolve(world, Rules(now=100)).services[MYAPP].routes
+    assert [str(endpoint) for endpoint in route.endpoints] == ["10.0.0.1:80"]
+
+
+def test_time_alone_moves_the_plan_one_shadow_after_another() -> None:
+    others = (service("other"), slice_of("other", at("10.0.0.2")))
+    world = world_of(*WEB, *others, *ending("a", 100), *ending("b", 200), *ending("c", 150, of="other"))
+    resolver = updated(world)
+    seen = []
+    for now in (50.0, 100.0, 199.0, 200.0, 300.0):
+        moved = resolver.update(world, (), now)
+        assert resolver.plan == resolve(world, Rules(now=now))
+        seen.append((moved, resolver.expires))
+    assert seen == [
+        (frozenset(), 100),
+        ({MYAPP}, 150),
+        ({OTHER}, 200),
+        ({MYAPP}, None),
+        (frozenset(), None),
+    ]
+    assert set(states(resolver.plan).values()) == {State.EXPIRED}
+
+
+def test_a_shadow_that_goes_takes_its_time_along() -> None:
+    world = world_of(*WEB, *ending("canary", 100))
+    resolver = updated(world)
+    assert resolver.expires == 100
+    gone, changed = world.apply([Delete(ref) for ref in world.view("staging").refs()])
+    resolver.update(gone, changed, now=1.0)
+    assert resolver.expires is None
+
+
+def test_a_later_time_brings_it_back() -> None:
+    world = world_of(*WEB, *ending("canary", 100))
+    again = world_of(*WEB, *ending("canary", 300))
+    assert states(resolve(world, Rules(now=200))) == {"canary": State.EXPIRED}
+    assert states(resolve(again, Rules(now=200))) == {"canary": State.ACTIVE}
