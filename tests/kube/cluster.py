@@ -21,10 +21,11 @@ _MERGE_PATCH = "application/merge-patch+json"
 _ROOTS = {
     "services": "/api/v1",
     "pods": "/api/v1",
+    "secrets": "/api/v1",
     "deployments": "/apis/apps/v1",
     "endpointslices": "/apis/discovery.k8s.io/v1",
 }
-WATCHED = {"namespaces", *_ROOTS}
+WATCHED = {"namespaces", *_ROOTS} - {"secrets"}
 
 
 @dataclass

@@ -5,6 +5,7 @@ call, so that a rule that nothing needs is found too.)
 """
 
 from pathlib import Path
+from typing import Any
 
 from tests.kube.cluster import Cluster, deployment, endpoint_slice, service
 from tests.kube.control_plane import control_plane
@@ -14,6 +15,7 @@ from tests.support.rbac import rules
 from tests.support.waiting import eventually
 from xds_server.app import read_once
 from xds_server.config import SourceConfig
+from xds_server.embedded.server import Call
 from xds_server.kube.client import KubeClient
 from xds_server.model.problems import Problem
 
@@ -79,3 +81,45 @@ async def test_the_namespaced_rules_are_enough(tmp_path: Path) -> None:
         }
         # Whether the Namespace is labelled is a permission apart, of the component `namespace-labels`.
         assert {call.resource for call in refused} == {"namespaces"}
+
+
+async def test_a_secret_is_asked_for_as_its_role_allows(tmp_path: Path) -> None:
+    async with embedded() as kube:
+        kubeconfig = kube.write_kubeconfig(tmp_path / "kubeconfig")
+        client = await KubeClient.open(kube.connect)
+        try:
+            server = Cluster(kube.connect, "staging", client)
+            await server.create_namespace(SYSTEM)
+            await server.create_namespace("staging")
+            await server.create("deployments", deployment("canary", shadow_of="web"))
+            await server.create("secrets", secret("shadow-token"))
+            async with control_plane(kubeconfig) as app:
+                assert {call.resource for call in kube.asked()}.isdisjoint({"secrets"})
+                credential = {"xds-shadow.io/credential-from-secret": "shadow-token/authorization"}
+                await server.annotate("deployments", "canary", **credential)
+                await eventually(lambda: "watch" in {call.verb for call in of_secrets(kube)})
+                assert app.server_state().problems == []
+            await read_once(SourceConfig(kubeconfig=kubeconfig), gateway_port=8080, expose_all=False)
+        finally:
+            await client.close()
+        granted = list(rules(build(INSTALL / "credential")))
+        for call in of_secrets(kube):
+            assert any(
+                rule.allows(call.verb, call.group, call.resource, call.namespace, call.name)
+                for rule in granted
+            )
+        assert {rule.verb for rule in granted} == {call.verb for call in of_secrets(kube)}
+
+
+def of_secrets(kube: Embedded) -> list[Call]:
+    """What the control plane asked of Secrets."""
+    return [call for call in kube.asked() if call.resource == "secrets"]
+
+
+def secret(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": {"xds-shadow.io/allow": "true"}},
+        "stringData": {"authorization": "Bearer of-the-canary"},
+    }

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support import objects
+from xds_server.base.address import Address
 
 NEEDED = ("PATH", "HOME", "LANG")
 
@@ -118,3 +119,27 @@ def test_render_expose_all_routes_what_nobody_exposed(tmp_path: Path) -> None:
     shown = run("render", "--manifests", str(tmp_path), "--expose-all")
     assert "staging/myapp/8181" not in hidden.stdout
     assert "staging/myapp/8181" in shown.stdout
+
+
+def test_render_keeps_to_the_policy_file(manifests: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("percent-max: lots\n")
+    refused = run("render", "--manifests", str(manifests), "--policy", str(policy))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"percent-max of the policy file {policy}: 'lots' is not a percentage" in " ".join(
+        refused.stderr.replace("│", " ").split()
+    )
+    (manifests / "canary.yaml").write_text(
+        yaml.safe_dump_all(
+            [
+                objects.canary(percent="20"),
+                objects.canary("modest", selects={"app": "modest"}),
+                objects.pod("modest-1", Address("10.0.1.1", 80), labels={"app": "modest"}),
+            ]
+        )
+    )
+    policy.write_text("percent-max: 10\n")
+    found = run("render", "--manifests", str(manifests), "--policy", str(policy))
+    assert found.returncode == 0
+    assert "staging/myapp/8181/shadow/modest" in found.stdout
+    assert "staging/myapp/8181/shadow/myapp-canary" not in found.stdout

@@ -91,6 +91,18 @@ def test_the_component_adds_its_namespaces_by_name(copy: Path) -> None:
     assert not any(allows(rule, "list", Query(Kind.NAMESPACE)) for rule in granted)
 
 
+def test_a_secret_is_read_by_its_name_in_its_namespace() -> None:
+    granted = set(rules(build(INSTALL / "credential")))
+    query = Query(Kind.SECRET, "staging", labels="xds-shadow.io/allow=true", name="shadow-token")
+    assert {rule.verb for rule in granted if allows(rule, rule.verb, query)} == READ
+    assert len(granted) == len(READ)
+
+
+def test_no_installation_reads_secrets_unless_it_is_told_to() -> None:
+    for directory in (INSTALL, INSTALL / "cluster", INSTALL / "namespaced"):
+        assert "secrets" not in {rule.resource for rule in rules(build(directory))}
+
+
 def test_a_namespace_is_added_as_the_page_says(copy: Path) -> None:
     root = copy / "namespaced"
     shutil.copytree(root / "staging", root / "prod")

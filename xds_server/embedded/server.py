@@ -44,6 +44,12 @@ class Call(NamedTuple):
     name: str
 
 
+def _named_by(field_selector: str) -> str:
+    """The name that a list or watch is narrowed to, which RBAC then takes for the request's; else empty."""
+    prefix = "metadata.name="
+    return field_selector.removeprefix(prefix) if field_selector.startswith(prefix) else ""
+
+
 class EmbeddedApi:
     """Serves a store. Use it as a context manager; `url` is where it is then.
 
@@ -157,7 +163,8 @@ class EmbeddedApi:
         if self._audit:
             kind = target.resource
             agent = request.headers.get("User-Agent", "")
-            where = (target.subresource, target.namespace, target.name)
+            name = target.name or _named_by(request.query.get("fieldSelector", ""))
+            where = (target.subresource, target.namespace, name)
             self._audit(Call(agent, verb, kind.group, kind.plural, *where))
         return await self._handlers.handle(verb, target, request)
 

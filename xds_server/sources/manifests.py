@@ -5,6 +5,7 @@ recurses on the C stack and dies with the process) and aliases (a few lines can 
 nodes). Which file wins when two declare the same object is `files_state`'s part.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,10 @@ MAX_ALIASED = 100_000
 _CONSTRUCTION_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError)
 """What PyYAML raises over malformed input: its own errors, and what leaks out of its constructors where a
 scalar contradicts its tag (``!!int x``)."""
+
+
+_QUOTED = re.compile(r"(?<!the key )'[^'<][^']+'")
+"""More than a character, and neither a key nor a token of YAML's grammar (those have angle brackets)."""
 
 
 class _Loader(_BaseLoader):
@@ -199,6 +204,8 @@ def _syntax_error(path: str, error: Exception) -> str:
             detail = "it nests too deep"
         case _:
             detail = " ".join(str(error).split())
+    # What it quotes of the file may be a Secret's value that begins with one of YAML's own characters.
+    detail = _QUOTED.sub("'…'", detail)
     return f"The file is not valid {'JSON' if _is_json(path) else 'YAML'} ({detail})"
 
 

@@ -24,6 +24,7 @@ PLURALS = {
     "deployments": "Deployment",
     "endpointslices": "EndpointSlice",
     "pods": "Pod",
+    "secrets": "Secret",
 }
 
 

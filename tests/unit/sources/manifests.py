@@ -1,5 +1,6 @@
 """Small Kubernetes objects as the API and manifests spell them, for the tests of the sources."""
 
+import base64
 from typing import Any
 
 Doc = dict[str, Any]
@@ -32,6 +33,13 @@ def deployment(name: str, namespace: str = "staging", app: str = "", **rest: Any
 
 def canary(name: str, of: str = "web", namespace: str = "staging", app: str = "") -> Doc:
     return deployment(name, namespace, app, labels={"xds-shadow.io/shadow-of": of})
+
+
+def secret(name: str, namespace: str = "staging", allow: str | None = "true", **values: str) -> Doc:
+    """A Secret whose `values` are as they are; `allow` is its label."""
+    labels = {} if allow is None else {"xds-shadow.io/allow": allow}
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return doc("v1", "Secret", name, namespace, labels=labels, data=data)
 
 
 def pod(name: str, namespace: str = "staging", *, ip: str = "10.0.0.1", **labels: str) -> Doc:
