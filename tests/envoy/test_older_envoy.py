@@ -40,3 +40,54 @@ async def test_an_older_envoy_mirrors_too(older: Rig) -> None:
             assert not canary.of(marked.test_id)
         status = await older.status()
         assert {node.build for node in status.nodes} == {f"envoy {OLDEST}.4"}
+
+
+EVERYTHING = {
+    "methods": "POST,PUT",
+    "paths": "/api",
+    "exclude_paths": "/api/admin",
+    "headers": "x-team,x-env=test",
+    "remove_headers": "x-tracking-id",
+    "set_headers": "x-shadowed-path=%REQ(:path)%",
+    "host": "canary.example",
+    "rewrite_path_prefix": "/api=/v2",
+    "redact": "json:/card/number",
+    "credential_from_secret": "token/authorization",
+    "timeout": "5s",
+    "max_concurrent": "10",
+    "max_rps": "100",
+    "max_body": "16Ki",
+}
+
+
+async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
+    async with recorder("stable") as stable, recorder("canary") as canary:
+        older.write("base.yaml", [objects.namespace(), objects.service()])
+        older.write("addresses.yaml", objects.endpoint_slice("myapp", [("stable-1", stable.address)]))
+        pod = objects.pod("canary-1", canary.address)
+        token = objects.secret("token", authorization="Bearer of-the-canary")
+        older.write("canary.yaml", [objects.canary(**EVERYTHING), pod, token])
+        await older.until_shadow("Active")
+        sent = {
+            "Content-Type": "application/json",
+            "x-team": "shop",
+            "x-env": "test",
+            "x-tracking-id": "1",
+            "Authorization": "Bearer of-the-user",
+        }
+        for envoy in older.envoys:
+            answer = await older.send(
+                envoy, method="POST", path="/api/pay?a=b", headers=sent, body=b'{"card": {"number": "4111"}}'
+            )
+            others = [await older.send(envoy, path="/api/pay", headers=sent), await older.send(envoy)]
+            assert {each.backend for each in (answer, *others)} == {"stable"}
+            await canary.until_seen(answer.test_id)
+            [original], [copy] = stable.of(answer.test_id), canary.of(answer.test_id)
+            assert (copy.method, copy.path, copy.host) == ("POST", "/v2/pay?a=b", "canary.example")
+            assert copy.body == b'{"card": {"number": "***"}}'
+            assert copy.headers["authorization"] == "Bearer of-the-canary"
+            assert copy.headers["x-shadowed-path"] == "/api/pay?a=b"
+            assert "x-tracking-id" not in copy.headers
+            assert "x-envoy-internal" not in copy.headers
+            assert copy.headers["x-forwarded-for"] == original.headers["x-forwarded-for"]
+            assert [canary.of(each.test_id) for each in others] == [[], []]

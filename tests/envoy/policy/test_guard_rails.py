@@ -1,0 +1,90 @@
+"""What a platform team sets and allows, in a Namespace and for the installation, holds for every copy."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.support import objects
+from tests.support.backends import Recorder
+from tests.support.objects import Document
+from tests.support.rig import Rig, rig
+
+pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
+
+POLICY = """\
+set-headers: x-from=installation
+paths-allowed: /api,/public/
+timeout-max: 5s
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    """A fleet of an installation with guard rails."""
+    directory: Path = tmp_path_factory.mktemp("guarded")
+    (directory / "policy.yaml").write_text(POLICY)
+    async with rig(directory, extra=[f"--policy={directory / 'policy.yaml'}"]) as running:
+        yield running
+
+
+def namespace(**annotations: str) -> Document:
+    found = objects.namespace()
+    found["metadata"]["annotations"] = {
+        f"xds-shadow.io/{name.replace('_', '-')}": value for name, value in annotations.items()
+    }
+    return found
+
+
+async def given(fleet: Rig, canary: Recorder, state: str, of: Document, **annotations: str) -> None:
+    """A Namespace with its guard rails, and a canary in it, both at once."""
+    base = [of, objects.service()]
+    fleet.write("base.yaml", base)
+    await fleet.until_no_shadow()
+    pod = objects.pod("canary-1", canary.address)
+    fleet.write("base.yaml", [*base, objects.canary(selects=None, **annotations), pod])
+    await fleet.until_shadow(state)
+
+
+async def test_every_copy_is_within_what_is_allowed(fleet: Rig, canary: Recorder) -> None:
+    rails = namespace(methods_allowed="GET,HEAD", remove_headers="cookie", max_body_max="1Ki")
+    await given(fleet, canary, "Active", rails)
+    for envoy in fleet.envoys:
+        refused = [
+            await fleet.send(envoy, method="POST", path="/api"),
+            await fleet.send(envoy, path="/admin"),
+            await fleet.send(envoy, path="/apis"),
+            await fleet.send(envoy, path="/api", body=b"x" * 1025),
+        ]
+        copied = await fleet.send(envoy, path="/api/v1", headers={"Cookie": "session=1"}, body=b"x")
+        await canary.until_seen(copied.test_id)
+        [copy] = canary.of(copied.test_id)
+        assert {answer.backend for answer in (*refused, copied)} == {"stable"}
+        assert [canary.of(answer.test_id) for answer in refused] == [[], [], [], []]
+        assert (copy.headers["x-from"], copy.headers.get("cookie")) == ("installation", None)
+
+
+async def test_a_shadow_that_asks_for_more_gets_nothing(fleet: Rig, canary: Recorder) -> None:
+    for rails, asked in (
+        (namespace(percent_max="10"), {"percent": "11"}),
+        (namespace(), {"timeout": "6s"}),
+        (namespace(), {"paths": "/api,/admin"}),
+    ):
+        await given(fleet, canary, "Rejected", rails, **asked)
+        shadow = await fleet.shadow()
+        assert shadow
+        assert shadow.reason == "NotAllowed"
+        for envoy in fleet.envoys:
+            answer = await fleet.send(envoy, path="/api")
+            assert (answer.status, answer.backend) == (200, "stable")
+            assert canary.of(answer.test_id) == []
+
+
+async def test_guard_rails_that_are_not_understood_admit_nobody(fleet: Rig, canary: Recorder) -> None:
+    await given(fleet, canary, "Rejected", namespace(methods_alowed="GET"))
+    shadow = await fleet.shadow()
+    assert shadow
+    assert shadow.message.startswith(
+        "Annotation xds-shadow.io/methods-alowed of Namespace staging is not known"
+    )
