@@ -66,7 +66,7 @@ async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
         older.write("addresses.yaml", objects.endpoint_slice("myapp", [("stable-1", stable.address)]))
         pod = objects.pod("canary-1", canary.address)
         token = objects.secret("token", authorization="Bearer of-the-canary")
-        older.write("canary.yaml", [objects.canary(**EVERYTHING), pod, token])
+        older.write("canary.yaml", [objects.canary(selects=None, **EVERYTHING), pod, token])
         await older.until_shadow("Active")
         sent = {
             "Content-Type": "application/json",
