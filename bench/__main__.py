@@ -17,6 +17,7 @@ from rich.console import Console
 from bench import label, memory, onelabel, report, scale
 from bench.peers import measure as peers
 from bench.peers import settings
+from bench.policy import cost, hostile
 from bench.process import machine
 from xds_server.base.errors import XdsShadowError
 
@@ -33,6 +34,7 @@ class What(StrEnum):
     SCALE = "scale"
     LABEL = "label"
     MEMORY = "memory"
+    POLICY = "policy"
     ADS = "ads"
 
 
@@ -41,7 +43,7 @@ def main(
         What,
         typer.Argument(
             help="scale: large clusters. label: from a label to a copy. memory: many streams and changes."
-            " ads: beside go-control-plane."
+            " policy: bad canaries, and what mirroring costs Envoy. ads: beside go-control-plane."
         ),
     ] = What.ALL,
     *,
@@ -103,6 +105,15 @@ async def _measure(
             )
     if what in (What.ALL, What.LABEL):
         results["label"] = await label.measure(times=3 if quick else 50, progress=progress)
+    if what in (What.ALL, What.POLICY):
+        results["policy"] = {
+            "hostile": await hostile.measure(
+                rounds=1 if quick else 5, seconds=1.0 if quick else 4.0, progress=progress
+            ),
+            "cost": await cost.measure(
+                rounds=1 if quick else 5, seconds=0.5 if quick else 3.0, progress=progress
+            ),
+        }
     if what in (What.ALL, What.ADS):
         results["ads"] = await peers.measure(sizes, alone=alone, linear=linear, progress=progress)
     return results

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.peers import tables
+from bench.policy import tables as policy_tables
 
 _ABOUT_PAGE = (
     "Written by `make bench` from its last run; nothing here is typed by hand. The machine was shared,"
@@ -63,6 +64,9 @@ _ABOUT_ADS_SIZES = (
 )
 
 
+_HARMLESS = 1.25
+
+
 class Section(NamedTuple):
     """A table with what is to be said about it."""
 
@@ -82,6 +86,8 @@ def sections(results: dict[str, Any]) -> list[Section]:
         found.append(_memory(memory))
     if label := results.get("label"):
         found.append(_label(label))
+    if policy := results.get("policy"):
+        found += [_hostile(policy["hostile"]), _cost(policy["cost"])]
     if ads := results.get("ads"):
         found += _ads(ads)
     return found
@@ -195,6 +201,27 @@ def _label(label: dict[str, Any]) -> Section:
         ("Envoy", "from", "median", "worst"),
         rows,
         f"Requests of users that failed, or that the canary answered: {label['failures']}.",
+    )
+
+
+def _hostile(hostile: dict[str, Any]) -> Section:
+    about = policy_tables.ABOUT_HOSTILE.format(size=f"{hostile['upload'] / 1e6:g}", **hostile)
+    return Section(
+        "A canary that misbehaves",
+        about,
+        policy_tables.HOSTILE_COLUMNS,
+        policy_tables.hostile(hostile),
+        policy_tables.within(hostile, _HARMLESS),
+    )
+
+
+def _cost(cost: dict[str, Any]) -> Section:
+    return Section(
+        "What mirroring costs an Envoy by request",
+        policy_tables.ABOUT_COST.format(**cost),
+        policy_tables.COST_COLUMNS,
+        policy_tables.cost(cost),
+        f"Requests or copies that failed: {cost['failed']}.",
     )
 
 

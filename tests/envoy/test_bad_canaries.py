@@ -1,13 +1,17 @@
-"""A canary that is dead, hangs or reads nothing changes no answer and holds no upload back."""
+"""A canary that is dead, hangs, reads nothing or does worse changes no answer and holds no upload back."""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from bench.policy.backend import Kind
+from bench.policy.stage import backend
+from bench.process import used
 from tests.support import backends, objects
 from tests.support.backends import Recorder
 from tests.support.rig import Rig
@@ -66,3 +70,31 @@ async def upload(fleet: Rig, envoy: Envoy) -> tuple[float, int]:
     took = time.monotonic() - began
     assert (answer.status, answer.backend) == (200, "stable")
     return took, await envoy.stat(counter) - before
+
+
+HELD = 30
+"""Uploads at once."""
+
+SOME_MIB = 64
+"""What else Envoy may need meanwhile, and what its allocator keeps."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.GOOD])
+async def test_uploads_succeed_beside_a_hostile_canary(fleet: Rig, kind: Kind, tmp_path: Path) -> None:
+    body = UPLOAD[:5_000_000]
+    async with backend(kind, tmp_path / "port") as port:
+        address = Address("127.0.0.1", port)
+        fleet.write("canary.yaml", [objects.canary(max_body="8Mi"), objects.pod("canary-1", address)])
+        await fleet.until_shadow("Active")
+        for envoy in fleet.envoys:
+            before = used(envoy.process.pid).rss_mib
+            answers = await asyncio.gather(
+                *(fleet.send(envoy, method="POST", body=body) for _ in range(HELD)),
+                *(fleet.send(envoy) for _ in range(HELD)),
+            )
+            assert {(answer.status, answer.backend) for answer in answers} == {(200, "stable")}
+            assert await envoy.stat(SHADOW + "upstream_rq_total") > 0
+            # Copies are held whole while they last, twice over while they are being sent; answers are not.
+            assert used(envoy.process.pid).rss_mib - before < 2 * HELD * len(body) / 2**20 + SOME_MIB
+        fleet.write("canary.yaml", [objects.canary(shadow_of=None)])
+        await fleet.until_no_shadow()

@@ -98,6 +98,8 @@ def test_a_quick_run_measures_everything() -> None:
         "What one label costs",
         "Memory: ",
         "From a label to",
+        "A canary that misbehaves",
+        "What mirroring costs an Envoy by request",
         "Beside go-control-plane",
     ):
         assert title in found.stdout

@@ -3,7 +3,7 @@
 from functools import cache, lru_cache
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
-from envoy.config.core.v3 import protocol_pb2
+from envoy.config.core.v3 import address_pb2, protocol_pb2, socket_option_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any
@@ -31,6 +31,10 @@ _LEFT_ALONE_S = 30
 _LEFT_ALONE_AT_MOST_S = 300
 """A canary that cannot be reached, or does not answer in time, is left alone after so many failures, for
 longer each time; one that answers with errors has more of them free, as errors are what it is watched for."""
+_SOL_SOCKET, _SO_SNDBUF = 1, 7  # Linux, on all its processors that Envoy runs on
+_SEND_BUFFER_BYTES = 256 * 1024
+"""What a worker can hand to the kernel at once. Left to itself the kernel takes megabytes of a large copy in
+one call, and the users of that worker wait for it (bench/policy)."""
 
 
 def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
@@ -74,11 +78,12 @@ def _shadow(protocol: Protocol, treatment: Treatment, credential: str | None) ->
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_connections=most, max_pending_requests=most, max_requests=most, max_retries=uint32(0)
     )
-    return _nameless(packed(options), limits, _left_alone())
+    return _nameless(packed(options), limits, _kept_off())
 
 
-def _left_alone() -> cluster_pb2.Cluster:
-    """The fields by which a canary that fails gets no copies for a while, also if it is the only one."""
+def _kept_off() -> cluster_pb2.Cluster:
+    """The fields by which a canary that fails gets no copies for a while, also if it is the only one, and by
+    which no copy occupies a worker for long."""
     return cluster_pb2.Cluster(
         outlier_detection=outlier_detection_pb2.OutlierDetection(
             consecutive_5xx=uint32(_ERRORS_IN_A_ROW),
@@ -91,9 +96,20 @@ def _left_alone() -> cluster_pb2.Cluster:
             max_ejection_time=seconds(_LEFT_ALONE_AT_MOST_S),
             max_ejection_percent=uint32(100),
         ),
+        upstream_bind_config=address_pb2.BindConfig(socket_options=[_send_buffer()]),
         common_lb_config=cluster_pb2.Cluster.CommonLbConfig(
             healthy_panic_threshold=percent_pb2.Percent(value=0)
         ),
+    )
+
+
+def _send_buffer() -> socket_option_pb2.SocketOption:
+    return socket_option_pb2.SocketOption(
+        description="SO_SNDBUF",
+        level=_SOL_SOCKET,
+        name=_SO_SNDBUF,
+        int_value=_SEND_BUFFER_BYTES,
+        state=socket_option_pb2.SocketOption.STATE_PREBIND,
     )
 
 
