@@ -24,6 +24,7 @@ _COLOURS = {
 _TYPES = ("CDS", "EDS", "SDS", "LDS", "RDS", "VHDS")
 _SHOWN_VERSION = 8
 _SHOWN_NAME = 100
+_SHOWN_VALUE = 500
 _SHOWN_WORDS = 200
 """Characters of what an Envoy says, in a table; `explain` shows more."""
 
@@ -122,7 +123,7 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
 def _settings(settings: Iterable[status_pb2.Setting]) -> RenderableType:
     table = _table("SETTING", "VALUE", "OF")
     for setting in settings:
-        table.add_row(setting.name, Text(setting.value), Text(setting.origin))
+        table.add_row(setting.name, Text(plain(setting.value, _SHOWN_VALUE)), Text(setting.origin))
     return table
 
 

@@ -19,7 +19,7 @@ from bench.policy.users import Load, send
 from bench.process import used
 
 UPLOAD: Final = 5_000_000
-RATE: Final = 10.0
+RATE: Final = 20.0
 SIDES: Final[dict[str, dict[str, str]]] = {
     "off": {"paused": "true"},
     "default": {},

@@ -78,7 +78,7 @@ def cost(results: dict[str, Any]) -> list[tuple[str, ...]]:
 def within(results: dict[str, Any], bound: float) -> str:
     """Which kinds of canary keep the 99th percentile within the bound."""
     found = []
-    for place, side in enumerate(("as it is by default", "with `max-body: 8Mi`")):
+    for place, side in enumerate(("As it is by default", "With `max-body: 8Mi`")):
         over = [_KINDS[kind] for kind, sides in results["kinds"].items() if ratios(sides)[place] > bound]
         kept = len(results["kinds"]) - len(over)
         rest = f"; not for the one that {', nor the one that '.join(over)}" if over else ""

@@ -396,3 +396,17 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
         "xds_shadow_build_failures_total 0.0",
     ):
         assert f"{line}\n" in after
+
+
+async def test_what_an_annotation_says_does_not_steer_a_terminal() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        canary = objects.canary(redact="form:\x1b[31mred")
+        sink.put(_changes(objects.namespace(), objects.service(), canary))
+        sink.synced()
+        await app.ready.wait()
+        explanation = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "myapp-canary")
+    shown = _text(explanation_view(explanation))
+    assert "form: [31mred" in shown
+    assert "\x1b" not in shown
