@@ -20,7 +20,8 @@ import structlog
 from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer
 from xds_server.admin.http import Readiness
-from xds_server.ads.events import Event, Nacked, StreamClosed, StreamOpened
+from xds_server.ads.admission import host_of
+from xds_server.ads.events import Event, Nacked, StreamClosed, StreamDenied, StreamOpened
 from xds_server.ads.forms import versions
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
@@ -61,6 +62,8 @@ FEEDBACK: Final = "feedback"
 
 _FEEDBACK_PAUSE_S = 30.0
 _LOGGED = 500
+_MOST_DENIED = 10_000
+"""Peers of which it is remembered that they were told of."""
 """Characters of Envoy's words on a refusal."""
 
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -93,12 +96,13 @@ class App:
         )
         identifier = f"xds-shadow/{VERSION}"
         self._serving: LocalFleet | WorkerPool = (
-            WorkerPool(config.workers, identifier=identifier, observe=self._observe)
+            WorkerPool(config.workers, identifier=identifier, observe=self._observe, security=config.security)
             if config.workers > 1
-            else LocalFleet(identifier=identifier, observe=self._observe)
+            else LocalFleet(identifier=identifier, observe=self._observe, security=config.security)
         )
         self._published: Published | None = None
         self._started = self._committed = time.time()
+        self._denied: set[tuple[str, str]] = set()
         self._failures = 0
         self._feedback = open_feedback(config, self._report_feedback)
         self._stopping = asyncio.Event()
@@ -232,8 +236,16 @@ class App:
                     version=version,
                     message=words(message, _LOGGED),
                 )
+            case StreamDenied(peer=peer, reason=reason):
+                self._tell_denied(host_of(peer), reason)
             case StreamClosed(stream=stream, reason=reason):
                 _log.info("envoy disconnected", stream=stream, reason=reason or "by the client")
+
+    def _tell_denied(self, host: str, reason: str) -> None:
+        """Once for each peer and reason: who is refused comes again every few seconds."""
+        if (host, reason) not in self._denied and len(self._denied) < _MOST_DENIED:
+            self._denied.add((host, reason))
+            _log.warning("a client was refused; told once", peer=host, reason=reason)
 
     def server_state(self) -> ServerState:
         """What `status` shows."""

@@ -4,6 +4,7 @@ proxy": everything but the control plane's address comes over ADS, and the proce
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import PurePath
 
 import envoy_data_plane.envoy.config.bootstrap.v3 as bootstrap
 import envoy_data_plane.envoy.config.cluster.v3 as cluster
@@ -12,7 +13,9 @@ import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
 import envoy_data_plane.envoy.config.overload.v3 as overload
 import envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 as connections
 import envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap.v3 as heap
+import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
 import envoy_data_plane.envoy.extensions.upstreams.http.v3 as http
+import envoy_data_plane.envoy.type.matcher.v3 as matcher
 import yaml
 from betterproto2 import Casing
 from envoy_data_plane.google.protobuf import Any, Struct
@@ -22,8 +25,22 @@ from xds_server.base.address import Address
 from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
 
 _XDS_CLUSTER = "xds-shadow"
+_CERTIFICATE, _ROOTS = "certificate", "roots"
+_SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MAX_CONNECTIONS = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapTls:
+    """Mutual TLS to the control plane, whose certificate has to be for `server_name`. The paths are Envoy's.
+    Under `sds` it finds the files of `sds_files`."""
+
+    certificate: PurePath
+    key: PurePath
+    ca: PurePath
+    server_name: str
+    sds: PurePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +57,36 @@ class BootstrapOptions:
     gateway_port: int | None = None
     namespaces: tuple[str, ...] = ()
     max_heap_mib: int = 1024
+    tls: BootstrapTls | None = None
 
 
 def bootstrap_yaml(options: BootstrapOptions) -> str:
     """The bootstrap as YAML for ``envoy --config-path``."""
     return yaml.safe_dump(_bootstrap(options).to_dict(casing=Casing.SNAKE), sort_keys=False)
+
+
+def sds_files(tls: BootstrapTls) -> dict[str, str]:
+    """Names and contents of the files by which Envoy finds its certificates, and takes them anew when their
+    directory changes: what the bootstrap itself says of certificates is read once."""
+    certificate = {
+        "certificate_chain": {"filename": str(tls.certificate)},
+        "private_key": {"filename": str(tls.key)},
+        "watched_directory": {"path": str(tls.certificate.parent)},
+    }
+    roots = {
+        "trusted_ca": {"filename": str(tls.ca)},
+        "watched_directory": {"path": str(tls.ca.parent)},
+    }
+    secrets = {
+        _CERTIFICATE: {"tls_certificate": certificate},
+        _ROOTS: {"validation_context": roots},
+    }
+    return {
+        f"{name}.yaml": yaml.safe_dump(
+            {"resources": [{"@type": _SDS_TYPE, "name": name, **secret}]}, sort_keys=False
+        )
+        for name, secret in secrets.items()
+    }
 
 
 def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
@@ -65,7 +107,7 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
             ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
         ),
         static_resources=bootstrap.BootstrapStaticResources(
-            clusters=[_xds_cluster([options.xds_address, *options.further_xds_addresses])]
+            clusters=[_xds_cluster([options.xds_address, *options.further_xds_addresses], options.tls)]
         ),
         overload_manager=_overload_manager(options.max_heap_mib * 1024 * 1024),
     )
@@ -89,7 +131,7 @@ def _ads(mode: Variant) -> core.ApiConfigSource:
     )
 
 
-def _xds_cluster(addresses: list[Address]) -> cluster.Cluster:
+def _xds_cluster(addresses: list[Address], security: BootstrapTls | None) -> cluster.Cluster:
     keepalive = core.KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
     http2 = http.HttpProtocolOptionsExplicitHttpConfig(
         http2_protocol_options=core.Http2ProtocolOptions(connection_keepalive=keepalive)
@@ -107,7 +149,36 @@ def _xds_cluster(addresses: list[Address]) -> cluster.Cluster:
         typed_extension_protocol_options={
             _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))
         },
+        transport_socket=_mutual_tls(security) if security else None,
     )
+
+
+def _mutual_tls(security: BootstrapTls) -> core.TransportSocket:
+    def over_sds(name: str) -> tls.SdsSecretConfig:
+        path = core.PathConfigSource(path=str(security.sds / f"{name}.yaml"))
+        return tls.SdsSecretConfig(name=name, sds_config=core.ConfigSource(path_config_source=path))
+
+    # Not its being signed by the right root alone: another client's certificate is that too.
+    wanted = tls.SubjectAltNameMatcher(
+        san_type=tls.SubjectAltNameMatcherSanType.DNS,
+        matcher=matcher.StringMatcher(exact=security.server_name),
+    )
+    context = tls.CommonTlsContext(
+        tls_params=tls.TlsParameters(
+            # As a client Envoy offers 1.2 at most, unless told.
+            tls_minimum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_3,
+            tls_maximum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_3,
+        ),
+        tls_certificate_sds_secret_configs=[over_sds(_CERTIFICATE)],
+        combined_validation_context=tls.CommonTlsContextCombinedCertificateValidationContext(
+            default_validation_context=tls.CertificateValidationContext(
+                match_typed_subject_alt_names=[wanted]
+            ),
+            validation_context_sds_secret_config=over_sds(_ROOTS),
+        ),
+    )
+    upstream = tls.UpstreamTlsContext(common_tls_context=context, sni=security.server_name)
+    return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=Any.pack(upstream))
 
 
 def _overload_manager(max_heap_bytes: int) -> overload.OverloadManager:

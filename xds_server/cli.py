@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -38,13 +39,18 @@ from xds_server.config import (
     DEFAULT_HTTP_ADDRESS,
     DEFAULT_KUBE_ADDRESS,
     DEFAULT_XDS_ADDRESS,
+    PLAIN,
     EventsConfig,
     Form,
+    Security,
     ServeConfig,
     SourceConfig,
+    TlsFiles,
 )
 from xds_server.display import explanation_view, status_view
 from xds_server.logs import LogFormat, configure_logging
+from xds_server.serving.identity import read_clients
+from xds_server.serving.tls import Certificates
 from xds_server.sources.policy_file import read_policy
 from xds_server.status_client import get_explanation, get_status
 
@@ -219,6 +225,45 @@ def serve(
             show_default="the host's, and a random part",
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CERT",
+            metavar="FILE",
+            help="Certificate for Envoys, with what leads to its root (PEM); read anew when it changes.",
+            show_default="plain text",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CLIENT_CA",
+            metavar="FILE",
+            help="Roots of the certificates that Envoys have to have.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_clients: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CLIENTS",
+            metavar="FILE",
+            help="Who may see which namespaces, in YAML: `spiffe://example/gateway: [staging]`.",
+            show_default="every certificate sees everything",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            envvar="XDS_SHADOW_INSECURE",
+            help="Serve Envoys in plain text though --xds-address is not on loopback.",
+        ),
+    ] = False,
     ready_file: Annotated[
         Path | None,
         typer.Option(
@@ -249,8 +294,27 @@ def serve(
         if events
         else None,
         ready_file=ready_file,
+        security=_security(tls_cert, tls_key, tls_client_ca, tls_clients),
+        insecure=insecure,
     )
     asyncio.run(app.serve(config))
+
+
+def _security(cert: Path | None, key: Path | None, client_ca: Path | None, clients: Path | None) -> Security:
+    """What the options say of TLS.
+
+    Raises:
+        UsageError: some of them are missing, or cannot be read.
+    """
+    if cert is None and key is None and client_ca is None:
+        if clients is not None:
+            raise UsageError("--tls-clients needs --tls-cert, --tls-key and --tls-client-ca")
+        return PLAIN
+    if cert is None or key is None or client_ca is None:
+        raise UsageError("--tls-cert, --tls-key and --tls-client-ca go together: clients are always checked")
+    files = TlsFiles(certificate=cert, key=key, client_ca=client_ca)
+    Certificates(files)  # what cannot be used is told before anything is started
+    return Security(tls=files, clients=read_clients(clients))
 
 
 @cli.command()
@@ -426,6 +490,45 @@ def bootstrap(
             show_default="all namespaces",
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CERT",
+            metavar="FILE",
+            help="Envoy's certificate for the control plane (PEM), as Envoy finds it.",
+            show_default="plain text",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
+    ] = None,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CA",
+            metavar="FILE",
+            help="Roots of the control plane's certificate.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_server_name: Annotated[
+        str | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_SERVER_NAME",
+            help="DNS name that the control plane's certificate has to have.",
+            show_default="the host of --xds-address",
+        ),
+    ] = None,
+    sds_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_SDS_DIR",
+            metavar="DIR",
+            help="Write two files here by which Envoy takes new certificates without a restart.",
+            show_default="sds, beside the certificate",
+        ),
+    ] = None,
     node_cluster: Annotated[
         str, typer.Option(envvar="XDS_SHADOW_NODE_CLUSTER", help="node.cluster: the fleet it belongs to.")
     ] = "xds-shadow",
@@ -434,7 +537,7 @@ def bootstrap(
     ] = 1024,
 ) -> None:
     """Print the bootstrap of an Envoy that joins the fleet, for `envoy --config-path`."""
-    from xds_server.bootstrap import BootstrapOptions, bootstrap_yaml
+    from xds_server.bootstrap import BootstrapOptions, BootstrapTls, bootstrap_yaml, sds_files
 
     addresses = [
         parse_address(each, option="--xds-address") for each in xds_address or [_DEFAULT_CONTROL_PLANE]
@@ -450,6 +553,24 @@ def bootstrap(
         gateway_port=gateway_port,
         max_heap_mib=max_heap_mib,
     )
+    if tls_cert or tls_key or tls_ca:
+        if not (tls_cert and tls_key and tls_ca):
+            raise UsageError("--tls-cert, --tls-key and --tls-ca go together")
+        directory = sds_dir or tls_cert.parent / "sds"
+        tls = BootstrapTls(
+            certificate=tls_cert,
+            key=tls_key,
+            ca=tls_ca,
+            server_name=tls_server_name or addresses[0].host,
+            sds=directory,
+        )
+        options = replace(options, tls=tls)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for name, text in sds_files(tls).items():
+                (directory / name).write_text(text)
+        except OSError as error:
+            raise UsageError(f"--sds-dir {directory}: {error.strerror or error}") from error
     typer.echo(bootstrap_yaml(options), nl=False)
 
 

@@ -1,5 +1,6 @@
 """What the command line was asked to do, as checked values. Read only by `app`, `demo` and `cli`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +10,7 @@ from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
 from xds_server.shadows.policy import NO_FILE, PolicyFile
 
-DEFAULT_XDS_ADDRESS: Final = "0.0.0.0:18000"
+DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"
 DEFAULT_ADMIN_ADDRESS: Final = "127.0.0.1:18080"
 DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:18081"
 DEFAULT_KUBE_ADDRESS: Final = "127.0.0.1:18082"
@@ -47,6 +48,37 @@ class EventsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files: the server's certificate with what leads to its root, its key, and the roots that clients'
+    certificates come from."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+
+    def options(self) -> tuple[tuple[str, Path], ...]:
+        """Each with the option that names it."""
+        return (
+            ("--tls-cert", self.certificate),
+            ("--tls-key", self.key),
+            ("--tls-client-ca", self.client_ca),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """How the fleet's port is protected: without `tls` it is plain text. `clients` are the namespaces that
+    the names in a certificate may see, None being all; if it is None itself, every certificate may see
+    everything."""
+
+    tls: TlsFiles | None = None
+    clients: Mapping[str, frozenset[str] | None] | None = None
+
+
+PLAIN: Final = Security()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Everything that `serve` needs. Without `events` none are written. Of more than one of `workers` each is
     a process of its own."""
@@ -62,3 +94,13 @@ class ServeConfig:
     ready_file: Path | None = None
     drain_s: float = 2.0
     workers: int = 1
+    security: Security = PLAIN
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.security.tls or self.insecure or self.xds_address.is_loopback):
+            raise UsageError(
+                f"--xds-address {self.xds_address} is not on loopback, and without TLS whoever reaches it can"
+                " read routes, addresses and credentials; give --tls-cert, --tls-key and --tls-client-ca, or"
+                " --insecure on a network that you trust"
+            )

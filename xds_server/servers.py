@@ -41,6 +41,7 @@ class Servers:
     def __init__(self, config: ServeConfig, version: str) -> None:
         self._drain_s = config.drain_s
         self._version = version
+        self._tls = config.security.tls is not None
         self._health = health.aio.HealthServicer()
         self.addresses = Addresses(config.xds_address, config.admin_address, config.http_address)
 
@@ -79,7 +80,13 @@ class Servers:
             xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)
             await admin_server.start()
-            _log.info("listening", **self._told(), version=self._version)
+            _log.info("listening", **self._told(), version=self._version, tls=self._tls)
+            if not self._tls and not xds.is_loopback:
+                _log.warning(
+                    "PLAIN TEXT: whoever reaches this address can read routes, addresses and credentials of"
+                    " copies; use --tls-cert, --tls-key and --tls-client-ca, or keep others away from it",
+                    xds=str(xds),
+                )
             try:
                 yield
             finally:

@@ -65,7 +65,11 @@ async def serve(initial: Path) -> None:
 
     cache: SnapshotCache[None] = SnapshotCache(_whole)
     servicer = AdsServicer(
-        cache=cache, view_of=lambda _node: None, observe=observe, identifier="bench", limits=_ADMIT_ALL
+        cache=cache,
+        view_of=lambda _node, _names: None,
+        observe=observe,
+        identifier="bench",
+        limits=_ADMIT_ALL,
     )
     snapshot = Snapshot().updated(*read_changes(initial))
     cache.commit(snapshot)

@@ -23,7 +23,7 @@ class Server:
         self.grpc = grpc.aio.server(options=server_options(), interceptors=[self.tap])
         servicer = AdsServicer(
             cache=self.cache,
-            view_of=lambda _node: "",
+            view_of=lambda _node, _names: "",
             observe=self.events.append,
             identifier="xds-shadow/scenarios",
         )

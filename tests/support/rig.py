@@ -14,7 +14,7 @@ from tests.support.backends import BACKEND, TEST_ID
 from tests.support.objects import Document, write_documents
 from tests.support.waiting import eventually
 from xds_server.ads.events import Variant
-from xds_server.bootstrap import BootstrapOptions
+from xds_server.bootstrap import BootstrapOptions, BootstrapTls
 from xds_server.demo.control_plane import ControlPlane
 from xds_server.demo.envoy import Envoy
 from xds_server.demo.fleet import reserved_ports
@@ -130,10 +130,14 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def rig(
-    directory: Path, extra: Sequence[str] = (), *, binary: Path | None = None
+    directory: Path,
+    extra: Sequence[str] = (),
+    *,
+    binary: Path | None = None,
+    tls: BootstrapTls | None = None,
 ) -> AsyncIterator[Rig]:
-    """Start a control plane on an empty directory, and the Envoys, of `binary` if it is given; end them all
-    afterwards."""
+    """Start a control plane on an empty directory, and the Envoys, of `binary` and with `tls` if they are
+    given; end them all afterwards."""
     manifests = directory / "manifests"
     manifests.mkdir()
     async with contextlib.AsyncExitStack() as stack:
@@ -149,6 +153,7 @@ async def rig(
                 xds_address=control_plane.xds_address,
                 admin_port=0,
                 gateway_port=port,
+                tls=tls,
             )
             envoy = Envoy(options, directory, binary=binary)
             stack.push_async_callback(envoy.stop)

@@ -143,3 +143,53 @@ def test_render_keeps_to_the_policy_file(manifests: Path, tmp_path: Path) -> Non
     assert found.returncode == 0
     assert "staging/myapp/8181/shadow/modest" in found.stdout
     assert "staging/myapp/8181/shadow/myapp-canary" not in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (
+            ["--xds-address", "0.0.0.0:18000"],
+            "--xds-address 0.0.0.0:18000 is not on loopback, and without TLS whoever reaches it can read",
+        ),
+        (["--xds-address", "envoys.example:18000"], "--xds-address envoys.example:18000 is not on loopback"),
+        (["--tls-cert", "a.pem"], "--tls-cert, --tls-key and --tls-client-ca go together"),
+        (["--tls-clients", "a.yaml"], "--tls-clients needs --tls-cert, --tls-key and --tls-client-ca"),
+        (
+            ["--tls-cert", "gone.pem", "--tls-key", "b", "--tls-client-ca", "c"],
+            "--tls-cert gone.pem: No such file or directory",
+        ),
+    ],
+)
+def test_serve_is_not_open_by_accident(manifests: Path, options: list[str], wrong: str) -> None:
+    found = run("serve", "--manifests", str(manifests), *options)
+    assert found.returncode == 2
+    assert wrong in " ".join(found.stderr.replace("│", " ").split())
+
+
+def test_bootstrap_writes_what_envoy_takes_new_certificates_by(tmp_path: Path) -> None:
+    files = ["--tls-cert", "/tls/a.crt", "--tls-key", "/tls/a.key", "--tls-ca", "/tls/ca.crt"]
+    sds = tmp_path / "deep" / "sds"
+    address = ["--xds-address", "xds.example:18000"]
+    found = run("bootstrap", "--node-id", "a", *address, *files, "--sds-dir", str(sds))
+    assert found.returncode == 0
+    [cluster] = yaml.safe_load(found.stdout)["static_resources"]["clusters"]
+    assert cluster["transport_socket"]["typed_config"]["sni"] == "xds.example"
+    assert {path.name for path in sds.iterdir()} == {"certificate.yaml", "roots.yaml"}
+    [secret] = yaml.safe_load((sds / "certificate.yaml").read_text())["resources"]
+    assert secret["tls_certificate"]["private_key"] == {"filename": "/tls/a.key"}
+    assert secret["tls_certificate"]["watched_directory"] == {"path": "/tls"}
+
+
+def test_bootstrap_takes_all_of_the_certificates_or_none() -> None:
+    found = run("bootstrap", "--node-id", "a", "--tls-cert", "a.crt")
+    assert found.returncode == 2
+    assert "--tls-cert, --tls-key and --tls-ca go together" in found.stderr
+
+
+def test_bootstrap_says_where_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    files = ["--tls-cert", "a.crt", "--tls-key", "a.key", "--tls-ca", "ca.crt"]
+    found = run("bootstrap", "--node-id", "a", *files, "--sds-dir", str(tmp_path / "file"))
+    assert found.returncode == 2
+    assert "File exists" in found.stderr

@@ -239,7 +239,7 @@ async def no_tasks_left() -> AsyncIterator[None]:
         assert not running_on, f"tasks left: {sorted(task.get_name() for task in running_on)}"
 
 
-def _view_of(who: Node) -> str:
+def _view_of(who: Node, _names: frozenset[str]) -> str:
     team = who.metadata.get("team", "")
     if not isinstance(team, str):
         raise RequestError(NO_TEAM)

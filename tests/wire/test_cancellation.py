@@ -24,6 +24,9 @@ class StubbornContext:
     def peer(self) -> str:
         return "test"
 
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
     async def read(self) -> bytes:
         if self._requests:
             return self._requests.pop()
@@ -39,7 +42,7 @@ def _same(snapshot: Snapshot, _view: str, _before: Derived | None) -> Snapshot:
     return snapshot
 
 
-def _one_view(_node: Node) -> str:
+def _one_view(_node: Node, _names: frozenset[str]) -> str:
     return ""
 
 

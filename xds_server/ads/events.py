@@ -19,6 +19,7 @@ class Cause(StrEnum):
 
     CLIENT = "client"
     INVALID = "invalid_request"
+    DENIED = "denied"
     LIMIT = "limit"
     SLOW = "slow_reader"
     SHUTDOWN = "shutdown"
@@ -109,4 +110,13 @@ class StreamClosed:
     cause: Cause = Cause.CLIENT
 
 
-Event = StreamOpened | Subscribed | Sent | Resumed | Acked | Nacked | StreamClosed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamDenied:
+    """A stream that was ended before it was opened, as its client may not have it."""
+
+    stream: StreamId
+    peer: str
+    reason: str
+
+
+Event = StreamOpened | Subscribed | Sent | Resumed | Acked | Nacked | StreamClosed | StreamDenied

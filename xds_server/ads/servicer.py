@@ -5,7 +5,7 @@ can take one, so backpressure costs no memory; a reader that takes nothing for t
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -18,12 +18,21 @@ from xds_server.ads.admission import Admission, Limits, host_of
 from xds_server.ads.audience import Audience
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
-from xds_server.ads.events import Cause, Event, Node, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.events import (
+    Cause,
+    Event,
+    Node,
+    Sent,
+    StreamClosed,
+    StreamDenied,
+    StreamOpened,
+    Variant,
+)
 from xds_server.ads.forms import Hosts, hosts_for
 from xds_server.ads.machine import Response, StreamMachine
 from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
 from xds_server.ads.sotw import SotwMachine
-from xds_server.base.errors import RequestError, RequestLimitError
+from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
 from xds_server.base.ids import NodeId, StreamId
 from xds_server.snapshot.cache import SnapshotCache
 
@@ -97,6 +106,7 @@ class _Stream(Generic[V]):
     machine: _Machine
     read: Callable[[bytes], SotwRequest | DeltaRequest]
     peer: str
+    names: frozenset[str] = frozenset()
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     view: V | None = None
     audience: "Audience[_Stream[V]] | None" = None
@@ -109,7 +119,9 @@ class _Stream(Generic[V]):
 class AdsServicer(Generic[V]):
     """Serves a cache to any number of streams.
 
-    `view_of` gives a node's view, or raises RequestError with a sentence for its operator. `observe` is
+    `view_of` gives the view of a node whose client's certificate has certain names (none without TLS), or
+    raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
+    for a stream. `observe` is
     called with every event, on the event loop, and must not block or raise. Streams are numbered from
     `first_stream`. A stream must send its first request within `greeting_deadline_s`, and take what is
     written to it within `write_deadline_s`.
@@ -119,17 +131,19 @@ class AdsServicer(Generic[V]):
         self,
         *,
         cache: SnapshotCache[V],
-        view_of: Callable[[Node], V],
+        view_of: Callable[[Node, frozenset[str]], V],
         observe: Callable[[Event], None],
         identifier: str,
         write_deadline_s: float = _WRITE_DEADLINE_S,
         greeting_deadline_s: float = _GREETING_DEADLINE_S,
         limits: Limits | None = None,
         first_stream: int = 1,
+        identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
     ) -> None:
         encoder = Encoder(identifier)
         self._cache = cache
         self._view_of = view_of
+        self._identify = identify
         self._observe = observe
         self._write_deadline_s = write_deadline_s
         self._greeting_deadline_s = greeting_deadline_s
@@ -197,6 +211,7 @@ class AdsServicer(Generic[V]):
         stream: _Stream[V] = _Stream(
             identity, form, form.machine(identity), form.reader().read, context.peer()
         )
+        stream.names = self._identify(context.auth_context())
         self._streams[identity] = stream
         reader = asyncio.create_task(self._read(stream, context), name=f"xds-shadow/ads-read-{identity}")
         reader.add_done_callback(lambda _: stream.wake.set())
@@ -308,6 +323,10 @@ class AdsServicer(Generic[V]):
             while isinstance(raw := await context.read(), bytes) and not stream.ending:  # or grpc.aio.EOF
                 self._take(stream, raw)
                 del raw  # or every stream would hold its last until the next one comes
+        except RequestDeniedError as error:
+            stream.ending, stream.cause = str(error), Cause.DENIED
+            stream.status = grpc.StatusCode.PERMISSION_DENIED
+            self._observe(StreamDenied(stream=stream.id, peer=stream.peer, reason=stream.ending))
         except RequestLimitError as error:
             stream.ending, stream.cause = str(error), Cause.LIMIT
             stream.status = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -331,7 +350,7 @@ class AdsServicer(Generic[V]):
         if message is None:
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
         node = _node(message)
-        stream.view = self._view_of(node)
+        stream.view = self._view_of(node, stream.names)
         stream.audience = self._audience(stream.view, hosts_for(node, stream.form.variant))
         stream.audience.join(stream)
         opened = StreamOpened(stream=stream.id, node=node, variant=stream.form.variant, peer=stream.peer)

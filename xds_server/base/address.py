@@ -1,5 +1,6 @@
 """Where something listens."""
 
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 from xds_server.base.errors import UsageError
@@ -12,6 +13,16 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody but this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -24,5 +24,9 @@ class RequestError(XdsShadowError):
     """A peer broke the xDS protocol in a way that ends its stream (``INVALID_ARGUMENT``)."""
 
 
+class RequestDeniedError(RequestError):
+    """A peer is not who may ask for this (``PERMISSION_DENIED``)."""
+
+
 class RequestLimitError(RequestError):
     """A peer asked for more than one stream may have (``RESOURCE_EXHAUSTED``)."""

@@ -12,12 +12,14 @@ from typing import Final, NamedTuple
 
 from xds_server.ads.events import (
     Acked,
+    Cause,
     Event,
     Nacked,
     Node,
     Resumed,
     Sent,
     StreamClosed,
+    StreamDenied,
     StreamOpened,
     Subscribed,
     Variant,
@@ -208,6 +210,8 @@ class Fleet:
         if stream is None:
             if isinstance(event, StreamOpened):
                 self._open(event, now)
+            elif isinstance(event, StreamDenied):
+                self._totals.ended[Cause.DENIED] += 1
         elif isinstance(event, Sent | Acked | Nacked | Subscribed | Resumed):
             self._note(stream, event, now)
         elif isinstance(event, StreamClosed):

@@ -12,6 +12,7 @@ import msgspec
 
 from xds_server.ads import events
 from xds_server.base.ids import TypeUrl
+from xds_server.config import Security
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 
@@ -24,6 +25,7 @@ _EVENTS: Final = (
     events.Acked,
     events.Nacked,
     events.StreamClosed,
+    events.StreamDenied,
 )
 
 
@@ -73,6 +75,16 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _from_builder: Final = msgspec.msgpack.Decoder(Commit | Drain)
 _from_worker: Final = msgspec.msgpack.Decoder(Listening | Failed | Happened)
 _event_decoders: Final = tuple(msgspec.msgpack.Decoder(each) for each in _EVENTS)
+
+
+def security_argument(security: Security) -> str:
+    """For the command line of a worker; paths and names, nothing secret."""
+    return msgspec.json.encode(security, enc_hook=str).decode()
+
+
+def security_from(argument: str) -> Security:
+    """The opposite of `security_argument`."""
+    return msgspec.json.decode(argument, type=Security, dec_hook=lambda kind, value: kind(value))
 
 
 def frame(message: ToWorker | FromWorker) -> bytes:

@@ -9,13 +9,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from xds_server.ads.servicer import SERVICE, AdsServicer, server_options
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
+from xds_server.config import TlsFiles
+from xds_server.serving.tls import Certificates
 
 
 class AdsServer:
     """Serves `servicer`. Its health is NOT_SERVING until `set_serving`."""
 
-    def __init__(self, servicer: AdsServicer[Any], *, share_port: bool = False) -> None:
+    def __init__(
+        self, servicer: AdsServicer[Any], *, share_port: bool = False, tls: TlsFiles | None = None
+    ) -> None:
         self._servicer = servicer
+        self._tls = tls
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options(share_port=share_port))
         servicer.register(self._server)
@@ -25,10 +30,11 @@ class AdsServer:
         """Listen; returns where, as the port may have been left to the system.
 
         Raises:
-            XdsShadowError: the address cannot be listened on.
+            XdsShadowError: the address cannot be listened on, or the certificates cannot be used.
         """
         await self.set_serving(False)
-        port = add_port(self._server, address, "--xds-address")
+        credentials = Certificates(self._tls).credentials() if self._tls else None
+        port = add_port(self._server, address, "--xds-address", credentials)
         await self._server.start()
         return Address(address.host, port)
 
@@ -45,13 +51,18 @@ class AdsServer:
         await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))
 
 
-def add_port(server: grpc.aio.Server, address: Address, option: str) -> int:
-    """Let `server` listen on `address`, which `option` gave; returns the port.
+def add_port(
+    server: grpc.aio.Server, address: Address, option: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Let `server` listen on `address`, which `option` gave, in plain text without `credentials`; returns the
+    port.
 
     Raises:
         XdsShadowError: it cannot.
     """
     try:
+        if credentials is not None:
+            return server.add_secure_port(str(address), credentials)
         return server.add_insecure_port(str(address))
     except RuntimeError as error:
         raise XdsShadowError(

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from xds_server.ads.events import Event
 from xds_server.ads.servicer import AdsServicer
 from xds_server.base.address import Address
+from xds_server.config import PLAIN, Security
+from xds_server.serving.identity import Allowed, Clients, names_of
 from xds_server.serving.listening import AdsServer
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.snapshot import Snapshot
@@ -12,12 +14,19 @@ from xds_server.translate.views import View, derive, view_of
 
 
 def servicer(
-    cache: SnapshotCache[View], observe: Callable[[Event], None], identifier: str, *, first_stream: int = 1
+    cache: SnapshotCache[View],
+    observe: Callable[[Event], None],
+    identifier: str,
+    *,
+    clients: Allowed | None = None,
+    first_stream: int = 1,
 ) -> AdsServicer[View]:
     """The discovery service of this program."""
+    known = Clients(clients)
     return AdsServicer(
         cache=cache,
-        view_of=lambda node: view_of(node.metadata),
+        view_of=lambda node, names: view_of(node.metadata, known.namespaces(names)),
+        identify=names_of,
         observe=observe,
         identifier=identifier,
         first_stream=first_stream,
@@ -27,9 +36,12 @@ def servicer(
 class LocalFleet:
     """One server for all streams. `observe` is called with what happens on them."""
 
-    def __init__(self, *, identifier: str, observe: Callable[[Event], None]) -> None:
+    def __init__(
+        self, *, identifier: str, observe: Callable[[Event], None], security: Security = PLAIN
+    ) -> None:
         self._cache: SnapshotCache[View] = SnapshotCache(derive)
-        self._server = AdsServer(servicer(self._cache, observe, identifier))
+        service = servicer(self._cache, observe, identifier, clients=security.clients)
+        self._server = AdsServer(service, tls=security.tls)
 
     def commit(self, snapshot: Snapshot) -> None:
         """Serve `snapshot` from now on."""

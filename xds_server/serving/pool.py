@@ -19,6 +19,7 @@ from xds_server.ads.events import Cause, Event, StreamClosed, StreamOpened
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import StreamId
+from xds_server.config import PLAIN, Security
 from xds_server.serving import link
 from xds_server.snapshot.snapshot import Snapshot
 
@@ -97,8 +98,16 @@ class _Worker:
 class WorkerPool:
     """So many processes. `observe` is called with what happens on the streams of all."""
 
-    def __init__(self, count: int, *, identifier: str, observe: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        identifier: str,
+        observe: Callable[[Event], None],
+        security: Security = PLAIN,
+    ) -> None:
         self._count = count
+        self._security = link.security_argument(security)
         self._identifier = identifier
         self._observe = observe
         self._current: Snapshot | None = None
@@ -206,7 +215,7 @@ class WorkerPool:
             unless_it_runs.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "xds_server.serving.worker", str(theirs.fileno())),
-                *(address.host, str(address.port), self._identifier, str(first_stream)),
+                *(address.host, str(address.port), self._identifier, str(first_stream), self._security),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
             )

@@ -14,6 +14,7 @@ from xds_server.ads.events import Event
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
+from xds_server.config import Security
 from xds_server.serving import link
 from xds_server.serving.listening import AdsServer
 from xds_server.serving.local import servicer
@@ -41,12 +42,15 @@ class Outbox:
         self._writer.write(link.frame(link.happened(found)))
 
 
-async def work(channel: socket.socket, address: Address, identifier: str, first_stream: int) -> None:
+async def work(
+    channel: socket.socket, address: Address, identifier: str, first_stream: int, security: Security
+) -> None:
     """Until told to stop, or until nobody is there to tell."""
     reader, writer = await asyncio.open_unix_connection(sock=channel)
     cache: SnapshotCache[View] = SnapshotCache(derive)
     outbox = Outbox(writer)
-    server = AdsServer(servicer(cache, outbox.put, identifier, first_stream=first_stream), share_port=True)
+    service = servicer(cache, outbox.put, identifier, clients=security.clients, first_stream=first_stream)
+    server = AdsServer(service, share_port=True, tls=security.tls)
     try:
         await server.start(address)
     except XdsShadowError as error:
@@ -71,13 +75,16 @@ async def work(channel: socket.socket, address: Address, identifier: str, first_
 
 
 def main() -> None:
-    """Arguments: the inherited socket, the address, the identifier, the first stream's number."""
-    channel, host, port, identifier, first_stream = sys.argv[1:]
+    """Arguments: the inherited socket, the address, the identifier, the first stream's number, the
+    security."""
+    channel, host, port, identifier, first_stream, security = sys.argv[1:]
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
     expect_many_objects()
     inherited = socket.socket(fileno=int(channel))
-    asyncio.run(work(inherited, Address(host, int(port)), identifier, int(first_stream)))
+    asyncio.run(
+        work(inherited, Address(host, int(port)), identifier, int(first_stream), link.security_from(security))
+    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from xds_server.base.address import MAX_PORT
-from xds_server.base.errors import RequestError
+from xds_server.base.errors import RequestDeniedError, RequestError
 from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
+from xds_server.base.text import plain
 from xds_server.snapshot.cache import Derived
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
@@ -15,6 +16,8 @@ from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.names import LISTENER_KEY
 
 _LONGEST_LIST: Final = 16 * 1024
+_NAMED: Final = 3
+_SHOWN: Final = 100
 
 
 class View(NamedTuple):
@@ -24,16 +27,18 @@ class View(NamedTuple):
     namespaces: frozenset[str] | None = None
 
 
-def view_of(metadata: Mapping[str, object]) -> View:
-    """What a node asks for.
+def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = None) -> View:
+    """What a node asks for, of the namespaces that it is `allowed` to see (None: all).
 
     Raises:
         RequestError: its metadata is not as it must be, with a sentence for its operator.
+        RequestDeniedError: it asks for a namespace by name that it may not see.
     """
-    return View(
-        _port(metadata.get(GATEWAY_PORT)),
-        _namespaces(metadata.get(NAMESPACES)),
-    )
+    wanted = _namespaces(metadata.get(NAMESPACES))
+    if allowed is not None and wanted is not None and not wanted <= allowed:
+        more = ", ".join(plain(each, _SHOWN) for each in sorted(wanted - allowed)[:_NAMED])
+        raise RequestDeniedError(f"node.metadata {NAMESPACES} asks for {more}, which this client may not see")
+    return View(_port(metadata.get(GATEWAY_PORT)), allowed if wanted is None else wanted)
 
 
 def _port(wanted: object) -> int | None:

@@ -13,6 +13,7 @@ from xds_server.ads.events import (
     Resumed,
     Sent,
     StreamClosed,
+    StreamDenied,
     StreamOpened,
     Subscribed,
     Variant,
@@ -210,6 +211,12 @@ def test_a_refusal_stands_until_something_else_is_accepted() -> None:
     assert fleet.refusals() == [Standing(ENVOY.id, CLUSTER, Refusal(Version("1"), "no such [31mfilter", 2.0))]
     fleet.apply(sent("2", "b"), now=3.0)
     assert fleet.refusals() == []
+
+
+def test_a_client_that_was_refused_counts_and_is_not_listed() -> None:
+    fleet = after(StreamDenied(stream=ONE, peer="ipv4:10.0.0.1:5", reason="it is not listed"))
+    assert fleet.traffic().ended[Cause.DENIED] == 1
+    assert fleet.connections() == []
 
 
 def test_counters_outlive_the_stream() -> None:

@@ -1,12 +1,15 @@
 """What goes between the builder and its workers arrives as it was."""
 
 import asyncio
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.ads import events
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
+from xds_server.config import PLAIN, Security, TlsFiles
 from xds_server.serving import link
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
@@ -97,3 +100,18 @@ def test_events_arrive() -> None:
     message = asyncio.run(received())
     assert isinstance(message, link.Happened)
     assert link.events_of(message) == found
+
+
+@pytest.mark.parametrize(
+    "security",
+    [
+        PLAIN,
+        Security(tls=TlsFiles(certificate=Path("a b.crt"), key=Path("/k"), client_ca=Path("ca"))),
+        Security(
+            tls=TlsFiles(certificate=Path("a"), key=Path("b"), client_ca=Path("c")),
+            clients={"spiffe://example/a": None, "ä": frozenset({"staging", "b"}), "none": frozenset()},
+        ),
+    ],
+)
+def test_the_security_arrives(security: Security) -> None:
+    assert link.security_from(link.security_argument(security)) == security

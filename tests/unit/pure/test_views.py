@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pure import worlds
-from xds_server.base.errors import RequestError
+from xds_server.base.errors import RequestDeniedError, RequestError
 from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
 from xds_server.model.world import Change, World
 from xds_server.shadows.plan import Plan
@@ -37,6 +37,17 @@ def test_a_gateway_port_that_is_none_is_refused_by_name(port: object) -> None:
 
 def test_a_node_may_ask_for_its_namespaces() -> None:
     assert view_of({NAMESPACES: "b, a"}) == View(namespaces=frozenset({"a", "b"}))
+
+
+def test_a_node_is_sent_what_it_may_see_or_less() -> None:
+    allowed = frozenset({"a", "b"})
+    assert view_of({}, allowed) == View(namespaces=allowed)
+    assert view_of({NAMESPACES: "a"}, allowed) == View(namespaces=frozenset({"a"}))
+    with pytest.raises(RequestDeniedError) as refusal:
+        view_of({NAMESPACES: "a,c,d,e,f"}, allowed)
+    assert str(refusal.value) == (
+        f"node.metadata {NAMESPACES} asks for c, d, e, which this client may not see"
+    )
 
 
 @pytest.mark.parametrize("wanted", ["", "a,,b", ",", 5.0, ["a"], True, {}, "a," * 9000 + "a"])

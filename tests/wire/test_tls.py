@@ -1,0 +1,262 @@
+"""The fleet's port with mutual TLS: who is let in, what each may see, and certificates that change."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+import structlog
+
+from tests.support.certificates import Authority, Issued
+from tests.wire.rig import Stream, node
+from xds_server.ads.events import Event, StreamDenied, Variant
+from xds_server.base.address import Address
+from xds_server.base.errors import UsageError
+from xds_server.base.metadata import NAMESPACES
+from xds_server.config import Security, TlsFiles
+from xds_server.serving.identity import Allowed, read_clients
+from xds_server.serving.local import LocalFleet
+from xds_server.serving.tls import Certificates
+from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import CLUSTER
+
+GATEWAY = "spiffe://example/ns/edge/sa/gateway"
+STAGING = "spiffe://example/ns/staging/sa/envoy"
+CLIENTS: Allowed = {GATEWAY: None, STAGING: frozenset({"staging"}), "envoy.example": frozenset({"a", "b"})}
+
+
+class Peer:
+    """A fleet's port, and clients of it."""
+
+    def __init__(self, authority: Authority, address: Address, events: list[Event]) -> None:
+        self.authority = authority
+        self.address = address
+        self.events = events
+        self._channels: list[grpc.aio.Channel] = []
+
+    def stream(
+        self, issued: Issued | None, *, root: bytes | None = None, variant: Variant = Variant.DELTA
+    ) -> Stream:
+        """A stream over a connection of its own with this certificate."""
+        credentials = grpc.ssl_channel_credentials(
+            root or self.authority.pem, *((issued.key, issued.certificate) if issued else ())
+        )
+        target = f"localhost:{self.address.port}"
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        channel = grpc.aio.secure_channel(target, credentials, options=options)
+        self._channels.append(channel)
+        return Stream(channel, variant)
+
+    def plain(self) -> Stream:
+        channel = grpc.aio.insecure_channel(str(self.address))
+        self._channels.append(channel)
+        return Stream(channel, Variant.DELTA)
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close()
+
+
+@asynccontextmanager
+async def served(directory: Path, clients: Allowed | None = None) -> AsyncIterator[tuple[Peer, LocalFleet]]:
+    """A fleet's port with a cluster in each of two namespaces."""
+    authority, events = Authority(), list[Event]()
+    security = Security(tls=authority.server_files(directory), clients=clients)
+    fleet = LocalFleet(identifier="test", observe=events.append, security=security)
+    fleet.commit(Snapshot().updated([of("staging"), of("production")]))
+    peer = Peer(authority, await fleet.start(Address("127.0.0.1", 0)), events)
+    try:
+        yield peer, fleet
+    finally:
+        await peer.close()
+        await fleet.stop(0.0)
+
+
+def of(namespace: str) -> Resource:
+    return Resource(ResourceKey(CLUSTER, f"{namespace}/web"), b"", scope=namespace)
+
+
+async def seen(stream: Stream, **metadata: str) -> set[str]:
+    """The clusters that a client is sent."""
+    await stream.ask(CLUSTER, node=node("envoy", **metadata))
+    return {each.name for each in (await stream.take()).resources}
+
+
+async def refused(stream: Stream, **metadata: str) -> tuple[grpc.StatusCode, str]:
+    """How a client is refused that asks for clusters."""
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await stream.ask(CLUSTER, node=node("envoy", **metadata))
+    return await stream.end()
+
+
+@pytest.mark.parametrize("variant", Variant)
+async def test_a_client_with_a_certificate_is_served(tmp_path: Path, variant: Variant) -> None:
+    async with served(tmp_path) as (peer, _):
+        stream = peer.stream(peer.authority.issue(uris=[GATEWAY]), variant=variant)
+        await stream.ask(CLUSTER, node=node())
+        assert len((await stream.take()).resources) == 2
+
+
+@pytest.mark.parametrize("kind", ["another authority", "expired", "no certificate", "plain text"])
+async def test_whoever_cannot_prove_who_it_is_gets_no_connection(tmp_path: Path, kind: str) -> None:
+    async with served(tmp_path) as (peer, _):
+        match kind:
+            case "another authority":
+                stream = peer.stream(Authority().issue(uris=[GATEWAY]))
+            case "expired":
+                stream = peer.stream(peer.authority.issue(uris=[GATEWAY], valid=-timedelta(days=1)))
+            case "no certificate":
+                stream = peer.stream(None)
+            case _:
+                stream = peer.plain()
+        code, _ = await refused(stream)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert peer.events == []
+        # The next one that can is served.
+        assert len(await seen(peer.stream(peer.authority.issue(uris=[GATEWAY])))) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "metadata", "expected"),
+    [
+        ({"uris": [GATEWAY]}, {}, {"staging", "production"}),
+        ({"uris": [STAGING]}, {}, {"staging"}),
+        ({"uris": [GATEWAY]}, {NAMESPACES: "production"}, {"production"}),
+        ({"uris": [STAGING]}, {NAMESPACES: "staging"}, {"staging"}),
+        ({"dns": ["envoy.example"]}, {}, set()),
+        ({"dns": ["envoy.example"], "uris": [STAGING]}, {}, {"staging"}),
+        ({"dns": ["envoy.example"], "uris": [GATEWAY]}, {}, {"staging", "production"}),
+    ],
+)
+async def test_a_client_is_sent_what_its_certificate_may_see(
+    tmp_path: Path, names: dict[str, list[str]], metadata: dict[str, str], expected: set[str]
+) -> None:
+    async with served(tmp_path, CLIENTS) as (peer, _):
+        stream = peer.stream(peer.authority.issue(**names))  # type: ignore[arg-type]
+        assert await seen(stream, **metadata) == {f"{namespace}/web" for namespace in expected}
+
+
+@pytest.mark.parametrize(
+    ("names", "metadata", "why"),
+    [
+        (
+            {"uris": ["spiffe://other"]},
+            {},
+            "the certificate's names (spiffe://other) are not among those of --tls-clients",
+        ),
+        ({}, {}, "the certificate's names (no name) are not among those of --tls-clients"),
+        (
+            {"uris": [STAGING]},
+            {NAMESPACES: "staging,production"},
+            f"node.metadata {NAMESPACES} asks for production, which this client may not see",
+        ),
+    ],
+)
+async def test_whoever_is_not_listed_is_refused_with_the_reason(
+    tmp_path: Path, names: dict[str, list[str]], metadata: dict[str, str], why: str
+) -> None:
+    async with served(tmp_path, CLIENTS) as (peer, _):
+        stream = peer.stream(peer.authority.issue(**names))  # type: ignore[arg-type]
+        assert await refused(stream, **metadata) == (grpc.StatusCode.PERMISSION_DENIED, why)
+        (event,) = peer.events
+        assert isinstance(event, StreamDenied)
+        assert event.reason == why
+
+
+async def test_certificates_change_under_streams_and_none_is_dropped(tmp_path: Path) -> None:
+    async with served(tmp_path) as (peer, fleet):
+        first = peer.authority
+        old = peer.stream(first.issue(uris=[GATEWAY]))
+        assert len(await seen(old)) == 2
+        # Another authority for both sides; who comes now has to know the new one.
+        second = Authority()
+        second.server_files(tmp_path)
+        newer = peer.stream(second.issue(uris=[GATEWAY]), root=second.pem)
+        assert len(await seen(newer)) == 2
+        code, _ = await refused(peer.stream(first.issue(uris=[GATEWAY])))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        # The stream of before goes on.
+        fleet.commit(Snapshot().updated([of("staging"), of("production"), of("new")]))
+        assert [each.name for each in (await old.take()).resources] == ["new/web"]
+
+
+async def test_files_that_do_not_fit_are_not_taken_and_told_once(tmp_path: Path) -> None:
+    async with served(tmp_path) as (peer, _):
+        (tmp_path / "server.key").write_bytes(Authority().issue().key)
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                assert len(await seen(peer.stream(peer.authority.issue(uris=[GATEWAY])))) == 2
+        told = [each for each in logs if each["log_level"] == "error"]
+        assert len(told) == 1
+        assert told[0]["problem"].startswith(f"--tls-cert {tmp_path / 'server.crt'} and --tls-key")
+        assert "PRIVATE" not in repr(logs)
+
+
+# The files of the options
+
+
+def files_of(directory: Path) -> TlsFiles:
+    return Authority().server_files(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wrong"),
+    [
+        ("server.crt", None, "--tls-cert {}: No such file or directory"),
+        ("server.key", None, "--tls-key {}: No such file or directory"),
+        ("ca.crt", None, "--tls-client-ca {}: No such file or directory"),
+        ("server.key", b"no key", "--tls-cert"),
+        ("server.crt", b"-----BEGIN CERTIFICATE-----\nx\n", "--tls-cert"),
+        ("ca.crt", b"no certificate", "--tls-client-ca {}: no certificates as PEM"),
+        (
+            "ca.crt",
+            b"x" * (1024 * 1024 + 1),
+            "--tls-client-ca {}: it has 1048577 bytes, and 1048576 are",
+        ),
+    ],
+)
+def test_files_that_cannot_be_used_are_named_with_their_option(
+    tmp_path: Path, name: str, content: bytes | None, wrong: str
+) -> None:
+    files = files_of(tmp_path)
+    path = tmp_path / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError) as refusal:
+        Certificates(files)
+    assert str(refusal.value).startswith(wrong.format(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("", "write a line for each client, such as spiffe://example/gateway: [staging]"),
+        ("- a", "write a line for each client, such as spiffe://example/gateway: [staging]"),
+        ("a: {b: c}", 'a: write its namespaces as a list, or "*" for all'),
+        ("a: []", 'a: write its namespaces as a list, or "*" for all'),
+        ("a: ['']", 'a: write its namespaces as a list, or "*" for all'),
+        ("a: ['*', b]", 'a: "*" stands for all namespaces, and goes with no other'),
+        ("a: [b", "this is no YAML: "),
+        ("'': [b]", "'' is no name of a certificate"),
+    ],
+)
+def test_a_list_of_clients_that_is_none_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
+    path = tmp_path / "clients.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as refusal:
+        read_clients(path)
+    assert str(refusal.value).startswith(f"--tls-clients {path}: {wrong}")
+
+
+def test_a_list_of_clients(tmp_path: Path) -> None:
+    path = tmp_path / "clients.yaml"
+    path.write_text(f'{GATEWAY}: "*"\n{STAGING}: [staging]\nenvoy.example: [a, b]\nother: ["*"]\none: a\n')
+    assert read_clients(path) == {**CLIENTS, "other": None, "one": frozenset({"a"})}
+    assert read_clients(None) is None
+    with pytest.raises(UsageError, match="No such file"):
+        read_clients(tmp_path / "gone")
