@@ -652,6 +652,43 @@ def explain(
         _print(explanation, explanation_view(explanation), output)
 
 
+@cli.command("convert")
+def convert_command(
+    *,
+    filename: Annotated[
+        list[Path],
+        typer.Option(
+            "--filename",
+            "-f",
+            metavar="FILE",
+            help="YAML of VirtualServices, Canaries, Mappings, HTTPProxies, Ingresses or HTTPRoutes, with the"
+            " Services and Deployments behind them if you have them; - for standard input; repeatable.",
+        ),
+    ],
+) -> None:
+    """Print what to type instead of mirrors of Istio, Flagger, Emissary, Contour, ingress-nginx or Gateway
+    API."""
+    from xds_server.convert.convert import convert
+    from xds_server.sources.manifests import documents
+
+    found: list[object] = []
+    for path in filename:
+        try:
+            data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"--filename {path}: {error.strerror or error}") from error
+        found += documents(str(path), data)
+    converted = convert([each for each in found if isinstance(each, dict)])
+    if not converted.mirrors:
+        raise XdsShadowError(
+            f"no mirror in {len(found)} documents; looked for VirtualService, Canary, Mapping, HTTPProxy,"
+            " Ingress, HTTPRoute and GRPCRoute"
+        )
+    typer.echo("\n".join(converted.lines))
+    without = f", {converted.without} of them without an equivalent" if converted.without else ""
+    typer.echo(f"mirrors found: {converted.mirrors}{without}", err=True)
+
+
 def _source(
     manifests: list[Path] | None, kubeconfig: Path | None, context: str | None, namespaces: list[str] | None
 ) -> SourceConfig:

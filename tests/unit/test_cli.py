@@ -193,3 +193,31 @@ def test_bootstrap_says_where_it_cannot_write(tmp_path: Path) -> None:
     found = run("bootstrap", "--node-id", "a", *files, "--sds-dir", str(tmp_path / "file"))
     assert found.returncode == 2
     assert "File exists" in found.stderr
+
+
+EXAMPLES = Path(__file__).parent / "convert" / "examples"
+
+
+def test_convert_prints_lines_to_type_and_counts_apart() -> None:
+    found = run("convert", "-f", str(EXAMPLES / "flagger.yaml"), "-f", str(EXAMPLES / "contour.yaml"))
+    assert found.returncode == 0
+    assert "kubectl -n test label deployment podinfo xds-shadow.io/shadow-of=podinfo" in found.stdout
+    assert "www-mirror" in found.stdout
+    assert found.stderr == "mirrors found: 5, 2 of them without an equivalent\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "wrong"),
+    [
+        ("kind: Service\n", 1, "no mirror in 1 documents; looked for VirtualService, Canary"),
+        ("a: b: c", 1, "The file is not valid YAML (line 1, column 5"),
+        (None, 2, "No such file or directory"),
+    ],
+)
+def test_convert_says_what_it_could_not_read(tmp_path: Path, text: str | None, code: int, wrong: str) -> None:
+    path = tmp_path / "a.yaml"
+    if text is not None:
+        path.write_text(text)
+    found = run("convert", "-f", str(path))
+    assert (found.returncode, found.stdout) == (code, "")
+    assert wrong in " ".join(found.stderr.replace("│", " ").split())

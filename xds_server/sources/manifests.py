@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import yaml
 
+from xds_server.base.errors import SourceError
 from xds_server.model.objects import Object, Ref, ref_of
 from xds_server.model.problems import Problem
 from xds_server.sources.decode import DecodeError, from_mapping
@@ -117,6 +118,18 @@ def parse(path: str, data: bytes) -> Manifest:
         else:
             objects[ref] = obj
     return Manifest(objects, frozenset(rejected), tuple(problems), complete)
+
+
+def documents(path: str, data: bytes) -> list[object]:
+    """Every document of a file that may hold anything, those of lists one by one.
+
+    Raises:
+        SourceError: it is no YAML (or JSON, by its name), with the place.
+    """
+    try:
+        return _documents(path, data)
+    except (msgspec.MsgspecError, *_CONSTRUCTION_ERRORS) as error:
+        raise SourceError(f"{path}: {_syntax_error(path, error)}.") from error
 
 
 def _numbered(problem: Problem, number: int) -> Problem:
