@@ -1,0 +1,5 @@
+"""``python -m xds_server.cli``."""
+
+from xds_server.cli import main
+
+main()

@@ -1,0 +1,225 @@
+"""``xds-shadow bootstrap``, ``render`` and ``convert``: texts to go on with."""
+
+import asyncio
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xds_server.ads.events import Variant
+from xds_server.base.address import MAX_PORT, parse_address
+from xds_server.base.errors import UsageError, XdsShadowError
+from xds_server.cli.options import (
+    Context,
+    ExposeAll,
+    GatewayPort,
+    Kubeconfig,
+    Manifests,
+    Namespaces,
+    Policy,
+    source_of,
+)
+from xds_server.config import DEFAULT_GATEWAY_PORT, Form
+from xds_server.logs import LogFormat, configure_logging
+from xds_server.sources.policy_file import read_policy
+
+_DEFAULT_CONTROL_PLANE = "127.0.0.1:18000"
+
+
+def bootstrap(
+    *,
+    node_id: Annotated[
+        str, typer.Option(envvar="XDS_SHADOW_NODE_ID", help="Name of this Envoy, shown by `status`.")
+    ],
+    xds_address: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="XDS_SHADOW_XDS_ADDRESS",
+            metavar="HOST:PORT",
+            help="Address of the control plane; given again, of a further replica.",
+            show_default=_DEFAULT_CONTROL_PLANE,
+        ),
+    ] = None,
+    mode: Annotated[
+        Variant, typer.Option(envvar="XDS_SHADOW_MODE", help="Variant of the xDS protocol.")
+    ] = Variant.DELTA,
+    admin_port: Annotated[
+        int,
+        typer.Option(
+            envvar="XDS_SHADOW_ADMIN_PORT",
+            min=0,
+            max=MAX_PORT,
+            help="Port of this Envoy's own admin interface on 127.0.0.1; 0: any free.",
+        ),
+    ] = 9901,
+    gateway_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="XDS_SHADOW_GATEWAY_PORT",
+            min=1,
+            max=MAX_PORT,
+            help="Gateway port of this Envoy alone, where several run on one host.",
+            show_default="the control plane's",
+        ),
+    ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="XDS_SHADOW_NODE_NAMESPACE",
+            help="Send this Envoy only what belongs to this namespace; may be given again.",
+            show_default="all namespaces",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CERT",
+            metavar="FILE",
+            help="Envoy's certificate for the control plane (PEM), as Envoy finds it.",
+            show_default="plain text",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
+    ] = None,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CA",
+            metavar="FILE",
+            help="Roots of the control plane's certificate.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_server_name: Annotated[
+        str | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_SERVER_NAME",
+            help="DNS name that the control plane's certificate has to have.",
+            show_default="the host of --xds-address",
+        ),
+    ] = None,
+    sds_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_SDS_DIR",
+            metavar="DIR",
+            help="Write two files here by which Envoy takes new certificates without a restart.",
+            show_default="sds, beside the certificate",
+        ),
+    ] = None,
+    node_cluster: Annotated[
+        str, typer.Option(envvar="XDS_SHADOW_NODE_CLUSTER", help="node.cluster: the fleet it belongs to.")
+    ] = "xds-shadow",
+    max_heap_mib: Annotated[
+        int, typer.Option(envvar="XDS_SHADOW_MAX_HEAP_MIB", min=64, help="Heap at which Envoy sheds load.")
+    ] = 1024,
+) -> None:
+    """Print the bootstrap of an Envoy that joins the fleet, for `envoy --config-path`."""
+    from xds_server.bootstrap import BootstrapOptions, BootstrapTls, bootstrap_yaml, sds_files
+
+    addresses = [
+        parse_address(each, option="--xds-address") for each in xds_address or [_DEFAULT_CONTROL_PLANE]
+    ]
+    options = BootstrapOptions(
+        node_id=node_id,
+        node_cluster=node_cluster,
+        xds_address=addresses[0],
+        further_xds_addresses=tuple(addresses[1:]),
+        namespaces=tuple(namespace or ()),
+        mode=mode,
+        admin_port=admin_port,
+        gateway_port=gateway_port,
+        max_heap_mib=max_heap_mib,
+    )
+    if tls_cert or tls_key or tls_ca:
+        if not (tls_cert and tls_key and tls_ca):
+            raise UsageError("--tls-cert, --tls-key and --tls-ca go together")
+        directory = sds_dir or tls_cert.parent / "sds"
+        tls = BootstrapTls(
+            certificate=tls_cert,
+            key=tls_key,
+            ca=tls_ca,
+            server_name=tls_server_name or addresses[0].host,
+            sds=directory,
+        )
+        options = replace(options, tls=tls)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for name, text in sds_files(tls).items():
+                (directory / name).write_text(text)
+        except OSError as error:
+            raise UsageError(f"--sds-dir {directory}: {error.strerror or error}") from error
+    typer.echo(bootstrap_yaml(options), nl=False)
+
+
+def render_command(
+    *,
+    manifests: Manifests = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespaces = None,
+    expose_all: ExposeAll = False,
+    policy: Policy = None,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    output: Annotated[
+        Form,
+        typer.Option(
+            "--output", "-o", help="static: one file for `envoy --config-path`, nothing left to discovery."
+        ),
+    ] = Form.YAML,
+) -> None:
+    """Print what would be pushed, once, without serving it. Problems go to standard error."""
+    from xds_server import app
+    from xds_server.render import render
+
+    configure_logging(LogFormat.AUTO, level=logging.WARNING)
+    source = source_of(manifests, kubeconfig, context, namespace)
+    rules = read_policy(policy)
+    published = asyncio.run(
+        app.read_once(source, gateway_port=gateway_port, expose_all=expose_all, policy=rules)
+    )
+    for problem in published.problems():
+        where = " ".join(part for part in (problem.origin, problem.subject) if part)
+        typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)
+    typer.echo(render(published.snapshot, output), nl=False)
+
+
+def convert_command(
+    *,
+    filename: Annotated[
+        list[Path],
+        typer.Option(
+            "--filename",
+            "-f",
+            metavar="FILE",
+            help="YAML of VirtualServices, Canaries, Mappings, HTTPProxies, Ingresses or HTTPRoutes, with the"
+            " Services and Deployments behind them if you have them; - for standard input; repeatable.",
+        ),
+    ],
+) -> None:
+    """Print what to type instead of mirrors of Istio, Flagger, Emissary, Contour, ingress-nginx or Gateway
+    API."""
+    from xds_server.convert.convert import convert
+    from xds_server.sources.manifests import documents
+
+    found: list[object] = []
+    for path in filename:
+        try:
+            data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"--filename {path}: {error.strerror or error}") from error
+        found += documents(str(path), data)
+    converted = convert([each for each in found if isinstance(each, dict)])
+    if not converted.mirrors:
+        raise XdsShadowError(
+            f"no mirror in {len(found)} documents; looked for VirtualService, Canary, Mapping, HTTPProxy,"
+            " Ingress, HTTPRoute and GRPCRoute"
+        )
+    typer.echo("\n".join(converted.lines))
+    without = f", {converted.without} of them without an equivalent" if converted.without else ""
+    typer.echo(f"mirrors found: {converted.mirrors}{without}", err=True)

@@ -1,0 +1,104 @@
+"""Options that several commands share. Every one is also an environment variable."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from xds_server.base.address import MAX_PORT
+from xds_server.config import SourceConfig
+
+_PIPED_WIDTH = 200
+
+
+class Output(StrEnum):
+    """How `status` and `explain` print."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Manifests = Annotated[
+    list[Path] | None,
+    typer.Option(
+        envvar="XDS_SHADOW_MANIFESTS",
+        help="Directory of ordinary Kubernetes YAML to read and watch instead of a cluster; repeatable.",
+        show_default=False,
+    ),
+]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="XDS_SHADOW_KUBECONFIG",
+        help="Kubeconfig of the cluster to watch.",
+        show_default="in-cluster, else $KUBECONFIG, else ~/.kube/config",
+    ),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(envvar="XDS_SHADOW_CONTEXT", help="Context of the kubeconfig.", show_default="current"),
+]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        envvar="XDS_SHADOW_NAMESPACE",
+        help="Watch only this namespace of the cluster; repeatable.",
+        show_default="all",
+    ),
+]
+ExposeAll = Annotated[
+    bool,
+    typer.Option(
+        "--expose-all",
+        envvar="XDS_SHADOW_EXPOSE_ALL",
+        help="Route every Service that has no xds-shadow.io/expose label, as does its Namespace.",
+    ),
+]
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        envvar="XDS_SHADOW_POLICY",
+        metavar="FILE",
+        help='Defaults and bounds for every shadow, in YAML: percent: "5", percent-max: "10", …',
+        show_default="none",
+    ),
+]
+GatewayPort = Annotated[
+    int,
+    typer.Option(
+        envvar="XDS_SHADOW_GATEWAY_PORT", min=1, max=MAX_PORT, help="Port of the Envoys' gateway listener."
+    ),
+]
+Server = Annotated[
+    str,
+    typer.Option(
+        envvar="XDS_SHADOW_SERVER", metavar="HOST:PORT", help="Admin address of the running server."
+    ),
+]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", envvar="XDS_SHADOW_OUTPUT", help="Form of the output.")
+]
+
+
+def source_of(
+    manifests: list[Path] | None, kubeconfig: Path | None, context: str | None, namespaces: list[str] | None
+) -> SourceConfig:
+    """The source that these options name."""
+    return SourceConfig(
+        manifests=tuple(manifests or ()),
+        kubeconfig=kubeconfig,
+        context=context,
+        namespaces=tuple(namespaces or ()),
+    )
+
+
+def console() -> Console:
+    """Standard output. Where it is piped, for other programs and for files: no folding at 80 columns."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)

@@ -1,0 +1,74 @@
+"""``xds-shadow status`` and ``explain``: what a running server knows."""
+
+import contextlib
+import json
+import time
+from typing import Annotated
+
+import typer
+import yaml
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import RenderableType
+from rich.live import Live
+
+from xds_server.base.address import parse_address
+from xds_server.base.errors import UsageError
+from xds_server.base.ids import TypeUrl
+from xds_server.cli.options import Output, OutputOption, Server, console
+from xds_server.config import DEFAULT_ADMIN_ADDRESS
+from xds_server.display import explanation_view, status_view
+from xds_server.status_client import get_explanation, get_status
+
+_WATCH_EVERY_S = 1.0
+
+
+def status(
+    *,
+    server: Server = DEFAULT_ADMIN_ADDRESS,
+    output: OutputOption = Output.TABLE,
+    follow: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
+) -> None:
+    """Show every shadow with its state and reason, every Envoy with its versions, every problem."""
+    address = parse_address(server, option="--server")
+    if not follow:
+        found = get_status(address)
+        _print(found, status_view(found), output)
+        return
+    if output is not Output.TABLE:
+        raise UsageError("--watch redraws a table; leave out --output, or run `status -o json` repeatedly")
+    with contextlib.suppress(KeyboardInterrupt), Live(status_view(get_status(address))) as live:
+        while True:
+            time.sleep(_WATCH_EVERY_S)
+            live.update(status_view(get_status(address)))
+
+
+def explain(
+    shadow: Annotated[str, typer.Argument(metavar="NAMESPACE/DEPLOYMENT", help="A marked Deployment.")],
+    *,
+    server: Server = DEFAULT_ADMIN_ADDRESS,
+    output: OutputOption = Output.TABLE,
+    config: Annotated[
+        bool, typer.Option("--config", help="Print the Envoy resources behind the shadow, as YAML.")
+    ] = False,
+) -> None:
+    """Show one shadow from its label to the Envoys that carry it out."""
+    namespace, slash, deployment = shadow.partition("/")
+    if not (namespace and slash and deployment) or "/" in deployment:
+        raise UsageError(f"{shadow!r} is not NAMESPACE/DEPLOYMENT, such as staging/myapp-canary")
+    explanation = get_explanation(parse_address(server, option="--server"), namespace, deployment)
+    if config:
+        from xds_server.render import documents
+
+        resources = ((TypeUrl(found.type_url), found.body) for found in explanation.resources)
+        typer.echo(documents(resources), nl=False)
+    else:
+        _print(explanation, explanation_view(explanation), output)
+
+
+def _print(message: Message, view: RenderableType, output: Output) -> None:
+    if output is Output.TABLE:
+        console().print(view)
+        return
+    data = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    typer.echo(json.dumps(data, indent=2) if output is Output.JSON else yaml.safe_dump(data, sort_keys=False))

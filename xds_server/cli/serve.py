@@ -1,0 +1,197 @@
+"""``xds-shadow serve``: the control plane."""
+
+import asyncio
+import secrets
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xds_server.base.address import parse_address
+from xds_server.base.errors import UsageError
+from xds_server.cli.options import (
+    Context,
+    ExposeAll,
+    GatewayPort,
+    Kubeconfig,
+    Manifests,
+    Namespaces,
+    Policy,
+    source_of,
+)
+from xds_server.config import (
+    DEFAULT_ADMIN_ADDRESS,
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_HTTP_ADDRESS,
+    DEFAULT_XDS_ADDRESS,
+    PLAIN,
+    EventsConfig,
+    Security,
+    ServeConfig,
+    TlsFiles,
+)
+from xds_server.logs import LogFormat, configure_logging
+from xds_server.serving.identity import read_clients
+from xds_server.serving.tls import Certificates
+from xds_server.sources.policy_file import read_policy
+
+
+def serve(
+    *,
+    manifests: Manifests = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespaces = None,
+    expose_all: ExposeAll = False,
+    policy: Policy = None,
+    xds_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_XDS_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where Envoys connect; port 0: any free.",
+        ),
+    ] = DEFAULT_XDS_ADDRESS,
+    admin_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_ADMIN_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where `status` and `explain` connect (gRPC: status, health, reflection); port 0: any free.",
+        ),
+    ] = DEFAULT_ADMIN_ADDRESS,
+    http_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_HTTP_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where /healthz, /readyz and /metrics are served over HTTP; port 0: any free.",
+        ),
+    ] = DEFAULT_HTTP_ADDRESS,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    workers: Annotated[
+        int,
+        typer.Option(
+            envvar="XDS_SHADOW_WORKERS",
+            min=1,
+            max=64,
+            help="Processes that serve Envoys, on one port; more pay off from about a thousand Envoys on.",
+        ),
+    ] = 1,
+    events: Annotated[
+        bool,
+        typer.Option(
+            envvar="XDS_SHADOW_EVENTS",
+            help="Write Kubernetes Events that say what became of each label; nothing else is written.",
+        ),
+    ] = True,
+    lease_namespace: Annotated[
+        str,
+        typer.Option(
+            envvar=["XDS_SHADOW_LEASE_NAMESPACE", "POD_NAMESPACE"],
+            help="Namespace of the Lease by which replicas agree on who writes the Events.",
+        ),
+    ] = "default",
+    replica: Annotated[
+        str | None,
+        typer.Option(
+            envvar=["XDS_SHADOW_REPLICA", "POD_NAME"],
+            help="Name of this replica in that Lease.",
+            show_default="the host's, and a random part",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CERT",
+            metavar="FILE",
+            help="Certificate for Envoys, with what leads to its root (PEM); read anew when it changes.",
+            show_default="plain text",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CLIENT_CA",
+            metavar="FILE",
+            help="Roots of the certificates that Envoys have to have.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_clients: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_TLS_CLIENTS",
+            metavar="FILE",
+            help="Who may see which namespaces, in YAML: `spiffe://example/gateway: [staging]`.",
+            show_default="every certificate sees everything",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            envvar="XDS_SHADOW_INSECURE",
+            help="Serve Envoys in plain text though --xds-address is not on loopback.",
+        ),
+    ] = False,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_READY_FILE",
+            help="Write the addresses here as JSON once the server is ready.",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(envvar="XDS_SHADOW_LOG_FORMAT", help="auto: text on a terminal, else JSON."),
+    ] = LogFormat.AUTO,
+) -> None:
+    """Run the control plane: watch Kubernetes objects, push Envoy configuration over ADS."""
+    from xds_server import app
+
+    configure_logging(log_format)
+    config = ServeConfig(
+        source=source_of(manifests, kubeconfig, context, namespace),
+        expose_all=expose_all,
+        policy=read_policy(policy),
+        xds_address=parse_address(xds_address, option="--xds-address"),
+        admin_address=parse_address(admin_address, option="--admin-address"),
+        http_address=parse_address(http_address, option="--http-address"),
+        gateway_port=gateway_port,
+        workers=workers,
+        events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)
+        if events
+        else None,
+        ready_file=ready_file,
+        security=_security(tls_cert, tls_key, tls_client_ca, tls_clients),
+        insecure=insecure,
+    )
+    asyncio.run(app.serve(config))
+
+
+def _security(cert: Path | None, key: Path | None, client_ca: Path | None, clients: Path | None) -> Security:
+    """What the options say of TLS.
+
+    Raises:
+        UsageError: some of them are missing, or cannot be read.
+    """
+    if cert is None and key is None and client_ca is None:
+        if clients is not None:
+            raise UsageError("--tls-clients needs --tls-cert, --tls-key and --tls-client-ca")
+        return PLAIN
+    if cert is None or key is None or client_ca is None:
+        raise UsageError("--tls-cert, --tls-key and --tls-client-ca go together: clients are always checked")
+    files = TlsFiles(certificate=cert, key=key, client_ca=client_ca)
+    Certificates(files)  # what cannot be used is told before anything is started
+    return Security(tls=files, clients=read_clients(clients))
+
+
+def _replica_name() -> str:
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
