@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import signal
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import StrEnum
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from xds_server.admin.csds import CsdsServicer
-from xds_server.admin.grpc import Explanation, ServerState, StatusServicer
+from xds_server.admin.grpc import Explanation, ServerState, StatusServicer, Told
 from xds_server.admin.http import Readiness
 from xds_server.ads.admission import host_of
 from xds_server.ads.events import Event, Nacked, StreamClosed, StreamDenied, StreamOpened
@@ -62,6 +62,9 @@ FEEDBACK: Final = "feedback"
 
 _FEEDBACK_PAUSE_S = 30.0
 _LOGGED = 500
+_TOLD = 50
+"""The last ones, to be shown."""
+
 _MOST_DENIED = 10_000
 """Peers of which it is remembered that they were told of."""
 """Characters of Envoy's words on a refusal."""
@@ -102,6 +105,7 @@ class App:
         )
         self._published: Published | None = None
         self._started = self._committed = time.time()
+        self._told: deque[Told] = deque(maxlen=_TOLD)
         self._denied: set[tuple[str, str]] = set()
         self._failures = 0
         self._feedback = open_feedback(config, self._report_feedback)
@@ -209,6 +213,8 @@ class App:
             _log.info(
                 "told", subject=subject, kind=note.subject.kind, reason=note.reason, message=note.message
             )
+            told = Told(time.time(), f"{note.subject.kind} {subject}", note.reason, note.message)
+            self._told.appendleft(told)
         if self._feedback:
             self._feedback.put(found, initial=before is None)
 
@@ -265,6 +271,7 @@ class App:
             shadows=published.plan.shadows() if published else [],
             problems=sorted([*(published.problems() if published else ()), *found.problems()]),
             objections=found.shadows,
+            changes=tuple(self._told),
         )
 
     def readiness(self) -> Readiness:

@@ -81,7 +81,7 @@ PLAIN: Final = Security()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Everything that `serve` needs. Without `events` none are written. Of more than one of `workers` each is
-    a process of its own."""
+    a process of its own. `page`: serve the page and its API though `http_address` is not on loopback."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -96,6 +96,7 @@ class ServeConfig:
     workers: int = 1
     security: Security = PLAIN
     insecure: bool = False
+    page: bool = False
 
     def __post_init__(self) -> None:
         if not (self.security.tls or self.insecure or self.xds_address.is_loopback):

@@ -42,6 +42,7 @@ class Servers:
         self._drain_s = config.drain_s
         self._version = version
         self._tls = config.security.tls is not None
+        self._page = config.page or config.http_address.is_loopback
         self._health = health.aio.HealthServicer()
         self.addresses = Addresses(config.xds_address, config.admin_address, config.http_address)
 
@@ -76,7 +77,8 @@ class Servers:
         )
         await self.set_serving(False)
         admin = Address(wanted.admin.host, add_port(admin_server, wanted.admin, "--admin-address"))
-        async with http_server(wanted.http, readiness=readiness, metrics=metrics) as http:
+        said = status.status if self._page else None
+        async with http_server(wanted.http, readiness=readiness, metrics=metrics, status=said) as http:
             xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)
             await admin_server.start()

@@ -1,8 +1,11 @@
 """The composition root, in this process: readiness, the status API, what a broken source costs."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,21 +67,26 @@ class ScriptedSource:
 
 
 def _config(
-    *, xds_address: Address = ANY_PORT, http_address: Address = ANY_PORT, ready_file: Path | None = None
+    *,
+    xds_address: Address = ANY_PORT,
+    http_address: Address = ANY_PORT,
+    page: bool = False,
+    ready_file: Path | None = None,
 ) -> ServeConfig:
     return ServeConfig(
         source=SourceConfig(),
         xds_address=xds_address,
         admin_address=ANY_PORT,
         http_address=http_address,
+        page=page,
         ready_file=ready_file,
         drain_s=0.0,
     )
 
 
 @contextlib.asynccontextmanager
-async def running(source: ScriptedSource, *, ready_file: Path | None = None) -> AsyncIterator[App]:
-    app = App(_config(ready_file=ready_file), source=source)
+async def running(source: ScriptedSource, **config: Any) -> AsyncIterator[App]:
+    app = App(_config(**config), source=source)
     task = asyncio.create_task(app.run())
     try:
         yield app
@@ -410,3 +418,59 @@ async def test_what_an_annotation_says_does_not_steer_a_terminal() -> None:
     shown = _text(explanation_view(explanation))
     assert "form: [31mred" in shown
     assert "\x1b" not in shown
+
+
+async def test_the_page_and_its_api_say_what_status_says() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace(), objects.service(), objects.canary(percent="25")))
+        sink.synced()
+        await app.ready.wait()
+        async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
+            envoy = Stream(channel, Variant.DELTA)
+            await envoy.ask(CLUSTER, node=node("gateway-7"))
+            await envoy.take()
+            shadows, nodes, config = [
+                json.loads((await _get(app, f"/api/v1/{what}"))[1]) for what in ("shadows", "nodes", "config")
+            ]
+    [shadow] = shadows["shadows"]
+    assert (shadow["deployment"], shadow["state"], shadow["percent"]) == ("myapp-canary", "Pending", "25")
+    assert [each["id"] for each in nodes["nodes"]] == ["gateway-7"]
+    assert config["server"]["source"]["message"] == "as the test says"
+    [change] = config["changes"]
+    assert (change["subject"], change["reason"]) == ("Deployment staging/myapp-canary", "ShadowPending")
+    assert config["problems"] == []
+
+
+async def test_the_page_loads_nothing_from_elsewhere() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        async with aiohttp.ClientSession() as session:
+            url = f"http://{app.addresses.http}/"
+            async with session.get(url) as found:
+                text, headers = await found.text(), found.headers
+            async with session.post(url) as posted:
+                assert posted.status == 405
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    for tag in ("script", "style"):
+        [content] = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not re.findall(r"(?:src|href)=|https?://|innerHTML", text)
+
+
+@pytest.mark.parametrize(("page", "status"), [(False, 404), (True, 200)])
+async def test_beyond_loopback_the_page_is_served_only_if_asked_for(page: bool, status: int) -> None:
+    source = ScriptedSource()
+    async with running(source, http_address=Address("0.0.0.0", 0), page=page) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        port = app.addresses.http.port
+        async with aiohttp.ClientSession() as session:
+            for path, expected in (("/", status), ("/api/v1/shadows", status), ("/healthz", 200)):
+                async with session.get(f"http://127.0.0.1:{port}{path}") as found:
+                    assert found.status == expected

@@ -2,8 +2,9 @@
 through the two callables, so that this module needs neither the pipeline nor Envoy's names.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import grpc
 from google.protobuf.message import Message
@@ -32,11 +33,21 @@ class Objection:
     at: float
 
 
+class Told(NamedTuple):
+    """What was told of an object, and when, in seconds since the epoch."""
+
+    at: float
+    subject: str
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
     """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
     last changed; `versions` are by type, as people call them; `outage_s` is for how long the source has not
-    answered, or None; `objections` are by canary Deployment."""
+    answered, or None; `objections` are by canary Deployment; `changes` are the last ones, the newest
+    first."""
 
     version: str
     started: float
@@ -48,6 +59,7 @@ class ServerState:
     shadows: list[ShadowStatus]
     problems: list[Problem]
     objections: Mapping[NamespacedName, list[Objection]]
+    changes: Sequence[Told] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +104,16 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, _request: status_pb2.GetStatusRequest, _context: _Context
     ) -> status_pb2.GetStatusResponse:
         """Everything at a glance."""
+        return self.status()
+
+    def status(self) -> status_pb2.GetStatusResponse:
+        """Everything at a glance, without asking over the network."""
         state = self._state()
         return status_pb2.GetStatusResponse(
             shadows=[_shadow(each, state.objections.get(_name(each), ())) for each in state.shadows],
             nodes=self._nodes(),
             problems=map(_problem, state.problems),
+            changes=map(_change, state.changes),
             server=status_pb2.Server(
                 version=state.version,
                 started=_timestamp(state.started),
@@ -157,6 +174,12 @@ def _refusal(objection: Objection) -> status_pb2.Refusal:
         envoys=objection.count,
         at=_timestamp(objection.at),
     )
+
+
+def _change(change: Told) -> status_pb2.Change:
+    found = status_pb2.Change(subject=change.subject, reason=change.reason, message=change.message)
+    found.at.CopyFrom(_timestamp(change.at))
+    return found
 
 
 def _problem(problem: Problem) -> status_pb2.Problem:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
+from xds_server.admin.page import Status, routes
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 
@@ -26,9 +27,14 @@ class Readiness(NamedTuple):
 
 @asynccontextmanager
 async def http_server(
-    address: Address, *, readiness: Callable[[], Readiness], metrics: Callable[[], bytes]
+    address: Address,
+    *,
+    readiness: Callable[[], Readiness],
+    metrics: Callable[[], bytes],
+    status: Status | None = None,
 ) -> AsyncIterator[Address]:
-    """Serve ``/healthz``, ``/readyz`` and ``/metrics``; gives the address with the port in use.
+    """Serve ``/healthz``, ``/readyz`` and ``/metrics``, and with `status` the page and its API; gives the
+    address with the port in use.
 
     Raises:
         XdsShadowError: the address cannot be listened on.
@@ -46,6 +52,8 @@ async def http_server(
 
     app = web.Application(client_max_size=0)
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])
+    if status is not None:
+        app.add_routes(routes(status))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_S)
     await runner.setup()
     try:

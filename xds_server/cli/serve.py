@@ -66,7 +66,7 @@ def serve(
         typer.Option(
             envvar="XDS_SHADOW_HTTP_ADDRESS",
             metavar="HOST:PORT",
-            help="Where /healthz, /readyz and /metrics are served over HTTP; port 0: any free.",
+            help="Where the live page, /healthz, /readyz and /metrics are served (HTTP); port 0: any free.",
         ),
     ] = DEFAULT_HTTP_ADDRESS,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
@@ -132,6 +132,14 @@ def serve(
             show_default="every certificate sees everything",
         ),
     ] = None,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page",
+            envvar="XDS_SHADOW_PAGE",
+            help="Serve the live page and /api/v1 though --http-address is not on loopback.",
+        ),
+    ] = False,
     insecure: Annotated[
         bool,
         typer.Option(
@@ -172,6 +180,7 @@ def serve(
         ready_file=ready_file,
         security=_security(tls_cert, tls_key, tls_client_ca, tls_clients),
         insecure=insecure,
+        page=page,
     )
     asyncio.run(app.serve(config))
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1axds_server/pb/status.proto\x12\rxds_shadow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xb0\x01\n\x11GetStatusResponse\x12&\n\x07shadows\x18\x01 \x03(\x0b\x32\x15.xds_shadow.v1.Shadow\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12(\n\x08problems\x18\x03 \x03(\x0b\x32\x16.xds_shadow.v1.Problem\x12%\n\x06server\x18\x04 \x01(\x0b\x32\x15.xds_shadow.v1.Server\"7\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\"\xd8\x01\n\x0f\x45xplainResponse\x12%\n\x06shadow\x18\x01 \x01(\x0b\x32\x15.xds_shadow.v1.Shadow\x12$\n\x06routes\x18\x02 \x03(\x0b\x32\x14.xds_shadow.v1.Route\x12\"\n\x05nodes\x18\x03 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12(\n\x08problems\x18\x04 \x03(\x0b\x32\x16.xds_shadow.v1.Problem\x12*\n\tresources\x18\x05 \x03(\x0b\x32\x17.xds_shadow.v1.Resource\"\xf9\x01\n\x06Shadow\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07percent\x18\x07 \x01(\t\x12\x0f\n\x07methods\x18\x08 \x03(\t\x12\x11\n\tendpoints\x18\t \x03(\t\x12(\n\x08refusals\x18\n \x03(\x0b\x32\x16.xds_shadow.v1.Refusal\x12(\n\x08settings\x18\x0b \x03(\x0b\x32\x16.xds_shadow.v1.Setting\"6\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\"u\n\x07Refusal\x12\x12\n\nshort_name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05nodes\x18\x03 \x03(\t\x12\x0e\n\x06\x65nvoys\x18\x04 \x01(\r\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x07Problem\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\"\xaa\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0c\n\x04peer\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\x12-\n\tconnected\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05types\x18\x07 \x03(\x0b\x32\x19.xds_shadow.v1.TypeStatus\"\xb4\x01\n\nTypeStatus\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x12\n\nshort_name\x18\x02 \x01(\t\x12\x0c\n\x04sync\x18\x03 \x01(\t\x12\x14\n\x0csent_version\x18\x04 \x01(\t\x12\x15\n\racked_version\x18\x05 \x01(\t\x12&\n\tlast_nack\x18\x06 \x01(\x0b\x32\x13.xds_shadow.v1.Nack\x12\x0e\n\x06pushes\x18\x07 \x01(\x04\x12\r\n\x05\x62ytes\x18\x08 \x01(\x04\"P\n\x04Nack\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x05Route\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x0f\n\x07\x64omains\x18\x03 \x03(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x11\n\tendpoints\x18\x05 \x03(\t\x12\x16\n\x0eshadow_cluster\x18\x06 \x01(\t\"8\n\x08Resource\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\x9c\x02\n\x06Server\x12\x0f\n\x07version\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcommitted\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x08versions\x18\x04 \x03(\x0b\x32#.xds_shadow.v1.Server.VersionsEntry\x12\x16\n\x0e\x62uild_failures\x18\x05 \x01(\x04\x12%\n\x06source\x18\x06 \x01(\x0b\x32\x15.xds_shadow.v1.Source\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x06Source\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x1b\n\x0eoutage_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_outage_seconds2\xa9\x01\n\rStatusService\x12N\n\tGetStatus\x12\x1f.xds_shadow.v1.GetStatusRequest\x1a .xds_shadow.v1.GetStatusResponse\x12H\n\x07\x45xplain\x12\x1d.xds_shadow.v1.ExplainRequest\x1a\x1e.xds_shadow.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1axds_server/pb/status.proto\x12\rxds_shadow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xd8\x01\n\x11GetStatusResponse\x12&\n\x07shadows\x18\x01 \x03(\x0b\x32\x15.xds_shadow.v1.Shadow\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12(\n\x08problems\x18\x03 \x03(\x0b\x32\x16.xds_shadow.v1.Problem\x12%\n\x06server\x18\x04 \x01(\x0b\x32\x15.xds_shadow.v1.Server\x12&\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x15.xds_shadow.v1.Change\"b\n\x06\x43hange\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"7\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\"\xd8\x01\n\x0f\x45xplainResponse\x12%\n\x06shadow\x18\x01 \x01(\x0b\x32\x15.xds_shadow.v1.Shadow\x12$\n\x06routes\x18\x02 \x03(\x0b\x32\x14.xds_shadow.v1.Route\x12\"\n\x05nodes\x18\x03 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12(\n\x08problems\x18\x04 \x03(\x0b\x32\x16.xds_shadow.v1.Problem\x12*\n\tresources\x18\x05 \x03(\x0b\x32\x17.xds_shadow.v1.Resource\"\xf9\x01\n\x06Shadow\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07percent\x18\x07 \x01(\t\x12\x0f\n\x07methods\x18\x08 \x03(\t\x12\x11\n\tendpoints\x18\t \x03(\t\x12(\n\x08refusals\x18\n \x03(\x0b\x32\x16.xds_shadow.v1.Refusal\x12(\n\x08settings\x18\x0b \x03(\x0b\x32\x16.xds_shadow.v1.Setting\"6\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\"u\n\x07Refusal\x12\x12\n\nshort_name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05nodes\x18\x03 \x03(\t\x12\x0e\n\x06\x65nvoys\x18\x04 \x01(\r\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x07Problem\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\"\xaa\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0c\n\x04peer\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\x12-\n\tconnected\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05types\x18\x07 \x03(\x0b\x32\x19.xds_shadow.v1.TypeStatus\"\xb4\x01\n\nTypeStatus\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x12\n\nshort_name\x18\x02 \x01(\t\x12\x0c\n\x04sync\x18\x03 \x01(\t\x12\x14\n\x0csent_version\x18\x04 \x01(\t\x12\x15\n\racked_version\x18\x05 \x01(\t\x12&\n\tlast_nack\x18\x06 \x01(\x0b\x32\x13.xds_shadow.v1.Nack\x12\x0e\n\x06pushes\x18\x07 \x01(\x04\x12\r\n\x05\x62ytes\x18\x08 \x01(\x04\"P\n\x04Nack\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x05Route\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x0f\n\x07\x64omains\x18\x03 \x03(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x11\n\tendpoints\x18\x05 \x03(\t\x12\x16\n\x0eshadow_cluster\x18\x06 \x01(\t\"8\n\x08Resource\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\x9c\x02\n\x06Server\x12\x0f\n\x07version\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcommitted\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x08versions\x18\x04 \x03(\x0b\x32#.xds_shadow.v1.Server.VersionsEntry\x12\x16\n\x0e\x62uild_failures\x18\x05 \x01(\x04\x12%\n\x06source\x18\x06 \x01(\x0b\x32\x15.xds_shadow.v1.Source\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x06Source\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x1b\n\x0eoutage_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_outage_seconds2\xa9\x01\n\rStatusService\x12N\n\tGetStatus\x12\x1f.xds_shadow.v1.GetStatusRequest\x1a .xds_shadow.v1.GetStatusResponse\x12H\n\x07\x45xplain\x12\x1d.xds_shadow.v1.ExplainRequest\x1a\x1e.xds_shadow.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,35 +37,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=78
   _globals['_GETSTATUSREQUEST']._serialized_end=96
   _globals['_GETSTATUSRESPONSE']._serialized_start=99
-  _globals['_GETSTATUSRESPONSE']._serialized_end=275
-  _globals['_EXPLAINREQUEST']._serialized_start=277
-  _globals['_EXPLAINREQUEST']._serialized_end=332
-  _globals['_EXPLAINRESPONSE']._serialized_start=335
-  _globals['_EXPLAINRESPONSE']._serialized_end=551
-  _globals['_SHADOW']._serialized_start=554
-  _globals['_SHADOW']._serialized_end=803
-  _globals['_SETTING']._serialized_start=805
-  _globals['_SETTING']._serialized_end=859
-  _globals['_REFUSAL']._serialized_start=861
-  _globals['_REFUSAL']._serialized_end=978
-  _globals['_PROBLEM']._serialized_start=980
-  _globals['_PROBLEM']._serialized_end=1055
-  _globals['_NODE']._serialized_start=1058
-  _globals['_NODE']._serialized_end=1228
-  _globals['_TYPESTATUS']._serialized_start=1231
-  _globals['_TYPESTATUS']._serialized_end=1411
-  _globals['_NACK']._serialized_start=1413
-  _globals['_NACK']._serialized_end=1493
-  _globals['_ROUTE']._serialized_start=1495
-  _globals['_ROUTE']._serialized_end=1611
-  _globals['_RESOURCE']._serialized_start=1613
-  _globals['_RESOURCE']._serialized_end=1669
-  _globals['_SERVER']._serialized_start=1672
-  _globals['_SERVER']._serialized_end=1956
-  _globals['_SERVER_VERSIONSENTRY']._serialized_start=1909
-  _globals['_SERVER_VERSIONSENTRY']._serialized_end=1956
-  _globals['_SOURCE']._serialized_start=1958
-  _globals['_SOURCE']._serialized_end=2031
-  _globals['_STATUSSERVICE']._serialized_start=2034
-  _globals['_STATUSSERVICE']._serialized_end=2203
+  _globals['_GETSTATUSRESPONSE']._serialized_end=315
+  _globals['_CHANGE']._serialized_start=317
+  _globals['_CHANGE']._serialized_end=415
+  _globals['_EXPLAINREQUEST']._serialized_start=417
+  _globals['_EXPLAINREQUEST']._serialized_end=472
+  _globals['_EXPLAINRESPONSE']._serialized_start=475
+  _globals['_EXPLAINRESPONSE']._serialized_end=691
+  _globals['_SHADOW']._serialized_start=694
+  _globals['_SHADOW']._serialized_end=943
+  _globals['_SETTING']._serialized_start=945
+  _globals['_SETTING']._serialized_end=999
+  _globals['_REFUSAL']._serialized_start=1001
+  _globals['_REFUSAL']._serialized_end=1118
+  _globals['_PROBLEM']._serialized_start=1120
+  _globals['_PROBLEM']._serialized_end=1195
+  _globals['_NODE']._serialized_start=1198
+  _globals['_NODE']._serialized_end=1368
+  _globals['_TYPESTATUS']._serialized_start=1371
+  _globals['_TYPESTATUS']._serialized_end=1551
+  _globals['_NACK']._serialized_start=1553
+  _globals['_NACK']._serialized_end=1633
+  _globals['_ROUTE']._serialized_start=1635
+  _globals['_ROUTE']._serialized_end=1751
+  _globals['_RESOURCE']._serialized_start=1753
+  _globals['_RESOURCE']._serialized_end=1809
+  _globals['_SERVER']._serialized_start=1812
+  _globals['_SERVER']._serialized_end=2096
+  _globals['_SERVER_VERSIONSENTRY']._serialized_start=2049
+  _globals['_SERVER_VERSIONSENTRY']._serialized_end=2096
+  _globals['_SOURCE']._serialized_start=2098
+  _globals['_SOURCE']._serialized_end=2171
+  _globals['_STATUSSERVICE']._serialized_start=2174
+  _globals['_STATUSSERVICE']._serialized_end=2343
 # @@protoc_insertion_point(module_scope)
