@@ -108,10 +108,10 @@ async def _measure(
     if what in (What.ALL, What.POLICY):
         results["policy"] = {
             "hostile": await hostile.measure(
-                rounds=1 if quick else 6, seconds=1.0 if quick else 4.0, progress=progress
+                rounds=1 if quick else 6, seconds=0.3 if quick else 4.0, progress=progress
             ),
             "cost": await cost.measure(
-                rounds=1 if quick else 5, seconds=0.5 if quick else 3.0, progress=progress
+                rounds=1 if quick else 5, seconds=0.3 if quick else 3.0, progress=progress
             ),
         }
     if what in (What.ALL, What.ADS):

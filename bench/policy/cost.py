@@ -88,7 +88,7 @@ async def _one(on: Stage, seconds: float, *, mirrored: bool) -> tuple[float, int
     """Microseconds by request, and how many requests or copies failed."""
     headers = (*_HEADERS, ("content-type", "application/json"))
     load = Load(on.port, HOST, seconds, method="POST", headers=headers, body=_JSON)
-    await send(Load(on.port, HOST, _WARM_UP_S, method="POST", headers=headers, body=_JSON))
+    await send(Load(on.port, HOST, min(_WARM_UP_S, seconds), method="POST", headers=headers, body=_JSON))
     pid = on.envoy.process.pid
     copies, before = await on.envoy.stat(f"{SHADOW}upstream_rq_200"), cpu_s(pid)
     answers = await send(load)

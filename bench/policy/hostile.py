@@ -74,7 +74,7 @@ async def _one(on: Stage, rounds: int, seconds: float) -> dict[str, Any]:
     sides = {name: _Side() for name in SIDES}
     load = Load(on.port, HOST, seconds, rate=RATE, method="POST", size=UPLOAD)
     await on.annotate(SIDES["off"])
-    await send(Load(on.port, HOST, 1.0, rate=RATE, method="POST", size=UPLOAD))
+    await send(Load(on.port, HOST, min(1.0, seconds), rate=RATE, method="POST", size=UPLOAD))
     for number in range(rounds):
         names = list(SIDES)
         first = number % len(names)
