@@ -19,26 +19,37 @@ class Wanted:
 
     def __init__(self, installation: Mapping[str, str]) -> None:
         self._installation = installation
-        self._canaries: dict[Ref, Deployment] = {}
+        self._canaries: dict[str, dict[Ref, Deployment]] = {}
         self._defaults: dict[str, Mapping[str, str]] = {}
+        self._queries: dict[Ref, tuple[Query, ...]] = {}
 
     def note(self, change: Change) -> None:
         """Take a change of a Deployment or Namespace into account."""
         match change:
             case Upsert(Deployment() as deployment):
-                self._canaries[ref_of(deployment)] = deployment
+                self._canaries.setdefault(deployment.namespace, {})[ref_of(deployment)] = deployment
+                self._ask(deployment)
             case Upsert(Namespace() as namespace):
-                self._defaults[namespace.name] = settings_of(namespace.annotations)
+                self._set_defaults(namespace.name, settings_of(namespace.annotations))
             case Delete(Ref(kind=Kind.DEPLOYMENT) as ref):
-                self._canaries.pop(ref, None)
+                self._canaries.get(ref.namespace, {}).pop(ref, None)
+                self._queries.pop(ref, None)
             case Delete(Ref(kind=Kind.NAMESPACE) as ref):
-                self._defaults.pop(ref.name, None)
+                self._set_defaults(ref.name, {})
 
     def queries(self) -> set[Query]:
         """What is to be followed now."""
-        return {query for deployment in self._canaries.values() for query in self._queries(deployment)}
+        return {query for queries in self._queries.values() for query in queries}
 
-    def _queries(self, deployment: Deployment) -> Iterator[Query]:
+    def _set_defaults(self, namespace: str, settings: Mapping[str, str]) -> None:
+        self._defaults[namespace] = settings
+        for deployment in self._canaries.get(namespace, {}).values():
+            self._ask(deployment)
+
+    def _ask(self, deployment: Deployment) -> None:
+        self._queries[ref_of(deployment)] = tuple(self._queries_for(deployment))
+
+    def _queries_for(self, deployment: Deployment) -> Iterator[Query]:
         namespace = deployment.namespace
         selector = as_query(deployment.spec.selector)
         if selector:  # without one it would match every Pod
