@@ -77,8 +77,8 @@ class Servers:
         )
         await self.set_serving(False)
         admin = Address(wanted.admin.host, add_port(admin_server, wanted.admin, "--admin-address"))
-        said = status.status if self._page else None
-        async with http_server(wanted.http, readiness=readiness, metrics=metrics, status=said) as http:
+        shown = status if self._page else None
+        async with http_server(wanted.http, readiness=readiness, metrics=metrics, status=shown) as http:
             xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)
             await admin_server.start()

@@ -104,14 +104,15 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, _request: status_pb2.GetStatusRequest, _context: _Context
     ) -> status_pb2.GetStatusResponse:
         """Everything at a glance."""
-        return self.status()
+        found = self.overview()
+        found.nodes.extend(self.nodes())
+        return found
 
-    def status(self) -> status_pb2.GetStatusResponse:
-        """Everything at a glance, without asking over the network."""
+    def overview(self) -> status_pb2.GetStatusResponse:
+        """Everything but the Envoys."""
         state = self._state()
         return status_pb2.GetStatusResponse(
             shadows=[_shadow(each, state.objections.get(_name(each), ())) for each in state.shadows],
-            nodes=self._nodes(),
             problems=map(_problem, state.problems),
             changes=map(_change, state.changes),
             server=status_pb2.Server(
@@ -137,12 +138,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         return status_pb2.ExplainResponse(
             shadow=_shadow(explanation.shadow, explanation.objections),
             routes=map(_route, explanation.routes),
-            nodes=self._nodes(),
+            nodes=self.nodes(),
             problems=map(_problem, explanation.problems),
             resources=map(_resource, explanation.resources),
         )
 
-    def _nodes(self) -> Iterable[status_pb2.Node]:
+    def nodes(self) -> Iterable[status_pb2.Node]:
+        """Every Envoy that is connected."""
         return map(_node, self._fleet.connections())
 
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 import yaml
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import RenderableType
 from rich.live import Live
 
+from xds_server.admin.plain import as_data
 from xds_server.base.address import parse_address
 from xds_server.base.errors import UsageError
 from xds_server.base.ids import TypeUrl
@@ -70,5 +70,5 @@ def _print(message: Message, view: RenderableType, output: Output) -> None:
     if output is Output.TABLE:
         console().print(view)
         return
-    data = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    data = as_data(message)
     typer.echo(json.dumps(data, indent=2) if output is Output.JSON else yaml.safe_dump(data, sort_keys=False))
