@@ -84,19 +84,25 @@ class Recorder:
 
 
 @contextlib.asynccontextmanager
+async def serving(runner: web.BaseRunner) -> AsyncIterator[Address]:
+    """Serve it on a free port."""
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield Address("127.0.0.1", runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
 async def recorder(name: str) -> AsyncIterator[Recorder]:
     """A recording backend on a free port."""
     backend = Recorder(name, Address("127.0.0.1", 0))
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", backend.handle)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    backend.address = Address("127.0.0.1", runner.addresses[0][1])
-    try:
+    async with serving(web.AppRunner(application, access_log=None)) as address:
+        backend.address = address
         yield backend
-    finally:
-        await runner.cleanup()
 
 
 @contextlib.asynccontextmanager

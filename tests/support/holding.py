@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.support.backends import serving
 from xds_server.base.address import Address
 
 
@@ -48,12 +49,9 @@ async def holding() -> AsyncIterator[Holding]:
     app = web.Application()
     canary = Holding(Address("127.0.0.1", 0))
     app.router.add_route("*", "/{path:.*}", canary.handle)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    canary.address = Address("127.0.0.1", runner.addresses[0][1])
-    try:
-        yield canary
-    finally:
-        canary.go_on.set()
-        await runner.cleanup()
+    async with serving(web.AppRunner(app, handler_cancellation=True)) as address:
+        canary.address = address
+        try:
+            yield canary
+        finally:
+            canary.go_on.set()

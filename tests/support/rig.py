@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,20 @@ HOST = "myapp.staging"
 def told_of(variant: str) -> set[str]:
     """The types whose version says that an Envoy has the current clusters and routes."""
     return {"CDS", "VHDS" if variant == "delta" else "RDS"}
+
+
+def all_have(status: status_pb2.GetStatusResponse, current: Set[str] = frozenset()) -> bool:
+    """Whether the Envoys have acknowledged all that they were sent, and were sent the current version of what
+    they are told of and of the types `current`."""
+    return all(
+        kind.sync == "SYNCED"
+        and (
+            kind.short_name not in current | told_of(node.variant)
+            or kind.sent_version == status.server.versions[kind.short_name]
+        )
+        for node in status.nodes
+        for kind in node.types
+    )
 
 
 @dataclass(frozen=True)
@@ -85,15 +99,7 @@ class Rig:
     async def _synced(self, current: set[str]) -> bool:
         status = await self.status()
         connected = {node.id for node in status.nodes if node.types}
-        return connected == {envoy.id for envoy in self.envoys} and all(
-            kind.sync == "SYNCED"
-            and (
-                kind.short_name not in current | told_of(node.variant)
-                or kind.sent_version == status.server.versions[kind.short_name]
-            )
-            for node in status.nodes
-            for kind in node.types
-        )
+        return connected == {envoy.id for envoy in self.envoys} and all_have(status, current)
 
     def new_id(self) -> str:
         return f"t{next(self._ids)}"

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.envoy.policy.conftest import Annotate
 from tests.support import objects
-from tests.support.backends import Recorder, dead
+from tests.support.backends import Recorder, dead, serving
 from tests.support.holding import holding
 from tests.support.rig import Rig
 from tests.support.waiting import eventually
@@ -147,11 +147,9 @@ async def test_a_canary_that_answers_badly_is_left_alone(fleet: Rig, kind: str) 
             await asyncio.Event().wait()
         return web.Response(status=500)
 
-    runner = web.ServerRunner(web.Server(handle, handler_cancellation=True), shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        await mirror_to(fleet, Address("127.0.0.1", runner.addresses[0][1]), timeout="200ms")
+    server = web.Server(handle, handler_cancellation=True)
+    async with serving(web.ServerRunner(server, shutdown_timeout=1)) as address:
+        await mirror_to(fleet, address, timeout="200ms")
         for envoy in fleet.envoys:
             await copies(fleet, envoy, 60)
             await eventually(partial(_stat_is, envoy, "outlier_detection.ejections_active", 1))
@@ -160,8 +158,6 @@ async def test_a_canary_that_answers_badly_is_left_alone(fleet: Rig, kind: str) 
             await copies(fleet, envoy, 20)
             await eventually(partial(_at_least, envoy, "upstream_cx_none_healthy", 20))
             assert len(arrived) == before > 0
-    finally:
-        await runner.cleanup()
 
 
 async def test_answers_that_do_not_end_are_cut_off(fleet: Rig) -> None:
@@ -176,16 +172,11 @@ async def test_answers_that_do_not_end_are_cut_off(fleet: Rig) -> None:
             await response.write(b"z" * 65536)
             written[-1] += 65536
 
-    runner = web.ServerRunner(web.Server(flood), shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        await mirror_to(fleet, Address("127.0.0.1", runner.addresses[0][1]), timeout="1m")
+    async with serving(web.ServerRunner(web.Server(flood), shutdown_timeout=1)) as address:
+        await mirror_to(fleet, address, timeout="1m")
         for envoy in fleet.envoys:
             answer = await fleet.send(envoy, method="POST", body=b"x")
             assert (answer.status, answer.backend) == (200, "stable")
             await eventually(partial(_at_least, envoy, "upstream_cx_destroy_with_active_rq", 1))
             await eventually(partial(_stat_is, envoy, "upstream_rq_active", 0))
-    finally:
-        await runner.cleanup()
     assert len(written) == len(fleet.envoys)

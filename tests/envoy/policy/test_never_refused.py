@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support import objects
 from tests.support.objects import Document
-from tests.support.rig import Rig, told_of
+from tests.support.rig import Rig, all_have
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
 from xds_server.shadows.policy import NAMES
@@ -125,18 +125,10 @@ async def refusals(fleet: Rig, version: str) -> list[str]:
 
     async def answered() -> bool:
         status = await fleet.status()
-        kinds = [(node, kind) for node in status.nodes for kind in node.types]
-        refused[:] = [kind.last_nack.message for _, kind in kinds if kind.sync == "ERROR"]
+        kinds = [kind for node in status.nodes for kind in node.types]
+        refused[:] = [kind.last_nack.message for kind in kinds if kind.sync == "ERROR"]
         read = any(problem.subject == f"Service staging/{version}" for problem in status.problems)
-        taken = all(
-            kind.sync == "SYNCED"
-            and (
-                kind.short_name not in told_of(node.variant)
-                or kind.sent_version == status.server.versions[kind.short_name]
-            )
-            for node, kind in kinds
-        )
-        return bool(refused) or (read and taken)
+        return bool(refused) or (read and all_have(status))
 
     await eventually(answered, what="every Envoy to take or refuse the configuration")
     return refused
