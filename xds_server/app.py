@@ -62,12 +62,13 @@ FEEDBACK: Final = "feedback"
 
 _FEEDBACK_PAUSE_S = 30.0
 _LOGGED = 500
+"""Characters of Envoy's words on a refusal."""
+
 _TOLD = 50
 """The last ones, to be shown."""
 
 _MOST_DENIED = 10_000
 """Peers of which it is remembered that they were told of."""
-"""Characters of Envoy's words on a refusal."""
 
 _Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.get_logger("xds_shadow.app")

@@ -1,4 +1,4 @@
-"""What the command line was asked to do, as checked values. Read only by `app`, `demo` and `cli`."""
+"""What the command line was asked to do, as checked values. Read by `app`, `demo`, `cli` and `serving`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -106,7 +106,7 @@ class _Stream(Generic[V]):
     machine: _Machine
     read: Callable[[bytes], SotwRequest | DeltaRequest]
     peer: str
-    names: frozenset[str] = frozenset()
+    names: frozenset[str]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     view: V | None = None
     audience: "Audience[_Stream[V]] | None" = None
@@ -121,10 +121,9 @@ class AdsServicer(Generic[V]):
 
     `view_of` gives the view of a node whose client's certificate has certain names (none without TLS), or
     raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
-    for a stream. `observe` is
-    called with every event, on the event loop, and must not block or raise. Streams are numbered from
-    `first_stream`. A stream must send its first request within `greeting_deadline_s`, and take what is
-    written to it within `write_deadline_s`.
+    for a stream. `observe` is called with every event, on the event loop, and must not block or raise.
+    Streams are numbered from `first_stream`. A stream must send its first request within
+    `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
     """
 
     def __init__(
@@ -208,10 +207,10 @@ class AdsServicer(Generic[V]):
     async def _serve(self, form: _Form, context: _Context) -> None:
         identity = StreamId(self._next_stream)
         self._next_stream += 1
+        names = self._identify(context.auth_context())
         stream: _Stream[V] = _Stream(
-            identity, form, form.machine(identity), form.reader().read, context.peer()
+            identity, form, form.machine(identity), form.reader().read, context.peer(), names
         )
-        stream.names = self._identify(context.auth_context())
         self._streams[identity] = stream
         reader = asyncio.create_task(self._read(stream, context), name=f"xds-shadow/ads-read-{identity}")
         reader.add_done_callback(lambda _: stream.wake.set())

@@ -1,9 +1,19 @@
-"""YAML as people read it: keys as they come, and a script as a block of lines, not as one quoted text."""
+"""YAML for people: what they read, with a script as a block of lines and not as one quoted text; and what
+they write in a small file that an option names.
+"""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+
+from xds_server.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from yaml import BaseLoader as _Loader
+else:
+    _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every scalar is the text that it is written as
 
 _WIDTH: Final = 110
 
@@ -27,3 +37,21 @@ def dumped(data: Any) -> str:
 def dumped_all(documents: Iterable[Any]) -> str:
     """Several documents."""
     return str(yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=_WIDTH))
+
+
+def texts_of(path: Path, option: str, largest: int) -> Any:
+    """What is in a file of at most so many bytes: texts as they are written, lists and mappings, or None.
+    `option` names it in what is raised.
+
+    Raises:
+        UsageError: it cannot be read, is too large, or is no YAML.
+    """
+    try:
+        raw = path.read_bytes()
+        if len(raw) > largest:
+            raise UsageError(f"{option}: it has {len(raw)} bytes, and {largest} are the most")
+        return yaml.load(raw, Loader=_Loader)  # noqa: S506 - makes nothing but texts, lists and mappings
+    except OSError as error:
+        raise UsageError(f"{option}: {error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{option}: this is no YAML: {error}") from error

@@ -20,6 +20,7 @@ from xds_server.cli.options import (
     Manifests,
     Namespaces,
     Policy,
+    TlsKey,
     source_of,
 )
 from xds_server.config import DEFAULT_GATEWAY_PORT, Form
@@ -82,10 +83,7 @@ def bootstrap(
             show_default="plain text",
         ),
     ] = None,
-    tls_key: Annotated[
-        Path | None,
-        typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
-    ] = None,
+    tls_key: TlsKey = None,
     tls_ca: Annotated[
         Path | None,
         typer.Option(

@@ -11,7 +11,7 @@ import typer
 from xds_server.ads.events import Variant
 from xds_server.base.address import MAX_PORT, parse_address
 from xds_server.base.errors import UsageError
-from xds_server.cli.options import console
+from xds_server.cli.options import LogFormatOption, console
 from xds_server.config import DEFAULT_KUBE_ADDRESS
 from xds_server.logs import LogFormat, configure_logging
 
@@ -125,10 +125,7 @@ def kube(
             help="Listen on more than loopback, although whoever reaches this server may do anything.",
         ),
     ] = False,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(envvar="XDS_SHADOW_LOG_FORMAT", help="auto: text on a terminal, else JSON."),
-    ] = LogFormat.AUTO,
+    log_format: LogFormatOption = LogFormat.AUTO,
 ) -> None:
     """Run an embedded Kubernetes API for kubectl: for laptops, demos and tests. Nothing runs Pods here."""
     from xds_server.embedded.run import run

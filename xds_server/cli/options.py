@@ -10,6 +10,7 @@ from rich.console import Console
 
 from xds_server.base.address import MAX_PORT
 from xds_server.config import SourceConfig
+from xds_server.logs import LogFormat
 
 _PIPED_WIDTH = 200
 
@@ -81,6 +82,14 @@ Server = Annotated[
     typer.Option(
         envvar="XDS_SHADOW_SERVER", metavar="HOST:PORT", help="Admin address of the running server."
     ),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
+]
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option("--log-format", envvar="XDS_SHADOW_LOG_FORMAT", help="auto: text on a terminal, else JSON."),
 ]
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", envvar="XDS_SHADOW_OUTPUT", help="Form of the output.")

@@ -15,9 +15,11 @@ from xds_server.cli.options import (
     ExposeAll,
     GatewayPort,
     Kubeconfig,
+    LogFormatOption,
     Manifests,
     Namespaces,
     Policy,
+    TlsKey,
     source_of,
 )
 from xds_server.config import (
@@ -110,10 +112,7 @@ def serve(
             show_default="plain text",
         ),
     ] = None,
-    tls_key: Annotated[
-        Path | None,
-        typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
-    ] = None,
+    tls_key: TlsKey = None,
     tls_client_ca: Annotated[
         Path | None,
         typer.Option(
@@ -156,10 +155,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(envvar="XDS_SHADOW_LOG_FORMAT", help="auto: text on a terminal, else JSON."),
-    ] = LogFormat.AUTO,
+    log_format: LogFormatOption = LogFormat.AUTO,
 ) -> None:
     """Run the control plane: watch Kubernetes objects, push Envoy configuration over ADS."""
     from xds_server import app

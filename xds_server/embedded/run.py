@@ -1,7 +1,6 @@
 """The embedded API as a program: ``xds-shadow kube``."""
 
 import asyncio
-import ipaddress
 import json
 import signal
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from xds_server.base.errors import UsageError
 from xds_server.base.memory import expect_many_objects
 from xds_server.embedded.files import Directory
 from xds_server.embedded.kubeconfig import write_kubeconfig
-from xds_server.embedded.server import LOCAL_NAMES, EmbeddedApi
+from xds_server.embedded.server import EmbeddedApi
 from xds_server.embedded.store import Store
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -36,7 +35,7 @@ async def run(
         UsageError: the address is more than loopback, and `insecure` does not say that this is meant.
         XdsShadowError: the address, the directory or a file cannot be used.
     """
-    local = _is_local(listen.host)
+    local = listen.is_loopback
     if not local and not insecure:
         raise UsageError(
             f"--listen: {listen.host} is not a loopback address,"
@@ -63,15 +62,6 @@ async def run(
             await stopping.wait()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(each)
-
-
-def _is_local(host: str) -> bool:
-    if host in LOCAL_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _write_ready_file(path: Path, address: Address) -> None:

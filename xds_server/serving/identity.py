@@ -5,17 +5,11 @@ What an Envoy says of itself in `node` limits it, and proves nothing; a certific
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import yaml
+from typing import Final
 
 from xds_server.base.errors import RequestDeniedError, UsageError
 from xds_server.base.text import plain
-
-if TYPE_CHECKING:
-    from yaml import BaseLoader as _Loader
-else:
-    _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+from xds_server.base.yamltext import texts_of
 
 Allowed = Mapping[str, frozenset[str] | None]
 """Namespaces by the names of certificates; None is all."""
@@ -70,15 +64,7 @@ def read_clients(path: Path | None) -> Allowed | None:
     if path is None:
         return None
     option = f"--tls-clients {path}"
-    try:
-        raw = path.read_bytes()
-        if len(raw) > _LARGEST:
-            raise UsageError(f"{option}: it has {len(raw)} bytes, and {_LARGEST} are the most")
-        found = yaml.load(raw, Loader=_Loader)  # noqa: S506 - makes nothing but texts, lists and mappings
-    except OSError as error:
-        raise UsageError(f"{option}: {error.strerror or error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{option}: this is no YAML: {error}") from error
+    found = texts_of(path, option, _LARGEST)
     if not isinstance(found, dict) or not found:
         raise UsageError(
             f"{option}: write a line for each client, such as spiffe://example/gateway: [staging]"

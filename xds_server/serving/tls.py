@@ -8,6 +8,8 @@ stay.
 import contextlib
 import ssl
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import grpc
@@ -78,13 +80,20 @@ class Certificates:
             return loaded.configuration()
 
 
+@contextlib.contextmanager
+def _told(option: str, path: Path) -> Iterator[None]:
+    """What the system says of a file, with the option that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{option} {path}: {error.strerror or error}") from error
+
+
 def _signature(files: TlsFiles) -> _Signature:
     found = []
     for option, path in files.options():
-        try:
+        with _told(option, path):
             stat = path.stat()
-        except OSError as error:
-            raise UsageError(f"{option} {path}: {error.strerror or error}") from error
         found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
     return tuple(found)
 
@@ -92,10 +101,8 @@ def _signature(files: TlsFiles) -> _Signature:
 def _load(files: TlsFiles) -> _Loaded:
     contents = []
     for option, path in files.options():
-        try:
+        with _told(option, path):
             raw = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{option} {path}: {error.strerror or error}") from error
         if len(raw) > _LARGEST:
             raise UsageError(f"{option} {path}: it has {len(raw)} bytes, and {_LARGEST} are the most")
         contents.append(raw)
