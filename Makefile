@@ -10,6 +10,8 @@ PURE := model shadows translate snapshot.framing snapshot.resource snapshot.snap
   publish.notes publish.events publish.pace publish.election
 READY := $(VENV)/.ready
 OLDER_ENVOY := tests/envoy/requirements.lock
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+  --universal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench coverage lint check-generated generate lock clean
@@ -53,10 +55,11 @@ check-generated: $(READY) ## Fail if a generated file is not what its source giv
 generate: $(READY) ## Write the generated files anew: xds_server/pb, envoy, docs/metrics.md.
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate
 
-lock: ## Choose the newest allowed versions of all dependencies anew.
+# Versions that are locked and still allowed stay; UPGRADE=--upgrade takes the newest instead.
+lock: ## Write both lock files anew: all of the environment, and what the program needs at run time.
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --extra dev --generate-hashes --no-emit-index-url --no-header \
-	  --python-version 3.11 --universal --output-file requirements.lock pyproject.toml
+	$(COMPILE) $(UPGRADE) --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 clean: ## Remove the environment and caches.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

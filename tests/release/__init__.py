@@ -1,0 +1,1 @@
+"""What is released: the lock files, the archives, the list of what is inside."""
