@@ -57,7 +57,7 @@ async def measure(*, times: int, progress: Any) -> dict[str, Any]:
                 await _unlabelled(demo)
                 began = time.perf_counter()
                 looking = {envoy.id: asyncio.create_task(_first_copy(demo, envoy)) for envoy in demo.envoys}
-                await demo.cluster.label()
+                await demo.cluster.api.label()
                 for name, task in looking.items():
                     from_request.setdefault(name, []).append((await task - began) * 1000)
                 await _unlabelled(demo)
@@ -97,7 +97,7 @@ async def _first_copy(demo: Demo, envoy: Envoy) -> float:
 
 
 async def _unlabelled(demo: Demo) -> None:
-    await demo.cluster.unlabel()
+    await demo.cluster.api.unlabel()
     for envoy in demo.envoys:
         copied = True
         while copied:

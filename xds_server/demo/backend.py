@@ -17,13 +17,16 @@ REQUEST_HEADER = "x-demo-request"
 
 @dataclass(slots=True)
 class Backend:
-    """Listens on 127.0.0.1 at a free port. `seen` counts requests by their `REQUEST_HEADER`; `unmarked`
-    counts those that are no copies."""
+    """Listens on 127.0.0.1 at a free port. `copies` and `unmarked` count the requests that are copies, and
+    the others; `seen` counts all by their `REQUEST_HEADER`, unless `remember` is false: it grows with every
+    name."""
 
     name: str
     address: Address = Address("127.0.0.1", 0)  # noqa: RUF009 - immutable
     seen: Counter[str] = field(default_factory=Counter)
+    copies: int = 0
     unmarked: int = 0
+    remember: bool = True
     _runner: web.AppRunner | None = None
 
     async def start(self) -> Self:
@@ -45,6 +48,9 @@ class Backend:
 
     async def _answer(self, request: web.Request) -> web.Response:
         await request.read()
-        self.seen[request.headers.get(REQUEST_HEADER, "")] += 1
-        self.unmarked += "x-xds-shadow" not in request.headers
+        if self.remember:
+            self.seen[request.headers.get(REQUEST_HEADER, "")] += 1
+        copy = "x-xds-shadow" in request.headers
+        self.copies += copy
+        self.unmarked += not copy
         return web.Response(text=f"{self.name}\n", headers={BACKEND_HEADER: self.name})

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.bootstrap import BootstrapOptions, bootstrap_yaml
 from xds_server.demo.processes import Process
@@ -38,6 +39,11 @@ class Envoy:
         config = directory / f"{self.id}.yaml"
         config.write_text(bootstrap_yaml(options))
         self.process = Process(f"envoy {self.id}", self.command(config), directory / f"{self.id}.log")
+
+    @property
+    def gateway(self) -> Address:
+        """Where users reach it."""
+        return Address("127.0.0.1", self.gateway_port)
 
     def command(self, config: Path) -> list[str]:
         """The command line: one worker, and no shared memory with other Envoys of this machine."""

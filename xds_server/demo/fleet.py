@@ -63,8 +63,8 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
         stack.push_async_callback(cluster.stop)
         await cluster.start()
         for document in example:
-            await cluster.create(document)
-        await cluster.add_pods(stable.address, canary.address)
+            await cluster.api.create(document)
+        await cluster.api.add_pods(stable.address, canary.address)
         source = [f"--kubeconfig={cluster.kubeconfig}"]
         control_plane = ControlPlane(source, directory, xds=options.xds_address, admin=options.admin_address)
         stack.push_async_callback(control_plane.stop)

@@ -97,7 +97,7 @@ async def _before(story: Story, demo: Demo) -> None:
 async def _label(story: Story, demo: Demo) -> None:
     story.say(f"\n[bold]2. kubectl -n {NAMESPACE} label deployment {CANARY} {SHADOW_OF}={SERVICE}[/]")
     began = time.perf_counter()
-    await demo.cluster.label()
+    await demo.cluster.api.label()
 
     await _timed(
         story, demo, partial(_first_copy, demo, began), "first copy at the canary {ms:.0f} ms after the label"
@@ -126,7 +126,7 @@ async def _everything(story: Story, demo: Demo) -> None:
 
 async def _a_quarter(story: Story, demo: Demo) -> None:
     story.say(f"\n[bold]4. kubectl -n {NAMESPACE} annotate deployment {CANARY} {PERCENT}={_PERCENT}[/]")
-    await demo.cluster.annotate_percent(str(_PERCENT))
+    await demo.cluster.api.annotate_percent(str(_PERCENT))
 
     await _until(story, demo, copied=False, in_a_row=1)
     share = _PERCENT / 100
@@ -145,10 +145,10 @@ async def _a_quarter(story: Story, demo: Demo) -> None:
 
 async def _unlabel(story: Story, demo: Demo) -> None:
     story.say(f"\n[bold]5. kubectl -n {NAMESPACE} label deployment {CANARY} {SHADOW_OF}-[/]")
-    await demo.cluster.annotate_percent("100")
+    await demo.cluster.api.annotate_percent("100")
     await _until(story, demo, copied=True, in_a_row=_SURELY_ALL)
     began = time.perf_counter()
-    await demo.cluster.unlabel()
+    await demo.cluster.api.unlabel()
 
     async def last_copy(envoy: Envoy) -> float:
         while True:
@@ -186,11 +186,11 @@ async def _again_and_again(story: Story, demo: Demo) -> None:
         for _ in range(_LABELS):
             async with asyncio.timeout(_CHANGE_S):
                 began = time.perf_counter()
-                await demo.cluster.label()
+                await demo.cluster.api.label()
                 seconds = await asyncio.gather(*(_first_copy(demo, began, envoy) for envoy in demo.envoys))
             for envoy, each in zip(demo.envoys, seconds, strict=True):
                 taken[envoy.id].append(each * 1000)
-            await demo.cluster.unlabel()
+            await demo.cluster.api.unlabel()
             await _until(story, demo, copied=False, in_a_row=1)
     except TimeoutError:
         story.check(f"a label did not reach every Envoy within {_CHANGE_S:g} s", holds=False)

@@ -4,14 +4,24 @@ import asyncio
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import aiohttp
 
+from xds_server.base.address import Address
 from xds_server.demo.backend import BACKEND_HEADER, REQUEST_HEADER
-from xds_server.demo.envoy import Envoy
 from xds_server.demo.stage import HOST
 
 _IN_FLIGHT = 16
+
+
+class Gateway(Protocol):
+    """An Envoy as users see it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def gateway(self) -> Address: ...
 
 
 @dataclass(slots=True)
@@ -23,10 +33,10 @@ class Users:
     failures: Counter[str] = field(default_factory=Counter)
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    async def send(self, envoy: Envoy) -> str:
-        """One request through `envoy`; returns its name, which its copies carry."""
-        name = f"{envoy.id}-{next(self._names)}"
-        url = f"http://127.0.0.1:{envoy.gateway_port}/orders/{name}"
+    async def send(self, gateway: Gateway) -> str:
+        """One request through `gateway`; returns its name, which its copies carry."""
+        name = f"{gateway.id}-{next(self._names)}"
+        url = f"http://{gateway.gateway}/orders/{name}"
         try:
             async with self.session.get(url, headers={"Host": HOST, REQUEST_HEADER: name}) as response:
                 await response.read()
@@ -38,12 +48,12 @@ class Users:
             self.failures[type(error).__name__] += 1
         return name
 
-    async def send_many(self, envoy: Envoy, count: int) -> list[str]:
+    async def send_many(self, gateway: Gateway, count: int) -> list[str]:
         """`count` requests, a few at a time."""
         places = asyncio.Semaphore(_IN_FLIGHT)
 
         async def one() -> str:
             async with places:
-                return await self.send(envoy)
+                return await self.send(gateway)
 
         return await asyncio.gather(*(one() for _ in range(count)))
