@@ -276,7 +276,9 @@ class App:
         )
 
     def readiness(self) -> Readiness:
-        """What ``/readyz`` says."""
+        """What ``/readyz`` says; as the gRPC health service, no more from when it shuts down."""
+        if self._stopping.is_set():
+            return Readiness(ready=False, message="shutting down")
         return Readiness(self.ready.is_set(), self._source.health().message)
 
     def facts(self) -> Facts:

@@ -10,7 +10,9 @@ import envoy_data_plane.envoy.config.bootstrap.v3 as bootstrap
 import envoy_data_plane.envoy.config.cluster.v3 as cluster
 import envoy_data_plane.envoy.config.core.v3 as core
 import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
+import envoy_data_plane.envoy.config.listener.v3 as listener
 import envoy_data_plane.envoy.config.overload.v3 as overload
+import envoy_data_plane.envoy.extensions.filters.network.direct_response.v3 as direct_response
 import envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 as connections
 import envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap.v3 as heap
 import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
@@ -22,7 +24,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 
 from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
+from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 
 _XDS_CLUSTER = "xds-shadow"
 _CERTIFICATE, _ROOTS = "certificate", "roots"
@@ -45,8 +47,8 @@ class BootstrapTls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapOptions:
-    """What differs between Envoys. `gateway_port` None leaves it to the control plane; no `namespaces` are
-    all."""
+    """What differs between Envoys. `gateway_port` and `gateway_address` None leave it to the control plane;
+    no `namespaces` are all; with a `ready_port` it can be seen from outside whether Envoy was configured."""
 
     node_id: str
     node_cluster: str = "xds-shadow"
@@ -55,6 +57,8 @@ class BootstrapOptions:
     mode: Variant = Variant.DELTA
     admin_port: int = 9901
     gateway_port: int | None = None
+    gateway_address: str | None = None
+    ready_port: int | None = None
     namespaces: tuple[str, ...] = ()
     max_heap_mib: int = 1024
     tls: BootstrapTls | None = None
@@ -90,8 +94,15 @@ def sds_files(tls: BootstrapTls) -> dict[str, str]:
 
 
 def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
-    over_ads = core.ConfigSource(ads=core.AggregatedConfigSource(), resource_api_version=core.ApiVersion.V3)
+    over_ads = core.ConfigSource(
+        ads=core.AggregatedConfigSource(),
+        resource_api_version=core.ApiVersion.V3,
+        # Otherwise Envoy starts after 15 s even if it has been told nothing, and looks ready.
+        initial_fetch_timeout=timedelta() if options.ready_port else None,
+    )
     metadata = {}
+    if options.gateway_address is not None:
+        metadata[GATEWAY_ADDRESS] = options.gateway_address
     if options.gateway_port is not None:
         metadata[GATEWAY_PORT] = str(options.gateway_port)
     if options.namespaces:
@@ -107,9 +118,23 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
             ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
         ),
         static_resources=bootstrap.BootstrapStaticResources(
-            clusters=[_xds_cluster([options.xds_address, *options.further_xds_addresses], options.tls)]
+            listeners=[_ready_listener(options.ready_port)] if options.ready_port else [],
+            clusters=[_xds_cluster([options.xds_address, *options.further_xds_addresses], options.tls)],
         ),
         overload_manager=_overload_manager(options.max_heap_mib * 1024 * 1024),
+    )
+
+
+def _ready_listener(port: int) -> listener.Listener:
+    """Takes connections, and closes them, from when Envoy was configured: no listener does before. For the
+    probe of a Pod whose gateway listener is on loopback, where no kubelet reaches it."""
+    closing = listener.Filter(
+        name="envoy.filters.network.direct_response", typed_config=Any.pack(direct_response.Config())
+    )
+    return listener.Listener(
+        name="ready",
+        address=_address(Address("0.0.0.0", port)),  # noqa: S104 - for the kubelet; it says nothing
+        filter_chains=[listener.FilterChain(filters=[closing])],
     )
 
 

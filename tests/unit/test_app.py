@@ -350,6 +350,16 @@ async def _get(app: App, path: str) -> tuple[int, str]:
         return found.status, await found.text()
 
 
+async def test_it_is_unready_while_it_shuts_down() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        assert app.readiness().ready
+        app.stop()
+        assert tuple(app.readiness()) == (False, "shutting down")
+
+
 async def test_readiness_comes_with_the_first_sync_and_outlasts_an_outage() -> None:
     source = ScriptedSource()
     async with running(source) as app:

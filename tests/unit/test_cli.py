@@ -67,6 +67,7 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["explain", "myapp-canary"], 2, "NAMESPACE/DEPLOYMENT"),
         (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),
         (["demo", "--once", "--manifests", "/does/not/exist"], 2, "4-canary.yaml"),
+        (["bootstrap", "--node-id", "a", "--gateway-address", "localhost"], 2, "not an IP address"),
         (["no-such-command"], 2, "No such command"),
     ],
 )
@@ -87,6 +88,25 @@ def test_bootstrap_may_name_replicas_and_limit_namespaces() -> None:
     [locality] = cluster["load_assignment"]["endpoints"]
     hosts = [host["endpoint"]["address"]["socket_address"] for host in locality["lb_endpoints"]]
     assert [(host["address"], host["port_value"]) for host in hosts] == [("a.example", 1), ("b.example", 2)]
+
+
+def test_bootstrap_beside_an_application() -> None:
+    options = ("--gateway-address", "127.0.0.1", "--ready-port", "9902")
+    bootstrap = yaml.safe_load(run("bootstrap", "--node-id", "a", *options).stdout)
+    assert bootstrap["node"]["metadata"] == {"xds-shadow.io/gateway-address": "127.0.0.1"}
+    [listener] = bootstrap["static_resources"]["listeners"]
+    assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 9902}
+    for of in ("lds_config", "cds_config"):
+        assert bootstrap["dynamic_resources"][of]["initial_fetch_timeout"] == "0s"
+
+
+def test_bootstrap_names_the_sds_files_where_envoy_finds_them(tmp_path: Path) -> None:
+    tls = ("--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key", "--tls-ca", "/tls/ca.crt")
+    found = run("bootstrap", "--node-id", "a", *tls, "--sds-dir", str(tmp_path), "--sds-mount", "/etc/envoy")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["certificate.yaml", "roots.yaml"]
+    assert "path: /etc/envoy/certificate.yaml" in found.stdout
+    assert "path: /etc/envoy/roots.yaml" in found.stdout
+    assert str(tmp_path) not in found.stdout
 
 
 def test_bootstrap_takes_its_options_from_the_environment_too() -> None:

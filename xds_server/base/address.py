@@ -28,6 +28,15 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def ip_text(text: str) -> str | None:
+    """An IP address in the one way in which it is written; None if it is none. (An interface, as in
+    ``fe80::1%eth0``, is none of an address.)"""
+    try:
+        return None if "%" in text else str(ip_address(text))
+    except ValueError:
+        return None
+
+
 def parse_address(text: str, *, option: str) -> Address:
     """``HOST:PORT`` or ``[IPv6]:PORT``.
 

@@ -2,5 +2,6 @@
 
 from typing import Final
 
+GATEWAY_ADDRESS: Final = "xds-shadow.io/gateway-address"
 GATEWAY_PORT: Final = "xds-shadow.io/gateway-port"
 NAMESPACES: Final = "xds-shadow.io/namespaces"

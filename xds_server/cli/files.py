@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from xds_server.ads.events import Variant
-from xds_server.base.address import MAX_PORT, parse_address
+from xds_server.base.address import MAX_PORT, ip_text, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.cli.options import (
     Context,
@@ -66,6 +66,25 @@ def bootstrap(
             show_default="the control plane's",
         ),
     ] = None,
+    gateway_address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="XDS_SHADOW_GATEWAY_ADDRESS",
+            metavar="IP",
+            help="Where the gateway of this Envoy alone listens: 127.0.0.1 beside one application.",
+            show_default="all IPv4 addresses",
+        ),
+    ] = None,
+    ready_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="XDS_SHADOW_READY_PORT",
+            min=1,
+            max=MAX_PORT,
+            help="Take connections here once Envoy was configured, for a probe of a gateway on loopback.",
+            show_default="none",
+        ),
+    ] = None,
     namespace: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,6 +129,15 @@ def bootstrap(
             show_default="sds, beside the certificate",
         ),
     ] = None,
+    sds_mount: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="XDS_SHADOW_SDS_MOUNT",
+            metavar="DIR",
+            help="Where Envoy finds these two files, as in a container.",
+            show_default="--sds-dir",
+        ),
+    ] = None,
     node_cluster: Annotated[
         str, typer.Option(envvar="XDS_SHADOW_NODE_CLUSTER", help="node.cluster: the fleet it belongs to.")
     ] = "xds-shadow",
@@ -123,6 +151,8 @@ def bootstrap(
     addresses = [
         parse_address(each, option="--xds-address") for each in xds_address or [_DEFAULT_CONTROL_PLANE]
     ]
+    if gateway_address is not None and ip_text(gateway_address) is None:
+        raise UsageError(f"--gateway-address: {gateway_address!r} is not an IP address")
     options = BootstrapOptions(
         node_id=node_id,
         node_cluster=node_cluster,
@@ -132,6 +162,8 @@ def bootstrap(
         mode=mode,
         admin_port=admin_port,
         gateway_port=gateway_port,
+        gateway_address=gateway_address,
+        ready_port=ready_port,
         max_heap_mib=max_heap_mib,
     )
     if tls_cert or tls_key or tls_ca:
@@ -143,7 +175,7 @@ def bootstrap(
             key=tls_key,
             ca=tls_ca,
             server_name=tls_server_name or addresses[0].host,
-            sds=directory,
+            sds=sds_mount or directory,
         )
         options = replace(options, tls=tls)
         try:

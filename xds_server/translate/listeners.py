@@ -21,9 +21,12 @@ _HTTP2_STREAM_WINDOW = 64 * 1024
 _HTTP2_CONNECTION_WINDOW = 1024 * 1024
 
 
-def gateway_listener(port: int) -> Resource:
-    """The one listener, on all IPv4 addresses at `port`."""
-    socket = address_pb2.SocketAddress(address="0.0.0.0", port_value=port)  # noqa: S104 - a gateway
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - a gateway
+
+
+def gateway_listener(port: int, address: str = _EVERYWHERE) -> Resource:
+    """The one listener; unless told otherwise, on all IPv4 addresses."""
+    socket = address_pb2.SocketAddress(address=address, port_value=port)
     chain = listener_components_pb2.FilterChain(
         filters=[
             listener_components_pb2.Filter(
@@ -39,6 +42,12 @@ def gateway_listener(port: int) -> Resource:
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
     )
     return resource(LISTENER_KEY, message, refs=(ROUTES_KEY,))
+
+
+def moved(listener: Resource, *, port: int | None, address: str | None) -> Resource:
+    """The listener at another port or address; None leaves what it has."""
+    at = listener_pb2.Listener.FromString(listener.body).address.socket_address
+    return gateway_listener(port or at.port_value, address or at.address)
 
 
 def _connection_manager() -> http_connection_manager_pb2.HttpConnectionManager:

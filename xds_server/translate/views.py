@@ -1,18 +1,18 @@
-"""What a node is served of the whole: its own gateway port, and its namespaces alone, where it asks for that
-in ``node.metadata``.
+"""What a node is served of the whole: a gateway port and address of its own, and its namespaces alone,
+where it asks for that in ``node.metadata``.
 """
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from xds_server.base.address import MAX_PORT
+from xds_server.base.address import MAX_PORT, ip_text
 from xds_server.base.errors import RequestDeniedError, RequestError
-from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
+from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.base.text import plain
 from xds_server.snapshot.cache import Derived
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
-from xds_server.translate.listeners import gateway_listener
+from xds_server.translate.listeners import moved
 from xds_server.translate.names import LISTENER_KEY
 
 _LONGEST_LIST: Final = 16 * 1024
@@ -21,10 +21,11 @@ _SHOWN: Final = 100
 
 
 class View(NamedTuple):
-    """`gateway_port` is None for the installation's; `namespaces` is None for all."""
+    """`gateway_port` and `gateway_address` are None for the installation's; `namespaces` is None for all."""
 
     gateway_port: int | None = None
     namespaces: frozenset[str] | None = None
+    gateway_address: str | None = None
 
 
 def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = None) -> View:
@@ -38,7 +39,11 @@ def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = Non
     if allowed is not None and wanted is not None and not wanted <= allowed:
         more = ", ".join(plain(each, _SHOWN) for each in sorted(wanted - allowed)[:_NAMED])
         raise RequestDeniedError(f"node.metadata {NAMESPACES} asks for {more}, which this client may not see")
-    return View(_port(metadata.get(GATEWAY_PORT)), allowed if wanted is None else wanted)
+    return View(
+        _port(metadata.get(GATEWAY_PORT)),
+        allowed if wanted is None else wanted,
+        _address(metadata.get(GATEWAY_ADDRESS)),
+    )
 
 
 def _port(wanted: object) -> int | None:
@@ -49,6 +54,16 @@ def _port(wanted: object) -> int | None:
     if text.isdecimal() and len(text) <= len(str(MAX_PORT)) and 1 <= int(text) <= MAX_PORT:
         return int(text)
     raise RequestError(f"node.metadata {GATEWAY_PORT} is {wanted!r}, not a port from 1 to {MAX_PORT}")
+
+
+def _address(wanted: object) -> str | None:
+    if wanted is None:
+        return None
+    found = ip_text(wanted) if isinstance(wanted, str) else None
+    if found is None:
+        shown = plain(str(wanted), _SHOWN)
+        raise RequestError(f"node.metadata {GATEWAY_ADDRESS} is {shown!r}, not an IP address")
+    return found
 
 
 def _namespaces(wanted: object) -> frozenset[str] | None:
@@ -64,10 +79,11 @@ def _namespaces(wanted: object) -> frozenset[str] | None:
 def derive(base: Snapshot, view: View, before: Derived | None) -> Snapshot:
     """The view of a snapshot, at the cost of what changed since `before`."""
     found = base if view.namespaces is None else _limited(base, view.namespaces, before)
-    if view.gateway_port is None or base.get(LISTENER_KEY) is None:
+    listener = base.get(LISTENER_KEY)
+    if listener is None or (view.gateway_port, view.gateway_address) == (None, None):
         return found
     old = before.snapshot.of(LISTENER_KEY.type_url) if before else EMPTY
-    wanted = gateway_listener(view.gateway_port)
+    wanted = moved(listener, port=view.gateway_port, address=view.gateway_address)
     listeners = old.updated([wanted]) if old.resources else EMPTY.updated([wanted])
     return found.with_types({LISTENER_KEY.type_url: listeners})
 

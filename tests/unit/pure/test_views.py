@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.pure import worlds
 from xds_server.base.errors import RequestDeniedError, RequestError
-from xds_server.base.metadata import GATEWAY_PORT, NAMESPACES
+from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.model.world import Change, World
 from xds_server.shadows.plan import Plan
 from xds_server.shadows.resolve import Resolver
@@ -33,6 +33,20 @@ def test_a_node_may_ask_for_a_gateway_port(port: object) -> None:
 def test_a_gateway_port_that_is_none_is_refused_by_name(port: object) -> None:
     with pytest.raises(RequestError, match=GATEWAY_PORT):
         view_of({GATEWAY_PORT: port})
+
+
+@pytest.mark.parametrize(("given", "meant"), [("127.0.0.1", "127.0.0.1"), ("0:0:0:0:0:0:0:1", "::1")])
+def test_a_node_may_ask_for_a_gateway_address(given: str, meant: str) -> None:
+    assert view_of({GATEWAY_ADDRESS: given}) == View(gateway_address=meant)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "localhost", "127.0.0.1:80", "127.1", "fe80::1%eth0", 2130706433.0, True, ["127.0.0.1"], {}],
+)
+def test_a_gateway_address_that_is_none_is_refused_by_name(address: object) -> None:
+    with pytest.raises(RequestError, match=GATEWAY_ADDRESS):
+        view_of({GATEWAY_ADDRESS: address})
 
 
 def test_a_node_may_ask_for_its_namespaces() -> None:
@@ -66,6 +80,19 @@ def test_a_node_can_have_a_gateway_port_of_its_own() -> None:
     assert found
     assert listener_pb2.Listener.FromString(found.body).address.socket_address.port_value == 9000
     assert derive(Snapshot(), View(9000), None) == Snapshot()
+
+
+def test_a_gateway_address_of_its_own_goes_with_any_port() -> None:
+    snapshot = translate(Plan(), gateway_port=8080)
+    for view, wanted in (
+        (View(gateway_address="127.0.0.1"), gateway_listener(8080, "127.0.0.1")),
+        (View(gateway_port=9000, gateway_address="127.0.0.1"), gateway_listener(9000, "127.0.0.1")),
+    ):
+        shown = derive(snapshot, view, None)
+        assert shown.get(names.LISTENER_KEY) == wanted
+        assert shown.dangling() == []
+    socket = listener_pb2.Listener.FromString(wanted.body).address.socket_address
+    assert (socket.address, socket.port_value) == ("127.0.0.1", 9000)
 
 
 def test_a_listener_of_its_own_is_the_same_one_after_each_commit() -> None:
