@@ -56,10 +56,12 @@ generate: $(READY) ## Write the generated files anew: xds_server/pb, envoy, docs
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate
 
 # Versions that are locked and still allowed stay; UPGRADE=--upgrade takes the newest instead.
-lock: ## Write both lock files anew: all of the environment, and what the program needs at run time.
+lock: ## Write the lock files anew: all of the environment, what the program needs at run time, what an image is made with.
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) $(UPGRADE) --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+	printf '%s\n' 'cryptography>=46' 'hatchling>=1.27' | \
+	  $(COMPILE) --constraint requirements.lock --output-file requirements-image.lock -
 
 clean: ## Remove the environment and caches.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -61,9 +61,11 @@ async def pods(arguments: argparse.Namespace) -> None:
 
 
 async def users(arguments: argparse.Namespace) -> None:
-    """A gentle load through all gateways in turn; tells who answered."""
+    """A gentle load through all gateways in turn, once they serve; tells who answered."""
     gateways = [Gateway(each.host, each) for each in arguments.gateway]
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+        for gateway in gateways:
+            await _until_serving(gateway, session)
         it = Users(session)
 
         async def send() -> None:
@@ -77,6 +79,13 @@ async def users(arguments: argparse.Namespace) -> None:
 
         group.create_task(send(), name="users-send")
         group.create_task(_tell(told), name="users-tell")
+
+
+async def _until_serving(gateway: Gateway, session: aiohttp.ClientSession) -> None:
+    first = Users(session)
+    while not first.answers:
+        await first.send(gateway)
+        await asyncio.sleep(1 / _REQUESTS_PER_S)
 
 
 async def _tell(what: Callable[[], str]) -> None:

@@ -1,0 +1,98 @@
+"""`docker-compose.yml` under way."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.request import Request, urlopen
+
+from tests.compose.engine import Engine, run
+from tests.compose.images import ROOT
+from tests.support.installation import kubectl
+from xds_server.demo.backend import BACKEND_HEADER
+from xds_server.demo.stage import HOST
+
+GATEWAYS = ("gateway-delta", "gateway-sotw")
+REPLICAS = ("control-plane-1", "control-plane-2")
+_PORTS = ("KUBE_PORT", "PAGE_PORT", "PAGE_PORT_2", "GATEWAY_PORT", "GATEWAY_PORT_2")
+
+
+class Containers:
+    """One project of docker-compose."""
+
+    def __init__(self, engine: Engine, images: Mapping[str, str], *, project: str) -> None:
+        self.engine = engine
+        self.project = project
+        self.image = f"{project}:test"
+        self._command = [*engine.compose, "--project-name", project]
+        self._environment = {
+            **engine.environment,
+            **images,
+            **dict.fromkeys(_PORTS, "0"),
+            "XDS_SHADOW_IMAGE": self.image,
+            "XDS_SHADOW_DEMO_IMAGE": f"{project}-demo:test",
+        }
+
+    def __call__(self, *arguments: str) -> str:
+        """What docker-compose prints; it must succeed."""
+        return run([*self._command, *arguments], self._environment, cwd=ROOT)
+
+    def up(self) -> None:
+        """As the README says, and in the background."""
+        self("up", "--build", "--detach")
+
+    def down(self) -> None:
+        """Take everything away again, the images too."""
+        self("down", "--volumes", "--timeout", "10")
+        self.engine.docker("image", "rm", "--force", self.image, f"{self.project}-demo:test")
+
+    def address(self, service: str, port: int) -> str:
+        """Where the host reaches a container's port."""
+        return self("port", service, str(port)).strip()
+
+    def state(self, service: str) -> dict[str, Any]:
+        """What the engine says of a container."""
+        [found] = json.loads(self.engine.docker("inspect", *self("ps", "--all", "--quiet", service).split()))
+        return dict(found["State"])
+
+    def health(self, service: str) -> str:
+        """What its health check says: starting, healthy, unhealthy; empty if the container is not running."""
+        state = self.state(service)
+        return str(state["Health"]["Status"]) if state["Running"] else ""
+
+    def kubectl(self, *arguments: str) -> str:
+        """A line of kubectl as one types it on the host, but for the port."""
+        kubeconfig = ROOT / "manifests" / "compose" / "kubeconfig"
+        server = f"--server=http://{self.address('kube', 18082)}"
+        return run([kubectl(), f"--kubeconfig={kubeconfig}", server, *arguments], self._environment)
+
+    def shadows(self, replica: str) -> dict[str, str]:
+        """States by name, as a replica's live page has them."""
+        with urlopen(f"http://{self.address(replica, 18081)}/api/v1/shadows") as answer:
+            found = json.load(answer)["shadows"]
+        return {f"{each['namespace']}/{each['deployment']}": each["state"] for each in found}
+
+    def answered_by(self, gateway: str) -> str:
+        """Who answers one request from the host."""
+        request = Request(f"http://{self.address(gateway, 8080)}/", headers={"Host": HOST})
+        with urlopen(request, timeout=10) as answer:  # noqa: S310 - a fixed scheme
+            return str(answer.headers[BACKEND_HEADER])
+
+    def told(self, service: str, pattern: str) -> tuple[int, ...]:
+        """The numbers in the last line of a container's log that the pattern matches; zeros if none does."""
+        matches = list(re.finditer(pattern, self("logs", "--no-color", "--tail", "50", service)))
+        if not matches:
+            return (0,) * re.compile(pattern).groups
+        return tuple(int(each) for each in matches[-1].groups())
+
+    def copies(self) -> int:
+        """Copies that have arrived at the canary."""
+        return self.told("myapp-canary", r"(\d+) copies")[0]
+
+    def requests_at_the_canary(self) -> int:
+        """Requests of users that have arrived there: must stay 0."""
+        return self.told("myapp-canary", r"(\d+) requests of users")[0]
+
+    def users(self) -> tuple[int, ...]:
+        """Of the gentle load: answers by the stable version, by the canary, and failures."""
+        return self.told("users", r"(\d+) by the stable version, (\d+) by the canary version; failed: (\d+)")
