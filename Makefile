@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
   --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench coverage lint check-generated generate lock clean
+.PHONY: help demo test test-lowest bench coverage lint check-generated generate lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test: $(READY) ## Run all tests, those on real Envoys among them.
 
 bench: $(READY) ## Measure on this machine, in some minutes; writes docs/performance.md.
 	$(BIN)/python -m bench
+
+test-lowest: $(READY) ## The pure and the wire tests on the oldest versions that pyproject.toml allows; three minutes.
+	$(BIN)/python -m pip install --quiet uv
+	scripts/test-lowest $(BIN)/uv $(VENV)/lowest
 
 coverage: $(READY) ## Branch coverage of the pure packages; fails below 100 percent.
 	$(BIN)/python -m pytest tests/unit/pure tests/unit/ads --quiet $(PURE:%=--cov=xds_server.%) --cov-branch \
