@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
   --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest bench coverage lint check-generated generate lock clean
+.PHONY: help demo test test-lowest bench coverage lint check-generated generate sbom dist lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -58,6 +58,17 @@ check-generated: $(READY) ## Fail if a generated file is not what its source giv
 
 generate: $(READY) ## Write the generated files anew: xds_server/pb, envoy, docs/metrics.md.
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate
+
+sbom: $(READY) ## Write dist/xds-shadow.cdx.json: what the program is made of at run time.
+	@mkdir -p dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/sbom dist/xds-shadow.cdx.json
+
+dist: $(READY) ## Make what a release consists of in dist/: wheel, source archive, bill of materials, checksums.
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(MAKE) --no-print-directory sbom
+	cd dist && sha256sum -- * > SHA256SUMS
 
 # Versions that are locked and still allowed stay; UPGRADE=--upgrade takes the newest instead.
 lock: ## Write both lock files anew: all of the environment, and what the program needs at run time.
