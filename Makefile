@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
   --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench coverage lint check-generated generate lock clean
+.PHONY: help demo test test-lowest bench coverage lint check-generated generate sbom dist lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ test: $(READY) ## Run all tests, those on real Envoys among them.
 bench: $(READY) ## Measure on this machine, in some minutes; writes docs/performance.md.
 	$(BIN)/python -m bench
 
+test-lowest: $(READY) ## The pure and the wire tests on the oldest versions that pyproject.toml allows; three minutes.
+	$(BIN)/python -m pip install --quiet uv
+	scripts/test-lowest $(BIN)/uv $(VENV)/lowest
+
 coverage: $(READY) ## Branch coverage of the pure packages; fails below 100 percent.
 	$(BIN)/python -m pytest tests/unit/pure tests/unit/ads --quiet $(PURE:%=--cov=xds_server.%) --cov-branch \
 	  --cov-report=term-missing --cov-fail-under=100
@@ -54,6 +58,17 @@ check-generated: $(READY) ## Fail if a generated file is not what its source giv
 
 generate: $(READY) ## Write the generated files anew: xds_server/pb, envoy, docs/metrics.md.
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/generate
+
+sbom: $(READY) ## Write dist/xds-shadow.cdx.json: what the program is made of at run time.
+	@mkdir -p dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/sbom dist/xds-shadow.cdx.json
+
+dist: $(READY) ## Make what a release consists of in dist/: wheel, source archive, bill of materials, checksums.
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(MAKE) --no-print-directory sbom
+	cd dist && sha256sum -- * > SHA256SUMS
 
 # Versions that are locked and still allowed stay; UPGRADE=--upgrade takes the newest instead.
 lock: ## Write the lock files anew: all of the environment, what the program needs at run time, what an image is made with.

@@ -1,4 +1,4 @@
-"""Images are made from requirements-runtime.lock, and the tests ran with requirements.lock: the same versions."""
+"""Images are made from requirements-runtime.lock, and tests run with requirements.lock: the same versions."""
 
 import tomllib
 from pathlib import Path

@@ -33,7 +33,7 @@ class Pin(NamedTuple):
 def pins(lock: Path) -> dict[str, Pin]:
     """The entries by name."""
     statements = re.sub(r"^\s*#.*\n", "", lock.read_text(), flags=re.MULTILINE).replace("\\\n", "")
-    found = {}
+    found: dict[str, Pin] = {}
     for statement in statements.splitlines():
         requirement, *hashes = statement.split("--hash=")
         pin = Pin(Requirement(requirement), frozenset(each.strip() for each in hashes))

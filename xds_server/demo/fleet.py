@@ -16,7 +16,7 @@ from xds_server.bootstrap import BootstrapOptions
 from xds_server.demo.backend import Backend
 from xds_server.demo.cluster import Cluster
 from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
+from xds_server.demo.envoy import Envoy, envoy_binary
 from xds_server.demo.stage import documents
 from xds_server.demo.traffic import Users
 
@@ -52,6 +52,7 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
     Raises:
         XdsShadowError: something did not start; with the end of its output.
     """
+    envoy_binary()  # what is missing is said before anything is started
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xds-shadow-demo-")))
         example = list(documents(options.manifests))
