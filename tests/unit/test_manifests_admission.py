@@ -1,5 +1,5 @@
-"""manifests/admission: who may write labels and annotations of ours. The expressions are evaluated by CEL itself
-(its C++ runtime); what RBAC would answer them comes from the roles beside them."""
+"""manifests/admission: who may write labels and annotations of ours. The expressions are evaluated by CEL
+itself (its C++ runtime); what RBAC would answer them comes from the roles beside them."""
 
 from copy import deepcopy
 from dataclasses import dataclass
