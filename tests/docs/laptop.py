@@ -132,6 +132,8 @@ def _of_page(demo: Demo, directory: Path, free: int) -> Laptop:
         "admin": str(demo.control_plane.admin_address),
         "http": str(demo.control_plane.http_address),
         "gateway": str(demo.envoys[0].gateway_port),
+        "envoy": demo.envoys[0]._admin,
+        "log": str(demo.control_plane.process.log),
     }
     return Laptop(demo, directory, environment, places)
 

@@ -76,6 +76,10 @@ INSTEAD = (
     ("0.0.0.0:18000", "0.0.0.0:0"),
     ("http://127.0.0.1:8080/", "http://127.0.0.1:{gateway}/"),
     ("git clone <this repository> && cd xds-shadow", "cd {checkout}"),
+    ("127.0.0.1:18080", "{admin}"),
+    ("127.0.0.1:18081", "{http}"),
+    ("127.0.0.1:9901", "{envoy}"),
+    ("grpcurl -plaintext", "PYTHONPATH={checkout} python -m tests.docs.grpcurl"),
     # What `make` would run, without running it: these tests are part of it.
     ("make ", "make --dry-run --directory {checkout} "),
     # What the Pod would run is run here, and what would lead to a gateway's Pod leads to the Envoy here.
@@ -109,6 +113,16 @@ done
 """
 ISTIO = next(block.text for block in blocks_of("docs/migration.md") if block.language == "yaml")
 CONVERTED = f"cat > virtualservice.yaml <<'---'\n{ISTIO}---\ncp virtualservice.yaml httproutes.yaml"
+REFUSES = f"""{ACTIVE}
+env --unset=XDS_SHADOW_GATEWAY_PORT xds-shadow bootstrap --node-id gateway-2 --xds-address {{xds}} \\
+  --gateway-port $(echo {{http}} | cut -d: -f2) > refuses.yaml
+envoy --config-path refuses.yaml > refuses.log 2>&1 &
+until xds-shadow status | grep -q ERROR; do :; done
+"""
+CERTIFICATE = """
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=a \\
+  -addext subjectAltName=DNS:a -keyout tls.key -out tls.crt
+"""
 HERE = "tests/docs/test_command_blocks.py"
 
 TABLE = (
@@ -175,4 +189,10 @@ TABLE = (
         Checked("tests/unit/convert/test_convert.py::test_the_page_shows_what_is_printed"),
         language="yaml",
     ),
+    Entry("docs/operate.md", "kubectl -n staging describe deployment", Run(before=ACTIVE)),
+    Entry("docs/operate.md", "$ xds-shadow status", Run(before=REFUSES)),
+    Entry("docs/operate.md", "explain staging/myapp-canary --config", Run(before=ACTIVE)),
+    Entry("docs/operate.md", "rollout status", Run(before=INSTALLED)),
+    Entry("docs/operate.md", "openssl x509", Run(before=CERTIFICATE)),
+    Entry("docs/operate.md", '"event": "envoy connected"', Shows("cat {log}")),
 )

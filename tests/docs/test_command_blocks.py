@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,23 @@ def how(block: Block) -> How | None:
     return None
 
 
-def typed(text: str, places: dict[str, str], instead: tuple[tuple[str, str], ...] = ()) -> str:
+def typed(text: str, where: Laptop, instead: tuple[tuple[str, str], ...] = ()) -> str:
     """Commands with what is to be typed in place of their parts."""
     for old, new in instead:
         assert old in text, f"{old!r} is not there"
         text = text.replace(old, new)
     for old, new in INSTEAD:
-        text = text.replace(old, new.format(**places))
+        text = text.replace(old, new)
+    for place, is_at in where.places.items():
+        text = text.replace(f"{{{place}}}", is_at)
     return text
+
+
+def needed(script: str) -> None:
+    """Skip the test if a machine may lack what a script needs, and this one does."""
+    for tool in ("curl", "make", "openssl"):
+        if re.search(rf"^{tool} ", script, re.MULTILINE) and shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not on this machine")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -77,7 +87,7 @@ async def test_a_block(
             read(written(where, block, "read.yaml"))
             record_property(FATE, "read by the program")
         case Shows(commands, before):
-            printed = await where.run(f"{before}\n{commands}")
+            printed = await where.run(typed(f"{before}\n{commands}", where))
             assert missing(block.output(), printed) == [], printed
             record_property(FATE, "shown as printed")
         case Run() as work:
@@ -89,9 +99,8 @@ async def test_a_block(
 
 
 async def run(where: Laptop, block: Block, work: Run) -> None:
-    script = typed(block.commands(), dict(where.places), work.instead)
-    if work.before:
-        await where.run(work.before)
+    script = typed(f"{work.before}\n{typed(block.commands(), where, work.instead)}", where)
+    needed(script)
     if work.until:
         await where.run_until(script, work.until)
         return
