@@ -36,7 +36,7 @@ def annotated(section: str, what: str = "deployment myapp-canary") -> dict[str, 
     """What the section's commands say of the canary, or of something else."""
     found: dict[str, str] = {}
     for line in "".join(blocks(section, "sh")).splitlines():
-        words = shlex.split(line.replace("(", r"\(").replace(")", r"\)"), comments=True)
+        words = shlex.split(line, comments=True)
         if f"annotate {what}" in line:
             keys = [word for word in words if word.startswith(PREFIX)]
             found |= dict(word.removeprefix(PREFIX).split("=", 1) for word in keys)

@@ -1,0 +1,198 @@
+"""What becomes of the blocks that are not simply run or read. A page may have what it needs in one line here.
+
+A block of `sh`, and one that begins with ``$``, is run as it stands, in the page's directory (`laptop.py`);
+what the latter shows has to be printed. A block of `yaml` is given to kubectl: a Kustomization is built, other
+objects are applied to an API server that only says whether it would take them; one that begins with the
+comment ``# NAME.yaml`` is a file of that name to the blocks after it. All else has an entry.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.docs.blocks import blocks_of
+from tests.docs.laptop import Until, connected, is_ready
+from tests.docs.readers import options_of_serve, patch_of_the_control_plane
+from xds_server.serving.identity import read_clients
+
+
+@dataclass(frozen=True)
+class Run:
+    """Commands that take more: what to type `before` them, what to type in place of parts of them
+    (`instead`), and when they have done their work if they go on by themselves (`until`)."""
+
+    before: str = ""
+    instead: tuple[tuple[str, str], ...] = ()
+    until: Until | None = None
+
+
+@dataclass(frozen=True)
+class Shows:
+    """What these commands print."""
+
+    commands: str
+    before: str = ""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file that this function of the program takes."""
+
+    read: Callable[[Path], Any]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """By another test, given as pytest names it."""
+
+    by: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """It cannot be run here."""
+
+    reason: str
+
+
+How = Run | Shows | Read | Checked | Listed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """For the one block of `page` that has `part` in its text; for all that are of `language` if there is no
+    `part`."""
+
+    page: str
+    part: str
+    how: How
+    language: str = ""
+
+
+INSTEAD = (
+    ("/tmp/xds-shadow-demo-…/kubeconfig", "{kubeconfig}"),  # noqa: S108 - as the page has it
+    ("10.0.0.5:18000", "{xds}"),
+    ("0.0.0.0:18000", "0.0.0.0:0"),
+    ("http://127.0.0.1:8080/", "http://127.0.0.1:{gateway}/"),
+    ("git clone <this repository> && cd xds-shadow", "cd {checkout}"),
+    ("127.0.0.1:18080", "{admin}"),
+    ("127.0.0.1:18081", "{http}"),
+    ("127.0.0.1:9901", "{envoy}"),
+    ("grpcurl -plaintext", "PYTHONPATH={checkout} python -m tests.docs.grpcurl"),
+    # What `make` would run, without running it: these tests are part of it.
+    ("make ", "make --dry-run --directory {checkout} "),
+    # What the Pod would run is run here, and what would lead to a gateway's Pod leads to the Envoy here.
+    ("kubectl -n xds-shadow-system exec deployment/xds-shadow -- ", ""),
+    ("kubectl -n xds-shadow-system port-forward service/xds-shadow-gateway 8080:80 &", ""),
+)
+"""What is typed in place of what only somebody else's machine has, in every block."""
+
+PREPARE = """
+kubectl -n staging create secret generic shadow-token --from-literal=authorization="Bearer of-the-canary"
+for each in shop/httpbin shop/shop shop/foo-v1 test/podinfo default/orders default/www; do
+  namespace=${each%/*} name=${each#*/}
+  kubectl get namespace $namespace || kubectl create namespace $namespace
+  kubectl -n $namespace create service clusterip $name --tcp=80
+done
+for each in shop/httpbin-next shop/shop-next shop/foo-v2 test/podinfo default/orders-next default/www-next; do
+  kubectl -n ${each%/*} create deployment ${each#*/} --image=backend
+done
+"""
+"""What the cluster has besides the example: a Secret, and what docs/migration.md is about."""
+
+MARK = "kubectl -n staging label deployment myapp-canary xds-shadow.io/shadow-of=myapp"
+ACTIVE = f'{MARK}; until xds-shadow status | grep -q "Active *Mirroring"; do :; done'
+TOLD = f"{MARK}; until kubectl -n staging get events | grep -q ShadowActive; do :; done"
+INSTALLED = """
+kubectl apply -k manifests/install
+for each in xds-shadow xds-shadow-gateway; do  # what their controller would report
+  kubectl -n xds-shadow-system patch deployment $each --subresource=status --type=merge --patch \
+    '{"status": {"observedGeneration": 9, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}'
+done
+"""
+ISTIO = next(block.text for block in blocks_of("docs/migration.md") if block.language == "yaml")
+CONVERTED = f"cat > virtualservice.yaml <<'---'\n{ISTIO}---\ncp virtualservice.yaml httproutes.yaml"
+REFUSES = f"""{ACTIVE}
+env --unset=XDS_SHADOW_GATEWAY_PORT xds-shadow bootstrap --node-id gateway-2 --xds-address {{xds}} \\
+  --gateway-port $(echo {{http}} | cut -d: -f2) > refuses.yaml
+envoy --config-path refuses.yaml > refuses.log 2>&1 &
+until xds-shadow status | grep -q ERROR; do :; done
+"""
+CERTIFICATE = """
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=a \\
+  -addext subjectAltName=DNS:a -keyout tls.key -out tls.crt
+"""
+HERE = "tests/docs/test_command_blocks.py"
+
+TABLE = (
+    Entry("README.md", "users ----", Listed("a drawing")),
+    Entry(
+        "README.md",
+        "first copy at the canary",
+        Checked("tests/envoy/test_commands.py::test_the_demo_tells_its_story_and_ends_all_that_it_started"),
+    ),
+    Entry("README.md", "xds-shadow serve --kubeconfig", Run(until=is_ready)),
+    Entry("README.md", "> envoy.yaml\n", Run(until=connected("gateway-1"))),
+    Entry("README.md", "xds-shadow status\n", Run(before=ACTIVE)),
+    Entry("README.md", "SHADOW   ", Shows("xds-shadow status", before=ACTIVE)),
+    Entry("README.md", "$ kubectl -n staging get events", Run(before=TOLD)),
+    Entry(
+        "README.md",
+        "xds-shadow serve      run",
+        Checked(f"{HERE}::test_the_synopsis_names_the_real_commands_and_options"),
+    ),
+    Entry(
+        "README.md",
+        "kubectl shadow start",
+        Run(
+            before="kubectl config set-context --current --namespace=staging",
+            instead=(
+                (
+                    "[--methods GET,HEAD] [--set NAME=VALUE]... [--expose] [-n NAMESPACE]",
+                    "--methods GET,HEAD",
+                ),
+                (
+                    "kubectl shadow status | top | explain myapp-canary",
+                    "kubectl shadow status\nkubectl shadow top --help\nkubectl shadow explain myapp-canary",
+                ),
+            ),
+        ),
+    ),
+    Entry(
+        "docs/annotations.md",
+        "",
+        Checked(
+            "tests/unit/test_annotations_page.py::test_the_example_gives_the_configuration_that_is_shown"
+        ),
+        language="yaml",
+    ),
+    Entry("docs/architecture.md", "sources ", Listed("a drawing")),
+    Entry("docs/install.md", "rollout status", Run(before=INSTALLED)),
+    Entry("docs/install.md", "- op: add\n  path: /spec/template", Read(patch_of_the_control_plane)),
+    Entry("docs/install.md", "--tls-cert=", Read(options_of_serve)),
+    Entry("docs/install.md", "spiffe://", Read(read_clients)),
+    Entry(
+        "docs/migration.md",
+        "xds-shadow convert -f",
+        Run(
+            before=CONVERTED,
+            instead=(
+                (" -f deployments.yaml", ""),
+                ("kubectl get httproutes -A -o yaml", "cat httproutes.yaml"),
+            ),
+        ),
+    ),
+    Entry(
+        "docs/migration.md",
+        "",
+        Checked("tests/unit/convert/test_convert.py::test_the_page_shows_what_is_printed"),
+        language="yaml",
+    ),
+    Entry("docs/operate.md", "kubectl -n staging describe deployment", Run(before=ACTIVE)),
+    Entry("docs/operate.md", "$ xds-shadow status", Run(before=REFUSES)),
+    Entry("docs/operate.md", "explain staging/myapp-canary --config", Run(before=ACTIVE)),
+    Entry("docs/operate.md", "rollout status", Run(before=INSTALLED)),
+    Entry("docs/operate.md", "openssl x509", Run(before=CERTIFICATE)),
+    Entry("docs/operate.md", '"event": "envoy connected"', Shows("cat {log}")),
+)
