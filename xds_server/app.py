@@ -21,7 +21,7 @@ from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer, Told
 from xds_server.admin.http import Readiness
 from xds_server.ads.admission import host_of
-from xds_server.ads.events import Event, Nacked, StreamClosed, StreamDenied, StreamOpened
+from xds_server.ads.events import Cause, Event, Nacked, StreamClosed, StreamDenied, StreamOpened
 from xds_server.ads.forms import versions
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
@@ -243,6 +243,8 @@ class App:
                     version=version,
                     message=words(message, _LOGGED),
                 )
+            case StreamDenied(cause=Cause.RATE):
+                pass  # a fleet that comes back at once is counted, and tries again
             case StreamDenied(peer=peer, reason=reason):
                 self._tell_denied(host_of(peer), reason)
             case StreamClosed(stream=stream, reason=reason):

@@ -11,8 +11,6 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 from envoy.config.core.v3 import base_pb2
-from google.protobuf.json_format import Error as JsonError
-from google.protobuf.json_format import MessageToDict
 
 from xds_server.ads.admission import Admission, Limits, host_of
 from xds_server.ads.audience import Audience
@@ -30,10 +28,11 @@ from xds_server.ads.events import (
 )
 from xds_server.ads.forms import Hosts, hosts_for
 from xds_server.ads.machine import Response, StreamMachine
+from xds_server.ads.node import node_of
 from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
 from xds_server.ads.sotw import SotwMachine
 from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
-from xds_server.base.ids import NodeId, StreamId
+from xds_server.base.ids import StreamId
 from xds_server.snapshot.cache import SnapshotCache
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -75,10 +74,7 @@ def server_options(
 
 _WRITE_DEADLINE_S = 30.0
 _GREETING_DEADLINE_S = 30.0
-_NODE_BYTES = 64 * 1024
-"""Of ``node.metadata``, and of the id and the cluster together: they are kept as long as the stream."""
-
-_ENVOY = "envoy"
+_NO_STREAM = StreamId(0)
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -196,7 +192,12 @@ class AdsServicer(Generic[V]):
         async def handle(_requests: object, context: _Context) -> None:
             host = host_of(context.peer())
             if refusal := self._admission.refusal(host, now=asyncio.get_running_loop().time()):
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal)
+                self._observe(
+                    StreamDenied(
+                        stream=_NO_STREAM, peer=context.peer(), reason=refusal.reason, cause=refusal.cause
+                    )
+                )
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal.reason)
             try:
                 await self._serve(form, context)
             finally:
@@ -230,7 +231,13 @@ class AdsServicer(Generic[V]):
 
     def _forget(self, stream: _Stream[V]) -> None:
         """Take a stream off the books, once."""
-        if self._streams.pop(stream.id, None) is None or stream.audience is None:
+        if self._streams.pop(stream.id, None) is None:
+            return
+        if stream.audience is None:
+            if stream.status is not None:
+                self._observe(
+                    StreamDenied(stream=stream.id, peer=stream.peer, reason=stream.ending, cause=stream.cause)
+                )
             return
         stream.audience.leave(stream)
         if not stream.audience:
@@ -298,7 +305,10 @@ class AdsServicer(Generic[V]):
     def _expect_greeting(self, stream: _Stream[V]) -> None:
         """Give up a stream that has not said who it is: it costs memory and a place among the streams."""
         if stream.audience is None:
-            stream.ending = f"the client sent no request for {self._greeting_deadline_s:g} s"
+            stream.ending, stream.cause = (
+                f"the client sent no request for {self._greeting_deadline_s:g} s",
+                Cause.SILENT,
+            )
             stream.status = grpc.StatusCode.DEADLINE_EXCEEDED
             stream.wake.set()
 
@@ -325,7 +335,6 @@ class AdsServicer(Generic[V]):
         except RequestDeniedError as error:
             stream.ending, stream.cause = str(error), Cause.DENIED
             stream.status = grpc.StatusCode.PERMISSION_DENIED
-            self._observe(StreamDenied(stream=stream.id, peer=stream.peer, reason=stream.ending))
         except RequestLimitError as error:
             stream.ending, stream.cause = str(error), Cause.LIMIT
             stream.status = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -348,7 +357,7 @@ class AdsServicer(Generic[V]):
         """Learn who the client is; only a stream's first request must say so (line 1)."""
         if message is None:
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
-        node = _node(message)
+        node = node_of(message)
         stream.view = self._view_of(node, stream.names)
         stream.audience = self._audience(stream.view, hosts_for(node, stream.form.variant))
         stream.audience.join(stream)
@@ -364,23 +373,3 @@ class AdsServicer(Generic[V]):
             audience.show(base)
         self._audiences[view, hosts] = audience
         return audience
-
-
-def _node(message: base_pb2.Node) -> Node:
-    if message.metadata.ByteSize() > _NODE_BYTES or len(message.id) + len(message.cluster) > _NODE_BYTES:
-        raise RequestLimitError(
-            f"more than {_NODE_BYTES:,} bytes in node.metadata, or in node.id and node.cluster"
-        )
-    try:
-        metadata = MessageToDict(message.metadata)
-    except (JsonError, ValueError) as error:
-        raise RequestError(f"node.metadata cannot be read: {error}") from error
-    version = message.user_agent_build_version.version
-    build = f"{version.major_number}.{version.minor_number}.{version.patch}"
-    return Node(
-        id=NodeId(message.id),
-        cluster=message.cluster,
-        metadata=metadata,
-        build=f"{message.user_agent_name} {build}".strip() if message.user_agent_name else "",
-        release=(version.major_number, version.minor_number) if message.user_agent_name == _ENVOY else (0, 0),
-    )

@@ -111,7 +111,8 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     ),
     Row(
         "xds_shadow_streams_ended_total",
-        "Streams that ended, by cause: `client` is the Envoy or the network, all others this server.",
+        "Streams that ended or were refused, by cause: `client` is the Envoy or the network, all others this"
+        " server.",
         "cause",
         lambda f: {cause.value: count for cause, count in f.traffic.ended.items()},
     ),
@@ -119,6 +120,19 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     Row("xds_shadow_pushed_bytes_total", "Bytes of the responses sent.", "type", _types(lambda t: t.size)),
     Row("xds_shadow_acks_total", "Responses that an Envoy accepted.", "type", _types(lambda t: t.acks)),
     Row("xds_shadow_nacks_total", "Responses that an Envoy refused.", "type", _types(lambda t: t.nacks)),
+    Row(
+        "xds_shadow_unanswered_responses",
+        "Responses that an Envoy has neither accepted nor refused yet, at most 64 of a type and stream. There"
+        " is no other queue: what is not sent yet is made of the newest configuration when it can be sent.",
+        "type",
+        _types(lambda t: t.unanswered),
+    ),
+    Row(
+        "xds_shadow_refusing_envoys",
+        "Streams that refused what they were sent last of the type and keep what they had.",
+        "type",
+        _types(lambda t: t.refusing),
+    ),
     Histogram(
         "xds_shadow_ack_latency_seconds",
         "From sending a response to its acknowledgement, the time that the Envoy warms included.",
