@@ -5,6 +5,7 @@ can take one, so backpressure costs no memory; a reader that takes nothing for t
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,7 @@ from envoy.config.core.v3 import base_pb2
 
 from xds_server.ads.admission import Admission, Limits, host_of
 from xds_server.ads.audience import Audience
+from xds_server.ads.convergence import Converged, Convergence
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
 from xds_server.ads.events import (
@@ -117,7 +119,8 @@ class AdsServicer(Generic[V]):
 
     `view_of` gives the view of a node whose client's certificate has certain names (none without TLS), or
     raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
-    for a stream. `observe` is called with every event, on the event loop, and must not block or raise.
+    for a stream. `observe` is called with every event, on the event loop, and must not block or raise;
+    `converged` likewise, with every commit once all streams have what it means for them.
     Streams are numbered from `first_stream`. A stream must send its first request within
     `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
     """
@@ -134,6 +137,7 @@ class AdsServicer(Generic[V]):
         limits: Limits | None = None,
         first_stream: int = 1,
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
+        converged: Callable[[Converged], None] = lambda _: None,
     ) -> None:
         encoder = Encoder(identifier)
         self._cache = cache
@@ -143,6 +147,9 @@ class AdsServicer(Generic[V]):
         self._write_deadline_s = write_deadline_s
         self._greeting_deadline_s = greeting_deadline_s
         self._admission = Admission(limits or Limits())
+        self._convergence = Convergence(
+            lambda generation, answered: converged(Converged(generation, answered, time.monotonic()))
+        )
         self._streams: dict[StreamId, _Stream[V]] = {}
         self._audiences: dict[tuple[V, Hosts], Audience[_Stream[V]]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -176,6 +183,7 @@ class AdsServicer(Generic[V]):
             ExceptionGroup: of what went wrong with views; bugs of ours.
         """
         failures = []
+        woken: set[StreamId] = set()
         for (view, _), audience in self._audiences.items():
             try:
                 base = self._cache.current(view)
@@ -185,6 +193,8 @@ class AdsServicer(Generic[V]):
                 continue
             for stream in concerned:
                 stream.wake.set()
+            woken.update(stream.id for stream in concerned)
+        self._convergence.begin(self._cache.generation, woken, now=time.monotonic())
         if failures:
             raise ExceptionGroup("views could not be made", failures)
 
@@ -239,6 +249,7 @@ class AdsServicer(Generic[V]):
                     StreamDenied(stream=stream.id, peer=stream.peer, reason=stream.ending, cause=stream.cause)
                 )
             return
+        self._convergence.leave(stream.id)
         stream.audience.leave(stream)
         if not stream.audience:
             self._audiences = {key: each for key, each in self._audiences.items() if each}
@@ -257,6 +268,7 @@ class AdsServicer(Generic[V]):
                 return
             response = self._next(stream)
             if response is None:
+                self._look(stream)
                 await stream.wake.wait()
                 continue
             body = stream.form.encode(response)
@@ -286,6 +298,10 @@ class AdsServicer(Generic[V]):
         for event in stream.machine.take_resumed():
             self._observe(event)
         return response
+
+    def _look(self, stream: _Stream[V]) -> None:
+        if stream.audience is not None and stream.audience.snapshot is not None:
+            self._convergence.look(stream.id, stream.machine, stream.audience.snapshot)
 
     def _sweep_later(self) -> None:
         loop = asyncio.get_running_loop()
@@ -348,6 +364,7 @@ class AdsServicer(Generic[V]):
             self._greet(stream, request.node)
         for event in machine.receive(request):
             self._observe(event)
+        self._look(stream)
         if stream.audience is not None and machine.serves(request.type_url):
             stream.audience.watch(stream, request.type_url, machine.watched(request.type_url))
         if machine.restless:

@@ -138,13 +138,13 @@ class _Type:
     def note_resumed(self, version: Version, now: float) -> None:
         self.sent, self.nonce, self.sync, self.since = version, _NO_NONCE, Sync.SYNCED, now
         self.acked = version
-        self._note_refusing(now=False)
+        self._note_refuses(refuses=False)
 
     def note_acked(self, event: Acked, now: float) -> None:
         self.acked = event.version
         if event.nonce == self.nonce:
             self.sync = Sync.ERROR if event.refusing else Sync.SYNCED
-            self._note_refusing(now=event.refusing)
+            self._note_refuses(refuses=event.refusing)
         self.totals.acks += 1
         sent_at = self._settle(event.nonce)
         if sent_at is not None:
@@ -154,18 +154,18 @@ class _Type:
         self.refusal = Refusal(event.version, words(event.message, _LONGEST_MESSAGE), now)
         if event.nonce == self.nonce:
             self.sync = Sync.ERROR
-            self._note_refusing(now=True)
+            self._note_refuses(refuses=True)
         self.totals.nacks += 1
         self._settle(event.nonce)
 
     def note_closed(self) -> None:
         self.totals.unanswered -= len(self.waiting)
-        self._note_refusing(now=False)
+        self._note_refuses(refuses=False)
 
-    def _note_refusing(self, *, now: bool) -> None:
+    def _note_refuses(self, *, refuses: bool) -> None:
         """Unlike `sync` this lasts while another response is on its way."""
-        self.totals.refusing += now - self.refuses
-        self.refuses = now
+        self.totals.refusing += refuses - self.refuses
+        self.refuses = refuses
 
     def _settle(self, nonce: Nonce) -> float | None:
         """When the response was sent, if that is known. It settles those before it too: a client answers in

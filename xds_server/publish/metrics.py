@@ -85,6 +85,33 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         _watches(lambda w: w.failures),
     ),
     Row(
+        "xds_shadow_watch_silence_seconds",
+        "Since a watch of the kind last said anything: an event, a bookmark, that it goes on. Of several"
+        " watches of a kind the longest. A working one is silent for about two minutes at most.",
+        "kind",
+        lambda f: f.silence,
+    ),
+    Histogram(
+        "xds_shadow_pipeline_stage_seconds",
+        "What a step took by stage: `gather` is how long its eldest change waited for the others of its burst"
+        " and for the step before, `commit` ends when those who serve streams know.",
+        "stage",
+        lambda f: f.stages,
+    ),
+    Row(
+        "xds_shadow_config_behind_seconds",
+        "For how long the eldest change has been waiting that is not in the configuration yet; 0 if there is"
+        " none. It grows while building fails.",
+        "",
+        lambda f: {"": f.behind_s},
+    ),
+    Row(
+        "xds_shadow_config_built_timestamp_seconds",
+        "When building last succeeded, whether or not it changed anything; at first, when the process began.",
+        "",
+        lambda f: {"": f.built},
+    ),
+    Row(
         "xds_shadow_config_changed_timestamp_seconds",
         "When the configuration for the fleet last changed.",
         "",
@@ -138,6 +165,20 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         "From sending a response to its acknowledgement, the time that the Envoy warms included.",
         "type",
         _types(lambda t: t.latency),
+    ),
+    Histogram(
+        "xds_shadow_convergence_seconds",
+        "From seeing a change, the eldest of its burst, to the last acknowledgement of what came of it. Who"
+        " refuses or leaves is not waited for; who does not answer for a minute counts as that long.",
+        "",
+        lambda f: {"": f.delivered.took},
+    ),
+    Row(
+        "xds_shadow_convergence_waiting_seconds",
+        "For how long the eldest change has been under way that some Envoy has not answered yet; 0 if all"
+        " have.",
+        "",
+        lambda f: {"": f.delivered.waiting_s},
     ),
     Histogram(
         "xds_shadow_loop_lag_seconds",

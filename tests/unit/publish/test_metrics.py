@@ -95,7 +95,7 @@ def test_how_late_the_loop_wakes_up_is_a_histogram_and_its_most() -> None:
     )
     found = Metrics(lambda: facts).text().decode().splitlines()
     for line in (
-        'xds_shadow_loop_lag_seconds_bucket{le="0.005"} 3.0',
+        'xds_shadow_loop_lag_seconds_bucket{le="0.0005"} 3.0',
         'xds_shadow_loop_lag_seconds_bucket{le="30.0"} 4.0',
         'xds_shadow_loop_lag_seconds_bucket{le="+Inf"} 5.0',
         "xds_shadow_loop_lag_seconds_sum 40.0",

@@ -293,10 +293,10 @@ def timed(*events: tuple[float, Event]) -> Fleet:
     ("events", "counted", "total"),
     [
         ([(1.0, sent("1", "a")), (1.5, acked("1", "a"))], {0.5: 1}, 0.5),
-        ([(1.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.005: 1}, 0.0),
+        ([(1.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.0005: 1}, 0.0),
         ([(0.0, sent("1", "a")), (60.0, acked("1", "a"))], {float("inf"): 1}, 60.0),
         # The clock was set back.
-        ([(9.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.005: 1}, 0.0),
+        ([(9.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.0005: 1}, 0.0),
         # The answer to a response is measured from that one, though another was sent meanwhile.
         (
             [(0.0, sent("1", "a")), (2.0, sent("2", "b")), (4.0, acked("1", "a")), (4.0, acked("2", "b"))],
