@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -21,7 +22,8 @@ from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer, Told
 from xds_server.admin.http import Readiness
 from xds_server.ads.admission import host_of
-from xds_server.ads.events import Event, Nacked, StreamClosed, StreamDenied, StreamOpened
+from xds_server.ads.convergence import Converged
+from xds_server.ads.events import Cause, Event, Nacked, StreamClosed, StreamDenied, StreamOpened
 from xds_server.ads.forms import versions
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
@@ -30,11 +32,12 @@ from xds_server.base.lag import LoopLag
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.config import ServeConfig, SourceConfig
 from xds_server.explain import explain
+from xds_server.fleet.delivery import Delivery
 from xds_server.fleet.state import Fleet
 from xds_server.fleet.words import words
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, World, key_of
-from xds_server.pipeline import Pipeline, Published
+from xds_server.pipeline import Pipeline, Published, Stage
 from xds_server.publish.facts import Facts
 from xds_server.publish.notes import notes
 from xds_server.publish.prometheus import Metrics
@@ -44,6 +47,7 @@ from xds_server.serving.local import LocalFleet
 from xds_server.serving.pool import WorkerPool
 from xds_server.shadows.plan import Plan, State
 from xds_server.shadows.policy import NO_FILE, PolicyFile
+from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source, files
 
@@ -99,13 +103,18 @@ class App:
             gateway_port=config.gateway_port, expose_all=config.expose_all, installation=config.policy
         )
         identifier = f"xds-shadow/{VERSION}"
-        self._serving: LocalFleet | WorkerPool = (
-            WorkerPool(config.workers, identifier=identifier, observe=self._observe, security=config.security)
-            if config.workers > 1
-            else LocalFleet(identifier=identifier, observe=self._observe, security=config.security)
+        open_fleet = partial(WorkerPool, config.workers) if config.workers > 1 else LocalFleet
+        self._serving: LocalFleet | WorkerPool = open_fleet(
+            identifier=identifier,
+            observe=self._observe,
+            converged=self._converged,
+            security=config.security,
         )
         self._published: Published | None = None
-        self._started = self._committed = time.time()
+        self._started = self._committed = self._built = time.time()
+        self._unbuilt: float | None = None
+        self._commits = 0
+        self._delivery = Delivery()
         self._told: deque[Told] = deque(maxlen=_TOLD)
         self._denied: set[tuple[str, str]] = set()
         self._failures = 0
@@ -181,29 +190,46 @@ class App:
         await self._lag.run()
 
     async def _step(self, changes: list[Change]) -> None:
-        began = time.perf_counter()
+        began, arrived = time.monotonic(), self._intake.mailbox.taken_since
+        if changes and arrived is not None:
+            self._pipeline.stages.note(Stage.GATHER, began - arrived)
+        # What a failed step was for is in the next one.
+        seen = self._unbuilt = self._unbuilt or arrived or began
         before = self._published
         try:
             published = await asyncio.to_thread(self._pipeline.step, changes, now=time.time())
             changed = before is None or before.snapshot.versions() != published.snapshot.versions()
             if changed:
-                self._serving.commit(published.snapshot)
+                self._commit(published.snapshot, seen=None if before is None else seen)
         except Exception:  # noqa: BLE001 - a bug in building must not end the serving
             self._failures += 1
             _log.exception("building failed; the last good configuration stays", changes=len(changes))
             return
         self._published = published
+        self._built, self._unbuilt = time.time(), None
         if changed:
             self._committed = time.time()
             _log.info(
                 "configuration changed",
                 services=[str(target) for target in sorted(published.moved)][:10],
                 changed=len(published.moved),
-                took_ms=round((time.perf_counter() - began) * 1000, 1),
+                took_ms=round((time.monotonic() - began) * 1000, 1),
             )
         self._tell(before, published)
         if before is None:
             await self._become_ready()
+
+    def _commit(self, snapshot: Snapshot, *, seen: float | None) -> None:
+        """Serve it. The first one is not followed: it comes of no change, and Envoys that wait for it began
+        to wait when they liked."""
+        self._commits += 1
+        if seen is not None:
+            self._delivery.committed(self._commits, seen=seen)
+        with self._pipeline.stages.timed(Stage.COMMIT):
+            self._serving.commit(snapshot, self._commits)
+
+    def _converged(self, found: Converged) -> None:
+        self._delivery.converged(found.generation, answered=found.answered, at=found.at)
 
     def _tell(self, before: Published | None, after: Published) -> None:
         """In the log, and as Events: only what moved."""
@@ -230,8 +256,8 @@ class App:
         self.ready.set()
         _log.info("ready")
 
-    def _observe(self, event: Event) -> None:
-        self.fleet.apply(event, now=time.time())
+    def _observe(self, event: Event, at: float) -> None:
+        self.fleet.apply(event, now=at)
         match event:
             case StreamOpened(node=node, variant=variant, peer=peer):
                 _log.info("envoy connected", node=node.id, variant=variant.value, peer=peer)
@@ -243,6 +269,8 @@ class App:
                     version=version,
                     message=words(message, _LOGGED),
                 )
+            case StreamDenied(cause=Cause.RATE):
+                pass  # a fleet that comes back at once is counted, and tries again
             case StreamDenied(peer=peer, reason=reason):
                 self._tell_denied(host_of(peer), reason)
             case StreamClosed(stream=stream, reason=reason):
@@ -290,14 +318,24 @@ class App:
             ready=self.ready.is_set(),
             outage_s=source.outage_s,
             committed=self._committed,
+            built=self._built,
+            behind_s=self._behind(),
+            stages={stage.value: took for stage, took in self._pipeline.stages.view().items()},
+            delivered=self._delivery.view(time.monotonic()),
             build_failures=self._failures,
             leader=self._feedback is not None and self._feedback.leads,
             watches={kind.value: counts for kind, counts in source.watches.items()},
+            silence={kind.value: seconds for kind, seconds in source.silence.items()},
             shadows=_count((shadow.state for shadow in shadows), State),
             feedback=self._feedback.outcomes() if self._feedback else {},
             lag=self._lag.view(),
             traffic=self.fleet.traffic(),
         )
+
+    def _behind(self) -> float:
+        """For how long the eldest change has been waiting that is not in what is served."""
+        waiting = [since for since in (self._unbuilt, self._intake.mailbox.since) if since is not None]
+        return time.monotonic() - min(waiting) if waiting else 0.0
 
     def explain(self, name: NamespacedName) -> Explanation | None:
         """What `explain` shows of the canary Deployment `name`; None if it is not marked."""

@@ -5,10 +5,14 @@ them is a bug of ours; it costs that update and leaves the last good state in pl
 from the whole world, as the incremental stages may have stopped half-way.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 
 from xds_server.base.ids import NamespacedName
+from xds_server.base.latency import Latencies, Latency
 from xds_server.model.objects import Ref
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, World
@@ -37,6 +41,41 @@ class Published:
         return sorted({*reported, *self.plan.problems()})
 
 
+class Stage(StrEnum):
+    """What becomes of a change, in order: it waits for others of its burst and for the step before; the
+    stages of `Pipeline.step`; it is handed to whoever serves streams."""
+
+    GATHER = "gather"
+    APPLY = "apply"
+    RESOLVE = "resolve"
+    TRANSLATE = "translate"
+    COMMIT = "commit"
+
+
+class Stages:
+    """How long each stage took, failures included."""
+
+    def __init__(self) -> None:
+        self._took = {stage: Latencies() for stage in Stage}
+
+    def note(self, stage: Stage, seconds: float) -> None:
+        """Once more."""
+        self._took[stage].note(seconds)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """What is done within is the stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.note(stage, time.perf_counter() - began)
+
+    def view(self) -> Mapping[Stage, Latency]:
+        """So far."""
+        return {stage: took.view() for stage, took in self._took.items()}
+
+
 class Pipeline:
     """Owns the incremental stages. `step` may run off the event loop, one call at a time."""
 
@@ -45,6 +84,7 @@ class Pipeline:
         self._expose_all = expose_all
         self._installation = installation
         self._world = World()
+        self.stages = Stages()
         self._failed = False
         self._start_over()
 
@@ -55,13 +95,16 @@ class Pipeline:
             DanglingReferenceError: the new snapshot is not whole. As after any other exception, the changes
                 are not lost: the next step includes them.
         """
-        self._world, changed = self._world.apply(changes)
+        with self.stages.timed(Stage.APPLY):
+            self._world, changed = self._world.apply(changes)
         if self._failed:
             self._start_over()
             changed = frozenset(_everything(self._world))
         self._failed = True
-        moved = self._resolver.update(self._world, changed, now)
-        snapshot = self._translator.update(self._resolver.plan, moved)
+        with self.stages.timed(Stage.RESOLVE):
+            moved = self._resolver.update(self._world, changed, now)
+        with self.stages.timed(Stage.TRANSLATE):
+            snapshot = self._translator.update(self._resolver.plan, moved)
         self._failed = False
         return Published(self._world, self._resolver.plan, snapshot, moved, self._resolver.expires)
 

@@ -1,7 +1,9 @@
 """base.aio: what the pipeline's loop waits on."""
 
 import asyncio
+import time
 
+from tests.support.waiting import eventually
 from xds_server.base.aio import Mailbox, spawn
 
 
@@ -45,6 +47,23 @@ async def test_a_burst_is_taken_as_one() -> None:
     # A quiet time of 5 s never passes: it is the upper bound that ends the wait.
     async with asyncio.timeout(4):
         assert await taking == [("a", 1), ("b", 1)]
+
+
+async def test_it_knows_since_when_the_first_of_what_is_here_waits() -> None:
+    mailbox = _mailbox()
+    mailbox.put([])
+    assert mailbox.since is None
+    before = time.monotonic()
+    mailbox.put([("a", 1)])
+    after = time.monotonic()
+    await eventually(lambda: time.monotonic() > after)
+    mailbox.put([("a", 2), ("b", 1)])
+    await mailbox.take(quiet=0, at_most=1)
+    assert mailbox.since is None
+    assert mailbox.taken_since is not None
+    assert before <= mailbox.taken_since <= after
+    mailbox.take_now()
+    assert mailbox.taken_since is None
 
 
 async def test_tasks_have_names() -> None:

@@ -71,6 +71,7 @@ def _config(
     xds_address: Address = ANY_PORT,
     http_address: Address = ANY_PORT,
     page: bool = False,
+    workers: int = 1,
     ready_file: Path | None = None,
 ) -> ServeConfig:
     return ServeConfig(
@@ -79,6 +80,7 @@ def _config(
         admin_address=ANY_PORT,
         http_address=http_address,
         page=page,
+        workers=workers,
         ready_file=ready_file,
         drain_s=0.0,
     )
@@ -377,43 +379,6 @@ async def test_readiness_comes_with_the_first_sync_and_outlasts_an_outage() -> N
             61.5,
         )
         assert "Source: as the test says." in _text(status_view(status))
-
-
-async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
-    source = ScriptedSource()
-    source.watches = {Kind.SERVICE: WatchCounts(lists=1, resumes=2, events=3, failures=4)}
-    async with running(source) as app:
-        sink = await source.opened()
-        await eventually(lambda: app.addresses.http.port)
-        _, before = await _get(app, "/metrics")
-        sink.put(_changes(objects.namespace(), objects.service(), objects.canary()))
-        sink.synced()
-        await app.ready.wait()
-        source.outage_s = 61.5
-        async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
-            envoy = Stream(channel, Variant.DELTA)
-            await envoy.ask(CLUSTER, node=node("gateway-7"))
-            await envoy.take()
-            await eventually(lambda: sum(app.facts().lag.late.counts))
-            _, after = await _get(app, "/metrics")
-    assert "xds_shadow_loop_lag_seconds_count 0.0" in before
-    assert "xds_shadow_loop_lag_seconds_count 0.0" not in after
-    assert "xds_shadow_ready 0.0" in before
-    assert "xds_shadow_source_up 1.0" in before
-    for line in (
-        "xds_shadow_ready 1.0",
-        "xds_shadow_source_up 0.0",
-        "xds_shadow_source_outage_seconds 61.5",
-        'xds_shadow_watch_lists_total{kind="Service"} 1.0',
-        'xds_shadow_watch_resumes_total{kind="Service"} 2.0',
-        'xds_shadow_watch_events_total{kind="Service"} 3.0',
-        'xds_shadow_watch_failures_total{kind="Service"} 4.0',
-        'xds_shadow_shadows{state="Pending"} 1.0',
-        'xds_shadow_shadows{state="Active"} 0.0',
-        'xds_shadow_envoys{variant="delta"} 1.0',
-        "xds_shadow_build_failures_total 0.0",
-    ):
-        assert f"{line}\n" in after
 
 
 async def test_what_an_annotation_says_does_not_steer_a_terminal() -> None:

@@ -11,6 +11,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.ads.admission import Limits
+from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event, Node, Variant
 from xds_server.ads.servicer import SERVICE, AdsServicer, server_options
 from xds_server.base.errors import RequestError
@@ -51,6 +52,7 @@ class Rig:
     ) -> None:
         self.cache: SnapshotCache[str] = SnapshotCache(_derive)
         self.events: list[Event] = []
+        self.converged: list[Converged] = []
         self._happened = asyncio.Condition()
         self._announcing: set[asyncio.Task[None]] = set()
         self._channels: list[grpc.aio.Channel] = []
@@ -62,6 +64,7 @@ class Rig:
             write_deadline_s=write_deadline_s,
             greeting_deadline_s=greeting_deadline_s,
             limits=limits,
+            converged=self.converged.append,
         )
         self.server = grpc.aio.server(options=server_options(max_age_s=max_age_s, grace_s=0.2))
         self.servicer.register(self.server)

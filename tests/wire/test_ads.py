@@ -18,6 +18,7 @@ from xds_server.ads.events import (
     Resumed,
     Sent,
     StreamClosed,
+    StreamDenied,
     StreamOpened,
     Subscribed,
     Variant,
@@ -40,8 +41,10 @@ async def test_line_01_a_first_request_without_a_node_is_refused(rig: Rig, conne
     await stream.ask(CLUSTER)
     status = await stream.status()
     assert status == refused("the first request of a stream has no node; set node.id in the bootstrap")
-    # Nobody was there, so nothing is said of a stream.
-    assert rig.events == []
+    # Nobody was there, so no stream was opened.
+    [event] = rig.events
+    assert isinstance(event, StreamDenied)
+    assert event.cause is Cause.INVALID
 
 
 async def test_line_01_later_requests_need_no_node_and_may_have_one(rig: Rig, connect: Connect) -> None:
@@ -79,7 +82,7 @@ async def test_garbage_is_refused(rig: Rig, connect: Connect) -> None:
     status = await stream.status()
     assert status.code is grpc.StatusCode.INVALID_ARGUMENT
     assert re.match("the request is not a (Delta)?DiscoveryRequest: ", status.details)
-    assert rig.events == []
+    assert [type(event) for event in rig.events] == [StreamDenied]
 
 
 async def test_garbage_ends_a_stream_that_was_good(rig: Rig, connect: Connect) -> None:

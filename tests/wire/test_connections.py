@@ -8,7 +8,7 @@ import grpc
 
 from tests.wire.rig import Rig, Stream, bodies, no_tasks_left, node, resource, running
 from xds_server.ads.admission import Limits
-from xds_server.ads.events import Cause, StreamClosed, Variant
+from xds_server.ads.events import Cause, StreamClosed, StreamDenied, Variant
 from xds_server.ads.servicer import server_options
 from xds_server.snapshot.types import CLUSTER
 
@@ -60,6 +60,7 @@ async def test_line_22_past_the_burst_a_stream_is_refused_and_every_client_gets_
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             "too many streams are being opened; try again later",
         )
+        assert (await rig.seen(StreamDenied)).cause is Cause.RATE
         waiting, refused = 5, 0
         async with asyncio.timeout(20):
             while waiting:
@@ -77,6 +78,7 @@ async def test_one_address_may_open_so_many_streams_and_one_more_when_one_has_en
         refusal = await rig.connect(variant).status()
         assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "2 streams are open from this address" in refusal.details
+        assert (await rig.seen(StreamDenied)).cause is Cause.PEER
         streams[0].cancel()
         await rig.seen(StreamClosed)
         assert await served(rig.connect(variant))

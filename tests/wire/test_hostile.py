@@ -11,7 +11,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Status, Stream, no_tasks_left, node, resource, running
 from xds_server.ads.admission import Limits
-from xds_server.ads.events import Cause, StreamClosed, StreamOpened, Subscribed, Variant
+from xds_server.ads.events import Cause, StreamClosed, StreamDenied, StreamOpened, Subscribed, Variant
 from xds_server.ads.requests import LONGEST_NAME, MAX_NAMES
 from xds_server.snapshot.framing import field
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER
@@ -127,6 +127,7 @@ async def test_a_node_with_much_metadata(rig: Rig, variant: Variant) -> None:
     assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "node.metadata" in status.details
     assert len(status.details) < 200
+    assert (await rig.seen(StreamDenied)).cause is Cause.LIMIT
 
 
 @pytest.mark.usefixtures("witness")
@@ -183,6 +184,7 @@ async def test_a_stream_that_says_nothing_ends(variant: Variant) -> None:
         await good.ask(CLUSTER, node=node())
         status = await silent.status()
         assert status == Status(grpc.StatusCode.DEADLINE_EXCEEDED, "the client sent no request for 0.2 s")
+        assert (await rig.seen(StreamDenied)).cause is Cause.SILENT
         rig.commit(resource(CLUSTER, "a", b"1"))
         await good.take()
 

@@ -66,7 +66,7 @@ async def served(directory: Path, clients: Allowed | None = None) -> AsyncIterat
     """A fleet's port with a cluster in each of two namespaces."""
     authority, events = Authority(), list[Event]()
     security = Security(tls=authority.server_files(directory), clients=clients)
-    fleet = LocalFleet(identifier="test", observe=events.append, security=security)
+    fleet = LocalFleet(identifier="test", observe=lambda event, _: events.append(event), security=security)
     fleet.commit(Snapshot().updated([of("staging"), of("production")]))
     peer = Peer(authority, await fleet.start(Address("127.0.0.1", 0)), events)
     try:

@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -15,10 +16,13 @@ import pytest
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Stream, bodies, node, resource
-from xds_server.ads.events import Acked, Event, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.ads.convergence import Converged
+from xds_server.ads.events import Acked, Event, Sent, StreamClosed, StreamOpened, Subscribed, Variant
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.serving.pool import WorkerPool
+from xds_server.base.ids import StreamId
+from xds_server.serving import link
+from xds_server.serving.pool import WorkerPool, _Worker
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER
 
@@ -34,7 +38,13 @@ class Pool:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.pool = WorkerPool(WORKERS, identifier="xds-shadow/test", observe=self.events.append)
+        self.converged: list[Converged] = []
+        self.pool = WorkerPool(
+            WORKERS,
+            identifier="xds-shadow/test",
+            observe=lambda event, _: self.events.append(event),
+            converged=self.converged.append,
+        )
         self.snapshot = Snapshot()
         self.address = Address("127.0.0.1", 0)
 
@@ -89,6 +99,42 @@ async def test_all_workers_serve_what_was_committed_and_say_what_happens(
     for stream in streams:
         assert bodies(await stream.take()) == {"b": b"2"}
     assert len(started.seen(Sent)) == 2 * STREAMS
+
+
+async def test_a_commit_has_converged_once_the_streams_of_all_workers_have_it(
+    started: Pool, connect: Callable[[], Stream]
+) -> None:
+    started.commit("a", b"1")
+    await eventually(lambda: [each[:2] for each in started.converged] == [(1, False)])
+    streams = [connect() for _ in range(STREAMS)]
+    for stream in streams:
+        await stream.ask(CLUSTER, node=node())
+        await stream.ask(CLUSTER, answers=await stream.take())
+    await eventually(lambda: len(started.seen(Acked)) == STREAMS)
+    assert {event.stream >> 32 for event in started.seen(StreamOpened)} == {0, 1}, "both workers serve"
+    began = time.monotonic()
+    started.commit("b", b"2")
+    answers = [await stream.take() for stream in streams]
+    for number, (stream, answer) in enumerate(zip(streams, answers, strict=True)):
+        assert len(started.converged) == 1, "some have not answered"
+        await stream.ask(CLUSTER, answers=answer)
+        await eventually(lambda n=number: len(started.seen(Acked)) == STREAMS + n + 1)  # type: ignore[misc]
+    await eventually(lambda: len(started.converged) == 2)
+    assert started.converged[1][:2] == (2, True)
+    assert began < started.converged[1].at < time.monotonic()
+
+
+async def test_what_happens_has_the_time_of_its_worker() -> None:
+    """The builder may have had no time to read it sooner."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)  # noqa: FBT003 - the standard library's
+    event = Subscribed(stream=StreamId(1), type_url=CLUSTER)
+    with contextlib.closing(theirs):
+        theirs.sendall(link.frame(link.happened([(123.5, event)])))
+    found: list[tuple[Event, float]] = []
+    worker = _Worker(await asyncio.create_subprocess_exec("true"), ours)
+    await worker.run(lambda: None, lambda event, at: found.append((event, at)), lambda _: None, lambda: None)
+    assert found == [(event, 123.5)]
 
 
 async def test_a_worker_that_dies_is_replaced_and_its_streams_are_known_to_be_gone(

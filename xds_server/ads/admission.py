@@ -5,6 +5,9 @@ backoff, as Envoys do. Pure: time is an argument.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from xds_server.ads.events import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,13 @@ class Limits:
     per_peer: int = 2000
 
 
+class TurnedAway(NamedTuple):
+    """Why a stream is not admitted: in one word, and for its client."""
+
+    cause: Cause
+    reason: str
+
+
 class Admission:
     """Counts streams."""
 
@@ -25,19 +35,21 @@ class Admission:
         self._at: float | None = None
         self._open: Counter[str] = Counter()
 
-    def refusal(self, peer: str, *, now: float) -> str:
-        """Why the peer may not open a stream now; empty if it may, and then it counts until `leave`."""
+    def refusal(self, peer: str, *, now: float) -> TurnedAway | None:
+        """Why the peer may not open a stream now; None if it may, and then it counts until `leave`."""
         if self._open[peer] >= self._limits.per_peer:
-            return f"{self._limits.per_peer} streams are open from this address, which is the limit"
+            return TurnedAway(
+                Cause.PEER, f"{self._limits.per_peer} streams are open from this address, which is the limit"
+            )
         if self._at is not None:
             earned = max(0.0, now - self._at) * self._limits.rate
             self._tokens = min(float(self._limits.burst), self._tokens + earned)
         self._at = now
         if self._tokens < 1:
-            return "too many streams are being opened; try again later"
+            return TurnedAway(Cause.RATE, "too many streams are being opened; try again later")
         self._tokens -= 1
         self._open[peer] += 1
-        return ""
+        return None
 
     def leave(self, peer: str) -> None:
         """A stream that was admitted has ended."""

@@ -21,6 +21,9 @@ class Cause(StrEnum):
     INVALID = "invalid_request"
     DENIED = "denied"
     LIMIT = "limit"
+    RATE = "rate"
+    PEER = "peer_limit"
+    SILENT = "no_request"
     SLOW = "slow_reader"
     SHUTDOWN = "shutdown"
     WORKER = "worker_ended"
@@ -112,11 +115,13 @@ class StreamClosed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamDenied:
-    """A stream that was ended before it was opened, as its client may not have it."""
+    """A stream that was ended before it was opened: its client may not have it, or not now, or asked for
+    nothing that can be served. `cause` is not CLIENT. A stream that was not admitted has no number: 0."""
 
     stream: StreamId
     peer: str
     reason: str
+    cause: Cause
 
 
 Event = StreamOpened | Subscribed | Sent | Resumed | Acked | Nacked | StreamClosed | StreamDenied

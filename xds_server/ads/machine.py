@@ -69,10 +69,11 @@ class Draft:
 
 
 class StreamMachine(ABC, Generic[RequestT]):
-    """The rules of a stream that do not depend on the variant."""
+    """The rules of a stream that do not depend on the variant. `sent` is how many responses there were."""
 
     def __init__(self, stream: StreamId) -> None:
         self.stream = stream
+        self.sent = 0
         self._subscriptions: dict[TypeUrl, Subscription] = {}
         self._serial = self._repeats = 0
         self._quiet: Snapshot | None = None
@@ -100,6 +101,19 @@ class StreamMachine(ABC, Generic[RequestT]):
     def restless(self) -> bool:
         """Whether there may be something to send that `next` did not see when it was last asked."""
         return self._quiet is None
+
+    @property
+    def oldest_unanswered(self) -> int:
+        """The number of the first response that awaits an answer; of the next one if none does."""
+        waiting = (each.pending for each in self._subscriptions.values() if each.pending)
+        return min((next(iter(each.values())).number for each in waiting), default=self.sent + 1)
+
+    def has_sent_all(self, snapshot: Snapshot) -> bool:
+        """Whether the client was sent all of `snapshot`. What is to be taken away and waits for an answer is
+        not sent yet; where it is a refusal that keeps it, all has been sent that can be."""
+        if snapshot is not self._quiet:
+            return False
+        return not self._removals_wait or self.oldest_unanswered > self.sent
 
     def serves(self, type_url: TypeUrl) -> bool:
         """Whether there is a subscription to the type."""
@@ -145,7 +159,8 @@ class StreamMachine(ABC, Generic[RequestT]):
     def _send(self, type_url: TypeUrl, draft: Draft) -> Response:
         self._quiet = None
         nonce = self._nonce(draft.batch)
-        self._subscriptions[type_url].note_sent(nonce, Unanswered(draft.version, draft.batch))
+        self.sent += 1
+        self._subscriptions[type_url].note_sent(nonce, Unanswered(draft.version, draft.batch, self.sent))
         if type_url == CLUSTER:
             self._rewarm(draft.changed)
         return Response(type_url=type_url, version=draft.version, nonce=nonce, batch=draft.batch)

@@ -5,17 +5,17 @@ can take one, so backpressure costs no memory; a reader that takes nothing for t
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import grpc
 from envoy.config.core.v3 import base_pb2
-from google.protobuf.json_format import Error as JsonError
-from google.protobuf.json_format import MessageToDict
 
 from xds_server.ads.admission import Admission, Limits, host_of
 from xds_server.ads.audience import Audience
+from xds_server.ads.convergence import Converged, Convergence
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
 from xds_server.ads.events import (
@@ -30,10 +30,11 @@ from xds_server.ads.events import (
 )
 from xds_server.ads.forms import Hosts, hosts_for
 from xds_server.ads.machine import Response, StreamMachine
+from xds_server.ads.node import node_of
 from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
 from xds_server.ads.sotw import SotwMachine
 from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
-from xds_server.base.ids import NodeId, StreamId
+from xds_server.base.ids import StreamId
 from xds_server.snapshot.cache import SnapshotCache
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -75,10 +76,7 @@ def server_options(
 
 _WRITE_DEADLINE_S = 30.0
 _GREETING_DEADLINE_S = 30.0
-_NODE_BYTES = 64 * 1024
-"""Of ``node.metadata``, and of the id and the cluster together: they are kept as long as the stream."""
-
-_ENVOY = "envoy"
+_NO_STREAM = StreamId(0)
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -121,7 +119,8 @@ class AdsServicer(Generic[V]):
 
     `view_of` gives the view of a node whose client's certificate has certain names (none without TLS), or
     raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
-    for a stream. `observe` is called with every event, on the event loop, and must not block or raise.
+    for a stream. `observe` is called with every event, on the event loop, and must not block or raise;
+    `converged` likewise, with every commit once all streams have what it means for them.
     Streams are numbered from `first_stream`. A stream must send its first request within
     `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
     """
@@ -138,6 +137,7 @@ class AdsServicer(Generic[V]):
         limits: Limits | None = None,
         first_stream: int = 1,
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
+        converged: Callable[[Converged], None] = lambda _: None,
     ) -> None:
         encoder = Encoder(identifier)
         self._cache = cache
@@ -147,6 +147,9 @@ class AdsServicer(Generic[V]):
         self._write_deadline_s = write_deadline_s
         self._greeting_deadline_s = greeting_deadline_s
         self._admission = Admission(limits or Limits())
+        self._convergence = Convergence(
+            lambda generation, answered: converged(Converged(generation, answered, time.monotonic()))
+        )
         self._streams: dict[StreamId, _Stream[V]] = {}
         self._audiences: dict[tuple[V, Hosts], Audience[_Stream[V]]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -180,6 +183,7 @@ class AdsServicer(Generic[V]):
             ExceptionGroup: of what went wrong with views; bugs of ours.
         """
         failures = []
+        woken: set[StreamId] = set()
         for (view, _), audience in self._audiences.items():
             try:
                 base = self._cache.current(view)
@@ -189,6 +193,8 @@ class AdsServicer(Generic[V]):
                 continue
             for stream in concerned:
                 stream.wake.set()
+            woken.update(stream.id for stream in concerned)
+        self._convergence.begin(self._cache.generation, woken, now=time.monotonic())
         if failures:
             raise ExceptionGroup("views could not be made", failures)
 
@@ -196,7 +202,12 @@ class AdsServicer(Generic[V]):
         async def handle(_requests: object, context: _Context) -> None:
             host = host_of(context.peer())
             if refusal := self._admission.refusal(host, now=asyncio.get_running_loop().time()):
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal)
+                self._observe(
+                    StreamDenied(
+                        stream=_NO_STREAM, peer=context.peer(), reason=refusal.reason, cause=refusal.cause
+                    )
+                )
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal.reason)
             try:
                 await self._serve(form, context)
             finally:
@@ -230,8 +241,15 @@ class AdsServicer(Generic[V]):
 
     def _forget(self, stream: _Stream[V]) -> None:
         """Take a stream off the books, once."""
-        if self._streams.pop(stream.id, None) is None or stream.audience is None:
+        if self._streams.pop(stream.id, None) is None:
             return
+        if stream.audience is None:
+            if stream.status is not None:
+                self._observe(
+                    StreamDenied(stream=stream.id, peer=stream.peer, reason=stream.ending, cause=stream.cause)
+                )
+            return
+        self._convergence.leave(stream.id)
         stream.audience.leave(stream)
         if not stream.audience:
             self._audiences = {key: each for key, each in self._audiences.items() if each}
@@ -250,6 +268,7 @@ class AdsServicer(Generic[V]):
                 return
             response = self._next(stream)
             if response is None:
+                self._look(stream)
                 await stream.wake.wait()
                 continue
             body = stream.form.encode(response)
@@ -280,6 +299,10 @@ class AdsServicer(Generic[V]):
             self._observe(event)
         return response
 
+    def _look(self, stream: _Stream[V]) -> None:
+        if stream.audience is not None and stream.audience.snapshot is not None:
+            self._convergence.look(stream.id, stream.machine, stream.audience.snapshot)
+
     def _sweep_later(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(self._write_deadline_s / 4, self._sweep)
@@ -298,7 +321,10 @@ class AdsServicer(Generic[V]):
     def _expect_greeting(self, stream: _Stream[V]) -> None:
         """Give up a stream that has not said who it is: it costs memory and a place among the streams."""
         if stream.audience is None:
-            stream.ending = f"the client sent no request for {self._greeting_deadline_s:g} s"
+            stream.ending, stream.cause = (
+                f"the client sent no request for {self._greeting_deadline_s:g} s",
+                Cause.SILENT,
+            )
             stream.status = grpc.StatusCode.DEADLINE_EXCEEDED
             stream.wake.set()
 
@@ -325,7 +351,6 @@ class AdsServicer(Generic[V]):
         except RequestDeniedError as error:
             stream.ending, stream.cause = str(error), Cause.DENIED
             stream.status = grpc.StatusCode.PERMISSION_DENIED
-            self._observe(StreamDenied(stream=stream.id, peer=stream.peer, reason=stream.ending))
         except RequestLimitError as error:
             stream.ending, stream.cause = str(error), Cause.LIMIT
             stream.status = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -339,6 +364,7 @@ class AdsServicer(Generic[V]):
             self._greet(stream, request.node)
         for event in machine.receive(request):
             self._observe(event)
+        self._look(stream)
         if stream.audience is not None and machine.serves(request.type_url):
             stream.audience.watch(stream, request.type_url, machine.watched(request.type_url))
         if machine.restless:
@@ -348,7 +374,7 @@ class AdsServicer(Generic[V]):
         """Learn who the client is; only a stream's first request must say so (line 1)."""
         if message is None:
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
-        node = _node(message)
+        node = node_of(message)
         stream.view = self._view_of(node, stream.names)
         stream.audience = self._audience(stream.view, hosts_for(node, stream.form.variant))
         stream.audience.join(stream)
@@ -364,23 +390,3 @@ class AdsServicer(Generic[V]):
             audience.show(base)
         self._audiences[view, hosts] = audience
         return audience
-
-
-def _node(message: base_pb2.Node) -> Node:
-    if message.metadata.ByteSize() > _NODE_BYTES or len(message.id) + len(message.cluster) > _NODE_BYTES:
-        raise RequestLimitError(
-            f"more than {_NODE_BYTES:,} bytes in node.metadata, or in node.id and node.cluster"
-        )
-    try:
-        metadata = MessageToDict(message.metadata)
-    except (JsonError, ValueError) as error:
-        raise RequestError(f"node.metadata cannot be read: {error}") from error
-    version = message.user_agent_build_version.version
-    build = f"{version.major_number}.{version.minor_number}.{version.patch}"
-    return Node(
-        id=NodeId(message.id),
-        cluster=message.cluster,
-        metadata=metadata,
-        build=f"{message.user_agent_name} {build}".strip() if message.user_agent_name else "",
-        release=(version.major_number, version.minor_number) if message.user_agent_name == _ENVOY else (0, 0),
-    )

@@ -47,10 +47,12 @@ _NOTHING_DUE = Due(NOTHING, (), NOTHING)
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """A response that the client has neither accepted nor refused yet (line 3)."""
+    """A response that the client has neither accepted nor refused yet (line 3). `number` counts the responses
+    of the stream."""
 
     version: Version
     batch: Batch
+    number: int
 
 
 @dataclass(slots=True)

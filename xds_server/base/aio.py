@@ -4,6 +4,7 @@ No policy lives here: what to coalesce by and how long to wait are the callers' 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Generic, TypeVar
 
@@ -14,13 +15,16 @@ class Mailbox(Generic[T]):
     """Holds the latest item of each key until it is taken; so it is bounded by the number of keys.
 
     One consumer takes everything at once. A newer item with an equal key replaces the older and moves to
-    the end, as the latest state is the only one that matters.
+    the end, as the latest state is the only one that matters. `since` is when the first came of what is here
+    now, or None; `taken_since` the same of what was taken last; in seconds of the monotonic clock.
     """
 
     def __init__(self, key: Callable[[T], Hashable]) -> None:
         self._key = key
         self._items: dict[Hashable, T] = {}
         self._filled = asyncio.Event()
+        self.since: float | None = None
+        self.taken_since: float | None = None
 
     def put(self, items: Iterable[T]) -> None:
         """Add items without waiting."""
@@ -29,6 +33,8 @@ class Mailbox(Generic[T]):
             self._items.pop(key, None)
             self._items[key] = item
         if self._items:
+            if self.since is None:
+                self.since = time.monotonic()
             self._filled.set()
 
     async def take(self, *, quiet: float, at_most: float) -> list[T]:
@@ -49,6 +55,7 @@ class Mailbox(Generic[T]):
     def take_now(self) -> list[T]:
         """Everything that is here, oldest first, without waiting."""
         items, self._items = list(self._items.values()), {}
+        self.taken_since, self.since = self.since, None
         self._filled.clear()
         return items
 

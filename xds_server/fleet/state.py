@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 from xds_server.ads.events import (
     Acked,
-    Cause,
     Event,
     Nacked,
     Node,
@@ -109,6 +108,7 @@ class _Type:
     refusal: Refusal | None = None
     pushes: int = 0
     size: int = 0
+    refuses: bool = False
     waiting: dict[Nonce, float] = field(default_factory=dict)
 
     def view(self) -> TypeState:
@@ -130,17 +130,21 @@ class _Type:
         self.waiting[event.nonce] = now
         if len(self.waiting) > _MOST_WAITING:
             del self.waiting[next(iter(self.waiting))]
+        else:
+            self.totals.unanswered += 1
         self.totals.pushes += 1
         self.totals.size += event.size
 
     def note_resumed(self, version: Version, now: float) -> None:
         self.sent, self.nonce, self.sync, self.since = version, _NO_NONCE, Sync.SYNCED, now
         self.acked = version
+        self._note_refuses(refuses=False)
 
     def note_acked(self, event: Acked, now: float) -> None:
         self.acked = event.version
         if event.nonce == self.nonce:
             self.sync = Sync.ERROR if event.refusing else Sync.SYNCED
+            self._note_refuses(refuses=event.refusing)
         self.totals.acks += 1
         sent_at = self._settle(event.nonce)
         if sent_at is not None:
@@ -150,8 +154,18 @@ class _Type:
         self.refusal = Refusal(event.version, words(event.message, _LONGEST_MESSAGE), now)
         if event.nonce == self.nonce:
             self.sync = Sync.ERROR
+            self._note_refuses(refuses=True)
         self.totals.nacks += 1
         self._settle(event.nonce)
+
+    def note_closed(self) -> None:
+        self.totals.unanswered -= len(self.waiting)
+        self._note_refuses(refuses=False)
+
+    def _note_refuses(self, *, refuses: bool) -> None:
+        """Unlike `sync` this lasts while another response is on its way."""
+        self.totals.refusing += refuses - self.refuses
+        self.refuses = refuses
 
     def _settle(self, nonce: Nonce) -> float | None:
         """When the response was sent, if that is known. It settles those before it too: a client answers in
@@ -159,8 +173,10 @@ class _Type:
         sent_at = self.waiting.get(nonce)
         if sent_at is not None:
             in_order = list(self.waiting)
-            for settled in in_order[: in_order.index(nonce) + 1]:
-                del self.waiting[settled]
+            settled = in_order[: in_order.index(nonce) + 1]
+            for each in settled:
+                del self.waiting[each]
+            self.totals.unanswered -= len(settled)
         return sent_at
 
 
@@ -211,11 +227,13 @@ class Fleet:
             if isinstance(event, StreamOpened):
                 self._open(event, now)
             elif isinstance(event, StreamDenied):
-                self._totals.ended[Cause.DENIED] += 1
+                self._totals.ended[event.cause] += 1
         elif isinstance(event, Sent | Acked | Nacked | Subscribed | Resumed):
             self._note(stream, event, now)
         elif isinstance(event, StreamClosed):
             del self._streams[event.stream]
+            for state in stream.types.values():
+                state.note_closed()
             self._totals.note_closed(stream.variant, event.cause)
 
     def _ordered(self) -> list[_Stream]:

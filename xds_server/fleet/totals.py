@@ -17,18 +17,22 @@ from xds_server.snapshot.types import SHORT_NAMES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeTraffic:
-    """One type: responses and their bytes, the answers to them, and from sending one to its ACK."""
+    """One type: responses and their bytes, the answers to them, and from sending one to its ACK. Of this
+    moment are `unanswered`, responses, and `refusing`, streams that keep what they had instead."""
 
     pushes: int
     size: int
     acks: int
     nacks: int
+    unanswered: int
+    refusing: int
     latency: Latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Everything since the start; `connected` is of this moment. All variants, causes and served types are
+    """Everything since the start; `connected` is of this moment, and `ended` has those too that were never
+    opened. All variants, causes and served types are
     there from the beginning: a metric that exists can be alerted on."""
 
     connected: Mapping[Variant, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -45,6 +49,8 @@ class TypeTotals:
     size: int = 0
     acks: int = 0
     nacks: int = 0
+    unanswered: int = 0
+    refusing: int = 0
     latency: Latencies = field(default_factory=Latencies)
 
     def view(self) -> TypeTraffic:
@@ -54,6 +60,8 @@ class TypeTotals:
             size=self.size,
             acks=self.acks,
             nacks=self.nacks,
+            unanswered=self.unanswered,
+            refusing=self.refusing,
             latency=self.latency.view(),
         )
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from xds_server.base.lag import Lag
+from xds_server.base.latency import Latency
+from xds_server.fleet.delivery import Delivered
 from xds_server.fleet.totals import Traffic
 
 
@@ -23,9 +25,10 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is measured, at one moment. Times are seconds since the epoch, durations seconds; `watches` is by
-    kind, `shadows` by state, `feedback` by what became of an Event; `lag` is the event loop's, `traffic` the
-    fleet's."""
+    """What is measured, at one moment. Times are seconds since the epoch, durations seconds; `watches` and
+    `silence` are by kind, `stages` by stage, `shadows` by state, `feedback` by what became of an Event; `lag`
+    is the event loop's, `traffic` the fleet's. `committed` and `built` are when something new was served and
+    when building last succeeded; `behind_s` is how long the eldest change waits for that."""
 
     version: str
     ready: bool
@@ -33,7 +36,12 @@ class Facts:
     committed: float
     build_failures: int
     leader: bool
+    built: float = 0.0
+    behind_s: float = 0.0
     watches: Mapping[str, Watch] = field(default_factory=dict)
+    silence: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, Latency] = field(default_factory=dict)
+    delivered: Delivered = field(default_factory=Delivered)
     shadows: Mapping[str, int] = field(default_factory=dict)
     feedback: Mapping[str, int] = field(default_factory=dict)
     lag: Lag = field(default_factory=Lag)

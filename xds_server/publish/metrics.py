@@ -85,6 +85,33 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         _watches(lambda w: w.failures),
     ),
     Row(
+        "xds_shadow_watch_silence_seconds",
+        "Since a watch of the kind last said anything: an event, a bookmark, that it goes on. Of several"
+        " watches of a kind the longest. A working one is silent for about two minutes at most.",
+        "kind",
+        lambda f: f.silence,
+    ),
+    Histogram(
+        "xds_shadow_pipeline_stage_seconds",
+        "What a step took by stage: `gather` is how long its eldest change waited for the others of its burst"
+        " and for the step before, `commit` ends when those who serve streams know.",
+        "stage",
+        lambda f: f.stages,
+    ),
+    Row(
+        "xds_shadow_config_behind_seconds",
+        "For how long the eldest change has been waiting that is not in the configuration yet; 0 if there is"
+        " none. It grows while building fails.",
+        "",
+        lambda f: {"": f.behind_s},
+    ),
+    Row(
+        "xds_shadow_config_built_timestamp_seconds",
+        "When building last succeeded, whether or not it changed anything; at first, when the process began.",
+        "",
+        lambda f: {"": f.built},
+    ),
+    Row(
         "xds_shadow_config_changed_timestamp_seconds",
         "When the configuration for the fleet last changed.",
         "",
@@ -111,7 +138,8 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     ),
     Row(
         "xds_shadow_streams_ended_total",
-        "Streams that ended, by cause: `client` is the Envoy or the network, all others this server.",
+        "Streams that ended or were refused, by cause: `client` is the Envoy or the network, all others this"
+        " server.",
         "cause",
         lambda f: {cause.value: count for cause, count in f.traffic.ended.items()},
     ),
@@ -119,11 +147,38 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     Row("xds_shadow_pushed_bytes_total", "Bytes of the responses sent.", "type", _types(lambda t: t.size)),
     Row("xds_shadow_acks_total", "Responses that an Envoy accepted.", "type", _types(lambda t: t.acks)),
     Row("xds_shadow_nacks_total", "Responses that an Envoy refused.", "type", _types(lambda t: t.nacks)),
+    Row(
+        "xds_shadow_unanswered_responses",
+        "Responses that an Envoy has neither accepted nor refused yet, at most 64 of a type and stream. There"
+        " is no other queue: what is not sent yet is made of the newest configuration when it can be sent.",
+        "type",
+        _types(lambda t: t.unanswered),
+    ),
+    Row(
+        "xds_shadow_refusing_envoys",
+        "Streams that refused what they were sent last of the type and keep what they had.",
+        "type",
+        _types(lambda t: t.refusing),
+    ),
     Histogram(
         "xds_shadow_ack_latency_seconds",
         "From sending a response to its acknowledgement, the time that the Envoy warms included.",
         "type",
         _types(lambda t: t.latency),
+    ),
+    Histogram(
+        "xds_shadow_convergence_seconds",
+        "From seeing a change, the eldest of its burst, to the last acknowledgement of what came of it. Who"
+        " refuses or leaves is not waited for; who does not answer for a minute counts as that long.",
+        "",
+        lambda f: {"": f.delivered.took},
+    ),
+    Row(
+        "xds_shadow_convergence_waiting_seconds",
+        "For how long the eldest change has been under way that some Envoy has not answered yet; 0 if all"
+        " have.",
+        "",
+        lambda f: {"": f.delivered.waiting_s},
     ),
     Histogram(
         "xds_shadow_loop_lag_seconds",

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, cast
 import msgspec
 
 from xds_server.ads import events
+from xds_server.ads.convergence import Converged
 from xds_server.base.ids import TypeUrl
 from xds_server.config import Security
 from xds_server.snapshot.resource import Resource, ResourceKey
@@ -41,10 +42,12 @@ class Fragment(NamedTuple):
 
 
 class Commit(msgspec.Struct, tag=True, frozen=True):
-    """What changed in the snapshot since the last commit that the worker was sent."""
+    """What changed in the snapshot since the last commit that the worker was sent, and the number of this
+    one."""
 
     upserts: list[Fragment]
     removals: list[tuple[TypeUrl, str]]
+    generation: int
 
 
 class Drain(msgspec.Struct, tag=True, frozen=True):
@@ -64,16 +67,23 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
 
 
 class Happened(msgspec.Struct, tag=True, frozen=True):
-    """Events of the worker's streams, each with the place of its class in `_EVENTS`."""
+    """Events of the worker's streams, each with the place of its class in `_EVENTS` and with its time, in
+    seconds since the epoch: how long a client takes must not depend on how busy the builder is."""
 
-    events: list[tuple[int, msgspec.Raw]]
+    events: list[tuple[int, float, msgspec.Raw]]
+
+
+class Reached(msgspec.Struct, tag=True, frozen=True):
+    """The worker's streams have what was committed."""
+
+    converged: Converged
 
 
 ToWorker = Commit | Drain
-FromWorker = Listening | Failed | Happened
+FromWorker = Listening | Failed | Happened | Reached
 _encode: Final = msgspec.msgpack.Encoder().encode
 _from_builder: Final = msgspec.msgpack.Decoder(Commit | Drain)
-_from_worker: Final = msgspec.msgpack.Decoder(Listening | Failed | Happened)
+_from_worker: Final = msgspec.msgpack.Decoder(Listening | Failed | Happened | Reached)
 _event_decoders: Final = tuple(msgspec.msgpack.Decoder(each) for each in _EVENTS)
 
 
@@ -113,18 +123,18 @@ async def _payload(reader: asyncio.StreamReader) -> bytes | None:
         return None
 
 
-def happened(found: Sequence[events.Event]) -> Happened:
-    """Events, ready to be sent."""
-    return Happened([(_EVENTS.index(type(event)), msgspec.Raw(_encode(event))) for event in found])
+def happened(found: Sequence[tuple[float, events.Event]]) -> Happened:
+    """Events with their times, ready to be sent."""
+    return Happened([(_EVENTS.index(type(event)), at, msgspec.Raw(_encode(event))) for at, event in found])
 
 
-def events_of(message: Happened) -> list[events.Event]:
-    """The events of a message."""
-    return [cast("events.Event", _event_decoders[kind].decode(raw)) for kind, raw in message.events]
+def events_of(message: Happened) -> list[tuple[float, events.Event]]:
+    """The events of a message with their times."""
+    return [(at, cast("events.Event", _event_decoders[kind].decode(raw))) for kind, at, raw in message.events]
 
 
-def difference(old: Snapshot, new: Snapshot) -> Commit:
-    """What a worker that has `old` lacks."""
+def difference(old: Snapshot, new: Snapshot, generation: int) -> Commit:
+    """What a worker that has `old` lacks of `new`, which has this number."""
     upserts: list[Fragment] = []
     removals: list[tuple[TypeUrl, str]] = []
     for type_url in sorted({*old.types, *new.types}):
@@ -133,7 +143,7 @@ def difference(old: Snapshot, new: Snapshot) -> Commit:
             changes = after.changes_since(before)
             upserts += [_fragment(resource) for resource in changes.upserts.resources]
             removals += [(type_url, resource.name) for resource in changes.gone]
-    return Commit(upserts, removals)
+    return Commit(upserts, removals, generation)
 
 
 def _fragment(resource: Resource) -> Fragment:

@@ -1,7 +1,9 @@
 """Streams served in this process."""
 
+import time
 from collections.abc import Callable
 
+from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event
 from xds_server.ads.servicer import AdsServicer
 from xds_server.base.address import Address
@@ -20,6 +22,7 @@ def servicer(
     *,
     clients: Allowed | None = None,
     first_stream: int = 1,
+    converged: Callable[[Converged], None] = lambda _: None,
 ) -> AdsServicer[View]:
     """The discovery service of this program."""
     known = Clients(clients)
@@ -30,22 +33,35 @@ def servicer(
         observe=observe,
         identifier=identifier,
         first_stream=first_stream,
+        converged=converged,
     )
 
 
 class LocalFleet:
-    """One server for all streams. `observe` is called with what happens on them."""
+    """One server for all streams. `observe` is called with what happens on them and when, in seconds since
+    the epoch; `converged` with every commit that all of them have."""
 
     def __init__(
-        self, *, identifier: str, observe: Callable[[Event], None], security: Security = PLAIN
+        self,
+        *,
+        identifier: str,
+        observe: Callable[[Event, float], None],
+        converged: Callable[[Converged], None] = lambda _: None,
+        security: Security = PLAIN,
     ) -> None:
         self._cache: SnapshotCache[View] = SnapshotCache(derive)
-        service = servicer(self._cache, observe, identifier, clients=security.clients)
+        service = servicer(
+            self._cache,
+            lambda event: observe(event, time.time()),
+            identifier,
+            clients=security.clients,
+            converged=converged,
+        )
         self._server = AdsServer(service, tls=security.tls)
 
-    def commit(self, snapshot: Snapshot) -> None:
-        """Serve `snapshot` from now on."""
-        self._cache.commit(snapshot)
+    def commit(self, snapshot: Snapshot, generation: int | None = None) -> None:
+        """Serve `snapshot` from now on; for its number see `SnapshotCache.commit`."""
+        self._cache.commit(snapshot, generation)
 
     async def start(self, address: Address) -> Address:
         """Listen; returns where.

@@ -10,17 +10,21 @@ import contextlib
 import itertools
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import structlog
 
+from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Cause, Event, StreamClosed, StreamOpened
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import StreamId
 from xds_server.config import PLAIN, Security
 from xds_server.serving import link
+from xds_server.serving.together import Together
 from xds_server.snapshot.snapshot import Snapshot
 
 _STREAMS_EACH: Final = 1 << 32
@@ -28,6 +32,13 @@ _STREAMS_EACH: Final = 1 << 32
 
 _REPLACED_AFTER_S: Final = 1.0
 _log = structlog.get_logger("xds_shadow.pool")
+
+
+class _Committed(NamedTuple):
+    """What is served, and its number."""
+
+    snapshot: Snapshot
+    generation: int
 
 
 class _Worker:
@@ -42,8 +53,9 @@ class _Worker:
 
     async def run(
         self,
-        current: Callable[[], Snapshot | None],
-        observe: Callable[[Event], None],
+        current: Callable[[], _Committed | None],
+        observe: Callable[[Event, float], None],
+        converged: Callable[[Converged], None],
         ready: Callable[[], None],
     ) -> None:
         """Talk to it until it ends.
@@ -57,9 +69,11 @@ class _Worker:
             while (message := await link.from_worker(reader)) is not None:
                 match message:
                     case link.Happened():
-                        for event in link.events_of(message):
+                        for at, event in link.events_of(message):
                             self._note(event)
-                            observe(event)
+                            observe(event, at)
+                    case link.Reached(converged=found):
+                        converged(found)
                     case link.Failed(message=why):
                         raise XdsShadowError(why)
                     case link.Listening():
@@ -68,7 +82,8 @@ class _Worker:
             tell.cancel()
             await asyncio.gather(tell, return_exceptions=True)
             for stream in sorted(self.streams):
-                observe(StreamClosed(stream=stream, reason="its worker process ended", cause=Cause.WORKER))
+                ended = StreamClosed(stream=stream, reason="its worker process ended", cause=Cause.WORKER)
+                observe(ended, time.time())
             writer.close()
             await self.process.wait()
 
@@ -78,14 +93,15 @@ class _Worker:
         elif isinstance(event, StreamClosed):
             self.streams.discard(event.stream)
 
-    async def _tell(self, writer: asyncio.StreamWriter, current: Callable[[], Snapshot | None]) -> None:
-        sent: Snapshot | None = None
+    async def _tell(self, writer: asyncio.StreamWriter, current: Callable[[], _Committed | None]) -> None:
+        sent: _Committed | None = None
         with contextlib.suppress(ConnectionError):
             while True:
                 self.news.clear()
                 wanted = current()
                 if wanted is not None and wanted is not sent:
-                    writer.write(link.frame(link.difference(sent or Snapshot(), wanted)))
+                    before = sent.snapshot if sent else Snapshot()
+                    writer.write(link.frame(link.difference(before, wanted.snapshot, wanted.generation)))
                     sent = wanted
                     await writer.drain()
                     continue
@@ -96,21 +112,24 @@ class _Worker:
 
 
 class WorkerPool:
-    """So many processes. `observe` is called with what happens on the streams of all."""
+    """So many processes. `observe` is called with what happens on the streams of all and when, in seconds
+    since the epoch; `converged` with commits that all have, of which it may skip some."""
 
     def __init__(
         self,
         count: int,
         *,
         identifier: str,
-        observe: Callable[[Event], None],
+        observe: Callable[[Event, float], None],
+        converged: Callable[[Converged], None] = lambda _: None,
         security: Security = PLAIN,
     ) -> None:
         self._count = count
         self._security = link.security_argument(security)
         self._identifier = identifier
         self._observe = observe
-        self._current: Snapshot | None = None
+        self._together = Together(converged)
+        self._current: _Committed | None = None
         self._workers: set[_Worker] = set()
         self._keepers: Sequence[asyncio.Task[None]] = ()
         self._numbers = itertools.count()
@@ -122,9 +141,12 @@ class WorkerPool:
         """Of the processes that run now."""
         return sorted(worker.process.pid for worker in self._workers)
 
-    def commit(self, snapshot: Snapshot) -> None:
-        """Serve `snapshot` from now on."""
-        self._current = snapshot
+    def _generation(self) -> int:
+        return self._current.generation if self._current else 0
+
+    def commit(self, snapshot: Snapshot, generation: int | None = None) -> None:
+        """Serve `snapshot` from now on; for its number see `SnapshotCache.commit`."""
+        self._current = _Committed(snapshot, self._generation() + 1 if generation is None else generation)
         for worker in self._workers:
             worker.news.set()
 
@@ -200,10 +222,14 @@ class WorkerPool:
         except OSError as error:
             raise XdsShadowError(f"a worker process cannot be started ({error})") from error
         self._workers.add(worker)
+        self._together.join(worker, self._generation(), time.monotonic())
         try:
-            await worker.run(lambda: self._current, self._observe, ready)
+            await worker.run(
+                lambda: self._current, self._observe, partial(self._together.note, worker), ready
+            )
         finally:
             self._workers.discard(worker)
+            self._together.leave(worker, time.monotonic())
             if worker.process.returncode is None:
                 worker.process.kill()
 

@@ -9,7 +9,9 @@ import asyncio
 import signal
 import socket
 import sys
+import time
 
+from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
@@ -30,12 +32,15 @@ class Outbox:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        self._events: list[Event] = []
+        self._events: list[tuple[float, Event]] = []
 
     def put(self, event: Event) -> None:
         if not self._events:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._events.append(event)
+        self._events.append((time.time(), event))
+
+    def tell(self, converged: Converged) -> None:
+        self._writer.write(link.frame(link.Reached(converged)))
 
     def _flush(self) -> None:
         found, self._events = self._events, []
@@ -49,7 +54,14 @@ async def work(
     reader, writer = await asyncio.open_unix_connection(sock=channel)
     cache: SnapshotCache[View] = SnapshotCache(derive)
     outbox = Outbox(writer)
-    service = servicer(cache, outbox.put, identifier, clients=security.clients, first_stream=first_stream)
+    service = servicer(
+        cache,
+        outbox.put,
+        identifier,
+        clients=security.clients,
+        first_stream=first_stream,
+        converged=outbox.tell,
+    )
     server = AdsServer(service, share_port=True, tls=security.tls)
     try:
         await server.start(address)
@@ -65,7 +77,7 @@ async def work(
             drain_s = message.over_s
             break
         snapshot = link.applied(snapshot, message)
-        cache.commit(snapshot)
+        cache.commit(snapshot, message.generation)
         if first:
             first = False
             keep_what_is_there()

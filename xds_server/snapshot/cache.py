@@ -36,10 +36,13 @@ class SnapshotCache(Generic[V]):
         self._base: Snapshot | None = None
         self._views: dict[V, Derived] = {}
         self._listeners: set[Callable[[], None]] = set()
+        self.generation = 0
 
-    def commit(self, snapshot: Snapshot) -> None:
-        """Make `snapshot` the one that is served from now on."""
+    def commit(self, snapshot: Snapshot, generation: int | None = None) -> None:
+        """Make `snapshot` the one that is served from now on. Commits are numbered, by whoever makes them or
+        by themselves; numbers grow."""
         self._base = snapshot
+        self.generation = self.generation + 1 if generation is None else generation
         for tell in tuple(self._listeners):
             tell()
 

@@ -178,15 +178,16 @@ class _Watches:
         self._outage = Outage(sink, timing.regroup)
         self._unsynced: list[Query] = []
         self._wanted = wanted
+        self._always: list[Reflector] = []
         self._needed: dict[Query, tuple[Reflector, asyncio.Task[None]]] = {}
         self._claims = Claims()
 
     async def run(self, namespaces: Sequence[str]) -> None:
         """Start what is followed all the time, and tell the sink when everything was listed once. Ends with
         the group."""
-        started = [self._start(query)[0] for query in _queries(namespaces)]
-        self._unsynced = [reflector.query for reflector in started]
-        for reflector in started:
+        self._always = [self._start(query)[0] for query in _queries(namespaces)]
+        self._unsynced = [reflector.query for reflector in self._always]
+        for reflector in self._always:
             await reflector.synced.wait()
             self._unsynced.remove(reflector.query)
         # All Deployments are known now. Those marked from here on are changes, not part of the first sync.
@@ -208,7 +209,14 @@ class _Watches:
             message = f"{where}: waiting for the first list of {', '.join(map(str, self._unsynced))}"
         else:
             message = f"{where} is being watched"
-        return Health(message=message, outage_s=lasted, watches=self._counts)
+        return Health(message=message, outage_s=lasted, watches=self._counts, silence=self._silence())
+
+    def _silence(self) -> dict[Kind, float]:
+        now, found = asyncio.get_running_loop().time(), dict[Kind, float]()
+        for reflector in (*self._always, *(each for each, _ in self._needed.values())):
+            kind = reflector.query.kind
+            found[kind] = max(found.get(kind, 0.0), now - reflector.heard)
+        return found
 
     def _start(self, query: Query) -> tuple[Reflector, asyncio.Task[None]]:
         def emit(changes: Sequence[Change]) -> None:

@@ -122,7 +122,8 @@ class Backoff:
 
 
 class Reflector:
-    """Follows one query and passes on what changes.
+    """Follows one query and passes on what changes. `heard` is when the server last said something of it, or
+    this began, by the loop's clock.
 
     `emit` is called without waiting, with changes that belong together. `synced` is set when the first list
     was passed on; with `optional`, also when the server forbids it, for what one can do without.
@@ -148,6 +149,7 @@ class Reflector:
         self._counts = counts
         self._optional = optional
         self._clock = asyncio.get_running_loop().time
+        self.heard = self._clock()
         self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
         self._holdings = Holdings()
         self._streams = True  # until the server shows that it does not
@@ -178,6 +180,7 @@ class Reflector:
         else:
             self._counts.resumes += 1
         async with self._api.watch(self.query, self._version or "") as lines:
+            self.heard = self._clock()
             self._works()
             await self._watch(lines)
 
@@ -206,7 +209,7 @@ class Reflector:
         try:
             async with asyncio.timeout(self._timing.read) as limit:
                 async for line in lines:
-                    now = self._clock()
+                    now = self.heard = self._clock()
                     # Half of it may pass in silence at least; a timer for each line would be dear.
                     if (limit.when() or now) < now + self._timing.read / 2:
                         limit.reschedule(now + self._timing.read)
@@ -227,7 +230,7 @@ class Reflector:
         return None
 
     def _listed(self, page: Page) -> None:
-        self._version = page.resource_version
+        self._version, self.heard = page.resource_version, self._clock()
         self._counts.lists += 1
         self._works(self._holdings.replace(page))
         self.synced.set()
@@ -241,6 +244,7 @@ class Reflector:
             self._backoff.reset()
 
     def _take(self, line: bytes) -> None:
+        self.heard = self._clock()
         event = decode_event(self.query.kind, line, self.query.origin)
         match event:
             case Ended(status):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.ads.admission import Admission, Limits, host_of
+from xds_server.ads.events import Cause
 
 LIMITS = Limits(rate=10.0, burst=3, per_peer=2)
 
@@ -29,8 +30,11 @@ def test_line_22_everybody_gets_in_at_last() -> None:
 
 def test_one_address_may_not_open_all_streams() -> None:
     admission = Admission(LIMITS)
-    assert [admission.refusal("greedy", now=n * 10.0) != "" for n in range(3)] == [False, False, True]
-    assert "2 streams are open from this address" in admission.refusal("greedy", now=40.0)
+    assert [bool(admission.refusal("greedy", now=n * 10.0)) for n in range(3)] == [False, False, True]
+    refusal = admission.refusal("greedy", now=40.0)
+    assert refusal is not None
+    assert refusal.cause is Cause.PEER
+    assert "2 streams are open from this address" in refusal.reason
     assert not admission.refusal("modest", now=50.0)
     admission.leave("greedy")
     assert not admission.refusal("greedy", now=60.0)

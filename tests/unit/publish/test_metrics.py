@@ -56,6 +56,8 @@ def test_the_traffic_is_counted_by_type_variant_and_cause() -> None:
         'xds_shadow_pushed_bytes_total{type="CDS"} 14.0',
         'xds_shadow_acks_total{type="CDS"} 1.0',
         'xds_shadow_nacks_total{type="CDS"} 1.0',
+        'xds_shadow_unanswered_responses{type="CDS"} 0.0',
+        'xds_shadow_refusing_envoys{type="CDS"} 0.0',
         'xds_shadow_ack_latency_seconds_bucket{le="1.0",type="CDS"} 0.0',
         'xds_shadow_ack_latency_seconds_bucket{le="2.5",type="CDS"} 1.0',
         'xds_shadow_ack_latency_seconds_bucket{le="+Inf",type="CDS"} 1.0',
@@ -93,7 +95,7 @@ def test_how_late_the_loop_wakes_up_is_a_histogram_and_its_most() -> None:
     )
     found = Metrics(lambda: facts).text().decode().splitlines()
     for line in (
-        'xds_shadow_loop_lag_seconds_bucket{le="0.005"} 3.0',
+        'xds_shadow_loop_lag_seconds_bucket{le="0.0005"} 3.0',
         'xds_shadow_loop_lag_seconds_bucket{le="30.0"} 4.0',
         'xds_shadow_loop_lag_seconds_bucket{le="+Inf"} 5.0',
         "xds_shadow_loop_lag_seconds_sum 40.0",

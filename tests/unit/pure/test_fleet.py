@@ -214,7 +214,9 @@ def test_a_refusal_stands_until_something_else_is_accepted() -> None:
 
 
 def test_a_client_that_was_refused_counts_and_is_not_listed() -> None:
-    fleet = after(StreamDenied(stream=ONE, peer="ipv4:10.0.0.1:5", reason="it is not listed"))
+    fleet = after(
+        StreamDenied(stream=ONE, peer="ipv4:10.0.0.1:5", reason="it is not listed", cause=Cause.DENIED)
+    )
     assert fleet.traffic().ended[Cause.DENIED] == 1
     assert fleet.connections() == []
 
@@ -243,6 +245,37 @@ def test_counters_outlive_the_stream() -> None:
     assert fleet.traffic().types[CLUSTER].pushes == 3
 
 
+CLOSED = StreamClosed(stream=ONE)
+
+
+@pytest.mark.parametrize(
+    ("events", "unanswered", "refusing"),
+    [
+        ([sent("1", "a"), sent("2", "b")], 2, 0),
+        ([sent("1", "a"), sent("2", "b"), acked("1", "a")], 1, 0),
+        # An answer settles what was sent before it.
+        ([sent("1", "a"), sent("2", "b"), acked("2", "b")], 0, 0),
+        ([sent("1", "a"), nacked("1", "a")], 0, 1),
+        ([sent("1", "a"), nacked("1", "a"), nacked("1", "a")], 0, 1),
+        # It refuses until it takes something: what is on its way proves nothing.
+        ([sent("1", "a"), nacked("1", "a"), sent("2", "b")], 1, 1),
+        ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), acked_but_refusing("2", "b")], 0, 1),
+        ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), acked("2", "b")], 0, 0),
+        ([sent("1", "a"), nacked("1", "a"), resumed("2")], 0, 0),
+        # The answer to an earlier response says nothing of the later one.
+        ([sent("1", "a"), sent("2", "b"), nacked("1", "a")], 1, 0),
+        # Who is gone owes nothing.
+        ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), CLOSED], 0, 0),
+        ([sent("1", str(number)) for number in range(100)], 64, 0),
+    ],
+)
+def test_what_is_unanswered_and_who_refuses_is_of_this_moment(
+    events: list[Event], unanswered: int, refusing: int
+) -> None:
+    clusters = after(opened(), *events).traffic().types[CLUSTER]
+    assert (clusters.unanswered, clusters.refusing) == (unanswered, refusing)
+
+
 def latencies(fleet: Fleet) -> dict[float, int]:
     """How many were counted by the upper bound of the bucket, None of the empty ones."""
     counts = fleet.traffic().types[CLUSTER].latency.counts
@@ -260,10 +293,10 @@ def timed(*events: tuple[float, Event]) -> Fleet:
     ("events", "counted", "total"),
     [
         ([(1.0, sent("1", "a")), (1.5, acked("1", "a"))], {0.5: 1}, 0.5),
-        ([(1.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.005: 1}, 0.0),
+        ([(1.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.0005: 1}, 0.0),
         ([(0.0, sent("1", "a")), (60.0, acked("1", "a"))], {float("inf"): 1}, 60.0),
         # The clock was set back.
-        ([(9.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.005: 1}, 0.0),
+        ([(9.0, sent("1", "a")), (1.0, acked("1", "a"))], {0.0005: 1}, 0.0),
         # The answer to a response is measured from that one, though another was sent meanwhile.
         (
             [(0.0, sent("1", "a")), (2.0, sent("2", "b")), (4.0, acked("1", "a")), (4.0, acked("2", "b"))],

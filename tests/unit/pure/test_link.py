@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.ads import events
+from xds_server.ads.convergence import Converged
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
 from xds_server.config import PLAIN, Security, TlsFiles
 from xds_server.serving import link
@@ -43,10 +44,10 @@ def through(message: link.ToWorker) -> link.ToWorker | None:
 @given(st.lists(st.lists(_resources, max_size=4, unique_by=lambda r: r.key), max_size=5))
 def test_a_worker_has_after_every_commit_what_the_builder_has(history: list[list[Resource]]) -> None:
     ours = theirs = Snapshot()
-    for world in history:
+    for number, world in enumerate(history, start=1):
         gone = {r.key for t in ours.types.values() for r in t.resources.values()} - {r.key for r in world}
         after = ours.updated(world, gone)
-        commit = link.difference(ours, after)
+        commit = link.difference(ours, after, number)
         sent = set(commit.removals) | {(each.type_url, each.name) for each in commit.upserts}
         assert sent == {
             tuple(r.key)
@@ -58,6 +59,7 @@ def test_a_worker_has_after_every_commit_what_the_builder_has(history: list[list
         received = through(commit)
         assert isinstance(received, link.Commit)
         ours, theirs = after, link.applied(theirs, received)
+        assert received.generation == number
         assert theirs == ours
         assert theirs.versions() == ours.versions()
         for of_type in ours.types.values():
@@ -70,7 +72,7 @@ def test_a_worker_has_after_every_commit_what_the_builder_has(history: list[list
 def test_refs_scope_and_openness_arrive() -> None:
     key = ResourceKey(CLUSTER, "a")
     before = Resource(key, b"1", (ResourceKey(ENDPOINT, "a"),), scope="staging", open=True)
-    received = through(link.difference(Snapshot(), Snapshot().updated([before])))
+    received = through(link.difference(Snapshot(), Snapshot().updated([before]), 1))
     assert isinstance(received, link.Commit)
     after = link.applied(Snapshot(), received).get(key)
     assert after is not None
@@ -91,15 +93,25 @@ def test_events_arrive() -> None:
         events.Nacked(stream=stream, type_url=CLUSTER, version=version, nonce=nonce, message="no"),
         events.StreamClosed(stream=stream, reason="why"),
     ]
+    times = [1e9 + number / 8 for number in range(len(found))]
 
     async def received() -> link.FromWorker | None:
         reader = asyncio.StreamReader()
-        reader.feed_data(link.frame(link.happened(found)))
+        reader.feed_data(link.frame(link.happened([*zip(times, found, strict=True)])))
         return await link.from_worker(reader)
 
     message = asyncio.run(received())
     assert isinstance(message, link.Happened)
-    assert link.events_of(message) == found
+    assert link.events_of(message) == [*zip(times, found, strict=True)]
+
+
+def test_what_a_worker_s_streams_have_arrives() -> None:
+    async def received() -> link.FromWorker | None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(link.frame(link.Reached(Converged(7, answered=True, at=12.5))))
+        return await link.from_worker(reader)
+
+    assert asyncio.run(received()) == link.Reached(Converged(7, answered=True, at=12.5))
 
 
 @pytest.mark.parametrize(
