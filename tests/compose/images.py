@@ -64,7 +64,7 @@ def _wanted() -> Iterator[str]:
 
 
 def _debian(directory: Path) -> Path:
-    """A Debian 12, whose Python is 3.11, with pip, which installs from the archives of the lock files alone."""
+    """A Debian 12, whose Python is 3.11. Its pip installs from the archives of the lock files alone."""
     debian, wheels = directory / "debian", directory / "wheels"
     include = "--include=python3-pip,ca-certificates,tzdata"
     with subprocess.Popen(

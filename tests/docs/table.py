@@ -1,8 +1,8 @@
 """What becomes of the blocks that are not simply run or read. A page may have what it needs in one line here.
 
 A block of `sh`, and one that begins with ``$``, is run as it stands, in the page's directory (`laptop.py`);
-what the latter shows has to be printed. A block of `yaml` is given to kubectl: a Kustomization is built, other
-objects are applied to an API server that only says whether it would take them; one that begins with the
+what the latter shows has to be printed. A block of `yaml` is given to kubectl: a Kustomization is built,
+other objects are applied to an API server that only says whether it would take them; one that begins with the
 comment ``# NAME.yaml`` is a file of that name to the blocks after it. All else has an entry.
 """
 
