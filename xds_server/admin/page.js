@@ -1,5 +1,4 @@
 
-"use strict";
 const EVERY_MS = 1000;    // between two questions
 const SELDOM_MS = 15000;  // the same, at most, while there is no answer
 const PATIENCE_MS = 5000; // for one answer
@@ -247,9 +246,11 @@ function showServer(server) {
   $("#source").className = outage !== undefined || failures ? "bad" : "dim";
 }
 
-function link(error) {
-  const lost = $("#lost"), isNew = lost.hidden === Boolean(error);
-  if (!isNew) return;
+function showLink(error) {
+  const lost = $("#lost");
+  $("#link").textContent = error ? "No answer" : "Live";
+  $("#link").className = `badge ${error ? "bad" : "good"}`;
+  if (lost.hidden === !error) return;
   lost.hidden = !error;
   lost.textContent = error ? `The control plane does not answer since ${new Date().toLocaleTimeString()}`
     + ` (${error.message}). This is what it said last; it is asked again and again.` : "";
@@ -262,19 +263,12 @@ async function ask() {
   if (asking) return;
   asking = true;
   clearTimeout(timer);
-  try {
-    await Promise.all(["shadows", "nodes", "config"].map(get));
-    show();
-    wait = EVERY_MS;
-    link(null);
-  } catch (error) {
-    wait = Math.min(2 * wait, SELDOM_MS);
-    link(error);
-  }
-  $("#link").textContent = wait === EVERY_MS ? "Live" : "No answer";
-  $("#link").className = `badge ${wait === EVERY_MS ? "good" : "bad"}`;
+  const error = await Promise.all(["shadows", "nodes", "config"].map(get)).then(() => null, (why) => why);
+  wait = error ? Math.min(2 * wait, SELDOM_MS) : EVERY_MS;
   asking = false;
   if (!document.hidden) timer = setTimeout(ask, wait);
+  showLink(error);
+  if (!error) show();
 }
 
 document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(timer) : ask());

@@ -103,7 +103,7 @@ def _page() -> tuple[str, str]:
         folder.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
     text = page.replace("<style></style>", f"<style>{style}</style>")
-    text = text.replace("<script></script>", f"<script>{script}</script>")
+    text = text.replace("></script>", f">{script}</script>")
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:;"
         " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
