@@ -105,14 +105,14 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     ) -> status_pb2.GetStatusResponse:
         """Everything at a glance."""
         found = self.overview()
+        found.shadows.extend(self.shadows())
         found.nodes.extend(self.nodes())
         return found
 
     def overview(self) -> status_pb2.GetStatusResponse:
-        """Everything but the Envoys."""
+        """Everything but the shadows and the Envoys."""
         state = self._state()
         return status_pb2.GetStatusResponse(
-            shadows=[_shadow(each, state.objections.get(_name(each), ())) for each in state.shadows],
             problems=map(_problem, state.problems),
             changes=map(_change, state.changes),
             server=status_pb2.Server(
@@ -124,6 +124,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
                 source=status_pb2.Source(message=state.source, outage_seconds=state.outage_s),
             ),
         )
+
+    def shadows(self) -> Iterable[status_pb2.Shadow]:
+        """Every shadow as it is at the call. The messages are made as they are iterated, in any thread."""
+        state = self._state()
+        return (_shadow(each, state.objections.get(_name(each), ())) for each in state.shadows)
 
     async def Explain(  # noqa: N802 - gRPC's name
         self, request: status_pb2.ExplainRequest, context: _Context
@@ -144,7 +149,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         )
 
     def nodes(self) -> Iterable[status_pb2.Node]:
-        """Every Envoy that is connected."""
+        """Every Envoy that is connected at the call; made as `shadows` are."""
         return map(_node, self._fleet.connections())
 
 

@@ -1,0 +1,275 @@
+
+const EVERY_MS = 1000;    // between two questions
+const SELDOM_MS = 15000;  // the same, at most, while there is no answer
+const PATIENCE_MS = 5000; // for one answer
+const MOST_ROWS = 200;    // of a table, until all are asked for
+const FEW_ROWS = 8;       // need no filter
+const MOST_MARKED = 50;   // where more rows than that have changed, a mark tells nothing
+const ADDRESSES = 2;      // of a canary's endpoints, shown
+const OWN = "the Deployment";
+
+const TONES = {
+  Active: "good", Pending: "wait", Paused: "idle", Expired: "idle", Rejected: "bad",
+  "In sync": "good", Waiting: "wait", Refusing: "bad",
+  SYNCED: "good", STALE: "wait", NOT_SENT: "dim", ERROR: "bad",
+};
+const SYNC = { SYNCED: "✓", STALE: "sent", NOT_SENT: "not sent", ERROR: "✗ refused" };
+
+/* ---- What is shown. A cell is a list of [text, classes]; of these texts many are other people's. ---- */
+
+const line = (text, classes = "") => [text, `line ${classes}`];
+const badge = (word) => [word, `badge ${TONES[word]}`];
+const short = (version) => version.slice(0, 8);
+
+function listed(names, count, most) {
+  const more = count - Math.min(names.length, most);
+  return names.slice(0, most).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
+function time(text) {
+  const at = new Date(text);
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+}
+
+function addresses(all) {
+  const more = all.length - ADDRESSES;
+  const shown = all.slice(0, ADDRESSES).map((each) => line(each, "dim code"));
+  return more > 0 ? [...shown, line(`and ${more} more`, "dim")] : shown;
+}
+
+function shadowCells(s) {
+  const settings = s.settings.filter(({ name }) => name !== "percent" && name !== "methods");
+  return [
+    [[`${s.namespace}/`, "dim"], [s.deployment, "name"], line(`of Service ${s.service}`, "dim")],
+    [badge(s.state), line(s.reason, "dim")],
+    s.percent ? [[`${s.percent} %`], line(s.methods.join(", ") || "all methods", "dim")] : [["unknown", "dim"]],
+    [[s.endpoints.length], ...addresses(s.endpoints)],
+    [
+      [s.message],
+      ...s.refusals.map((r) => line(`${r.short_name} refused by ${listed(r.nodes, r.envoys, 3)}: ${r.message}`, "bad")),
+      ...settings.map((each) => line(`${each.name}=${each.value}${each.origin === OWN ? "" : ` (${each.origin})`}`, "dim code")),
+    ],
+  ];
+}
+
+function nodeState(n) {
+  if (n.types.some((t) => t.sync === "ERROR")) return "Refusing";
+  return n.types.some((t) => t.sync === "STALE") || !n.types.length ? "Waiting" : "In sync";
+}
+
+function nodeCells(n) {
+  const refusals = n.types.filter((t) => t.last_nack).map((t) => {
+    const [end, tone] = t.sync === "ERROR" ? ["", "bad"] : [" (over)", "dim"];
+    return line(`${time(t.last_nack.at)} ${t.short_name} ${short(t.last_nack.version)}${end}: ${t.last_nack.message}`, tone);
+  });
+  return [
+    [[n.id, "name"], line(`${n.build}, ${n.variant}`, "dim"), line(n.peer, "dim code")],
+    [badge(nodeState(n)), line(`since ${time(n.connected)}`, "dim")],
+    n.types.map((t) => [`${t.short_name} ${short(t.sent_version)} ${SYNC[t.sync]}`, `chip code ${TONES[t.sync]}`]),
+    refusals.length ? refusals : [["none", "dim"]],
+  ];
+}
+
+// `part` is the API's. `group` sorts the rows into `groups`, which are counted. `said` is for who cannot see a change.
+const TABLES = {
+  shadows: {
+    title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Copies", "Endpoints", "Message"],
+    groups: ["Rejected", "Pending", "Active", "Paused", "Expired"], group: (s) => s.state,
+    key: (s) => [s.namespace, s.deployment], cells: shadowCells,
+    said: (s) => `${s.namespace}/${s.deployment} is ${s.state}`,
+    nothing: "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.",
+  },
+  nodes: {
+    title: "Envoys", part: "nodes", columns: ["Envoy", "State", "Versions", "Last refusal"],
+    groups: ["Refusing", "Waiting", "In sync"], group: nodeState,
+    key: (n) => [n.id, n.peer], cells: nodeCells,
+    said: (n) => `${n.id} is ${nodeState(n)}`,
+    nothing: "No Envoy is connected.",
+  },
+  problems: {
+    title: "Problems", part: "config", columns: ["Object", "Reason", "Message"], groups: [],
+    key: (p) => [p.subject, p.origin, p.reason, p.message],
+    cells: (p) => [[[p.subject || p.origin, "name"]], [[p.reason, "bad"]], [[p.message]]],
+    said: (p) => `Problem: ${p.subject || p.origin}: ${p.reason}`,
+  },
+  changes: {
+    title: "What changed last", part: "config", columns: ["Object", "When", "Reason", "Message"], groups: [],
+    key: (c) => [c.at, c.subject, c.reason, c.message],
+    cells: (c) => [[[c.subject, "name"]], [[time(c.at), "dim"]], [[c.reason]], [[c.message]]],
+    nothing: "Nothing since the control plane started.",
+  },
+};
+
+/* ---- A table. Its rows are kept by key and only a cell that says something else is touched. ---- */
+
+const $ = (selector, within = document) => within.querySelector(selector);
+
+function element(tag, attributes, text = "") {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+
+class Table {
+  constructor(id, about) {
+    Object.assign(this, { about, facts: new Map(), rows: new Map(), only: "", all: false, empty: true });
+    this.section = $("template").content.cloneNode(true).firstElementChild;
+    this.section.id = id;
+    $("h2", this.section).textContent = about.title;
+    [this.body, this.filter, this.note] = ["tbody", "input", ".note"].map((each) => $(each, this.section));
+    this.filter.setAttribute("aria-label", `Filter ${about.title}`);
+    $("thead tr", this.section).append(...about.columns.map((c) => element("th", { scope: "col", role: "columnheader" }, c)));
+    this.counts = new Map(about.groups.map((group) => [group, element("button", { type: "button", class: TONES[group] })]));
+    $(".counts", this.section).append(...this.counts.values());
+    for (const [group, button] of this.counts) {
+      button.addEventListener("click", () => { this.only = this.only === group ? "" : group; this.show(); });
+    }
+    this.filter.addEventListener("input", () => this.show());
+    $("button", this.note).addEventListener("click", () => { this.all = true; this.show(); });
+    $("main").append(this.section);
+  }
+
+  // Take new facts; give the items that are new or say something else.
+  take(items) {
+    const before = this.facts, times = new Map();
+    this.facts = new Map(items.map((item) => {
+      const key = JSON.stringify(this.about.key(item));
+      times.set(key, (times.get(key) ?? 0) + 1); // who is there twice has two rows
+      const cells = this.about.cells(item);
+      const text = cells.flat().map(([each]) => each).join(" ").toLowerCase();
+      return [`${key} ${times.get(key)}`, { item, cells: cells.map((each) => JSON.stringify(each)), text }];
+    }));
+    const isNew = ([key, { cells }]) => String(before.get(key)?.cells) !== String(cells);
+    const changed = this.empty ? [] : [...this.facts].filter(isNew);
+    this.empty = false;
+    this.show(new Set(changed.map(([key]) => key)));
+    return changed.map(([, { item }]) => item);
+  }
+
+  count(group) {
+    return [...this.facts.values()].filter(({ item }) => this.about.group(item) === group).length;
+  }
+
+  show(changed = new Set()) {
+    const words = this.filter.value.toLowerCase().split(/\s+/);
+    const found = [...this.facts].filter(([, { item, text }]) =>
+      (!this.only || this.about.group(item) === this.only) && words.every((word) => text.includes(word)));
+    const shown = new Map(this.all ? found : found.slice(0, MOST_ROWS));
+    for (const [key, row] of this.rows) {
+      if (!shown.has(key)) { row.remove(); this.rows.delete(key); }
+    }
+    let next = this.body.firstElementChild;
+    for (const [key, { cells }] of shown) {
+      const row = this.rows.get(key) ?? this.newRow(key);
+      if (row === next) next = next.nextElementSibling;
+      else this.body.insertBefore(row, next);
+      cells.forEach((cell, column) => fill(row.children[column], cell));
+      if (changed.size <= MOST_MARKED && changed.has(key)) mark(row);
+    }
+    this.frame(found.length, shown.size);
+  }
+
+  newRow(key) {
+    const row = element("tr", { role: "row", "data-key": key });
+    row.append(...this.about.columns.map((column, at) => at
+      ? element("td", { role: "cell", "data-column": column }) : element("th", { role: "rowheader", scope: "row" })));
+    this.rows.set(key, row);
+    return row;
+  }
+
+  // All around the rows.
+  frame(found, shown) {
+    const { groups, nothing } = this.about;
+    for (const group of groups) {
+      const button = this.counts.get(group), count = this.count(group);
+      button.textContent = `${count.toLocaleString()} ${group}`;
+      button.hidden = !count && this.only !== group;
+      button.setAttribute("aria-pressed", this.only === group);
+    }
+    this.section.hidden = !this.facts.size && !nothing;
+    this.filter.hidden = this.facts.size <= FEW_ROWS && !this.filter.value;
+    this.note.hidden = shown > 0 && shown === found;
+    $("button", this.note).hidden = shown === found;
+    $("span", this.note).textContent = !this.facts.size ? nothing : !found ? "Nothing matches."
+      : `${shown.toLocaleString()} of ${found.toLocaleString()} are shown.`;
+  }
+}
+
+function fill(cell, content) {
+  if (cell.content === content) return;
+  cell.content = content;
+  cell.replaceChildren(...JSON.parse(content).map(([text, classes]) => element("span", classes ? { class: classes } : {}, text)));
+}
+
+function mark(row) {
+  row.classList.remove("changed");
+  void row.offsetWidth; // or the animation would not begin anew
+  row.classList.add("changed");
+}
+
+/* ---- Asking ---- */
+
+const tables = Object.entries(TABLES).map(([id, about]) => new Table(id, about));
+const known = {}; // by part: what was answered last, and its tag
+
+async function get(part) {
+  const last = known[part];
+  const answer = await fetch(`api/v1/${part}`, {
+    headers: last ? { "If-None-Match": last.tag } : {}, signal: AbortSignal.timeout(PATIENCE_MS),
+  });
+  if (answer.status === 304) return;
+  if (!answer.ok) throw new Error(`${part}: HTTP ${answer.status}`);
+  known[part] = { tag: answer.headers.get("ETag"), data: await answer.json() };
+}
+
+function show() {
+  const said = [];
+  for (const table of tables) {
+    const { part, said: words } = table.about, { data } = known[part];
+    if (table.shown === data) continue;
+    table.shown = data;
+    const changed = table.take(data[table.section.id]);
+    if (words) said.push(...changed.map(words));
+  }
+  if (said.length) $("#said").textContent = listed(said, said.length, 3);
+  showServer(known.config.data.server);
+  const [shadows, nodes] = tables, trouble = shadows.count("Rejected") + nodes.count("Refusing");
+  document.title = trouble ? `(${trouble}) xds-shadow` : "xds-shadow";
+}
+
+function showServer(server) {
+  const { message, outage_seconds: outage } = server.source, failures = Number(server.build_failures);
+  const failed = failures ? ` Building failed ${failures} times; the last good configuration stayed.` : "";
+  $("#version").textContent = server.version;
+  $("#source").textContent = `${message}. The configuration last changed ${time(server.committed)}.${failed}`;
+  $("#source").className = outage !== undefined || failures ? "bad" : "dim";
+}
+
+function showLink(error) {
+  const lost = $("#lost");
+  $("#link").textContent = error ? "No answer" : "Live";
+  $("#link").className = `badge ${error ? "bad" : "good"}`;
+  if (lost.hidden === !error) return;
+  lost.hidden = !error;
+  lost.textContent = error ? `The control plane does not answer since ${new Date().toLocaleTimeString()}`
+    + ` (${error.message}). This is what it said last; it is asked again and again.` : "";
+  $("main").classList.toggle("old", Boolean(error));
+}
+
+let timer, wait = EVERY_MS, asking = false;
+
+async function ask() {
+  if (asking) return;
+  asking = true;
+  clearTimeout(timer);
+  const error = await Promise.all(["shadows", "nodes", "config"].map(get)).then(() => null, (why) => why);
+  wait = error ? Math.min(2 * wait, SELDOM_MS) : EVERY_MS;
+  asking = false;
+  if (!document.hidden) timer = setTimeout(ask, wait);
+  showLink(error);
+  if (!error) show();
+}
+
+document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(timer) : ask());
+ask();
