@@ -23,7 +23,7 @@ def main() -> None:
             request_serializer=asked.SerializeToString,
             response_deserializer=answered.FromString,
         )
-        print(json_format.MessageToJson(call(asked()), descriptor_pool=pool))  # noqa: T201 - what it is for
+        print(json_format.MessageToJson(call(asked()), descriptor_pool=pool))
 
 
 if __name__ == "__main__":
