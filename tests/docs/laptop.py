@@ -35,13 +35,13 @@ _EXAMPLE = ".example.yaml"
 # A second Envoy on one machine must not take the first's shared memory; nothing else is different.
 _ENVOY = '#!/bin/sh\nexec {binary} "$@" --disable-hot-restart --concurrency 1 --log-level warning\n'
 
-Until = Callable[["Laptop", str], Awaitable[bool]]
-"""Whether a command that goes on has done its work, by what it has printed so far."""
+Until = Callable[["Laptop"], Awaitable[bool]]
+"""Whether a command that goes on has done its work."""
 
 
 @dataclass(frozen=True)
 class Laptop:
-    """`directory` is one page's own: what a block writes is there for the page's later ones."""
+    """`directory` is one page's own. `places` are what a block may have to be told, by name."""
 
     demo: Demo
     directory: Path
@@ -53,12 +53,14 @@ class Laptop:
         shell = await self._start(script)
         try:
             printed, _ = await asyncio.wait_for(shell.communicate(), DEADLINE)
+        except TimeoutError:
+            raise AssertionError(f"it did not end within {DEADLINE:g} s:\n{script}") from None
         finally:
             _end(shell)
         assert shell.returncode == 0, f"{script}\n{printed.decode()}"
         return printed.decode()
 
-    async def run_until(self, script: str, until: Until) -> str:
+    async def run_until(self, script: str, until: Until) -> None:
         """Run what goes on by itself until it has done its work, and end it then."""
         shell = await self._start(script)
         assert shell.stdout
@@ -67,7 +69,7 @@ class Laptop:
 
         async def done() -> bool:
             assert not reading.done(), f"it has ended:\n{script}\n{printed.decode()}"
-            return await until(self, printed.decode())
+            return await until(self)
 
         try:
             await eventually(done, within=DEADLINE, what=f"the work of\n{script}\n")
@@ -75,12 +77,10 @@ class Laptop:
             _end(shell)
             await shell.wait()
             await reading
-        return printed.decode()
 
     async def tidy(self) -> None:
         """Give the example's objects the labels and annotations that its files give them."""
-        for leftover in ("ready", "kustomization.yaml"):
-            (self.directory / leftover).unlink(missing_ok=True)
+        (self.directory / "ready").unlink(missing_ok=True)
         await self.run(f"kubectl replace -f {_EXAMPLE}; kubectl -n staging label secret --all {ALLOW}-")
 
     async def _start(self, script: str) -> asyncio.subprocess.Process:
@@ -165,7 +165,7 @@ def _end(shell: asyncio.subprocess.Process) -> None:
         return  # it has ended, and nothing is left of it
 
 
-async def is_ready(where: Laptop, _printed: str) -> bool:
+async def is_ready(where: Laptop) -> bool:
     """A control plane of the block's own serves."""
     return (where.directory / "ready").exists()
 
@@ -173,7 +173,7 @@ async def is_ready(where: Laptop, _printed: str) -> bool:
 def connected(node: str) -> Until:
     """An Envoy of this name has everything that it was sent."""
 
-    async def found(where: Laptop, _printed: str) -> bool:
+    async def found(where: Laptop) -> bool:
         status = await asyncio.to_thread(get_status, where.demo.control_plane.admin_address)
         types = [kind for each in status.nodes if each.id == node for kind in each.types]
         return bool(types) and all(kind.sync == "SYNCED" for kind in types)

@@ -9,12 +9,19 @@ import yaml
 
 from tests.support.installation import INSTALL, build, container_of, kubectl, named
 from xds_server.cli import cli
+from xds_server.shadows.policy import check_defaults
+from xds_server.sources.policy_file import read_policy
 
 
 def options_of_serve(path: Path) -> dict[str, Any]:
     """What the command line makes of them."""
     commands: dict[str, Any] = typer.main.get_command(cli).commands  # type: ignore[attr-defined]
     return dict(commands["serve"].make_context("serve", path.read_text().split()).params)
+
+
+def policy(path: Path) -> None:
+    """What `--policy` takes, and what shadows can have under it."""
+    check_defaults(read_policy(path))
 
 
 def patch_of_the_control_plane(path: Path) -> None:

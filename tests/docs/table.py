@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.docs.blocks import blocks_of
 from tests.docs.laptop import Until, connected, is_ready
-from tests.docs.readers import options_of_serve, patch_of_the_control_plane
+from tests.docs.readers import options_of_serve, patch_of_the_control_plane, policy
 from xds_server.serving.identity import read_clients
 
 
@@ -195,4 +195,12 @@ TABLE = (
     Entry("docs/operate.md", "rollout status", Run(before=INSTALLED)),
     Entry("docs/operate.md", "openssl x509", Run(before=CERTIFICATE)),
     Entry("docs/operate.md", '"event": "envoy connected"', Shows("cat {log}")),
+    # The embedded API has no admission policies; tests/unit/test_manifests_admission.py evaluates this one.
+    Entry(
+        "docs/security.md",
+        "kubectl apply -k manifests/admission",
+        Run(instead=(("kubectl apply -k", "kubectl kustomize"),)),
+    ),
+    Entry("docs/security.md", "kubectl auth can-i", Listed("only an API server with RBAC answers it")),
+    Entry("docs/security.md", "percent-max:", Read(policy)),
 )

@@ -77,6 +77,9 @@ async def test_a_block(
 ) -> None:
     where = laptops(block.page)
     await where.tidy()
+    for earlier in BLOCKS:
+        if earlier.file and earlier.page == block.page and earlier.line < block.line:
+            written(where, earlier)
     match how(block):
         case Listed(reason):
             record_property(FATE, f"listed: {block}: {reason}")
@@ -124,8 +127,8 @@ async def give_to_kubectl(where: Laptop, block: Block) -> None:
     await where.run(f"kubectl apply --dry-run=server -f {file.name}")
 
 
-def written(where: Laptop, block: Block, name: str) -> Path:
-    """The block as a file."""
+def written(where: Laptop, block: Block, name: str = "") -> Path:
+    """The block as a file, of the name that it gives itself, else of this one."""
     path = where.directory / (block.file or name)
     path.write_text(block.text)
     return path

@@ -1,0 +1,139 @@
+"""docs/operate.md and docs/security.md: what they list is what the program has."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.docs.blocks import PAGES, ROOT
+from tests.support.installation import INSTALL, build, memory_limit, named
+from xds_server.ads import requests, servicer
+from xds_server.ads.admission import Limits
+from xds_server.fleet import state
+from xds_server.publish.metrics import TABLE
+from xds_server.shadows.plan import Reason
+
+OPERATE, SECURITY = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("operate", "security"))
+SOURCE = ROOT / "xds_server"
+_WORD = re.compile(r"[A-Z][A-Za-z]+\Z")
+_LOGS = {"info", "warning", "error", "exception"}
+
+
+def section(page: str, heading: str) -> str:
+    return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def tables(text: str) -> list[list[str]]:
+    """The names in the first column of each table."""
+    found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    firsts = [[line.split(" | ")[0] for line in table.splitlines()[2:]] for table in found]
+    return [[name for first in column for name in re.findall(r"`([^`]+)`", first)] for column in firsts]
+
+
+def trees(*parts: str) -> Iterator[ast.AST]:
+    for part in parts:
+        path = SOURCE / part
+        for file in [path] if path.is_file() else path.rglob("*.py"):
+            yield from ast.walk(ast.parse(file.read_text()))
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    return (
+        each.value
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    )
+
+
+def reasons_of_problems() -> set[str]:
+    """Those that no `Reason` has: words given to Problem and to `unreadable`, and to what is called so."""
+    found: set[str] = {"RefusedByEnvoy"}
+    for node in trees("sources", "publish/kube.py"):
+        match node:
+            case ast.Call(
+                func=ast.Name(id="Problem" | "unreadable"), args=[_, ast.Constant(value=str(word)), *_]
+            ):
+                found.add(word)
+            case ast.Assign(targets=[ast.Name(id="reason")], value=ast.Constant(value=str(word))):
+                found.add(word)
+            case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id="reason"), *_])], value=value):
+                found |= {word for word in texts(value) if _WORD.match(word)}
+    return found
+
+
+def test_every_reason_is_listed_with_what_to_do() -> None:
+    of_shadows, of_others = tables(section(OPERATE, "A shadow that is not Active"))
+    assert sorted(of_shadows) == sorted(Reason)
+    assert sorted(of_others) == sorted(reasons_of_problems())
+
+
+def events_of_the_log() -> set[str]:
+    """What the program logs while it serves; the embedded API is another program."""
+    return {
+        node.args[0].value
+        for node in trees(*(part.name for part in SOURCE.iterdir() if part.name not in ("embedded", "pb")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in _LOGS
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in ("log", "_log")
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
+
+
+def test_every_line_of_the_log_is_listed() -> None:
+    [listed] = tables(section(OPERATE, "Logs").replace("`by the client`", ""))
+    assert sorted(listed) == sorted(events_of_the_log())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_metric_that_is_named_is_one(page: str) -> None:
+    known = {row.name for row in TABLE}
+    assert set(re.findall(r"`(xds_shadow_\w+)`", (ROOT / page).read_text())) <= known
+
+
+def test_the_limit_of_memory_is_twice_what_was_measured() -> None:
+    """What the page says of the sizes in manifests/install."""
+    measured = (ROOT / "docs" / "performance.md").read_text()
+    peaks = re.findall(r"\| ([\d,]+) MiB \|$", section(measured, _MEMORY), re.MULTILINE)
+    limit = memory_limit(named(build(INSTALL), "Deployment", "xds-shadow"))
+    assert 2 * max(int(peak.replace(",", "")) for peak in peaks) * 1024**2 < limit
+
+
+_MEMORY = "Memory: 1,000 streams, 10,000 Services, 100,000 endpoints"
+
+
+def test_limits_are_those_of_the_program() -> None:
+    limits, streams = Limits(), dict(servicer.server_options())["grpc.max_concurrent_streams"]
+    rows = {
+        f"| a message, either way | {servicer.MAX_MESSAGE_BYTES >> 20} MiB |",
+        f"| names of one type that a stream asks for | {requests.MAX_NAMES:,} |",
+        f"| characters of a name | {requests.LONGEST_NAME:,} |",
+        f"| `node.metadata`; id and cluster together | {servicer._NODE_BYTES:,} bytes |",
+        f"| streams from one address | {limits.per_peer:,} |",
+        f"| new streams a second, after a first {limits.burst:,} | {limits.rate:g} |",
+        f"| streams of one connection | {streams} |",
+        f"| silence before the first request | {servicer._GREETING_DEADLINE_S:g} s |",
+        f"| time to take a response | {servicer._WRITE_DEADLINE_S:g} s |",
+        f"| text of a refusal that is kept | {state._LONGEST_MESSAGE:,} characters |",
+    }
+    assert {row for row in rows if row not in SECURITY} == set()
+    assert len(rows) == len(section(SECURITY, "Limits on what peers can send").split("\n| ")) - 2
+
+
+def anchors(text: str) -> set[str]:
+    """Of the headings, as they are made for links."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    here = (ROOT / page).parent
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", (ROOT / page).read_text()):
+        name, _, anchor = target.partition("#")
+        file = here / name if name else ROOT / page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text()), target
