@@ -195,6 +195,12 @@ TABLE = (
     Entry("docs/operate.md", "rollout status", Run(before=INSTALLED)),
     Entry("docs/operate.md", "openssl x509", Run(before=CERTIFICATE)),
     Entry("docs/operate.md", '"event": "envoy connected"', Shows("cat {log}")),
+    Entry("docs/releasing.md", "git tag --sign", Listed("a release is signed by who makes it")),
+    Entry(
+        "docs/releasing.md",
+        "pip install 'xds-shadow[demo]",
+        Checked("tests/release/test_archives.py::test_an_installation_with_the_extra_shows_the_demo"),
+    ),
     # The embedded API has no admission policies; tests/unit/test_manifests_admission.py evaluates this one.
     Entry(
         "docs/security.md",

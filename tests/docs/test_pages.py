@@ -8,6 +8,7 @@ import pytest
 
 from tests.docs.blocks import PAGES, ROOT
 from tests.support.installation import INSTALL, build, memory_limit, named
+from xds_server.ads import node as nodes
 from xds_server.ads import requests, servicer
 from xds_server.ads.admission import Limits
 from xds_server.fleet import state
@@ -111,7 +112,7 @@ def test_limits_are_those_of_the_program() -> None:
         f"| a message, either way | {servicer.MAX_MESSAGE_BYTES >> 20} MiB |",
         f"| names of one type that a stream asks for | {requests.MAX_NAMES:,} |",
         f"| characters of a name | {requests.LONGEST_NAME:,} |",
-        f"| `node.metadata`; id and cluster together | {servicer._NODE_BYTES:,} bytes |",
+        f"| `node.metadata`; id and cluster together | {nodes._NODE_BYTES:,} bytes |",
         f"| streams from one address | {limits.per_peer:,} |",
         f"| new streams a second, after a first {limits.burst:,} | {limits.rate:g} |",
         f"| streams of one connection | {streams} |",

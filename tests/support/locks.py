@@ -11,6 +11,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements.lock"
 RUNTIME_LOCK = ROOT / "requirements-runtime.lock"
+IMAGE_LOCK = ROOT / "requirements-image.lock"
+"""What an image is built with, and what its target `demo` has besides."""
 
 
 class Pin(NamedTuple):
