@@ -14,7 +14,6 @@ from typing import Any
 from tests.docs.blocks import blocks_of
 from tests.docs.laptop import Until, connected, is_ready
 from tests.docs.readers import options_of_serve, patch_of_the_control_plane, policy
-from xds_server.serving.identity import read_clients
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ INSTEAD = (
     ("0.0.0.0:18000", "0.0.0.0:0"),
     ("http://127.0.0.1:8080/", "http://127.0.0.1:{gateway}/"),
     ("git clone <this repository> && cd xds-shadow", "cd {checkout}"),
+    ("http://127.0.0.1:9900/", "http://127.0.0.1:{gateway}/"),
     ("127.0.0.1:18080", "{admin}"),
     ("127.0.0.1:18081", "{http}"),
     ("127.0.0.1:9901", "{envoy}"),
@@ -170,8 +170,20 @@ TABLE = (
     Entry("docs/architecture.md", "sources ", Listed("a drawing")),
     Entry("docs/install.md", "rollout status", Run(before=INSTALLED)),
     Entry("docs/install.md", "- op: add\n  path: /spec/template", Read(patch_of_the_control_plane)),
-    Entry("docs/install.md", "--tls-cert=", Read(options_of_serve)),
-    Entry("docs/install.md", "spiffe://", Read(read_clients)),
+    Entry("docs/install.md", "--tls-cert=server.crt", Read(options_of_serve)),
+    # The embedded API has none of cert-manager's kinds.
+    Entry(
+        "docs/install.md",
+        "tls/cert-manager\n",
+        Run(instead=(("apply -k xds-shadow/", "kustomize xds-shadow/"),)),
+    ),
+    Entry(
+        "docs/install.md",
+        "kind: Certificate",
+        Checked(
+            "tests/unit/test_manifests_components.py::test_the_certificates_are_for_the_secrets_that_pods_mount"
+        ),
+    ),
     Entry(
         "docs/migration.md",
         "xds-shadow convert -f",

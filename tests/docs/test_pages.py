@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.docs.blocks import PAGES, ROOT
-from tests.support.installation import INSTALL, build, memory_limit, named
+from tests.support.installation import INSTALL, build, container_of, memory_limit, named
 from xds_server.ads import node as nodes
 from xds_server.ads import requests, servicer
 from xds_server.ads.admission import Limits
@@ -99,7 +99,7 @@ def test_the_limit_of_memory_is_twice_what_was_measured() -> None:
     """What the page says of the sizes in manifests/install."""
     measured = (ROOT / "docs" / "performance.md").read_text()
     peaks = re.findall(r"\| ([\d,]+) MiB \|$", section(measured, _MEMORY), re.MULTILINE)
-    limit = memory_limit(named(build(INSTALL), "Deployment", "xds-shadow"))
+    limit = memory_limit(container_of(named(build(INSTALL), "Deployment", "xds-shadow")))
     assert 2 * max(int(peak.replace(",", "")) for peak in peaks) * 1024**2 < limit
 
 

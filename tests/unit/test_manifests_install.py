@@ -28,7 +28,7 @@ from tests.support.installation import (
     of_kind,
     pod_of,
     ports_of,
-    snippets,
+    snippet,
 )
 from tests.support.waiting import eventually
 from xds_server.app import App
@@ -100,7 +100,7 @@ def test_a_pod_is_restricted_and_bounded(everything: list[Doc], name: str) -> No
         "capabilities": {"drop": ["ALL"]},
     }
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-    assert memory_limit(deployment) > 0
+    assert memory_limit(container_of(deployment)) > 0
 
 
 def test_only_the_control_plane_has_a_token(everything: list[Doc], control_plane: Doc, gateway: Doc) -> None:
@@ -278,7 +278,7 @@ def test_the_bootstrap_finds_the_control_plane_and_keeps_to_its_memory(
     assert cluster["type"] == "STRICT_DNS"
     assert bootstrap["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
     heap = int(bootstrap["overload_manager"]["resource_monitors"][0]["typed_config"]["max_heap_size_bytes"])
-    assert heap < memory_limit(gateway)
+    assert heap < memory_limit(container_of(gateway))
 
 
 @pytest.mark.envoy
@@ -311,11 +311,10 @@ async def test_envoy_takes_the_bootstrap_and_its_pods_name(gateway: Doc, tmp_pat
 
 def test_the_kustomizations_of_the_page_do_what_it_says(copy: Path) -> None:
     root = copy.parents[2]
-    own_image, load_balancer = (block for block in snippets() if "kind: Kustomization" in block)
-    (root / "kustomization.yaml").write_text(own_image)
+    (root / "kustomization.yaml").write_text(snippet("kustomization.yaml", "images:"))
     images = {container_of(doc)["image"] for doc in of_kind(build(root), "Deployment")}
     assert f"registry.example.com/xds-shadow:{importlib.metadata.version('xds-shadow')}" in images
-    (root / "kustomization.yaml").write_text(load_balancer)
+    (root / "kustomization.yaml").write_text(snippet("kustomization.yaml", "LoadBalancer"))
     docs = build(root)
     assert named(docs, "Service", "xds-shadow-gateway")["spec"]["type"] == "LoadBalancer"
     assert named(docs, "Service", "xds-shadow")["spec"]["type"] == "ClusterIP"

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 TRUST_DOMAIN: Final = "spiffe://xds-shadow.demo"
 CONTROL_PLANE: Final = "control-plane"
@@ -25,6 +25,7 @@ CONTROL_PLANE: Final = "control-plane"
 
 _DAY = timedelta(days=1)
 _MONTH = timedelta(days=30)
+_EITHER = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,20 @@ class Authority:
         uris: Sequence[str] = (),
         ips: Sequence[str] = (),
         valid: timedelta = _DAY,
+        usages: Sequence[ObjectIdentifier] = _EITHER,
+        common_name: str = "client",
     ) -> Issued:
         """A certificate with these alternative names, for so long; a negative time is over."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
         names: list[x509.GeneralName] = [x509.DNSName(each) for each in dns]
         names += [x509.UniformResourceIdentifier(each) for each in uris]
         names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ips]
         builder = self._builder(subject, key.public_key(), valid)
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
-        builder = builder.add_extension(usage, critical=False)
+            # RFC 5280, 4.2.1.6: critical where there is no other name.
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not common_name)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         certificate = builder.sign(self._key, SHA256())
         return Issued(
             certificate.public_bytes(Encoding.PEM),

@@ -20,7 +20,9 @@ _LONGEST_PREFIX: Final = 63 - _SUFFIX_LENGTH
 _DEEPEST: Final = 100
 _LARGEST: Final = (1 << 63) - 1
 
-_GENERATIONS: Final = ("Deployment", "ReplicaSet", "PodDisruptionBudget", "EndpointSlice", "Pod")
+_GENERATIONS: Final = (
+    "Deployment", "ReplicaSet", "PodDisruptionBudget", "EndpointSlice", "Pod", "NetworkPolicy",
+)  # fmt: skip
 """Kinds whose generation counts the changes of what is wanted."""
 
 _NONE_IF_EMPTY: Final = ("labels", "annotations", "finalizers", "ownerReferences")

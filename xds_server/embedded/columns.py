@@ -107,16 +107,19 @@ def _count(*path: str) -> Cell:
     return lambda doc, _now: _number(doc, *path)
 
 
-def _selector(doc: Doc, _now: datetime) -> str:
+def _selector(field: str = "selector") -> Cell:
+    return lambda doc, _now: _selection(mapping(doc, "spec", field)) or _NONE
+
+
+def _selection(selector: Doc) -> str:
     """A map of labels, or a label selector."""
-    selector = mapping(doc, "spec", "selector")
     exact = (
         mapping(selector, "matchLabels")
         if {"matchLabels", "matchExpressions"} & selector.keys()
         else selector
     )
     terms = [f"{key}={value}" for key, value in sorted(exact.items())]
-    return _joined([*terms, *map(_expression, _items(selector, "matchExpressions"))]) or _NONE
+    return _joined([*terms, *map(_expression, _items(selector, "matchExpressions"))])
 
 
 def _expression(each: Doc) -> str:
@@ -140,7 +143,7 @@ _AGE: Final = Column("Age", lambda doc, now: age(metadata(doc).get("creationTime
 _TEMPLATE: Final = (
     Column("Containers", _containers("name"), _WIDE),
     Column("Images", _containers("image"), _WIDE),
-    Column("Selector", _selector, _WIDE),
+    Column("Selector", _selector(), _WIDE),
 )
 
 
@@ -269,7 +272,7 @@ _COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("External-IP", _external_ip),
         Column("Port(s)", _service_ports),
         _AGE,
-        Column("Selector", _selector, _WIDE),
+        Column("Selector", _selector(), _WIDE),
     ),
     "deployments": (
         _NAME,
@@ -335,6 +338,7 @@ _COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("Allowed Disruptions", _count("status", "disruptionsAllowed"), kind="integer"),
         _AGE,
     ),
+    "networkpolicies": (_NAME, Column("Pod-Selector", _selector("podSelector")), _AGE),
     "roles": _ROLE,
     "clusterroles": _ROLE,
     "rolebindings": _BINDING,

@@ -113,6 +113,21 @@ def _endpoint_slice(doc: Doc) -> Doc:
     return doc | {"ports": [{"name": "", "protocol": "TCP"} | port for port in doc.get("ports", ())]}
 
 
+def _network_policy(doc: Doc) -> Doc:
+    spec = mapping(doc, "spec")
+    types = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+    for direction in ("ingress", "egress"):
+        if direction in spec:
+            spec = spec | {direction: [_policy_rule(rule) for rule in spec[direction]]}
+    return doc | {"spec": {"policyTypes": types} | spec}
+
+
+def _policy_rule(rule: Doc) -> Doc:
+    if "ports" not in rule:
+        return rule
+    return rule | {"ports": [{"protocol": "TCP"} | port for port in rule["ports"]]}
+
+
 def _binding(doc: Doc) -> Doc:
     """A subject's group follows from its kind."""
     subjects = [
@@ -131,6 +146,7 @@ _FILL: Final[Mapping[str, Callable[[Doc], Doc]]] = {
     "Pod": _pod,
     "Secret": _secret,
     "EndpointSlice": _endpoint_slice,
+    "NetworkPolicy": _network_policy,
     "RoleBinding": _binding,
     "ClusterRoleBinding": _binding,
 }

@@ -92,6 +92,13 @@ PODDISRUPTIONBUDGETS = Resource(
     short_names=("pdb",),
     status=True,
 )
+NETWORKPOLICIES = Resource(
+    group="networking.k8s.io",
+    kind="NetworkPolicy",
+    plural="networkpolicies",
+    singular="networkpolicy",
+    short_names=("netpol",),
+)
 ROLES = Resource(group=_RBAC, kind="Role", plural="roles", singular="role")
 ROLEBINDINGS = Resource(group=_RBAC, kind="RoleBinding", plural="rolebindings", singular="rolebinding")
 CLUSTERROLES = Resource(
@@ -118,6 +125,7 @@ RESOURCES: tuple[Resource, ...] = (
     EVENTS,
     LEASES,
     PODDISRUPTIONBUDGETS,
+    NETWORKPOLICIES,
     ROLES,
     ROLEBINDINGS,
     CLUSTERROLES,

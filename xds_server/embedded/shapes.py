@@ -71,6 +71,14 @@ _WORKLOAD: Final = {
     "status": _CONDITIONS,
 }
 _PORT: Final = {"name": str, "port": int, "protocol": str, "nodePort": int}
+_POLICY_PORTS: Final = _ListOf({"protocol": str, "endPort": int})
+_PEERS: Final = _ListOf(
+    {
+        "podSelector": _SELECTOR,
+        "namespaceSelector": _SELECTOR,
+        "ipBlock": {"cidr": str, "except": _ListOf(str)},
+    }
+)
 _BINDING: Final = {
     "roleRef": {"apiGroup": str, "kind": str, "name": str},
     "subjects": _ListOf({"kind": str, "name": str, "namespace": str}),
@@ -123,6 +131,14 @@ _SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
         "spec": {"holderIdentity": str, "leaseDurationSeconds": int, "leaseTransitions": int},
     },
     "PodDisruptionBudget": {"spec": {"selector": _SELECTOR}, "status": _CONDITIONS},
+    "NetworkPolicy": {
+        "spec": {
+            "podSelector": _SELECTOR,
+            "policyTypes": _ListOf(str),
+            "ingress": _ListOf({"ports": _POLICY_PORTS, "from": _PEERS}),
+            "egress": _ListOf({"ports": _POLICY_PORTS, "to": _PEERS}),
+        },
+    },
     "Role": _ROLE,
     "ClusterRole": _ROLE,
     "RoleBinding": _BINDING,

@@ -103,13 +103,17 @@ def _port(path: str, port: Doc) -> Iterator[Cause]:
     name = port.get("name")
     if name and (wrong := names.label(name)):
         yield f"{path}.name", f'Invalid value: "{name}": {wrong}'
-    target = port.get("targetPort", number)
+    yield from _target(f"{path}.targetPort", port.get("targetPort", number))
+
+
+def _target(path: str, target: Any) -> Iterator[Cause]:
+    """A port of a Pod, by number or by name."""
     if isinstance(target, str):
         if not re.fullmatch(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?", target):
             text = "must be at most 15 lower case letters, digits and single '-', with at least one letter"
-            yield f"{path}.targetPort", f'Invalid value: "{target}": {text}'
+            yield path, f'Invalid value: "{target}": {text}'
     elif target not in _PORTS:
-        yield f"{path}.targetPort", f"Invalid value: {target}: must be between 1 and 65535, inclusive"
+        yield path, f"Invalid value: {target}: must be between 1 and 65535, inclusive"
 
 
 def _workload(doc: Doc) -> Iterator[Cause]:
@@ -245,6 +249,36 @@ def _disruption_budget(doc: Doc) -> Iterator[Cause]:
         yield "spec", f"Invalid value: {_shown(spec)}: {text}"
 
 
+def _network_policy(doc: Doc) -> Iterator[Cause]:
+    spec = mapping(doc, "spec")
+    for index, each in enumerate(spec.get("policyTypes") or ()):
+        yield from _one_of(f"spec.policyTypes[{index}]", each, ("Egress", "Ingress"))
+    yield from _expressions("spec.podSelector.matchExpressions", mapping(spec, "podSelector"))
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction) or ()):
+            path = f"spec.{direction}[{index}]"
+            for number, port in enumerate(rule.get("ports") or ()):
+                yield from _policy_port(f"{path}.ports[{number}]", port)
+            for number, peer in enumerate(rule.get(side) or ()):
+                yield from _peer(f"{path}.{side}[{number}]", peer)
+
+
+def _policy_port(path: str, port: Doc) -> Iterator[Cause]:
+    yield from _one_of(f"{path}.protocol", port["protocol"], _PROTOCOLS)
+    if "port" in port:
+        yield from _target(f"{path}.port", port["port"])
+
+
+def _peer(path: str, peer: Doc) -> Iterator[Cause]:
+    selectors = [name for name in ("podSelector", "namespaceSelector") if name in peer]
+    if "ipBlock" in peer and selectors:
+        yield path, "Forbidden: may not specify both ipBlock and another peer"
+    elif "ipBlock" not in peer and not selectors:
+        yield path, "Required value: must specify a peer"
+    for name in selectors:
+        yield from _expressions(f"{path}.{name}.matchExpressions", peer[name])
+
+
 def _role(doc: Doc) -> Iterator[Cause]:
     for index, rule in enumerate(doc.get("rules") or ()):
         if not rule.get("verbs"):
@@ -275,6 +309,7 @@ _RULES: Final[Mapping[str, Callable[[Doc], Iterator[Cause]]]] = {
     "Event": _event,
     "Lease": _lease,
     "PodDisruptionBudget": _disruption_budget,
+    "NetworkPolicy": _network_policy,
     "Role": _role,
     "ClusterRole": _role,
     "RoleBinding": _binding,

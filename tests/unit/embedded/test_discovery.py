@@ -41,6 +41,7 @@ async def test_the_aggregated_form(kube: Client) -> None:
         "apps",
         "discovery.k8s.io",
         "coordination.k8s.io",
+        "networking.k8s.io",
         "policy",
         "rbac.authorization.k8s.io",
     }

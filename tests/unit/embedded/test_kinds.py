@@ -54,6 +54,15 @@ def budget(**spec: object) -> Doc:
     }
 
 
+def network_policy(**spec: object) -> Doc:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"podSelector": {}, **spec},
+    }
+
+
 def role(**rule: object) -> Doc:
     return {
         "apiVersion": f"{RBAC}/v1",
@@ -140,6 +149,18 @@ class TestDefaults:
 
     def test_of_an_endpoint_slice(self) -> None:
         assert stored(slice_with())["ports"] == [{"name": "", "protocol": "TCP", "port": 80}]
+
+    def test_of_a_network_policy(self) -> None:
+        rule = {"ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]}
+        spec = stored(network_policy(ingress=[{}], egress=[rule]))["spec"]
+        assert spec == {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{}],
+            "egress": [{"ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}],
+        }
+        assert stored(network_policy())["spec"]["policyTypes"] == ["Ingress"]
+        assert stored(network_policy(policyTypes=["Egress"]))["spec"]["policyTypes"] == ["Egress"]
 
     def test_of_a_binding(self) -> None:
         subjects: list[Doc] = [
@@ -256,6 +277,31 @@ REFUSED: list[tuple[Doc, str]] = [
     (
         budget(minAvailable=1, maxUnavailable=1),
         'spec: Invalid value: {"minAvailable":1,"maxUnavailable":1}: minAvailable and maxUnavailable',
+    ),
+    (network_policy(policyTypes=["Both"]), 'spec.policyTypes[0]: Unsupported value: "Both"'),
+    (
+        network_policy(podSelector=NO_SUCH_SELECTOR),
+        'spec.podSelector.matchExpressions[0].operator: Invalid value: "Is": not a valid selector operator',
+    ),
+    (
+        network_policy(egress=[{"ports": [{"port": 0}]}]),
+        f"spec.egress[0].ports[0].port: Invalid value: 0: {MUST_BE_PORT}",
+    ),
+    (
+        network_policy(ingress=[{"ports": [{"protocol": "ICMP"}]}]),
+        'spec.ingress[0].ports[0].protocol: Unsupported value: "ICMP"',
+    ),
+    (
+        network_policy(ingress=[{"from": [{}]}]),
+        "spec.ingress[0].from[0]: Required value: must specify a peer",
+    ),
+    (
+        network_policy(egress=[{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}]),
+        "spec.egress[0].to[0]: Forbidden: may not specify both ipBlock and another peer",
+    ),
+    (
+        network_policy(egress=[{"to": [{"namespaceSelector": NO_SUCH_SELECTOR}]}]),
+        "spec.egress[0].to[0].namespaceSelector.matchExpressions[0].operator: Invalid value",
     ),
     (role(resources=["pods"]), "rules[0].verbs: Required value: verbs must contain at least one value"),
     (binding(roleRef={"kind": "Role"}), "roleRef.name: Required value"),

@@ -101,6 +101,7 @@ class TestTable:
         ),
         ("endpointslices", ["Name", "AddressType", "Ports", "Endpoints", "Age"], []),
         ("leases", ["Name", "Holder", "Age"], []),
+        ("networkpolicies", ["Name", "Pod-Selector", "Age"], []),
         ("rolebindings", ["Name", "Role", "Age"], ["Users", "Groups", "ServiceAccounts"]),
     ],
 )
@@ -317,6 +318,18 @@ class TestOthers:
         cells = shown(doc)
         assert (cells["Min Available"], cells["Max Unavailable"]) == ("0", "N/A")
         assert cells["Allowed Disruptions"] == 1
+
+    @pytest.mark.parametrize(
+        ("selector", "cell"), [({}, "<none>"), ({"matchLabels": {"app": "web"}}, "app=web")]
+    )
+    def test_a_network_policy(self, selector: Doc, cell: str) -> None:
+        doc = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "p"},
+            "spec": {"podSelector": selector},
+        }
+        assert shown(doc)["Pod-Selector"] == cell
 
 
 @pytest.mark.parametrize(
