@@ -1,6 +1,7 @@
 """Real Envoys with mutual TLS to the control plane: certificates change under load, and no stream ends."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from tests.support.backends import recorder
 from tests.support.certificates import Authority
+from tests.support.mounted import lay as mounted_volume
 from tests.support.rig import Rig, rig
 from tests.support.waiting import eventually
 from xds_server.bootstrap import BootstrapOptions, BootstrapTls, sds_files
@@ -24,40 +26,64 @@ FIRST, LATER = "spiffe://example/first", "spiffe://example/later"
 XDS = "cluster.xds-shadow."
 
 
+Write = Callable[[Path, Mapping[str, bytes]], None]
+"""Puts files into a directory, in place of those that are there."""
+
+
+def one_by_one(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Each is replaced in one step, so that between two of them they do not fit."""
+    directory.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        part = directory / "part"
+        part.write_bytes(content)
+        part.replace(directory / name)
+
+
 @dataclass(frozen=True)
 class Files:
     """Certificates as both sides have them mounted."""
 
     directory: Path
     authority: Authority
-    server: tuple[str, ...]
     client: BootstrapTls
+    write: Write
 
-    def rotate(self) -> None:
+    @property
+    def server(self) -> tuple[str, ...]:
+        """The control plane's options."""
+        where = self.directory / "server"
+        return (
+            f"--tls-cert={where / 'tls.crt'}",
+            f"--tls-key={where / 'tls.key'}",
+            f"--tls-client-ca={where / 'ca.crt'}",
+        )
+
+    def rotate(self, client: str = LATER) -> None:
         """New certificates and keys for both sides."""
-        self.authority.server_files(self.directory / "server")
-        self.authority.issue(uris=[LATER]).write(self.directory / "client", "client")
+        sides = {
+            "server": self.authority.issue(dns=["localhost"], ips=["127.0.0.1"]),
+            "client": self.authority.issue(uris=[client]),
+        }
+        for name, each in sides.items():
+            found = {"tls.key": each.key, "tls.crt": each.certificate, "ca.crt": self.authority.pem}
+            self.write(self.directory / name, found)
 
 
-def files(directory: Path, *, server_name: str = "localhost") -> Files:
-    authority = Authority()
-    for each in ("server", "client", "sds"):
-        (directory / each).mkdir()
-    found = authority.server_files(directory / "server")
-    certificate, key = authority.issue(uris=[FIRST]).write(directory / "client", "client")
-    ca = directory / "client" / "ca.crt"
-    ca.write_bytes(authority.pem)
+def files(directory: Path, *, server_name: str = "localhost", write: Write = one_by_one) -> Files:
+    where, sds = directory / "client", directory / "sds"
     tls = BootstrapTls(
-        certificate=certificate, key=key, ca=ca, server_name=server_name, sds=directory / "sds"
+        certificate=where / "tls.crt",
+        key=where / "tls.key",
+        ca=where / "ca.crt",
+        server_name=server_name,
+        sds=sds,
     )
+    sds.mkdir()
     for name, text in sds_files(tls).items():
-        (directory / "sds" / name).write_text(text)
-    server = (
-        f"--tls-cert={found.certificate}",
-        f"--tls-key={found.key}",
-        f"--tls-client-ca={found.client_ca}",
-    )
-    return Files(directory, authority, server, tls)
+        (sds / name).write_text(text)
+    found = Files(directory, Authority(), tls, write)
+    found.rotate(FIRST)
+    return found
 
 
 @pytest.fixture(params=sorted(BINARIES))
@@ -65,8 +91,11 @@ def binary(request: pytest.FixtureRequest) -> Path | None:
     return BINARIES[request.param]
 
 
-async def test_certificates_change_under_load_and_no_stream_ends(tmp_path: Path, binary: Path | None) -> None:
-    mounted = files(tmp_path)
+@pytest.mark.parametrize("write", [one_by_one, mounted_volume], ids=["files", "as the kubelet mounts them"])
+async def test_certificates_change_under_load_and_no_stream_ends(
+    tmp_path: Path, binary: Path | None, write: Write
+) -> None:
+    mounted = files(tmp_path, write=write)
     async with (
         recorder("stable") as stable,
         recorder("canary") as canary,

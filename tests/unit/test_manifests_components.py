@@ -1,6 +1,6 @@
 """What the components `tls` and `sidecar` make of the installation, and of a user's Deployment; and every
-combination that docs/install.md tells of, by Kubernetes' own schemas and its security standard.
-That they run is tests/envoy/test_installed_*'s part."""
+combination that docs/install.md tells of, by Kubernetes' own schemas and its security standard. That
+certificates are taken as the kubelet mounts them is tests/envoy/test_tls.py's part."""
 
 import shlex
 import shutil
