@@ -205,6 +205,12 @@ TABLE = (
     Entry("docs/operate.md", "$ xds-shadow status", Run(before=REFUSES)),
     Entry("docs/operate.md", "explain staging/myapp-canary --config", Run(before=ACTIVE)),
     Entry("docs/operate.md", "rollout status", Run(before=INSTALLED)),
+    # The embedded API has none of prometheus-operator's kinds.
+    Entry(
+        "docs/operate.md",
+        "kubectl apply -k manifests/monitoring",
+        Run(instead=(("kubectl apply -k", "kubectl kustomize"),)),
+    ),
     Entry("docs/operate.md", "openssl x509", Run(before=CERTIFICATE)),
     Entry("docs/operate.md", '"event": "envoy connected"', Shows("cat {log}")),
     Entry("docs/releasing.md", "git tag --sign", Listed("a release is signed by who makes it")),
