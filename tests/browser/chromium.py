@@ -90,9 +90,9 @@ class Tab:
         given = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         await self.call("Emulation.setEmulatedMedia", features=given)
 
-    async def picture(self) -> bytes:
-        """The whole page, as PNG."""
-        height = await self.js("document.documentElement.scrollHeight")
+    async def picture(self, most: int) -> bytes:
+        """The page down to so many pixels, as PNG."""
+        height = min(most, await self.js("document.documentElement.scrollHeight"))
         width = await self.js("innerWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         found = await self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
