@@ -46,7 +46,7 @@ class Fleet:
         return Envoy(options, self.directory)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Driver]:
     path = binary()
     if path is None:
@@ -55,7 +55,7 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Dri
         yield driver
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     directory = tmp_path_factory.mktemp("fleet")
     async with AsyncExitStack() as stack:

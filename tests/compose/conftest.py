@@ -10,7 +10,7 @@ from tests.compose.engine import NoEngineError, docker_engine
 from tests.compose.images import base_images
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def containers() -> Iterator[Containers]:
     """Up, healthy, and serving users; on ports that the engine chose."""
     try:

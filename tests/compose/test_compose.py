@@ -2,7 +2,6 @@
 
 import json
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -128,14 +127,3 @@ async def test_nothing_of_it_has_a_privilege(demo: Containers) -> None:
         assert found["Config"]["User"] == "65532:65532"
         published = [each for ports in host["PortBindings"].values() for each in ports]
         assert all(each["HostIp"] == "127.0.0.1" for each in published)
-
-
-def test_the_manifests_name_the_image_by_the_version_that_the_package_has() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    for file, expected in (
-        ("Dockerfile", f"ARG VERSION={version}"),
-        ("docker-compose.yml", f"xds-shadow:{version}}}"),
-        ("docker-compose.yml", f"xds-shadow-demo:{version}}}"),
-        ("manifests/install/base/kustomization.yaml", f"newTag: {version}"),
-    ):
-        assert expected in Path(ROOT / file).read_text(), file

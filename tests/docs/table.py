@@ -123,6 +123,7 @@ CERTIFICATE = """
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=a \\
   -addext subjectAltName=DNS:a -keyout tls.key -out tls.crt
 """
+CONTAINERS = "tests/compose/test_compose.py"
 HERE = "tests/docs/test_command_blocks.py"
 
 TABLE = (
@@ -131,6 +132,11 @@ TABLE = (
         "README.md",
         "first copy at the canary",
         Checked("tests/envoy/test_commands.py::test_the_demo_tells_its_story_and_ends_all_that_it_started"),
+    ),
+    Entry(
+        "README.md",
+        "docker compose up",
+        Checked(f"{CONTAINERS}::test_one_replica_is_killed_and_nobody_notices"),
     ),
     Entry("README.md", "xds-shadow serve --kubeconfig", Run(until=is_ready)),
     Entry("README.md", "> envoy.yaml\n", Run(until=connected("gateway-1"))),
@@ -168,6 +174,7 @@ TABLE = (
         language="yaml",
     ),
     Entry("docs/architecture.md", "sources ", Listed("a drawing")),
+    Entry("docs/install.md", "docker build", Checked(f"{CONTAINERS}::test_the_image_is_for_production")),
     Entry("docs/install.md", "rollout status", Run(before=INSTALLED)),
     Entry("docs/install.md", "- op: add\n  path: /spec/template", Read(patch_of_the_control_plane)),
     Entry("docs/install.md", "--tls-cert=server.crt", Read(options_of_serve)),

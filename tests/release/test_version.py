@@ -22,6 +22,18 @@ def test_so_does_the_page_about_installing(pattern: str) -> None:
     assert set(found) <= {VERSION}
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("Dockerfile", f"ARG VERSION={VERSION}\n"),
+        ("docker-compose.yml", f":-xds-shadow:{VERSION}}}"),
+        ("docker-compose.yml", f":-xds-shadow-demo:{VERSION}}}"),
+    ],
+)
+def test_so_do_the_containers(file: str, text: str) -> None:
+    assert text in (ROOT / file).read_text()
+
+
 def test_the_program_has_no_version_of_its_own() -> None:
     texts = {path: path.read_text() for path in (ROOT / "xds_server").rglob("*.py")}
     assert [path for path, text in texts.items() if f'"{VERSION}"' in text] == []
