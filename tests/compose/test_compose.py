@@ -44,7 +44,7 @@ def nobody_saw_the_canary(demo: Containers) -> None:
     """And nobody was left without an answer."""
     stable, canary, failed = demo.users()
     assert stable > 0
-    assert (canary, failed, demo.requests_at_the_canary()) == (0, 0, 0)
+    assert (canary, failed, demo.requests_at_the_canary()) == (0, 0, 0), demo("logs", "--tail", "3", "users")
 
 
 async def test_a_label_from_the_host_starts_the_copies_and_users_see_the_stable_version_alone(

@@ -45,7 +45,7 @@ class Users:
                 else:
                     self.failures[str(response.status)] += 1
         except aiohttp.ClientError as error:
-            self.failures[type(error).__name__] += 1
+            self.failures[f"{type(error).__name__}: {error}"] += 1
         return name
 
     async def send_many(self, gateway: Gateway, count: int) -> list[str]:
