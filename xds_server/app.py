@@ -1,7 +1,4 @@
-"""The composition root: opens the sources and the servers, and runs the pipeline's loop between them.
-
-Kubernetes' client, slow to import, is imported only where a cluster is read.
-"""
+"""The composition root: opens the source and the servers, and runs the pipeline's loop between them."""
 
 import asyncio
 import importlib.metadata
@@ -9,7 +6,7 @@ import json
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -30,13 +27,14 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
-from xds_server.config import ServeConfig, SourceConfig
+from xds_server.config import ServeConfig
 from xds_server.explain import explain
 from xds_server.fleet.delivery import Delivery
 from xds_server.fleet.state import Fleet
 from xds_server.fleet.words import words
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, World, key_of
+from xds_server.opening import open_feedback, open_source
 from xds_server.pipeline import Pipeline, Published, Stage
 from xds_server.publish.facts import Facts
 from xds_server.publish.notes import notes
@@ -46,10 +44,9 @@ from xds_server.servers import Addresses, Servers
 from xds_server.serving.local import LocalFleet
 from xds_server.serving.pool import WorkerPool
 from xds_server.shadows.plan import Plan, State
-from xds_server.shadows.policy import NO_FILE, PolicyFile
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import SHORT_NAMES
-from xds_server.sources import Source, files
+from xds_server.sources import Source
 
 if TYPE_CHECKING:
     from xds_server.publish.kube import KubeFeedback
@@ -361,59 +358,6 @@ async def _keep_running(feedback: "KubeFeedback") -> None:
         except Exception:  # noqa: BLE001 - see above
             _log.exception("writing Events failed; starting over")
         await asyncio.sleep(_FEEDBACK_PAUSE_S)
-
-
-def open_source(config: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
-    """The source that the configuration asks for, not yet running."""
-    if config.manifests:
-        return files.FileSource(config.manifests)
-    from xds_server.sources import kube
-
-    return kube.KubeSource(
-        lambda: kube.connect(config.kubeconfig, config.context),
-        config.namespaces,
-        installation=policy.values,
-    )
-
-
-def open_feedback(
-    config: ServeConfig, report: Callable[[tuple[Problem, ...]], None]
-) -> "KubeFeedback | None":
-    """Who tells in the cluster what became of labels; None where the source is none, or it is not wanted."""
-    source = config.source
-    if source.manifests or config.events is None:
-        return None
-    from xds_server.kube.session import connect
-    from xds_server.publish.kube import KubeFeedback
-
-    return KubeFeedback(
-        lambda: connect(source.kubeconfig, source.context),
-        identity=config.events.identity,
-        namespace=config.events.lease_namespace,
-        report=report,
-    )
-
-
-async def read_once(
-    config: SourceConfig, *, gateway_port: int, expose_all: bool, policy: PolicyFile = NO_FILE
-) -> Published:
-    """Read the source once and build what would be served.
-
-    Raises:
-        SourceError: the source cannot be read.
-    """
-    if config.manifests:
-        changes = files.read_once(config.manifests)
-    else:
-        from xds_server.sources import kube
-
-        changes = await kube.read_once_kube(
-            lambda: kube.connect(config.kubeconfig, config.context),
-            config.namespaces,
-            installation=policy.values,
-        )
-    pipeline = Pipeline(gateway_port=gateway_port, expose_all=expose_all, installation=policy)
-    return pipeline.step(changes, now=time.time())
 
 
 def write_ready_file(path: Path, addresses: Addresses) -> None:

@@ -204,15 +204,13 @@ def render_command(
     ] = Form.YAML,
 ) -> None:
     """Print what would be pushed, once, without serving it. Problems go to standard error."""
-    from xds_server import app
+    from xds_server.opening import read_once
     from xds_server.render import render
 
     configure_logging(LogFormat.AUTO, level=logging.WARNING)
     source = source_of(manifests, kubeconfig, context, namespace)
     rules = read_policy(policy)
-    published = asyncio.run(
-        app.read_once(source, gateway_port=gateway_port, expose_all=expose_all, policy=rules)
-    )
+    published = asyncio.run(read_once(source, gateway_port=gateway_port, expose_all=expose_all, policy=rules))
     for problem in published.problems():
         where = " ".join(part for part in (problem.origin, problem.subject) if part)
         typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)

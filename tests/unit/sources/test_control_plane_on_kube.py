@@ -8,9 +8,10 @@ from tests.support.waiting import eventually
 from tests.unit.sources.api_server import ApiServer
 from tests.unit.sources.test_kube_api import kubeconfig
 from xds_server.ads.forms import versions
-from xds_server.app import App, read_once
+from xds_server.app import App
 from xds_server.base.address import Address
 from xds_server.config import ServeConfig, SourceConfig
+from xds_server.opening import read_once
 from xds_server.shadows.plan import State
 
 ANY_PORT = Address("127.0.0.1", 0)
