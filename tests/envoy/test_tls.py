@@ -24,6 +24,7 @@ pytestmark = pytest.mark.envoy
 ROTATIONS = 20
 FIRST, LATER = "spiffe://example/first", "spiffe://example/later"
 XDS = "cluster.xds-shadow."
+LEFT = "its connection ended without a call"
 
 
 Write = Callable[[Path, Mapping[str, bytes]], None]
@@ -133,6 +134,7 @@ async def test_certificates_change_under_load_and_no_stream_ends(
         await asyncio.gather(*loads, return_exceptions=True)
         assert answered
         assert all(answered)
+        assert LEFT not in (tmp_path / "control-plane.log").read_text()
         await only_later_certificates_are_taken(fleet, mounted)
 
 
@@ -182,6 +184,8 @@ async def test_an_envoy_talks_to_no_control_plane_of_another_name(tmp_path: Path
                 return await envoy.stat(f"{XDS}ssl.fail_verify_san") > 0
 
             await eventually(refuses)
+            log = tmp_path / "control-plane.log"
+            await eventually(lambda: log.read_text().count(LEFT) == 1)
             assert await envoy.stat("control_plane.connected_state") == 0
         finally:
             await envoy.stop()

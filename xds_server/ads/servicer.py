@@ -120,7 +120,8 @@ class AdsServicer(Generic[V]):
     `view_of` gives the view of a node whose client's certificate has certain names (none without TLS), or
     raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
     for a stream. `observe` is called with every event, on the event loop, and must not block or raise;
-    `converged` likewise, with every commit once all streams have what it means for them.
+    `converged` likewise, with every commit once all streams have what it means for them. `called` is told the
+    peer of every call, before anything else.
     Streams are numbered from `first_stream`. A stream must send its first request within
     `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
     """
@@ -138,12 +139,14 @@ class AdsServicer(Generic[V]):
         first_stream: int = 1,
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
         converged: Callable[[Converged], None] = lambda _: None,
+        called: Callable[[str], None] = lambda _: None,
     ) -> None:
         encoder = Encoder(identifier)
         self._cache = cache
         self._view_of = view_of
         self._identify = identify
         self._observe = observe
+        self._called = called
         self._write_deadline_s = write_deadline_s
         self._greeting_deadline_s = greeting_deadline_s
         self._admission = Admission(limits or Limits())
@@ -200,6 +203,7 @@ class AdsServicer(Generic[V]):
 
     def _handler(self, form: _Form) -> "grpc.RpcMethodHandler[bytes, bytes]":
         async def handle(_requests: object, context: _Context) -> None:
+            self._called(context.peer())
             host = host_of(context.peer())
             if refusal := self._admission.refusal(host, now=asyncio.get_running_loop().time()):
                 self._observe(

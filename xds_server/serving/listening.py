@@ -1,6 +1,7 @@
 """One gRPC server for the fleet: the aggregated discovery service, and health."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -10,18 +11,46 @@ from xds_server.ads.servicer import SERVICE, AdsServicer, server_options
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.config import TlsFiles
+from xds_server.serving.handshakes import Handshakes
 from xds_server.serving.tls import Certificates
+
+_Request = health_pb2.HealthCheckRequest
+_Response = health_pb2.HealthCheckResponse
+_Context = grpc.aio.ServicerContext[_Request, _Response]
+
+
+class _Health(health.aio.HealthServicer):
+    """Tells of every call, as the other service does: a probe has a certificate, too."""
+
+    def __init__(self, called: Callable[[str], None]) -> None:
+        super().__init__()
+        self._called = called
+
+    async def Check(self, request: _Request, context: _Context) -> _Response:  # noqa: N802 - gRPC's name
+        self._called(context.peer())
+        return await super().Check(request, context)
+
+    async def Watch(self, request: _Request, context: _Context) -> None:  # noqa: N802 - gRPC's name
+        self._called(context.peer())
+        await super().Watch(request, context)
 
 
 class AdsServer:
-    """Serves `servicer`. Its health is NOT_SERVING until `set_serving`."""
+    """Serves `servicer`; with `tls`, `handshakes` are followed. Its health is NOT_SERVING until
+    `set_serving`."""
 
     def __init__(
-        self, servicer: AdsServicer[Any], *, share_port: bool = False, tls: TlsFiles | None = None
+        self,
+        servicer: AdsServicer[Any],
+        handshakes: Handshakes,
+        *,
+        share_port: bool = False,
+        tls: TlsFiles | None = None,
     ) -> None:
         self._servicer = servicer
         self._tls = tls
-        self._health = health.aio.HealthServicer()
+        self._handshakes = handshakes
+        self._health = _Health(handshakes.called)
         self._server = grpc.aio.server(options=server_options(share_port=share_port))
         servicer.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -33,8 +62,10 @@ class AdsServer:
             XdsShadowError: the address cannot be listened on, or the certificates cannot be used.
         """
         await self.set_serving(False)
-        credentials = Certificates(self._tls).credentials() if self._tls else None
+        credentials = Certificates(self._tls, self._handshakes.begun).credentials() if self._tls else None
         port = add_port(self._server, address, "--xds-address", credentials)
+        if credentials is not None:
+            self._handshakes.start(port)
         await self._server.start()
         return Address(address.host, port)
 
@@ -46,6 +77,7 @@ class AdsServer:
 
     async def stop(self, drain_s: float) -> None:
         """End the streams one after another over so many seconds (line 21)."""
+        self._handshakes.stop()
         await self._health.enter_graceful_shutdown()
         # stop() sends GOAWAY at once and then waits for the streams, which drain() ends one by one.
         await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))

@@ -8,6 +8,7 @@ from xds_server.ads.events import Event
 from xds_server.ads.servicer import AdsServicer
 from xds_server.base.address import Address
 from xds_server.config import PLAIN, Security
+from xds_server.serving.handshakes import Handshakes, left
 from xds_server.serving.identity import Allowed, Clients, names_of
 from xds_server.serving.listening import AdsServer
 from xds_server.snapshot.cache import SnapshotCache
@@ -23,6 +24,7 @@ def servicer(
     clients: Allowed | None = None,
     first_stream: int = 1,
     converged: Callable[[Converged], None] = lambda _: None,
+    called: Callable[[str], None] = lambda _: None,
 ) -> AdsServicer[View]:
     """The discovery service of this program."""
     known = Clients(clients)
@@ -34,6 +36,7 @@ def servicer(
         identifier=identifier,
         first_stream=first_stream,
         converged=converged,
+        called=called,
     )
 
 
@@ -50,14 +53,16 @@ class LocalFleet:
         security: Security = PLAIN,
     ) -> None:
         self._cache: SnapshotCache[View] = SnapshotCache(derive)
+        handshakes = Handshakes(lambda peer: observe(left(peer), time.time()))
         service = servicer(
             self._cache,
             lambda event: observe(event, time.time()),
             identifier,
             clients=security.clients,
             converged=converged,
+            called=handshakes.called,
         )
-        self._server = AdsServer(service, tls=security.tls)
+        self._server = AdsServer(service, handshakes, tls=security.tls)
 
     def commit(self, snapshot: Snapshot, generation: int | None = None) -> None:
         """Serve `snapshot` from now on; for its number see `SnapshotCache.commit`."""

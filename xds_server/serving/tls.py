@@ -8,7 +8,7 @@ stay.
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -37,13 +37,14 @@ class _Loaded(NamedTuple):
 class Certificates:
     """What is in the files, as long as it can be used."""
 
-    def __init__(self, files: TlsFiles) -> None:
-        """Read the files.
+    def __init__(self, files: TlsFiles, begun: Callable[[], None] = lambda: None) -> None:
+        """Read the files. `begun` is called at every handshake, from threads of gRPC's own.
 
         Raises:
             UsageError: they cannot be read or used; file and option are named.
         """
         self._files = files
+        self._begun = begun
         self._lock = threading.Lock()
         self._seen = _signature(files)
         self._loaded = _load(files)
@@ -58,6 +59,7 @@ class Certificates:
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """What is to be used from now on; None: as before. gRPC asks from threads of its own."""
+        self._begun()
         with self._lock:
             try:
                 signature = _signature(self._files)

@@ -18,6 +18,7 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.config import Security
 from xds_server.serving import link
+from xds_server.serving.handshakes import Handshakes, left
 from xds_server.serving.listening import AdsServer
 from xds_server.serving.local import servicer
 from xds_server.snapshot.cache import SnapshotCache
@@ -54,6 +55,7 @@ async def work(
     reader, writer = await asyncio.open_unix_connection(sock=channel)
     cache: SnapshotCache[View] = SnapshotCache(derive)
     outbox = Outbox(writer)
+    handshakes = Handshakes(lambda peer: outbox.put(left(peer)))
     service = servicer(
         cache,
         outbox.put,
@@ -61,8 +63,9 @@ async def work(
         clients=security.clients,
         first_stream=first_stream,
         converged=outbox.tell,
+        called=handshakes.called,
     )
-    server = AdsServer(service, share_port=True, tls=security.tls)
+    server = AdsServer(service, handshakes, share_port=True, tls=security.tls)
     try:
         await server.start(address)
     except XdsShadowError as error:
