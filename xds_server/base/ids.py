@@ -19,10 +19,13 @@ StreamId = NewType("StreamId", int)
 
 
 class NamespacedName(NamedTuple):
-    """The name of a namespaced Kubernetes object; sorts by namespace, then name."""
+    """The name of a namespaced Kubernetes object; sorts by namespace, then name. `cluster` is empty for the
+    cluster that this program belongs to: there is one today, and the keys of several will not collide."""
 
     namespace: str
     name: str
+    cluster: str = ""
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        named = f"{self.namespace}/{self.name}"
+        return f"{self.cluster}:{named}" if self.cluster else named

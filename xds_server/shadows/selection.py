@@ -17,10 +17,10 @@ from xds_server.shadows.terms import EVERYTHING, HeaderCondition, PathPrefix, Se
 MAX_BRANCHES: Final = 64
 """Envoy tries them one after the other."""
 
-MAX_CLASSES: Final = 1024
+MAX_CLASSES: Final = 512
 """Bounds the work of finding them."""
 
-_FEW: Final = 256
+_FEW: Final = 96
 """Classes for which all orders are tried."""
 
 _KEPT: Final = 1024
@@ -48,17 +48,6 @@ class Branch:
     wanted: tuple[int, ...]
 
 
-def wants(selection: Selection, match: Match) -> bool:
-    """Whether `selection` admits the requests of this class, which no more specific class has."""
-    under = [path for path in (*selection.paths, *selection.exclude_paths) if _covers(path, match.path)]
-    return (
-        (selection.methods is None or match.method in selection.methods)
-        and (not selection.paths or any(path in selection.paths for path in under))
-        and not any(path in selection.exclude_paths for path in under)
-        and selection.headers <= match.headers
-    )
-
-
 @lru_cache(_KEPT)
 def branches(selections: tuple[Selection, ...]) -> tuple[Branch, ...]:
     """The fewest branches found that send every request to exactly those that want it. The last one takes
@@ -74,16 +63,39 @@ def branches(selections: tuple[Selection, ...]) -> tuple[Branch, ...]:
     headers = _header_sets(selections)
     if len(paths) * len(methods) * len(headers) > MAX_CLASSES:
         raise TooManyConditionsError
-    classes = [Match(*each) for each in product(paths, methods, headers)]
-    found = {
-        match: tuple(index for index, selection in enumerate(selections) if wants(selection, match))
-        for match in classes
-    }
+    found = _wanted(selections, paths, methods, headers)
     orders = list(permutations(range(3))) if len(found) <= _FEW else [(0, 1, 2)]
     best = min((_pruned(found, order) for order in orders), key=len)
     if len(best) > MAX_BRANCHES:
         raise TooManyConditionsError
     return tuple(best)
+
+
+def _wanted(
+    selections: Sequence[Selection],
+    paths: Sequence[PathPrefix | None],
+    methods: Sequence[str | None],
+    headers: Sequence[frozenset[HeaderCondition]],
+) -> dict[Match, tuple[int, ...]]:
+    """Each class of requests with the indices of the selections that admit it: those that do so in all three
+    dimensions."""
+    by_path = {path: _bits(_on_path(each, path) for each in selections) for path in paths}
+    by_method = {
+        method: _bits(each.methods is None or method in each.methods for each in selections)
+        for method in methods
+    }
+    by_headers = {met: _bits(each.headers <= met for each in selections) for met in headers}
+    return {
+        Match(path, method, met): _indices(by_path[path] & by_method[method] & by_headers[met])
+        for path, method, met in product(paths, methods, headers)
+    }
+
+
+def _on_path(selection: Selection, path: PathPrefix | None) -> bool:
+    """Whether `selection` admits the requests whose deepest named prefix is `path`."""
+    return (not selection.paths or any(_covers(each, path) for each in selection.paths)) and not any(
+        _covers(each, path) for each in selection.exclude_paths
+    )
 
 
 def _paths(selections: Iterable[Selection]) -> list[PathPrefix]:
@@ -125,16 +137,47 @@ def _pruned(found: Mapping[Match, tuple[int, ...]], order: Sequence[int]) -> lis
     without those that nobody misses: where what follows says the same of all requests that reach it."""
     matches = _sorted(found, order)
     # Sets of classes as the bits of a number, so that a step costs the same for one class and for all.
-    covers = {match: _bits(_admits(match, each) for each in matches) for match in matches}
+    covers = _covered(matches)
     alike = {wanted: _bits(found[each] == wanted for each in matches) for wanted in set(found.values())}
-    kept = matches
+    steps = [
+        _Step(match, admits, admits & ~alike[found[match]])
+        for match, admits in zip(matches, covers, strict=True)
+    ]
     while True:
-        before = kept
-        for match in before:
-            if _idle(match, kept, covers, alike, found):
-                kept = [each for each in kept if each != match]
-        if kept == before:
-            return [Branch(match, found[match]) for match in kept]
+        before, steps = steps, _without_idle(steps)
+        if len(steps) == len(before):
+            return [Branch(step.match, found[step.match]) for step in steps]
+
+
+class _Step(NamedTuple):
+    """A match with the classes that it admits, and those of them that it would send to others than they
+    want."""
+
+    match: Match
+    admits: int
+    wrong: int
+
+
+def _without_idle(steps: Sequence[_Step]) -> list[_Step]:
+    """Leave out, one after the other, each without which all classes that reach it get to the same canaries."""
+    kept: list[_Step] = []
+    taken = 0
+    for place, step in enumerate(steps):
+        if not _idle(step.admits & ~taken, steps[place + 1 :]):
+            kept.append(step)
+            taken |= step.admits
+    return kept
+
+
+def _idle(reaching: int, later: Iterable[_Step]) -> bool:
+    """Whether the classes that reach a match are sent to the same canaries by what follows it."""
+    for step in later:
+        if not reaching:
+            return True
+        if reaching & step.wrong:
+            return False
+        reaching &= ~step.admits
+    return not reaching
 
 
 def _sorted(found: Mapping[Match, tuple[int, ...]], order: Sequence[int]) -> list[Match]:
@@ -146,34 +189,26 @@ def _sorted(found: Mapping[Match, tuple[int, ...]], order: Sequence[int]) -> lis
     return sorted(found, key=lambda match: [places[dimension][match[dimension]] for dimension in order])
 
 
-def _idle(
-    match: Match,
-    kept: Sequence[Match],
-    covers: Mapping[Match, int],
-    alike: Mapping[tuple[int, ...], int],
-    found: Mapping[Match, tuple[int, ...]],
-) -> bool:
-    """Whether all classes that reach `match` are sent to the same canaries without it."""
-    place = kept.index(match)
-    reaching = covers[match]
-    for earlier in kept[:place]:
-        reaching &= ~covers[earlier]
-    for later in kept[place + 1 :]:
-        taken = reaching & covers[later]
-        if taken & ~alike[found[later]]:
-            return False
-        reaching &= ~taken
-    return not reaching
-
-
-def _admits(match: Match, of: Match) -> bool:
-    """Whether requests of the class `of` meet `match`."""
-    return (
-        (match.path is None or (of.path is not None and match.path.covers(of.path)))
-        and match.method in (None, of.method)
-        and match.headers <= of.headers
-    )
+def _covered(matches: Sequence[Match]) -> list[int]:
+    """For each match the classes that meet it: those that do so in all three dimensions."""
+    paths = {
+        path: _bits(path is None or (of.path is not None and path.covers(of.path)) for of in matches)
+        for path in {match.path for match in matches}
+    }
+    methods = {
+        method: _bits(method in (None, of.method) for of in matches)
+        for method in {match.method for match in matches}
+    }
+    headers = {
+        wanted: _bits(wanted <= of.headers for of in matches)
+        for wanted in {match.headers for match in matches}
+    }
+    return [paths[match.path] & methods[match.method] & headers[match.headers] for match in matches]
 
 
 def _bits(flags: Iterable[bool]) -> int:
     return sum(1 << place for place, flag in enumerate(flags) if flag)
+
+
+def _indices(bits: int) -> tuple[int, ...]:
+    return tuple(index for index in range(bits.bit_length()) if bits >> index & 1)
