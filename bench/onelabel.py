@@ -30,8 +30,8 @@ class _Label:
         service = NamespacedName(namespace, self._service)
         deployment = f"{self._service}-canary"
         self._url = f"{server.url}/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}"
-        self._cluster = shadow_cluster(service, 80, deployment)
-        self._host = virtual_host_key(service, 80).name
+        self._cluster = shadow_cluster(service, "http", deployment)
+        self._host = virtual_host_key(service, "http").name
         self._gateway = gateway
 
     async def put(self, session: aiohttp.ClientSession, *, on: bool) -> None:

@@ -115,7 +115,8 @@ async def steady(size: Size, directory: Path, *, rate: int, seconds: int) -> dic
     """Change endpoints at a steady rate, and see when an Envoy would have them."""
     async with serving(size, directory) as server, control_plane(server, directory) as (plane, _):
         names = [
-            cluster_name(NamespacedName(*service_of(number, size.namespaces)), 80) for number in range(PROBED)
+            cluster_name(NamespacedName(*service_of(number, size.namespaces)), "http")
+            for number in range(PROBED)
         ]
         watcher = Watcher(plane.xds_address, names)
         watching = asyncio.create_task(watcher.run())

@@ -170,12 +170,13 @@ class App:
 
     async def _changes(self) -> list[Change]:
         """The next changes; none if a shadow's time has come first."""
-        expires = self._published.expires if self._published else None
-        if expires is None:
+        published = self._published
+        if published is None or not published.timed:
             return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
         # No shorter than a burst, or a step that fails would be tried without a pause; no longer than a
-        # minute, as the clock may be set meanwhile.
-        wait = min(max(expires - time.time(), _AT_MOST_S), _CLOCK_CHECK_S)
+        # minute, as the clock may be set meanwhile, forward or back.
+        expires = _CLOCK_CHECK_S if published.expires is None else published.expires - time.time()
+        wait = min(max(expires, _AT_MOST_S), _CLOCK_CHECK_S)
         try:
             async with asyncio.timeout(wait):
                 return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
@@ -202,6 +203,7 @@ class App:
             self._failures += 1
             _log.exception("building failed; the last good configuration stays", changes=len(changes))
             return
+        self._log_errors(published)
         self._published = published
         self._built, self._unbuilt = time.time(), None
         if changed:
@@ -215,6 +217,19 @@ class App:
         self._tell(before, published)
         if before is None:
             await self._become_ready()
+
+    def _log_errors(self, published: Published) -> None:
+        """Each once, with its stack; `status` says which Services keep their last good configuration."""
+        known = self._published.errors if self._published else {}
+        for service, error in published.errors.items():
+            if known.get(service) is not error:
+                self._failures += 1
+            if str(known.get(service)) != str(error):
+                _log.error(
+                    "a service could not be built; it keeps its last good configuration",
+                    service=str(service),
+                    exc_info=error,
+                )
 
     def _commit(self, snapshot: Snapshot, *, seen: float | None) -> None:
         """Serve it. The first one is not followed: it comes of no change, and Envoys that wait for it began

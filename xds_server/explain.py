@@ -4,7 +4,7 @@ from xds_server.admin.grpc import ExplainedRoute, Explanation
 from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import NamespacedName
 from xds_server.pipeline import Published
-from xds_server.shadows.plan import RoutePlan, ShadowStatus
+from xds_server.shadows.plan import PortPlan, ShadowStatus
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import ROUTE, SECRET, VIRTUAL_HOST
@@ -17,25 +17,25 @@ def explain(published: Published, name: NamespacedName) -> Explanation | None:
     """One shadow with all that follows from it, or None if there is none of that name."""
     for target, plan in published.plan.services.items():
         for shadow in plan.shadows:
-            if (shadow.namespace, shadow.deployment) == name:
+            if NamespacedName(shadow.namespace, shadow.deployment) == name:
                 share = translate_service(plan)
                 subjects = {f"Service {target}", f"Deployment {name}"}
                 return Explanation(
                     shadow=shadow,
-                    routes=[_explained(route, shadow) for route in plan.routes],
+                    routes=[_explained(port, shadow) for port in plan.ports],
                     problems=[p for p in published.problems() if p.subject in subjects],
                     resources=_only(shadow, _with_routes(share)),
                 )
     return None
 
 
-def _explained(route: RoutePlan, shadow: ShadowStatus) -> ExplainedRoute:
-    mirrored = any(mirror.deployment == shadow.deployment for mirror in route.mirrors)
-    copies = names.shadow_cluster(route.service, route.port, shadow.deployment)
+def _explained(port: PortPlan, shadow: ShadowStatus) -> ExplainedRoute:
+    mirrored = any(mirror.deployment == shadow.deployment for mirror in port.mirrors)
+    mirrors_to = names.shadow_cluster(port.service, port.name, shadow.deployment)
     return ExplainedRoute(
-        plan=route,
-        cluster=names.cluster(route.service, route.port),
-        shadow_cluster=copies if mirrored else "",
+        plan=port,
+        cluster=names.cluster(port.service, port.name),
+        shadow_cluster=mirrors_to if mirrored else "",
     )
 
 

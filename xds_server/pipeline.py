@@ -1,44 +1,60 @@
 """The pipeline without its loop: changes in, the next published state out.
 
-Order of the stages: `World.apply`, resolve, translate (which checks references), publish. A failure in one of
-them is a bug of ours; it costs that update and leaves the last good state in place. The next update starts
-from the whole world, as the incremental stages may have stopped half-way.
+Order of the stages: `World.apply`, then for each Service that the changes concern its part of the plan and
+the resources that this means, then the snapshot. A failure with one Service is a bug of ours: it costs that
+Service its update, which keeps what it had, and nobody else anything (`shadows.engine`).
 """
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.latency import Latencies, Latency
-from xds_server.model.objects import Ref
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, World
-from xds_server.shadows.plan import Plan
+from xds_server.shadows.engine import Engine
+from xds_server.shadows.plan import NOTHING, Plan, Reason, ServicePlan
 from xds_server.shadows.policy import NO_FILE, Layer
 from xds_server.shadows.resolve import Resolver
+from xds_server.shadows.services import problem_of
+from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.translate.incremental import Translator
+from xds_server.translate.translate import frame, translate_service
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """One consistent state of everything that is shown and served. `moved` are the targets whose part of
-    the plan differs from the state before; `expires` is when it has to be made anew though nothing
-    changed, in seconds since 1970."""
+    the plan differs from the state before; `errors` are those that keep what they had, as our own code
+    failed on them; `expires` is when it has to be made anew though nothing changed, in seconds since 1970,
+    and `timed` says that it depends on the clock, which can be set back, too."""
 
     world: World
     plan: Plan
     snapshot: Snapshot
     moved: frozenset[NamespacedName] = frozenset()
+    errors: Mapping[NamespacedName, Exception] = field(default_factory=lambda: MappingProxyType({}))
     expires: float | None = None
+    timed: bool = False
 
     def problems(self) -> list[Problem]:
         """What is wrong with files, watches and Services, sorted."""
         reported = [problem for problems in self.world.reports.values() for problem in problems]
-        return sorted({*reported, *self.plan.problems()})
+        failed = [_internal(target, error) for target, error in self.errors.items()]
+        return sorted({*reported, *self.plan.problems(), *failed})
+
+
+def _internal(target: NamespacedName, error: Exception) -> Problem:
+    message = (
+        f"An error of ours ({type(error).__name__}) keeps it at its last good configuration until it changes;"
+        " the log has the details. Please report it."
+    )
+    return problem_of(target, Reason.INTERNAL_ERROR, message)
 
 
 class Stage(StrEnum):
@@ -47,8 +63,8 @@ class Stage(StrEnum):
 
     GATHER = "gather"
     APPLY = "apply"
-    RESOLVE = "resolve"
-    TRANSLATE = "translate"
+    BUILD = "build"
+    COMBINE = "combine"
     COMMIT = "commit"
 
 
@@ -76,43 +92,68 @@ class Stages:
         return {stage: took.view() for stage, took in self._took.items()}
 
 
+class Built(NamedTuple):
+    """What is made of one Service: its part of the plan, and the resources that this means."""
+
+    plan: ServicePlan = NOTHING
+    resources: tuple[Resource, ...] = ()
+
+
 class Pipeline:
     """Owns the incremental stages. `step` may run off the event loop, one call at a time."""
 
     def __init__(self, *, gateway_port: int, expose_all: bool, installation: Layer = NO_FILE) -> None:
-        self._gateway_port = gateway_port
-        self._expose_all = expose_all
-        self._installation = installation
         self._world = World()
+        self._resolver = Resolver(expose_all=expose_all, installation=installation)
+        self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
+        self._dirty: set[NamespacedName] = set()
+        self._timed: dict[NamespacedName, ServicePlan] = {}
+        self._plan = Plan()
+        self._snapshot = frame(gateway_port)
         self.stages = Stages()
-        self._failed = False
-        self._start_over()
 
     def step(self, changes: Iterable[Change], *, now: float) -> Published:
-        """Take `changes` and return the state that holds at `now`, in seconds since 1970.
-
-        Raises:
-            DanglingReferenceError: the new snapshot is not whole. As after any other exception, the changes
-                are not lost: the next step includes them.
-        """
+        """Take `changes` and return the state that holds at `now`, in seconds since 1970. As after any
+        exception, changes are not lost: the next step includes them."""
         with self.stages.timed(Stage.APPLY):
             self._world, changed = self._world.apply(changes)
-        if self._failed:
-            self._start_over()
-            changed = frozenset(_everything(self._world))
-        self._failed = True
-        with self.stages.timed(Stage.RESOLVE):
-            moved = self._resolver.update(self._world, changed, now)
-        with self.stages.timed(Stage.TRANSLATE):
-            snapshot = self._translator.update(self._resolver.plan, moved)
-        self._failed = False
-        return Published(self._world, self._resolver.plan, snapshot, moved, self._resolver.expires)
+        with self.stages.timed(Stage.BUILD):
+            self._dirty |= self._resolver.update(self._world, changed, now)
+            self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
+            self._dirty |= self._resolver.claim(self._dirty)
+            moved = self._built.update(sorted(self._dirty))
+            self._dirty.clear()
+        with self.stages.timed(Stage.COMBINE):
+            self._combine(moved)
+        return Published(
+            world=self._world,
+            plan=self._plan,
+            snapshot=self._snapshot,
+            moved=frozenset(moved),
+            errors=dict(self._built.errors),
+            expires=min((p.expires for p in self._timed.values() if p.expires is not None), default=None),
+            timed=bool(self._timed),
+        )
 
-    def _start_over(self) -> None:
-        self._resolver = Resolver(expose_all=self._expose_all, installation=self._installation)
-        self._translator = Translator(gateway_port=self._gateway_port)
+    def _build(self, target: NamespacedName, before: Built) -> Built:
+        plan = self._resolver.plan(target, before.plan)
+        return before if plan == before.plan else Built(plan, translate_service(plan))
 
-
-def _everything(world: World) -> Iterable[Ref]:
-    for view in world.namespaces.values():
-        yield from view.refs()
+    def _combine(self, moved: Mapping[NamespacedName, Built]) -> None:
+        """Put what is made of the `moved` Services, which was this before, in place."""
+        services = dict(self._plan.services)
+        upserts: list[Resource] = []
+        removals: list[ResourceKey] = []
+        for target, before in moved.items():
+            after = self._built.get(target)
+            services.pop(target, None)
+            self._timed.pop(target, None)
+            if after.plan != NOTHING:
+                services[target] = after.plan
+            if not (after.plan.since is None and after.plan.expires is None):
+                self._timed[target] = after.plan
+            known = {resource.key: resource for resource in before.resources}
+            upserts.extend(r for r in after.resources if known.pop(r.key, None) != r)
+            removals.extend(known)
+        self._plan = Plan(services)
+        self._snapshot = self._snapshot.updated(upserts, removals)

@@ -89,7 +89,7 @@ def _owners(message: str, plan: Plan) -> set[tuple[NamespacedName, str]]:
         owners |= {
             (service, "")
             for service, share in plan.services.items()
-            if any(not hosts.isdisjoint(route.domains) for route in share.routes)
+            if any(not hosts.isdisjoint(port.domains) for port in share.ports)
         }
     return owners
 

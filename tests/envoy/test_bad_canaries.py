@@ -22,7 +22,7 @@ from xds_server.shadows.terms import UNTREATED
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
 UPLOAD = b"x" * (20 * 1024 * 1024)
-SHADOW = "cluster.staging/myapp/8181/shadow/myapp-canary."
+SHADOW = "cluster.staging/myapp/http/shadow/myapp-canary."
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)

@@ -19,8 +19,8 @@ from xds_server.demo.envoy import envoy_binary
 from xds_server.demo.stage import example_manifests
 from xds_server.pipeline import Pipeline
 from xds_server.render import render
+from xds_server.shadows.judging import MAX_SAMPLED
 from xds_server.shadows.plan import State
-from xds_server.shadows.shadow import MAX_SAMPLED
 from xds_server.shadows.values import MAX_METHODS
 from xds_server.sources.files import read_once
 

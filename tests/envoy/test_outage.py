@@ -70,7 +70,7 @@ async def test_killed_and_restarted_it_modifies_nothing(fleet: Rig, canary: Reco
 
 
 async def _has_no_shadow_cluster(envoy: Envoy) -> bool:
-    return not await envoy.stats("^cluster.staging/myapp/8181/shadow.*membership_total")
+    return not await envoy.stats("^cluster.staging/myapp/http/shadow.*membership_total")
 
 
 async def _disconnected(envoy: Envoy) -> bool:

@@ -28,7 +28,7 @@ from xds_server.translate.blame import Blamed, blame
 pytestmark = pytest.mark.envoy
 
 MYAPP, SHOP = NamespacedName("staging", "myapp"), NamespacedName("prod", "shop")
-CANARY = names.shadow_cluster(MYAPP, 80, "canary")
+CANARY = names.shadow_cluster(MYAPP, "80", "canary")
 TYPES = "type.googleapis.com/envoy.extensions.filters"
 KINDS: dict[TypeUrl, Any] = {
     CLUSTER: cluster_pb2.Cluster,
@@ -47,8 +47,8 @@ def cluster(name: str, **fields: Any) -> Resource:
 
 
 def virtual_host(service: NamespacedName, *domains: str) -> dict[str, Any]:
-    route = {"match": {"prefix": "/"}, "route": {"cluster": names.cluster(service, 80)}}
-    return {"name": names.cluster(service, 80), "domains": domains, "routes": [route]}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": names.cluster(service, "80")}}
+    return {"name": names.cluster(service, "80"), "domains": domains, "routes": [route]}
 
 
 def listener() -> Resource:
@@ -73,7 +73,7 @@ def routes(*domains: str) -> Resource:
 async def test_a_real_envoys_words_name_what_is_wrong_and_say_why(variant: Variant, tmp_path: Path) -> None:
     sizes = {"minimum_ring_size": 2000, "maximum_ring_size": 1000}
     bad = cluster(CANARY, lb_policy="RING_HASH", ring_hash_lb_config=sizes)
-    shop, myapp = cluster(names.cluster(SHOP, 80)), cluster(names.cluster(MYAPP, 80))
+    shop, myapp = cluster(names.cluster(SHOP, "80")), cluster(names.cluster(MYAPP, "80"))
     async with running(write_deadline_s=30.0) as rig:
         rig.commit(shop, myapp, bad, listener(), routes())
         options = BootstrapOptions(

@@ -167,7 +167,7 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
     for fact in ("10.0.0.1:80", "10.0.0.2:80", "myapp.staging.svc.cluster.local", "12.5"):
         assert fact in detail
     configuration = documents((TypeUrl(r.type_url), r.body) for r in explanation.resources)
-    assert "staging/myapp/8181/shadow/myapp-canary" in configuration
+    assert "staging/myapp/http/shadow/myapp-canary" in configuration
 
 
 async def test_a_shadow_ends_at_its_time_though_nothing_happens() -> None:
@@ -228,7 +228,7 @@ async def test_a_refusal_is_shown_with_the_canary_that_it_concerns() -> None:
         sink.put(_changes(objects.namespace(), objects.service(), objects.canary(), objects.canary("other")))
         sink.synced()
         await app.ready.wait()
-        words = "Error adding/updating cluster(s) staging/myapp/8181/shadow/myapp-canary: \x1b[31mno\n"
+        words = "Error adding/updating cluster(s) staging/myapp/http/shadow/myapp-canary: \x1b[31mno\n"
         async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
             envoy = Stream(channel, Variant.DELTA)
             await envoy.ask(CLUSTER, node=node("gateway-7"))

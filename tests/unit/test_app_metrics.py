@@ -99,7 +99,7 @@ async def test_metrics_follow_a_change_to_the_last_acknowledgement(workers: int)
             sink.put(changes(objects.namespace("other", expose=None)))
             await eventually(metric_is(metric, 'pipeline_stage_seconds_count{stage="gather"}', gathered + 2))
             assert await metric("convergence_seconds_count") == 1
-        for stage in ("gather", "apply", "resolve", "translate"):
+        for stage in ("gather", "apply", "build", "combine"):
             assert await metric(f'pipeline_stage_seconds_count{{stage="{stage}"}}') == gathered + 2
         assert await metric('pipeline_stage_seconds_count{stage="commit"}') == gathered + 1
 

@@ -128,7 +128,7 @@ def test_render_prints_resources_and_reports_problems_apart(manifests: Path) -> 
     found = run("render", "--manifests", str(manifests), "-o", "json")
     assert found.returncode == 0
     resources = json.loads(found.stdout)
-    assert [cluster["name"] for cluster in resources["clusters"]] == ["staging/myapp/8181"]
+    assert [cluster["name"] for cluster in resources["clusters"]] == ["staging/myapp/http"]
     assert "broken.yaml" in found.stderr
     assert "InvalidYaml" in found.stderr
 
@@ -137,8 +137,8 @@ def test_render_expose_all_routes_what_nobody_exposed(tmp_path: Path) -> None:
     (tmp_path / "service.yaml").write_text(yaml.safe_dump(objects.service()))
     hidden = run("render", "--manifests", str(tmp_path))
     shown = run("render", "--manifests", str(tmp_path), "--expose-all")
-    assert "staging/myapp/8181" not in hidden.stdout
-    assert "staging/myapp/8181" in shown.stdout
+    assert "staging/myapp/http" not in hidden.stdout
+    assert "staging/myapp/http" in shown.stdout
 
 
 def test_render_keeps_to_the_policy_file(manifests: Path, tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_render_keeps_to_the_policy_file(manifests: Path, tmp_path: Path) -> Non
     policy.write_text("percent-max: 10\n")
     found = run("render", "--manifests", str(manifests), "--policy", str(policy))
     assert found.returncode == 0
-    assert "staging/myapp/8181/shadow/modest" in found.stdout
-    assert "staging/myapp/8181/shadow/myapp-canary" not in found.stdout
+    assert "staging/myapp/http/shadow/modest" in found.stdout
+    assert "staging/myapp/http/shadow/myapp-canary" not in found.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """The pipeline as a whole: one step, and what a failure of ours costs."""
 
+from types import ModuleType
+from typing import Any
+
 import msgspec
 import pytest
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from tests.support import objects
 from xds_server.base.address import Address
@@ -11,10 +15,11 @@ from xds_server.explain import explain
 from xds_server.model.objects import KINDS, Kind
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, Upsert
-from xds_server.pipeline import Pipeline
+from xds_server.pipeline import Pipeline, Published
+from xds_server.shadows import resolve
 from xds_server.shadows.plan import State
 from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.types import ENDPOINT
+from xds_server.snapshot.types import CLUSTER, ENDPOINT
 from xds_server.translate import translate
 
 
@@ -61,19 +66,73 @@ def test_reports_and_plan_make_up_the_problems() -> None:
     assert [problem.reason for problem in published.problems()] == ["InvalidYaml", "NoHttpPort"]
 
 
-def _elsewhere() -> Resource:
-    return Resource(ResourceKey(ENDPOINT, "elsewhere"), b"")
+OTHER = NamespacedName("staging", "other-app")
 
 
-def test_after_a_failure_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def _both(mine: str, theirs: str) -> list[Change]:
+    return [
+        *_example(),
+        *_changes(
+            *objects.endpoint_slice("myapp", [("stable-1", Address(mine, 80))]),
+            objects.service("other-app"),
+            *objects.endpoint_slice("other-app", [("other-1", Address(theirs, 80))]),
+        ),
+    ]
+
+
+def _served(published: Published, service: str) -> list[str]:
+    (port,) = published.plan.services[NamespacedName("staging", service)].ports
+    body = published.snapshot.of(ENDPOINT).resources[f"staging/{service}/http"].body
+    (locality,) = ClusterLoadAssignment.FromString(body).endpoints
+    found = [each.endpoint.address.socket_address.address for each in locality.lb_endpoints]
+    assert [endpoint.address for endpoint in port.endpoints] == found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(resolve, "offer_of"), (resolve, "separate"), (resolve, "judge"), (translate, "load_assignment")],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_an_error_of_ours_costs_one_service_its_update_and_nobody_else_anything(
+    module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, works = _pipeline(), getattr(module, name)
+    pipeline.step(_both("10.0.0.1", "10.0.9.1"), now=0.0)
+
+    def raises(*args: Any, **keywords: Any) -> Any:
+        if any("staging/myapp" in str(each) or getattr(each, "name", "") == "myapp" for each in args):
+            raise RuntimeError("a bug of ours")
+        return works(*args, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, raises)
+        touched = _changes(objects.service("myapp", annotations={"xds-shadow.io/hosts": "a.test"}))
+        broken = pipeline.step([*_both("10.0.0.2", "10.0.9.2"), *touched], now=0.0)
+        assert broken.moved == {OTHER}
+        assert (_served(broken, "myapp"), _served(broken, "other-app")) == (["10.0.0.1"], ["10.0.9.2"])
+        assert [str(target) for target in broken.errors] == ["staging/myapp"]
+        assert [(p.subject, p.reason) for p in broken.problems()] == [
+            ("Service staging/myapp", "InternalError")
+        ]
+        # Nothing of it is built again as long as nothing of it changes.
+        assert pipeline.step([], now=0.0).errors == broken.errors
+
+    mended = pipeline.step(_both("10.0.0.3", "10.0.9.2"), now=0.0)
+    assert mended.errors == {}
+    assert _served(mended, "myapp") == ["10.0.0.3"]
+    assert mended.snapshot == _pipeline().step(_both("10.0.0.3", "10.0.9.2"), now=0.0).snapshot
+
+
+def test_a_share_that_is_not_whole_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = _pipeline()
     with monkeypatch.context() as patch:
-        patch.setattr(translate, "load_assignment", lambda *_, **__: _elsewhere())
-        with pytest.raises(DanglingReferenceError, match=r"refers to .+ which is not there"):
-            pipeline.step(_example(), now=0.0)
-    recovered = pipeline.step([], now=0.0)
-    assert recovered.snapshot == _pipeline().step(_example(), now=0.0).snapshot
-    assert recovered.moved == {NamespacedName("staging", "myapp")}
+        elsewhere = Resource(ResourceKey(ENDPOINT, "elsewhere"), b"")
+        patch.setattr(translate, "load_assignment", lambda *_, **__: elsewhere)
+        published = pipeline.step(_example(), now=0.0)
+    (error,) = published.errors.values()
+    assert isinstance(error, DanglingReferenceError)
+    assert len(published.snapshot.of(CLUSTER).resources) == 0
 
 
 def test_explain_leaves_other_canaries_out() -> None:
@@ -82,11 +141,11 @@ def test_explain_leaves_other_canaries_out() -> None:
     )
     found = explain(published, NamespacedName("staging", "myapp-canary"))
     assert found is not None
-    assert [route.shadow_cluster for route in found.routes] == ["staging/myapp/8181/shadow/myapp-canary"]
+    assert [route.shadow_cluster for route in found.routes] == ["staging/myapp/http/shadow/myapp-canary"]
     assert sorted({resource.name for resource in found.resources}) == [
         "gateway",
-        "staging/myapp/8181",
-        "staging/myapp/8181/shadow/myapp-canary",
+        "staging/myapp/http",
+        "staging/myapp/http/shadow/myapp-canary",
     ]
     assert explain(published, NamespacedName("staging", "myapp")) is None
 

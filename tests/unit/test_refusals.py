@@ -5,7 +5,7 @@ from xds_server.base.text import listed
 from xds_server.fleet.state import Refusal, Standing
 from xds_server.model.problems import Problem
 from xds_server.refusals import concerned
-from xds_server.shadows.plan import Plan, Protocol, Reason, RoutePlan, ServicePlan, ShadowStatus, State
+from xds_server.shadows.plan import Plan, PortPlan, Protocol, Reason, ServicePlan, ShadowStatus, State
 from xds_server.snapshot.types import CLUSTER, ROUTE
 
 MYAPP, SHOP = NamespacedName("staging", "myapp"), NamespacedName("prod", "shop")
@@ -13,12 +13,12 @@ ONE, TWO = NamespacedName("staging", "one"), NamespacedName("staging", "two")
 
 
 def share(service: NamespacedName, *canaries: str) -> ServicePlan:
-    route = RoutePlan(service, 80, Protocol.HTTP1, (f"{service.name}.{service.namespace}",), (), ())
+    route = PortPlan(service, "", 80, Protocol.HTTP1, (f"{service.name}.{service.namespace}",), ())
     shadows = (
         ShadowStatus(service.namespace, name, service.name, State.ACTIVE, Reason.MIRRORING, "")
         for name in canaries
     )
-    return ServicePlan(routes=(route,), shadows=tuple(shadows))
+    return ServicePlan(ports=(route,), shadows=tuple(shadows))
 
 
 PLAN = Plan({MYAPP: share(MYAPP, "one", "two"), SHOP: share(SHOP)})

@@ -15,7 +15,7 @@ from xds_server.fleet.state import Connection, Fleet, Refusal, TypeState
 from xds_server.model.problems import Problem
 from xds_server.model.world import SHADOW_OF
 from xds_server.pb import status_pb2, status_pb2_grpc
-from xds_server.shadows.plan import RoutePlan, ShadowStatus
+from xds_server.shadows.plan import PortPlan, ShadowStatus
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.types import SHORT_NAMES
 
@@ -66,7 +66,7 @@ class ServerState:
 class ExplainedRoute:
     """A routed port with the names that Envoy knows it by."""
 
-    plan: RoutePlan
+    plan: PortPlan
     cluster: str
     shadow_cluster: str
 
@@ -195,7 +195,7 @@ def _problem(problem: Problem) -> status_pb2.Problem:
 
 def _route(route: ExplainedRoute) -> status_pb2.Route:
     return status_pb2.Route(
-        port=route.plan.port,
+        port=route.plan.number,
         protocol=route.plan.protocol,
         domains=route.plan.domains,
         cluster=route.cluster,

@@ -234,6 +234,12 @@ class Pod(_Object, frozen=True):
     status: PodStatus = PodStatus()
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its IP addresses, the primary one first."""
+        found = (self.status.pod_ip, *(entry.ip for entry in self.status.pod_ips or ()))
+        return tuple(dict.fromkeys(address for address in found if address))
+
+    @property
     def ready(self) -> bool:
         """Whether it may get traffic: Ready, and not on its way out."""
         if self.metadata.deletion_timestamp:

@@ -1,18 +1,16 @@
 """Which addresses serve a Service and which belong to a canary, and keeping the two apart."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xds_server.model.objects import (
-    Deployment,
     EndpointConditions,
     EndpointSlice,
     Pod,
     Service,
     ServicePort,
 )
-from xds_server.model.selectors import matches
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.plan import Endpoint
 
@@ -31,10 +29,10 @@ class Backend(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CanaryEndpoints:
-    """A canary's addresses: `by_port` the ready ones by Service port number; `pods` and `all` everything it
-    owns, ready or not, which must not serve live traffic."""
+    """A canary's addresses: `by_port` the ready ones by the name of the Service's port; `pods` and `all`
+    everything it owns, ready or not, which must not serve live traffic."""
 
-    by_port: Mapping[int, tuple[Endpoint, ...]]
+    by_port: Mapping[str, tuple[Endpoint, ...]]
     pods: frozenset[str] = frozenset()
     all: frozenset[Endpoint] = field(default=frozenset())
 
@@ -72,16 +70,12 @@ def live(backends: Iterable[Backend]) -> tuple[Endpoint, ...]:
     return tuple(sorted(ready or draining))
 
 
-def canary_endpoints(
-    view: NamespaceView, canary: Deployment, ports: Iterable[ServicePort]
-) -> CanaryEndpoints:
-    """The Pods that the Deployment selects, at each port's ``targetPort``."""
-    pods = [pod for pod in view.pods.values() if matches(canary.spec.selector, pod.labels)]
-    found = {port.port: [(pod, at) for pod in pods if (at := _targets(pod, port))] for port in ports}
+def canary_endpoints(pods: Sequence[Pod], ports: Sequence[ServicePort]) -> CanaryEndpoints:
+    """A canary's own Pods, at each port's ``targetPort``."""
+    found = {port.name or "": [(pod, at) for pod in pods if (at := _targets(pod, port))] for port in ports}
     return CanaryEndpoints(
         by_port={
-            number: tuple(sorted({at[0] for pod, at in pairs if pod.ready}))
-            for number, pairs in found.items()
+            name: tuple(sorted({at[0] for pod, at in pairs if pod.ready})) for name, pairs in found.items()
         },
         pods=frozenset(pod.name for pod in pods),
         all=frozenset(endpoint for pairs in found.values() for _, at in pairs for endpoint in at),
@@ -91,12 +85,12 @@ def canary_endpoints(
 def service_endpoints(view: NamespaceView, source: Service, ports: Iterable[ServicePort]) -> CanaryEndpoints:
     """The endpoints of a canary's own Service, its ports paired with the shadowed Service's by name, else by
     number, else because it has only one."""
-    by_port: dict[int, tuple[Endpoint, ...]] = {}
+    by_port: dict[str, tuple[Endpoint, ...]] = {}
     owned: set[Backend] = set()
     for port in ports:
         match = _counterpart(source, port)
         backends = backends_of(view, source, match) if match else ()
-        by_port[port.port] = live(backends)
+        by_port[port.name or ""] = live(backends)
         owned.update(backends)
     return CanaryEndpoints(
         by_port=by_port,
@@ -122,8 +116,7 @@ def _targets(pod: Pod, port: ServicePort) -> tuple[Endpoint, ...]:
     """The Pod at the port's ``targetPort``, by each of its addresses, the primary one first. None while it
     has no address, or where none of its containers has a port of that name."""
     number = _target_number(pod, port)
-    addresses = dict.fromkeys((pod.status.pod_ip, *(entry.ip for entry in pod.status.pod_ips or ())))
-    return tuple(Endpoint(address, number) for address in addresses if address and number is not None)
+    return tuple(Endpoint(address, number) for address in pod.addresses if number is not None)
 
 
 def _target_number(pod: Pod, port: ServicePort) -> int | None:

@@ -13,7 +13,16 @@ from typing import NamedTuple
 from xds_server.base.ids import NamespacedName
 from xds_server.model.problems import Problem
 from xds_server.model.sensitive import Sensitive
-from xds_server.shadows.terms import EVERYTHING, UNTREATED, Selection, Setting, Treatment
+from xds_server.shadows.terms import (
+    EVERYTHING,
+    MILLION,
+    UNTREATED,
+    HeaderCondition,
+    PathPrefix,
+    Selection,
+    Setting,
+    Treatment,
+)
 
 
 class State(StrEnum):
@@ -49,6 +58,14 @@ class Reason(StrEnum):
     MIRROR_LOOP = "MirrorLoop"
     TOO_MANY_SAMPLED = "TooManySampled"
     TOO_MANY_CONDITIONS = "TooManyConditions"
+    TOO_MANY_SHADOWS = "TooManyShadows"
+    TOO_MUCH_MEMORY = "TooMuchMemory"
+    TOO_MANY_HOSTS = "TooManyHosts"
+    TOO_MANY_PORTS = "TooManyPorts"
+    TOO_MANY_ENDPOINTS = "TooManyEndpoints"
+    PODS_UNKNOWN = "PodsUnknown"
+    NAMESPACE_UNKNOWN = "NamespaceUnknown"
+    INTERNAL_ERROR = "InternalError"
 
 
 class Protocol(StrEnum):
@@ -90,17 +107,46 @@ class Mirror:
     credential: Credential | None = None
 
 
+class Match(NamedTuple):
+    """Requests under `path`, by `method`, that meet all of `headers`; None and empty: any."""
+
+    path: PathPrefix | None = None
+    method: str | None = None
+    headers: frozenset[HeaderCondition] = frozenset()
+
+
+class Mirrored(NamedTuple):
+    """That a route's requests are mirrored to this Deployment, so many of a million."""
+
+    deployment: str
+    per_million: int = MILLION
+
+
+class Route(NamedTuple):
+    """The requests that `match` admits, whose random number of a million is below `below`, and that no route
+    before it took. `label` is what a person calls them."""
+
+    label: str
+    match: Match = Match()
+    below: int = MILLION
+    mirrored: tuple[Mirrored, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
-class RoutePlan:
-    """One HTTP port of an exposed Service: a virtual host and its cluster. `port` is the Service's own;
-    `domains` are sorted and claimed by no other Service; `mirrors` are sorted by Deployment."""
+class PortPlan:
+    """One HTTP port of an exposed Service, finished: a virtual host and its clusters. `number` is the
+    Service's own; `name` tells the port from the Service's others and is empty for one without a name.
+    `domains` are sorted and claimed by no other Service; `mirrors` are sorted by Deployment; `routes` are
+    tried in order, the last one takes every request."""
 
     service: NamespacedName
-    port: int
+    name: str
+    number: int
     protocol: Protocol
     domains: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
-    mirrors: tuple[Mirror, ...]
+    mirrors: tuple[Mirror, ...] = ()
+    routes: tuple[Route, ...] = (Route("all"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +169,19 @@ class ShadowStatus:
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
     """Everything that hangs on one target name: a Service, or a name that canaries give and that no
-    Service has. It holds until `expires`, in seconds since 1970, if nothing else changes it before."""
+    Service has. If nothing else changes it, it holds from `since` until `expires`, in seconds since 1970.
+    `kept` are the canaries that stay in live traffic, as without them there would be nobody to answer."""
 
-    routes: tuple[RoutePlan, ...] = ()
+    ports: tuple[PortPlan, ...] = ()
     shadows: tuple[ShadowStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
+    kept: frozenset[str] = frozenset()
+    since: float | None = None
     expires: float | None = None
+
+    def holds(self, now: float) -> bool:
+        """Whether time alone has not changed it."""
+        return (self.since is None or self.since <= now) and (self.expires is None or now < self.expires)
 
 
 NOTHING = ServicePlan()

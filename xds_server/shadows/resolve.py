@@ -1,124 +1,237 @@
 """From the world to the plan.
 
 `resolve` is the specification: the whole plan of a whole world. `Resolver` gives the same plan for the cost
-of what changed; `affected` is the list of reasons for which a change touches a Service's part of the plan.
+of what changed, one Service at a time; `affected` is the list of reasons for which a change touches a
+Service's part of the plan.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import (
-    PREFIX,
-    Deployment,
-    EndpointSlice,
-    Kind,
-    Pod,
-    Ref,
-)
+from xds_server.model.objects import PREFIX, Deployment, EndpointSlice, Kind, Pod, Ref
 from xds_server.model.problems import Problem
 from xds_server.model.selectors import matches
-from xds_server.model.world import SHADOW_OF, NamespaceView, World, namespace_of
-from xds_server.shadows.endpoints import live
+from xds_server.model.world import NOWHERE, SHADOW_OF, NamespaceView, World, namespace_of
+from xds_server.shadows.canaries import canary_of
+from xds_server.shadows.endpoints import Backend, live
+from xds_server.shadows.engine import Engine
 from xds_server.shadows.hosts import HostTable
-from xds_server.shadows.plan import NOTHING, Plan, RoutePlan, ServicePlan
+from xds_server.shadows.judging import Judged, ends, excess, judge, service_refusal, status
+from xds_server.shadows.limits import Limits
+from xds_server.shadows.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
 from xds_server.shadows.policy import ENDPOINTS_FROM, NO_FILE, Layer
-from xds_server.shadows.services import Offer, host_conflict, offer_of
-from xds_server.shadows.shadow import (
-    Rules,
-    canaries_of,
-    expiry,
-    judge,
-    mirrors_for,
-    refuse_excess_conditions,
-    refuse_excess_samples,
-    separate,
-    service_refusal,
-)
+from xds_server.shadows.scene import Rules, Scene
+from xds_server.shadows.separation import Separated, separate
+from xds_server.shadows.services import HttpPort, Offer, host_conflict, offer_of, problem_of
 
 OwnerOf = Callable[[str], NamespacedName | None]
 _NO_RULES = Rules()
+_NO_PLAN = Plan()
 _FROM = PREFIX + ENDPOINTS_FROM
 
 
-def resolve(world: World, rules: Rules = _NO_RULES) -> Plan:
-    """The whole plan of `world`."""
+def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> Plan:
+    """The whole plan of `world`, after the plan `before`: a canary that had to stay in live traffic leaves it
+    only for an endpoint that is ready."""
+    scenes = {name: Scene(name, view, rules) for name, view in world.namespaces.items()}
     targets = {
-        NamespacedName(namespace, name)
-        for namespace, view in world.namespaces.items()
-        for name in (*view.services, *view.canaries)
+        NamespacedName(name, target)
+        for name, scene in scenes.items()
+        for target in (*scene.view.services, *scene.view.canaries)
     }
     hosts = HostTable()
-    offers = {target: _offer(world, target, rules) for target in targets}
+    offers = {target: offer_in(scenes[target.namespace], target) for target in targets}
     for target, offer in offers.items():
         if offer:
-            hosts.claim(target, offer.age, offer.hosts)
+            hosts.claim(target, offer.age, offer.claims)
     plans = {
-        t: _service_plan(world.view(t.namespace), t, offers[t], hosts.owner, rules) for t in sorted(targets)
+        target: plan_service(
+            scenes[target.namespace],
+            target,
+            offers[target],
+            hosts.owner,
+            before.services.get(target, NOTHING),
+        )
+        for target in sorted(targets)
     }
     return Plan({target: plan for target, plan in plans.items() if plan != NOTHING})
 
 
+def offer_in(scene: Scene, target: NamespacedName) -> Offer | None:
+    """What the Service of that name asks for, if there is one."""
+    service = scene.view.services.get(target.name)
+    if service is None:
+        return None
+    return offer_of(scene.view, service, expose_all=scene.rules.expose_all, limits=scene.limits)
+
+
+def plan_service(
+    scene: Scene, target: NamespacedName, offer: Offer | None, owner_of: OwnerOf, before: ServicePlan
+) -> ServicePlan:
+    """One Service's part of the plan, finished."""
+    service = scene.view.services.get(target.name)
+    ports = offer.ports if offer else ()
+    limits, now = scene.limits, scene.rules.now
+    intents = scene.intents(target.name)
+    canaries = [canary_of(scene, intent, ports) for intent in intents[: limits.shadows]]
+    surplus = [canary_of(scene, intent, ports) for intent in intents[limits.shadows :]]
+    apart = Separated({}, {})
+    if service:
+        apart = separate(scene, service, ports, [*canaries, *surplus], before.kept)
+    unfit = service_refusal(target, service, offer)
+    refusals = {each.name: unfit for each in canaries} if unfit else apart.kept
+    judged = judge(target, canaries, refusals, ports, limits=limits, now=now)
+    too_many = unfit or excess(target, limits)
+    states = {**judged.states, **{each.name: status(target, each, too_many, now) for each in surplus}}
+    hosts, conflicts = _won(target, offer, owner_of)
+    planned, cut = _ports(target, ports, hosts, backends=apart.backends, judged=judged, limits=limits)
+    since, expires = ends(canaries, now)
+    return ServicePlan(
+        ports=planned,
+        shadows=tuple(states[name] for name in sorted(states)),
+        problems=(*(offer.problems if offer else ()), *conflicts, *cut),
+        kept=frozenset(apart.kept),
+        since=since,
+        expires=expires,
+    )
+
+
+def _ports(
+    target: NamespacedName,
+    ports: Sequence[HttpPort],
+    hosts: Sequence[str],
+    *,
+    backends: Mapping[str, Sequence[Backend]],
+    judged: Judged,
+    limits: Limits,
+) -> tuple[tuple[PortPlan, ...], list[Problem]]:
+    planned, problems = [], []
+    for index, http in enumerate(ports):
+        endpoints = live(backends[http.name])
+        if len(endpoints) > limits.endpoints:
+            problems.append(_too_many_endpoints(target, http, endpoints, limits))
+            endpoints = endpoints[: limits.endpoints]
+        planned.append(
+            PortPlan(
+                service=target,
+                name=http.name,
+                number=http.port.port,
+                protocol=http.protocol,
+                domains=_domains(hosts, http.port.port, first=index == 0),
+                endpoints=endpoints,
+                mirrors=judged.mirrors[http.name],
+                routes=judged.routes[http.name],
+            )
+        )
+    return tuple(planned), problems
+
+
+def _too_many_endpoints(
+    target: NamespacedName, http: HttpPort, endpoints: Sequence[Endpoint], limits: Limits
+) -> Problem:
+    message = (
+        f"Port {http.port.port} has {len(endpoints)} endpoints and {limits.endpoints} are the most of one"
+        " port; the others get no requests."
+    )
+    return problem_of(target, Reason.TOO_MANY_ENDPOINTS, message)
+
+
+def _won(target: NamespacedName, offer: Offer | None, owner_of: OwnerOf) -> tuple[list[str], list[Problem]]:
+    won, lost = [], []
+    for host in offer.hosts if offer else ():
+        owner = owner_of(host)
+        if owner is None or owner == target:
+            won.append(host)
+        else:
+            lost.append(host_conflict(target, host, owner))
+    return won, lost
+
+
+def _domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]:
+    """A Service's first HTTP port has its bare hosts and every port that is none of its own; an exact
+    ``host:port`` of another port wins over ``host:*`` in Envoy (VirtualHost.domains)."""
+    patterns = ("{0}", "{0}:*") if first else ("{0}:{1}",)
+    return tuple(sorted(pattern.format(host, port) for host in hosts for pattern in patterns))
+
+
 class Resolver:
-    """Keeps a plan up to date with a world that changes and with time. Equal to `resolve` after every
-    update."""
+    """What a plan rests on, kept up to date with a world that changes and with time. `update` says which
+    Services have to be planned anew, and `plan` plans one of them."""
 
     def __init__(self, *, expose_all: bool = False, installation: Layer = NO_FILE) -> None:
         self._rules = Rules(installation, expose_all)
         self._world = World()
+        self._scenes: dict[str, Scene] = {}
         self._hosts = HostTable()
-        self._expiries: dict[NamespacedName, float] = {}
-        self.plan = Plan()
+        self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
-    @property
-    def expires(self) -> float | None:
-        """When the plan has to be updated though nothing changed, in seconds since 1970."""
-        return min(self._expiries.values(), default=None)
-
-    def update(self, world: World, changed: Iterable[Ref], now: float = 0.0) -> frozenset[NamespacedName]:
+    def update(self, world: World, changed: Iterable[Ref], now: float) -> set[NamespacedName]:
         """Move on to `world`, which differs from the last one in the `changed` objects, and to the time
-        `now`; return the targets whose part of the plan is not what it was."""
-        rules = self._rules._replace(now=now)
-        targets = affected(self._world, world, changed)
-        targets |= {target for target, expires in self._expiries.items() if expires <= now}
-        offers: dict[NamespacedName, Offer | None] = {}
-        for target in sorted(targets):
-            offer = offers[target] = _offer(world, target, rules)
-            age, hosts = (offer.age, offer.hosts) if offer else (("", "", ""), ())
-            targets |= self._hosts.claim(target, age, hosts)
-        services = dict(self.plan.services)
-        moved = set()
-        for target in sorted(targets):
-            if target not in offers:
-                offers[target] = _offer(world, target, rules)
-            view = world.view(target.namespace)
-            plan = _service_plan(view, target, offers[target], self._hosts.owner, rules)
-            if plan == services.get(target, NOTHING):
-                continue
-            moved.add(target)
-            services.pop(target, None)
-            self._expiries.pop(target, None)
-            if plan != NOTHING:
-                services[target] = plan
-            if plan.expires is not None:
-                self._expiries[target] = plan.expires
+        `now`; return the Services whose part of the plan may differ, hosts aside."""
+        self._rules = self._rules._replace(now=now)
         self._world = world
-        self.plan = Plan(services)
-        return frozenset(moved)
+        targets: set[NamespacedName] = set()
+        for namespace, refs in _by_namespace(changed).items():
+            before = self._scenes.get(namespace) or Scene(namespace, NOWHERE, self._rules)
+            after = self._scenes[namespace] = Scene(namespace, world.view(namespace), self._rules, before)
+            targets |= affected(before, after, refs)
+            if after.view.empty:
+                del self._scenes[namespace]
+        return targets
+
+    def claim(self, targets: Iterable[NamespacedName]) -> set[NamespacedName]:
+        """Read what `targets` ask for; return those, of all Services, whose hosts changed hands. These have
+        to be planned together: one host in two of them is more than Envoy takes."""
+        moved: set[NamespacedName] = set()
+        for target in self.offers.update(sorted(targets)):
+            offer = self.offers.get(target)
+            age, claims = (offer.age, offer.claims) if offer else (("", "", ""), ())
+            moved |= {target, *self._hosts.claim(target, age, claims)}
+        return moved
+
+    def plan(self, target: NamespacedName, before: ServicePlan) -> ServicePlan:
+        """The part of one Service, which was `before`.
+
+        Raises:
+            Exception: what it asks for could not be read; a bug of ours.
+        """
+        if error := self.offers.errors.get(target):
+            raise error
+        return plan_service(
+            self._scene(target.namespace), target, self.offers.get(target), self._hosts.owner, before
+        )
+
+    def _read(self, target: NamespacedName, _before: Offer | None) -> Offer | None:
+        return offer_in(self._scene(target.namespace), target)
+
+    def _scene(self, namespace: str) -> Scene:
+        known = self._scenes.get(namespace)
+        if known is None or known.rules is not self._rules:
+            known = self._scenes[namespace] = Scene(
+                namespace, self._world.view(namespace), self._rules, known
+            )
+        return known
 
 
-def affected(before: World, after: World, changed: Iterable[Ref]) -> set[NamespacedName]:
-    """The targets whose part of the plan may depend on one of the `changed` objects, hosts aside."""
-    targets: set[NamespacedName] = set()
-    worlds = (before, after) if before.namespaces else (after,)
+def affected(before: Scene, after: Scene, changed: Iterable[Ref]) -> set[NamespacedName]:
+    """The Services of a namespace whose part of the plan may depend on one of the `changed` objects, hosts
+    aside."""
+    if before.view.empty:
+        names: set[str] = {*after.view.services, *after.view.canaries}
+    else:
+        names = {name for ref in changed for scene in (before, after) for name in _touched(scene, ref)}
+    return {NamespacedName(after.name, name) for name in names}
+
+
+def _by_namespace(changed: Iterable[Ref]) -> Mapping[str, list[Ref]]:
+    found: dict[str, list[Ref]] = {}
     for ref in changed:
-        namespace = namespace_of(ref)
-        for world in worlds:
-            view = world.view(namespace)
-            targets.update(NamespacedName(namespace, name) for name in _touched(view, ref))
-    return targets
+        found.setdefault(namespace_of(ref), []).append(ref)
+    return found
 
 
-def _touched(view: NamespaceView, ref: Ref) -> Iterable[str]:
+def _touched(scene: Scene, ref: Ref) -> Iterable[str]:
+    view = scene.view
     match ref.kind:
         case Kind.NAMESPACE:
             yield from view.services
@@ -132,19 +245,22 @@ def _touched(view: NamespaceView, ref: Ref) -> Iterable[str]:
                 yield obj.service
                 yield from _fed_by(view, obj.service)
         case Kind.DEPLOYMENT:
-            yield from _shadowed_by(view, ref.name)
+            yield from _shadowed_by(scene, ref.name)
         case Kind.SECRET:
             yield from view.canaries
         case Kind.POD:
             pod = view.pods.get(ref.name)
             if pod:
                 yield from _selecting(view, pod)
+                yield from scene.listing([pod])
 
 
-def _shadowed_by(view: NamespaceView, name: str) -> Iterable[str]:
+def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
+    view = scene.view
     deployment = view.deployments.get(name)
     if deployment and SHADOW_OF in deployment.labels:
         yield deployment.labels[SHADOW_OF]
+        yield from scene.listing(scene.pods_of(deployment))  # they are excluded from all of these
         if _FROM in deployment.annotations:  # it may close a circle of several Services, or open it
             yield from (target for target, each in _marked(view) if _FROM in each.annotations)
 
@@ -167,57 +283,3 @@ def _selecting(view: NamespaceView, pod: Pod) -> Iterable[str]:
     for target, deployment in _marked(view):
         if matches(deployment.spec.selector, pod.labels):
             yield target
-
-
-def _offer(world: World, target: NamespacedName, rules: Rules) -> Offer | None:
-    view = world.view(target.namespace)
-    service = view.services.get(target.name)
-    return offer_of(view, service, expose_all=rules.expose_all) if service else None
-
-
-def _service_plan(
-    view: NamespaceView, target: NamespacedName, offer: Offer | None, owner_of: OwnerOf, rules: Rules
-) -> ServicePlan:
-    service = view.services.get(target.name)
-    ports = offer.ports if offer else ()
-    canaries = canaries_of(view, target, ports, rules)
-    backends, kept = separate(view, service, ports, canaries) if service else ({}, {})
-    hosts, conflicts = _won(target, offer, owner_of)
-    unfit = service_refusal(target, service, offer)
-    statuses = {
-        c.deployment.name: judge(target, c, unfit, kept.get(c.deployment.name), rules.now) for c in canaries
-    }
-    statuses = refuse_excess_samples(canaries, statuses)
-    statuses = refuse_excess_conditions(canaries, statuses)
-    routes = tuple(
-        RoutePlan(
-            service=target,
-            port=http.port.port,
-            protocol=http.protocol,
-            domains=_domains(hosts, http.port.port, first=index == 0),
-            endpoints=live(backends[http.port.port]),
-            mirrors=mirrors_for(http.port.port, canaries, statuses),
-        )
-        for index, http in enumerate(ports)
-    )
-    shadows = tuple(statuses[name] for name in sorted(statuses))
-    problems = (*(offer.problems if offer else ()), *conflicts)
-    return ServicePlan(routes, shadows, problems, expiry(canaries, rules.now))
-
-
-def _won(target: NamespacedName, offer: Offer | None, owner_of: OwnerOf) -> tuple[list[str], list[Problem]]:
-    won, lost = [], []
-    for host in offer.hosts if offer else ():
-        owner = owner_of(host)
-        if owner is None or owner == target:
-            won.append(host)
-        else:
-            lost.append(host_conflict(target, host, owner))
-    return won, lost
-
-
-def _domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]:
-    """A Service's first HTTP port has its bare hosts and every port that is none of its own; an exact
-    ``host:port`` of another port wins over ``host:*`` in Envoy (VirtualHost.domains)."""
-    patterns = ("{0}", "{0}:*") if first else ("{0}:{1}",)
-    return tuple(sorted(pattern.format(host, port) for host in hosts for pattern in patterns))

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import permutations, product
 from typing import Final, NamedTuple
 
+from xds_server.shadows.plan import Match
 from xds_server.shadows.terms import EVERYTHING, HeaderCondition, PathPrefix, Selection
 
 MAX_BRANCHES: Final = 64
@@ -30,14 +31,6 @@ _KEPT: Final = 1024
 class TooManyConditionsError(ValueError):
     """The selections tell apart more than `MAX_CLASSES` classes, or take more than `MAX_BRANCHES`
     branches."""
-
-
-class Match(NamedTuple):
-    """Requests under `path`, by `method`, that meet all of `headers`; None and empty: any."""
-
-    path: PathPrefix | None = None
-    method: str | None = None
-    headers: frozenset[HeaderCondition] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +152,7 @@ class _Step(NamedTuple):
 
 
 def _without_idle(steps: Sequence[_Step]) -> list[_Step]:
-    """Leave out, one after the other, each without which all classes that reach it get to the same canaries."""
+    """Leave out, one after the other, each that no class of requests misses."""
     kept: list[_Step] = []
     taken = 0
     for place, step in enumerate(steps):

@@ -8,6 +8,7 @@ from xds_server.model.objects import PREFIX, Kind, Ref, Service, ServicePort
 from xds_server.model.problems import Problem
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.hosts import own_hosts
+from xds_server.shadows.limits import DEFAULT, Limits
 from xds_server.shadows.plan import Protocol, Reason
 from xds_server.shadows.values import shown
 
@@ -44,6 +45,11 @@ class HttpPort:
     port: ServicePort
     protocol: Protocol
 
+    @property
+    def name(self) -> str:
+        """Which tells it from the Service's other ports; empty for the only one that has none."""
+        return self.port.name or ""
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -56,8 +62,14 @@ class Offer:
     hosts: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The hosts that nobody younger may have. A Service that is not routed still keeps its own name from
+        others."""
+        return self.hosts or own_hosts(NamespacedName(*self.age[1:]))[:1]
 
-def offer_of(view: NamespaceView, service: Service, *, expose_all: bool) -> Offer:
+
+def offer_of(view: NamespaceView, service: Service, *, expose_all: bool, limits: Limits = DEFAULT) -> Offer:
     """Read everything that `service` says of itself; mistakes become `Offer.problems`."""
     age = (service.created, service.namespace, service.name)
     exposed, problems = _exposed(view, service, expose_all=expose_all)
@@ -65,21 +77,33 @@ def offer_of(view: NamespaceView, service: Service, *, expose_all: bool) -> Offe
     if not exposed:
         return Offer(age, exposed=False, problems=tuple(problems))
     ports = http_ports(service)
+    if len(ports) > limits.ports:
+        message = (
+            f"It has {len(ports)} HTTP ports and {limits.ports} are the most of one Service; those after"
+            f" port {ports[limits.ports - 1].port.port} are not routed."
+        )
+        problems.append(_problem(service, Reason.TOO_MANY_PORTS, message))
+        ports = ports[: limits.ports]
     if not ports:
         named = EXPOSE in service.labels
         if named or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
         return Offer(age, exposed=True, problems=tuple(problems))
-    hosts, bad_hosts = _hosts(service)
+    hosts, bad_hosts = _hosts(service, limits.hosts)
     return Offer(age, exposed=True, ports=ports, hosts=hosts, problems=(*problems, *bad_hosts))
 
 
 def http_ports(service: Service) -> tuple[HttpPort, ...]:
-    """The ports that carry HTTP, as the Service lists them (an API server admits no number twice)."""
+    """The ports that carry HTTP, as the Service lists them (an API server admits no number or name
+    twice)."""
     if service.spec.type == "ExternalName":
         return ()
-    known = ((port, _protocol(service, port)) for port in service.ports)
-    return tuple(HttpPort(port, protocol) for port, protocol in known if protocol is not None)
+    found: dict[str, HttpPort] = {}
+    for port in service.ports:
+        protocol = _protocol(service, port)
+        if protocol is not None:
+            found.setdefault(port.name or "", HttpPort(port, protocol))
+    return tuple(found.values())
 
 
 def no_http_port(service: Service) -> str:
@@ -102,16 +126,17 @@ def _protocol(service: Service, port: ServicePort) -> Protocol | None:
 
 
 def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tuple[bool, list[Problem]]:
-    """The Service's own label decides, then its Namespace's, then the installation's default."""
+    """The Service's own label decides, then its Namespace's, then the installation's default. A value that is
+    neither counts as absent: a typo must not take a Service away from its users, nor open it to them."""
+    problems: list[Problem] = []
     for whose, owner in (("Label", service), ("Its Namespace's label", view.namespace)):
         value = owner.labels.get(EXPOSE) if owner else None
-        if value is None:
-            continue
         if value in ("true", "false"):
-            return value == "true", []
-        message = f"{whose} {EXPOSE} is {shown(value)}, neither true nor false; the Service is hidden."
-        return False, [_problem(service, Reason.INVALID_LABEL, message)]
-    return expose_all, []
+            return value == "true", problems
+        if value is not None:
+            message = f"{whose} {EXPOSE} is {shown(value)}, neither true nor false; it counts as absent."
+            problems.append(_problem(service, Reason.INVALID_LABEL, message))
+    return expose_all, problems
 
 
 def _unknown_annotations(service: Service) -> list[Problem]:
@@ -122,39 +147,53 @@ def _unknown_annotations(service: Service) -> list[Problem]:
     ]
 
 
-def _hosts(service: Service) -> tuple[tuple[str, ...], list[Problem]]:
-    hosts = list(own_hosts(NamespacedName(service.namespace, service.name)))
-    problems = []
+def _hosts(service: Service, most: int) -> tuple[tuple[str, ...], list[Problem]]:
+    own = own_hosts(NamespacedName(service.namespace, service.name))
+    hosts = dict.fromkeys(own)
+    problems: list[Problem] = []
     for entry in service.annotations.get(HOSTS, "").split(","):
         host = entry.strip().lower()
-        if not host:
+        if not host or host in hosts:
             continue
-        if host in hosts:
-            continue
-        if host.endswith(_CLUSTER_SUFFIXES):
+        if len(hosts) - len(own) + len(problems) >= most:
             message = (
-                f"Annotation {HOSTS} has {shown(host)}, the form of a cluster's own names; each of these"
-                " belongs to the Service that it names."
+                f"Annotation {HOSTS} has more than {most} hosts, the most of one Service; {shown(host)} and"
+                " those after it are left out."
             )
-            problems.append(_problem(service, Reason.INVALID_HOST, message))
-        elif len(host) > _LONGEST_HOST or not _HOST.match(host):
-            message = (
-                f"Annotation {HOSTS} has {shown(entry.strip())}, which is not a host name; write names"
-                " such as app.example.com, separated by commas, without wildcard, scheme or port."
-            )
+            problems.append(_problem(service, Reason.TOO_MANY_HOSTS, message))
+            break
+        mistake = _mistake(host)
+        if mistake:
+            message = f"Annotation {HOSTS} has {shown(entry.strip())}, {mistake}"
             problems.append(_problem(service, Reason.INVALID_HOST, message))
         else:
-            hosts.append(host)
+            hosts[host] = None
     return tuple(hosts), problems
 
 
+def _mistake(host: str) -> str:
+    """What is wrong with a host, or nothing."""
+    if host.endswith(_CLUSTER_SUFFIXES):
+        return "the form of a cluster's own names; each of these belongs to the Service that it names."
+    if len(host) > _LONGEST_HOST or not _HOST.match(host):
+        return (
+            "which is not a host name; write names such as app.example.com, separated by commas, without"
+            " wildcard, scheme or port."
+        )
+    return ""
+
+
 def _problem(service: Service, reason: Reason, message: str) -> Problem:
+    return problem_of(NamespacedName(service.namespace, service.name), reason, message)
+
+
+def problem_of(service: NamespacedName, reason: Reason, message: str) -> Problem:
+    """What is wrong with a Service."""
     return Problem(str(Ref(Kind.SERVICE, service.namespace, service.name)), reason, message)
 
 
 def host_conflict(service: NamespacedName, host: str, owner: NamespacedName) -> Problem:
     """What to tell the owner of `service`, whose claim of `host` did not prevail."""
-    subject = str(Ref(Kind.SERVICE, service.namespace, service.name))
     why = "is the cluster's name of" if host in own_hosts(owner) else "belongs to the older"
     message = f"Host {host} {why} Service {owner}; this Service is not reached by it."
-    return Problem(subject, Reason.HOST_CONFLICT, message)
+    return problem_of(service, Reason.HOST_CONFLICT, message)

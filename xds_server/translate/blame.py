@@ -13,11 +13,11 @@ from xds_server.translate import names
 _LABEL: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN: Final = "[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 _NAME: Final = re.compile(
-    rf"(?<![-\w./])(?P<namespace>{_LABEL})/(?P<service>{_LABEL})/[0-9]{{1,5}}"
-    rf"(?:/shadow/(?P<deployment>{_SUBDOMAIN}))?(?![-\w/])"
+    rf"(?<![-\w./])(?P<namespace>{_LABEL})/(?P<service>{_LABEL})"
+    rf"(?:(?:/{_LABEL})?/shadow/(?P<deployment>{_SUBDOMAIN})|/{_LABEL})?(?![-\w/]|\.\w)"
 )
 _HOST: Final = re.compile(
-    rf"(?<![-\w./]){names.GATEWAY}/(?P<service>{_LABEL})\.(?P<namespace>{_LABEL}):[0-9]{{1,5}}(?!\w)"
+    rf"(?<![-\w./]){names.GATEWAY}/(?P<service>{_LABEL})\.(?P<namespace>{_LABEL})(?![-\w.])"
 )
 _DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
 
@@ -31,6 +31,7 @@ class Blamed(NamedTuple):
 
 def blame(message: str) -> frozenset[Blamed]:
     """The owners of all generated names in `message`."""
+    message = message.replace("adding/updating", "")
     clusters = {
         Blamed(NamespacedName(found["namespace"], found["service"]), found["deployment"] or "")
         for found in _NAME.finditer(message)

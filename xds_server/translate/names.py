@@ -1,5 +1,6 @@
 """Every generated name, in one place. A name says what the thing is and never where it stands in a list, so
-that nothing is renamed because a neighbour came or went.
+that nothing is renamed because a neighbour came or went. A port is called by its name, not by its number: a
+Service that is renumbered keeps its virtual host and its clusters.
 """
 
 import re
@@ -13,28 +14,30 @@ GATEWAY: Final = "gateway"
 LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
 ROUTES_KEY: Final = ResourceKey(ROUTE, GATEWAY)
 
-# The whole form: a Service may itself be called "shadow".
-_SHADOW_CLUSTER = re.compile(r"[^/]+/[^/]+/[0-9]+/shadow/(.+)")
+# NAMESPACE/SERVICE[/PORT]/shadow/DEPLOYMENT, whole: a Service or a port may itself be called "shadow".
+_SHADOW_CLUSTER = re.compile(r"[^/]+/[^/]+(?:/[^/]+)?/shadow/([^/]+)")
 
 SHADOW_HEADER: Final = "x-xds-shadow"
-"""On every copy: NAMESPACE/DEPLOYMENT of the canary. A request that has it is not mirrored again."""
+"""On every mirrored request: NAMESPACE/DEPLOYMENT of the canary. A request that has it is not mirrored
+again."""
 
 
-def cluster(service: NamespacedName, port: int) -> str:
-    """The cluster of one port of a Service."""
-    return f"{service}/{port}"
+def cluster(service: NamespacedName, port: str) -> str:
+    """The cluster of one port of a Service, by the port's name; the only port of a Service may have none."""
+    return f"{service}/{port}" if port else str(service)
 
 
-def virtual_host_key(service: NamespacedName, port: int) -> ResourceKey:
+def virtual_host_key(service: NamespacedName, port: str) -> ResourceKey:
     """The virtual host of one port of a Service, as a resource of its own: its name begins with that of its
-    route configuration, and is also the name in the message (line 25)."""
+    route configuration, and is also the name in the message (rule 25)."""
     # Measured: Envoy takes all before the last slash for the route configuration.
-    return ResourceKey(VIRTUAL_HOST, f"{GATEWAY}/{service.name}.{service.namespace}:{port}")
+    named = f"{service.name}.{service.namespace}" + (f".{service.cluster}" if service.cluster else "")
+    return ResourceKey(VIRTUAL_HOST, f"{GATEWAY}/{named}:{port}" if port else f"{GATEWAY}/{named}")
 
 
-def shadow_cluster(service: NamespacedName, port: int, deployment: str) -> str:
-    """The cluster of a canary's copies of that port."""
-    return f"{service}/{port}/shadow/{deployment}"
+def shadow_cluster(service: NamespacedName, port: str, deployment: str) -> str:
+    """The cluster of a canary's mirrored requests of that port."""
+    return f"{cluster(service, port)}/shadow/{deployment}"
 
 
 def shadowing_deployment(cluster_name: str) -> str | None:

@@ -1,21 +1,17 @@
-"""Virtual hosts: the routes of one Service port, with the mirrors on those requests that are to be copied.
+"""Virtual hosts: the finished routes of one Service port, spelled in Envoy's messages.
 
-Routes are tried in order. Where a port has mirrors, requests that must never be copied come first, then the
-branches that tell apart who is sent which requests (`shadows.selection`). Where it has none, there is one
-route. A branch is one route, or where it samples several canaries one for each outcome of it
-(`shadows.sampling`).
+Where a port has mirrors, requests that must never be mirrored come first. Where it has none, there is one
+route.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
-from xds_server.shadows.plan import Mirror, RoutePlan
-from xds_server.shadows.sampling import Share, needs_routes, outcomes
-from xds_server.shadows.selection import Match, branches
+from xds_server.shadows.plan import Match, Mirror, PortPlan, Route
 from xds_server.shadows.terms import MILLION, HeaderCondition
 from xds_server.snapshot.resource import Resource
 from xds_server.translate import names
@@ -33,54 +29,43 @@ def gateway_routes() -> Resource:
     return resource(names.ROUTES_KEY, route_pb2.RouteConfiguration(name=names.ROUTES_KEY.name), open=True)
 
 
-def virtual_host(plan: RoutePlan) -> Resource:
+def virtual_host(plan: PortPlan) -> Resource:
     """The VirtualHost of one port."""
-    key = names.virtual_host_key(plan.service, plan.port)
+    key = names.virtual_host_key(plan.service, plan.name)
     message = route_components_pb2.VirtualHost(name=key.name, domains=plan.domains, routes=_routes(plan))
-    clusters = [names.cluster(plan.service, plan.port)]
-    clusters += [names.shadow_cluster(plan.service, plan.port, mirror.deployment) for mirror in plan.mirrors]
+    clusters = [names.cluster(plan.service, plan.name)]
+    clusters += [names.shadow_cluster(plan.service, plan.name, mirror.deployment) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(cluster) for cluster in clusters)
     return resource(key, message, refs, scope=plan.service.namespace)
 
 
-def _routes(plan: RoutePlan) -> list[route_components_pb2.Route]:
-    name = names.cluster(plan.service, plan.port)
-    if not plan.mirrors:
-        return [_route("all", name, _match(Match()))]
-    routes = [
-        _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
-        # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever.
-        _route("websocket", name, _match(Match(), _websocket())),
-    ]
-    for branch in branches(tuple(mirror.selection for mirror in plan.mirrors)):
-        routes += _branch(branch.match, plan, [plan.mirrors[index] for index in branch.wanted])
-    return routes
-
-
-def _branch(match: Match, plan: RoutePlan, mirrors: Sequence[Mirror]) -> Iterator[route_components_pb2.Route]:
-    """The routes of the requests that `match` admits, which all of `mirrors` want."""
-    name, label = names.cluster(plan.service, plan.port), _label(match)
-    shares = [Share(mirror.per_million, mirror.correlated) for mirror in mirrors]
-    if not needs_routes(shares):
-        policies = [_policy(plan, mirror, mirror.per_million) for mirror in mirrors]
-        yield _route(label, name, _match(match), policies)
-        return
-    for outcome in outcomes(shares):
-        chosen = [mirrors[index] for index in outcome.chosen]
-        yield _route(
-            f"{label}>{'+'.join(mirror.deployment for mirror in chosen) or 'none'}",
-            name,
-            _match(match, below=outcome.below),
-            [_policy(plan, mirror, MILLION) for mirror in chosen],
-        )
-
-
-def _label(match: Match) -> str:
-    """What a person calls these requests."""
-    headers = sorted(
-        each.name if each.value is None else f"{each.name}={each.value}" for each in match.headers
+def _routes(plan: PortPlan) -> list[route_components_pb2.Route]:
+    name = names.cluster(plan.service, plan.name)
+    found = (
+        []
+        if not plan.mirrors
+        else [
+            _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
+            # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever.
+            _route("websocket", name, _match(Match(), _websocket())),
+        ]
     )
-    return " ".join([match.method or "", match.path or "", *headers]).strip() or "all"
+    mirrors = {mirror.deployment: mirror for mirror in plan.mirrors}
+    for route in plan.routes:
+        match = _match(route.match, below=route.below)
+        found.append(_route(route.label, name, match, _policies(plan, route, mirrors)))
+    return found
+
+
+def _policies(plan: PortPlan, route: Route, mirrors: Mapping[str, Mirror]) -> list[MirrorPolicy]:
+    return [
+        mirror_policy(
+            names.shadow_cluster(plan.service, plan.name, each.deployment),
+            mirrors[each.deployment],
+            _fraction(each.per_million) if each.per_million < MILLION else None,
+        )
+        for each in route.mirrored
+    ]
 
 
 def _route(
@@ -114,11 +99,6 @@ def _strictest(conditions: Iterable[HeaderCondition]) -> set[HeaderCondition]:
     """Without the presence of headers whose value is asked for."""
     found = set(conditions)
     return found - {HeaderCondition(each.name) for each in found if each.value is not None}
-
-
-def _policy(plan: RoutePlan, mirror: Mirror, per_million: int) -> MirrorPolicy:
-    cluster = names.shadow_cluster(plan.service, plan.port, mirror.deployment)
-    return mirror_policy(cluster, mirror, _fraction(per_million) if per_million < MILLION else None)
 
 
 def _fraction(per_million: int) -> base_pb2.RuntimeFractionalPercent:

@@ -1,9 +1,7 @@
-"""From the plan to resources. `translate` is the specification: the whole plan, in one pass. `incremental`
-must give the same bytes for less work.
-"""
+"""From the plan to resources, mechanically. `translate` is the specification: the whole plan, in one pass."""
 
 from xds_server.base.errors import DanglingReferenceError
-from xds_server.shadows.plan import Plan, RoutePlan, ServicePlan
+from xds_server.shadows.plan import Plan, PortPlan, ServicePlan
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate import names
@@ -32,7 +30,7 @@ def translate_service(plan: ServicePlan) -> tuple[Resource, ...]:
     Raises:
         DanglingReferenceError: it does; a bug of ours.
     """
-    share = tuple(resource for route in plan.routes for resource in _resources(route))
+    share = tuple(resource for port in plan.ports for resource in _resources(port))
     keys = {resource.key for resource in share}
     for resource in share:
         for ref in resource.refs:
@@ -41,21 +39,21 @@ def translate_service(plan: ServicePlan) -> tuple[Resource, ...]:
     return share
 
 
-def _resources(route: RoutePlan) -> list[Resource]:
-    name, scope = names.cluster(route.service, route.port), route.service.namespace
+def _resources(port: PortPlan) -> list[Resource]:
+    name, scope = names.cluster(port.service, port.name), port.service.namespace
     found = [
-        primary_cluster(name, route.protocol, scope=scope),
-        load_assignment(name, route.endpoints, scope=scope),
+        primary_cluster(name, port.protocol, scope=scope),
+        load_assignment(name, port.endpoints, scope=scope),
     ]
-    for mirror in route.mirrors:
-        copy = names.shadow_cluster(route.service, route.port, mirror.deployment)
+    for mirror in port.mirrors:
+        shadow = names.shadow_cluster(port.service, port.name, mirror.deployment)
         credential = mirror.credential
         found += [
             shadow_cluster(
-                copy, route.protocol, mirror.treatment, credential=credential is not None, scope=scope
+                shadow, port.protocol, mirror.treatment, credential=credential is not None, scope=scope
             ),
-            load_assignment(copy, mirror.endpoints, scope=scope),
+            load_assignment(shadow, mirror.endpoints, scope=scope),
         ]
         if credential:
-            found.append(credential_secret(copy, credential.value, scope=scope))
-    return [*found, virtual_host(route)]
+            found.append(credential_secret(shadow, credential.value, scope=scope))
+    return [*found, virtual_host(port)]

@@ -19,7 +19,7 @@ from xds_server.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
-SHADOW = "cluster.staging/myapp/8181/shadow/myapp-canary."
+SHADOW = "cluster.staging/myapp/http/shadow/myapp-canary."
 
 
 async def mirror_to(fleet: Rig, address: Address, **annotations: str) -> None:

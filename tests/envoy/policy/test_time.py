@@ -16,7 +16,7 @@ async def nothing_is_copied(fleet: Rig, canary: Recorder) -> None:
     for envoy in fleet.envoys:
         answers = await fleet.send_many(envoy, 20)
         assert {(answer.status, answer.backend) for answer in answers} == {(200, "stable")}
-        assert await envoy.stat("cluster.staging/myapp/8181/shadow/myapp-canary.upstream_rq_total") == 0
+        assert await envoy.stat("cluster.staging/myapp/http/shadow/myapp-canary.upstream_rq_total") == 0
         assert [answer for answer in answers if canary.of(answer.test_id)] == []
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from envoy.config.route.v3 import route_components_pb2
 
 from xds_server.base.ids import NamespacedName
-from xds_server.shadows.plan import Endpoint, Mirror, Protocol, RoutePlan
+from xds_server.shadows.plan import Endpoint, Mirror, PortPlan, Protocol
+from xds_server.shadows.routing import routes_of
 from xds_server.shadows.terms import EVERYTHING, MILLION, Selection
 from xds_server.translate.routes import virtual_host
 
@@ -28,7 +29,16 @@ def mirror(
 
 def host_of(*mirrors: Mirror) -> route_components_pb2.VirtualHost:
     """The virtual host of a Service with these mirrors."""
-    plan = RoutePlan(NamespacedName("ns", "svc"), 80, Protocol.HTTP1, ("svc.ns",), ADDRESS, mirrors)
+    plan = PortPlan(
+        NamespacedName("ns", "svc"),
+        "",
+        80,
+        Protocol.HTTP1,
+        ("svc.ns",),
+        ADDRESS,
+        mirrors,
+        routes_of(mirrors, 2**20),
+    )
     return route_components_pb2.VirtualHost.FromString(virtual_host(plan).body)
 
 

@@ -7,7 +7,8 @@ from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Deployment, LabelSelector, Meta, Object, ServicePort, ref_of
 from xds_server.model.world import Change, Delete, Upsert
-from xds_server.shadows.resolve import Resolver, resolve
+from xds_server.pipeline import Pipeline
+from xds_server.shadows.resolve import resolve
 
 WEB = service("web")
 GREEN = service("green")
@@ -51,24 +52,18 @@ SCENE: tuple[Object, ...] = (
     ],
 )
 def test_a_change_moves_these_services(change: Change, moved: set[str]) -> None:
-    world, resolver = kube.world_of(*SCENE), Resolver()
-    resolver.update(world, map(ref_of, SCENE))
-    assert resolver.plan == resolve(world)
+    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    published = pipeline.step(map(Upsert, SCENE), now=0.0)
+    assert published.plan == resolve(published.world)
 
-    world, changed = world.apply([change])
-    told = resolver.update(world, changed)
-    assert told == {NamespacedName("staging", name) for name in moved}
-    assert resolver.plan == resolve(world)
+    published = pipeline.step([change], now=0.0)
+    assert published.moved == {NamespacedName("staging", name) for name in moved}
+    assert published.plan == resolve(published.world)
 
 
 def test_a_deployment_that_selects_everything_by_mistake_is_no_reason() -> None:
     careless = canary("one", "web")
-    world = kube.world_of(
-        kube.namespace("staging"),
-        WEB,
-        Deployment(metadata=careless.metadata, spec=type(careless.spec)(selector=LabelSelector())),
-    )
-    resolver = Resolver()
-    resolver.update(world, (ref for view in world.namespaces.values() for ref in view.refs()))
-    world, changed = world.apply([Upsert(pod("stray", "stray", "10.0.9.9"))])
-    assert resolver.update(world, changed) == frozenset()
+    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    marked = Deployment(metadata=careless.metadata, spec=type(careless.spec)(selector=LabelSelector()))
+    pipeline.step([Upsert(each) for each in (kube.namespace("staging"), WEB, marked)], now=0.0)
+    assert pipeline.step([Upsert(pod("stray", "stray", "10.0.9.9"))], now=0.0).moved == frozenset()

@@ -30,8 +30,12 @@ SHOP = Blamed(NamespacedName("prod", "shop"))
         ("gateway: Envoy's message ends before its reason", set()),
         ("Error adding/updating listener(s) gateway: no such filter", set()),
         ("malformed IP address: not-an-ip", set()),
-        ("/etc/staging/80 http://host/app/80 a/b/c Staging/MyApp/80 staging/myapp/123456", set()),
-        ("gateway/myapp.staging other/myapp.staging:80 gateway/myapp.staging:80x", set()),
+        # A Service's only port need not have a name.
+        ("staging/myapp: wrong", {SERVICE}),
+        ("staging/myapp/shadow/myapp-canary: wrong", {CANARY}),
+        ("gateway/myapp.staging: Proto constraint validation failed", {SERVICE}),
+        ("/etc/staging/80 http://host/app/80 a/b/c/d Staging/MyApp/80", set()),
+        ("other/myapp.staging:80 gateway/myapp.staging.x", set()),
         ("staging/myapp/80/other x.staging/myapp/80 staging/myapp/80-", set()),
         ("", set()),
     ],
@@ -42,10 +46,10 @@ def test_the_owners_of_the_names_in_a_message_are_found(message: str, expected: 
 
 def test_every_name_that_is_generated_is_recognized() -> None:
     service = NamespacedName("a-1", "svc-2")
-    assert blame(names.cluster(service, 65535)) == {Blamed(service)}
-    assert blame(names.shadow_cluster(service, 1, "my.canary-3")) == {Blamed(service, "my.canary-3")}
+    assert blame(names.cluster(service, "http")) == {Blamed(service)}
+    assert blame(names.shadow_cluster(service, "", "my.canary-3")) == {Blamed(service, "my.canary-3")}
     longest = NamespacedName("n" * 63, "s" * 63)
-    assert blame(names.shadow_cluster(longest, 80, "d" * 253)) == {Blamed(longest, "d" * 253)}
+    assert blame(names.shadow_cluster(longest, "p" * 15, "d" * 253)) == {Blamed(longest, "d" * 253)}
 
 
 @pytest.mark.parametrize(

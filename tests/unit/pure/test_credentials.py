@@ -37,7 +37,7 @@ def credentials(plan: Plan) -> list[Credential | None]:
     return [
         mirror.credential
         for found in plan.services.values()
-        for route in found.routes
+        for route in found.ports
         for mirror in route.mirrors
     ]
 

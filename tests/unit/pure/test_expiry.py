@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Object
-from xds_server.model.world import Delete, World
+from xds_server.model.objects import Object, ref_of
+from xds_server.model.world import Delete, Upsert
+from xds_server.pipeline import Pipeline
 from xds_server.shadows.plan import Plan, Reason, State
-from xds_server.shadows.resolve import Resolver, resolve
-from xds_server.shadows.shadow import Rules
+from xds_server.shadows.resolve import resolve
+from xds_server.shadows.scene import Rules
 
 MYAPP = NamespacedName("staging", "myapp")
 OTHER = NamespacedName("staging", "other")
@@ -27,10 +28,10 @@ def states(plan: Plan) -> dict[str, State]:
     return {shadow.deployment: shadow.state for shadow in plan.shadows()}
 
 
-def updated(world: World) -> Resolver:
-    resolver = Resolver()
-    resolver.update(world, [ref for view in world.namespaces.values() for ref in view.refs()], now=0.0)
-    return resolver
+def started(*objects: Object) -> Pipeline:
+    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    pipeline.step(map(Upsert, objects), now=0.0)
+    return pipeline
 
 
 def test_a_shadow_ends_at_its_time_and_not_before() -> None:
@@ -43,7 +44,7 @@ def test_a_shadow_ends_at_its_time_and_not_before() -> None:
     assert (shadow.state, shadow.reason) == (State.EXPIRED, Reason.EXPIRED)
     assert shadow.message == "The time of its annotation until has come; nothing is copied."
     assert after.services[MYAPP].expires is None
-    assert [route.mirrors for route in after.services[MYAPP].routes] == [()]
+    assert [route.mirrors for route in after.services[MYAPP].ports] == [()]
 
 
 def test_what_ended_stays_out_of_live_traffic() -> None:
@@ -52,19 +53,19 @@ def test_what_ended_stays_out_of_live_traffic() -> None:
         slice_of("myapp", at("10.0.0.1"), at("10.0.1.1", pod="canary-1")),
         *ending("canary", 100),
     )
-    (route,) = resolve(world, Rules(now=100)).services[MYAPP].routes
+    (route,) = resolve(world, Rules(now=100)).services[MYAPP].ports
     assert [str(endpoint) for endpoint in route.endpoints] == ["10.0.0.1:80"]
 
 
 def test_time_alone_moves_the_plan_one_shadow_after_another() -> None:
     others = (service("other"), slice_of("other", at("10.0.0.2")))
-    world = world_of(*WEB, *others, *ending("a", 100), *ending("b", 200), *ending("c", 150, of="other"))
-    resolver = updated(world)
+    objects = (*WEB, *others, *ending("a", 100), *ending("b", 200), *ending("c", 150, of="other"))
+    pipeline, world = started(*objects), world_of(*objects)
     seen = []
     for now in (50.0, 100.0, 199.0, 200.0, 300.0):
-        moved = resolver.update(world, (), now)
-        assert resolver.plan == resolve(world, Rules(now=now))
-        seen.append((moved, resolver.expires))
+        published = pipeline.step((), now=now)
+        assert published.plan == resolve(world, Rules(now=now))
+        seen.append((published.moved, published.expires))
     assert seen == [
         (frozenset(), 100),
         ({MYAPP}, 150),
@@ -72,16 +73,23 @@ def test_time_alone_moves_the_plan_one_shadow_after_another() -> None:
         ({MYAPP}, None),
         (frozenset(), None),
     ]
-    assert set(states(resolver.plan).values()) == {State.EXPIRED}
+    assert set(states(published.plan).values()) == {State.EXPIRED}
+
+
+def test_a_clock_that_is_set_back_brings_a_shadow_back() -> None:
+    pipeline = started(*WEB, *ending("canary", 100))
+    assert states(pipeline.step((), now=200.0).plan) == {"canary": State.EXPIRED}
+    published = pipeline.step((), now=50.0)
+    assert states(published.plan) == {"canary": State.ACTIVE}
+    assert (published.expires, published.timed) == (100, True)
 
 
 def test_a_shadow_that_goes_takes_its_time_along() -> None:
-    world = world_of(*WEB, *ending("canary", 100))
-    resolver = updated(world)
-    assert resolver.expires == 100
-    gone, changed = world.apply([Delete(ref) for ref in world.view("staging").refs()])
-    resolver.update(gone, changed, now=1.0)
-    assert resolver.expires is None
+    objects = (*WEB, *ending("canary", 100))
+    pipeline = started(*objects)
+    assert pipeline.step((), now=1.0).expires == 100
+    published = pipeline.step(map(Delete, map(ref_of, objects)), now=1.0)
+    assert (published.expires, published.timed) == (None, False)
 
 
 def test_a_later_time_brings_it_back() -> None:

@@ -28,7 +28,7 @@ from xds_server.shadows.bounds import BOUNDS
 from xds_server.shadows.plan import Plan, ShadowStatus
 from xds_server.shadows.policy import NAMES
 from xds_server.shadows.resolve import resolve
-from xds_server.shadows.shadow import Rules
+from xds_server.shadows.scene import Rules
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from xds_server.translate.translate import translate

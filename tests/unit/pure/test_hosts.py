@@ -30,7 +30,7 @@ def owners(table: HostTable) -> dict[str, NamespacedName | None]:
 
 
 def _age(service: NamespacedName, created: str) -> Age:
-    return (created, *service)
+    return (created, service.namespace, service.name)
 
 
 @given(st.lists(claims, max_size=12))

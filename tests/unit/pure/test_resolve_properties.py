@@ -10,38 +10,51 @@ from tests.unit.pure import kube, worlds
 from tests.unit.pure.kube import world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Object, Service, ref_of
-from xds_server.model.world import Change, Delete, World
+from xds_server.model.world import Change, Delete, Upsert, World
+from xds_server.pipeline import Pipeline
 from xds_server.shadows.endpoints import backends_of
+from xds_server.shadows.hosts import own_hosts
 from xds_server.shadows.plan import NOTHING, Plan, Reason, State
-from xds_server.shadows.resolve import Resolver, resolve
+from xds_server.shadows.resolve import resolve
+from xds_server.shadows.scene import Rules
 from xds_server.shadows.services import http_ports, offer_of
-from xds_server.shadows.shadow import Rules
 
 NOON = datetime(2025, 12, 31, 12, tzinfo=UTC).timestamp()
 """Half a day before the first of `worlds.TIMES`."""
 
 
-@given(worlds.histories(), st.booleans(), st.lists(st.sampled_from((0.0, 12.0, 13.0, 24.0)), min_size=7))
+@given(
+    worlds.histories(), st.booleans(), st.lists(st.sampled_from((-24.0, 0.0, 12.0, 13.0, 24.0)), min_size=7)
+)
 def test_the_incremental_plan_is_the_whole_plan_after_every_step(
     history: list[list[Change]], expose_all: bool, hours: list[float]
 ) -> None:
-    resolver, world, now = Resolver(expose_all=expose_all), World(), NOON
+    pipeline, world, plan, now = (
+        Pipeline(gateway_port=8080, expose_all=expose_all),
+        World(),
+        Plan(),
+        NOON,
+    )
     for batch, passed in zip(history, hours, strict=False):
-        before = resolver.plan.services
         now += passed * 3600
-        world, changed = world.apply(batch)
-        moved = resolver.update(world, changed, now)
-        after = resolver.plan.services
+        before, plan = (
+            plan,
+            resolve(world := world.apply(batch)[0], Rules(expose_all=expose_all, now=now), plan),
+        )
+        published = pipeline.step(batch, now=now)
 
-        assert resolver.plan == resolve(world, Rules(expose_all=expose_all, now=now))
-        assert resolver.expires == min((p.expires for p in after.values() if p.expires), default=None)
-        assert resolver.expires is None or resolver.expires > now
-        assert moved == {
+        assert published.errors == {}
+        assert published.plan == plan
+        assert published.expires == min(
+            (p.expires for p in plan.services.values() if p.expires), default=None
+        )
+        assert published.expires is None or published.expires > now
+        assert published.moved == {
             target
-            for target in before.keys() | after.keys()
-            if before.get(target, NOTHING) != after.get(target, NOTHING)
+            for target in before.services.keys() | plan.services.keys()
+            if before.services.get(target, NOTHING) != plan.services.get(target, NOTHING)
         }
-    for shadow in resolver.plan.shadows():
+    for shadow in plan.shadows():
         event(shadow.reason)
 
 
@@ -70,9 +83,9 @@ def test_every_marked_deployment_has_exactly_one_state_and_a_sentence(objects: l
 def test_only_an_active_shadow_is_mirrored_to_and_every_one_is(objects: list[Object]) -> None:
     for target, service in resolve(world_of(*objects)).services.items():
         active = {s.deployment: s for s in service.shadows if s.state is State.ACTIVE}
-        mirrored = {mirror.deployment for route in service.routes for mirror in route.mirrors}
+        mirrored = {mirror.deployment for route in service.ports for mirror in route.mirrors}
         assert mirrored == set(active)
-        for route in service.routes:
+        for route in service.ports:
             assert route.service == target
             for mirror in route.mirrors:
                 assert mirror.marker == f"{target.namespace}/{mirror.deployment}"
@@ -85,7 +98,7 @@ def test_only_an_active_shadow_is_mirrored_to_and_every_one_is(objects: list[Obj
 def test_no_endpoint_of_an_active_shadow_is_live(objects: list[Object]) -> None:
     for service in resolve(world_of(*objects)).services.values():
         active = {e for s in service.shadows if s.state is State.ACTIVE for e in s.endpoints}
-        live = {endpoint for route in service.routes for endpoint in route.endpoints}
+        live = {endpoint for route in service.ports for endpoint in route.endpoints}
         assert not active & live
 
 
@@ -95,10 +108,10 @@ def test_separation_never_takes_the_last_backend(objects: list[Object]) -> None:
     for target, plan in resolve(world).services.items():
         view = world.view(target.namespace)
         service = view.services.get(target.name)
-        ports = {port.port.port: port.port for port in (http_ports(service) if service else ())}
-        for route in plan.routes:
+        ports = {port.name: port.port for port in (http_ports(service) if service else ())}
+        for route in plan.ports:
             assert service
-            backends = backends_of(view, service, ports[route.port])
+            backends = backends_of(view, service, ports[route.name])
             active = [s for s in plan.shadows if s.state is State.ACTIVE]
             shadowed = {e for s in active for e in s.endpoints}
             event(f"backends: {bool(backends)}, shadows: {bool(active)}")
@@ -109,16 +122,16 @@ def test_separation_never_takes_the_last_backend(objects: list[Object]) -> None:
 @given(worlds.worlds(), st.booleans())
 def test_each_domain_is_claimed_at_most_once(objects: list[Object], expose_all: bool) -> None:
     plan = resolve(world_of(*objects), Rules(expose_all=expose_all))
-    domains = Counter(d for s in plan.services.values() for route in s.routes for d in route.domains)
+    domains = Counter(d for s in plan.services.values() for route in s.ports for d in route.domains)
     assert [domain for domain, times in domains.items() if times > 1] == []
     for service in plan.services.values():
-        for route in service.routes:
+        for route in service.ports:
             assert list(route.domains) == sorted(route.domains)
             assert route.domains
 
 
 @given(worlds.worlds())
-def test_a_host_lost_is_reported_with_the_older_owner(objects: list[Object]) -> None:
+def test_a_host_goes_to_the_service_that_it_names_else_to_the_oldest(objects: list[Object]) -> None:
     world = world_of(*objects)
     plan = resolve(world)
     offers = {
@@ -126,17 +139,13 @@ def test_a_host_lost_is_reported_with_the_older_owner(objects: list[Object]) -> 
         for namespace, view in world.namespaces.items()
         for name, service in view.services.items()
     }
-    owned = {d: t for t, s in plan.services.items() for route in s.routes for d in route.domains}
-    for target, offer in offers.items():
-        for host in offer.hosts:
-            owner = owned[host]
-            assert offers[owner].age <= offer.age
-            lost = [
-                p
-                for p in plan.problems()
-                if f"Host {host} belongs to the older Service {owner};" in p.message
-            ]
-            assert (owner != target) == (f"Service {target}" in {p.subject for p in lost})
+    served = {d: t for t, part in plan.services.items() for port in part.ports for d in port.domains}
+    for host in {host for offer in offers.values() for host in offer.hosts}:
+        claims = {target: offer.age for target, offer in offers.items() if host in offer.claims}
+        owner = min(claims, key=lambda target: (host not in own_hosts(target), claims[target]))
+        assert served.get(host) == (owner if host in offers[owner].hosts else None)
+        losers = {problem.subject for problem in plan.problems() if f"Host {host} " in problem.message}
+        assert losers == {f"Service {t}" for t, offer in offers.items() if host in offer.hosts and t != owner}
 
 
 @given(worlds.histories())
@@ -162,18 +171,17 @@ def test_a_host_that_changes_hands_moves_the_services_that_claim_it_in_any_names
         )
 
     owner, second = claiming("owner", "b", "2024"), claiming("second", "a", "2025")
-    resolver, world = Resolver(), world_of(owner, second)
-    resolver.update(world, map(ref_of, (owner, second)))
-    assert [p.subject for p in resolver.plan.problems()] == ["Service a/second"]
+    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    published = pipeline.step(map(Upsert, (owner, second)), now=0.0)
+    assert [p.subject for p in published.plan.problems()] == ["Service a/second"]
 
-    world, changed = world.apply([Delete(ref_of(owner))])
-    moved = resolver.update(world, changed)
-    assert moved == {NamespacedName("b", "owner"), NamespacedName("a", "second")}
-    assert resolver.plan == resolve(world)
-    assert resolver.plan.problems() == []
+    published = pipeline.step([Delete(ref_of(owner))], now=0.0)
+    assert published.moved == {NamespacedName("b", "owner"), NamespacedName("a", "second")}
+    assert published.plan == resolve(published.world)
+    assert published.plan.problems() == []
 
 
 def test_nothing_comes_of_nothing() -> None:
-    resolver = Resolver()
-    assert resolver.update(World(), ()) == frozenset()
-    assert resolver.plan == resolve(World()) == Plan()
+    published = Pipeline(gateway_port=8080, expose_all=False).step((), now=0.0)
+    assert published.moved == frozenset()
+    assert published.plan == resolve(World()) == Plan()

@@ -12,12 +12,11 @@ from tests.unit.pure.envoy_model import copies, host_of, mirror
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.model.objects import Object
 from xds_server.shadows import selection as module
-from xds_server.shadows.plan import Reason, State
+from xds_server.shadows.plan import Match, Reason, State
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.selection import (
     MAX_BRANCHES,
     Branch,
-    Match,
     TooManyConditionsError,
     branches,
 )
@@ -235,12 +234,17 @@ def test_the_youngest_is_refused_whose_conditions_are_too_many() -> None:
     assert {name: shadow.state for name, shadow in states.items()} == {
         "elder": State.ACTIVE,
         "second": State.REJECTED,
-        "third": State.ACTIVE,
+        "third": State.REJECTED,
     }
     assert states["second"].reason is Reason.TOO_MANY_CONDITIONS
     assert states["second"].message == (
-        "Its conditions and those of the elder shadows of Service staging/myapp would take more than 64"
-        " branches or 512 routes; ask for fewer methods, paths and headers."
+        "Its conditions and those of the older shadows of Service staging/myapp would take more than 64"
+        " branches, 512 routes or 512Ki of configuration; ask for fewer methods, paths and headers."
+    )
+    # Whoever is younger waits: looking at each would be work without end.
+    assert states["third"].message == (
+        "The older shadow second of Service staging/myapp has more conditions than fit, and the younger ones"
+        " wait until it asks for fewer."
     )
 
 

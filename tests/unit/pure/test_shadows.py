@@ -12,7 +12,7 @@ from xds_server.shadows.services import EXPOSE, http_ports
 
 NO_SERVICE = (
     "There is no Service staging/my-app; the label's value names one of its own namespace. Until it does, the"
-    " Pods are kept out of no Service."
+    " Pods are excluded from the endpoints of every Service there."
 )
 MYAPP = NamespacedName("staging", "myapp")
 
@@ -26,7 +26,7 @@ def myapp(*objects: Object) -> ServicePlan:
 
 
 def live(*objects: Object) -> list[str]:
-    (route,) = myapp(*objects).routes
+    (route,) = myapp(*objects).ports
     return [str(endpoint) for endpoint in route.endpoints]
 
 
@@ -152,7 +152,7 @@ def test_a_port_that_would_be_emptied_keeps_all_of_them_as_they_were() -> None:
         "myapp", at("10.0.1.1", pod="canary-a"), name="s2", ports=[SlicePort(name="grpc", port=90)]
     )
     objects = service("myapp", ports=ports), http, grpc, canary("canary", "myapp"), CANARY_POD
-    assert [[str(e) for e in route.endpoints] for route in myapp(*objects).routes] == [
+    assert [[str(e) for e in route.endpoints] for route in myapp(*objects).ports] == [
         ["10.0.0.1:80", "10.0.1.1:80"],
         ["10.0.1.1:90"],
     ]
@@ -175,7 +175,7 @@ def test_of_two_canaries_that_would_empty_a_service_the_younger_is_refused(first
         pod("b-1", "b", "10.0.1.2"),
     )
     assert {s.deployment: s.state for s in found.shadows()} == {first: State.ACTIVE, refused: State.REJECTED}
-    (route,) = found.services[MYAPP].routes
+    (route,) = found.services[MYAPP].ports
     assert [m.deployment for m in route.mirrors] == [first]
     assert [str(e) for e in route.endpoints] == ["10.0.1.1:80" if refused == "a" else "10.0.1.2:80"]
 
@@ -193,7 +193,7 @@ def test_of_more_canaries_than_can_be_sampled_the_youngest_are_refused() -> None
     assert refused == {"sampled-0", "sampled-1"}
     assert {states[name][0] for name in refused} == {State.REJECTED}
     assert (states["whole"][0], states["resting"][0]) == (State.ACTIVE, State.PAUSED)
-    (route,) = plan.services[MYAPP].routes
+    (route,) = plan.services[MYAPP].ports
     assert [m.deployment for m in route.mirrors] == [
         "sampled-2",
         "sampled-3",
@@ -378,7 +378,7 @@ def test_a_refusal_names_the_thing_and_says_what_to_do(
 ) -> None:
     found = shadow(*objects)
     assert (found.state, found.reason, found.message) == (State.REJECTED, reason, message)
-    assert all(not route.mirrors for s in plan_of(*objects).services.values() for route in s.routes)
+    assert all(not route.mirrors for s in plan_of(*objects).services.values() for route in s.ports)
 
 
 def test_a_policy_that_was_not_read_is_not_shown() -> None:
@@ -405,11 +405,11 @@ def test_a_bad_label_of_the_namespace_is_told_of_each_service() -> None:
         (
             "Service staging/a",
             Reason.INVALID_LABEL,
-            f"Its Namespace's label {EXPOSE} is 'yes', neither true nor false; the Service is hidden.",
+            f"Its Namespace's label {EXPOSE} is 'yes', neither true nor false; it counts as absent.",
             "",
         )
     ]
-    assert [target.name for target, service in plan.services.items() if service.routes] == ["b"]
+    assert [target.name for target, service in plan.services.items() if service.ports] == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_a_bad_label_of_the_namespace_is_told_of_each_service() -> None:
 )
 def test_a_host_is_a_name_without_wildcard_scheme_or_port(host: str, *, good: bool) -> None:
     plan = myapp(service("myapp", annotations={"hosts": host}))
-    (route,) = plan.routes
+    (route,) = plan.ports
     assert (host in route.domains) is good
     assert [p.reason for p in plan.problems] == ([] if good else [Reason.INVALID_HOST])
     assert all(repr(host[:60])[1:-1] in p.message for p in plan.problems)
@@ -477,14 +477,14 @@ def test_an_unknown_annotation_of_a_service_is_reported_and_costs_nothing() -> N
     (problem,) = plan_of(service("myapp", annotations={"host": "a.example.com"})).problems()
     assert problem.reason == Reason.INVALID_ANNOTATION
     assert "xds-shadow.io/host " in problem.message
-    assert myapp(service("myapp", annotations={"host": "a.example.com"})).routes
+    assert myapp(service("myapp", annotations={"host": "a.example.com"})).ports
 
 
 def test_names_of_the_cluster_cannot_be_claimed() -> None:
     taken = "other.staging.svc,other.prod.svc.cluster.local,myapp.staging.svc,fine.example.com"
     plan = myapp(service("myapp", annotations={"hosts": taken}))
     assert [problem.reason for problem in plan.problems] == [Reason.INVALID_HOST, Reason.INVALID_HOST]
-    (route,) = plan.routes
+    (route,) = plan.ports
     assert not any(domain.startswith("other.") for domain in route.domains)
     assert "fine.example.com" in route.domains
 

@@ -7,12 +7,12 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
-from xds_server.shadows.plan import Endpoint, Mirror, Plan, Protocol, RoutePlan, ServicePlan
+from xds_server.shadows import routing
+from xds_server.shadows.plan import Endpoint, Mirror, Plan, PortPlan, Protocol, ServicePlan
 from xds_server.shadows.terms import UNTREATED, Selection
 from xds_server.translate import names
 from xds_server.translate import translate as translate_module
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
-from xds_server.translate.incremental import Translator
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.routes import virtual_host
 from xds_server.translate.translate import translate
@@ -32,13 +32,14 @@ def mirror(name: str, *methods: str, share: int = 1_000_000) -> Mirror:
     )
 
 
-def route(*mirrors: Mirror, port: int = 80, endpoints: tuple[Endpoint, ...] = LIVE) -> RoutePlan:
-    return RoutePlan(MYAPP, port, Protocol.HTTP1, (f"h{port}",), endpoints, mirrors)
+def port(*mirrors: Mirror, name: str = "http", endpoints: tuple[Endpoint, ...] = LIVE) -> PortPlan:
+    routes = routing.routes_of(mirrors, 2**20)
+    return PortPlan(MYAPP, name, 80, Protocol.HTTP1, (f"{name}.test",), endpoints, mirrors, routes)
 
 
 def routes_of(*mirrors: Mirror) -> list[tuple[str, str, list[str]]]:
     """Name, what of the request decides, and the canaries, route by route."""
-    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(*mirrors)).body)
+    message = route_components_pb2.VirtualHost.FromString(virtual_host(port(*mirrors)).body)
     return [
         (
             found.name,
@@ -96,7 +97,7 @@ def test_each_method_that_somebody_names_has_a_route(
 
 
 def test_a_share_is_out_of_a_million() -> None:
-    message = route_components_pb2.VirtualHost.FromString(virtual_host(route(mirror("a", share=5_000))).body)
+    message = route_components_pb2.VirtualHost.FromString(virtual_host(port(mirror("a", share=5_000))).body)
     (policy,) = message.routes[-1].route.request_mirror_policies
     fraction = policy.runtime_fraction.default_value
     assert (fraction.numerator, fraction.denominator) == (5_000, fraction.MILLION)
@@ -127,11 +128,15 @@ def test_the_shadow_options_do_not_leak_into_the_primarys() -> None:
 @pytest.mark.parametrize(
     ("name", "deployment"),
     [
-        ("staging/myapp/80/shadow/canary", "canary"),
-        ("staging/shadow/80/shadow/shadow", "shadow"),
-        ("staging/myapp/80", None),
-        ("staging/shadow/80", None),
-        ("shadow/shadow/80", None),
+        ("staging/myapp/http/shadow/canary", "canary"),
+        ("staging/myapp/shadow/canary", "canary"),
+        ("staging/shadow/http/shadow/shadow", "shadow"),
+        ("staging/myapp/shadow/shadow/canary", "canary"),
+        ("staging/myapp/http", None),
+        ("staging/myapp", None),
+        ("staging/myapp/shadow", None),
+        ("staging/shadow/http", None),
+        ("shadow/shadow/shadow", None),
         ("gateway", None),
     ],
 )
@@ -141,30 +146,11 @@ def test_the_canary_of_a_cluster(name: str, deployment: str | None) -> None:
 
 def test_a_share_that_is_not_whole_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translate_module, "load_assignment", lambda *_, **__: gateway_listener(1))
-    with pytest.raises(DanglingReferenceError, match="staging/myapp/80 refers to staging/myapp/80"):
-        translate(Plan({MYAPP: ServicePlan((route(),))}), gateway_port=8080)
+    with pytest.raises(DanglingReferenceError, match="staging/myapp/http refers to staging/myapp/http"):
+        translate(Plan({MYAPP: ServicePlan((port(),))}), gateway_port=8080)
 
 
 @pytest.mark.parametrize(("value", "parts"), [(0, (0, 0)), (2.0, (2, 0)), (0.25, (0, 250_000_000))])
 def test_seconds(value: float, parts: tuple[int, int]) -> None:
     duration = seconds(value)
     assert (duration.seconds, duration.nanos) == parts
-
-
-def test_an_update_takes_out_what_a_service_no_longer_has() -> None:
-    translator = Translator(gateway_port=8080)
-    both = Plan({MYAPP: ServicePlan((route(mirror("a")), route(port=90)))})
-    one = Plan({MYAPP: ServicePlan((route(port=90, endpoints=()),))})
-    for plan in (both, one, Plan(), both):
-        assert translator.update(plan, [MYAPP]) == translate(plan, gateway_port=8080)
-
-
-def test_a_change_of_endpoints_alone_leaves_clusters_and_routes_as_they_are() -> None:
-    translator = Translator(gateway_port=8080)
-    before = translator.update(Plan({MYAPP: ServicePlan((route(),))}), [MYAPP])
-    other = Plan({MYAPP: ServicePlan((route(endpoints=(Endpoint("10.0.0.2", 80),)),))})
-    after = translator.update(other, [MYAPP])
-
-    changed = {url for url in after.types if after.of(url).version != before.of(url).version}
-    assert changed == {names.endpoints_key("x").type_url}
-    assert after == translate(other, gateway_port=8080)

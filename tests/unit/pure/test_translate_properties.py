@@ -9,13 +9,13 @@ from tests.unit.pure import worlds
 from tests.unit.pure.kube import world_of
 from xds_server.ads.forms import Form, Hosts
 from xds_server.model.objects import Object
-from xds_server.model.world import Change, World
-from xds_server.shadows.resolve import Resolver, resolve
+from xds_server.model.world import Change
+from xds_server.pipeline import Pipeline
+from xds_server.shadows.resolve import resolve
 from xds_server.snapshot.resource import ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE
 from xds_server.translate import names
-from xds_server.translate.incremental import Translator
 from xds_server.translate.translate import translate
 
 
@@ -31,32 +31,27 @@ def _bytes(snapshot: Snapshot) -> dict[ResourceKey, tuple[bytes, tuple[ResourceK
 
 @given(worlds.histories())
 def test_the_incremental_snapshot_is_the_whole_one_after_every_step(history: list[list[Change]]) -> None:
-    resolver, world, translator = Resolver(), World(), Translator(gateway_port=8080)
-    assert translator.snapshot == translate(resolver.plan, gateway_port=8080)
+    pipeline = Pipeline(gateway_port=8080, expose_all=False)
     for batch in history:
-        world, changed = world.apply(batch)
-        moved = resolver.update(world, changed)
-        snapshot = translator.update(resolver.plan, moved)
+        published = pipeline.step(batch, now=0.0)
 
-        whole = translate(resolver.plan, gateway_port=8080)
-        assert _bytes(snapshot) == _bytes(whole)
-        assert snapshot.versions() == whole.versions()
-        assert snapshot == whole == translator.snapshot
-        assert snapshot.dangling() == []
+        whole = translate(published.plan, gateway_port=8080)
+        assert _bytes(published.snapshot) == _bytes(whole)
+        assert published.snapshot.versions() == whole.versions()
+        assert published.snapshot == whole
+        assert published.snapshot.dangling() == []
 
 
 @given(worlds.histories())
 def test_what_did_not_change_is_the_very_same_resource(history: list[list[Change]]) -> None:
-    resolver, world, translator = Resolver(), World(), Translator(gateway_port=8080)
+    pipeline, before = Pipeline(gateway_port=8080, expose_all=False), Snapshot()
     for batch in history:
-        world, changed = world.apply(batch)
-        before = translator.snapshot
-        moved = resolver.update(world, changed)
-        after = translator.update(resolver.plan, moved | resolver.plan.services.keys())
+        after = pipeline.step(batch, now=0.0).snapshot
         for of_type in after.types.values():
             for resource in of_type.resources.values():
                 same = before.get(resource.key)
                 assert same is None or same is resource or same != resource
+        before = after
 
 
 @given(worlds.worlds())
@@ -97,8 +92,8 @@ def test_every_route_is_named_once_and_the_last_one_takes_everything(objects: li
 def test_the_names_of_clusters_say_whose_they_are(objects: list[Object]) -> None:
     plan = resolve(world_of(*objects))
     for target, service in plan.services.items():
-        for route in service.routes:
-            assert names.shadowing_deployment(names.cluster(target, route.port)) is None
+        for route in service.ports:
+            assert names.shadowing_deployment(names.cluster(target, route.name)) is None
             for mirror in route.mirrors:
-                name = names.shadow_cluster(target, route.port, mirror.deployment)
+                name = names.shadow_cluster(target, route.name, mirror.deployment)
                 assert names.shadowing_deployment(name) == mirror.deployment

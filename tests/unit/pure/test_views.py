@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from tests.unit.pure import worlds
 from xds_server.base.errors import RequestDeniedError, RequestError
 from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
-from xds_server.model.world import Change, World
+from xds_server.model.world import Change
+from xds_server.pipeline import Pipeline
 from xds_server.shadows.plan import Plan
-from xds_server.shadows.resolve import Resolver
 from xds_server.snapshot.cache import Derived
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate import names
-from xds_server.translate.incremental import Translator
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.translate import translate
 from xds_server.translate.views import View, derive, view_of
@@ -107,11 +106,10 @@ def test_a_limited_view_is_after_every_step_what_it_would_be_from_scratch(
     history: list[list[Change]], namespaces: set[str]
 ) -> None:
     view = View(namespaces=frozenset(namespaces))
-    resolver, world, translator = Resolver(), World(), Translator(gateway_port=8080)
+    pipeline = Pipeline(gateway_port=8080, expose_all=False)
     before: Derived | None = None
     for batch in history:
-        world, changed = world.apply(batch)
-        base = translator.update(resolver.plan, resolver.update(world, changed))
+        base = pipeline.step(batch, now=0.0).snapshot
         shown = derive(base, view, before)
         assert shown == derive(base, view, None)
         assert shown.versions() == derive(base, view, None).versions()

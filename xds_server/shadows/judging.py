@@ -1,0 +1,233 @@
+"""Decides the state of each shadow of one Service, from what is wrong with it to what limits allow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Service
+from xds_server.model.world import SHADOW_OF
+from xds_server.shadows.canaries import Canary
+from xds_server.shadows.limits import Limits
+from xds_server.shadows.plan import Mirror, Reason, Route, ShadowStatus, State
+from xds_server.shadows.refusal import Refusal
+from xds_server.shadows.routing import MAX_ROUTES, fitting
+from xds_server.shadows.selection import MAX_BRANCHES
+from xds_server.shadows.services import EXPOSE, HttpPort, Offer, no_http_port
+from xds_server.shadows.terms import MIB, MILLION, Policy, Selection
+
+MAX_SAMPLED = 4
+"""Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route
+for each combination of them (`sampling`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The states of a Service's shadows by Deployment, and for each of its ports, by name, the mirrors and
+    the routes of those that are active."""
+
+    states: Mapping[str, ShadowStatus]
+    mirrors: Mapping[str, tuple[Mirror, ...]]
+    routes: Mapping[str, tuple[Route, ...]]
+
+
+def judge(
+    target: NamespacedName,
+    canaries: Sequence[Canary],
+    refusals: Mapping[str, Refusal],
+    ports: Sequence[HttpPort],
+    *,
+    limits: Limits,
+    now: float,
+) -> Judged:
+    """`canaries` are all of the Service's, the oldest first; `refusals` is what is wrong from outside with
+    each of them, if anything is."""
+    states = {each.name: status(target, each, refusals.get(each.name), now) for each in canaries}
+    active = [each for each in canaries if states[each.name].state is State.ACTIVE]
+    refused: dict[str, Refusal] = {}
+    for check in (_too_many_sampled, _too_much_memory):
+        refused |= check(target, active, limits)
+        active = [each for each in active if each.name not in refused]
+    mirrors = {http.name: _mirrors(http.name, active) for http in ports}
+    fits, routes = fitting(mirrors, [each.name for each in active], limits.virtual_host_bytes)
+    if fits < len(active):
+        refused |= _do_not_fit(target, active[fits:], limits)
+        mirrors = {name: _without(refused, each) for name, each in mirrors.items()}
+    for name, refusal in refused.items():
+        states[name] = _rejected(states[name], refusal)
+    return Judged(states, mirrors, routes)
+
+
+def service_refusal(target: NamespacedName, service: Service | None, offer: Offer | None) -> Refusal | None:
+    """Why nothing can shadow this Service, if so."""
+    if not target.name:
+        return Refusal(
+            Reason.INVALID_LABEL, f"Its label {SHADOW_OF} is empty; give it the name of a Service."
+        )
+    if service is None or offer is None:
+        hint = (
+            f"There is no Service {target}; the label's value names one of its own namespace. Until it does,"
+            " the Pods are excluded from the endpoints of every Service there."
+        )
+        return Refusal(Reason.SERVICE_NOT_FOUND, hint)
+    if not offer.exposed:
+        hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
+        return Refusal(Reason.SERVICE_NOT_EXPOSED, hint)
+    if not offer.ports:
+        return Refusal(
+            Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"
+        )
+    return None
+
+
+def excess(target: NamespacedName, limits: Limits) -> Refusal:
+    """Of a shadow that has as many older ones as there may be."""
+    return Refusal(
+        Reason.TOO_MANY_SHADOWS,
+        f"Service {target} has {limits.shadows} older shadows, the most of one Service; take the label off"
+        " one of them.",
+    )
+
+
+def status(target: NamespacedName, canary: Canary, outside: Refusal | None, now: float) -> ShadowStatus:
+    """The state of one shadow by itself. `outside` is what is wrong with its Service, or that its Pods could
+    not be excluded from live traffic."""
+    policy = canary.policy or Policy()
+    endpoints = tuple(sorted({e for at in canary.endpoints.by_port.values() for e in at}))
+    state, reason, message = _state(target, canary, outside, now)
+    return ShadowStatus(
+        namespace=target.namespace,
+        deployment=canary.name,
+        service=target.name,
+        state=state,
+        reason=reason,
+        message=message,
+        percent=policy.percent if canary.policy else "",
+        methods=tuple(sorted(policy.selection.methods or ())),
+        endpoints=endpoints,
+        settings=policy.settings,
+    )
+
+
+def _state(
+    target: NamespacedName, canary: Canary, outside: Refusal | None, now: float
+) -> tuple[State, Reason, str]:
+    refusal = outside if outside and outside.reason is not Reason.WOULD_EMPTY_SERVICE else canary.refusal
+    refusal = refusal or outside
+    if refusal:
+        also = f" {outside.message}" if outside and refusal is not outside else ""
+        return State.REJECTED, refusal.reason, refusal.message + also
+    policy = canary.policy or Policy()
+    if policy.until is not None and policy.until <= now:
+        return State.EXPIRED, Reason.EXPIRED, "The time of its annotation until has come; nothing is copied."
+    if policy.paused:
+        return State.PAUSED, Reason.PAUSED, "Paused by its annotation; nothing is copied."
+    if policy.per_million == 0:
+        return State.PAUSED, Reason.ZERO_PERCENT, "It asks for 0 percent; nothing is copied."
+    if not any(canary.endpoints.by_port.values()):
+        return State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
+    what = f"{policy.percent} percent of {_which(policy.selection)} to Service {target}"
+    return State.ACTIVE, Reason.MIRRORING, f"{what} are copied to it."
+
+
+def _which(selection: Selection) -> str:
+    """The requests, in words: all of those few that are told apart by nothing but their method."""
+    which = f"the {', '.join(sorted(selection.methods))} requests" if selection.methods else "the requests"
+    if selection.paths or selection.exclude_paths or selection.headers:
+        return f"{which} that its annotations select,"
+    return which
+
+
+def _waiting(canary: Canary) -> str:
+    if canary.policy and canary.policy.endpoints_from:
+        return f"Service {canary.policy.endpoints_from} has no ready endpoint yet."
+    if canary.endpoints.pods and not canary.endpoints.all:
+        return "Its Pods have no address yet, or none of their containers has the Service's targetPort."
+    return "None of its Pods is ready yet."
+
+
+def _rejected(status: ShadowStatus, refusal: Refusal) -> ShadowStatus:
+    return replace(status, state=State.REJECTED, reason=refusal.reason, message=refusal.message)
+
+
+def _too_many_sampled(target: NamespacedName, active: Sequence[Canary], _: Limits) -> dict[str, Refusal]:
+    sampled = [
+        each.name
+        for each in active
+        if each.policy and each.policy.per_million < MILLION and not each.policy.correlated
+    ]
+    refusal = Refusal(
+        Reason.TOO_MANY_SAMPLED,
+        f"Service {target} has {MAX_SAMPLED} older shadows below 100 percent, the most that can be sampled"
+        " independently of each other; sample: correlated has no such limit.",
+    )
+    return dict.fromkeys(sampled[MAX_SAMPLED:], refusal)
+
+
+def _too_much_memory(target: NamespacedName, active: Sequence[Canary], limits: Limits) -> dict[str, Refusal]:
+    """Envoy holds each mirrored request until it is complete: what may be in flight is memory."""
+    refused: dict[str, Refusal] = {}
+    taken = 0
+    for canary in active:
+        treatment = (canary.policy or Policy()).treatment
+        memory = treatment.max_concurrent * treatment.max_body
+        if taken + memory <= limits.mirror_memory:
+            taken += memory
+            continue
+        refused[canary.name] = Refusal(
+            Reason.TOO_MUCH_MEMORY,
+            f"Mirrored bodies of Service {target} may take {_mebibytes(limits.mirror_memory)} of an Envoy:"
+            f" max-concurrent times max-body of this shadow is {_mebibytes(memory)}, and older ones have"
+            f" {_mebibytes(taken)}; lower one of the two.",
+        )
+    return refused
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / MIB:.1f}".removesuffix(".0") + "Mi"
+
+
+def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limits) -> dict[str, Refusal]:
+    first, *others = [each.name for each in younger]
+    refusal = Refusal(
+        Reason.TOO_MANY_CONDITIONS,
+        f"Its conditions and those of the older shadows of Service {target} would take more than"
+        f" {MAX_BRANCHES} branches, {MAX_ROUTES} routes or {limits.virtual_host_bytes // 1024}Ki of"
+        " configuration; ask for fewer methods, paths and headers.",
+    )
+    behind = Refusal(
+        Reason.TOO_MANY_CONDITIONS,
+        f"The older shadow {first} of Service {target} has more conditions than fit, and the younger ones"
+        " wait until it asks for fewer.",
+    )
+    return {first: refusal, **dict.fromkeys(others, behind)}
+
+
+def _mirrors(port: str, active: Iterable[Canary]) -> tuple[Mirror, ...]:
+    """The mirrors of one port: the active canaries that have a ready endpoint there, by name."""
+    return tuple(
+        Mirror(
+            deployment=canary.name,
+            marker=f"{canary.intent.target.namespace}/{canary.name}",
+            endpoints=endpoints,
+            selection=policy.selection,
+            per_million=policy.per_million,
+            correlated=policy.correlated,
+            treatment=policy.treatment,
+            credential=canary.credential,
+        )
+        for canary in sorted(active, key=lambda each: each.name)
+        if (policy := canary.policy) and (endpoints := canary.endpoints.by_port.get(port, ()))
+    )
+
+
+def _without(refused: Mapping[str, Refusal], mirrors: Iterable[Mirror]) -> tuple[Mirror, ...]:
+    return tuple(mirror for mirror in mirrors if mirror.deployment not in refused)
+
+
+def ends(canaries: Iterable[Canary], now: float) -> tuple[float | None, float | None]:
+    """Since when and until when these states hold, as far as time decides: a clock can be set back, too."""
+    times = [c.policy.until for c in canaries if c.policy and c.policy.until is not None]
+    return (
+        max((until for until in times if until <= now), default=None),
+        min((until for until in times if until > now), default=None),
+    )

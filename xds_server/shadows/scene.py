@@ -1,0 +1,132 @@
+"""What is known of one namespace at one moment, worked out once for all of its Services.
+
+A scene is made when its namespace or the rules change, and takes over from the one before what rests on
+objects that are the same: an intent is read once, however often its Service is resolved.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from xds_server.model.objects import Deployment, EndpointSlice, Namespace, Pod, Service
+from xds_server.model.selectors import matches
+from xds_server.model.world import NamespaceView
+from xds_server.shadows.intents import Intent, read_label
+from xds_server.shadows.limits import Limits, limits_of
+from xds_server.shadows.policy import NO_FILE, Layer, settings_of
+
+
+class Rules(NamedTuple):
+    """What decides besides the objects: the installation's settings, whether every Service is exposed, and
+    the time, in seconds since 1970."""
+
+    installation: Layer = NO_FILE
+    expose_all: bool = False
+    now: float = 0.0
+
+
+@dataclass(slots=True)
+class Known:
+    """What was worked out of single objects: intents by Deployment, the Pods that a Deployment selects, and
+    what an EndpointSlice lists, each with the object that it was worked out of."""
+
+    intents: dict[str, Intent] = field(default_factory=dict)
+    pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
+    listed: dict[str, tuple[EndpointSlice, frozenset[str]]] = field(default_factory=dict)
+
+
+class Scene:
+    """One namespace's view, with what follows from it for every Service there."""
+
+    def __init__(self, name: str, view: NamespaceView, rules: Rules, before: "Scene | None" = None) -> None:
+        self.name = name
+        self.view = view
+        self.rules = rules
+        same = before and before.view.namespace is view.namespace
+        self.layer: Layer = before.layer if before and same else _layer(name, view.namespace)
+        self.known = _still_true(before, view, same_layer=bool(same)) if before else Known()
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What holds for each Service of the namespace."""
+        return limits_of(self.layer, self.rules.installation)
+
+    @cached_property
+    def marked(self) -> tuple[Deployment, ...]:
+        """Every Deployment with the label, whatever its value, the oldest first."""
+        names = (name for group in self.view.canaries.values() for name in group)
+        return tuple(sorted(map(self.view.deployments.__getitem__, names), key=lambda d: (d.created, d.name)))
+
+    def intents(self, target: str) -> list[Intent]:
+        """Whose Pods are to get mirrored requests of this Service, the oldest first."""
+        found = [self.intent(self.view.deployments[name]) for name in self.view.canaries.get(target, ())]
+        return sorted(found, key=lambda intent: intent.age)
+
+    def intent(self, deployment: Deployment) -> Intent:
+        """What a marked Deployment says."""
+        known = self.known.intents.get(deployment.name)
+        if known is None or known.canary is not deployment:
+            known = read_label(deployment, self.layer, self.rules.installation)
+            self.known.intents[deployment.name] = known
+        return known
+
+    def pods_of(self, deployment: Deployment) -> tuple[Pod, ...]:
+        """The Pods that a marked Deployment selects."""
+        known = self.known.pods.get(deployment.name)
+        if known is None:
+            selector = deployment.spec.selector
+            known = tuple(pod for pod in self.view.pods.values() if matches(selector, pod.labels))
+            self.known.pods[deployment.name] = known
+        return known
+
+    def listing(self, pods: Iterable[Pod]) -> set[str]:
+        """The Services whose EndpointSlices list one of these Pods, by its name or by an address of it."""
+        wanted = {key for pod in pods for key in keys_of(pod)}
+        if not wanted:
+            return set()
+        return {
+            service
+            for service, slices in self.view.slices.items()
+            if any(not wanted.isdisjoint(self._listed_in(each)) for each in slices.values())
+        }
+
+    def _listed_in(self, endpoint_slice: EndpointSlice) -> frozenset[str]:
+        known = self.known.listed.get(endpoint_slice.name)
+        if known is None or known[0] is not endpoint_slice:
+            known = self.known.listed[endpoint_slice.name] = endpoint_slice, _keys_in(endpoint_slice)
+        return known[1]
+
+
+def _still_true(before: Scene, view: NamespaceView, *, same_layer: bool) -> Known:
+    old = before.view
+    found = Known()
+    if same_layer:
+        found.intents = {n: each for n, each in before.known.intents.items() if n in view.deployments}
+    if old.pods is view.pods and old.deployments is view.deployments:
+        found.pods = before.known.pods
+    found.listed = {n: each for n, each in before.known.listed.items() if n in view.slice_owner}
+    return found
+
+
+def keys_of(pod: Pod) -> set[str]:
+    """By what an EndpointSlice can list a Pod."""
+    return {pod.name, *pod.addresses}
+
+
+def _keys_in(endpoint_slice: EndpointSlice) -> frozenset[str]:
+    targets = (each.target_ref for each in endpoint_slice.endpoints or ())
+    named = {target.name for target in targets if target and target.name}
+    return frozenset(named.union(*(each.addresses for each in endpoint_slice.endpoints or ())))
+
+
+def _layer(name: str, namespace: Namespace | None) -> Layer:
+    annotations: Mapping[str, str] = namespace.annotations if namespace else {}
+    return Layer(f"Namespace {name}", settings_of(annotations))
+
+
+def may_select(service: Service, deployment: Deployment) -> bool:
+    """Whether a Service can have Pods of a Deployment, by what their selectors ask for. One without a
+    selector can have any."""
+    wanted = deployment.spec.selector.match_labels or {}
+    return all(wanted.get(key, value) == value for key, value in (service.spec.selector or {}).items())
