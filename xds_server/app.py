@@ -171,6 +171,9 @@ class App:
     async def _changes(self) -> list[Change]:
         """The next changes; none if a shadow's time has come first."""
         published = self._published
+        if published and published.unfinished_s is not None:
+            await asyncio.sleep(min(published.unfinished_s, _AT_MOST_S))
+            return self._intake.mailbox.take_now()
         if published is None or not published.timed:
             return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
         # No shorter than a burst, or a step that fails would be tried without a pause; no longer than a

@@ -6,7 +6,7 @@ Service its update, which keeps what it had, and nobody else anything (`shadows.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,10 +18,12 @@ from xds_server.base.latency import Latencies, Latency
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, World
 from xds_server.shadows.engine import Engine
+from xds_server.shadows.ledger import Entry
 from xds_server.shadows.plan import NOTHING, Plan, Reason, ServicePlan
 from xds_server.shadows.policy import NO_FILE, Layer
 from xds_server.shadows.resolve import Resolver
 from xds_server.shadows.services import problem_of
+from xds_server.shadows.turns import SLICE_S, Turns
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate.translate import frame, translate_service
@@ -32,7 +34,8 @@ class Published:
     """One consistent state of everything that is shown and served. `moved` are the targets whose part of
     the plan differs from the state before; `errors` are those that keep what they had, as our own code
     failed on them; `expires` is when it has to be made anew though nothing changed, in seconds since 1970,
-    and `timed` says that it depends on the clock, which can be set back, too."""
+    and `timed` says that it depends on the clock, which can be set back, too. Where changes of a namespace
+    have to wait for its next turn at being built, it comes in `unfinished_s` seconds."""
 
     world: World
     plan: Plan
@@ -41,6 +44,7 @@ class Published:
     errors: Mapping[NamespacedName, Exception] = field(default_factory=lambda: MappingProxyType({}))
     expires: float | None = None
     timed: bool = False
+    unfinished_s: float | None = None
 
     def problems(self) -> list[Problem]:
         """What is wrong with files, watches and Services, sorted."""
@@ -92,18 +96,39 @@ class Stages:
         return {stage: took.view() for stage, took in self._took.items()}
 
 
+def _by_namespace(
+    targets: Iterable[NamespacedName], *, first: Set[NamespacedName]
+) -> dict[str, list[NamespacedName]]:
+    """Targets in order by namespace, in each those first that have to be."""
+    found: dict[str, list[NamespacedName]] = {}
+    for target in sorted(targets, key=lambda each: (each not in first, each)):
+        found.setdefault(target.namespace, []).append(target)
+    return found
+
+
 class Built(NamedTuple):
-    """What is made of one Service: its part of the plan, and the resources that this means."""
+    """What is made of one Service: its part of the plan, what the whole of it takes of its namespace's
+    budget, and the resources that this means."""
 
     plan: ServicePlan = NOTHING
+    entry: Entry | None = None
     resources: tuple[Resource, ...] = ()
 
 
 class Pipeline:
     """Owns the incremental stages. `step` may run off the event loop, one call at a time."""
 
-    def __init__(self, *, gateway_port: int, expose_all: bool, installation: Layer = NO_FILE) -> None:
+    def __init__(
+        self,
+        *,
+        gateway_port: int,
+        expose_all: bool,
+        installation: Layer = NO_FILE,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._world = World()
+        self._clock = clock
+        self._turns: Turns | None = None
         self._resolver = Resolver(expose_all=expose_all, installation=installation)
         self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
         self._dirty: set[NamespacedName] = set()
@@ -120,24 +145,54 @@ class Pipeline:
         with self.stages.timed(Stage.BUILD):
             self._dirty |= self._resolver.update(self._world, changed, now)
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
-            self._dirty |= self._resolver.claim(self._dirty)
-            moved = self._built.update(sorted(self._dirty))
-            self._dirty.clear()
+            moved = self._make(together=self._resolver.claim(self._dirty))
         with self.stages.timed(Stage.COMBINE):
             self._combine(moved)
         return Published(
             world=self._world,
             plan=self._plan,
             snapshot=self._snapshot,
-            moved=frozenset(moved),
+            moved=frozenset(t for t, before in moved.items() if before.plan != self._built.get(t).plan),
             errors=dict(self._built.errors),
             expires=min((p.expires for p in self._timed.values() if p.expires is not None), default=None),
             timed=bool(self._timed),
+            unfinished_s=self._unfinished_s(),
         )
 
+    def _make(self, *, together: Set[NamespacedName]) -> dict[NamespacedName, Built]:
+        """Build what is due, `together` in any case, and the rest as long as its namespace has its turn;
+        return what moved, with what it was."""
+        self._dirty |= together
+        moved: dict[NamespacedName, Built] = {}
+        made: list[NamespacedName] = []
+        for namespace, targets in _by_namespace(self._dirty, first=together).items():
+            began = self._clock()
+            waits = self._turns is not None and self._turns.wait(namespace, began) > 0
+            for target in targets:
+                slow = self._turns is not None and self._clock() - began > SLICE_S
+                if target in together or not (waits or slow):
+                    moved.update(self._built.update([target]))
+                    made.append(target)
+            if self._turns is not None:
+                now = self._clock()
+                self._turns.charge(namespace, now - began, now)
+        if self._turns is None:  # the first time all there is is built, before anybody is served
+            self._turns = Turns()
+        self._dirty.difference_update(made)
+        other = self._resolver.settle({target: self._built.get(target).entry for target in made})
+        return {**self._built.update(sorted(other)), **moved}
+
+    def _unfinished_s(self) -> float | None:
+        if not self._dirty or self._turns is None:
+            return None
+        now = self._clock()
+        return min(self._turns.wait(namespace, now) for namespace in {t.namespace for t in self._dirty})
+
     def _build(self, target: NamespacedName, before: Built) -> Built:
-        plan = self._resolver.plan(target, before.plan)
-        return before if plan == before.plan else Built(plan, translate_service(plan))
+        plan, entry = self._resolver.plan(target, before.plan)
+        if plan == before.plan:
+            return before if entry == before.entry else before._replace(entry=entry)
+        return Built(plan, entry, translate_service(plan))
 
     def _combine(self, moved: Mapping[NamespacedName, Built]) -> None:
         """Put what is made of the `moved` Services, which was this before, in place."""

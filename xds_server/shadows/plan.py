@@ -63,6 +63,7 @@ class Reason(StrEnum):
     TOO_MANY_HOSTS = "TooManyHosts"
     TOO_MANY_PORTS = "TooManyPorts"
     TOO_MANY_ENDPOINTS = "TooManyEndpoints"
+    NAMESPACE_FULL = "NamespaceFull"
     PODS_UNKNOWN = "PodsUnknown"
     NAMESPACE_UNKNOWN = "NamespaceUnknown"
     INTERNAL_ERROR = "InternalError"

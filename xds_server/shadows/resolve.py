@@ -17,6 +17,7 @@ from xds_server.shadows.endpoints import Backend, live
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.hosts import HostTable
 from xds_server.shadows.judging import Judged, ends, excess, judge, service_refusal, status
+from xds_server.shadows.ledger import Entry, Ledger, cut, weigh
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
 from xds_server.shadows.policy import ENDPOINTS_FROM, NO_FILE, Layer
@@ -44,7 +45,7 @@ def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> 
     for target, offer in offers.items():
         if offer:
             hosts.claim(target, offer.age, offer.claims)
-    plans = {
+    whole = {
         target: plan_service(
             scenes[target.namespace],
             target,
@@ -54,7 +55,27 @@ def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> 
         )
         for target in sorted(targets)
     }
+    ledger = Ledger()
+    for name, scene in scenes.items():
+        ledger.settle(
+            name,
+            scene.limits.namespace_memory,
+            {
+                target: entry_of(offers[target], plan)
+                for target, plan in whole.items()
+                if target.namespace == name
+            },
+        )
+    plans = {
+        target: cut(plan, ledger.allowed(target), scenes[target.namespace].limits.namespace_memory)
+        for target, plan in whole.items()
+    }
     return Plan({target: plan for target, plan in plans.items() if plan != NOTHING})
+
+
+def entry_of(offer: Offer | None, plan: ServicePlan) -> Entry | None:
+    """What a Service takes of its namespace's budget."""
+    return Entry(offer.age, weigh(plan)) if offer and plan.ports else None
 
 
 def offer_in(scene: Scene, target: NamespacedName) -> Offer | None:
@@ -156,13 +177,15 @@ def _domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]
 
 class Resolver:
     """What a plan rests on, kept up to date with a world that changes and with time. `update` says which
-    Services have to be planned anew, and `plan` plans one of them."""
+    Services have to be planned anew, `plan` plans one of them, and `settle` says for which of them their
+    namespace's budget has changed that."""
 
     def __init__(self, *, expose_all: bool = False, installation: Layer = NO_FILE) -> None:
         self._rules = Rules(installation, expose_all)
         self._world = World()
         self._scenes: dict[str, Scene] = {}
         self._hosts = HostTable()
+        self._ledger = Ledger()
         self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
     def update(self, world: World, changed: Iterable[Ref], now: float) -> set[NamespacedName]:
@@ -189,17 +212,33 @@ class Resolver:
             moved |= {target, *self._hosts.claim(target, age, claims)}
         return moved
 
-    def plan(self, target: NamespacedName, before: ServicePlan) -> ServicePlan:
-        """The part of one Service, which was `before`.
+    def plan(self, target: NamespacedName, before: ServicePlan) -> tuple[ServicePlan, Entry | None]:
+        """The part of one Service, which was `before`, and what the whole of it would take of its namespace's
+        budget.
 
         Raises:
             Exception: what it asks for could not be read; a bug of ours.
         """
         if error := self.offers.errors.get(target):
             raise error
-        return plan_service(
-            self._scene(target.namespace), target, self.offers.get(target), self._hosts.owner, before
-        )
+        scene, offer = self._scene(target.namespace), self.offers.get(target)
+        whole = plan_service(scene, target, offer, self._hosts.owner, before)
+        budget = scene.limits.namespace_memory
+        return cut(whole, self._ledger.allowed(target), budget), entry_of(offer, whole)
+
+    def settle(self, entries: Mapping[NamespacedName, Entry | None]) -> set[NamespacedName]:
+        """Take what Services take of their namespaces' budgets into account; return those for which another
+        thing fits than when they were planned."""
+        by_namespace: dict[str, dict[NamespacedName, Entry | None]] = {}
+        for target, entry in entries.items():
+            by_namespace.setdefault(target.namespace, {})[target] = entry
+        return {
+            target
+            for namespace, changes in by_namespace.items()
+            for target in self._ledger.settle(
+                namespace, self._scene(namespace).limits.namespace_memory, changes
+            )
+        }
 
     def _read(self, target: NamespacedName, _before: Offer | None) -> Offer | None:
         return offer_in(self._scene(target.namespace), target)

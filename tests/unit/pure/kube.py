@@ -34,6 +34,7 @@ from xds_server.model.objects import (
     SlicePort,
 )
 from xds_server.model.world import SHADOW_OF, Upsert, World
+from xds_server.pipeline import Pipeline
 from xds_server.shadows.services import EXPOSE
 
 PREFIX = "xds-shadow.io/"
@@ -52,6 +53,11 @@ def world_of(*objects: Object) -> World:
     """The world that holds these objects."""
     world, _ = World().apply(map(Upsert, objects))
     return world
+
+
+def pipeline_of(*, expose_all: bool = False) -> Pipeline:
+    """A pipeline for which no time passes, so that each step builds all there is."""
+    return Pipeline(gateway_port=8080, expose_all=expose_all, clock=lambda: 0.0)
 
 
 def namespace(

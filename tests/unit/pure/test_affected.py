@@ -3,11 +3,10 @@
 import pytest
 
 from tests.unit.pure import kube
-from tests.unit.pure.kube import at, canary, pod, service, slice_of
+from tests.unit.pure.kube import at, canary, pipeline_of, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Deployment, LabelSelector, Meta, Object, ServicePort, ref_of
 from xds_server.model.world import Change, Delete, Upsert
-from xds_server.pipeline import Pipeline
 from xds_server.shadows.resolve import resolve
 
 WEB = service("web")
@@ -52,7 +51,7 @@ SCENE: tuple[Object, ...] = (
     ],
 )
 def test_a_change_moves_these_services(change: Change, moved: set[str]) -> None:
-    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    pipeline = pipeline_of()
     published = pipeline.step(map(Upsert, SCENE), now=0.0)
     assert published.plan == resolve(published.world)
 
@@ -63,7 +62,7 @@ def test_a_change_moves_these_services(change: Change, moved: set[str]) -> None:
 
 def test_a_deployment_that_selects_everything_by_mistake_is_no_reason() -> None:
     careless = canary("one", "web")
-    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    pipeline = pipeline_of()
     marked = Deployment(metadata=careless.metadata, spec=type(careless.spec)(selector=LabelSelector()))
     pipeline.step([Upsert(each) for each in (kube.namespace("staging"), WEB, marked)], now=0.0)
     assert pipeline.step([Upsert(pod("stray", "stray", "10.0.9.9"))], now=0.0).moved == frozenset()

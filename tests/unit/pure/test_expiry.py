@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
+from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Object, ref_of
 from xds_server.model.world import Delete, Upsert
@@ -29,7 +29,7 @@ def states(plan: Plan) -> dict[str, State]:
 
 
 def started(*objects: Object) -> Pipeline:
-    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    pipeline = pipeline_of()
     pipeline.step(map(Upsert, objects), now=0.0)
     return pipeline
 

@@ -7,11 +7,10 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.unit.pure import kube, worlds
-from tests.unit.pure.kube import world_of
+from tests.unit.pure.kube import pipeline_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Object, Service, ref_of
 from xds_server.model.world import Change, Delete, Upsert, World
-from xds_server.pipeline import Pipeline
 from xds_server.shadows.endpoints import backends_of
 from xds_server.shadows.hosts import own_hosts
 from xds_server.shadows.plan import NOTHING, Plan, Reason, State
@@ -30,7 +29,7 @@ def test_the_incremental_plan_is_the_whole_plan_after_every_step(
     history: list[list[Change]], expose_all: bool, hours: list[float]
 ) -> None:
     pipeline, world, plan, now = (
-        Pipeline(gateway_port=8080, expose_all=expose_all),
+        pipeline_of(expose_all=expose_all),
         World(),
         Plan(),
         NOON,
@@ -171,7 +170,7 @@ def test_a_host_that_changes_hands_moves_the_services_that_claim_it_in_any_names
         )
 
     owner, second = claiming("owner", "b", "2024"), claiming("second", "a", "2025")
-    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    pipeline = pipeline_of()
     published = pipeline.step(map(Upsert, (owner, second)), now=0.0)
     assert [p.subject for p in published.plan.problems()] == ["Service a/second"]
 
@@ -182,6 +181,6 @@ def test_a_host_that_changes_hands_moves_the_services_that_claim_it_in_any_names
 
 
 def test_nothing_comes_of_nothing() -> None:
-    published = Pipeline(gateway_port=8080, expose_all=False).step((), now=0.0)
+    published = pipeline_of().step((), now=0.0)
     assert published.moved == frozenset()
     assert published.plan == resolve(World()) == Plan()

@@ -6,11 +6,10 @@ from envoy.config.route.v3 import route_pb2
 from hypothesis import given
 
 from tests.unit.pure import worlds
-from tests.unit.pure.kube import world_of
+from tests.unit.pure.kube import pipeline_of, world_of
 from xds_server.ads.forms import Form, Hosts
 from xds_server.model.objects import Object
 from xds_server.model.world import Change
-from xds_server.pipeline import Pipeline
 from xds_server.shadows.resolve import resolve
 from xds_server.snapshot.resource import ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
@@ -31,7 +30,7 @@ def _bytes(snapshot: Snapshot) -> dict[ResourceKey, tuple[bytes, tuple[ResourceK
 
 @given(worlds.histories())
 def test_the_incremental_snapshot_is_the_whole_one_after_every_step(history: list[list[Change]]) -> None:
-    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    pipeline = pipeline_of()
     for batch in history:
         published = pipeline.step(batch, now=0.0)
 
@@ -44,7 +43,7 @@ def test_the_incremental_snapshot_is_the_whole_one_after_every_step(history: lis
 
 @given(worlds.histories())
 def test_what_did_not_change_is_the_very_same_resource(history: list[list[Change]]) -> None:
-    pipeline, before = Pipeline(gateway_port=8080, expose_all=False), Snapshot()
+    pipeline, before = pipeline_of(), Snapshot()
     for batch in history:
         after = pipeline.step(batch, now=0.0).snapshot
         for of_type in after.types.values():

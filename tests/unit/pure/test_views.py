@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pure import worlds
+from tests.unit.pure.kube import pipeline_of
 from xds_server.base.errors import RequestDeniedError, RequestError
 from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.model.world import Change
-from xds_server.pipeline import Pipeline
 from xds_server.shadows.plan import Plan
 from xds_server.snapshot.cache import Derived
 from xds_server.snapshot.snapshot import Snapshot
@@ -106,7 +106,7 @@ def test_a_limited_view_is_after_every_step_what_it_would_be_from_scratch(
     history: list[list[Change]], namespaces: set[str]
 ) -> None:
     view = View(namespaces=frozenset(namespaces))
-    pipeline = Pipeline(gateway_port=8080, expose_all=False)
+    pipeline = pipeline_of()
     before: Derived | None = None
     for batch in history:
         base = pipeline.step(batch, now=0.0).snapshot
