@@ -23,6 +23,7 @@ from xds_server.model.objects import (
     ref_of,
 )
 from xds_server.model.problems import Problem
+from xds_server.model.selectors import as_query
 
 SHADOW_OF = PREFIX + "shadow-of"
 """The label that marks a canary Deployment; its value names a Service of the same namespace."""
@@ -52,10 +53,20 @@ class Report:
     problems: tuple[Problem, ...]
 
 
-Change = Upsert | Delete | Report
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """Whether something that decides about live traffic is still to be listed: the Pods of a namespace that
+    `selector` matches, written as `as_query` does; with an empty one, the Namespace itself."""
+
+    namespace: str
+    selector: str
+    waiting: bool
 
 
-def key_of(change: Change) -> Ref | str:
+Change = Upsert | Delete | Report | Awaiting
+
+
+def key_of(change: Change) -> Ref | str | tuple[str, str]:
     """What a change is about: of two changes with one key, only the later counts."""
     match change:
         case Upsert(obj):
@@ -64,12 +75,15 @@ def key_of(change: Change) -> Ref | str:
             return ref
         case Report(origin):
             return origin
+        case Awaiting(namespace, selector):
+            return (namespace, selector)
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceView:
     """The objects of one namespace. `slices` is by Service name, then slice name; `canaries` gives the
-    marked Deployments' names by the value of their label, sorted."""
+    marked Deployments' names by the value of their label, sorted; `awaited` the selectors of
+    which it is `Awaiting` the Pods."""
 
     namespace: Namespace | None = None
     services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
@@ -79,6 +93,7 @@ class NamespaceView:
     canaries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     slice_owner: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     secrets: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}))
+    awaited: frozenset[str] = frozenset()
 
     def get(self, ref: Ref) -> Object | None:
         """The object that `ref` names, if it is here."""
@@ -112,7 +127,7 @@ class NamespaceView:
     def empty(self) -> bool:
         """Whether nothing is left, so that the namespace itself can be dropped."""
         objects = (self.services, self.deployments, self.slices, self.pods, self.secrets)
-        return not (self.namespace or any(objects))
+        return not (self.namespace or self.awaited or any(objects))
 
 
 NOWHERE = NamespaceView()
@@ -135,9 +150,11 @@ class World:
         return self.view(namespace_of(ref)).get(ref)
 
     def apply(self, changes: Iterable[Change]) -> tuple["World", frozenset[Ref]]:
-        """The world after `changes`, in order, and the objects that are not what they were."""
+        """The world after `changes`, in order, and the objects that are not what they were, or whose Pods or
+        Namespace came to be awaited or were listed."""
         latest = {key_of(change): change for change in changes}
         by_namespace: dict[str, dict[Ref, Object | None]] = {}
+        awaiting: dict[str, dict[str, bool]] = {}
         reports = dict(self.reports)
         for change in latest.values():
             match change:
@@ -149,15 +166,20 @@ class World:
                     self._stage(ref_of(obj), obj, by_namespace)
                 case Delete(ref):
                     self._stage(ref, None, by_namespace)
+                case Awaiting(namespace, selector, waiting):
+                    awaiting.setdefault(namespace, {})[selector] = waiting
         namespaces = dict(self.namespaces)
-        for name, staged in by_namespace.items():
+        changed: set[Ref] = set()
+        for name in dict.fromkeys((*by_namespace, *awaiting)):
+            staged = by_namespace.get(name, {})
             view = _update(self.view(name), staged)
+            view, concerned = _await(view, name, awaiting.get(name, {}))
+            changed |= staged.keys() | concerned
             if view.empty:
                 namespaces.pop(name, None)
             else:
                 namespaces[name] = view
-        changed = frozenset(ref for staged in by_namespace.values() for ref in staged)
-        return World(namespaces, reports), changed
+        return World(namespaces, reports), frozenset(changed)
 
     def _stage(self, ref: Ref, obj: Object | None, staged: dict[str, dict[Ref, Object | None]]) -> None:
         if self.get(ref) != obj:
@@ -185,6 +207,19 @@ def _update(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> Namespa
     if Kind.ENDPOINT_SLICE in kinds:
         view = _update_slices(view, staged)
     return view
+
+
+def _await(view: NamespaceView, name: str, said: Mapping[str, bool]) -> tuple[NamespaceView, set[Ref]]:
+    """The view with what is awaited as `said`, and the objects that this concerns."""
+    moved = {selector for selector, waiting in said.items() if (selector in view.awaited) is not waiting}
+    if not moved:
+        return view, set()
+    concerned = {Ref(Kind.NAMESPACE, "", name)} if "" in moved else set()
+    selectors = moved - {""}
+    for deployment in view.deployments.values() if selectors else ():
+        if as_query(deployment.spec.selector) in selectors:
+            concerned.add(ref_of(deployment))
+    return replace(view, awaited=view.awaited ^ moved), concerned
 
 
 def _last(kind: type[Obj], staged: Mapping[Ref, Object | None]) -> Obj | None:

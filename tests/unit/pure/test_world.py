@@ -3,9 +3,18 @@
 import pytest
 
 from tests.unit.pure import kube
-from xds_server.model.objects import Kind, Meta, Namespace, Object, Pod, Ref, ref_of
+from xds_server.model.objects import Deployment, Kind, Meta, Namespace, Object, Pod, Ref, ref_of
 from xds_server.model.problems import Problem
-from xds_server.model.world import Change, Delete, Report, Upsert, World, key_of, namespace_of
+from xds_server.model.world import (
+    Awaiting,
+    Change,
+    Delete,
+    Report,
+    Upsert,
+    World,
+    key_of,
+    namespace_of,
+)
 
 SAMPLES: dict[Kind, Object] = {
     Kind.NAMESPACE: kube.namespace("staging"),
@@ -87,12 +96,60 @@ def test_a_report_replaces_what_its_origin_said_before() -> None:
     assert world.reports == {"one.yaml": (worse,)}
 
 
+class TestAwaiting:
+    """Of Pods, by the selector of the Deployments that they belong to, and of a Namespace."""
+
+    ONE, TWO, OTHER = (
+        kube.canary("one", "web", app="x"),
+        kube.canary("two", "web", app="x"),
+        kube.canary("three", "web"),
+    )
+
+    def test_it_concerns_the_deployments_with_that_selector(self) -> None:
+        world, _ = World().apply([Upsert(self.ONE), Upsert(self.TWO), Upsert(self.OTHER)])
+        world, changed = world.apply([Awaiting("staging", "app=x", waiting=True)])
+        assert world.view("staging").awaited == {"app=x"}
+        assert changed == {ref_of(self.ONE), ref_of(self.TWO)}
+        assert world.apply([Awaiting("staging", "app=x", waiting=True)]) == (world, frozenset())
+        world, changed = world.apply([Awaiting("staging", "app=x", waiting=False)])
+        assert world.view("staging").awaited == frozenset()
+        assert changed == {ref_of(self.ONE), ref_of(self.TWO)}
+        assert world.apply([Awaiting("staging", "app=x", waiting=False)]) == (world, frozenset())
+
+    def test_a_deployment_that_comes_with_it_is_concerned(self) -> None:
+        _, changed = World().apply([Awaiting("staging", "app=x", waiting=True), Upsert(self.ONE)])
+        assert changed == {ref_of(self.ONE)}
+
+    def test_it_ends_with_the_first_list(self) -> None:
+        """Which comes in one step with the Pods."""
+        pod = kube.pod("p", "x", "10.0.0.1")
+        world, _ = World().apply([Upsert(self.ONE), Awaiting("staging", "app=x", waiting=True)])
+        world, changed = world.apply([Upsert(pod), Awaiting("staging", "app=x", waiting=False)])
+        assert changed == {ref_of(pod), ref_of(self.ONE)}
+        assert world.view("staging").awaited == frozenset()
+
+    def test_of_a_namespace_it_stays_while_nothing_else_is_there(self) -> None:
+        world, changed = World().apply([Awaiting("staging", "", waiting=True)])
+        assert changed == {Ref(Kind.NAMESPACE, "", "staging")}
+        assert world.view("staging").awaited == {""}
+        world, changed = world.apply([Awaiting("staging", "", waiting=False)])
+        assert world == World()
+        assert changed == {Ref(Kind.NAMESPACE, "", "staging")}
+
+    def test_of_a_namespace_it_concerns_no_deployment(self) -> None:
+        odd = Deployment(metadata=Meta(name="odd", namespace="staging"))
+        world, _ = World().apply([Upsert(odd), Upsert(self.ONE)])
+        _, changed = world.apply([Awaiting("staging", "", waiting=True)])
+        assert changed == {Ref(Kind.NAMESPACE, "", "staging")}
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [
         (Upsert(kube.service("myapp")), Ref(Kind.SERVICE, "staging", "myapp")),
         (Delete(Ref(Kind.POD, "staging", "p")), Ref(Kind.POD, "staging", "p")),
         (Report("one.yaml", ()), "one.yaml"),
+        (Awaiting("staging", "app=x", waiting=True), ("staging", "app=x")),
     ],
 )
 def test_the_key_of_a_change(change: Change, key: object) -> None:
