@@ -5,6 +5,8 @@ TLS, proxies. Nothing here sends a request, and nothing logs a credential.
 """
 
 import asyncio
+import hashlib
+import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +26,9 @@ Connect = Callable[[], Awaitable[ApiClient]]
 
 _SHAPE_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError)
 """What a malformed kubeconfig looks like: the client walks it without checking its shape."""
+
+_LOG_EVERY_S = 60.0
+"""What renewing comes to is logged at most so often: credentials that are refused stay so mostly."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -72,10 +77,12 @@ def _default() -> str:
 
 
 class Session:
-    """A client that is closed when it is retired and the last request on it has ended."""
+    """A client that is closed when it is retired and the last request on it has ended. `credentials` tells
+    whether another has the same."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self.credentials = _digest(client.configuration)
         self._users = 0
         self._retired = False
 
@@ -108,6 +115,7 @@ class Sessions:
         self._clock = asyncio.get_running_loop().time
         self._renewing = asyncio.Lock()
         self._tried = self._clock()
+        self._logged = -math.inf
         self.current = Session(client)
         self.server: str = client.configuration.host
 
@@ -121,20 +129,54 @@ class Sessions:
 
     async def renew(self, refused: Session) -> bool:
         """Load credentials anew, but not within `renew_after` seconds of the last time: a wrong account stays
-        wrong, and exec plugins are slow. Says whether there is now another session than `refused`."""
+        wrong, and exec plugins are slow. Says whether there are now others than those of `refused`."""
         async with self._renewing:
             if self.current is refused and self._clock() - self._tried >= self._renew_after:
                 self._tried = self._clock()
                 try:
-                    client = await self._connect()
+                    session = Session(await self._connect())
                 except SourceError as error:
-                    log.warning("cannot renew the credentials for Kubernetes", error=str(error))
+                    if self._may_log():
+                        log.warning("cannot renew the credentials for Kubernetes", error=str(error))
                     return False
-                self.current = Session(client)
+                if session.credentials == refused.credentials:
+                    await session.retire()
+                    return False
+                self.current = session
                 await refused.retire()
-                log.info("renewed the credentials for Kubernetes")
+                if self._may_log():
+                    log.info("renewed the credentials for Kubernetes")
         return self.current is not refused
+
+    def _may_log(self) -> bool:
+        now = self._clock()
+        if now - self._logged < _LOG_EVERY_S:
+            return False
+        self._logged = now
+        return True
 
     async def close(self) -> None:
         """Close the session in use. Its users have ended."""
         await self.current.retire()
+
+
+def _digest(configuration: Any) -> bytes:
+    """Of all that says who asks whom, files by what is in them."""
+    digest = hashlib.blake2b(digest_size=16)
+    files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+    for part in (
+        configuration.host,
+        configuration.username,
+        configuration.password,
+        *sorted(configuration.api_key.items()),
+        *map(_content, files),
+    ):
+        digest.update(repr(part).encode())
+    return digest.digest()
+
+
+def _content(path: str | None) -> bytes:
+    try:
+        return Path(path).read_bytes() if path else b""
+    except OSError:
+        return b""
