@@ -10,22 +10,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
-from xds_server.kube.client import FORBIDDEN
+from xds_server.kube.client import FORBIDDEN, NOT_FOUND
 from xds_server.kube.session import Connect, connect
 from xds_server.model.objects import Kind, Ref, ref_of
-from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert, key_of
+from xds_server.model.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert, key_of
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
+from xds_server.sources.kube_health import message, outages
+from xds_server.sources.kube_namespaces import Namespaces
 from xds_server.sources.kube_outage import Outage
 from xds_server.sources.kube_query import ApiError, Query
 from xds_server.sources.kube_wanted import Wanted
-from xds_server.sources.reflector import Holdings, Reflector, list_all
+from xds_server.sources.reflector import Holdings, Moment, Patience, Reflector, list_all
 from xds_server.sources.source import Health, Sink, WatchCounts
 
 __all__ = ["Connect", "KubeSource", "Timing", "connect", "read_once_kube"]
 
 _DEFAULT_TIMING = Timing()
 _NO_SETTINGS: Mapping[str, str] = {}
+
+_OWN = frozenset({400, NOT_FOUND, 413, 414, 422, 431})
+"""Statuses with which a server, or a proxy before it, refuses one query for what it asks: a selector that it
+does not understand, or that is too long for it."""
 
 
 class KubeSource:
@@ -80,29 +86,36 @@ async def read_once_kube(
     """What the cluster says now. Raises `SourceError` if any of it cannot be listed."""
     api = await KubeApi.open(connect, timing)
     changes: list[Change] = []
-    wanted = Wanted(installation)
+    wanted, known = Wanted(installation), Namespaces()
     try:
         for query in _queries(namespaces):
-            changes += await _list_once(api, query)
+            changes += await _list_once(api, query, known)
         for change in changes:
             wanted.note(change)
         for query in sorted(wanted.queries()):
-            changes += await _list_once(api, query)
+            changes += await _list_once(api, query, known)
     finally:
         await api.close()
     return list({key_of(change): change for change in changes}.values())
 
 
-async def _list_once(api: KubeApi, query: Query) -> list[Change]:
+async def _list_once(api: KubeApi, query: Query, known: Namespaces) -> list[Change]:
     holdings = Holdings()
     try:
         changes = holdings.replace(await list_all(api, query))
     except ApiError as error:
-        if not (_optional(query) and error.status == FORBIDDEN):
-            raise SourceError(error.problem.message) from error
-        return [Report(query.origin, (error.problem,))]
+        patience = _patience(query, _DEFAULT_TIMING)
+        report = Report(query.origin, (error.problem,))
+        if query.kind is Kind.POD and error.status in {FORBIDDEN, *patience.own}:
+            return [report, *_awaiting(query, waiting=True)]
+        if error.status in patience.own:
+            return [report]
+        if error.status == FORBIDDEN and patience.gives_up is not None:
+            return [report, *known.give_up(query.name)]
+        raise SourceError(error.problem.message) from error
     except DecodeError as error:
         raise SourceError(error.problem.message) from error
+    changes += known.note(changes)
     return [*changes, Report(query.origin, holdings.problems)] if holdings.problems else changes
 
 
@@ -119,12 +132,26 @@ def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
         yield Query(Kind.ENDPOINT_SLICE, namespace)
 
 
-def _optional(query: Query) -> bool:
+def _patience(query: Query, timing: Timing) -> Patience:
     """Whether a refusal by the server leaves the rest worth serving. A Namespace is cluster-scoped, and
     someone who runs this in one namespace may not be allowed to read it; then Services say by themselves
-    whether they are exposed. And one canary whose Pods or Secret nobody may list must not hold up the whole
-    fleet: it has no endpoint then, or no credential, and is not mirrored to."""
-    return query.kind in (Kind.POD, Kind.SECRET) or (query.kind is Kind.NAMESPACE and query.name != "")
+    whether they are exposed. A canary without its Secret is not mirrored to, and which Secrets may be read
+    is said one by one. Without its Pods nobody knows which endpoints are the canary's, so a permission that
+    is missing for them holds up the start; a selector that the server does not take is that canary's own
+    matter, and holds up what concerns it alone."""
+    match query.kind:
+        case Kind.POD:
+            return Patience(own=_OWN)
+        case Kind.SECRET:
+            return Patience(own=_OWN | {FORBIDDEN})
+        case Kind.NAMESPACE if query.name:
+            return Patience(gives_up=timing.gives_up)
+        case _:
+            return Patience()
+
+
+def _awaiting(query: Query, *, waiting: bool) -> list[Change]:
+    return [Awaiting(query.namespace, query.labels, waiting)] if query.kind is Kind.POD else []
 
 
 class Claims:
@@ -176,7 +203,8 @@ class _Watches:
         self._timing = timing
         self._counts = counts
         self._outage = Outage(sink, timing.regroup)
-        self._unsynced: list[Query] = []
+        self._synced = False
+        self._namespaces = Namespaces()
         self._wanted = wanted
         self._always: list[Reflector] = []
         self._needed: dict[Query, tuple[Reflector, asyncio.Task[None]]] = {}
@@ -186,13 +214,12 @@ class _Watches:
         """Start what is followed all the time, and tell the sink when everything was listed once. Ends with
         the group."""
         self._always = [self._start(query)[0] for query in _queries(namespaces)]
-        self._unsynced = [reflector.query for reflector in self._always]
         for reflector in self._always:
             await reflector.synced.wait()
-            self._unsynced.remove(reflector.query)
         # All Deployments are known now. Those marked from here on are changes, not part of the first sync.
         for reflector, _ in list(self._needed.values()):
             await reflector.synced.wait()
+        self._synced = True
         self._sink.synced()
         self._outage.begin_regrouping()
 
@@ -202,25 +229,36 @@ class _Watches:
 
     def health(self) -> Health:
         """See `Source.health`."""
-        where, lasted = f"Kubernetes at {self._api.server}", self._outage.lasted
-        if lasted is not None:
-            message = f"{where} has not answered for {lasted:.0f} s; what was last known stays in use"
-        elif self._unsynced:
-            message = f"{where}: waiting for the first list of {', '.join(map(str, self._unsynced))}"
-        else:
-            message = f"{where} is being watched"
-        return Health(message=message, outage_s=lasted, watches=self._counts, silence=self._silence())
+        now, down, reflectors = asyncio.get_running_loop().time(), self._outage.down, self._reflectors()
+        unsynced = [] if self._synced else [each.query for each in reflectors if not each.synced.is_set()]
+        concerned = {*unsynced, *(query for query, each in down.items() if each.refused)}
+        return Health(
+            message=message(
+                self._api.server,
+                unsynced=unsynced,
+                down=down,
+                failures=[each.failure for each in reflectors if each.failure and each.query in concerned],
+                now=now,
+            ),
+            outage_s=self._outage.lasted,
+            outages=outages(down, now=now),
+            watches=self._counts,
+            silence=self._silence(now),
+        )
 
-    def _silence(self) -> dict[Kind, float]:
-        now, found = asyncio.get_running_loop().time(), dict[Kind, float]()
-        for reflector in (*self._always, *(each for each, _ in self._needed.values())):
+    def _reflectors(self) -> list[Reflector]:
+        return [*self._always, *(reflector for reflector, _ in self._needed.values())]
+
+    def _silence(self, now: float) -> dict[Kind, float]:
+        found = dict[Kind, float]()
+        for reflector in self._reflectors():
             kind = reflector.query.kind
             found[kind] = max(found.get(kind, 0.0), now - reflector.heard)
         return found
 
     def _start(self, query: Query) -> tuple[Reflector, asyncio.Task[None]]:
-        def emit(changes: Sequence[Change]) -> None:
-            self._take(query, changes)
+        def emit(changes: Sequence[Change], moment: Moment) -> None:
+            self._take(query, changes, moment)
 
         reflector = Reflector(
             self._api,
@@ -229,22 +267,25 @@ class _Watches:
             timing=self._timing,
             outage=self._outage,
             counts=self._counts[query.kind],
-            optional=_optional(query),
+            patience=_patience(query, self._timing),
         )
         return reflector, spawn(self._group, query.origin, reflector.run())
 
-    def _take(self, query: Query, changes: Sequence[Change]) -> None:
+    def _take(self, query: Query, changes: Sequence[Change], moment: Moment) -> None:
+        follow: list[Change] = []
         match query.kind:
             case Kind.DEPLOYMENT | Kind.NAMESPACE:
                 for change in changes:
                     self._wanted.note(change)
                 queries = self._wanted.queries()
-                self._outage.pass_on([*changes, *self._stop_all_but(queries)])
-                self._start_missing(queries)
+                follow += [*self._stop_all_but(queries), *self._start_missing(queries)]
             case Kind.POD | Kind.SECRET:
-                self._outage.pass_on(self._claims.filter(query, changes))
-            case _:
-                self._outage.pass_on(changes)
+                changes = self._claims.filter(query, changes)
+        if moment is Moment.LISTED:
+            follow += _awaiting(query, waiting=False)
+        elif moment is Moment.GIVEN_UP:
+            follow += self._namespaces.give_up(query.name)
+        self._outage.pass_on([*changes, *follow, *self._namespaces.note(changes)])
 
     def _stop_all_but(self, wanted: Set[Query]) -> list[Change]:
         changes: list[Change] = []
@@ -254,8 +295,12 @@ class _Watches:
             reflector.synced.set()  # nobody has to wait for it any more
             self._outage.forget(query)
             changes += [*self._claims.release(query), Report(query.origin, ())]
+            changes += _awaiting(query, waiting=False)
         return changes
 
-    def _start_missing(self, wanted: Set[Query]) -> None:
+    def _start_missing(self, wanted: Set[Query]) -> list[Change]:
+        changes: list[Change] = []
         for query in sorted(wanted - self._needed.keys()):
             self._needed[query] = self._start(query)
+            changes += _awaiting(query, waiting=True)
+        return changes

@@ -14,6 +14,7 @@ import structlog
 from xds_server.kube.client import (
     NETWORK_ERRORS,
     OK,
+    UNAUTHORIZED,
     Call,
     CredentialsError,
     KubeClient,
@@ -40,8 +41,9 @@ class Timing:
     A watch is asked to end after `watch` or a little less, so that not all end at once; a connection on
     which nothing came for `silence` longer than that is dead, as is a list on which nothing came for
     `read`. Failures are tried again after `backoff_base`, doubled up to `backoff_cap`. After an outage,
-    changes wait for one another at most `regroup` (`kube_outage`). For `renew_after` see
-    `Sessions.renew`.
+    changes wait for one another at most `regroup` (`kube_outage`). What one can do without is given up when
+    it has been forbidden for `gives_up`: an API server that starts answers 403 to everybody for a moment.
+    For `renew_after` see `Sessions.renew`.
     """
 
     watch: int = 120
@@ -51,6 +53,7 @@ class Timing:
     backoff_base: float = 0.2
     backoff_cap: float = 30.0
     regroup: float = 5.0
+    gives_up: float = 60.0
     renew_after: float = 10.0
 
 
@@ -136,7 +139,7 @@ class KubeApi:
             raise unreachable(query, verb, str(error)) from error
         except CredentialsError as error:
             message = f"The service account's token cannot be read ({error}); check how it is mounted."
-            raise ApiError(0, Problem("", "Unauthorized", message, query.origin)) from error
+            raise ApiError(UNAUTHORIZED, Problem("", "Unauthorized", message, query.origin)) from error
 
 
 async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) -> ApiError:

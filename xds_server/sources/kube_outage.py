@@ -1,17 +1,20 @@
-"""What the reflectors of one API server share: whether it can be reached.
+"""What the reflectors of one API server share: which queries get no answer, or are refused.
 
 After an outage every watch comes back at a time of its own, and each brings only its part of what happened
 meanwhile: a Service that is gone, the Endpoints of its successor. Passed on one by one they would make worlds
 that never were. So what arrives is held back until all watches are back, or `regroup` seconds have passed;
 then it is passed on at once. The first watch that comes back calls the others, which need not wait out their
-delays.
+delays. A watch that stays away for longer is not waited for again until it was back.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import structlog
 
+from xds_server.kube.client import FORBIDDEN, UNAUTHORIZED
 from xds_server.model.world import Change
 from xds_server.sources.kube_query import Query
 from xds_server.sources.source import Sink
@@ -19,18 +22,28 @@ from xds_server.sources.source import Sink
 _SETTLE_S = 0.05
 """From the last watch that came back until its first events are here."""
 
-_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
+REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
+"""Statuses with which a server that answers refuses who asks."""
+
+_BEGINS: Final[Mapping[bool, str]] = {
+    False: "Kubernetes does not answer; what was last known stays in use",
+    True: "Kubernetes refuses requests; what was last known stays in use",
+}
 
 log = structlog.stdlib.get_logger(__name__)
 
 
-def is_outage(status: int) -> bool:
-    """Whether an HTTP status, or 0 for no answer, says that the server is in trouble and not the request."""
-    return status in (0, _TOO_MANY_REQUESTS) or status >= _SERVER_ERROR
+class Down(NamedTuple):
+    """Since when a query is not followed, by the loop's clock, and whether the server refuses it or gives no
+    answer that can be used."""
+
+    since: float
+    refused: bool
 
 
 class Outage:
-    """Knows which queries get no answer. Passes changes to the sink, or holds them while watches come back.
+    """Knows which queries are not followed. Passes changes to the sink, or holds them while watches come
+    back.
 
     Holding begins only with `begin_regrouping`, called after the first sync, before which nothing is served.
     """
@@ -39,46 +52,60 @@ class Outage:
         self._sink = sink
         self._regroup = regroup
         self._loop = asyncio.get_running_loop()
-        self._down: set[Query] = set()
+        self._down: dict[Query, Down] = {}
+        self._how_many = Counter[bool]()  # of those, by whether they are refused
+        self._expected: set[Query] = set()  # of those, the ones that are waited for
         self._held: list[Change] | None = None  # None: changes pass
         self._may_hold = False
         self._release: asyncio.TimerHandle | None = None
         self._back = asyncio.Event()
-        self._since: float | None = None
+
+    @property
+    def down(self) -> Mapping[Query, Down]:
+        """What is not followed."""
+        return self._down
 
     @property
     def lasted(self) -> float | None:
-        """Seconds for which at least one query has got no answer; None if all is well."""
-        return None if self._since is None else self._loop.time() - self._since
+        """Seconds for which at least one query has not been followed; None if all is well."""
+        since = min((down.since for down in self._down.values()), default=None)
+        return None if since is None else self._loop.time() - since
 
     def begin_regrouping(self) -> None:
         """From now on changes are held while watches come back."""
         self._may_hold = True
 
-    def failed(self, query: Query) -> None:
-        """There was no answer to `query`."""
-        if not self._down:
-            self._since = self._loop.time()
-            log.warning("Kubernetes does not answer; what was last known stays in use", origin=query.origin)
-        self._down.add(query)
+    def failed(self, query: Query, *, refused: bool) -> None:
+        """`query` was refused, or there was no answer to it."""
+        before = self._down.get(query)
+        if before is None or before.refused is not refused:
+            self._note(query, Down(before.since if before else self._loop.time(), refused))
+            if self._how_many[refused] == 1:
+                log.warning(_BEGINS[refused], origin=query.origin)
+        if before is None:
+            self._expected.add(query)
         self._back.clear()
 
     def worked(self, query: Query) -> None:
         """`query` is answered."""
         if query not in self._down:
             return
-        self._down.discard(query)
+        lasted = self.lasted
+        self._note(query, None)
         self._back.set()
         if not self._down:
-            log.info("Kubernetes answers again", after_s=round(self.lasted or 0.0, 1))
-            self._since = None
-            self._release_in(_SETTLE_S)
+            log.info("Kubernetes answers again", after_s=round(lasted or 0.0, 1))
+        if query not in self._expected:
+            return
+        self._expected.discard(query)
+        if not self._expected:
+            self._release_in(_SETTLE_S, self._release_now)
         elif self._may_hold and self._release is None:
             self._held = []
-            self._release_in(self._regroup)
+            self._release_in(self._regroup, self._wait_no_longer)
 
     def forget(self, query: Query) -> None:
-        """Nobody asks `query` any more."""
+        """Nobody waits for `query` any more."""
         self.worked(query)
 
     def pass_on(self, changes: Sequence[Change]) -> None:
@@ -105,14 +132,25 @@ class Outage:
         if self._release:
             self._release.cancel()
 
-    def _release_in(self, seconds: float) -> None:
+    def _note(self, query: Query, down: Down | None) -> None:
+        before = self._down.pop(query, None)
+        if before:
+            self._how_many[before.refused] -= 1
+        if down:
+            self._down[query] = down
+            self._how_many[down.refused] += 1
+
+    def _release_in(self, seconds: float, release: Callable[[], None]) -> None:
         if self._release:
             self._release.cancel()
-        self._release = self._loop.call_later(seconds, self._release_now)
+        self._release = self._loop.call_later(seconds, release)
+
+    def _wait_no_longer(self) -> None:
+        self._expected.clear()
+        self._release_now()
 
     def _release_now(self) -> None:
         held, self._held = self._held, None
-        if not self._down:
-            self._release = None  # over; until then there is no second time of holding
+        self._release = None
         if held:
             self._sink.put(held)

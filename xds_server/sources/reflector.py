@@ -9,18 +9,21 @@ here.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 
 import structlog
 
-from xds_server.kube.client import FORBIDDEN, GONE, NOT_FOUND
+from xds_server.kube.client import FORBIDDEN, GONE
 from xds_server.model.objects import Object, Ref, ref_of
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Delete, Report, Upsert
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
-from xds_server.sources.kube_outage import Outage, is_outage
+from xds_server.sources.kube_outage import REFUSED, Outage
 from xds_server.sources.kube_query import ApiError, Query, refused
 from xds_server.sources.source import WatchCounts
 from xds_server.sources.wire import (
@@ -59,8 +62,27 @@ async def list_all(api: KubeApi, query: Query) -> Page:
 _NO_STREAM = frozenset({400, 422})
 """How a server refuses a streaming list that it does not know, or has not enabled."""
 
-_DEFINITE = frozenset({*_NO_STREAM, FORBIDDEN, NOT_FOUND})
-"""Statuses with which a server says that asking again will not help."""
+
+class Moment(Enum):
+    """What a reflector passes on: the first list, what changed since, or nothing, because it no longer waits
+    for a first list."""
+
+    LISTED = auto()
+    CHANGED = auto()
+    GIVEN_UP = auto()
+
+
+Emit = Callable[[Sequence[Change], Moment], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """For which answers the start does not wait for the first list of a query. A status in `own` is about
+    this query alone: the others start without it, and it goes on waiting. With `gives_up`, a query that is
+    forbidden for so many seconds on end is done without. Neither is an outage."""
+
+    own: frozenset[int] = frozenset()
+    gives_up: float | None = None
 
 
 class Holdings:
@@ -123,22 +145,22 @@ class Backoff:
 
 class Reflector:
     """Follows one query and passes on what changes. `heard` is when the server last said something of it, or
-    this began, by the loop's clock.
+    this began, by the loop's clock; `failure` what is wrong with the last request, if anything is.
 
-    `emit` is called without waiting, with changes that belong together. `synced` is set when the first list
-    was passed on; with `optional`, also when the server forbids it, for what one can do without.
+    `emit` is called without waiting, with changes that belong together; with the first list also if it is
+    empty. `synced` is set when that was passed on, or is not waited for (`Patience`).
     """
 
     def __init__(
         self,
         api: KubeApi,
         query: Query,
-        emit: Callable[[Sequence[Change]], None],
+        emit: Emit,
         *,
         timing: Timing,
         outage: Outage,
         counts: WatchCounts,
-        optional: bool = False,
+        patience: Patience,
     ) -> None:
         self.query = query
         self.synced = asyncio.Event()
@@ -147,14 +169,17 @@ class Reflector:
         self._timing = timing
         self._outage = outage
         self._counts = counts
-        self._optional = optional
+        self._patience = patience
         self._clock = asyncio.get_running_loop().time
         self.heard = self._clock()
+        self.failure: Problem | None = None
         self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
         self._holdings = Holdings()
         self._streams = True  # until the server shows that it does not
         self._version: str | None = None  # to watch from; None means that a list is due
         self._reported: tuple[Problem, ...] = ()
+        self._listed_once = self._given_up = False
+        self._forbidden_since: float | None = None
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -167,9 +192,11 @@ class Reflector:
                 wished = error.retry_after
             except DecodeError as error:
                 # Not JSON or not a list: what the server meant is unknown, so start from a known state.
-                self._version = None
+                self._version = self._forbidden_since = None
+                self._outage.failed(self.query, refused=False)
                 self._report_failure(error.problem)
-            await self._outage.pause(max(self._backoff.next(), wished), at_least=wished)
+            pause = min(self._backoff.next(), self._until_given_up())
+            await self._outage.pause(max(pause, wished), at_least=wished)
 
     async def _follow(self) -> None:
         """From where it stands until the watch ends."""
@@ -232,7 +259,9 @@ class Reflector:
     def _listed(self, page: Page) -> None:
         self._version, self.heard = page.resource_version, self._clock()
         self._counts.lists += 1
-        self._works(self._holdings.replace(page))
+        moment = Moment.CHANGED if self._listed_once else Moment.LISTED
+        self._listed_once = True
+        self._works(self._holdings.replace(page), moment)
         self.synced.set()
 
     async def _watch(self, lines: AsyncIterator[bytes]) -> None:
@@ -258,21 +287,45 @@ class Reflector:
                 self._counts.events += 1
                 self._pass_on(self._holdings.take(event), failure=None)
 
-    def _works(self, changes: Sequence[Change] = ()) -> None:
-        self._pass_on(changes, failure=None)
-        self._outage.worked(self.query)
+    def _works(self, changes: Sequence[Change] = (), moment: Moment = Moment.CHANGED) -> None:
+        self._forbidden_since = None
+        self._outage.worked(self.query)  # first, as what a list brings may have to wait for other watches
+        self._pass_on(changes, failure=None, moment=moment)
 
     def _failed(self, error: ApiError) -> None:
+        if error.status:
+            self.heard = self._clock()
         if error.status == GONE:
             # Part of the protocol, not a failure: the server keeps a few minutes of history only.
             self._version = None
             log.info("list again, the version is gone", origin=self.query.origin)
             return
-        if is_outage(error.status):
-            self._outage.failed(self.query)
+        self._wait_on(error.status)
         self._report_failure(error.problem)
-        if self._optional and error.status in _DEFINITE:
+
+    def _wait_on(self, status: int) -> None:
+        """Whether this holds up others, after one more answer that is none."""
+        if status != FORBIDDEN:
+            self._forbidden_since = None
+        elif self._forbidden_since is None:
+            self._forbidden_since = self._clock()
+        if status in self._patience.own:
+            self._outage.forget(self.query)
             self.synced.set()
+        elif self._until_given_up() <= 0:
+            self._given_up = True
+            self._outage.forget(self.query)
+            self._emit((), Moment.GIVEN_UP)
+            self.synced.set()
+        elif not (self._given_up and status == FORBIDDEN):
+            self._outage.failed(self.query, refused=status in REFUSED)
+
+    def _until_given_up(self) -> float:
+        """Seconds until nobody waits for the first list any more, if it stays forbidden."""
+        waits = self._forbidden_since is not None and not (self._listed_once or self._given_up)
+        if not waits or self._patience.gives_up is None:
+            return math.inf
+        return (self._forbidden_since or 0.0) + self._patience.gives_up - self._clock()
 
     def _report_failure(self, problem: Problem) -> None:
         self._counts.failures += 1
@@ -280,11 +333,14 @@ class Reflector:
             log.warning("Kubernetes request failed", origin=self.query.origin, reason=problem.reason)
         self._pass_on((), failure=problem)
 
-    def _pass_on(self, changes: Sequence[Change], *, failure: Problem | None) -> None:
+    def _pass_on(
+        self, changes: Sequence[Change], *, failure: Problem | None, moment: Moment = Moment.CHANGED
+    ) -> None:
         """Emit `changes`, with a report if what is wrong is no longer what was last reported."""
+        self.failure = failure
         problems = (failure, *self._holdings.problems) if failure else self._holdings.problems
         if problems != self._reported:
             self._reported = problems
             changes = [*changes, Report(self.query.origin, problems)]
-        if changes:
-            self._emit(changes)
+        if changes or moment is not Moment.CHANGED:
+            self._emit(changes, moment)

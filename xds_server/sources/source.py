@@ -24,12 +24,14 @@ class WatchCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How a source is. `outage_s` says for how many seconds it has not been answered, or is None; `message`
-    is for people; `watches` and `silence` are empty for a source without watches. `silence` says of each kind
-    that is followed for how many seconds a watch of it has said nothing, no bookmark either: the longest."""
+    """How a source is. `outage_s` says for how many seconds it has not been answered, or has been refused, or
+    is None; `message` is for people; `outages`, `watches` and `silence` are empty for a source without
+    watches. `outages` says the same of each kind, 0 if all is well; `silence` of each kind that is followed
+    for how many seconds a watch of it has said nothing, no bookmark either: the longest."""
 
     message: str
     outage_s: float | None = None
+    outages: Mapping[Kind, float] = field(default_factory=dict)
     watches: Mapping[Kind, WatchCounts] = field(default_factory=dict)
     silence: Mapping[Kind, float] = field(default_factory=dict)
 

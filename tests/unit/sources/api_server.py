@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from aiohttp import web
@@ -81,15 +81,17 @@ class ApiServer:
     """Its state, its history, and the script.
 
     `refuse` gives the status to answer requests of a verb and kind with, and `retry_after` the header beside
-    it; `forgotten` is the last version that cannot be resumed from; `expire_tokens` how many continue tokens
-    are answered with 410; `down` drops every connection; `hang_up` ends every watch at once; `credential` is
-    asked for, if there is one. `streams` says whether streaming lists are known, `completes` whether their
-    first part ends with its bookmark, and `cut_after` how many bytes of a kind's get through, once.
+    it, and queries with one of `refused_selectors` get 400; `forgotten` is the last version that cannot be
+    resumed from; `expire_tokens` how many continue tokens are answered with 410; `down` drops every
+    connection; `hang_up` ends every watch at once; `credential` is asked for, if there is one. `streams` says
+    whether streaming lists are known, `completes` whether their first part ends with its bookmark, and
+    `cut_after` how many bytes of a kind's get through, once.
     """
 
     url: str = ""
     page_size: int = 500
     refuse: dict[tuple[str, str], int] = field(default_factory=dict)
+    refused_selectors: set[str] = field(default_factory=set)
     forgotten: int = 0
     expire_tokens: int = 0
     down: bool = False
@@ -199,6 +201,8 @@ class ApiServer:
         if self.credential and (scheme.lower(), credential) != ("bearer", self.credential):
             return failure(401, "Unauthorized")
         status = self.refuse.get((request.verb, request.kind))
+        if request.parameters.get("labelSelector") in self.refused_selectors:
+            status = 400
         if status is not None:
             return failure(status, "as the test says", self.retry_after)
         if request.verb == "stream" and not self.streams:
@@ -318,8 +322,11 @@ async def api_server() -> AsyncIterator[ApiServer]:
         await runner.cleanup()
 
 
-FAST = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=0.0)
-"""So that no test waits for a delay that is kind to a real server."""
+FAST = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=0.0, gives_up=3600.0)
+"""So that no test waits for a delay that is kind to a real server. Nothing is given up."""
+
+HASTY = replace(FAST, gives_up=0.0)
+"""What is forbidden is given up at once, where that may be."""
 
 
 def source(api: ApiServer, namespaces: Sequence[str] = (), timing: Timing = FAST) -> KubeSource:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.sources.api_server import api_server
-from tests.unit.sources.manifests import service
+from tests.unit.sources.manifests import namespace, service
 from xds_server.base.errors import SourceError
 from xds_server.model.objects import Kind
 from xds_server.model.world import Upsert
@@ -90,12 +90,11 @@ class TestConnect:
     async def test_with_a_kubeconfig(self, tmp_path: Path) -> None:
         async with api_server() as api:
             api.credential = "from the kubeconfig"
-            api.put(service("web"))
+            api.put(namespace("staging"), service("web"))
             path = kubeconfig(tmp_path / "config", api.url, token=api.credential)
             before = path.read_bytes()
-            (change,) = await read_once_kube(lambda: connect(path, "here"))
-            assert isinstance(change, Upsert)
-            assert change.obj.name == "web"
+            found = await read_once_kube(lambda: connect(path, "here"))
+            assert [change.obj.name for change in found if isinstance(change, Upsert)] == ["staging", "web"]
             assert path.read_bytes() == before
 
     async def test_with_the_kubeconfig_that_kubectl_would_find(

@@ -1,13 +1,24 @@
 """What fails is reported, tried again and withdrawn, and takes nothing away."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from kubernetes.aio.client import ApiClient
+from structlog.testing import capture_logs
 
 from tests.support.recorder import Recorder, running, started
-from tests.unit.sources.api_server import ApiServer, error_event, source
-from tests.unit.sources.manifests import EVERYTHING, namespace, service
+from tests.unit.sources.api_server import ApiServer, error_event, key_of, source
+from tests.unit.sources.manifests import (
+    EVERYTHING,
+    Doc,
+    canary,
+    endpoint_slice,
+    namespace,
+    pod,
+    secret,
+    service,
+)
 from xds_server.base.errors import SourceError
 from xds_server.kube.session import Sessions
 from xds_server.model.objects import Kind
@@ -144,6 +155,50 @@ class TestFailures:
         assert len(attempts) == 2
         await sessions.close()
 
+    async def test_the_same_credentials_are_not_new_ones(self, api: ApiServer) -> None:
+        api.credential = "first"
+        sessions = await Sessions.open(api.connect, renew_after=0.0)
+        opened = sessions.current
+        with capture_logs() as logs:
+            assert await sessions.renew(opened) is False
+        assert sessions.current is opened
+        assert logs == []
+        assert api.open_sessions == 0
+        await sessions.close()
+
+    async def test_renewing_is_logged_at_most_once_a_minute(self, api: ApiServer) -> None:
+        """A plugin may give a new token each time, and none of them be accepted."""
+        now = 0.0
+        sessions = await Sessions.open(api.connect, renew_after=0.0)
+        sessions._clock = lambda: now
+        sessions._tried = now
+        with capture_logs() as logs:
+            for number in range(120):
+                now, api.credential = float(number), f"token {number}"
+                assert await sessions.renew(sessions.current) is True
+        assert [each["event"] for each in logs] == ["renewed the credentials for Kubernetes"] * 2
+        assert "token" not in str(logs)
+        await sessions.close()
+
+    async def test_a_certificate_that_was_replaced_is_a_new_credential(
+        self, api: ApiServer, tmp_path: Path
+    ) -> None:
+        certificate = tmp_path / "tls.crt"
+        certificate.write_text("first")
+
+        async def connect() -> ApiClient:
+            client = await api.connect()
+            client.configuration.cert_file = str(certificate)
+            return client
+
+        sessions = await Sessions.open(connect, renew_after=0.0)
+        assert await sessions.renew(sessions.current) is False
+        certificate.write_text("second")
+        assert await sessions.renew(sessions.current) is True
+        certificate.unlink()
+        assert await sessions.renew(sessions.current) is True
+        await sessions.close()
+
 
 class TestBadObjects:
     async def test_a_bad_object_in_a_list_costs_no_other(self, api: ApiServer) -> None:
@@ -177,3 +232,60 @@ class TestBadObjects:
                 api.cut()
                 api.delete(service("web"))
             await recorder.until(lambda: services(recorder) == set() and recorder.problems == [])
+
+    BAD = (
+        namespace("bad", annotations={"xds-shadow.io/percent": 5}),
+        service("bad", port="x"),
+        canary("bad") | {"spec": {"selector": "all"}},
+        endpoint_slice("bad") | {"endpoints": "none"},
+        pod("bad", app="good") | {"status": {"podIP": 5}},
+        secret("token") | {"data": ["x"]},
+    )
+
+    @pytest.mark.parametrize("streams", [False, True], ids=["pages", "streams"])
+    @pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad["kind"]))
+    async def test_of_every_kind_it_costs_only_itself(self, api: ApiServer, streams: bool, bad: Doc) -> None:
+        api.streams = streams
+        good = canary("good")
+        good["metadata"]["annotations"] = {"xds-shadow.io/credential-from-secret": "token/key"}
+        neighbours = [
+            namespace("staging"),
+            service("web"),
+            good,
+            endpoint_slice("web-1"),
+            pod("good-1", app="good"),
+            secret("token", key="v"),
+        ]
+        api.put(*(each for each in neighbours if key_of(each) != key_of(bad)), bad)
+        followed = source(api)
+        async with running(followed) as recorder:
+            assert recorder.reasons == {"DecodeFailed"}
+            assert followed.health().outage_s is None
+            for each in neighbours:
+                kind, name = Kind(each["kind"]), each["metadata"]["name"]
+                assert (name in recorder.names(kind)) is (key_of(each) != key_of(bad))
+            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice", "Pod", "Secret")
+            api.put(service("after"))
+            await recorder.until(lambda: services(recorder) >= {"after"})
+            api.delete(bad)
+            await recorder.until(lambda: recorder.problems == [])
+
+    async def test_a_selector_that_the_server_does_not_take_costs_its_canary_alone(
+        self, api: ApiServer
+    ) -> None:
+        api.put(namespace("staging"), canary("bad", app="refused"), canary("good"), pod("good-1", app="good"))
+        api.refused_selectors.add("app=refused")
+        followed = source(api)
+        async with running(followed) as recorder:
+            assert recorder.world_at_sync is not None
+            view = recorder.world_at_sync.view("staging")
+            assert view.awaited == {"app=refused"}
+            assert set(view.pods) == {"good-1"}
+            assert followed.health().outage_s is None
+            assert [problem.origin for problem in recorder.problems] == ["kube/Pod/staging/app=refused"]
+            await api.until_watched("Deployment", "Pod")
+            api.put(canary("new"), pod("new-1", app="new"))
+            await recorder.until(lambda: recorder.names(Kind.POD) == {"good-1", "new-1"})
+            api.refused_selectors.clear()
+            await recorder.until(lambda: recorder.problems == [])
+            assert recorder.world.view("staging").awaited == set()

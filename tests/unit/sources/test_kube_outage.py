@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import pytest
 
 from tests.support.recorder import running, started
-from tests.unit.sources.api_server import ApiServer, source
-from tests.unit.sources.manifests import EVERYTHING, namespace, service
+from tests.unit.sources.api_server import ApiServer, error_event, source
+from tests.unit.sources.manifests import EVERYTHING, canary, namespace, service
 from xds_server.model.objects import Kind
 from xds_server.model.world import Change, Report, Upsert
-from xds_server.sources.kube_outage import Outage, is_outage
+from xds_server.sources.kube_outage import Outage
 from xds_server.sources.kube_query import Query
 
 A, B, C = Query(Kind.NAMESPACE), Query(Kind.SERVICE), Query(Kind.POD, "a", labels="x")
@@ -58,8 +58,8 @@ class TestHolding:
     async def test_what_comes_back_apart_is_passed_on_together(self, puts: Puts) -> None:
         outage = Outage(puts, 3600)
         outage.begin_regrouping()
-        outage.failed(A)
-        outage.failed(B)
+        outage.failed(A, refused=False)
+        outage.failed(B, refused=False)
         outage.pass_on([change("still connected")])
         outage.worked(A)
         outage.pass_on([change("a")])
@@ -75,9 +75,9 @@ class TestHolding:
     async def test_one_that_stays_away_does_not_hold_up_the_others_for_ever(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
         outage.begin_regrouping()
-        outage.failed(A)
-        outage.failed(B)
-        outage.failed(C)
+        outage.failed(A, refused=False)
+        outage.failed(B, refused=False)
+        outage.failed(C, refused=False)
         outage.worked(A)
         outage.pass_on([change("a")])
         await puts.until(1)
@@ -88,10 +88,37 @@ class TestHolding:
         outage.forget(C)
         assert outage.lasted is None
 
+    async def test_one_that_was_away_for_long_is_not_waited_for_again(self, puts: Puts) -> None:
+        outage = Outage(puts, 0.0)
+        outage.begin_regrouping()
+        outage.failed(A, refused=True)
+        outage.failed(B, refused=False)
+        outage.worked(B)
+        outage.pass_on([change("b")])
+        await puts.until(1)
+        outage._regroup = 3600
+        for query in (A, B, C):
+            outage.failed(query, refused=query is A)
+        outage.worked(B)
+        outage.pass_on([change("b again")])
+        assert len(puts.batches) == 1
+        outage.worked(C)
+        outage.pass_on([change("c")])
+        await puts.until(2)
+        assert puts.batches[1] == [change("b again"), change("c")]
+        assert outage.lasted is not None
+
+    async def test_what_comes_back_otherwise_than_it_went_was_away_all_the_time(self, puts: Puts) -> None:
+        outage = Outage(puts, 0.0)
+        outage.failed(A, refused=False)
+        since = outage.down[A].since
+        outage.failed(A, refused=True)
+        assert outage.down[A] == (since, True)
+
     async def test_before_the_first_sync_nothing_is_held(self, puts: Puts) -> None:
         outage = Outage(puts, 3600)
-        outage.failed(A)
-        outage.failed(B)
+        outage.failed(A, refused=False)
+        outage.failed(B, refused=False)
         outage.worked(A)
         outage.pass_on([change("a")])
         assert puts.batches == [[change("a")]]
@@ -99,15 +126,15 @@ class TestHolding:
     async def test_nothing_is_passed_on_after_the_end(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
         outage.begin_regrouping()
-        outage.failed(A)
-        outage.failed(B)
+        outage.failed(A, refused=False)
+        outage.failed(B, refused=False)
         outage.worked(A)
         outage.pass_on([change("a")])
         outage.close()
         other = Outage(puts, 0.0)
         other.begin_regrouping()
-        other.failed(A)
-        other.failed(B)
+        other.failed(A, refused=False)
+        other.failed(B, refused=False)
         other.worked(A)
         other.pass_on([change("other")])
         await puts.until(1)
@@ -117,8 +144,8 @@ class TestHolding:
 class TestPausing:
     async def test_the_first_that_comes_back_calls_the_others(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
-        outage.failed(A)
-        outage.failed(B)
+        outage.failed(A, refused=False)
+        outage.failed(B, refused=False)
         waiting = asyncio.create_task(outage.pause(3600))
         await asyncio.sleep(0)
         outage.worked(A)
@@ -127,10 +154,10 @@ class TestPausing:
 
     async def test_one_that_fails_again_waits_again(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
-        outage.failed(A)
-        outage.failed(B)
+        outage.failed(A, refused=False)
+        outage.failed(B, refused=False)
         outage.worked(A)
-        outage.failed(B)
+        outage.failed(B, refused=False)
         waiting = asyncio.create_task(outage.pause(3600))
         for _ in range(10):
             await asyncio.sleep(0)
@@ -141,16 +168,9 @@ class TestPausing:
     async def test_a_pause_comes_to_its_end(self, puts: Puts, down: bool) -> None:
         outage = Outage(puts, 0.0)
         if down:
-            outage.failed(A)
+            outage.failed(A, refused=False)
         async with asyncio.timeout(10):
             await outage.pause(0.001)
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"), [(0, True), (429, True), (500, True), (503, True), (403, False), (410, False)]
-)
-def test_what_counts_as_an_outage(status: int, expected: bool) -> None:
-    assert is_outage(status) is expected
 
 
 class TestOnASource:
@@ -185,23 +205,81 @@ class TestOnASource:
     async def test_health_tells_of_it(self, api: ApiServer) -> None:
         followed = source(api)
         assert followed.health().message == "Kubernetes is not connected to yet"
-        api.refuse["list", "Service"] = 403
-        async with started(followed) as recorder:
-            await recorder.until(lambda: recorder.reasons == {"Forbidden"})
-            assert followed.health().outage_s is None
-            assert "waiting for the first list of services in all namespaces" in followed.health().message
-            del api.refuse["list", "Service"]
-            await recorder.until(lambda: recorder.syncs == 1)
+        async with running(followed) as recorder:
             assert followed.health().message == f"Kubernetes at {api.url} is being watched"
+            assert set(followed.health().outages.values()) == {0.0}
             await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice")
             api.down = True
             api.cut()
             await recorder.until(lambda: len(recorder.problems) == 4)
-            assert (followed.health().outage_s or -1) >= 0
-            assert "has not answered for" in followed.health().message
+            health = followed.health()
+            assert (health.outage_s or -1) >= 0
+            assert "has not answered for 0 s (deployments in all namespaces, " in health.message
+            assert {kind for kind, lasted in health.outages.items() if lasted} == {
+                Kind.NAMESPACE,
+                Kind.SERVICE,
+                Kind.DEPLOYMENT,
+                Kind.ENDPOINT_SLICE,
+            }
             api.down = False
             await recorder.until(lambda: recorder.problems == [])
             assert followed.health().outage_s is None
+
+    @pytest.mark.parametrize(("status", "why"), [(401, "renew them"), (403, "grant list and watch")])
+    async def test_a_watch_that_is_refused_is_an_outage(self, api: ApiServer, status: int, why: str) -> None:
+        followed = source(api)
+        async with running(followed) as recorder:
+            await api.until_watched("Service")
+            api.refuse["watch", "Service"] = status
+            api.end("Service")
+            await recorder.until(lambda: recorder.problems != [])
+            health = followed.health()
+            assert (health.outage_s or -1) >= 0
+            assert (
+                "has refused requests for 0 s (services in all namespaces); what was last known stays in use"
+                in health.message
+            )
+            assert why in health.message
+            assert {kind for kind, lasted in health.outages.items() if lasted} == {Kind.SERVICE}
+            api.refuse.clear()
+            await recorder.until(lambda: recorder.problems == [])
+            assert followed.health().outage_s is None
+
+    async def test_an_answer_that_cannot_be_read_is_an_outage(self, api: ApiServer) -> None:
+        """A proxy that answers everything with a page of its own, say."""
+        followed = source(api)
+        async with running(followed) as recorder:
+            await api.until_watched("Service")
+            api.refuse["list", "Service"] = 200
+            api.say("Service", error_event(410))
+            await recorder.until(lambda: recorder.reasons == {"DecodeFailed"})
+            assert (followed.health().outage_s or -1) >= 0
+            api.refuse.clear()
+            await recorder.until(lambda: recorder.problems == [])
+            assert followed.health().outage_s is None
+
+    async def test_a_secret_that_may_not_be_read_is_its_own_canarys_matter(self, api: ApiServer) -> None:
+        using = canary("web-canary")
+        using["metadata"]["annotations"] = {"xds-shadow.io/credential-from-secret": "token/key"}
+        api.put(using)
+        api.refuse["list", "Secret"] = 403
+        followed = source(api)
+        async with running(followed) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"Forbidden"})
+            assert followed.health().outage_s is None
+
+    async def test_until_the_first_sync_health_tells_what_is_missing(self, api: ApiServer) -> None:
+        api.put(canary("web-canary"))
+        api.refuse["list", "Pod"] = 403
+        followed = source(api)
+        async with started(followed) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"Forbidden"})
+            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice")
+            assert followed.health().message == (
+                f"Kubernetes at {api.url}: waiting for the first list of pods in namespace staging. No"
+                " permission to list pods in namespace staging (it says: as the test says); grant list and"
+                ' watch on "pods" of API group "".'
+            )
 
     async def test_watches_are_counted(self, api: ApiServer) -> None:
         api.put(service("web"))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.recorder import Recorder, running, started
-from tests.unit.sources.api_server import ApiServer, source
+from tests.unit.sources.api_server import HASTY, ApiServer, source
 from tests.unit.sources.manifests import EVERYTHING, canary, deployment, namespace, pod, service
 from xds_server.base.errors import SourceError
 from xds_server.model.objects import Kind, Meta, Pod, Ref
@@ -134,11 +134,14 @@ class TestPods:
             api.put(deployment("web-canary"))
             await recorder.until(lambda: recorder.syncs == 1)
 
-    @pytest.mark.parametrize(("status", "holds_up"), [(403, False), (400, False), (503, True)])
-    async def test_pods_that_may_not_be_listed_hold_up_nobody_else(
+    @pytest.mark.parametrize(
+        ("status", "holds_up"),
+        [(401, True), (403, True), (429, True), (503, True), (400, False), (404, False), (422, False)],
+    )
+    async def test_a_query_for_pods_that_is_wrong_in_itself_holds_up_nobody_else(
         self, api: ApiServer, status: int, holds_up: bool
     ) -> None:
-        api.put(service("web"), canary("web-canary"))
+        api.put(namespace("staging"), service("web"), canary("web-canary"))
         api.refuse["list", "Pod"] = status
         async with started(source(api)) as recorder:
             await api.until_asked("list", "Pod", 3)
@@ -148,6 +151,7 @@ class TestPods:
             await recorder.until(lambda: recorder.syncs == 1)
             assert services(recorder) == {"web"}
             assert bool(recorder.problems) is not holds_up
+            assert recorder.world.view("staging").awaited == (set() if holds_up else {"app=web-canary"})
 
 
 def _ready(value: str) -> Upsert:
@@ -180,8 +184,9 @@ class TestNamespaces:
     async def test_a_namespace_that_may_not_be_read_can_be_done_without(self, api: ApiServer) -> None:
         api.put(*EVERYTHING)
         api.refuse["list", "Namespace"] = 403
-        async with running(source(api, ["staging"])) as recorder:
+        async with running(source(api, ["staging"], HASTY)) as recorder:
             assert services(recorder) == {"web"}
+            assert recorder.world.view("staging").awaited == set()
             assert [problem.origin for problem in recorder.problems] == ["kube/Namespace/staging"]
             del api.refuse["list", "Namespace"]
             await recorder.until(lambda: recorder.names(Kind.NAMESPACE) == {"staging"})
