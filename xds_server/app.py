@@ -340,6 +340,7 @@ class App:
             build_failures=self._failures,
             leader=self._feedback is not None and self._feedback.leads,
             watches={kind.value: counts for kind, counts in source.watches.items()},
+            outages={kind.value: seconds for kind, seconds in source.outages.items()},
             silence={kind.value: seconds for kind, seconds in source.silence.items()},
             shadows=_count((shadow.state for shadow in shadows), State),
             feedback=self._feedback.outcomes() if self._feedback else {},

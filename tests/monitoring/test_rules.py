@@ -31,7 +31,8 @@ CASES = {
         {"xds_shadow_ready": "1x120", 'xds_shadow_envoys{variant="delta"}': "2x120"},
     ),
     "XdsShadowSourceDown": Case(
-        {"xds_shadow_source_outage_seconds": "0+30x120"}, {"xds_shadow_source_outage_seconds": "200x120"}
+        {'xds_shadow_watch_outage_seconds{kind="Pod"}': "0+30x120"},
+        {'xds_shadow_watch_outage_seconds{kind="Pod"}': "200x120"},
     ),
     "XdsShadowWatchSilent": Case(
         {'xds_shadow_watch_silence_seconds{kind="Pod"}': "0+30x120", "xds_shadow_source_up": "1x120"},

@@ -49,10 +49,13 @@ class ScriptedSource:
         self.sink: Sink | None = None
         self.fails: Exception | None = None
         self.outage_s: float | None = None
+        self.outages: dict[Kind, float] = {}
         self.watches: dict[Kind, WatchCounts] = {}
 
     def health(self) -> Health:
-        return Health(message="as the test says", outage_s=self.outage_s, watches=self.watches)
+        return Health(
+            message="as the test says", outage_s=self.outage_s, outages=self.outages, watches=self.watches
+        )
 
     async def run(self, sink: Sink) -> None:
         if self.fails:

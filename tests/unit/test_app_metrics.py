@@ -31,7 +31,7 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
         sink.put(changes(objects.namespace(), objects.service(), objects.canary()))
         sink.synced()
         await app.ready.wait()
-        source.outage_s = 61.5
+        source.outage_s, source.outages = 61.5, {Kind.POD: 61.5}
         async with grpc.aio.insecure_channel(str(app.addresses.xds)) as channel:
             envoy = Stream(channel, Variant.DELTA)
             await envoy.ask(CLUSTER, node=node("gateway-7"))
@@ -46,6 +46,7 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
         "xds_shadow_ready 1.0",
         "xds_shadow_source_up 0.0",
         "xds_shadow_source_outage_seconds 61.5",
+        'xds_shadow_watch_outage_seconds{kind="Pod"} 61.5',
         'xds_shadow_watch_lists_total{kind="Service"} 1.0',
         'xds_shadow_watch_resumes_total{kind="Service"} 2.0',
         'xds_shadow_watch_events_total{kind="Service"} 3.0',

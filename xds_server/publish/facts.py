@@ -25,10 +25,10 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is measured, at one moment. Times are seconds since the epoch, durations seconds; `watches` and
-    `silence` are by kind, `stages` by stage, `shadows` by state, `feedback` by what became of an Event; `lag`
-    is the event loop's, `traffic` the fleet's. `committed` and `built` are when something new was served and
-    when building last succeeded; `behind_s` is how long the eldest change waits for that."""
+    """What is measured, at one moment. Times are seconds since the epoch, durations seconds; `watches`,
+    `outages` and `silence` are by kind, `stages` by stage, `shadows` by state, `feedback` by what became of
+    an Event; `lag` is the event loop's, `traffic` the fleet's. `committed` and `built` are when something new
+    was served and when building last succeeded; `behind_s` is how long the eldest change waits for that."""
 
     version: str
     ready: bool
@@ -39,6 +39,7 @@ class Facts:
     built: float = 0.0
     behind_s: float = 0.0
     watches: Mapping[str, Watch] = field(default_factory=dict)
+    outages: Mapping[str, float] = field(default_factory=dict)
     silence: Mapping[str, float] = field(default_factory=dict)
     stages: Mapping[str, Latency] = field(default_factory=dict)
     delivered: Delivered = field(default_factory=Delivered)

@@ -44,21 +44,29 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     Row("xds_shadow_build_info", "1, labelled with the version.", "version", lambda f: {f.version: 1}),
     Row(
         "xds_shadow_ready",
-        "1 once every source has been read completely; stays 1 while a source does not answer.",
+        "1 once every source has been read completely; stays 1 while a source does not answer or refuses.",
         "",
         lambda f: {"": f.ready},
     ),
     Row(
         "xds_shadow_source_up",
-        "0 while the source (the Kubernetes API) does not answer; the fleet keeps its last configuration.",
+        "0 while the source (the Kubernetes API) does not answer, or refuses, a list or watch that is needed;"
+        " the fleet keeps its last configuration.",
         "",
         lambda f: {"": f.outage_s is None},
     ),
     Row(
         "xds_shadow_source_outage_seconds",
-        "For how long the source has not answered; 0 if it does.",
+        "For how long the source has not answered, or has refused, some list or watch; 0 if all is well.",
         "",
         lambda f: {"": f.outage_s or 0.0},
+    ),
+    Row(
+        "xds_shadow_watch_outage_seconds",
+        "For how long a list or watch of the kind has not been answered, or has been refused; the longest,"
+        " and 0 if all are. What was last known of the kind stays in use.",
+        "kind",
+        lambda f: f.outages,
     ),
     Row(
         "xds_shadow_watch_lists_total",

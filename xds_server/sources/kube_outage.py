@@ -25,11 +25,6 @@ _SETTLE_S = 0.05
 REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 """Statuses with which a server that answers refuses who asks."""
 
-_BEGINS: Final[Mapping[bool, str]] = {
-    False: "Kubernetes does not answer; what was last known stays in use",
-    True: "Kubernetes refuses requests; what was last known stays in use",
-}
-
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -81,7 +76,7 @@ class Outage:
         if before is None or before.refused is not refused:
             self._note(query, Down(before.since if before else self._loop.time(), refused))
             if self._how_many[refused] == 1:
-                log.warning(_BEGINS[refused], origin=query.origin)
+                _log_begin(query, refused=refused)
         if before is None:
             self._expected.add(query)
         self._back.clear()
@@ -154,3 +149,10 @@ class Outage:
         self._release = None
         if held:
             self._sink.put(held)
+
+
+def _log_begin(query: Query, *, refused: bool) -> None:
+    if refused:
+        log.warning("Kubernetes refuses requests; what was last known stays in use", origin=query.origin)
+    else:
+        log.warning("Kubernetes does not answer; what was last known stays in use", origin=query.origin)
