@@ -60,17 +60,21 @@ class Passing:
 
 @dataclass
 class Proxy:
-    """`faults` are used up in order, for the requests they are for. `silent` kinds are read and not passed
-    on; kinds on hold wait until they are let go, so that one kind's events come later than another's.
-    `asked` counts requests whose credentials were accepted."""
+    """`faults` are used up in order, for the requests they are for; `refused` holds the status that every
+    request for a kind is answered with, or for "" every request at all. `silent` kinds are read and not
+    passed on; kinds on hold wait until they are let go, so that one kind's events come later than another's.
+    `asked` counts requests whose credentials were accepted and that were not `refused`, and `turned_away`
+    the refused ones by kind."""
 
     connect_upstream: Connect
     url: str = ""
     down: bool = False
     credential: str = ""
     faults: dict[Asked, list[Fault]] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     asked: Counter[Asked] = field(default_factory=Counter)
+    turned_away: Counter[str] = field(default_factory=Counter)
     passing: set[Passing] = field(default_factory=set)
     clients: list[ApiClient] = field(default_factory=list)
     _let_go: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -127,6 +131,10 @@ class Proxy:
             return web.Response()
         if self.credential and http.headers.get("Authorization") != f"Bearer {self.credential}":
             return _status(Refuse(401))
+        refused = self.refused.get("", self.refused.get(plural))
+        if refused is not None:
+            self.turned_away[plural] += 1
+            return _status(Refuse(refused))
         self.asked[asked] += 1
         script = self.faults.get(asked)
         fault = script.pop(0) if script else None
