@@ -93,7 +93,7 @@ class Faults(RuleBasedStateMachine):
     def cut_the_next_watch(self, plural: str, after: int, in_chunk: bool) -> None:
         self.faults.add("watch", plural, Cut(after, in_chunk=in_chunk))
 
-    @rule(plural=KINDS, status=st.sampled_from([429, 500, 503]))
+    @rule(plural=KINDS, status=st.sampled_from([401, 403, 404, 429, 500, 503]))
     def refuse(self, plural: str, status: int) -> None:
         self.faults.add("watch", plural, Refuse(status, retry_after=0))
 

@@ -174,7 +174,8 @@ class TestPausing:
 
 
 class TestOnASource:
-    async def test_the_difference_is_put_at_once(self, api: ApiServer) -> None:
+    @pytest.mark.parametrize("lists", [1, 2], ids=["watches go on", "all is listed again"])
+    async def test_the_difference_is_put_at_once(self, api: ApiServer, lists: int) -> None:
         api.put(*EVERYTHING)
         async with running(source(api)) as recorder:
             await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice", "Pod")
@@ -191,6 +192,8 @@ class TestOnASource:
             recorder.put = remembered  # type: ignore[method-assign]
             api.delete(service("web"))
             api.put(service("other"), namespace("staging", labels={"v": "2"}))
+            if lists > 1:
+                api.forgotten = api.version
             api.down = False
             await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"other"})
             await recorder.until(lambda: recorder.problems == [])
@@ -200,7 +203,7 @@ class TestOnASource:
                 "other",
                 "staging",
             }
-            assert api.count("list", "Service") == 1
+            assert api.count("list", "Service") == lists
 
     async def test_health_tells_of_it(self, api: ApiServer) -> None:
         followed = source(api)
