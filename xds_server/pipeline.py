@@ -145,7 +145,7 @@ class Pipeline:
         with self.stages.timed(Stage.BUILD):
             self._dirty |= self._resolver.update(self._world, changed, now)
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
-            moved = self._make(together=self._resolver.claim(self._dirty))
+            moved = self._make(together=self._resolver.claim(self._dirty, self._planned))
         with self.stages.timed(Stage.COMBINE):
             self._combine(moved)
         return Published(
@@ -181,6 +181,9 @@ class Pipeline:
         self._dirty.difference_update(made)
         other = self._resolver.settle({target: self._built.get(target).entry for target in made})
         return {**self._built.update(sorted(other)), **moved}
+
+    def _planned(self, target: NamespacedName) -> ServicePlan:
+        return self._built.get(target).plan
 
     def _unfinished_s(self) -> float | None:
         if not self._dirty or self._turns is None:

@@ -15,13 +15,14 @@ from xds_server.model.world import NOWHERE, SHADOW_OF, NamespaceView, World, nam
 from xds_server.shadows.canaries import canary_of
 from xds_server.shadows.endpoints import Backend, live
 from xds_server.shadows.engine import Engine
+from xds_server.shadows.holding import held, held_offer
 from xds_server.shadows.hosts import HostTable
 from xds_server.shadows.judging import Judged, ends, excess, judge, service_refusal, status
 from xds_server.shadows.ledger import Entry, Ledger, cut, weigh
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
 from xds_server.shadows.policy import ENDPOINTS_FROM, NO_FILE, Layer
-from xds_server.shadows.scene import Rules, Scene
+from xds_server.shadows.scene import Rules, Scene, may_select
 from xds_server.shadows.separation import Separated, separate
 from xds_server.shadows.services import HttpPort, Offer, host_conflict, offer_of, problem_of
 
@@ -41,7 +42,10 @@ def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> 
         for target in (*scene.view.services, *scene.view.canaries)
     }
     hosts = HostTable()
-    offers = {target: offer_in(scenes[target.namespace], target) for target in targets}
+    offers = {
+        target: offer_in(scenes[target.namespace], target, before.services.get(target, NOTHING))
+        for target in targets
+    }
     for target, offer in offers.items():
         if offer:
             hosts.claim(target, offer.age, offer.claims)
@@ -78,11 +82,13 @@ def entry_of(offer: Offer | None, plan: ServicePlan) -> Entry | None:
     return Entry(offer.age, weigh(plan)) if offer and plan.ports else None
 
 
-def offer_in(scene: Scene, target: NamespacedName) -> Offer | None:
+def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer | None:
     """What the Service of that name asks for, if there is one."""
     service = scene.view.services.get(target.name)
     if service is None:
         return None
+    if scene.unknown(service):
+        return held_offer(service, before)
     return offer_of(scene.view, service, expose_all=scene.rules.expose_all, limits=scene.limits)
 
 
@@ -91,6 +97,8 @@ def plan_service(
 ) -> ServicePlan:
     """One Service's part of the plan, finished."""
     service = scene.view.services.get(target.name)
+    if service and (unknown := scene.unknown(service)):
+        return held(target, unknown, scene.intents(target.name), owner_of, before)
     ports = offer.ports if offer else ()
     limits, now = scene.limits, scene.rules.now
     intents = scene.intents(target.name)
@@ -186,6 +194,7 @@ class Resolver:
         self._scenes: dict[str, Scene] = {}
         self._hosts = HostTable()
         self._ledger = Ledger()
+        self._planned: Callable[[NamespacedName], ServicePlan] = lambda _: NOTHING
         self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
     def update(self, world: World, changed: Iterable[Ref], now: float) -> set[NamespacedName]:
@@ -202,9 +211,12 @@ class Resolver:
                 del self._scenes[namespace]
         return targets
 
-    def claim(self, targets: Iterable[NamespacedName]) -> set[NamespacedName]:
-        """Read what `targets` ask for; return those, of all Services, whose hosts changed hands. These have
-        to be planned together: one host in two of them is more than Envoy takes."""
+    def claim(
+        self, targets: Iterable[NamespacedName], planned: Callable[[NamespacedName], ServicePlan]
+    ) -> set[NamespacedName]:
+        """Read what `targets`, which are as `planned`, ask for; return those, of all Services, whose hosts
+        changed hands. These have to be planned together: one host in two of them is more than Envoy takes."""
+        self._planned = planned
         moved: set[NamespacedName] = set()
         for target in self.offers.update(sorted(targets)):
             offer = self.offers.get(target)
@@ -241,7 +253,7 @@ class Resolver:
         }
 
     def _read(self, target: NamespacedName, _before: Offer | None) -> Offer | None:
-        return offer_in(self._scene(target.namespace), target)
+        return offer_in(self._scene(target.namespace), target, self._planned(target))
 
     def _scene(self, namespace: str) -> Scene:
         known = self._scenes.get(namespace)
@@ -300,6 +312,8 @@ def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
     if deployment and SHADOW_OF in deployment.labels:
         yield deployment.labels[SHADOW_OF]
         yield from scene.listing(scene.pods_of(deployment))  # they are excluded from all of these
+        if scene.awaits(deployment):
+            yield from (name for name, service in view.services.items() if may_select(service, deployment))
         if _FROM in deployment.annotations:  # it may close a circle of several Services, or open it
             yield from (target for target, each in _marked(view) if _FROM in each.annotations)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from xds_server.model.objects import Deployment, EndpointSlice, Namespace, Pod, Service
-from xds_server.model.selectors import matches
+from xds_server.model.selectors import as_query, matches
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.intents import Intent, read_label
 from xds_server.shadows.limits import Limits, limits_of
@@ -79,6 +79,16 @@ class Scene:
             known = tuple(pod for pod in self.view.pods.values() if matches(selector, pod.labels))
             self.known.pods[deployment.name] = known
         return known
+
+    def awaits(self, deployment: Deployment) -> bool:
+        """Whether the Pods of a marked Deployment have never been listed."""
+        return bool(self.view.awaited) and as_query(deployment.spec.selector) in self.view.awaited
+
+    def unknown(self, service: Service) -> list[Deployment]:
+        """The marked Deployments whose Pods have never been listed and may be among this Service's."""
+        if not self.view.awaited:
+            return []
+        return [each for each in self.marked if self.awaits(each) and may_select(service, each)]
 
     def listing(self, pods: Iterable[Pod]) -> set[str]:
         """The Services whose EndpointSlices list one of these Pods, by its name or by an address of it."""

@@ -77,6 +77,7 @@ def service(
     kind: str | None = None,
     ip_families: tuple[str, ...] | None = None,
     created: str | None = None,
+    selector: dict[str, str] | None = None,
 ) -> Service:
     metadata = Meta(
         name=name,
@@ -85,7 +86,10 @@ def service(
         annotations=_prefixed(annotations),
         creation_timestamp=created,
     )
-    return Service(metadata=metadata, spec=ServiceSpec(type=kind, ports=ports, ip_families=ip_families))
+    return Service(
+        metadata=metadata,
+        spec=ServiceSpec(type=kind, selector=selector, ports=ports, ip_families=ip_families),
+    )
 
 
 def canary(

@@ -23,7 +23,9 @@ NOON = datetime(2025, 12, 31, 12, tzinfo=UTC).timestamp()
 
 
 @given(
-    worlds.histories(), st.booleans(), st.lists(st.sampled_from((-24.0, 0.0, 12.0, 13.0, 24.0)), min_size=7)
+    worlds.histories_with_waiting(),
+    st.booleans(),
+    st.lists(st.sampled_from((-24.0, 0.0, 12.0, 13.0, 24.0)), min_size=7),
 )
 def test_the_incremental_plan_is_the_whole_plan_after_every_step(
     history: list[list[Change]], expose_all: bool, hours: list[float]

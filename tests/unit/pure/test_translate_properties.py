@@ -28,7 +28,7 @@ def _bytes(snapshot: Snapshot) -> dict[ResourceKey, tuple[bytes, tuple[ResourceK
     return {r.key: (r.body, r.refs, r.version) for t in snapshot.types.values() for r in t.resources.values()}
 
 
-@given(worlds.histories())
+@given(worlds.histories_with_waiting())
 def test_the_incremental_snapshot_is_the_whole_one_after_every_step(history: list[list[Change]]) -> None:
     pipeline = pipeline_of()
     for batch in history:

@@ -24,7 +24,7 @@ from xds_server.model.objects import (
     ref_of,
 )
 from xds_server.model.problems import Problem
-from xds_server.model.world import SHADOW_OF, Change, Delete, Report, Upsert
+from xds_server.model.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert
 from xds_server.shadows.services import EXPOSE, HOSTS
 
 SERVICES = ("web", "api", "shadow")
@@ -250,14 +250,24 @@ def changes() -> st.SearchStrategy[Change]:
     return st.one_of(upserts, upserts, upserts, _refs().map(Delete), reports)
 
 
-def histories() -> st.SearchStrategy[list[list[Change]]]:
+def _awaiting() -> st.SearchStrategy[Change]:
+    return st.builds(Awaiting, _namespaces, st.sampled_from(("", "app=x", "app=y", "app")), st.booleans())
+
+
+def histories(change: st.SearchStrategy[Change] | None = None) -> st.SearchStrategy[list[list[Change]]]:
     """Batches of changes, one after another: a first large one, then small ones."""
+    change = change or changes()
     return st.builds(
         lambda scene, first, rest: [[*map(Upsert, scene), *first], *rest],
         _scenes,
-        _few_or_many(changes()),
-        st.lists(st.lists(changes(), min_size=1, max_size=4), max_size=6),
+        _few_or_many(change),
+        st.lists(st.lists(change, min_size=1, max_size=4), max_size=6),
     )
+
+
+def histories_with_waiting() -> st.SearchStrategy[list[list[Change]]]:
+    """Histories in which some of what decides about live traffic is still to be listed, now and then."""
+    return histories(st.one_of(changes(), changes(), changes(), _awaiting()))
 
 
 def worlds() -> st.SearchStrategy[list[Object]]:
