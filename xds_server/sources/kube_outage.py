@@ -79,7 +79,6 @@ class Outage:
                 _log_begin(query, refused=refused)
         if before is None:
             self._expected.add(query)
-        self._back.clear()
 
     def worked(self, query: Query) -> None:
         """`query` is answered."""
@@ -88,6 +87,7 @@ class Outage:
         lasted = self.lasted
         self._note(query, None)
         self._back.set()
+        self._back = asyncio.Event()  # who begins to wait from here on waits for the next
         if not self._down:
             log.info("Kubernetes answers again", after_s=round(lasted or 0.0, 1))
         if query not in self._expected:
@@ -112,13 +112,14 @@ class Outage:
 
     async def pause(self, seconds: float, at_least: float = 0.0) -> None:
         """Wait for `seconds`, or until another query comes back, but for `at_least` so many seconds."""
+        back = self._back
         await asyncio.sleep(at_least)
         if not self._down:
             await asyncio.sleep(seconds - at_least)
             return
         try:
             async with asyncio.timeout(seconds - at_least):
-                await self._back.wait()
+                await back.wait()
         except TimeoutError:
             pass
 

@@ -164,6 +164,18 @@ class TestPausing:
         assert not waiting.done()
         waiting.cancel()
 
+    async def test_who_begins_to_wait_later_is_not_called_by_what_came_back_before(self, puts: Puts) -> None:
+        """Or a watch that ends at once would be opened again without a pause while another is refused."""
+        outage = Outage(puts, 0.0)
+        outage.failed(A, refused=True)
+        outage.failed(B, refused=False)
+        outage.worked(B)
+        waiting = asyncio.create_task(outage.pause(3600))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+
     @pytest.mark.parametrize("down", [True, False])
     async def test_a_pause_comes_to_its_end(self, puts: Puts, down: bool) -> None:
         outage = Outage(puts, 0.0)
