@@ -46,8 +46,8 @@ class Told(NamedTuple):
 class ServerState:
     """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
     last changed; `versions` are by type, as people call them; `outage_s` is for how long the source has not
-    answered, or None; `objections` are by canary Deployment; `changes` are the last ones, the newest
-    first."""
+    answered, or has refused, or None; `objections` are by canary Deployment; `changes` are the last ones, the
+    newest first."""
 
     version: str
     started: float

@@ -55,3 +55,16 @@ async def test_a_server_that_does_not_answer_is_silent(api: ApiServer) -> None:
         last = heard(followed, Kind.SERVICE)
         await eventually(lambda: len(api.requests) > asked + 12)
         assert abs(heard(followed, Kind.SERVICE) - last) < _ROUNDING_S
+
+
+async def test_a_refusal_is_an_answer(api: ApiServer) -> None:
+    """That nothing is followed then is what `outages` says."""
+    followed = source(api)
+    async with running(followed):
+        await api.until_watched("Service")
+        api.refuse["watch", "Service"] = 403
+        api.end("Service")
+        await api.until_asked("watch", "Service", 3)
+        last = heard(followed, Kind.SERVICE)
+        await eventually(lambda: heard(followed, Kind.SERVICE) > last + _ROUNDING_S)
+        assert followed.health().outages[Kind.SERVICE] > 0
