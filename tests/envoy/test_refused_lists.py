@@ -201,7 +201,6 @@ async def test_one_that_starts_and_may_not_list_something_serves_nobody(tmp_path
         assert it.canary.live == []
 
 
-@pytest.mark.xfail(strict=True, reason="`resolve` does not hold yet what a source says is awaited")
 @pytest.mark.parametrize("version", BINARIES)
 async def test_a_canary_whose_pods_may_not_be_listed_gets_no_users(tmp_path: Path, version: str) -> None:
     async with fleet(tmp_path, BINARIES[version], with_canary=False) as it:
