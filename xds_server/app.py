@@ -34,7 +34,7 @@ from xds_server.fleet.state import Fleet
 from xds_server.fleet.words import words
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, World, key_of
-from xds_server.opening import open_feedback, open_source
+from xds_server.opening import open_door, open_feedback, open_source
 from xds_server.pipeline import Pipeline, Published, Stage
 from xds_server.publish.facts import Facts
 from xds_server.publish.notes import notes
@@ -148,6 +148,7 @@ class App:
         )
         try:
             async with asyncio.TaskGroup() as group, running:
+                self._pipeline.door = open_door(self._config, self.addresses)
                 tasks = [
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),

@@ -27,12 +27,19 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """Where the Kubernetes objects come from: directories of files if any are given, else a cluster."""
+    """Where the Kubernetes objects come from: directories of files if any are given, else a cluster. With
+    `allow_loopback_endpoints` a cluster's objects may have loopback addresses, as files always may."""
 
     manifests: tuple[Path, ...] = ()
     kubeconfig: Path | None = None
     context: str | None = None
     namespaces: tuple[str, ...] = ()
+    allow_loopback_endpoints: bool = False
+
+    @property
+    def loopback_endpoints(self) -> bool:
+        """Whether an endpoint may have a loopback address."""
+        return bool(self.manifests) or self.allow_loopback_endpoints
 
     def __post_init__(self) -> None:
         if self.manifests and (self.kubeconfig or self.context):
@@ -81,7 +88,8 @@ PLAIN: Final = Security()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Everything that `serve` needs. Without `events` none are written. Of more than one of `workers` each is
-    a process of its own. `page`: serve the page and its API though `http_address` is not on loopback."""
+    a process of its own. `page`: serve the page and its API though `http_address` is not on loopback.
+    `own_addresses` are those of this process, canonical, and `namespace` is where its replicas are."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -97,6 +105,8 @@ class ServeConfig:
     security: Security = PLAIN
     insecure: bool = False
     page: bool = False
+    own_addresses: frozenset[str] = frozenset()
+    namespace: str = ""
 
     def __post_init__(self) -> None:
         if not (self.security.tls or self.insecure or self.xds_address.is_loopback):

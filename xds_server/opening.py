@@ -1,13 +1,16 @@
-"""What a configuration asks for, opened: the source, and who tells in the cluster what became of labels.
+"""What a configuration asks for, opened: the source, the door that its objects pass, and who tells in the
+cluster what became of labels.
 
 Kubernetes' client, slow to import, is imported only where a cluster is read.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from xds_server.base.address import Address, ip_text, outward_addresses
 from xds_server.config import ServeConfig, SourceConfig
+from xds_server.model.door import Door, DoorRules
 from xds_server.model.problems import Problem
 from xds_server.pipeline import Pipeline, Published
 from xds_server.shadows.policy import NO_FILE, PolicyFile
@@ -27,6 +30,29 @@ def open_source(config: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
         lambda: kube.connect(config.kubeconfig, config.context),
         config.namespaces,
         installation=policy.values,
+    )
+
+
+def open_door(config: ServeConfig, listening: Iterable[Address]) -> Door:
+    """The door for a control plane that listens at these addresses. A wildcard, or a name, may be any address
+    of this machine."""
+    listeners: set[tuple[str, int]] = set()
+    everywhere: set[int] = set()
+    for address in listening:
+        text = ip_text(address.host)
+        if text is None or text in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
+            everywhere.add(address.port)
+            listeners.update((own, address.port) for own in outward_addresses())
+        else:
+            listeners.add((text, address.port))
+    return Door(
+        DoorRules(
+            loopback=config.source.loopback_endpoints,
+            own=config.own_addresses,
+            namespace=config.namespace,
+            listeners=frozenset(listeners),
+            everywhere=frozenset(everywhere),
+        )
     )
 
 
@@ -66,5 +92,6 @@ async def read_once(
             config.namespaces,
             installation=policy.values,
         )
-    pipeline = Pipeline(gateway_port=gateway_port, expose_all=expose_all, installation=policy)
+    door = Door(DoorRules(loopback=config.loopback_endpoints))
+    pipeline = Pipeline(gateway_port=gateway_port, expose_all=expose_all, installation=policy, door=door)
     return pipeline.step(changes, now=time.time())

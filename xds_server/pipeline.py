@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.latency import Latencies, Latency
+from xds_server.model.door import Door
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, World
 from xds_server.shadows.engine import Engine
@@ -116,7 +117,8 @@ class Built(NamedTuple):
 
 
 class Pipeline:
-    """Owns the incremental stages. `step` may run off the event loop, one call at a time."""
+    """Owns the incremental stages. `step` may run off the event loop, one call at a time. What `door` does
+    not admit never gets into the world; it may be replaced until the first step."""
 
     def __init__(
         self,
@@ -124,8 +126,10 @@ class Pipeline:
         gateway_port: int,
         expose_all: bool,
         installation: Layer = NO_FILE,
+        door: Door | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self.door = door or Door()
         self._world = World()
         self._clock = clock
         self._turns: Turns | None = None
@@ -141,7 +145,7 @@ class Pipeline:
         """Take `changes` and return the state that holds at `now`, in seconds since 1970. As after any
         exception, changes are not lost: the next step includes them."""
         with self.stages.timed(Stage.APPLY):
-            self._world, changed = self._world.apply(changes)
+            self._world, changed = self._world.apply(self.door.admit(changes))
         with self.stages.timed(Stage.BUILD):
             self._dirty |= self._resolver.update(self._world, changed, now)
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}

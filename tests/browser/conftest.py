@@ -65,7 +65,9 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet
         for document in documents(example_manifests()):
             await cluster.api.create(document)
         await cluster.api.add_pods(Address("10.0.0.1", 8080), Address("10.0.0.2", 8080))
-        control_plane = ControlPlane([f"--kubeconfig={cluster.kubeconfig}"], directory)
+        control_plane = ControlPlane(
+            [f"--kubeconfig={cluster.kubeconfig}", "--allow-loopback-endpoints"], directory
+        )
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
         environment = {"KUBECONFIG": str(cluster.kubeconfig), "HOME": str(directory)}

@@ -93,7 +93,7 @@ async def replicas(directory: Path) -> AsyncIterator[Replicas]:
         for name, mode, port in zip(("one", "two"), Variant, ports, strict=True):
             own = directory / name
             own.mkdir()
-            source = [f"--kubeconfig={kubeconfig}", f"--replica={name}"]
+            source = [f"--kubeconfig={kubeconfig}", "--allow-loopback-endpoints", f"--replica={name}"]
             control_planes[name] = ControlPlane(source, own)
             stack.push_async_callback(control_planes[name].stop)
             await control_planes[name].start()

@@ -19,7 +19,7 @@ async def control_plane(
 ) -> AsyncIterator[App]:
     """One that is ready; it writes Events, with its Lease in the namespace of an installation."""
     config = ServeConfig(
-        source=SourceConfig(kubeconfig=kubeconfig, namespaces=namespaces),
+        source=SourceConfig(kubeconfig=kubeconfig, namespaces=namespaces, allow_loopback_endpoints=True),
         xds_address=ANY_PORT,
         admin_address=ANY_PORT,
         http_address=ANY_PORT,

@@ -1,5 +1,7 @@
 """Where something listens."""
 
+import socket
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 
@@ -35,6 +37,31 @@ def ip_text(text: str) -> str | None:
         return None if "%" in text else str(ip_address(text))
     except ValueError:
         return None
+
+
+def outward_addresses() -> Iterator[str]:
+    """The addresses that this machine has to others, one of each family that it has a route for. Nothing is
+    sent: connecting a datagram socket only chooses an address."""
+    for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((anywhere, 9))
+                yield str(probe.getsockname()[0])
+        except OSError:
+            continue
+
+
+def parse_addresses(text: str, *, option: str) -> frozenset[str]:
+    """IP addresses, separated by commas, in the one way in which each is written.
+
+    Raises:
+        UsageError: one is none; the message names `option`.
+    """
+    found = {entry: ip_text(entry.strip()) for entry in text.split(",") if entry.strip()}
+    for entry, address in found.items():
+        if address is None:
+            raise UsageError(f"{option}: {entry.strip()!r} is not an IP address; write 10.0.0.5,fd00::5")
+    return frozenset(address for address in found.values() if address)
 
 
 def parse_address(text: str, *, option: str) -> Address:

@@ -13,6 +13,7 @@ from xds_server.ads.events import Variant
 from xds_server.base.address import MAX_PORT, ip_text, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.cli.options import (
+    AllowLoopbackEndpoints,
     Context,
     ExposeAll,
     GatewayPort,
@@ -193,6 +194,7 @@ def render_command(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespaces = None,
+    allow_loopback_endpoints: AllowLoopbackEndpoints = False,
     expose_all: ExposeAll = False,
     policy: Policy = None,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
@@ -208,7 +210,9 @@ def render_command(
     from xds_server.render import render
 
     configure_logging(LogFormat.AUTO, level=logging.WARNING)
-    source = source_of(manifests, kubeconfig, context, namespace)
+    source = source_of(
+        manifests, kubeconfig, context, namespace, allow_loopback_endpoints=allow_loopback_endpoints
+    )
     rules = read_policy(policy)
     published = asyncio.run(read_once(source, gateway_port=gateway_port, expose_all=expose_all, policy=rules))
     for problem in published.problems():

@@ -53,6 +53,14 @@ Namespaces = Annotated[
         show_default="all",
     ),
 ]
+AllowLoopbackEndpoints = Annotated[
+    bool,
+    typer.Option(
+        "--allow-loopback-endpoints",
+        envvar="XDS_SHADOW_ALLOW_LOOPBACK_ENDPOINTS",
+        help="Admit loopback addresses as endpoints of a cluster's objects, for a laptop; files always may.",
+    ),
+]
 ExposeAll = Annotated[
     bool,
     typer.Option(
@@ -97,7 +105,12 @@ OutputOption = Annotated[
 
 
 def source_of(
-    manifests: list[Path] | None, kubeconfig: Path | None, context: str | None, namespaces: list[str] | None
+    manifests: list[Path] | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    namespaces: list[str] | None,
+    *,
+    allow_loopback_endpoints: bool = False,
 ) -> SourceConfig:
     """The source that these options name."""
     return SourceConfig(
@@ -105,6 +118,7 @@ def source_of(
         kubeconfig=kubeconfig,
         context=context,
         namespaces=tuple(namespaces or ()),
+        allow_loopback_endpoints=allow_loopback_endpoints,
     )
 
 

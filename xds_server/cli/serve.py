@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from xds_server.base.address import parse_address
+from xds_server.base.address import parse_address, parse_addresses
 from xds_server.base.errors import UsageError
 from xds_server.cli.options import (
+    AllowLoopbackEndpoints,
     Context,
     ExposeAll,
     GatewayPort,
@@ -45,6 +46,16 @@ def serve(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespaces = None,
+    allow_loopback_endpoints: AllowLoopbackEndpoints = False,
+    own_addresses: Annotated[
+        str,
+        typer.Option(
+            envvar=["XDS_SHADOW_OWN_ADDRESSES", "POD_IPS"],
+            metavar="IP,…",
+            help="This control plane's own addresses, such as its Pod's and its Service's; never endpoints.",
+            show_default="those that it listens on",
+        ),
+    ] = "",
     expose_all: ExposeAll = False,
     policy: Policy = None,
     xds_address: Annotated[
@@ -92,7 +103,7 @@ def serve(
         str,
         typer.Option(
             envvar=["XDS_SHADOW_LEASE_NAMESPACE", "POD_NAMESPACE"],
-            help="Namespace of the Lease by which replicas agree on who writes the Events.",
+            help="Namespace of the replicas, and of the Lease by which they agree on who writes the Events.",
         ),
     ] = "default",
     replica: Annotated[
@@ -162,7 +173,9 @@ def serve(
 
     configure_logging(log_format)
     config = ServeConfig(
-        source=source_of(manifests, kubeconfig, context, namespace),
+        source=source_of(
+            manifests, kubeconfig, context, namespace, allow_loopback_endpoints=allow_loopback_endpoints
+        ),
         expose_all=expose_all,
         policy=read_policy(policy),
         xds_address=parse_address(xds_address, option="--xds-address"),
@@ -177,6 +190,8 @@ def serve(
         security=_security(tls_cert, tls_key, tls_client_ca, tls_clients),
         insecure=insecure,
         page=page,
+        own_addresses=parse_addresses(own_addresses, option="--own-addresses"),
+        namespace=lease_namespace,
     )
     asyncio.run(app.serve(config))
 

@@ -66,7 +66,7 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
         for document in example:
             await cluster.api.create(document)
         await cluster.api.add_pods(stable.address, canary.address)
-        source = [f"--kubeconfig={cluster.kubeconfig}"]
+        source = [f"--kubeconfig={cluster.kubeconfig}", "--allow-loopback-endpoints"]
         control_plane = ControlPlane(source, directory, xds=options.xds_address, admin=options.admin_address)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
