@@ -181,12 +181,16 @@ def test_the_gateway_listens_where_the_control_plane_opens_its_listener(
     assert serve_options(control_plane)["gateway_port"] == ports_of(gateway)["http"]
 
 
-def test_a_replica_knows_its_name_and_namespace(control_plane: Doc) -> None:
+def test_a_replica_knows_its_name_its_namespace_and_its_addresses(control_plane: Doc) -> None:
     variables = {
         each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"]
         for each in container_of(control_plane)["env"]
     }
-    assert variables == {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
+    assert variables == {
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+        "POD_IPS": "status.podIPs",
+    }
 
 
 def local_config() -> ServeConfig:
