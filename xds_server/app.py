@@ -97,7 +97,7 @@ class App:
         self._source = source or open_source(config.source, config.policy)
         self._intake = Intake()
         self._pipeline = Pipeline(
-            gateway_port=config.gateway_port, expose_all=config.expose_all, installation=config.policy
+            gateway_port=config.gateway_port, expose_all=config.expose_all, installation=config.installation
         )
         identifier = f"xds-shadow/{VERSION}"
         open_fleet = partial(WorkerPool, config.workers) if config.workers > 1 else LocalFleet

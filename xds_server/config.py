@@ -1,7 +1,7 @@
 """What the command line was asked to do, as checked values. Read by `app`, `demo`, `cli` and `serving`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -89,7 +89,8 @@ PLAIN: Final = Security()
 class ServeConfig:
     """Everything that `serve` needs. Without `events` none are written. Of more than one of `workers` each is
     a process of its own. `page`: serve the page and its API though `http_address` is not on loopback.
-    `own_addresses` are those of this process, canonical, and `namespace` is where its replicas are."""
+    `plaintext_credentials`: send credentials to Envoys though they are served without TLS. `own_addresses`
+    are those of this process, canonical, and `namespace` is where its replicas are."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -104,9 +105,16 @@ class ServeConfig:
     workers: int = 1
     security: Security = PLAIN
     insecure: bool = False
+    plaintext_credentials: bool = False
     page: bool = False
     own_addresses: frozenset[str] = frozenset()
     namespace: str = ""
+
+    @property
+    def installation(self) -> PolicyFile:
+        """What holds for every shadow."""
+        sendable = self.security.tls is not None or self.plaintext_credentials
+        return replace(self.policy, credentials=sendable)
 
     def __post_init__(self) -> None:
         if not (self.security.tls or self.insecure or self.xds_address.is_loopback):

@@ -76,7 +76,8 @@ async def stage(directory: Path, canary: Kind) -> AsyncIterator[Stage]:
         ports = []
         for name, kind in (("stable", Kind.GOOD), ("canary", canary)):
             ports.append(await stack.enter_async_context(backend(kind, directory / f"{name}.port")))
-        control_plane = ControlPlane([f"--manifests={manifests}"], directory)
+        source = [f"--manifests={manifests}", "--plaintext-credentials"]
+        control_plane = ControlPlane(source, directory)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
         [port] = stack.enter_context(reserved_ports(1))

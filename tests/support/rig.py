@@ -147,7 +147,9 @@ async def rig(
     manifests = directory / "manifests"
     manifests.mkdir()
     async with contextlib.AsyncExitStack() as stack:
-        control_plane = ControlPlane([f"--manifests={manifests}"], directory, extra=extra)
+        # Many tests of credentials need no TLS; that they do without this option is tested by itself.
+        source = [f"--manifests={manifests}", "--plaintext-credentials"]
+        control_plane = ControlPlane(source, directory, extra=extra)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
         ports = stack.enter_context(reserved_ports(len(Variant)))

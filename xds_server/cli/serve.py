@@ -158,6 +158,14 @@ def serve(
             help="Serve Envoys in plain text though --xds-address is not on loopback.",
         ),
     ] = False,
+    plaintext_credentials: Annotated[
+        bool,
+        typer.Option(
+            "--plaintext-credentials",
+            envvar="XDS_SHADOW_PLAINTEXT_CREDENTIALS",
+            help="Send the credentials of mirrored requests to Envoys though they are served in plain text.",
+        ),
+    ] = False,
     ready_file: Annotated[
         Path | None,
         typer.Option(
@@ -189,6 +197,7 @@ def serve(
         ready_file=ready_file,
         security=_security(tls_cert, tls_key, tls_client_ca, tls_clients),
         insecure=insecure,
+        plaintext_credentials=plaintext_credentials,
         page=page,
         own_addresses=parse_addresses(own_addresses, option="--own-addresses"),
         namespace=lease_namespace,

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xds_server.base.ids import NamespacedName
-from xds_server.model.world import NamespaceView
 from xds_server.shadows.credentials import credential_of
 from xds_server.shadows.endpoints import CanaryEndpoints, canary_endpoints, service_endpoints
 from xds_server.shadows.intents import Intent
 from xds_server.shadows.plan import Credential, Reason
-from xds_server.shadows.policy import endpoints_source
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.scene import Scene
 from xds_server.shadows.services import HttpPort
@@ -42,7 +40,11 @@ def canary_of(scene: Scene, intent: Intent, ports: Sequence[HttpPort]) -> Canary
     if isinstance(intent.policy, Refusal):
         return Canary(intent, endpoints, intent.policy)
     wanted = intent.policy.credential
-    credential = credential_of(scene.view, scene.name, wanted) if wanted else None
+    credential = (
+        credential_of(scene.view, scene.name, wanted, sendable=scene.rules.installation.credentials)
+        if wanted
+        else None
+    )
     if isinstance(credential, Refusal):
         return Canary(intent, endpoints, refusal or credential)
     return Canary(intent, endpoints, refusal, credential)
@@ -66,19 +68,19 @@ def _endpoints(
         return own, Refusal(Reason.SERVICE_NOT_FOUND, missing)
     theirs = service_endpoints(view, source, [http.port for http in ports])
     both = replace(theirs, pods=theirs.pods | own.pods, all=theirs.all | own.all)
-    if target.name in _mirrored_to(view, intent.endpoints_from):
+    if target.name in _mirrored_to(scene, intent.endpoints_from):
         loop = f"Its endpoints come from Service {name}, which is mirrored to Service {target} in turn."
         return both, Refusal(Reason.MIRROR_LOOP, loop)
     return both, None
 
 
-def _mirrored_to(view: NamespaceView, service: str) -> set[str]:
+def _mirrored_to(scene: Scene, service: str) -> set[str]:
     """The Services whose endpoints get mirrored requests of this one, directly or by way of others."""
     found: set[str] = set()
     waiting = [service]
     while waiting:
-        for name in view.canaries.get(waiting.pop(), ()):
-            source = endpoints_source(view.deployments[name].annotations)
+        for intent in scene.intents(waiting.pop()):
+            source = intent.endpoints_from
             if source is not None and source not in found:
                 found.add(source)
                 waiting.append(source)

@@ -21,8 +21,17 @@ _LONGEST: Final = 8192
 _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
 
-def credential_of(view: NamespaceView, namespace: str, wanted: SecretKey) -> Credential | Refusal:
-    """The credential, or why there is none."""
+def credential_of(
+    view: NamespaceView, namespace: str, wanted: SecretKey, *, sendable: bool
+) -> Credential | Refusal:
+    """The credential, or why there is none. `sendable` says whether Envoys may be sent one."""
+    if not sendable:
+        return Refusal(
+            Reason.CREDENTIAL_NEEDS_TLS,
+            "It names a credential, and Envoys are served in plain text, where others can read it; serve them"
+            " with --tls-cert, --tls-key and --tls-client-ca, or say --plaintext-credentials. Nothing is"
+            " mirrored without the credential.",
+        )
     secret = view.secrets.get(wanted.name)
     named = f"Secret {namespace}/{wanted.name}"
     if secret is None or secret.labels.get(ALLOW) != "true":

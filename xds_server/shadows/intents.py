@@ -42,7 +42,7 @@ def read_label(deployment: Deployment, namespace: Layer, installation: Layer) ->
         target=NamespacedName(deployment.namespace, deployment.labels[SHADOW_OF]),
         age=(deployment.created, deployment.name),
         policy=_policy(deployment, namespace, installation),
-        endpoints_from=endpoints_source(deployment.annotations),
+        endpoints_from=endpoints_source(deployment.annotations, namespace, installation),
     )
 
 

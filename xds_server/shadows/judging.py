@@ -38,10 +38,13 @@ def judge(
     *,
     limits: Limits,
     now: float,
+    unbounded: bool = False,
 ) -> Judged:
     """`canaries` are all of the Service's, the oldest first; `refusals` is what is wrong from outside with
-    each of them, if anything is."""
+    each of them, if anything is. `unbounded` says that the bounds of the namespace are not known yet."""
     states = {each.name: status(target, each, refusals.get(each.name), now) for each in canaries}
+    if unbounded:
+        states = {name: _unbounded(each) for name, each in states.items()}
     active = [each for each in canaries if states[each.name].state is State.ACTIVE]
     refused: dict[str, Refusal] = {}
     for check in (_too_many_sampled, _too_much_memory):
@@ -143,6 +146,16 @@ def _waiting(canary: Canary) -> str:
     if canary.endpoints.pods and not canary.endpoints.all:
         return "Its Pods have no address yet, or none of their containers has the Service's targetPort."
     return "None of its Pods is ready yet."
+
+
+def _unbounded(status: ShadowStatus) -> ShadowStatus:
+    if status.state is State.REJECTED:
+        return status
+    message = (
+        f"Namespace {status.namespace}, which may have bounds for it, has not been seen yet; nothing is"
+        " mirrored until then."
+    )
+    return replace(status, state=State.PENDING, reason=Reason.NAMESPACE_UNKNOWN, message=message)
 
 
 def _rejected(status: ShadowStatus, refusal: Refusal) -> ShadowStatus:

@@ -1,19 +1,36 @@
-"""How much one Service may ask of every Envoy. The oldest stay; what exceeds a limit is left out and
-named.
+"""What a Service may have: how much of everything, and which hosts.
+
+A Namespace and the installation can tighten a limit and never widen it. Live traffic rests on a Service, so
+what cannot be understood of a limit leaves the default and is a problem of whoever wrote it.
 """
 
-from dataclasses import dataclass
-from typing import Final
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple
 
-from xds_server.shadows.policy import Layer
+from xds_server.model.problems import Problem
+from xds_server.shadows import values
+from xds_server.shadows.bounds import NONE, names
+from xds_server.shadows.layers import NO_FILE, Layer, PolicyFile
 from xds_server.shadows.terms import MIB
+from xds_server.shadows.values import PolicyError, shown
+
+HOSTS_ALLOWED: Final = "hosts-allowed"
+NAMESPACE_MEMORY: Final = "namespace-memory-max"
+_MOST_MEMORY: Final = 64 * 1024 * MIB
+
+_SUFFIX: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*\Z"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one Service; `endpoints` of one port, `virtual_host_bytes` of one port's virtual host,
-    `mirror_memory` in bytes of mirrored bodies in flight. `namespace_memory` is what all Services of the
-    namespace may take of an Envoy together, in bytes (`ledger`)."""
+class Limits(NamedTuple):
+    """Of one Service: `shadows`, the oldest of which stay; `ports` and `hosts` that are routed; `endpoints`
+    of each port; `virtual_host_bytes` of each port's virtual host; `mirror_memory`, the bytes of mirrored
+    bodies that an Envoy may hold, as the sum of max-concurrent times max-body of its shadows. What all
+    Services of the namespace may take of an Envoy together is `namespace_memory`, in bytes. `problems` are of
+    the settings that cannot be understood."""
 
     shadows: int = 16
     ports: int = 16
@@ -22,11 +39,80 @@ class Limits:
     virtual_host_bytes: int = MIB // 2
     mirror_memory: int = 512 * MIB
     namespace_memory: int = 128 * MIB
+    problems: tuple[Problem, ...] = ()
 
 
 DEFAULT: Final = Limits()
+"""What nobody can widen, but for what a namespace may take of an Envoy: that is the installation's to say."""
 
 
-def limits_of(_namespace: Layer, _installation: Layer) -> Limits:
-    """What holds in a namespace."""
-    return DEFAULT
+def suffixes(value: str) -> frozenset[str]:
+    """Hosts that are allowed, each with its subdomains."""
+    found = names(value) - {NONE}
+    for entry in sorted(found):
+        if not _SUFFIX.match(entry):
+            raise PolicyError(
+                f"{shown(entry)} is not a host; write a list such as example.com,app.example.org, each of"
+                f" which allows its subdomains too, or {NONE}"
+            )
+    return found
+
+
+LIMITS: Final[Mapping[str, Callable[[str], int]]] = {
+    "endpoints-max": partial(values.number, most=DEFAULT.endpoints),
+    "hosts-max": partial(values.number, most=DEFAULT.hosts),
+    "mirror-memory-max": partial(values.size, most=DEFAULT.mirror_memory),
+    NAMESPACE_MEMORY: partial(values.size, most=_MOST_MEMORY),
+    "ports-max": partial(values.number, most=DEFAULT.ports),
+    "shadows-max": partial(values.number, most=DEFAULT.shadows),
+    "virtual-host-bytes-max": partial(values.size, most=DEFAULT.virtual_host_bytes),
+}
+"""How the text of each limit is understood; none admits more than is the most."""
+
+OF_SERVICES: Final[Mapping[str, Callable[[str], Any]]] = {**LIMITS, HOSTS_ALLOWED: suffixes}
+
+
+@lru_cache(maxsize=1024)
+def limits_of(namespace: Layer | None, installation: Layer = NO_FILE) -> Limits:
+    """The limits that hold for a Service of this Namespace."""
+    found = DEFAULT._asdict()
+    problems: list[Problem] = []
+    for layer in _layers(installation, namespace):
+        for name, read in OF_SERVICES.items():
+            if name not in layer.values:
+                continue
+            try:
+                limit = read(layer.values[name].strip())
+            except PolicyError as error:
+                problems.append(_problem(layer, name, str(error)))
+                continue
+            if name in LIMITS:
+                field = name.removesuffix("-max").replace("-", "_")
+                raises = name == NAMESPACE_MEMORY and isinstance(layer, PolicyFile)
+                found[field] = limit if raises else min(found[field], limit)
+    return Limits(**{**found, "problems": tuple(problems)})
+
+
+def host_not_allowed(host: str, layers: Iterable[Layer | None]) -> str:
+    """Why a Service of these `layers` may not have this further host, or "". Of a list that cannot be
+    understood whole, the rest of it holds: what is mistyped allows nothing, and takes no other host away."""
+    for layer in filter(None, layers):
+        text = layer.values.get(HOSTS_ALLOWED)
+        if text is not None and not any(
+            host == suffix or host.endswith(f".{suffix}") for suffix in _entries(text)
+        ):
+            return f"Host {host} is not allowed; allowed are {text.strip()} ({layer.called(HOSTS_ALLOWED)})."
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def _entries(text: str) -> frozenset[str]:
+    return frozenset(entry.lower() for entry in values.entries(text)) - {NONE, ""}
+
+
+def _layers(*layers: Layer | None) -> Iterator[Layer]:
+    return (layer for layer in layers if layer)
+
+
+def _problem(layer: Layer, name: str, why: str) -> Problem:
+    return Problem(layer.owner, "InvalidAnnotation", f"{layer.called(name)}: {why}.")

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     NOT_ALLOWED = "NotAllowed"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
     INVALID_SECRET = "InvalidSecret"  # noqa: S105
+    CREDENTIAL_NEEDS_TLS = "CredentialNeedsTLS"
+    NAMESPACE_UNKNOWN = "NamespaceUnknown"
     INVALID_LABEL = "InvalidLabel"
     INVALID_ANNOTATION = "InvalidAnnotation"
     INVALID_HOST = "InvalidHost"
@@ -65,7 +67,6 @@ class Reason(StrEnum):
     TOO_MANY_ENDPOINTS = "TooManyEndpoints"
     NAMESPACE_FULL = "NamespaceFull"
     PODS_UNKNOWN = "PodsUnknown"
-    NAMESPACE_UNKNOWN = "NamespaceUnknown"
     INTERNAL_ERROR = "InternalError"
 
 

@@ -5,13 +5,38 @@ as a typo in a limit must not mirror without it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from xds_server.model.objects import PREFIX
+from xds_server.model.objects import PREFIX, Namespace
 from xds_server.shadows import values
-from xds_server.shadows.bounds import BOUNDS, NotAllowedError
+from xds_server.shadows.bounds import (
+    BOUNDS,
+    BOUNDS_OF,
+    ENDPOINTS_ALLOWED,
+    REMOVED,
+    NotAllowedError,
+    services,
+)
+from xds_server.shadows.layers import NO_FILE, Layer, PolicyFile, settings_of
+from xds_server.shadows.limits import OF_SERVICES
 from xds_server.shadows.terms import Policy, SecretKey, Selection, Setting, Treatment
 from xds_server.shadows.values import PolicyError, shown
+
+__all__ = [
+    "CREDENTIAL",
+    "ENDPOINTS_FROM",
+    "NAMES",
+    "NO_FILE",
+    "Layer",
+    "PolicyFile",
+    "check_defaults",
+    "credential_source",
+    "endpoints_source",
+    "namespace_unknown",
+    "parse_policy",
+    "settings_of",
+]
 
 ENDPOINTS_FROM: Final = "endpoints-from"
 CREDENTIAL: Final = "credential-from-secret"
@@ -19,29 +44,6 @@ CREDENTIAL: Final = "credential-from-secret"
 LARGEST_REDACTED: Final = 256 * 1024
 """Bytes of a body that is looked into, by the worker that serves users meanwhile: measured, 8 ms at that
 size."""
-
-
-class Layer(NamedTuple):
-    """Settings of one owner, by their names without prefix. `owner` completes "annotation x of …"."""
-
-    owner: str
-    values: Mapping[str, str]
-
-    def called(self, name: str) -> str:
-        """The setting as its owner knows it."""
-        return f"annotation {PREFIX}{name} of {self.owner}" if self.owner else f"annotation {PREFIX}{name}"
-
-
-class PolicyFile(Layer):
-    """What holds for the whole installation (``--policy``)."""
-
-    __slots__ = ()
-
-    def called(self, name: str) -> str:
-        return f"{name} of {self.owner}"
-
-
-NO_FILE: Final = PolicyFile("the policy file", {})
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     CREDENTIAL: values.secret_key,
@@ -105,30 +107,29 @@ def parse_policy(
     """
     own = Layer("", settings_of(annotations))
     defaults = [layer for layer in (namespace, installation) if layer]
-    _refuse_unknown(own, set(NAMES))
+    _refuse_unknown(own, _KNOWN)
     for layer in defaults:
         check_defaults(layer)
     found: dict[str, Any] = dict(_DEFAULTS)
+    asked: dict[str, Layer] = {}
     used: list[Setting] = []
     for name in NAMES:
         asks = next((layer for layer in (own, *defaults) if name in layer.values), None)
         if asks:
-            found[name] = _read(asks, name, _READERS[name])
+            asked[name] = asks
+            found[name] = (
+                _read(asks, name, _READERS[name]) if asks is own else _understood(asks).settings[name]
+            )
             used.append(Setting(name, asks.values[name].strip(), asks.owner or "the Deployment"))
         found[name], gave = _bounded(name, found[name], asks, defaults)
-        if gave:
-            used.append(gave)
+        used += gave
+    _refuse_what_is_removed(found["set-headers"], asked, defaults)
     _refuse_contradictions(found)
     if found["redact"] and found["max-body"] > LARGEST_REDACTED:
-        if any(setting.name == "max-body" for setting in used):
+        if "max-body" in asked:
             raise PolicyError("redact looks into bodies of up to 256Ki, and max-body asks for larger ones")
         found["max-body"] = LARGEST_REDACTED
     return _policy(found, tuple(used))
-
-
-def settings_of(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Our own annotations, without the prefix."""
-    return {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}
 
 
 def check_defaults(layer: Layer) -> None:
@@ -137,18 +138,48 @@ def check_defaults(layer: Layer) -> None:
     Raises:
         PolicyError: for the first, by name, that cannot.
     """
-    _refuse_unknown(layer, (set(NAMES) - _OF_ONE_SHADOW) | BOUNDS.keys())
-    for name in sorted(layer.values):
-        _read(layer, name, BOUNDS[name].read if name in BOUNDS else _READERS[name])
+    mistake = _understood(layer).mistake
+    if mistake:
+        raise PolicyError(mistake)
 
 
-def endpoints_source(annotations: Mapping[str, str]) -> str | None:
-    """The Service that a canary's endpoints come from, also where the rest of its policy is refused: it says
-    what is to be kept out of live traffic."""
+class _Understood(NamedTuple):
+    """What a layer says, or its first mistake."""
+
+    settings: Mapping[str, Any]
+    mistake: str = ""
+
+
+@lru_cache(maxsize=1024)
+def _understood(layer: Layer) -> _Understood:
+    """Once for all shadows of a Namespace."""
     try:
-        return values.service(annotations.get(PREFIX + ENDPOINTS_FROM, "").strip())
+        _refuse_unknown(layer, _KNOWN_OF_LAYERS)
+        return _Understood(
+            {name: _read(layer, name, _READERS_OF_LAYERS[name]) for name in sorted(layer.values)}
+        )
+    except PolicyError as error:
+        return _Understood({}, str(error))
+
+
+def namespace_unknown(namespace: Namespace | None, awaited: frozenset[str]) -> bool:
+    """Whether the bounds of a namespace are not known yet, so that nothing in it may be mirrored: its
+    Namespace is among what is `awaited` (`model.world.Awaiting`). Files need not have any."""
+    return namespace is None and "" in awaited
+
+
+def endpoints_source(annotations: Mapping[str, str], *layers: Layer) -> str | None:
+    """The Service that a canary's endpoints come from, also where the rest of its policy is rejected: it says
+    what is to be kept out of live traffic. One that the Namespace or the installation, `layers`, does not
+    allow says nothing."""
+    try:
+        found = values.service(annotations.get(PREFIX + ENDPOINTS_FROM, "").strip())
+        for layer in layers:
+            if ENDPOINTS_ALLOWED in layer.values and found not in services(layer.values[ENDPOINTS_ALLOWED]):
+                return None
     except PolicyError:
         return None
+    return found
 
 
 def credential_source(*layers: Mapping[str, str]) -> SecretKey | None:
@@ -161,11 +192,24 @@ def credential_source(*layers: Mapping[str, str]) -> SecretKey | None:
         return None
 
 
-def _refuse_unknown(layer: Layer, known: set[str]) -> None:
-    for name in sorted(layer.values):
-        if name not in known:
-            names = ", ".join(sorted(known))
-            raise PolicyError(f"{layer.called(name)} is not known here; known are {names}")
+_KNOWN: Final = frozenset(NAMES)
+_READERS_OF_LAYERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    **{name: read for name, read in _READERS.items() if name not in _OF_ONE_SHADOW},
+    **{name: bound.read for name, bound in BOUNDS.items()},
+    **OF_SERVICES,
+}
+_KNOWN_OF_LAYERS: Final = frozenset(_READERS_OF_LAYERS)
+
+
+def _value(asks: Layer, name: str) -> Any:
+    return _understood(asks).settings[name] if asks.owner else _read(asks, name, _READERS[name])
+
+
+def _refuse_unknown(layer: Layer, known: frozenset[str]) -> None:
+    unknown = min(layer.values.keys() - known, default=None)
+    if unknown is not None:
+        names = ", ".join(sorted(known))
+        raise PolicyError(f"{layer.called(unknown)} is not known here; known are {names}")
 
 
 def _read(layer: Layer, name: str, read: Callable[[str], Any]) -> Any:
@@ -175,25 +219,37 @@ def _read(layer: Layer, name: str, read: Callable[[str], Any]) -> Any:
         raise PolicyError(f"{layer.called(name)}: {error}") from None
 
 
-def _bounded(
-    name: str, value: Any, asks: Layer | None, layers: Sequence[Layer]
-) -> tuple[Any, Setting | None]:
-    """The value that holds under the bounds of all `layers`, and the bound that gave it, if one did."""
-    gave = None
-    for key, bound in BOUNDS.items():
-        if bound.of != name:
-            continue
+def _bounded(name: str, value: Any, asks: Layer | None, layers: Sequence[Layer]) -> tuple[Any, list[Setting]]:
+    """The value that holds under the bounds of all `layers`, and the bounds that gave it."""
+    gave: dict[Any, Setting] = {}
+    for key, bound in BOUNDS_OF.get(name, {}).items():
         for layer in (layer for layer in layers if key in layer.values):
             text = layer.values[key].strip()
             try:
-                limited = bound.limited(value, asks is not None, bound.read(text))
+                limited = bound.limited(value, asks is not None, _understood(layer).settings[key])
             except NotAllowedError as error:
                 why = str(error).format(bound=f"{text} ({layer.called(key)})")
                 what = f"{asks.called(name)}: {shown(asks.values[name])}" if asks else layer.called(key)
                 raise NotAllowedError(f"{what}: {why}") from None
             if limited != value:
-                value, gave = limited, Setting(name, text, layer.called(key))
-    return value, gave
+                value = limited
+                gave[layer if bound.adds else None] = Setting(name, text, layer.called(key))
+    return value, list(gave.values())
+
+
+def _refuse_what_is_removed(
+    changes: Sequence[tuple[str, str]], asked: Mapping[str, Layer], layers: Sequence[Layer]
+) -> None:
+    """A header that has to be removed must not come back, by its own name or in another's value."""
+    for layer in (layer for layer in layers if REMOVED in layer.values):
+        removed = frozenset(_understood(layer).settings[REMOVED])
+        for name, value in changes:
+            taken = removed & {name, *values.headers_read(value)}
+            if taken:
+                asks, by = asked["set-headers"], f"{layer.values[REMOVED].strip()} ({layer.called(REMOVED)})"
+                raise NotAllowedError(
+                    f"{asks.called('set-headers')}: the header {min(taken)} has to be removed: {by}"
+                )
 
 
 def _refuse_contradictions(found: Mapping[str, Any]) -> None:

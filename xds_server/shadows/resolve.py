@@ -89,7 +89,13 @@ def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer
         return None
     if scene.unknown(service):
         return held_offer(service, before)
-    return offer_of(scene.view, service, expose_all=scene.rules.expose_all, limits=scene.limits)
+    return offer_of(
+        scene.view,
+        service,
+        expose_all=scene.rules.expose_all,
+        limits=scene.limits,
+        host_refused=scene.host_refused,
+    )
 
 
 def plan_service(
@@ -109,7 +115,9 @@ def plan_service(
         apart = separate(scene, service, ports, [*canaries, *surplus], before.kept)
     unfit = service_refusal(target, service, offer)
     refusals = {each.name: unfit for each in canaries} if unfit else apart.kept
-    judged = judge(target, canaries, refusals, ports, limits=limits, now=now)
+    judged = judge(
+        target, canaries, refusals, ports, limits=limits, now=now, unbounded=scene.namespace_unknown
+    )
     too_many = unfit or excess(target, limits)
     states = {**judged.states, **{each.name: status(target, each, too_many, now) for each in surplus}}
     hosts, conflicts = _won(target, offer, owner_of)

@@ -13,8 +13,9 @@ from xds_server.model.objects import Deployment, EndpointSlice, Namespace, Pod, 
 from xds_server.model.selectors import as_query, matches
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.intents import Intent, read_label
-from xds_server.shadows.limits import Limits, limits_of
-from xds_server.shadows.policy import NO_FILE, Layer, settings_of
+from xds_server.shadows.layers import NO_FILE, Layer, settings_of
+from xds_server.shadows.limits import Limits, host_not_allowed, limits_of
+from xds_server.shadows.policy import namespace_unknown
 
 
 class Rules(NamedTuple):
@@ -57,6 +58,17 @@ class Scene:
         """Every Deployment with the label, whatever its value, the oldest first."""
         names = (name for group in self.view.canaries.values() for name in group)
         return tuple(sorted(map(self.view.deployments.__getitem__, names), key=lambda d: (d.created, d.name)))
+
+    @property
+    def namespace_unknown(self) -> bool:
+        """Whether the bounds of the namespace are not known yet."""
+        return namespace_unknown(self.view.namespace, self.view.awaited)
+
+    def host_refused(self, host: str) -> str:
+        """Why no Service of the namespace may have this further host, or nothing."""
+        if self.namespace_unknown:
+            return f"Host {host} waits until Namespace {self.name}, which may have bounds for it, was seen."
+        return host_not_allowed(host, (self.layer, self.rules.installation))
 
     def intents(self, target: str) -> list[Intent]:
         """Whose Pods are to get mirrored requests of this Service, the oldest first."""

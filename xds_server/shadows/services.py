@@ -1,6 +1,7 @@
 """What a Service offers to the gateway: whether it is exposed, its HTTP ports, the hosts it claims."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
@@ -69,11 +70,19 @@ class Offer:
         return self.hosts or own_hosts(NamespacedName(*self.age[1:]))[:1]
 
 
-def offer_of(view: NamespaceView, service: Service, *, expose_all: bool, limits: Limits = DEFAULT) -> Offer:
-    """Read everything that `service` says of itself; mistakes become `Offer.problems`."""
+def offer_of(
+    view: NamespaceView,
+    service: Service,
+    *,
+    expose_all: bool,
+    limits: Limits = DEFAULT,
+    host_refused: Callable[[str], str] = lambda _: "",
+) -> Offer:
+    """Read everything that `service` says of itself; mistakes become `Offer.problems`. `host_refused` says
+    why it may not have a further host, or nothing."""
     age = (service.created, service.namespace, service.name)
     exposed, problems = _exposed(view, service, expose_all=expose_all)
-    problems += _unknown_annotations(service)
+    problems += [*_unknown_annotations(service), *limits.problems]
     if not exposed:
         return Offer(age, exposed=False, problems=tuple(problems))
     ports = http_ports(service)
@@ -89,7 +98,7 @@ def offer_of(view: NamespaceView, service: Service, *, expose_all: bool, limits:
         if named or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
         return Offer(age, exposed=True, problems=tuple(problems))
-    hosts, bad_hosts = _hosts(service, limits.hosts)
+    hosts, bad_hosts = _hosts(service, limits.hosts, host_refused)
     return Offer(age, exposed=True, ports=ports, hosts=hosts, problems=(*problems, *bad_hosts))
 
 
@@ -147,7 +156,9 @@ def _unknown_annotations(service: Service) -> list[Problem]:
     ]
 
 
-def _hosts(service: Service, most: int) -> tuple[tuple[str, ...], list[Problem]]:
+def _hosts(
+    service: Service, most: int, refused: Callable[[str], str]
+) -> tuple[tuple[str, ...], list[Problem]]:
     own = own_hosts(NamespacedName(service.namespace, service.name))
     hosts = dict.fromkeys(own)
     problems: list[Problem] = []
@@ -166,6 +177,8 @@ def _hosts(service: Service, most: int) -> tuple[tuple[str, ...], list[Problem]]
         if mistake:
             message = f"Annotation {HOSTS} has {shown(entry.strip())}, {mistake}"
             problems.append(_problem(service, Reason.INVALID_HOST, message))
+        elif why := refused(host):
+            problems.append(_problem(service, Reason.NOT_ALLOWED, why))
         else:
             hosts[host] = None
     return tuple(hosts), problems

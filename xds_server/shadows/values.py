@@ -5,12 +5,13 @@ substitution formatters. Nobody's regular expression reaches Envoy.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from xds_server.shadows.terms import (
+    MIB,
     MILLION,
     PRESERVE,
     SHADOW_SUFFIX,
@@ -32,7 +33,7 @@ LONGEST_PATH: Final = 1024
 LONGEST_VALUE: Final = 1024
 SHORTEST_TIMEOUT_MS: Final = 10
 LONGEST_TIMEOUT_S: Final = 600
-LARGEST_BODY: Final = 64 * 1024 * 1024
+LARGEST_BODY: Final = 64 * MIB
 MOST_CONCURRENT: Final = 10_000
 MOST_RPS: Final = 1_000_000
 
@@ -56,7 +57,7 @@ _HOST: Final = re.compile(
     r"(?=[^:]{1,253}(?::|\Z))[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
     r"(:[0-9]{1,5})?\Z"
 )
-_SECRET: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)/([-._A-Za-z0-9]{1,253})\Z")
+SECRET_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)/([-._A-Za-z0-9]{1,253})\Z")
 _POINTER: Final = re.compile(r"(/([^~/]|~[01])*)+\Z", re.DOTALL)
 _FORMATTER: Final = re.compile(r"%([A-Z_]+)(?:\(([^()%]*)\))?%")
 
@@ -73,8 +74,8 @@ SAFE_FORMATTERS: Final = (
 environment, files or secrets."""
 
 _READABLE_PSEUDO_HEADERS: Final = frozenset({":authority", ":method", ":path", ":scheme"})
-CALLERS_CREDENTIALS: Final = ("authorization", "cookie")
-"""What a copy with a credential of its own has nothing of."""
+CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "proxy-authorization")
+"""What a mirrored request with a credential of its own has nothing of."""
 
 _FRAMING: Final = frozenset(
     {
@@ -123,24 +124,24 @@ def sample(value: str) -> bool:
 
 
 def methods(value: str) -> frozenset[str]:
-    found = list(_entries(value))
+    found = list(entries(value))
     for method in found:
         if not _METHOD.match(method):
             hint = f"{shown(method)} is not a request method" if method else "there is an empty entry"
             raise PolicyError(f"{hint}; write a list in capitals such as GET,HEAD")
-    _at_most(len(set(found)), MAX_METHODS, "methods")
+    at_most(len(set(found)), MAX_METHODS, "methods")
     return frozenset(found)
 
 
 def paths(value: str) -> frozenset[PathPrefix]:
-    found = {_path(entry) for entry in _entries(value)}
-    _at_most(len(found), MAX_PATHS, "paths")
+    found = {_path(entry) for entry in entries(value)}
+    at_most(len(found), MAX_PATHS, "paths")
     return frozenset(found)
 
 
 def header_conditions(value: str) -> frozenset[HeaderCondition]:
-    found = {_condition(entry) for entry in _entries(value)}
-    _at_most(len(found), MAX_CONDITIONS, "conditions")
+    found = {_condition(entry) for entry in entries(value)}
+    at_most(len(found), MAX_CONDITIONS, "conditions")
     _several(condition for condition in found if condition.value is not None)
     return frozenset(found)
 
@@ -155,15 +156,15 @@ def _several(conditions: Iterator[HeaderCondition]) -> None:
 
 def header_names(value: str) -> tuple[str, ...]:
     """Headers that may be taken off a copy, sorted."""
-    found = {_changeable(_header_name(entry)) for entry in _entries(value)}
-    _at_most(len(found), MAX_HEADERS, "headers")
+    found = {_changeable(_header_name(entry)) for entry in entries(value)}
+    at_most(len(found), MAX_HEADERS, "headers")
     return tuple(sorted(found))
 
 
 def set_headers(value: str) -> tuple[tuple[str, str], ...]:
     """Headers to set on a copy with their values, sorted by name."""
     found: dict[str, str] = {}
-    for entry in _entries(value):
+    for entry in entries(value):
         name, equals, text = entry.partition("=")
         if not equals:
             raise PolicyError(f"{shown(entry)} has no value; write a list such as x-env=shadow,x-team=shop")
@@ -171,7 +172,7 @@ def set_headers(value: str) -> tuple[tuple[str, str], ...]:
         if name in found:
             raise PolicyError(f"it sets the header {name} twice")
         found[name] = _formatted(_header_value(text.strip()))
-    _at_most(len(found), MAX_HEADERS, "headers")
+    at_most(len(found), MAX_HEADERS, "headers")
     return tuple(sorted(found.items()))
 
 
@@ -186,7 +187,7 @@ def host(value: str) -> str:
 def rewrites(value: str) -> tuple[Rewrite, ...]:
     """The longest first."""
     found: dict[PathPrefix, str] = {}
-    for entry in _entries(value):
+    for entry in entries(value):
         old, equals, new = (part.strip() for part in entry.partition("="))
         if not equals:
             raise PolicyError(f"{shown(entry)} does not say what becomes of it; write /old=/new")
@@ -194,19 +195,24 @@ def rewrites(value: str) -> tuple[Rewrite, ...]:
         if prefix in found:
             raise PolicyError(f"it rewrites {shown(old)} twice")
         found[prefix] = _path(new)
-    _at_most(len(found), MAX_REWRITES, "prefixes")
+    at_most(len(found), MAX_REWRITES, "prefixes")
     return tuple(Rewrite(old, found[old]) for old in sorted(found, key=lambda each: (-len(each), each)))
 
 
 def redactions(value: str) -> tuple[JsonPointer | FormField, ...]:
     """In the order of their kinds and names, without repeats."""
-    found = {_redaction(entry) for entry in _entries(value)}
-    _at_most(len(found), MAX_REDACTIONS, "places")
-    return tuple(sorted(found, key=lambda each: (type(each).__name__, each)))
+    found = {_redaction(entry) for entry in entries(value)}
+    at_most(len(found), MAX_REDACTIONS, "places")
+    return in_order(found)
+
+
+def in_order(places: Iterable[JsonPointer | FormField]) -> tuple[JsonPointer | FormField, ...]:
+    """By their kinds and names."""
+    return tuple(sorted(places, key=lambda each: (type(each).__name__, each)))
 
 
 def secret_key(value: str) -> SecretKey:
-    match = _SECRET.match(value)
+    match = SECRET_KEY.match(value)
     if not match:
         raise PolicyError(f"{shown(value)} does not name a key of a Secret; write NAME/KEY")
     return SecretKey(match.group(1), match.group(3))
@@ -225,24 +231,24 @@ def duration_ms(value: str) -> int:
     return int(millis)
 
 
-def size(value: str) -> int:
+def size(value: str, most: int = LARGEST_BODY) -> int:
     """Bytes."""
     match = _SIZE.match(value)
-    factors = {None: 1, "Ki": 1024, "Mi": 1024 * 1024, "k": 1000, "M": 1_000_000}
+    factors = {None: 1, "Ki": 1024, "Mi": MIB, "k": 1000, "M": 1_000_000}
     found = int(match.group(1)) * factors[match.group(2)] if match else 0
-    if not 1 <= found <= LARGEST_BODY:
+    if not 1 <= found <= most:
         raise PolicyError(
-            f"{shown(value)} is not a size from 1 to 64Mi; write 512Ki, 1Mi or a number of bytes"
+            f"{shown(value)} is not a size from 1 to {most // MIB}Mi; write 512Ki, 1Mi or a number of bytes"
         )
     return found
 
 
 def concurrent(value: str) -> int:
-    return _number(value, MOST_CONCURRENT)
+    return number(value, MOST_CONCURRENT)
 
 
 def rps(value: str) -> int:
-    return _number(value, MOST_RPS)
+    return number(value, MOST_RPS)
 
 
 def boolean(value: str) -> bool:
@@ -271,15 +277,13 @@ def service(value: str) -> str:
     return match.group(1)
 
 
-def names(value: str) -> frozenset[str]:
-    """A list of what is allowed, in its own words."""
-    found = frozenset(entry.lower() for entry in _entries(value))
-    if "" in found:
-        raise PolicyError("there is an empty entry; write a list separated by commas")
-    return found
+def headers_read(value: str) -> frozenset[str]:
+    """The headers that a value of `set_headers` is made of."""
+    found = (match.groups() for match in _FORMATTER.finditer(value.replace("%%", "")))
+    return frozenset(argument for name, argument in found if name == "REQ" and argument)
 
 
-def _entries(value: str) -> Iterator[str]:
+def entries(value: str) -> Iterator[str]:
     """Entries are separated by commas; where there are line breaks by these alone, so that a value may hold
     commas."""
     if "\n" in value:
@@ -287,7 +291,7 @@ def _entries(value: str) -> Iterator[str]:
     return (entry.strip() for entry in value.split(","))
 
 
-def _at_most(count: int, most: int, what: str) -> None:
+def at_most(count: int, most: int, what: str) -> None:
     if count > most:
         raise PolicyError(f"it lists {count} {what}, and {most} are the most")
 
@@ -380,7 +384,7 @@ def _redaction(entry: str) -> JsonPointer | FormField:
     raise PolicyError(f"{hint}; write json:/card/number (RFC 6901, * for any) or form:password")
 
 
-def _number(value: str, most: int) -> int:
+def number(value: str, most: int) -> int:
     if not _NUMBER.match(value) or not 1 <= int(value) <= most:
         raise PolicyError(f"{shown(value)} is not a number from 1 to {most}")
     return int(value)

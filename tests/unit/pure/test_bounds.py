@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.unit.pure.kube import namespace
+from xds_server.shadows import policy as policies
+from xds_server.shadows import values
 from xds_server.shadows.bounds import BOUNDS, NotAllowedError
 from xds_server.shadows.policy import (
     NAMES,
@@ -11,9 +14,19 @@ from xds_server.shadows.policy import (
     PolicyFile,
     check_defaults,
     credential_source,
+    endpoints_source,
+    namespace_unknown,
     parse_policy,
 )
-from xds_server.shadows.terms import MILLION, PathPrefix, Policy, SecretKey, Setting
+from xds_server.shadows.terms import (
+    MILLION,
+    FormField,
+    JsonPointer,
+    PathPrefix,
+    Policy,
+    SecretKey,
+    Setting,
+)
 from xds_server.shadows.values import PolicyError
 
 PREFIX = "xds-shadow.io/"
@@ -68,6 +81,9 @@ def test_a_contradiction_with_a_default_is_one() -> None:
         ("set-headers-allowed", "X-Env", {"set-headers": "x-env=shadow"}),
         ("credential-from-secret-allowed", "token/Key", {"credential-from-secret": "token/Key"}),
         ("credential-from-secret-allowed", "token", {"credential-from-secret": "token/any"}),
+        ("credential-from-secret-allowed", "token/a,token/A", {"credential-from-secret": "token/A"}),
+        ("endpoints-from-allowed", "service/green,service/blue", {"endpoints-from": "service/blue"}),
+        ("until-max", "2100-01-01T00:00:00Z", {"until": "2099-12-31T23:00:00-01:00"}),
     ],
 )
 def test_what_is_allowed_is_as_asked(bound: str, allowed: str, asked: dict[str, str]) -> None:
@@ -120,6 +136,36 @@ def test_what_is_allowed_is_as_asked(bound: str, allowed: str, asked: dict[str, 
             {"credential-from-secret": "token/other"},
             "token/other is not allowed; allowed are {}",
         ),
+        (
+            "credential-from-secret-allowed",
+            "token/a",
+            {"credential-from-secret": "token/A"},
+            "token/A is not allowed; allowed are {}",
+        ),
+        (
+            "credential-from-secret-allowed",
+            "none",
+            {"credential-from-secret": "none/key"},
+            "none/key is not allowed; allowed are {}",
+        ),
+        (
+            "endpoints-from-allowed",
+            "service/green",
+            {"endpoints-from": "service/greens"},
+            "Service greens is not allowed; allowed are {}",
+        ),
+        (
+            "endpoints-from-allowed",
+            "none",
+            {"endpoints-from": "service/none"},
+            "Service none is not allowed; allowed are {}",
+        ),
+        (
+            "until-max",
+            "2100-01-01T00:00:00Z",
+            {"until": "2100-01-01T00:00:01Z"},
+            "more than is allowed: {}",
+        ),
     ],
 )
 def test_a_shadow_that_asks_for_more_is_refused(
@@ -140,7 +186,8 @@ def test_a_shadow_that_asks_for_more_is_refused(
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_every_bound_is_on_an_annotation_that_there_is(bound: str) -> None:
     assert BOUNDS[bound].of in NAMES
-    assert bound.removesuffix("-max").removesuffix("-allowed") == BOUNDS[bound].of
+    assert bound.removesuffix("-max").removesuffix("-allowed").removesuffix("-required") == BOUNDS[bound].of
+    assert BOUNDS[bound].adds == bound.endswith("-required")
 
 
 def test_a_shadow_that_does_not_say_gets_no_more_than_is_allowed() -> None:
@@ -156,6 +203,8 @@ def test_a_shadow_that_does_not_say_gets_no_more_than_is_allowed() -> None:
             "host-allowed": "shadow-suffix",
             "set-headers-allowed": "x-env",
             "credential-from-secret-allowed": "token",
+            "endpoints-from-allowed": "none",
+            "until-max": "1970-01-01T00:01:00Z",
         }
     )
     treatment = policy.treatment
@@ -164,6 +213,7 @@ def test_a_shadow_that_does_not_say_gets_no_more_than_is_allowed() -> None:
     assert treatment.max_rps == 7
     assert policy.selection.methods == frozenset({"GET", "HEAD"})
     assert policy.selection.paths == {"/api"}
+    assert (policy.endpoints_from, policy.until) == (None, 60)
     assert (treatment.host, treatment.set_headers, policy.credential) == ("preserve", (), None)
     assert Setting("percent", "10", f"annotation {PREFIX}percent-max of Namespace staging") in policy.settings
 
@@ -203,6 +253,109 @@ def test_a_default_that_is_not_allowed_is_refused_with_its_owner() -> None:
     )
 
 
+# What is required
+
+
+@pytest.mark.parametrize(
+    ("required", "own", "merged"),
+    [
+        ({"remove-headers-required": "cookie"}, {}, ("cookie",)),
+        ({"remove-headers-required": "cookie"}, {"remove-headers": "x-none"}, ("cookie", "x-none")),
+        ({"remove-headers-required": "Cookie,x-a", "remove-headers": "x-b"}, {}, ("cookie", "x-a", "x-b")),
+        ({"remove-headers-required": "cookie"}, {"remove-headers": "cookie"}, ("cookie",)),
+    ],
+)
+def test_required_headers_are_removed_whatever_a_shadow_says(
+    required: dict[str, str], own: dict[str, str], merged: tuple[str, ...]
+) -> None:
+    assert under(required, own).treatment.remove_headers == merged
+    assert under({}, own, required).treatment.remove_headers == merged
+
+
+def test_required_places_are_masked_and_required_paths_excluded_besides_a_shadows_own() -> None:
+    policy = under(
+        {"redact-required": "form:password", "exclude-paths-required": "/pay"},
+        {"redact": "json:/card", "exclude-paths": "/a"},
+        {"redact-required": "form:pin", "exclude-paths-required": "/admin"},
+    )
+    assert policy.treatment.redactions == (FormField("password"), FormField("pin"), JsonPointer(("card",)))
+    assert policy.treatment.max_body == 256 * 1024
+    assert policy.selection.exclude_paths == {"/a", "/pay", "/admin"}
+    assert [each for each in policy.settings if each.name == "redact"] == [
+        Setting("redact", "json:/card", "the Deployment"),
+        Setting("redact", "form:password", f"annotation {PREFIX}redact-required of Namespace staging"),
+        Setting("redact", "form:pin", "redact-required of the policy file p.yaml"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    ["cookie=1", "x-a=%REQ(cookie2)%", "x-a=b%PROTOCOL%/%REQ(cookie2)%", "x-a=%%%REQ(cookie2)%%%"],
+)
+def test_a_header_that_has_to_be_removed_does_not_come_back(changes: str) -> None:
+    required = {"remove-headers-required": "cookie,cookie2"}
+    owner = f"annotation {PREFIX}remove-headers-required of Namespace staging"
+    header = "cookie" if changes == "cookie=1" else "cookie2"
+    with pytest.raises(NotAllowedError) as refusal:
+        under(required, {"set-headers": changes})
+    assert str(refusal.value) == (
+        f"annotation {PREFIX}set-headers: the header {header} has to be removed: cookie,cookie2 ({owner})"
+    )
+    with pytest.raises(NotAllowedError, match="set-headers of the policy file"):
+        under(required, {}, {"set-headers": changes})
+    with pytest.raises(NotAllowedError):
+        under({}, {"set-headers": changes}, required)
+    assert under(required, {"set-headers": "x-a=%%REQ(cookie)%%,x-cookie=%REQ(x-b)%"})
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "required", "why"),
+    [
+        ("remove-headers", ",".join(f"x-{n}" for n in range(32)), "y", "33 headers, and 32 are the most"),
+        ("redact", ",".join(f"form:{n}" for n in range(32)), "form:y", "33 places, and 32 are the most"),
+        ("exclude-paths", ",".join(f"/{n}" for n in range(16)), "/y", "17 paths, and 16 are the most"),
+    ],
+)
+def test_what_is_required_counts_as_what_is_said(name: str, own: str, required: str, why: str) -> None:
+    assert under({}, {name: own})
+    owner = f"annotation {PREFIX}{name}-required of Namespace staging"
+    with pytest.raises(NotAllowedError) as refusal:
+        under({f"{name}-required": required}, {name: own})
+    assert f"with {required} ({owner}) it lists {why}" in str(refusal.value)
+
+
+def test_a_bound_on_bodies_is_no_wish_for_large_ones() -> None:
+    assert under({"max-body-max": "512Ki"}, {"redact": "form:a"}).treatment.max_body == 256 * 1024
+    with pytest.raises(PolicyError, match="max-body asks for larger ones"):
+        under({"max-body": "512Ki"}, {"redact": "form:a"})
+
+
+# Whose bounds are known
+
+
+def test_the_bounds_of_a_namespace_are_unknown_until_it_was_seen_or_given_up() -> None:
+    seen, nobody, itself = namespace("staging"), frozenset[str](), frozenset({"", "app=a"})
+    assert not namespace_unknown(seen, nobody)
+    assert not namespace_unknown(None, nobody)
+    assert namespace_unknown(None, itself)
+    assert not namespace_unknown(None, frozenset({"app=a"}))
+
+
+def test_a_namespaces_settings_are_read_once_for_all_of_its_shadows(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    paths = values.paths
+
+    def counted(value: str) -> frozenset[PathPrefix]:
+        read.append(value)
+        return paths(value)
+
+    monkeypatch.setitem(policies._READERS_OF_LAYERS, "exclude-paths", counted)
+    for number in range(5):
+        found = under({"exclude-paths": "/only-here"}, {"percent": str(number)})
+        assert found.selection.exclude_paths == {"/only-here"}
+    assert read == ["/only-here"]
+
+
 # What cannot be understood
 
 
@@ -230,6 +383,22 @@ def test_a_default_that_is_not_allowed_is_refused_with_its_owner() -> None:
             f"annotation {PREFIX}percent-maximum of Namespace staging is not known here",
         ),
         (
+            {"credential-from-secret-allowed": "a/b/c"},
+            f"annotation {PREFIX}credential-from-secret-allowed of Namespace staging: 'a/b/c' names no",
+        ),
+        (
+            {"endpoints-from-allowed": "green"},
+            f"annotation {PREFIX}endpoints-from-allowed of Namespace staging: 'green' does not name",
+        ),
+        (
+            {"until-max": "7d"},
+            f"annotation {PREFIX}until-max of Namespace staging: '7d' is not a time",
+        ),
+        (
+            {"shadows-max": "17"},
+            f"annotation {PREFIX}shadows-max of Namespace staging: '17' is not a number from 1 to 16",
+        ),
+        (
             {"endpoints-from": "service/a"},
             f"annotation {PREFIX}endpoints-from of Namespace staging is not known here",
         ),
@@ -254,6 +423,31 @@ def test_the_settings_of_an_installation_are_checked_by_themselves() -> None:
     with pytest.raises(PolicyError) as refusal:
         check_defaults(PolicyFile("the policy file p.yaml", {"timeout": "ever"}))
     assert str(refusal.value).startswith("timeout of the policy file p.yaml: 'ever' is not a duration")
+
+
+# What is kept out of live traffic
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed", "source"),
+    [
+        ("service/green", [], "green"),
+        (" service/green ", [{}, {"endpoints-from-allowed": "service/blue,service/green"}], "green"),
+        ("service/green", [{"endpoints-from-allowed": "service/blue"}], None),
+        (
+            "service/green",
+            [{"endpoints-from-allowed": "service/green"}, {"endpoints-from-allowed": "none"}],
+            None,
+        ),
+        ("service/green", [{"endpoints-from-allowed": "green"}], None),
+        ("green", [], None),
+    ],
+)
+def test_only_a_service_that_is_allowed_says_what_is_a_canarys(
+    text: str, allowed: list[dict[str, str]], source: str | None
+) -> None:
+    layers = [Layer("Namespace staging", each) for each in allowed]
+    assert endpoints_source({PREFIX + "endpoints-from": text}, *layers) == source
 
 
 # What is read of Secrets

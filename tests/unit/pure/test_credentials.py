@@ -10,12 +10,14 @@ from tests.unit.pure.kube import at, canary, namespace, pod, secret, service, sl
 from xds_server.model.objects import Object, Secret
 from xds_server.model.sensitive import Sensitive
 from xds_server.shadows.plan import Credential, Plan, Reason, ShadowStatus, State
+from xds_server.shadows.policy import PolicyFile
 from xds_server.shadows.resolve import resolve
+from xds_server.shadows.scene import Rules
 
 WANTED = "token/authorization"
 
 
-def plan_of(*others: Object, wanted: str = WANTED) -> Plan:
+def plan_of(*others: Object, wanted: str = WANTED, rules: Rules = Rules()) -> Plan:  # noqa: B008 - immutable
     return resolve(
         world_of(
             namespace("staging"),
@@ -24,7 +26,8 @@ def plan_of(*others: Object, wanted: str = WANTED) -> Plan:
             canary("canary", "myapp", credential_from_secret=wanted),
             pod("canary-1", "canary", "10.0.1.1"),
             *others,
-        )
+        ),
+        rules,
     )
 
 
@@ -136,3 +139,16 @@ def test_sensitive_values_are_equal_if_what_they_hold_is() -> None:
     assert Sensitive("a") != Sensitive("b")
     assert Sensitive("a") != "a"
     assert len({Sensitive("a"), Sensitive("a"), Sensitive("b")}) == 2
+
+
+def test_no_credential_is_for_envoys_that_are_served_in_plain_text() -> None:
+    plain = Rules(PolicyFile("the policy file", {}, credentials=False))
+    plan = plan_of(secret("token", value="Bearer abc"), rules=plain)
+    found = shadow_of(plan)
+    assert (found.state, found.reason) == (State.REJECTED, Reason.CREDENTIAL_NEEDS_TLS)
+    assert "--plaintext-credentials" in found.message
+    assert credentials(plan) == []
+    assert "Bearer" not in repr(plan)
+    # Whoever needs none is not concerned.
+    free = resolve(world_of(namespace("staging"), service("myapp"), canary("canary", "myapp")), plain)
+    assert shadow_of(free).state is State.PENDING

@@ -78,7 +78,8 @@ def test_every_input_has_its_result_and_every_result_its_input() -> None:
 
 def test_every_annotation_and_every_bound_has_its_pair() -> None:
     assert {f"annotation-{name}" for name in NAMES} <= set(CASES)
-    assert {f"not-allowed-{bound.of}" for bound in BOUNDS.values()} <= set(CASES)
+    for bound in BOUNDS.values():
+        assert f"{'required' if bound.adds else 'not-allowed'}-{bound.of}" in CASES
 
 
 def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:

@@ -187,6 +187,10 @@ def test_headers_to_set(value: str, headers: dict[str, str]) -> None:
         ("x-a=%PROTOCOL(x)%", "%PROTOCOL% takes no argument here"),
         ("x-a=%REQ(authorization)%", "%REQ(authorization)% would carry the caller's credentials elsewhere"),
         ("x-a=%REQ(cookie)%", "%REQ(cookie)% would carry the caller's credentials elsewhere"),
+        (
+            "x-a=%REQ(proxy-authorization)%",
+            "%REQ(proxy-authorization)% would carry the caller's credentials elsewhere",
+        ),
         ("x-a=%REQ%", "'%REQ%' names no header; write %REQ(x-name)%, in small letters"),
         ("x-a=%REQ(X-B)%", "'%REQ(X-B)%' names no header; write %REQ(x-name)%, in small letters"),
         ("x-a=%REQ(x?y)%", "'%REQ(x?y)%' names no header; write %REQ(x-name)%, in small letters"),

@@ -1,0 +1,160 @@
+"""What a Service may have: limits that are only ever tightened, and hosts."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xds_server.model.problems import Problem
+from xds_server.shadows.limits import DEFAULT, LIMITS, Limits, host_not_allowed, limits_of
+from xds_server.shadows.policy import Layer, PolicyFile, check_defaults
+from xds_server.shadows.terms import MIB
+from xds_server.shadows.values import PolicyError
+
+PREFIX = "xds-shadow.io/"
+NONE: Mapping[str, str] = {}
+
+
+def of(namespace: Mapping[str, str], installation: Mapping[str, str] = NONE) -> Limits:
+    return limits_of(
+        Layer("Namespace staging", namespace), PolicyFile("the policy file p.yaml", installation)
+    )
+
+
+def refused(host: str, namespace: str | None, installation: str | None = None) -> str:
+    layers = [
+        Layer("Namespace staging", {} if namespace is None else {"hosts-allowed": namespace}),
+        PolicyFile("the policy file p.yaml", {} if installation is None else {"hosts-allowed": installation}),
+    ]
+    return host_not_allowed(host, [None, *layers])
+
+
+def test_without_settings_they_are_ours() -> None:
+    assert limits_of(None) == of({}) == DEFAULT
+    assert Limits(16, 16, 64, 5_000, MIB // 2, 512 * MIB, 128 * MIB) == DEFAULT
+
+
+def test_every_limit_has_its_setting() -> None:
+    assert {name.removesuffix("-max").replace("-", "_") for name in LIMITS} == set(Limits._fields) - {
+        "problems"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "limits"),
+    [
+        ("shadows-max", "3", DEFAULT._replace(shadows=3)),
+        ("ports-max", " 1 ", DEFAULT._replace(ports=1)),
+        ("hosts-max", "64", DEFAULT),
+        ("endpoints-max", "100", DEFAULT._replace(endpoints=100)),
+        ("virtual-host-bytes-max", "256Ki", DEFAULT._replace(virtual_host_bytes=256 * 1024)),
+        ("mirror-memory-max", "100Mi", DEFAULT._replace(mirror_memory=100 * MIB)),
+    ],
+)
+def test_a_namespace_and_the_installation_tighten(name: str, text: str, limits: Limits) -> None:
+    assert of({name: text}) == limits
+    assert of({}, {name: text}) == limits
+
+
+def test_settings_of_shadows_and_of_hosts_are_no_limits() -> None:
+    settings = {"hosts-allowed": "example.com,none", "percent-max": "5"}
+    assert of(settings) == DEFAULT
+    check_defaults(Layer("Namespace staging", settings))
+
+
+def test_of_two_the_tighter_holds() -> None:
+    assert of({"shadows-max": "3"}, {"shadows-max": "5"}).shadows == 3
+    assert of({"shadows-max": "5"}, {"shadows-max": "3"}).shadows == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("shadows-max", "17", "'17' is not a number from 1 to 16"),
+        ("shadows-max", "0", "'0' is not a number from 1 to 16"),
+        (
+            "virtual-host-bytes-max",
+            "513Ki",
+            "'513Ki' is not a size from 1 to 512Ki; write 512Ki, 1Mi or a number of bytes",
+        ),
+        ("endpoints-max", "many", "'many' is not a number from 1 to 5000"),
+        (
+            "mirror-memory-max",
+            "513Mi",
+            "'513Mi' is not a size from 1 to 512Mi; write 512Ki, 1Mi or a number of bytes",
+        ),
+        (
+            "hosts-allowed",
+            "*.example.com",
+            (
+                "'*.example.com' is not a host; write a list such as example.com,app.example.org, each of"
+                " which allows its subdomains too, or none"
+            ),
+        ),
+        ("hosts-allowed", "", "there is an empty entry; write a list separated by commas"),
+    ],
+)
+def test_what_widens_or_cannot_be_understood_leaves_ours_and_is_a_problem(
+    name: str, text: str, why: str
+) -> None:
+    owner = f"annotation {PREFIX}{name} of Namespace staging"
+    problem = Problem("Namespace staging", "InvalidAnnotation", f"{owner}: {why}.")
+    assert of({name: text}) == DEFAULT._replace(problems=(problem,))
+    # The rest of the Namespace's limits hold, and its shadows do not.
+    assert of({name: text, "ports-max": "2"}).ports == 2
+    with pytest.raises(PolicyError) as refusal:
+        check_defaults(Layer("Namespace staging", {name: text}))
+    assert str(refusal.value) == f"{owner}: {why}"
+
+
+@given(st.dictionaries(st.sampled_from(sorted(LIMITS)), st.text() | st.integers(0, 10**9).map(str)))
+def test_no_text_widens_a_limit(settings: dict[str, str]) -> None:
+    found = of(settings)
+    for name in LIMITS:
+        field = name.removesuffix("-max").replace("-", "_")
+        assert 1 <= getattr(found, field) <= getattr(DEFAULT, field)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("example.com", "example.com"),
+        ("a.b.example.com", "example.com"),
+        ("a.example.org", "example.com, Example.ORG"),
+        ("a.example.org", "example.com\nexample.org\n"),
+        ("a.example.com", "*.bad,example.com"),
+    ],
+)
+def test_a_suffix_allows_itself_and_what_is_under_it(host: str, allowed: str) -> None:
+    assert refused(host, allowed) == ""
+    assert refused(host, None, allowed) == ""
+    assert refused(host, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("badexample.com", "example.com"),
+        ("example.com.evil.org", "example.com"),
+        ("com", "example.com"),
+        ("example.com", "a.example.com"),
+        ("a.example.com", "*.example.com"),
+        ("a.example.com", ".example.com"),
+        ("a.example.com", ""),
+        ("a.example.com", "none"),
+        ("none", "none"),
+    ],
+)
+def test_what_is_under_none_of_them_is_not_allowed(host: str, allowed: str) -> None:
+    assert refused(host, allowed) == (
+        f"Host {host} is not allowed; allowed are {allowed}"
+        f" (annotation {PREFIX}hosts-allowed of Namespace staging)."
+    )
+    assert refused(host, None, allowed).endswith("(hosts-allowed of the policy file p.yaml).")
+
+
+def test_both_have_to_allow_a_host() -> None:
+    assert refused("a.example.com", "example.com", "example.com") == ""
+    assert "policy file" in refused("a.example.com", "example.com", "example.org")
+    assert "Namespace" in refused("a.example.com", "example.org", "example.com")
