@@ -12,6 +12,7 @@ from xds_server.ads import node as nodes
 from xds_server.ads import requests, servicer
 from xds_server.ads.admission import Limits
 from xds_server.fleet import state
+from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.publish.metrics import TABLE
 from xds_server.shadows.plan import Reason
 
@@ -49,7 +50,7 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 def reasons_of_problems() -> set[str]:
     """Those that no `Reason` has: words given to Problem and to `unreadable`, and to what is called so."""
-    found: set[str] = {"RefusedByEnvoy"}
+    found: set[str] = {"RefusedByEnvoy", INVALID_ADDRESS, INVALID_PORT}
     for node in trees("sources", "publish/kube.py"):
         match node:
             case ast.Call(

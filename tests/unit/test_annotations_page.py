@@ -13,8 +13,10 @@ from xds_server.config import Form
 from xds_server.pipeline import Pipeline
 from xds_server.render import render
 from xds_server.shadows.bounds import BOUNDS
+from xds_server.shadows.limits import LIMITS, MOST, OF_SERVICES
 from xds_server.shadows.plan import State
 from xds_server.shadows.policy import NAMES, Layer, check_defaults
+from xds_server.shadows.terms import MIB
 from xds_server.sources.files import read_once
 from xds_server.sources.policy_file import read_policy
 
@@ -114,10 +116,18 @@ def test_what_is_not_there_is_missing() -> None:
 
 def test_every_bound_is_listed_with_a_value_that_can_be_one(tmp_path: Path) -> None:
     rows = dict(re.findall(r"^\| `(\S+)` \|.*\| `(\S+)` \|$", PAGE, re.MULTILINE))
-    assert set(rows) == set(BOUNDS)
+    assert set(rows) == BOUNDS.keys() | OF_SERVICES.keys()
     file = tmp_path / "policy.yaml"
     file.write_text(yaml.safe_dump(rows))
     check_defaults(read_policy(file))
+
+
+def test_the_limits_of_services_are_those_that_are_said() -> None:
+    rows = dict(re.findall(r"^\| `(\S+)-max` \|.*\| ([0-9,]+(?: MiB)?) \| `\S+` \|$", PAGE, re.MULTILINE))
+    assert {f"{name}-max" for name in rows} == set(LIMITS)
+    for name, text in rows.items():
+        number, _, unit = text.replace(",", "").partition(" ")
+        assert getattr(MOST, name.replace("-", "_")) == int(number) * (MIB if unit else 1)
 
 
 def test_the_policy_file_that_is_shown_is_one(tmp_path: Path) -> None:

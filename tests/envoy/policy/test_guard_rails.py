@@ -1,5 +1,6 @@
 """What a platform team sets and allows, in a Namespace and for the installation, holds for every copy."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -65,10 +66,42 @@ async def test_every_copy_is_within_what_is_allowed(fleet: Rig, canary: Recorder
         assert (copy.headers["x-from"], copy.headers.get("cookie")) == ("installation", None)
 
 
+async def test_what_is_required_holds_whatever_a_shadow_says(fleet: Rig, canary: Recorder) -> None:
+    rails = namespace(
+        remove_headers_required="cookie,proxy-authorization",
+        exclude_paths_required="/api/pay",
+        redact_required="json:/pin",
+    )
+    asked = {"remove_headers": "x-none", "exclude_paths": "/api/other", "redact": "json:/card"}
+    await given(fleet, canary, "Active", rails, **asked)
+    for envoy in fleet.envoys:
+        excluded = [await fleet.send(envoy, path=path) for path in ("/api/pay/1", "/api/other")]
+        copied = await fleet.send(
+            envoy,
+            method="POST",
+            path="/api",
+            headers={
+                "Content-Type": "application/json",
+                "Cookie": "session=1",
+                "Proxy-Authorization": "Basic 1",
+                "x-none": "1",
+            },
+            body=b'{"pin": "1234", "card": "5678", "name": "a"}',
+        )
+        await canary.until_seen(copied.test_id)
+        [copy] = canary.of(copied.test_id)
+        assert {"cookie", "proxy-authorization", "x-none"}.isdisjoint(copy.headers)
+        assert json.loads(copy.body) == {"pin": "***", "card": "***", "name": "a"}
+        assert [canary.of(answer.test_id) for answer in excluded] == [[], []]
+
+
 async def test_a_shadow_that_asks_for_more_gets_nothing(fleet: Rig, canary: Recorder) -> None:
     for rails, asked in (
         (namespace(percent_max="10"), {"percent": "11"}),
         (namespace(), {"timeout": "6s"}),
+        (namespace(remove_headers_required="cookie"), {"set-headers": "x-stolen=%REQ(cookie)%"}),
+        (namespace(endpoints_from_allowed="none"), {"endpoints-from": "service/myapp"}),
+        (namespace(until_max="2100-01-01T00:00:00Z"), {"until": "2101-01-01T00:00:00Z"}),
         (namespace(), {"paths": "/api,/admin"}),
     ):
         await given(fleet, canary, "Rejected", rails, **asked)
