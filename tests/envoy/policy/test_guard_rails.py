@@ -99,7 +99,7 @@ async def test_a_shadow_that_asks_for_more_gets_nothing(fleet: Rig, canary: Reco
     for rails, asked in (
         (namespace(percent_max="10"), {"percent": "11"}),
         (namespace(), {"timeout": "6s"}),
-        (namespace(remove_headers_required="cookie"), {"set-headers": "x-stolen=%REQ(cookie)%"}),
+        (namespace(remove_headers_required="x-user"), {"set-headers": "x-stolen=%REQ(x-user)%"}),
         (namespace(endpoints_from_allowed="none"), {"endpoints-from": "service/myapp"}),
         (namespace(until_max="2100-01-01T00:00:00Z"), {"until": "2101-01-01T00:00:00Z"}),
         (namespace(), {"paths": "/api,/admin"}),
