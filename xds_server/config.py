@@ -120,6 +120,6 @@ class ServeConfig:
         if not (self.security.tls or self.insecure or self.xds_address.is_loopback):
             raise UsageError(
                 f"--xds-address {self.xds_address} is not on loopback, and without TLS whoever reaches it can"
-                " read routes, addresses and credentials; give --tls-cert, --tls-key and --tls-client-ca, or"
+                " read routes and addresses; give --tls-cert, --tls-key and --tls-client-ca, or"
                 " --insecure on a network that you trust"
             )

@@ -85,8 +85,8 @@ class Servers:
             _log.info("listening", **self._told(), version=self._version, tls=self._tls)
             if not self._tls and not xds.is_loopback:
                 _log.warning(
-                    "PLAIN TEXT: whoever reaches this address can read routes, addresses and credentials of"
-                    " copies; use --tls-cert, --tls-key and --tls-client-ca, or keep others away from it",
+                    "PLAIN TEXT: whoever reaches this address can read routes and addresses; use --tls-cert,"
+                    " --tls-key and --tls-client-ca, or keep others away from it",
                     xds=str(xds),
                 )
             try:

@@ -76,6 +76,7 @@ def _config(
     page: bool = False,
     workers: int = 1,
     ready_file: Path | None = None,
+    plaintext_credentials: bool = False,
 ) -> ServeConfig:
     return ServeConfig(
         source=SourceConfig(),
@@ -85,6 +86,7 @@ def _config(
         page=page,
         workers=workers,
         ready_file=ready_file,
+        plaintext_credentials=plaintext_credentials,
         drain_s=0.0,
     )
 
@@ -171,6 +173,28 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
         assert fact in detail
     configuration = documents((TypeUrl(r.type_url), r.body) for r in explanation.resources)
     assert "staging/myapp/http/shadow/myapp-canary" in configuration
+
+
+@pytest.mark.parametrize(("said", "state"), [(False, "CredentialNeedsTLS"), (True, "Mirroring")])
+async def test_a_credential_is_sent_in_plain_text_only_if_that_is_said(said: bool, state: str) -> None:
+    source = ScriptedSource()
+    async with running(source, plaintext_credentials=said) as app:
+        sink = await source.opened()
+        sink.put(
+            _changes(
+                objects.namespace(),
+                objects.service(),
+                *objects.endpoint_slice("myapp", [("stable-1", Address("10.0.0.1", 80))]),
+                objects.canary(credential_from_secret="token/key"),  # noqa: S106 - a name
+                objects.pod("canary-1", Address("10.0.0.2", 80)),
+                {**objects.secret("token"), "data": {"key": "QmVhcmVyIGFiYw=="}},
+            )
+        )
+        sink.synced()
+        await app.ready.wait()
+        status = await asyncio.to_thread(get_status, app.addresses.admin)
+    [shadow] = status.shadows
+    assert shadow.reason == state
 
 
 async def test_a_shadow_ends_at_its_time_though_nothing_happens() -> None:

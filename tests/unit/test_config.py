@@ -1,12 +1,15 @@
 """Options as checked values."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import UsageError
-from xds_server.config import SourceConfig
+from xds_server.config import Security, ServeConfig, SourceConfig, TlsFiles
+from xds_server.shadows.policy import PolicyFile
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,17 @@ def test_a_bad_address_names_its_option(text: str) -> None:
 def test_files_and_a_cluster_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="one of the two"):
         SourceConfig(manifests=(Path("a"),), kubeconfig=Path("b"))
+
+
+def test_credentials_may_be_sent_with_tls_or_if_that_is_said() -> None:
+    def config(**said: Any) -> ServeConfig:
+        address = Address("127.0.0.1", 0)
+        return ServeConfig(
+            source=SourceConfig(), xds_address=address, admin_address=address, http_address=address, **said
+        )
+
+    file = PolicyFile("the policy file p.yaml", {"percent": "5"})
+    files = TlsFiles(certificate=Path("a"), key=Path("b"), client_ca=Path("c"))
+    assert config(policy=file).installation == replace(file, credentials=False)
+    assert config(policy=file, plaintext_credentials=True).installation == file
+    assert config(policy=file, security=Security(tls=files)).installation == file
