@@ -6,7 +6,7 @@ as a typo in a limit must not mirror without it.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from xds_server.model.objects import PREFIX, Namespace
 from xds_server.shadows import values
@@ -37,6 +37,9 @@ __all__ = [
     "parse_policy",
     "settings_of",
 ]
+
+_Read = tuple[Layer, Mapping[str, Any]]
+"""A layer, and what it says."""
 
 ENDPOINTS_FROM: Final = "endpoints-from"
 CREDENTIAL: Final = "credential-from-secret"
@@ -106,23 +109,23 @@ def parse_policy(
         PolicyError: a setting cannot be understood; it is named with its owner.
     """
     own = Layer("", settings_of(annotations))
-    defaults = [layer for layer in (namespace, installation) if layer]
     _refuse_unknown(own, _KNOWN)
-    for layer in defaults:
-        check_defaults(layer)
+    defaults = [(layer, check_defaults(layer)) for layer in (namespace, installation) if layer]
     found: dict[str, Any] = dict(_DEFAULTS)
     asked: dict[str, Layer] = {}
     used: list[Setting] = []
     for name in NAMES:
-        asks = next((layer for layer in (own, *defaults) if name in layer.values), None)
+        if name in own.values:
+            asked[name], found[name] = own, _read(own, name, _READERS[name])
+        for layer, settings in defaults:
+            if name in settings and name not in asked:
+                asked[name], found[name] = layer, settings[name]
+        asks = asked.get(name)
         if asks:
-            asked[name] = asks
-            found[name] = (
-                _read(asks, name, _READERS[name]) if asks is own else _understood(asks).settings[name]
-            )
             used.append(Setting(name, asks.values[name].strip(), asks.owner or "the Deployment"))
-        found[name], gave = _bounded(name, found[name], asks, defaults)
-        used += gave
+        if name in BOUNDS_OF:
+            found[name], gave = _bounded(name, found[name], asks, defaults)
+            used += gave
     _refuse_what_is_removed(found["set-headers"], asked, defaults)
     _refuse_contradictions(found)
     if found["redact"] and found["max-body"] > LARGEST_REDACTED:
@@ -132,34 +135,26 @@ def parse_policy(
     return _policy(found, tuple(used))
 
 
-def check_defaults(layer: Layer) -> None:
-    """Whether every setting of a Namespace or of the installation can be understood.
+def check_defaults(layer: Layer) -> Mapping[str, Any]:
+    """Every setting of a Namespace or of the installation, understood.
 
     Raises:
-        PolicyError: for the first, by name, that cannot.
+        PolicyError: for the first, by name, that cannot be.
     """
-    mistake = _understood(layer).mistake
-    if mistake:
-        raise PolicyError(mistake)
-
-
-class _Understood(NamedTuple):
-    """What a layer says, or its first mistake."""
-
-    settings: Mapping[str, Any]
-    mistake: str = ""
+    settings = _understood(layer)
+    if isinstance(settings, str):
+        raise PolicyError(settings)
+    return settings
 
 
 @lru_cache(maxsize=1024)
-def _understood(layer: Layer) -> _Understood:
-    """Once for all shadows of a Namespace."""
+def _understood(layer: Layer) -> Mapping[str, Any] | str:
+    """What the layer says, or its first mistake: once for all shadows of a Namespace."""
     try:
         _refuse_unknown(layer, _KNOWN_OF_LAYERS)
-        return _Understood(
-            {name: _read(layer, name, _READERS_OF_LAYERS[name]) for name in sorted(layer.values)}
-        )
+        return {name: _read(layer, name, _READERS_OF_LAYERS[name]) for name in sorted(layer.values)}
     except PolicyError as error:
-        return _Understood({}, str(error))
+        return str(error)
 
 
 def namespace_unknown(namespace: Namespace | None, awaited: frozenset[str]) -> bool:
@@ -201,10 +196,6 @@ _READERS_OF_LAYERS: Final[Mapping[str, Callable[[str], Any]]] = {
 _KNOWN_OF_LAYERS: Final = frozenset(_READERS_OF_LAYERS)
 
 
-def _value(asks: Layer, name: str) -> Any:
-    return _understood(asks).settings[name] if asks.owner else _read(asks, name, _READERS[name])
-
-
 def _refuse_unknown(layer: Layer, known: frozenset[str]) -> None:
     unknown = min(layer.values.keys() - known, default=None)
     if unknown is not None:
@@ -219,30 +210,32 @@ def _read(layer: Layer, name: str, read: Callable[[str], Any]) -> Any:
         raise PolicyError(f"{layer.called(name)}: {error}") from None
 
 
-def _bounded(name: str, value: Any, asks: Layer | None, layers: Sequence[Layer]) -> tuple[Any, list[Setting]]:
+def _bounded(name: str, value: Any, asks: Layer | None, layers: Sequence[_Read]) -> tuple[Any, list[Setting]]:
     """The value that holds under the bounds of all `layers`, and the bounds that gave it."""
     gave: dict[Any, Setting] = {}
-    for key, bound in BOUNDS_OF.get(name, {}).items():
-        for layer in (layer for layer in layers if key in layer.values):
+    for key, bound in BOUNDS_OF[name].items():
+        for layer, settings in layers:
+            if key not in settings:
+                continue
             text = layer.values[key].strip()
             try:
-                limited = bound.limited(value, asks is not None, _understood(layer).settings[key])
+                limited = bound.limited(value, asks is not None, settings[key])
             except NotAllowedError as error:
                 why = str(error).format(bound=f"{text} ({layer.called(key)})")
                 what = f"{asks.called(name)}: {shown(asks.values[name])}" if asks else layer.called(key)
                 raise NotAllowedError(f"{what}: {why}") from None
             if limited != value:
                 value = limited
-                gave[layer if bound.adds else None] = Setting(name, text, layer.called(key))
+                gave[layer.owner if bound.adds else None] = Setting(name, text, layer.called(key))
     return value, list(gave.values())
 
 
 def _refuse_what_is_removed(
-    changes: Sequence[tuple[str, str]], asked: Mapping[str, Layer], layers: Sequence[Layer]
+    changes: Sequence[tuple[str, str]], asked: Mapping[str, Layer], layers: Sequence[_Read]
 ) -> None:
     """A header that has to be removed must not come back, by its own name or in another's value."""
-    for layer in (layer for layer in layers if REMOVED in layer.values):
-        removed = frozenset(_understood(layer).settings[REMOVED])
+    for layer, settings in layers:
+        removed = frozenset(settings.get(REMOVED, ()))
         for name, value in changes:
             taken = removed & {name, *values.headers_read(value)}
             if taken:
