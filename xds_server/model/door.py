@@ -7,7 +7,7 @@ object stands. What an address means to a Service is decided elsewhere (`shadows
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from xds_server.model.objects import (
     Container,
     EndpointSlice,
+    Kind,
     Object,
     Pod,
     PodIP,
@@ -67,6 +68,8 @@ class DoorRules(NamedTuple):
 
 
 _STRICT: Final = DoorRules()
+_LookedAt = EndpointSlice | Pod | Service
+_KINDS_LOOKED_AT: Final = frozenset({Kind.ENDPOINT_SLICE, Kind.POD, Kind.SERVICE})
 
 
 class Door:
@@ -86,42 +89,50 @@ class Door:
         own = self._rules.own
         for change in changes:
             match change:
-                case Upsert(obj):
-                    self._note(ref_of(obj), obj)
-                    admitted += self._admitted(change)
-                case Delete(ref):
-                    self._note(ref, None)
+                case Upsert(EndpointSlice() | Pod() | Service() as obj):
+                    admitted += self._admitted(change, obj, self._noted(obj))
+                case Delete(ref) if ref.kind in _KINDS_LOOKED_AT:
+                    self._forget(ref)
                     admitted += [change, *self._reports(ref, ())]
                 case _:
                     admitted.append(change)
         return admitted if self._rules.own == own else [*admitted, *self._again()]
 
-    def _note(self, ref: Ref, obj: Object | None) -> None:
+    def _noted(self, obj: _LookedAt) -> Ref:
         """Remember the object as it came, and whose its addresses are."""
-        if isinstance(obj, EndpointSlice | Pod):
+        ref = ref_of(obj)
+        if not isinstance(obj, Service):
             self._seen[ref] = obj
-        else:
-            self._seen.pop(ref, None)
-        before = self._replicas.pop(ref, None)
         if isinstance(obj, EndpointSlice) and obj.namespace == self._rules.namespace:
             addresses = frozenset(_addresses(obj))
-            if not self._first.isdisjoint(addresses):
-                self._replicas[ref] = addresses
-        if self._replicas.get(ref) != before:
-            self._rules = self._rules._replace(own=self._first.union(*self._replicas.values()))
+            self._replace(ref, None if self._first.isdisjoint(addresses) else addresses)
+        return ref
+
+    def _forget(self, ref: Ref) -> None:
+        self._seen.pop(ref, None)
+        self._replace(ref, None)
+
+    def _replace(self, ref: Ref, addresses: frozenset[str] | None) -> None:
+        """Note the addresses of replicas that a slice lists, if it is of the control plane's Service."""
+        if self._replicas.pop(ref, None) != addresses:
+            own = self._first.union(*self._replicas.values(), addresses or ())
+            self._rules = self._rules._replace(own=own)
+        if addresses is not None:
+            self._replicas[ref] = addresses
 
     def _again(self) -> Iterator[Change]:
         """What is decided otherwise, or may be, since the control plane's own addresses changed."""
-        for obj in self._seen.values():
-            was_reported = ref_of(obj) in self._reported
-            admitted = self._admitted(Upsert(obj))
+        for ref, obj in self._seen.items():
+            was_reported = ref in self._reported
+            admitted = self._admitted(Upsert(obj), obj, ref)
             if was_reported or len(admitted) > 1:
                 yield from admitted
 
-    def _admitted(self, change: Upsert) -> list[Change]:
-        cleaned, problems = self._cleaned(change.obj)
-        upsert = change if cleaned is change.obj else Upsert(cleaned)
-        return [upsert, *self._reports(ref_of(cleaned), problems)]
+    def _admitted(self, change: Change, obj: _LookedAt, ref: Ref) -> list[Change]:
+        cleaned, problems = self._cleaned(obj, ref)
+        if cleaned is obj and ref not in self._reported:
+            return [change]
+        return [Upsert(cleaned), *self._reports(ref, problems)]
 
     def _reports(self, ref: Ref, problems: tuple[Problem, ...]) -> Iterator[Report]:
         if problems:
@@ -131,18 +142,16 @@ class Door:
             self._reported.remove(ref)
             yield Report(f"door: {ref}", ())
 
-    def _cleaned(self, obj: Object) -> tuple[Object, tuple[Problem, ...]]:
+    def _cleaned(self, obj: _LookedAt, ref: Ref) -> tuple[Object, tuple[Problem, ...]]:
         match obj:
-            case EndpointSlice() if ref_of(obj) in self._replicas:
-                return replace(obj, endpoints=()), ()  # nobody's mistake
             case EndpointSlice():
+                if ref in self._replicas:
+                    return replace(obj, endpoints=()), ()  # nobody's mistake
                 return self._slice(obj)
             case Pod():
                 return self._pod(obj)
             case Service():
                 return _service(obj)
-            case _:
-                return obj, ()
 
     def _slice(self, obj: EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, ...]]:
         addresses = _addresses(obj)
@@ -237,14 +246,15 @@ class _LeftOut:
 
 
 def _service(obj: Service) -> tuple[Service, tuple[Problem, ...]]:
+    if all(_is_port(each.port) and _fits(each.target_port, _is_port) for each in obj.ports):
+        return obj, ()
     found = _LeftOut(ref_of(obj))
-    ports = tuple(port for port in obj.ports if found.port(port.port) and _fits(port.target_port, found))
-    problems = found.problems()
-    return (replace(obj, spec=replace(obj.spec, ports=ports)), problems) if problems else (obj, ())
+    ports = tuple(each for each in obj.ports if found.port(each.port) and _fits(each.target_port, found.port))
+    return replace(obj, spec=replace(obj.spec, ports=ports)), found.problems()
 
 
-def _fits(target: int | str | None, found: _LeftOut) -> bool:
-    return not isinstance(target, int) or target == 0 or found.port(target)  # 0: the port's own number
+def _fits(target: int | str | None, is_port: Callable[[int], bool]) -> bool:
+    return not isinstance(target, int) or target == 0 or is_port(target)  # 0: the port's own number
 
 
 def _container(obj: Container, found: _LeftOut) -> Container:
