@@ -91,7 +91,8 @@ ONE_OF_EACH: dict[str, st.SearchStrategy[str]] = {
     "max-concurrent": st.integers(0, 10_001).map(str),
     "max-rps": st.integers(0, 1_000_001).map(str),
     "max-body": st.integers(0, 2**26 + 1).map(str),
-    "until": st.datetimes().map(lambda time: time.replace(microsecond=0).isoformat() + "Z"),
+    "until": st.datetimes().map(lambda time: time.replace(microsecond=0).isoformat() + "Z")
+    | st.integers(2100, 9999).map("{}-01-01T00:00:00Z".format),  # so that some are to come
 }
 # Few at a time, or there is always one among them that is refused, and nothing comes of the rest.
 annotations = st.sets(st.sampled_from(sorted(ONE_OF_EACH)), max_size=4).flatmap(
