@@ -13,7 +13,7 @@ from xds_server.config import Form
 from xds_server.pipeline import Pipeline
 from xds_server.render import render
 from xds_server.shadows.bounds import BOUNDS
-from xds_server.shadows.limits import LIMITS, MOST, OF_SERVICES
+from xds_server.shadows.limits import DEFAULT, LIMITS, OF_SERVICES
 from xds_server.shadows.plan import State
 from xds_server.shadows.policy import NAMES, Layer, check_defaults
 from xds_server.shadows.terms import MIB
@@ -123,11 +123,13 @@ def test_every_bound_is_listed_with_a_value_that_can_be_one(tmp_path: Path) -> N
 
 
 def test_the_limits_of_services_are_those_that_are_said() -> None:
-    rows = dict(re.findall(r"^\| `(\S+)-max` \|.*\| ([0-9,]+(?: MiB)?) \| `\S+` \|$", PAGE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\S+)-max` \|.*\| ([0-9,]+(?: [MK]iB)?) \| `\S+` \|$", PAGE, re.MULTILINE))
     assert {f"{name}-max" for name in rows} == set(LIMITS)
     for name, text in rows.items():
         number, _, unit = text.replace(",", "").partition(" ")
-        assert getattr(MOST, name.replace("-", "_")) == int(number) * (MIB if unit else 1)
+        assert (
+            getattr(DEFAULT, name.replace("-", "_")) == int(number) * {"": 1, "KiB": 1024, "MiB": MIB}[unit]
+        )
 
 
 def test_the_policy_file_that_is_shown_is_one(tmp_path: Path) -> None:

@@ -237,8 +237,9 @@ def size(value: str, most: int = LARGEST_BODY) -> int:
     factors = {None: 1, "Ki": 1024, "Mi": MIB, "k": 1000, "M": 1_000_000}
     found = int(match.group(1)) * factors[match.group(2)] if match else 0
     if not 1 <= found <= most:
+        largest = f"{most // MIB}Mi" if most >= MIB else f"{most // 1024}Ki"
         raise PolicyError(
-            f"{shown(value)} is not a size from 1 to {most // MIB}Mi; write 512Ki, 1Mi or a number of bytes"
+            f"{shown(value)} is not a size from 1 to {largest}; write 512Ki, 1Mi or a number of bytes"
         )
     return found
 
