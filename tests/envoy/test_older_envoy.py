@@ -48,7 +48,8 @@ EVERYTHING = {
     "exclude_paths": "/api/admin",
     "headers": "x-team,x-env=test",
     "remove_headers": "x-tracking-id",
-    "set_headers": "x-shadowed-path=%REQ(:path)%",
+    "set_headers": "x-shadowed-path=%REQ(:path)%,x-from=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%,"
+    "x-id=%STREAM_ID%,x-host=%REQ(:authority)%,x-over=%PROTOCOL%,x-for=%REQ(x-forwarded-for)%",
     "host": "canary.example",
     "rewrite_path_prefix": "/api=/v2",
     "redact": "json:/card/number",
@@ -87,6 +88,13 @@ async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
             assert copy.body == b'{"card": {"number": "***"}}'
             assert copy.headers["authorization"] == "Bearer of-the-canary"
             assert copy.headers["x-shadowed-path"] == "/api/pay?a=b"
+            assert copy.headers.items() >= {
+                ("x-from", "127.0.0.1"),
+                ("x-id", original.headers["x-request-id"]),
+                ("x-host", "myapp.staging"),
+                ("x-over", "HTTP/1.1"),
+                ("x-for", original.headers["x-forwarded-for"]),
+            }
             assert "x-tracking-id" not in copy.headers
             assert "x-envoy-internal" not in copy.headers
             assert copy.headers["x-forwarded-for"] == original.headers["x-forwarded-for"]

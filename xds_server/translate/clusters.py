@@ -1,6 +1,6 @@
 """Clusters: a Service's own, a plain upstream; and a canary's, bounded so that it can hurt nobody."""
 
-from functools import cache, lru_cache
+from functools import cache
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
 from envoy.config.core.v3 import address_pb2, protocol_pb2, socket_option_pb2
@@ -8,8 +8,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any
 
-from xds_server.shadows.plan import Protocol
-from xds_server.shadows.terms import Treatment
+from xds_server.shadows.plan import Mirror, Protocol
 from xds_server.snapshot.framing import text
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.translate.copies import copy_filters
@@ -22,8 +21,6 @@ _CONNECT_TIMEOUT_S = 2.0
 _BUFFER_BYTES = 32 * 1024
 # Envoy's own default of 1,024 would be a limit nobody asked for; the overload manager bounds the process.
 _UNLIMITED = 2**32 - 1
-_KEPT = 1024
-"""Treatments whose clusters are remembered."""
 
 _FAILURES_IN_A_ROW = 5
 _ERRORS_IN_A_ROW = 20
@@ -42,14 +39,11 @@ def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resour
     return _cluster(name, _primary(protocol), scope)
 
 
-def shadow_cluster(
-    name: str, protocol: Protocol, treatment: Treatment, *, credential: bool = False, scope: str = ""
-) -> Resource:
-    """The cluster of a canary's copies; with a `credential` it refers to the secret of its name."""
-    if not credential:
-        return _cluster(name, _shadow(protocol, treatment, None), scope)
-    rest = _shadow.__wrapped__(protocol, treatment, name)  # which nobody shares
-    return _cluster(name, rest, scope, secret_key(name))
+def shadow_cluster(name: str, protocol: Protocol, mirror: Mirror, *, scope: str = "") -> Resource:
+    """The cluster of a canary's mirrored requests; with a credential it refers to the secret of its name."""
+    credential = name if mirror.credential else None
+    rest = _shadow(protocol, mirror, credential)
+    return _cluster(name, rest, scope, *([secret_key(credential)] if credential else []))
 
 
 def _cluster(name: str, rest: bytes, scope: str, *refs: ResourceKey) -> Resource:
@@ -68,12 +62,11 @@ def _primary(protocol: Protocol) -> bytes:
     return _nameless(packed(_options(protocol)), limits)
 
 
-@lru_cache(_KEPT)
-def _shadow(protocol: Protocol, treatment: Treatment, credential: str | None) -> bytes:
-    options = _options(protocol)
+def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes:
+    options, treatment = _options(protocol), mirror.treatment
     # A bound on the whole of a copy, whatever the canary does.
     options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(treatment.timeout_ms / 1000))
-    options.http_filters.extend(copy_filters(treatment, credential))
+    options.http_filters.extend(copy_filters(mirror, credential))
     most = uint32(treatment.max_concurrent)
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_connections=most, max_pending_requests=most, max_requests=most, max_retries=uint32(0)

@@ -49,9 +49,7 @@ def _resources(port: PortPlan) -> list[Resource]:
         shadow = names.shadow_cluster(port.service, port.name, mirror.deployment)
         credential = mirror.credential
         found += [
-            shadow_cluster(
-                shadow, port.protocol, mirror.treatment, credential=credential is not None, scope=scope
-            ),
+            shadow_cluster(shadow, port.protocol, mirror, scope=scope),
             load_assignment(shadow, mirror.endpoints, scope=scope),
         ]
         if credential:

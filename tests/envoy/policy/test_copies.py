@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import parse_qsl
 
 import pytest
@@ -91,6 +92,29 @@ async def test_headers_are_set_and_removed_on_the_copy_alone(scene: Scene) -> No
     changed = {"x-env": "shadow", "x-was": "hush by GET over HTTP/1.1", "x-share": "100%"}
     kept = {name: value for name, value in original.headers.items() if name not in removed}
     assert copy.headers == kept | changed | dict([MARK])
+
+
+async def test_values_of_headers_are_those_of_the_clients_request(scene: Scene) -> None:
+    # Each of them has another value, or none, once Envoy has made the mirrored request.
+    await scene.annotate(
+        host="canary.example",
+        set_headers="x-from=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%, x-id=%STREAM_ID%,"
+        "x-host=%REQ(:authority)% %REQ(host)%, x-over=%PROTOCOL%100%%, x-for=%REQ(x-forwarded-for)%,"
+        "x-internal=%REQ(x-envoy-internal)%, x-peer=%DOWNSTREAM_REMOTE_ADDRESS%, x-at=%START_TIME%",
+    )
+    for sent in {}, {"x-forwarded-for": "203.0.113.7"}:
+        original, copy = await scene.both(headers=sent)
+        expected = {
+            "x-from": "127.0.0.1",
+            "x-id": original.headers["x-request-id"],
+            "x-host": "myapp.staging myapp.staging",
+            "x-over": "HTTP/1.1100%",
+            "x-for": original.headers["x-forwarded-for"],
+            "x-internal": original.headers.get("x-envoy-internal"),
+        }
+        assert {name: copy.headers.get(name) for name in expected} == expected
+        assert copy.headers["x-peer"].startswith("127.0.0.1:")
+        assert datetime.fromisoformat(copy.headers["x-at"]).tzinfo
 
 
 async def test_a_list_with_line_breaks_has_commas_in_its_values(scene: Scene) -> None:

@@ -9,7 +9,7 @@ from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.shadows import routing
 from xds_server.shadows.plan import Endpoint, Mirror, Plan, PortPlan, Protocol, ServicePlan
-from xds_server.shadows.terms import UNTREATED, Selection
+from xds_server.shadows.terms import Selection
 from xds_server.translate import names
 from xds_server.translate import translate as translate_module
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
@@ -107,7 +107,8 @@ def test_a_share_is_out_of_a_million() -> None:
 @pytest.mark.parametrize(("protocol", "field"), [(p, f"http{p[-1]}_protocol_options") for p in Protocol])
 def test_a_cluster_speaks_its_services_protocol(protocol: Protocol, field: str) -> None:
     field = field.replace("http1", "http")
-    for made, bound in ((primary_cluster("c", protocol), 0), (shadow_cluster("c", protocol, UNTREATED), 10)):
+    shadow = shadow_cluster("c", protocol, mirror("a"))
+    for made, bound in ((primary_cluster("c", protocol), 0), (shadow, 10)):
         cluster = cluster_pb2.Cluster.FromString(made.body)
         (packed,) = cluster.typed_extension_protocol_options.values()
         options = http_protocol_options_pb2.HttpProtocolOptions()
@@ -121,7 +122,7 @@ def test_a_cluster_speaks_its_services_protocol(protocol: Protocol, field: str) 
 
 def test_the_shadow_options_do_not_leak_into_the_primarys() -> None:
     before = primary_cluster("c", Protocol.HTTP1)
-    shadow_cluster("c", Protocol.HTTP1, UNTREATED)
+    shadow_cluster("c", Protocol.HTTP1, mirror("a"))
     assert primary_cluster("c", Protocol.HTTP1) == before
 
 
