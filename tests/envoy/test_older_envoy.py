@@ -49,7 +49,8 @@ EVERYTHING = {
     "headers": "x-team,x-env=test",
     "remove_headers": "x-tracking-id",
     "set_headers": "x-shadowed-path=%REQ(:path)%,x-from=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%,"
-    "x-id=%STREAM_ID%,x-host=%REQ(:authority)%,x-over=%PROTOCOL%,x-for=%REQ(x-forwarded-for)%",
+    "x-id=%STREAM_ID%,x-host=%REQ(:authority)%,x-over=%PROTOCOL%,x-for=%REQ(x-forwarded-for)%,"
+    "x-length=%REQ(content-length)%",
     "host": "canary.example",
     "rewrite_path_prefix": "/api=/v2",
     "redact": "json:/card/number",
@@ -78,7 +79,11 @@ async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
         }
         for envoy in older.envoys:
             answer = await older.send(
-                envoy, method="POST", path="/api/pay?a=b", headers=sent, body=b'{"card": {"number": "4111"}}'
+                envoy,
+                method="POST",
+                path="/api/pay?a=b",
+                headers=sent,
+                body=b'{"card": {"number": "4111222"}}',
             )
             others = [await older.send(envoy, path="/api/pay", headers=sent), await older.send(envoy)]
             assert {each.backend for each in (answer, *others)} == {"stable"}
@@ -93,6 +98,7 @@ async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
                 ("x-id", original.headers["x-request-id"]),
                 ("x-host", "myapp.staging"),
                 ("x-over", "HTTP/1.1"),
+                ("x-length", original.headers["content-length"]),
                 ("x-for", original.headers["x-forwarded-for"]),
             }
             assert "x-tracking-id" not in copy.headers

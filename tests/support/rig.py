@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from xds_server.pb import status_pb2
 from xds_server.status_client import get_status
 
 HOST = "myapp.staging"
+_IDS = itertools.count()  # of all rigs, as their backends may be the same
 
 
 def told_of(variant: str) -> set[str]:
@@ -60,7 +61,6 @@ class Rig:
     control_plane: ControlPlane
     envoys: tuple[Envoy, ...]
     session: aiohttp.ClientSession
-    _ids: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def write(self, file: str, documents: Sequence[Document]) -> None:
         """Replace one file of the manifests in one step."""
@@ -102,7 +102,7 @@ class Rig:
         return connected == {envoy.id for envoy in self.envoys} and all_have(status, current)
 
     def new_id(self) -> str:
-        return f"t{next(self._ids)}"
+        return f"t{next(_IDS)}"
 
     async def send(
         self,

@@ -1,64 +1,14 @@
 """What differs between a copy and the request that it is a copy of: what was asked for, and nothing else."""
 
-import json
-from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.envoy.policy.conftest import Annotate
-from tests.support.backends import Arrival, Recorder
-from tests.support.rig import Rig
-from xds_server.demo.envoy import Envoy
-from xds_server.shadows.policy import LARGEST_REDACTED
+from tests.envoy.policy.conftest import Scene, Sent
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
 MARK = ("x-xds-shadow", "staging/myapp-canary")
-Sent = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One Envoy of the fleet, and what arrives behind it."""
-
-    fleet: Rig
-    envoy: Envoy
-    stable: Recorder
-    canary: Recorder
-    annotate: Annotate
-
-    async def both(
-        self,
-        *,
-        method: str = "GET",
-        path: str = "/",
-        headers: Sent | None = None,
-        body: bytes | None = None,
-    ) -> tuple[Arrival, Arrival]:
-        """One request as the stable version got it, and its copy."""
-        answer = await self.fleet.send(self.envoy, method=method, path=path, headers=headers, body=body)
-        assert (answer.status, answer.backend) == (200, "stable")
-        await self.canary.until_seen(answer.test_id)
-        [original], [copy] = self.stable.of(answer.test_id), self.canary.of(answer.test_id)
-        return original, copy
-
-    async def missing(self, body: bytes, headers: Sent) -> None:
-        """A request with this body reaches the stable version and not the canary."""
-        answer = await self.fleet.send(self.envoy, method="POST", body=body, headers=headers)
-        assert (answer.status, answer.backend) == (200, "stable")
-        fence = await self.fleet.send(self.envoy)
-        await self.canary.until_seen(fence.test_id)
-        assert [arrival.body for arrival in self.stable.of(answer.test_id)] == [body]
-        assert self.canary.of(answer.test_id) == []
-
-
-@pytest.fixture(params=[0, 1], ids=["delta", "sotw"])
-def scene(
-    request: pytest.FixtureRequest, fleet: Rig, stable: Recorder, canary: Recorder, annotate: Annotate
-) -> Scene:
-    return Scene(fleet, fleet.envoys[request.param], stable, canary, annotate)
 
 
 @pytest.mark.parametrize(
@@ -156,109 +106,7 @@ async def test_path_prefixes_are_rewritten_on_the_copy_alone(scene: Scene) -> No
         assert (original.path, copy.path) == (path, seen)
 
 
-REDACT = "json:/card/number,json:/items/*/pin,json:/token,form:password,form:user name"
-JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-
-
-@pytest.mark.parametrize(
-    ("kind", "body", "seen"),
-    [
-        (JSON, b'{"card": {"number": "4111", "name": "A"}}', b'{"card": {"number": "***", "name": "A"}}'),
-        ("application/vnd.api+json; charset=UTF-8", b'{"token":true}', b'{"token":false}'),
-        (
-            JSON,
-            b'{"items":[{"pin":-1.5e3},{"pin":null,"x":[]}]}',
-            b'{"items":[{"pin":0},{"pin":null,"x":[]}]}',
-        ),
-        (JSON, b'{"token":{"a":[1]},"items":{"k":{"pin":[2]}}}', b'{"token":{},"items":{"k":{"pin":[]}}}'),
-        (JSON, b' [ "token" , {"token":1} ] ', b' [ "token" , {"token":1} ] '),
-        (
-            JSON,
-            b'{"t\\u006Fken":"\\"a\\\\","TOKEN":"b","to":"c"}',
-            b'{"t\\u006Fken":"***","TOKEN":"***","to":"c"}',
-        ),
-        (FORM, b"a=1&password=x%20y&b=%26&Pass%77ord=z", b"a=1&password=***&b=%26&Pass%77ord=***"),
-        (
-            FORM,
-            b"user+name=x&user%20name=y;z&c=1;password=2;d",
-            b"user+name=***&user%20name=***&c=1;password=***",
-        ),
-        (FORM, b"password&=&password=", b"password&=&password=***"),
-    ],
-)
-async def test_values_are_masked_in_the_copy_alone(
-    scene: Scene,
-    kind: str,
-    body: bytes,
-    seen: bytes,
-) -> None:
-    await scene.annotate(redact=REDACT)
-    original, copy = await scene.both(method="POST", headers={"content-type": kind}, body=body)
-    assert (original.body, copy.body) == (body, seen)
-    assert copy.headers["content-length"] == str(len(seen))
-    if "json" in kind:
-        json.loads(copy.body)
-    else:
-        assert parse_qsl(copy.body.decode(), keep_blank_values=True)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b'{"token":1}}',
-        b'{"token":1,}',
-        b'{"token":01}',
-        b'{"token":"a\nb"}',
-        b'{"token":"\\x"}',
-        b"{'token':1}",
-        b'{"token":1}{"token":2}',
-        b'\xef\xbb\xbf{"token":1}',
-        '{"token":1}'.encode("utf-16"),
-        b"[" * 200 + b"]" * 200,
-        b"token",
-    ],
-)
-async def test_what_is_no_json_is_not_sent(scene: Scene, body: bytes) -> None:
-    await scene.annotate(redact=REDACT)
-    if body:
-        await scene.missing(body, {"content-type": JSON})
-    else:  # there is nothing to mask
-        _, copy = await scene.both(method="POST", headers={"content-type": JSON}, body=body)
-        assert copy.body == b""
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"content-type": "text/plain"},
-        {"content-type": "application/json, text/plain"},
-        {"content-type": "application/json; charset=utf-16"},
-        {"content-type": JSON, "content-encoding": "compress"},
-        {"content-type": "multipart/form-data; boundary=x"},
-    ],
-)
-async def test_a_body_that_cannot_be_looked_into_is_not_sent(scene: Scene, headers: Sent) -> None:
-    await scene.annotate(redact=REDACT)
-    await scene.missing(b'{"token":1}', headers)
-
-
-async def test_a_body_of_a_kind_that_nothing_is_said_of_is_not_sent(scene: Scene) -> None:
-    await scene.annotate(redact="json:/card/number")
-    await scene.missing(b"card=4111", {"content-type": FORM})
-
-
-async def test_large_bodies_are_masked_whole(scene: Scene) -> None:
-    await scene.annotate(redact="json:/items/*/pin")
-    items = [{"pin": number, "text": "x" * 90, "deep": {"pin": number}} for number in range(1850)]
-    body = json.dumps({"items": items}).encode()
-    _, copy = await scene.both(method="POST", headers={"content-type": JSON}, body=body)
-    masked = json.dumps({"items": [{**item, "pin": 0} for item in items]}).encode()
-    assert 0.9 * LARGEST_REDACTED < len(body) <= LARGEST_REDACTED
-    assert copy.headers["content-length"] == str(len(masked))
-    assert masked.startswith(copy.body)
 
 
 async def test_changes_go_together(scene: Scene) -> None:

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.shadows.terms import FormField, JsonPointer, PathPrefix, Rewrite
-from xds_server.translate.scripts import change, pace, quoted
+from xds_server.translate.lua import quoted
+from xds_server.translate.scripts import change, pace
 
 _STRING = re.compile(r'"(?:[A-Za-z0-9 _./:*-]|\\[0-9]{3})*"')
+ODD = "Ä\N{LATIN SMALL LETTER LONG S}\N{KELVIN SIGN}"
 HOSTILE = 'a"] = 1}; os.exit() --[[\n\\"]]\x00ä'
 
 
@@ -26,7 +28,8 @@ def test_a_text_is_one_lua_string_of_harmless_characters(text: str) -> None:
 
 @pytest.mark.parametrize("redaction", [JsonPointer((HOSTILE, "*")), FormField(HOSTILE)])
 def test_what_a_user_wrote_stays_inside_a_string(redaction: JsonPointer | FormField) -> None:
-    harmless = JsonPointer(("x", "*")) if isinstance(redaction, JsonPointer) else FormField("x")
+    same = "x" * len(HOSTILE.encode())
+    harmless = JsonPointer((same, "*")) if isinstance(redaction, JsonPointer) else FormField(same)
     outside = [_STRING.sub("S", change((), (each,))) for each in (redaction, harmless)]
     assert outside[0] == outside[1]
 
@@ -34,27 +37,46 @@ def test_what_a_user_wrote_stays_inside_a_string(redaction: JsonPointer | FormFi
 @pytest.mark.parametrize(
     ("redactions", "tables"),
     [
-        ([FormField("B"), FormField("a"), FormField("b")], ["nil", '{["a"] = true, ["b"] = true}']),
-        ([JsonPointer(("a",))], ['{steps = {["a"] = {masked = true}}}', "nil"]),
+        ([FormField("B"), FormField("a"), FormField("b")], ["{}", '{["a"] = true, ["b"] = true}']),
+        ([JsonPointer(("a",))], ['{{ends = {[1] = 1}, any = {}, names = {[0] = {["a"] = 1}}}}', "nil"]),
+        # A bit for each, by depth; an index also as a number.
         (
-            [JsonPointer(("a", "b")), JsonPointer(("A", "c")), JsonPointer(("Ä",))],
+            [JsonPointer(("A", "*")), JsonPointer(("a", "12")), JsonPointer(("*", "012"))],
             [
                 (
-                    '{steps = {["a"] = {steps = {["b"] = {masked = true}, ["c"] = {masked = true}}},'
-                    ' ["\\195\\132"] = {masked = true}}}'
+                    "{{ends = {[2] = 7}, any = {[0] = 4, [1] = 1},"
+                    ' names = {[0] = {["a"] = 3}, [1] = {["012"] = 4, ["12"] = 2, [12] = 2}}}}'
                 ),
                 "nil",
             ],
         ),
-        # What masks all of a value leaves nothing to look for inside.
-        ([JsonPointer(("a", "b")), JsonPointer(("a",))], ['{steps = {["a"] = {masked = true}}}', "nil"]),
+        # In small letters, those for which some decoders take others included.
+        (
+            [JsonPointer((ODD,)), FormField(ODD)],
+            [
+                '{{ends = {[1] = 1}, any = {}, names = {[0] = {["\\195\\132sk"] = 1}}}}',
+                '{["\\195\\132sk"] = true}',
+            ],
+        ),
     ],
 )
-def test_places_are_written_as_a_tree_in_small_letters(
-    redactions: list[JsonPointer | FormField], tables: list[str]
-) -> None:
+def test_places_are_written_as_tables(redactions: list[JsonPointer | FormField], tables: list[str]) -> None:
     script = change((), redactions)
     assert re.findall(r"^local (?:json|form)_rules = (.*)$", script, re.MULTILINE) == tables
+
+
+def test_more_places_than_bits_are_several_tables() -> None:
+    places = [JsonPointer((str(number),)) for number in range(40)]
+    [tables] = re.findall(r"^local json_rules = (.*)$", change((), places), re.MULTILINE)
+    assert [hex(int(ends)) for ends in re.findall(r"ends = {\[1\] = (\d+)}", tables)] == [
+        "0xffffffff",
+        "0xff",
+    ]
+
+
+def test_no_name_that_can_match_is_too_long() -> None:
+    script = change((), [FormField("ää"), JsonPointer(("a", "abc"))])
+    assert re.search(r"^local masked_text, longest.* = \"\*\*\*\", 4, ", script, re.MULTILINE)
 
 
 def test_a_script_does_only_what_it_was_asked_for() -> None:
