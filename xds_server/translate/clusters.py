@@ -74,6 +74,7 @@ def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes
     return _nameless(packed(options), limits, _kept_off())
 
 
+@cache
 def _kept_off() -> cluster_pb2.Cluster:
     """The fields by which a canary that fails gets no copies for a while, also if it is the only one, and by
     which no copy occupies a worker for long."""

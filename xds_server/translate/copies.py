@@ -9,7 +9,7 @@ carried to the cluster in headers of our own.
 """
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, TypeAlias
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
@@ -139,31 +139,31 @@ def copy_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
         # After `redact`, which goes by what the client says of the body.
         _filter("header_mutation", _changes(mirror)),
         *injector,
-        _filter("upstream_codec", upstream_codec_pb2.UpstreamCodec()),
+        _codec(),
     ]
 
 
 def _changes(mirror: Mirror) -> header_mutation_pb2.HeaderMutation:
     """What the client sent, our changes, and the mark."""
-    changes = [
-        *_mutations(mirror.treatment),
-        *(_remove(name) for name in (CALLERS_CREDENTIALS if mirror.credential else ())),
-        _removed_carriers(),
-        _set(names.SHADOW_HEADER, mirror.marker),
-    ]
-    return header_mutation_pb2.HeaderMutation(
-        mutations=header_mutation_pb2.Mutations(request_mutations=changes)
-    )
+    found = header_mutation_pb2.HeaderMutation()
+    found.CopyFrom(_unmarked(mirror.treatment, own_credential=mirror.credential is not None))
+    found.mutations.request_mutations.append(_set(names.SHADOW_HEADER, mirror.marker))
+    return found
 
 
 @lru_cache(_KEPT)
-def _mutations(treatment: Treatment) -> tuple[_Mutation, ...]:
+def _unmarked(treatment: Treatment, *, own_credential: bool) -> header_mutation_pb2.HeaderMutation:
     """In this order: a value may be taken from a header that is then removed."""
-    return (
+    changes = [
         *(_remove(name) for name in (*_MARKED, _EXPECTED)),
         *(_set(name, f"%REQ({carrier})%") for name, carrier in _MARKED.items()),
         *(_set(name, _FORMATTER.sub(_from_carrier, value)) for name, value in treatment.set_headers),
         *(_remove(name) for name in treatment.remove_headers),
+        *(_remove(name) for name in (CALLERS_CREDENTIALS if own_credential else ())),
+        _removed_carriers(),
+    ]
+    return header_mutation_pb2.HeaderMutation(
+        mutations=header_mutation_pb2.Mutations(request_mutations=changes)
     )
 
 
@@ -191,6 +191,11 @@ def _body(treatment: Treatment) -> tuple[_HttpFilter, ...]:
         _filter("buffer", buffer_pb2.Buffer(max_request_bytes=uint32(treatment.max_body))),
         _lua("change", scripts.change(treatment.rewrites, treatment.redactions)),
     )
+
+
+@cache
+def _codec() -> _HttpFilter:
+    return _filter("upstream_codec", upstream_codec_pb2.UpstreamCodec())
 
 
 def _injector(credential: str) -> _HttpFilter:
