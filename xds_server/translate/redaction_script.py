@@ -74,6 +74,7 @@ end
 -- A name as it is compared. Some decoders take no notice of case, and then of two letters that are not ASCII.
 local function folded(name)
   if not find(name, "[\128-\255]") then return lower(name) end
+  step(#name / 4)
   local pos = 1
   while pos <= #name do
     local found = byte(name, pos)
@@ -256,7 +257,7 @@ end
 local function field_name(name)
   local spaces
   name, spaces = gsub(name, "+", " ")
-  step(2 + spaces)
+  step(2 + spaces + #name / 16)
   name = gsub(name, "%%(%x%x)", function(hex)
     step(1)
     if hex == "00" then error("a zero in a name") end

@@ -113,6 +113,8 @@ KNOWN: dict[str, tuple[str, bytes]] = {
     "words in names": (FORM, filled("", "+x" * 35 + "=&", "")),
     "escapes in names": (FORM, filled("", "%41" * 20 + "=&", "")),
     "letters in names": (FORM, filled("", "%C5%BF" * 12 + "=&", "")),
+    "letters as they are": (FORM, filled("", "ä" * 45 + "=&", "")),
+    "letters as a search found them": (FORM, numbered("", "äpassword==[%zz&#passwordpassword", "")),
     "brackets": (FORM, filled("a", "[a]" * 20 + "=&", "")),
     "dots": (FORM, filled("", "." * 70 + "=&", "")),
     "masked fields": (FORM, filled("", "password=&", "")),
