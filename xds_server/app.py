@@ -146,6 +146,7 @@ class App:
             readiness=self.readiness,
             metrics=Metrics(self.facts).text,
         )
+        failed: XdsShadowError | None = None
         try:
             async with asyncio.TaskGroup() as group, running:
                 self._pipeline.door = open_door(self._config, self.addresses)
@@ -159,8 +160,10 @@ class App:
                 await self._stopping.wait()
                 for task in tasks:
                     task.cancel()
-        except* XdsShadowError as failed:
-            raise _first(failed) from failed
+        except* XdsShadowError as errors:
+            failed = _first(errors)
+        if failed is not None:  # not above: Python 3.11.2 puts what is raised in `except*` into a group
+            raise failed
 
     async def _run_pipeline(self) -> None:
         await self._intake.complete.wait()
