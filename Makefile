@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := protos/xds_server/pb/status.proto
 PURE := model shadows translate snapshot.framing snapshot.resource snapshot.snapshot snapshot.types \
-  snapshot.batch snapshot.names base.latency \
+  snapshot.batch snapshot.names base.latency base.log_limit \
   fleet.state fleet.totals fleet.words fleet.delivery ads.convergence ads.events ads.subscription ads.machine ads.sotw ads.delta ads.encode \
   ads.requests ads.forms ads.audience ads.admission \
   publish.notes publish.events publish.pace publish.election

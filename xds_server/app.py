@@ -18,9 +18,8 @@ import structlog
 from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer, Told
 from xds_server.admin.http import Readiness
-from xds_server.ads.admission import host_of
 from xds_server.ads.convergence import Converged
-from xds_server.ads.events import Cause, Event, Nacked, StreamClosed, StreamDenied, StreamOpened
+from xds_server.ads.events import Event
 from xds_server.ads.forms import versions
 from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
@@ -31,7 +30,6 @@ from xds_server.config import ServeConfig
 from xds_server.explain import explain
 from xds_server.fleet.delivery import Delivery
 from xds_server.fleet.state import Fleet
-from xds_server.fleet.words import words
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, World, key_of
 from xds_server.opening import open_door, open_feedback, open_source
@@ -47,6 +45,7 @@ from xds_server.shadows.plan import Plan, State
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source
+from xds_server.stream_log import StreamLog
 
 if TYPE_CHECKING:
     from xds_server.publish.kube import KubeFeedback
@@ -62,14 +61,8 @@ FEEDBACK: Final = "feedback"
 """Origin of the problems with telling in the cluster what became of labels."""
 
 _FEEDBACK_PAUSE_S = 30.0
-_LOGGED = 500
-"""Characters of Envoy's words on a refusal."""
-
 _TOLD = 50
 """The last ones, to be shown."""
-
-_MOST_DENIED = 10_000
-"""Peers of which it is remembered that they were told of."""
 
 _Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.get_logger("xds_shadow.app")
@@ -113,7 +106,7 @@ class App:
         self._commits = 0
         self._delivery = Delivery()
         self._told: deque[Told] = deque(maxlen=_TOLD)
-        self._denied: set[tuple[str, str]] = set()
+        self._stream_log = StreamLog()
         self._failures = 0
         self._feedback = open_feedback(config, self._report_feedback)
         self._stopping = asyncio.Event()
@@ -277,29 +270,7 @@ class App:
 
     def _observe(self, event: Event, at: float) -> None:
         self.fleet.apply(event, now=at)
-        match event:
-            case StreamOpened(node=node, variant=variant, peer=peer):
-                _log.info("envoy connected", node=node.id, variant=variant.value, peer=peer)
-            case Nacked(stream=stream, type_url=type_url, version=version, message=message):
-                _log.warning(
-                    "envoy refused a configuration and keeps what it had",
-                    stream=stream,
-                    type=SHORT_NAMES[type_url],
-                    version=version,
-                    message=words(message, _LOGGED),
-                )
-            case StreamDenied(cause=Cause.RATE):
-                pass  # a fleet that comes back at once is counted, and tries again
-            case StreamDenied(peer=peer, reason=reason):
-                self._tell_denied(host_of(peer), reason)
-            case StreamClosed(stream=stream, reason=reason):
-                _log.info("envoy disconnected", stream=stream, reason=reason or "by the client")
-
-    def _tell_denied(self, host: str, reason: str) -> None:
-        """Once for each peer and reason: who is refused comes again every few seconds."""
-        if (host, reason) not in self._denied and len(self._denied) < _MOST_DENIED:
-            self._denied.add((host, reason))
-            _log.warning("a client was refused; told once", peer=host, reason=reason)
+        self._stream_log.note(event, now=at)
 
     def server_state(self) -> ServerState:
         """What `status` shows."""

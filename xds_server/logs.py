@@ -1,10 +1,22 @@
-"""How the program's own log lines look."""
+"""How log lines look: the program's own, and those of the libraries it is built on."""
 
+import errno
 import logging
+import resource
 import sys
+import time
 from enum import StrEnum
+from typing import Final
 
 import structlog
+
+from xds_server.base.log_limit import LogLimit, omitted
+
+_LONGEST: Final = 500
+"""Characters of a library's message."""
+
+_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
+_log = structlog.get_logger("xds_shadow.libraries")
 
 
 class LogFormat(StrEnum):
@@ -38,3 +50,41 @@ def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if not isinstance(each, _Libraries)]
+    root.addHandler(_Libraries(logging.WARNING))
+
+
+def configured_format() -> LogFormat:
+    """What `configure_logging` was last given, or found out: for another process that is to log alike."""
+    last = structlog.get_config()["processors"][-1]
+    return LogFormat.JSON if isinstance(last, structlog.processors.JSONRenderer) else LogFormat.TEXT
+
+
+class _Libraries(logging.Handler):
+    """Warnings and errors of libraries as lines of ours, one a minute of each kind: a peer can cause many of
+    them, and asyncio writes a traceback for every connection that it cannot accept."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._limit = LogLimit()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
+            self._note_descriptors()
+            return
+        # asyncio formats its messages itself; the first line says what happened.
+        kind = (record.name, str(record.msg).partition("\n")[0], type(error))
+        left_out = self._limit.admit(kind, now=time.monotonic())
+        if left_out is not None:
+            message = record.getMessage().partition("\n")[0][:_LONGEST]
+            write = _log.error if record.levelno >= logging.ERROR else _log.warning
+            told = {"library": record.name, "message": message, **omitted(left_out)}
+            write("reported by a library", **told, exc_info=record.exc_info)
+
+    def _note_descriptors(self) -> None:
+        left_out = self._limit.admit(_NO_DESCRIPTORS, now=time.monotonic())
+        if left_out is not None:
+            allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            _log.error("out of file descriptors; new connections wait", limit=allowed, **omitted(left_out))

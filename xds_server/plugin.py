@@ -5,7 +5,6 @@ became of it the control plane says, over a port-forward that is opened for the 
 """
 
 import contextlib
-import os
 import re
 import shlex
 import shutil
@@ -296,8 +295,6 @@ def _print(view: RenderableType) -> None:
 
 
 def _guarded(run: Callable[[], Any]) -> None:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     try:
         run()
     except UsageError as error:

@@ -1,5 +1,5 @@
-"""No `raise` stands in an `except*`: Python 3.11.2, which Debian 12 has, puts what is raised there into a group,
-and a message of one line becomes a traceback of eighty."""
+"""No `raise` stands in an `except*`: Python 3.11.2, which Debian 12 has, puts what is raised there into a
+group, and a message of one line becomes a traceback of eighty."""
 
 import ast
 from pathlib import Path

@@ -239,7 +239,7 @@ async def test_an_operator_reads_who_it_was_once_and_can_have_grpc_say_why(
     finally:
         await control_plane.stop()
     log = (tmp_path / "control-plane.log").read_text()
-    (line,) = [line for line in log.splitlines() if "a client was refused; told once" in line]
+    (line,) = [line for line in log.splitlines() if "a client was rejected" in line]
     found = json.loads(line)
     assert (found["level"], found["peer"]) == ("warning", "ipv4:127.0.0.1")
     assert found["reason"].startswith("its connection ended without a call: it has no certificate, or")

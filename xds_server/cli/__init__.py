@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 the work failed, 2 wrong usage.
 Commands import what only they need when they run: `status` does not wait for Kubernetes' client to load.
 """
 
-import os
 import sys
 
 import typer
@@ -32,9 +31,6 @@ for _name, _command in (
 
 def main() -> None:
     """Entry point of the ``xds-shadow`` script."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own messages say what matters
-    # What is started here runs another program at once; gRPC's care for forked children can cost their lives.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     try:
         cli()
     except UsageError as error:

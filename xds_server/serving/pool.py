@@ -23,6 +23,7 @@ from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import StreamId
 from xds_server.config import PLAIN, Security
+from xds_server.logs import configured_format
 from xds_server.serving import link
 from xds_server.serving.together import Together
 from xds_server.snapshot.snapshot import Snapshot
@@ -242,6 +243,7 @@ class WorkerPool:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "xds_server.serving.worker", str(theirs.fileno())),
                 *(address.host, str(address.port), self._identifier, str(first_stream), self._security),
+                configured_format().value,
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
             )

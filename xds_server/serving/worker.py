@@ -17,6 +17,7 @@ from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.config import Security
+from xds_server.logs import LogFormat, configure_logging
 from xds_server.serving import link
 from xds_server.serving.handshakes import Handshakes, left
 from xds_server.serving.listening import AdsServer
@@ -91,8 +92,9 @@ async def work(
 
 def main() -> None:
     """Arguments: the inherited socket, the address, the identifier, the first stream's number, the
-    security."""
-    channel, host, port, identifier, first_stream, security = sys.argv[1:]
+    security, how log lines look."""
+    channel, host, port, identifier, first_stream, security, log_format = sys.argv[1:]
+    configure_logging(LogFormat(log_format))
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
     expect_many_objects()
