@@ -1,0 +1,117 @@
+"""What peers do in a loop does not fill a disk: the log of a control plane as people run it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.waiting import eventually
+from tests.wire.rig import Stream, node
+from tests.wire.test_tls import Peer, knock
+from xds_server.ads.events import Variant
+from xds_server.base.address import Address
+from xds_server.demo.control_plane import ControlPlane
+from xds_server.snapshot.types import LISTENER
+
+Lines = list[dict[str, Any]]
+
+
+@contextlib.asynccontextmanager
+async def running(directory: Path, extra: Sequence[str] = ()) -> AsyncIterator[ControlPlane]:
+    """Of a directory without any manifests."""
+    manifests = directory / "manifests"
+    manifests.mkdir()
+    found = ControlPlane([f"--manifests={manifests}"], directory, extra=[*extra, "--log-format=json"])
+    try:
+        yield await found.start()
+    finally:
+        await found.stop()
+
+
+def logged(directory: Path) -> Lines:
+    """Every line; each has to be one of ours."""
+    return [json.loads(line) for line in (directory / "control-plane.log").read_text().splitlines()]
+
+
+def named(lines: Lines, event: str) -> Lines:
+    return [each for each in lines if each["event"] == event]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_failed_handshakes_are_one_line_and_none_of_grpcs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)  # what this process has set for itself
+    authority = Authority()
+    tls = [f"{option}={path}" for option, path in authority.server_files(tmp_path).options()]
+    async with running(tmp_path, [*tls, f"--workers={workers}"]) as plane:
+        peer = Peer(authority, plane.xds_address, [])
+        for kind in ("no certificate", "another authority", "plain text", "expired"):
+            await asyncio.to_thread(knock, kind, peer, tmp_path, "127.0.0.1")
+        await eventually(lambda: named(logged(tmp_path), "a client was rejected"))
+    (line,) = named(logged(tmp_path), "a client was rejected")
+    assert (line["level"], line["peer"]) == ("warning", "ipv4:127.0.0.1")
+
+
+@pytest.mark.parametrize("variant", Variant, ids=str)
+async def test_nacks_without_end_are_a_line_a_minute(tmp_path: Path, variant: Variant) -> None:
+    async with (
+        running(tmp_path) as plane,
+        grpc.aio.insecure_channel(str(plane.xds_address)) as channel,
+    ):
+        for _ in range(200):
+            stream = Stream(channel, variant)
+            await stream.ask(LISTENER, node=node())
+            await stream.ask(LISTENER, answers=await stream.take(), error="no" * 1000)
+            await stream.finish()
+            await stream.end()
+    found = logged(tmp_path)
+    assert len(named(found, "envoy refused a configuration and keeps what it had")) <= 2  # two minutes
+    assert len(named(found, "envoy connected")) <= 120
+    assert len(named(found, "envoy disconnected")) <= 120
+
+
+async def test_no_file_descriptors_left_is_one_line_and_passes(tmp_path: Path) -> None:
+    async with running(tmp_path) as plane:
+        http = plane.http_address
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        in_use = len(os.listdir(f"/proc/{plane.process.pid}/fd"))
+        resource.prlimit(plane.process.pid, resource.RLIMIT_NOFILE, (in_use + 8, hard))
+        with contextlib.ExitStack() as stack:
+            for _ in range(64):
+                stack.enter_context(socket.create_connection(http, timeout=10))
+            await eventually(lambda: named(logged(tmp_path), "out of file descriptors; new connections wait"))
+            assert not await asyncio.to_thread(healthy, http, 3.0)  # it tries to accept every second
+        assert await asyncio.to_thread(healthy, http, 20.0)
+    (line,) = named(logged(tmp_path), "out of file descriptors; new connections wait")
+    assert (line["level"], line["limit"]) == ("error", in_use + 8)
+    assert (tmp_path / "control-plane.log").stat().st_size < 8_000
+
+
+async def test_malformed_requests_are_a_line_a_minute(tmp_path: Path) -> None:
+    async with running(tmp_path) as plane:
+        for turn in range(100):
+            with socket.create_connection(plane.http_address, timeout=10) as client:
+                client.sendall(b"GET / HTTP/1.1\r\n\x00: %d\r\n\r\n" % turn)
+                client.recv(65_536)
+    (line,) = named(logged(tmp_path), "reported by a library")
+    assert line["library"] == "aiohttp.server"
+
+
+def healthy(address: Address, within_s: float) -> bool:
+    """Whether an answer comes within so many seconds."""
+    try:
+        with socket.create_connection(address, timeout=within_s) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            return client.recv(100).startswith(b"HTTP/1.1 200")
+    except TimeoutError:
+        return False
