@@ -115,7 +115,6 @@ async def test_the_first_request_says_who_is_there(rig: Rig, connect: Connect, v
     assert opened.node == Node(
         id=NodeId("envoy-1"),
         cluster="edge",
-        metadata={"team": "red", "zones": ["a", "b"]},
         build="envoy 1.40.2",
         release=(1, 40),
     )

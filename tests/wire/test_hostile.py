@@ -12,6 +12,7 @@ from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Status, Stream, no_tasks_left, node, resource, running
 from xds_server.ads.admission import Limits
 from xds_server.ads.events import Cause, StreamClosed, StreamDenied, StreamOpened, Subscribed, Variant
+from xds_server.ads.node import MAX_TEXT_BYTES
 from xds_server.ads.requests import LONGEST_NAME, MAX_NAMES
 from xds_server.snapshot.framing import field
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER
@@ -131,12 +132,20 @@ async def test_a_node_with_much_metadata(rig: Rig, variant: Variant) -> None:
 
 
 @pytest.mark.usefixtures("witness")
-async def test_a_node_with_a_long_name(rig: Rig, variant: Variant) -> None:
-    stream = rig.connect(variant)
-    await stream.ask(CLUSTER, node=node("x" * MIB))
-    status = await stream.status()
-    assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "node.id" in status.details
+@pytest.mark.parametrize("part", ["id", "cluster", "user_agent_name"])
+@pytest.mark.parametrize(
+    "text", ["x" * MAX_TEXT_BYTES, "x" * (MAX_TEXT_BYTES + 1), "\U0001f600" * 257, "x" * MIB]
+)
+async def test_a_node_with_a_long_text(rig: Rig, variant: Variant, part: str, text: str) -> None:
+    stream, who = rig.connect(variant), node("hostile")
+    setattr(who, part, text)
+    await stream.ask(CLUSTER, node=who)
+    if len(text) == MAX_TEXT_BYTES:
+        await rig.seen(StreamOpened, lambda event: event.stream == 2)  # after the witness
+        return
+    assert await stream.status() == Status(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, f"node.{part} has more than 1,024 bytes"
+    )
 
 
 @pytest.mark.usefixtures("witness")

@@ -2,15 +2,16 @@
 through the two callables, so that this module needs neither the pipeline nor Envoy's names.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from xds_server.base.ids import NamespacedName, NodeId, TypeUrl
+from xds_server.base.text import plain
 from xds_server.fleet.state import Connection, Fleet, Refusal, TypeState
 from xds_server.model.problems import Problem
 from xds_server.model.world import SHADOW_OF
@@ -18,6 +19,16 @@ from xds_server.pb import status_pb2, status_pb2_grpc
 from xds_server.shadows.plan import PortPlan, ShadowStatus
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.types import SHORT_NAMES
+
+_NODES_BYTES: Final = 32 * 1024 * 1024
+"""Of all Envoys in an answer, which has to fit, with the shadows, into the 64 MiB that `status` takes."""
+
+_LONGEST_NODE: Final = 100
+"""Characters of an id beside a refusal, of which each shadow may have some."""
+
+_LEAST_TEXT: Final = 16
+_TEXTS: Final = 10 * 4
+"""Bytes of an Envoy's texts for each character: its id, cluster and build, and a refusal of each type."""
 
 _Context = grpc.aio.ServicerContext[Message, Message]
 
@@ -149,8 +160,9 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         )
 
     def nodes(self) -> Iterable[status_pb2.Node]:
-        """Every Envoy that is connected at the call; made as `shadows` are."""
-        return map(_node, self._fleet.connections())
+        """Every Envoy that is connected at the call; made as `shadows` are. What Envoys say is cut if it is
+        too much together."""
+        return _fitting(self._fleet.connections())
 
 
 def _name(shadow: ShadowStatus) -> NamespacedName:
@@ -177,7 +189,7 @@ def _refusal(objection: Objection) -> status_pb2.Refusal:
     return status_pb2.Refusal(
         short_name=SHORT_NAMES[objection.type_url],
         message=objection.message,
-        nodes=objection.nodes,
+        nodes=(plain(node, _LONGEST_NODE) for node in objection.nodes),
         envoys=objection.count,
         at=_timestamp(objection.at),
     )
@@ -206,6 +218,20 @@ def _route(route: ExplainedRoute) -> status_pb2.Route:
 
 def _resource(resource: Resource) -> status_pb2.Resource:
     return status_pb2.Resource(type_url=resource.key.type_url, name=resource.name, body=resource.body)
+
+
+def _fitting(connections: Sequence[Connection], most: int = _NODES_BYTES) -> Iterator[status_pb2.Node]:
+    nodes = [_node(each) for each in connections]
+    if sum(node.ByteSize() for node in nodes) > most:
+        longest = max(most // (_TEXTS * len(nodes)), _LEAST_TEXT)
+        for node in nodes:
+            node.id, node.cluster, node.build = (
+                plain(text, longest) for text in (node.id, node.cluster, node.build)
+            )
+            for state in node.types:
+                if state.HasField("last_nack"):
+                    state.last_nack.message = plain(state.last_nack.message, longest)
+    yield from nodes
 
 
 def _node(connection: Connection) -> status_pb2.Node:

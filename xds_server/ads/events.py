@@ -32,8 +32,8 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Who a stream belongs to, from the first request's ``node``. `metadata` is plain JSON data; `release` is
-    the major and minor number of its Envoy, zeros if it is none."""
+    """Who a stream belongs to, from the first request's ``node``. `metadata` is plain JSON data, and left out
+    of events: it may be large. `release` is the major and minor number of its Envoy, zeros if it is none."""
 
     id: NodeId
     cluster: str = ""

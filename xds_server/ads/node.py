@@ -10,8 +10,9 @@ from xds_server.ads.events import Node
 from xds_server.base.errors import RequestError, RequestLimitError
 from xds_server.base.ids import NodeId
 
-_NODE_BYTES: Final = 64 * 1024
-"""Of ``node.metadata``, and of the id and the cluster together: they are kept as long as the stream."""
+MAX_METADATA_BYTES: Final = 64 * 1024
+MAX_TEXT_BYTES: Final = 1024
+"""Of each text that is kept as long as the stream, and shown in `status`."""
 
 _ENVOY: Final = "envoy"
 
@@ -23,10 +24,13 @@ def node_of(message: base_pb2.Node) -> Node:
         RequestError: it cannot be read.
         RequestLimitError: it says too much.
     """
-    if message.metadata.ByteSize() > _NODE_BYTES or len(message.id) + len(message.cluster) > _NODE_BYTES:
-        raise RequestLimitError(
-            f"more than {_NODE_BYTES:,} bytes in node.metadata, or in node.id and node.cluster"
-        )
+    if message.metadata.ByteSize() > MAX_METADATA_BYTES:
+        raise RequestLimitError(f"node.metadata has more than {MAX_METADATA_BYTES:,} bytes")
+    for name in ("id", "cluster", "user_agent_name"):
+        # The number of characters first: to encode megabytes costs.
+        text = getattr(message, name)
+        if len(text) > MAX_TEXT_BYTES or len(text.encode()) > MAX_TEXT_BYTES:
+            raise RequestLimitError(f"node.{name} has more than {MAX_TEXT_BYTES:,} bytes")
     try:
         metadata = MessageToDict(message.metadata)
     except (JsonError, ValueError) as error:

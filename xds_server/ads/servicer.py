@@ -7,7 +7,7 @@ can take one, so backpressure costs no memory; a reader that takes nothing for t
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -382,6 +382,7 @@ class AdsServicer(Generic[V]):
         stream.view = self._view_of(node, stream.names)
         stream.audience = self._audience(stream.view, hosts_for(node, stream.form.variant))
         stream.audience.join(stream)
+        node = replace(node, metadata={})  # it has served its purpose, and may be large
         opened = StreamOpened(stream=stream.id, node=node, variant=stream.form.variant, peer=stream.peer)
         self._observe(opened)
 

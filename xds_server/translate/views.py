@@ -53,7 +53,8 @@ def _port(wanted: object) -> int | None:
     text = str(wanted).removesuffix(".0")
     if text.isdecimal() and len(text) <= len(str(MAX_PORT)) and 1 <= int(text) <= MAX_PORT:
         return int(text)
-    raise RequestError(f"node.metadata {GATEWAY_PORT} is {wanted!r}, not a port from 1 to {MAX_PORT}")
+    shown = plain(repr(wanted), _SHOWN)
+    raise RequestError(f"node.metadata {GATEWAY_PORT} is {shown}, not a port from 1 to {MAX_PORT}")
 
 
 def _address(wanted: object) -> str | None:

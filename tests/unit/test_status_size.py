@@ -1,0 +1,71 @@
+"""`status` answers whatever Envoys say of themselves and of what they reject."""
+
+import asyncio
+from typing import Final
+
+import grpc
+import pytest
+
+from xds_server.admin.grpc import ServerState, StatusServicer
+from xds_server.ads.events import Nacked, Node, Sent, StreamOpened, Variant
+from xds_server.ads.node import MAX_TEXT_BYTES
+from xds_server.base.address import Address
+from xds_server.base.ids import NodeId, Nonce, StreamId, Version
+from xds_server.fleet.state import Fleet
+from xds_server.snapshot.types import SHORT_NAMES
+from xds_server.status_client import get_status
+
+WIDE: Final = "\U0001f600"
+"""A character of four bytes."""
+
+STATE: Final = ServerState(
+    version="",
+    started=0.0,
+    committed=0.0,
+    build_failures=0,
+    source="",
+    outage_s=None,
+    versions={},
+    shadows=[],
+    problems=[],
+    objections={},
+)
+
+
+def talkative(streams: int, message: str) -> Fleet:
+    """So many Envoys whose every text is as long as may be, and that reject every type with this message."""
+    fleet, text = Fleet(), WIDE * (MAX_TEXT_BYTES // 4)
+    for number in range(streams):
+        stream = StreamId(number)
+        node = Node(id=NodeId(text[:-8] + f"{number:08}"), cluster=text, build=text)
+        fleet.apply(StreamOpened(stream=stream, node=node, variant=Variant.DELTA, peer="peer"), now=0.0)
+        for url in SHORT_NAMES:
+            version, nonce = Version("1"), Nonce("1")
+            sent = Sent(
+                stream=stream, type_url=url, version=version, nonce=nonce, resources=1, removed=0, size=1
+            )
+            nacked = Nacked(stream=stream, type_url=url, version=version, nonce=nonce, message=message)
+            fleet.apply(sent, now=0.0)
+            fleet.apply(nacked, now=0.0)
+    return fleet
+
+
+@pytest.mark.parametrize(("streams", "cut"), [(10, False), (1_500, True)])
+async def test_status_answers_whatever_envoys_say(streams: int, cut: bool) -> None:
+    message = WIDE * 2000
+    service = StatusServicer(state=lambda: STATE, explain=lambda _: None, fleet=talkative(streams, message))
+    server = grpc.aio.server()
+    service.register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        found = await asyncio.to_thread(get_status, Address("127.0.0.1", port))
+    finally:
+        await server.stop(0)
+    assert len(found.nodes) == streams
+    told = {state.last_nack.message for node in found.nodes for state in node.types}
+    assert len(told) == 1
+    assert (told == {message}) is not cut
+    (said,) = told
+    assert len(said) >= 500
+    assert found.ByteSize() <= 34 * 2**20
