@@ -79,9 +79,8 @@ class _Libraries(logging.Handler):
         left_out = self._limit.admit(kind, now=time.monotonic())
         if left_out is not None:
             message = record.getMessage().partition("\n")[0][:_LONGEST]
-            write = _log.error if record.levelno >= logging.ERROR else _log.warning
             told = {"library": record.name, "message": message, **omitted(left_out)}
-            write("reported by a library", **told, exc_info=record.exc_info)
+            _log.error("reported by a library", **told, exc_info=record.exc_info)
 
     def _note_descriptors(self) -> None:
         left_out = self._limit.admit(_NO_DESCRIPTORS, now=time.monotonic())

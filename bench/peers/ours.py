@@ -19,7 +19,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from bench.peers.wire import read_varint
 from xds_server.ads.admission import Limits
 from xds_server.ads.events import Event
-from xds_server.ads.servicer import AdsServicer, server_options
+from xds_server.ads.server_options import server_options
+from xds_server.ads.servicer import AdsServicer
 from xds_server.base.ids import TypeUrl
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
 from xds_server.fleet.state import Fleet

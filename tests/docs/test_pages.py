@@ -11,6 +11,8 @@ from tests.support.installation import INSTALL, build, container_of, memory_limi
 from xds_server.ads import node as nodes
 from xds_server.ads import requests, servicer
 from xds_server.ads.admission import Limits
+from xds_server.ads.budget import NameLimits
+from xds_server.ads.server_options import HANDSHAKE_S, MAX_MESSAGE_BYTES, server_options
 from xds_server.fleet import state
 from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.publish.metrics import TABLE
@@ -108,15 +110,20 @@ _MEMORY = "Memory: 1,000 streams, 10,000 Services, 100,000 endpoints"
 
 
 def test_limits_are_those_of_the_program() -> None:
-    limits, streams = Limits(), dict(servicer.server_options())["grpc.max_concurrent_streams"]
+    limits, names, streams = Limits(), NameLimits(), dict(server_options())["grpc.max_concurrent_streams"]
     rows = {
-        f"| a message, either way | {servicer.MAX_MESSAGE_BYTES >> 20} MiB |",
+        f"| a message, either way | {MAX_MESSAGE_BYTES >> 20} MiB |",
         f"| names of one type that a stream asks for | {requests.MAX_NAMES:,} |",
-        f"| characters of a name | {requests.LONGEST_NAME:,} |",
-        f"| `node.metadata`; id and cluster together | {nodes._NODE_BYTES:,} bytes |",
+        f"| characters of a name, or of a version | {requests.LONGEST_NAME:,} |",
+        f"| memory for the names that a stream asks for | {names.per_stream >> 20} MiB |",
+        f"| the same for all streams of an address | {names.per_peer >> 20} MiB |",
+        f"| the same for all streams of a process | {names.total >> 20} MiB |",
+        f"| `node.metadata` | {nodes.MAX_METADATA_BYTES:,} bytes |",
+        f"| `node.id`, `node.cluster`, `node.user_agent_name`, each | {nodes.MAX_TEXT_BYTES:,} bytes |",
         f"| streams from one address | {limits.per_peer:,} |",
         f"| new streams a second, after a first {limits.burst:,} | {limits.rate:g} |",
         f"| streams of one connection | {streams} |",
+        f"| time to the end of a TLS handshake and HTTP/2's first frame | {HANDSHAKE_S:g} s |",
         f"| silence before the first request | {servicer._GREETING_DEADLINE_S:g} s |",
         f"| time to take a response | {servicer._WRITE_DEADLINE_S:g} s |",
         f"| text of a refusal that is kept | {state._LONGEST_MESSAGE:,} characters |",

@@ -6,7 +6,8 @@ import grpc
 
 from tests.support.tap import Tap
 from xds_server.ads.events import Event
-from xds_server.ads.servicer import AdsServicer, server_options
+from xds_server.ads.server_options import server_options
+from xds_server.ads.servicer import AdsServicer
 from xds_server.base.address import Address
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.resource import Resource

@@ -11,9 +11,11 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.ads.admission import Limits
+from xds_server.ads.budget import NameLimits
 from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event, Node, Variant
-from xds_server.ads.servicer import SERVICE, AdsServicer, server_options
+from xds_server.ads.server_options import HANDSHAKE_S, server_options
+from xds_server.ads.servicer import SERVICE, AdsServicer
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.cache import Derived, SnapshotCache
@@ -48,7 +50,9 @@ class Rig:
         *,
         greeting_deadline_s: float = 30.0,
         limits: Limits | None = None,
+        name_limits: NameLimits | None = None,
         max_age_s: float = 1800.0,
+        handshake_s: float = HANDSHAKE_S,
     ) -> None:
         self.cache: SnapshotCache[str] = SnapshotCache(_derive)
         self.events: list[Event] = []
@@ -64,9 +68,12 @@ class Rig:
             write_deadline_s=write_deadline_s,
             greeting_deadline_s=greeting_deadline_s,
             limits=limits,
+            name_limits=name_limits,
             converged=self.converged.append,
         )
-        self.server = grpc.aio.server(options=server_options(max_age_s=max_age_s, grace_s=0.2))
+        self.server = grpc.aio.server(
+            options=server_options(max_age_s=max_age_s, grace_s=0.2, handshake_s=handshake_s)
+        )
         self.servicer.register(self.server)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
 
@@ -219,10 +226,19 @@ async def running(
     write_deadline_s: float = 30.0,
     greeting_deadline_s: float = 30.0,
     limits: Limits | None = None,
+    name_limits: NameLimits | None = None,
     max_age_s: float = 1800.0,
+    handshake_s: float = HANDSHAKE_S,
 ) -> AsyncIterator[Rig]:
     """A started server."""
-    rig = Rig(write_deadline_s, greeting_deadline_s=greeting_deadline_s, limits=limits, max_age_s=max_age_s)
+    rig = Rig(
+        write_deadline_s,
+        greeting_deadline_s=greeting_deadline_s,
+        limits=limits,
+        name_limits=name_limits,
+        max_age_s=max_age_s,
+        handshake_s=handshake_s,
+    )
     await rig.server.start()
     try:
         yield rig

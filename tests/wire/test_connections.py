@@ -9,7 +9,7 @@ import grpc
 from tests.wire.rig import Rig, Stream, bodies, no_tasks_left, node, resource, running
 from xds_server.ads.admission import Limits
 from xds_server.ads.events import Cause, StreamClosed, StreamDenied, Variant
-from xds_server.ads.servicer import server_options
+from xds_server.ads.server_options import server_options
 from xds_server.snapshot.types import CLUSTER
 
 BURST = 3

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from xds_server.ads.budget import Held
 from xds_server.ads.events import Acked, Event, Nacked, Subscribed
 from xds_server.ads.subscription import Subscription, Unanswered
 from xds_server.base.errors import RequestError
@@ -122,6 +123,15 @@ class StreamMachine(ABC, Generic[RequestT]):
     def watched(self, type_url: TypeUrl) -> Names | None:
         """The names of a subscription that there is; None for all."""
         return self._subscriptions[type_url].watched
+
+    def held(self, *, claims: bool) -> Held:
+        """The names that the client makes this process keep; with `claims` those of them that it says it has
+        from an earlier stream, and that wait for a first snapshot."""
+        found = self._subscriptions.values()
+        more = sum(each.kept for each in found)
+        if claims:
+            more += sum(each.claims_size for each in found if each.claimed)
+        return Held(tuple([each.names for each in found]), more)
 
     def next(self, snapshot: Snapshot) -> Response | None:
         """The next response, recorded as sent, or None if the client has everything."""

@@ -6,7 +6,7 @@ differ; and what one stream subscribed to is known when the next subscribes to t
 not look as expected is left to protobuf's own parser.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -19,12 +19,14 @@ from xds_server.base.errors import RequestError, RequestLimitError
 from xds_server.base.ids import Nonce, TypeUrl
 from xds_server.snapshot.framing import read_varint, text
 from xds_server.snapshot.names import NO_NAMES, Names
+from xds_server.snapshot.types import SHORT_NAMES
 
 MAX_NAMES: Final = 200_000
 """Names of one type that one stream may subscribe to, whether they exist or not."""
 
 LONGEST_NAME: Final = 2_048
-"""Characters of a name that one may subscribe to. Names that do not exist are kept too, and told back."""
+"""Characters of a name that one may subscribe to, and of a version. Names that do not exist are kept too, and
+told back."""
 
 _LENGTH_DELIMITED: Final = 2
 _VERSION, _NODE, _NAMES, _TYPE = (
@@ -104,7 +106,8 @@ class SotwReader:
         message = _without_names(raw, start, end) if names else None
         if names is None or message is None:
             return self._read_whole(raw, start)
-        self._regions[message.type_url] = _region(raw, start, end, message.type_url, names)
+        if message.type_url in SHORT_NAMES:  # else a client makes up types, and names for each
+            self._regions[message.type_url] = _region(raw, start, end, message.type_url, names)
         return _sotw(message, names)
 
     def _read_whole(self, raw: bytes, start: int | None) -> SotwRequest:
@@ -112,7 +115,7 @@ class SotwReader:
         listed = _few(message.resource_names)
         before = self._regions.pop(message.type_url, None)
         names = (before.names if before else NO_NAMES).replaced(listed)
-        if start is not None and names:
+        if start is not None and names and message.type_url in SHORT_NAMES:
             wire = discovery_pb2.DiscoveryRequest(resource_names=listed).SerializeToString()
             if len(wire) >= _WORTH_KEEPING and raw.startswith(wire, start):
                 region = _region(raw, start, start + len(wire), message.type_url, names)
@@ -143,6 +146,7 @@ class DeltaReader:
 
 
 def _sotw(message: Any, names: Names | None) -> SotwRequest:
+    _check_length("version", (message.version_info,))
     return SotwRequest(
         type_url=TypeUrl(message.type_url),
         nonce=Nonce(message.response_nonce),
@@ -156,19 +160,25 @@ def _sotw(message: Any, names: Names | None) -> SotwRequest:
 def _few(names: Sequence[str]) -> tuple[str, ...]:
     _check_number(len(names))
     found = tuple(names)
-    if found and max(map(len, found)) > LONGEST_NAME:
-        raise RequestLimitError(f"a name of more than {LONGEST_NAME:,} characters")
+    _check_length("name", found)
     return found
 
 
 def _claims(claims: Mapping[str, str]) -> Mapping[str, str]:
     _check_number(len(claims))
+    _check_length("name", claims)
+    _check_length("version", claims.values())
     return claims
 
 
 def _check_number(names: int) -> None:
     if names > MAX_NAMES:
         raise RequestLimitError(f"more than {MAX_NAMES:,} names in one request")
+
+
+def _check_length(what: str, texts: Iterable[str]) -> None:
+    if max(map(len, texts), default=0) > LONGEST_NAME:
+        raise RequestLimitError(f"a {what} of more than {LONGEST_NAME:,} characters")
 
 
 def _parse(kind: Any, raw: bytes) -> Any:

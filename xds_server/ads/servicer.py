@@ -15,6 +15,7 @@ from envoy.config.core.v3 import base_pb2
 
 from xds_server.ads.admission import Admission, Limits, host_of
 from xds_server.ads.audience import Audience
+from xds_server.ads.budget import Held, NameBudget, NameLimits
 from xds_server.ads.convergence import Converged, Convergence
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
@@ -38,41 +39,6 @@ from xds_server.base.ids import StreamId
 from xds_server.snapshot.cache import SnapshotCache
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""gRPC's default of 4 MiB is less than one acknowledgement of 10,000 names (line 19)."""
-
-_MAX_AGE_S = 1800.0
-_GRACE_S = 5.0
-"""Of a connection that has reached its age: gRPC tells the client to go away, and cuts what is left after
-this. An Envoy keeps its one stream till then, and everything that it was configured with beyond."""
-
-_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # An Envoy has one stream. What one connection may hold open bounds what one peer can cost.
-    ("grpc.max_concurrent_streams", 100),
-    # Line 20: find dead peers, allow Envoy's own pings.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-)
-
-
-def server_options(
-    *, share_port: bool = False, max_age_s: float = _MAX_AGE_S, grace_s: float = _GRACE_S
-) -> list[tuple[str, int]]:
-    """Of the server of a fleet. A connection lives `max_age_s`, which gRPC spreads by a tenth, so that a
-    fleet spreads over the replicas (line 20)."""
-    return [
-        *_OPTIONS,
-        ("grpc.max_connection_age_ms", round(max_age_s * 1000)),
-        ("grpc.max_connection_age_grace_ms", round(grace_s * 1000)),
-        # Two servers must never share a port by accident: the fleet would be split between them.
-        ("grpc.so_reuseport", int(share_port)),
-    ]
-
 
 _WRITE_DEADLINE_S = 30.0
 _GREETING_DEADLINE_S = 30.0
@@ -97,7 +63,8 @@ class _Form:
 class _Stream(Generic[V]):
     """One open stream. `wake` says that there may be something to write, or a reason to end. `audience` is
     there once the first request has said who the client is. `writing_since` is the loop's time at which the
-    write that is under way began. `status` is how it ends if its client did something wrong."""
+    write that is under way began, and `writing_names` the size of the names in it that do not exist. `status`
+    is how it ends if its client did something wrong."""
 
     id: StreamId
     form: _Form
@@ -109,6 +76,7 @@ class _Stream(Generic[V]):
     view: V | None = None
     audience: "Audience[_Stream[V]] | None" = None
     writing_since: float | None = None
+    writing_names: int = 0
     ending: str = ""
     cause: Cause = Cause.CLIENT
     status: grpc.StatusCode | None = None
@@ -136,6 +104,7 @@ class AdsServicer(Generic[V]):
         write_deadline_s: float = _WRITE_DEADLINE_S,
         greeting_deadline_s: float = _GREETING_DEADLINE_S,
         limits: Limits | None = None,
+        name_limits: NameLimits | None = None,
         first_stream: int = 1,
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
         converged: Callable[[Converged], None] = lambda _: None,
@@ -150,6 +119,7 @@ class AdsServicer(Generic[V]):
         self._write_deadline_s = write_deadline_s
         self._greeting_deadline_s = greeting_deadline_s
         self._admission = Admission(limits or Limits())
+        self._names = NameBudget(name_limits or NameLimits())
         self._convergence = Convergence(
             lambda generation, answered: converged(Converged(generation, answered, time.monotonic()))
         )
@@ -241,12 +211,16 @@ class AdsServicer(Generic[V]):
             greeting.cancel()
             reader.cancel()
             self._forget(stream)
+            self._names.leave(stream.id)
             await asyncio.gather(reader, return_exceptions=True)
 
     def _forget(self, stream: _Stream[V]) -> None:
         """Take a stream off the books, once."""
         if self._streams.pop(stream.id, None) is None:
             return
+        # It may take gRPC long to end what is being written. Of the rest nothing is kept till then.
+        stream.machine, stream.read = stream.form.machine(stream.id), stream.form.reader().read
+        self._names.note(stream.id, host_of(stream.peer), Held(more=stream.writing_names))
         if stream.audience is None:
             if stream.status is not None:
                 self._observe(
@@ -271,6 +245,9 @@ class AdsServicer(Generic[V]):
                 reader.result()  # raises what was wrong with a request
                 return
             response = self._next(stream)
+            self._count_names(stream)
+            if stream.ending:
+                return
             if response is None:
                 self._look(stream)
                 await stream.wake.wait()
@@ -287,13 +264,13 @@ class AdsServicer(Generic[V]):
                     size=len(body),
                 )
             )
-            stream.writing_since = clock()
+            stream.writing_since, stream.writing_names = clock(), response.batch.size_of_removed
             if self._sweeping is None:
                 self._sweep_later()
             try:
                 await context.write(body)
             finally:
-                stream.writing_since = None
+                stream.writing_since, stream.writing_names = None, 0
 
     def _next(self, stream: _Stream[V]) -> Response | None:
         if stream.audience is None or stream.audience.snapshot is None:
@@ -302,6 +279,18 @@ class AdsServicer(Generic[V]):
         for event in stream.machine.take_resumed():
             self._observe(event)
         return response
+
+    def _count_names(self, stream: _Stream[V]) -> None:
+        """End whoever makes this process keep more names than it may."""
+        if stream.audience is None:
+            return
+        held = stream.machine.held(claims=stream.audience.snapshot is None)
+        for exceeded in self._names.hold(stream.id, host_of(stream.peer), held):
+            ended = self._streams[exceeded.stream]
+            ended.ending, ended.cause = exceeded.reason, Cause.LIMIT
+            ended.status = grpc.StatusCode.RESOURCE_EXHAUSTED
+            self._forget(ended)
+            ended.wake.set()
 
     def _look(self, stream: _Stream[V]) -> None:
         if stream.audience is not None and stream.audience.snapshot is not None:
@@ -368,6 +357,9 @@ class AdsServicer(Generic[V]):
             self._greet(stream, request.node)
         for event in machine.receive(request):
             self._observe(event)
+        self._count_names(stream)
+        if stream.ending:
+            return
         self._look(stream)
         if stream.audience is not None and machine.serves(request.type_url):
             stream.audience.watch(stream, request.type_url, machine.watched(request.type_url))

@@ -65,7 +65,7 @@ class Subscription:
     before. `owed` are names to answer even if unchanged; `unanswered` says that all are. `orphans` are names
     that the client holds from an earlier stream and that no longer exist. `rewarm` are assignments of
     clusters that the client was sent and has not acknowledged (line 29). `known_version` (SotW) and `claimed`
-    (delta, by name) are what the first request says of an earlier stream.
+    (delta, by name) are what the first request says of an earlier stream, the latter with its size in bytes.
     """
 
     type_url: TypeUrl
@@ -85,6 +85,7 @@ class Subscription:
     refused: set[str] = field(default_factory=set)
     known_version: str = ""
     claimed: Mapping[str, str] = field(default_factory=dict)
+    claims_size: int = 0
 
     @property
     def watched(self) -> Names | None:
@@ -111,6 +112,13 @@ class Subscription:
     def refusing(self) -> bool:
         """Whether something that the client refused is still what it was sent last."""
         return bool(self.refused) and any(self.holds(name) for name in self.refused)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of names that are kept beside `names`, and that the client may have made up: of an earlier
+        stream, and of unanswered responses."""
+        orphans = self.claims_size if self.orphans else 0
+        return orphans + sum(each.batch.size_of_removed for each in self.pending.values())
 
     def wants(self, name: str) -> bool:
         """Whether the client asked for it."""

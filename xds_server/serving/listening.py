@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from xds_server.ads.servicer import SERVICE, AdsServicer, server_options
+from xds_server.ads.server_options import server_options
+from xds_server.ads.servicer import SERVICE, AdsServicer
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.config import TlsFiles

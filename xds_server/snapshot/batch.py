@@ -9,6 +9,7 @@ from itertools import count
 from typing import Final
 
 from xds_server.base.ids import TypeUrl
+from xds_server.snapshot.names import size_of
 from xds_server.snapshot.resource import Resource
 
 _serials = count(1)
@@ -29,6 +30,11 @@ class Batch:
     def names(self) -> frozenset[str]:
         """Of the resources."""
         return frozenset(resource.name for resource in self.resources)
+
+    @cached_property
+    def size_of_removed(self) -> int:
+        """Bytes that it takes to keep the names that are taken away."""
+        return size_of(self.removed)
 
     def refers_to(self, type_url: TypeUrl) -> frozenset[str]:
         """The names of that type that its resources refer to."""

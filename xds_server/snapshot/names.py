@@ -14,13 +14,27 @@ _FEW: Final = 16
 """Up to so many names a step from one set to another is remembered; it is what a fleet does in step."""
 
 
+_ENTRY_BYTES: Final = 150
+"""Of a set, for each name, beside its characters: measured, 110 to 160."""
+
+_WIDEST: Final = 4
+"""Bytes of a character in a text that has one beyond ASCII, at most."""
+
+
+def size_of(names: Iterable[str]) -> int:
+    """Bytes that it takes to keep these."""
+    return sum(len(name) * (1 if name.isascii() else _WIDEST) + _ENTRY_BYTES for name in names)
+
+
 class Names:
-    """A set of names. Made by `plus` and `minus` from `NO_NAMES`, never by itself."""
+    """A set of names. Made by `plus` and `minus` from `NO_NAMES`, never by itself. `size` is what it takes to
+    keep it alone, in bytes."""
 
-    __slots__ = ("__weakref__", "_differences", "_digest", "_less", "_more", "members")
+    __slots__ = ("__weakref__", "_differences", "_digest", "_less", "_more", "members", "size")
 
-    def __init__(self, members: "Map[str, None]", digest: int) -> None:
+    def __init__(self, members: "Map[str, None]", digest: int, size: int) -> None:
         self.members = members
+        self.size = size
         self._digest = digest
         self._more: WeakValueDictionary[tuple[str, ...], Names] = WeakValueDictionary()
         self._less: WeakValueDictionary[tuple[str, ...], Names] = WeakValueDictionary()
@@ -47,7 +61,7 @@ class Names:
             with self.members.mutate() as members:
                 for name in more:
                     members[name] = None
-            found = self._made(members.finish(), more)
+            found = self._made(members.finish(), more, self.size + size_of(more))
         if len(names) <= _FEW:
             self._more[names] = found
         return found
@@ -63,7 +77,7 @@ class Names:
             with self.members.mutate() as members:
                 for name in less:
                     del members[name]
-            found = self._made(members.finish(), less)
+            found = self._made(members.finish(), less, self.size - size_of(less))
         if len(names) <= _FEW:
             self._less[names] = found
         return found
@@ -95,8 +109,8 @@ class Names:
         )
         return known if equal else None
 
-    def _made(self, members: "Map[str, None]", changed: Iterable[str]) -> "Names":
-        made = Names(members, _digest(self._digest, changed))
+    def _made(self, members: "Map[str, None]", changed: Iterable[str], size: int) -> "Names":
+        made = Names(members, _digest(self._digest, changed), size)
         _KNOWN[len(made), made._digest] = made
         return made
 
@@ -123,5 +137,5 @@ def _digest(digest: int, changed: Iterable[str]) -> int:
     return digest
 
 
-NO_NAMES: Final = Names(Map(), 0)
+NO_NAMES: Final = Names(Map(), 0, 0)
 _KNOWN: Final[WeakValueDictionary[tuple[int, int], Names]] = WeakValueDictionary({(0, 0): NO_NAMES})
