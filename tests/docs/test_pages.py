@@ -12,7 +12,7 @@ from xds_server.ads import node as nodes
 from xds_server.ads import requests, servicer
 from xds_server.ads.admission import Limits
 from xds_server.ads.budget import NameLimits
-from xds_server.ads.server_options import HANDSHAKE_S, MAX_MESSAGE_BYTES, server_options
+from xds_server.ads.server_options import HANDSHAKE_S, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, server_options
 from xds_server.fleet import state
 from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.publish.metrics import TABLE
@@ -112,7 +112,8 @@ _MEMORY = "Memory: 1,000 streams, 10,000 Services, 100,000 endpoints"
 def test_limits_are_those_of_the_program() -> None:
     limits, names, streams = Limits(), NameLimits(), dict(server_options())["grpc.max_concurrent_streams"]
     rows = {
-        f"| a message, either way | {MAX_MESSAGE_BYTES >> 20} MiB |",
+        f"| a request | {MAX_REQUEST_BYTES >> 20} MiB |",
+        f"| a response | {MAX_RESPONSE_BYTES >> 20} MiB |",
         f"| names of one type that a stream asks for | {requests.MAX_NAMES:,} |",
         f"| characters of a name, or of a version | {requests.LONGEST_NAME:,} |",
         f"| memory for the names that a stream asks for | {names.per_stream >> 20} MiB |",

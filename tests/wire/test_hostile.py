@@ -14,6 +14,7 @@ from xds_server.ads.admission import Limits
 from xds_server.ads.events import Cause, StreamClosed, StreamDenied, StreamOpened, Subscribed, Variant
 from xds_server.ads.node import MAX_TEXT_BYTES
 from xds_server.ads.requests import LONGEST_NAME, MAX_NAMES
+from xds_server.ads.server_options import MAX_REQUEST_BYTES
 from xds_server.snapshot.framing import field
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER
 
@@ -24,7 +25,7 @@ AT_ONCE = 500  # gRPC refuses by itself what waits to be accepted, from about a 
 EACH = 100
 """Streams that a connection carries: gRPC admits no more at once."""
 
-SERVED = 64 * MIB
+SERVED = MAX_REQUEST_BYTES
 """The largest message that the server takes."""
 
 
@@ -114,7 +115,7 @@ async def test_a_message_that_is_too_large(rig: Rig, variant: Variant) -> None:
 
 
 @pytest.mark.usefixtures("witness")
-async def test_garbage_of_64_megabytes(rig: Rig, variant: Variant) -> None:
+async def test_garbage_as_large_as_may_be(rig: Rig, variant: Variant) -> None:
     status = await refused(rig, variant, b"\xff" * (SERVED - 1_000))
     assert status.code is grpc.StatusCode.INVALID_ARGUMENT
     assert len(status.details) < 200

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -11,17 +12,24 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from tests.support.waiting import eventually
 from tests.wire.rig import Stream, node
 from xds_server.ads.events import Variant
 from xds_server.demo.control_plane import ControlPlane
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER
+from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES
 
 ROUNDS: Final = 6
 ALLOWED_MIB: Final = 64
 """By how much it may be larger after the second half of the rounds than after the first."""
 
-PEAK_MIB: Final = 1_200
-"""A few messages of 64 MB at once, as bytes and read, beside what it needs itself."""
+PEAK_MIB: Final = 800
+"""A few requests as large as may be, as bytes and read, beside what it needs itself."""
+
+FLOOD: Final = 6
+"""Streams at once, each of which asks for all the names that the limits of a stream allow otherwise."""
+
+RETURNED_MIB: Final = 150
+"""By how much it may be larger once a flood is over and memory was given back."""
 
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
@@ -77,13 +85,13 @@ def many_claims(turn: int) -> Any:
 
 def long_name(turn: int) -> Any:
     return discovery_pb2.DeltaDiscoveryRequest(
-        type_url=CLUSTER, node=node("d"), resource_names_subscribe=[str(turn) * 60_000_000]
+        type_url=CLUSTER, node=node("d"), resource_names_subscribe=[str(turn) * 15_000_000]
     )
 
 
 def large_node(turn: int) -> Any:
     return discovery_pb2.DiscoveryRequest(
-        type_url=CLUSTER, node=base_pb2.Node(id="e", cluster=str(turn) * 60_000_000)
+        type_url=CLUSTER, node=base_pb2.Node(id="e", cluster=str(turn) * 15_000_000)
     )
 
 
@@ -150,3 +158,32 @@ async def test_a_request_is_gone_once_it_was_taken(plane: ControlPlane) -> None:
         for _ in range(40):
             await open_one()
         assert resident_mib(pid, "VmRSS") - before < 40 * len(raw) / 2**20 / 2
+
+
+async def flood(plane: ControlPlane, variant: Variant, number: int) -> None:
+    """192,000 names of 2,000 characters, of all types, as fast as they are taken."""
+    async with stream_to(plane, variant) as stream:
+        reading = asyncio.create_task(stream.end())
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            for turn, type_url in zip(range(32), itertools.cycle(SHORT_NAMES)):
+                names = [f"{number}-{turn}-{each}".ljust(2_000, "x") for each in range(6_000)]
+                message = stream.message(type_url, *names)
+                message.node.CopyFrom(node(f"hostile-{number}"))
+                await stream.raw(message.SerializeToString())
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+@pytest.mark.parametrize("variant", Variant, ids=str)
+async def test_memory_is_bounded_in_a_flood_of_names_and_returns(
+    plane: ControlPlane, variant: Variant
+) -> None:
+    pid = plane.process.pid
+    async with stream_to(plane, Variant.DELTA) as good:
+        await good.ask(LISTENER, node=node("good"))
+        await good.take()
+        before = resident_mib(pid, "VmRSS")
+        await asyncio.gather(*(flood(plane, variant, number) for number in range(FLOOD)))
+        assert resident_mib(pid, "VmHWM") <= PEAK_MIB
+        await good.ask(CLUSTER)
+        assert (await asyncio.wait_for(good.take(), 20)).type_url == CLUSTER
+    await eventually(lambda: resident_mib(pid, "VmRSS") <= before + RETURNED_MIB, within=60.0)

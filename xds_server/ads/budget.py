@@ -87,9 +87,7 @@ class NameBudget:
                 self._end(stream, f"the names of this address's streams take more than {_shown(limit)}")
             )
         while (limit := self._limits.total) < self._all.size and (victim := self._largest()) is not None:
-            why = (
-                f"the names of all streams take more than {_shown(limit)}, and this address has most of them"
-            )
+            why = f"the names of all streams take more than {_shown(limit)}, most of them this address's"
             ends.append(self._end(victim, why))
         return ends
 

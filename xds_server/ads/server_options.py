@@ -1,7 +1,9 @@
 """What the fleet's gRPC server is set to: how large messages may be, and how long connections live."""
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""gRPC's default of 4 MiB is less than one acknowledgement of 10,000 names (line 19)."""
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""gRPC's default of 4 MiB is less than one acknowledgement of 40,000 names (line 19). Of this size every peer
+may have one in memory before this program sees it."""
 
 HANDSHAKE_S = 20.0
 """In which a connection has to come to its first HTTP/2 frame, with a TLS handshake before it or without.
@@ -13,8 +15,8 @@ _GRACE_S = 5.0
 this. An Envoy keeps its one stream till then, and everything that it was configured with beyond."""
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
     # An Envoy has one stream. What one connection may hold open bounds what one peer can cost.
     ("grpc.max_concurrent_streams", 100),
     # Line 20: find dead peers, allow Envoy's own pings.

@@ -89,7 +89,7 @@ class AdsServicer(Generic[V]):
     raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
     for a stream. `observe` is called with every event, on the event loop, and must not block or raise;
     `converged` likewise, with every commit once all streams have what it means for them. `called` is told the
-    peer of every call, before anything else.
+    peer of every call, before anything else, and `ended` that a call is over and holds nothing any more.
     Streams are numbered from `first_stream`. A stream must send its first request within
     `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
     """
@@ -109,6 +109,7 @@ class AdsServicer(Generic[V]):
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
         converged: Callable[[Converged], None] = lambda _: None,
         called: Callable[[str], None] = lambda _: None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         encoder = Encoder(identifier)
         self._cache = cache
@@ -116,6 +117,7 @@ class AdsServicer(Generic[V]):
         self._identify = identify
         self._observe = observe
         self._called = called
+        self._ended = ended
         self._write_deadline_s = write_deadline_s
         self._greeting_deadline_s = greeting_deadline_s
         self._admission = Admission(limits or Limits())
@@ -186,6 +188,7 @@ class AdsServicer(Generic[V]):
                 await self._serve(form, context)
             finally:
                 self._admission.leave(host)
+                self._ended()
 
         return grpc.stream_stream_rpc_method_handler(handle)
 

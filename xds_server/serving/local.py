@@ -7,6 +7,7 @@ from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event
 from xds_server.ads.servicer import AdsServicer
 from xds_server.base.address import Address
+from xds_server.base.memory import Trimmer
 from xds_server.config import PLAIN, Security
 from xds_server.serving.handshakes import Handshakes, left
 from xds_server.serving.identity import Allowed, Clients, names_of
@@ -37,6 +38,7 @@ def servicer(
         first_stream=first_stream,
         converged=converged,
         called=called,
+        ended=Trimmer().soon,
     )
 
 
