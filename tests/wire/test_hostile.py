@@ -81,8 +81,8 @@ def request(variant: Variant, *wanted: str, type_url: str = ENDPOINT) -> bytes:
 
 
 @pytest.mark.usefixtures("witness")
-async def test_a_million_names(rig: Rig, variant: Variant) -> None:
-    status = await refused(rig, variant, request(variant, *names(1_000_000)))
+async def test_more_names_than_may_be(rig: Rig, variant: Variant) -> None:
+    status = await refused(rig, variant, request(variant, *names(2 * MAX_NAMES)))
     assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert status.details == f"more than {MAX_NAMES:,} names in one request"
 

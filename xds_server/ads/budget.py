@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import StreamId
+from xds_server.snapshot.batch import Batch
 from xds_server.snapshot.names import Names
 
 _MIB: Final = 1024 * 1024
@@ -23,10 +24,15 @@ class NameLimits:
     total: int = 256 * _MIB
 
 
-class Held(NamedTuple):
-    """What one stream makes the process keep: sets of names, and bytes of other names."""
+Kept = Names | Batch
+"""What streams may share: names that are asked for, and names that were told to be absent. It has
+`name_bytes`."""
 
-    sets: tuple[Names, ...] = ()
+
+class Held(NamedTuple):
+    """What one stream makes the process keep: what it may share, and bytes of other names."""
+
+    sets: tuple[Kept, ...] = ()
     more: int = 0
 
 
@@ -42,13 +48,13 @@ class _Account:
 
     def __init__(self) -> None:
         self.size = 0
-        self._uses: Counter[Names] = Counter()
+        self._uses: Counter[Kept] = Counter()
 
     def add(self, held: Held) -> None:
         self.size += held.more
         for names in held.sets:
             if not self._uses[names]:
-                self.size += names.size
+                self.size += names.name_bytes
             self._uses[names] += 1
 
     def take(self, held: Held) -> None:
@@ -57,7 +63,7 @@ class _Account:
             self._uses[names] -= 1
             if not self._uses[names]:
                 del self._uses[names]
-                self.size -= names.size
+                self.size -= names.name_bytes
 
     def __bool__(self) -> bool:
         return bool(self.size or self._uses)
@@ -116,13 +122,13 @@ class NameBudget:
         sizes = [
             (self._peers[peer].size, _size(held), stream)
             for stream, (peer, held) in self._streams.items()
-            if any(held.sets)
+            if held.sets
         ]
         return max(sizes)[-1] if sizes else None
 
 
 def _size(held: Held) -> int:
-    return held.more + sum(names.size for names in held.sets)
+    return held.more + sum(names.name_bytes for names in held.sets)
 
 
 def _shown(limit: int) -> str:

@@ -4,7 +4,7 @@ from xds_server.ads.events import Event
 from xds_server.ads.machine import Draft, StreamMachine
 from xds_server.ads.requests import DeltaRequest
 from xds_server.ads.subscription import WILDCARD_TYPES, Subscription
-from xds_server.snapshot.batch import NOTHING, Batch
+from xds_server.snapshot.batch import NOTHING
 from xds_server.snapshot.names import size_of
 from xds_server.snapshot.snapshot import TypeSnapshot
 from xds_server.snapshot.types import VIRTUAL_HOST
@@ -54,10 +54,8 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
 
     def _removals(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
         gone = subscription.gone(current)
-        # What a client says it has may be anything, and no other has the same: that is not remembered.
-        own = Batch(removed=gone) if subscription.orphans else None
         subscription.leaving.clear()
         subscription.orphans.clear()
         if not gone:
             return None
-        return Draft(current.version, own or current.batch(gone, lambda: Batch(removed=gone)), NOTHING)
+        return Draft(current.version, current.without(gone), NOTHING)

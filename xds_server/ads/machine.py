@@ -128,10 +128,9 @@ class StreamMachine(ABC, Generic[RequestT]):
         """The names that the client makes this process keep; with `claims` those of them that it says it has
         from an earlier stream, and that wait for a first snapshot."""
         found = self._subscriptions.values()
-        more = sum(each.kept for each in found)
-        if claims:
-            more += sum(each.claims_size for each in found if each.claimed)
-        return Held(tuple([each.names for each in found]), more)
+        own = sum(each.claims_size for each in found if each.orphans or (claims and each.claimed))
+        absent = [batch for each in found for batch in each.told_absent]
+        return Held((*[each.names for each in found], *absent), own)
 
     def next(self, snapshot: Snapshot) -> Response | None:
         """The next response, recorded as sent, or None if the client has everything."""

@@ -267,7 +267,7 @@ class AdsServicer(Generic[V]):
                     size=len(body),
                 )
             )
-            stream.writing_since, stream.writing_names = clock(), response.batch.size_of_removed
+            stream.writing_since, stream.writing_names = clock(), response.batch.name_bytes
             if self._sweeping is None:
                 self._sweep_later()
             try:

@@ -114,11 +114,9 @@ class Subscription:
         return bool(self.refused) and any(self.holds(name) for name in self.refused)
 
     @property
-    def kept(self) -> int:
-        """Bytes of names that are kept beside `names`, and that the client may have made up: of an earlier
-        stream, and of unanswered responses."""
-        orphans = self.claims_size if self.orphans else 0
-        return orphans + sum(each.batch.size_of_removed for each in self.pending.values())
+    def told_absent(self) -> list[Batch]:
+        """What it was told to be absent, and has not answered: names that the client may have made up."""
+        return [each.batch for each in self.pending.values() if each.batch.removed]
 
     def wants(self, name: str) -> bool:
         """Whether the client asked for it."""

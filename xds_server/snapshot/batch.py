@@ -32,8 +32,8 @@ class Batch:
         return frozenset(resource.name for resource in self.resources)
 
     @cached_property
-    def size_of_removed(self) -> int:
-        """Bytes that it takes to keep the names that are taken away."""
+    def name_bytes(self) -> int:
+        """What it takes to keep the names that are taken away."""
         return size_of(self.removed)
 
     def refers_to(self, type_url: TypeUrl) -> frozenset[str]:

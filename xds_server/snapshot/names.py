@@ -27,14 +27,14 @@ def size_of(names: Iterable[str]) -> int:
 
 
 class Names:
-    """A set of names. Made by `plus` and `minus` from `NO_NAMES`, never by itself. `size` is what it takes to
-    keep it alone, in bytes."""
+    """A set of names. Made by `plus` and `minus` from `NO_NAMES`, never by itself. `name_bytes` is what it
+    takes to keep it alone."""
 
-    __slots__ = ("__weakref__", "_differences", "_digest", "_less", "_more", "members", "size")
+    __slots__ = ("__weakref__", "_differences", "_digest", "_less", "_more", "members", "name_bytes")
 
-    def __init__(self, members: "Map[str, None]", digest: int, size: int) -> None:
+    def __init__(self, members: "Map[str, None]", digest: int, name_bytes: int) -> None:
         self.members = members
-        self.size = size
+        self.name_bytes = name_bytes
         self._digest = digest
         self._more: WeakValueDictionary[tuple[str, ...], Names] = WeakValueDictionary()
         self._less: WeakValueDictionary[tuple[str, ...], Names] = WeakValueDictionary()
@@ -61,7 +61,7 @@ class Names:
             with self.members.mutate() as members:
                 for name in more:
                     members[name] = None
-            found = self._made(members.finish(), more, self.size + size_of(more))
+            found = self._made(members.finish(), more, self.name_bytes + size_of(more))
         if len(names) <= _FEW:
             self._more[names] = found
         return found
@@ -77,7 +77,7 @@ class Names:
             with self.members.mutate() as members:
                 for name in less:
                     del members[name]
-            found = self._made(members.finish(), less, self.size - size_of(less))
+            found = self._made(members.finish(), less, self.name_bytes - size_of(less))
         if len(names) <= _FEW:
             self._less[names] = found
         return found
@@ -109,8 +109,8 @@ class Names:
         )
         return known if equal else None
 
-    def _made(self, members: "Map[str, None]", changed: Iterable[str], size: int) -> "Names":
-        made = Names(members, _digest(self._digest, changed), size)
+    def _made(self, members: "Map[str, None]", changed: Iterable[str], name_bytes: int) -> "Names":
+        made = Names(members, _digest(self._digest, changed), name_bytes)
         _KNOWN[len(made), made._digest] = made
         return made
 

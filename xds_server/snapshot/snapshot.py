@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from immutables import Map
 
@@ -87,6 +87,7 @@ class TypeSnapshot:
         self._since: dict[_Moment, Changes] = {}
         self._selected: WeakKeyDictionary[Names, Selection] = WeakKeyDictionary()
         self._batches: dict[tuple[object, ...], Batch] = {}
+        self._without: WeakValueDictionary[tuple[str, ...], Batch] = WeakValueDictionary()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TypeSnapshot) and self.resources == other.resources
@@ -196,6 +197,13 @@ class TypeSnapshot:
             if len(self._batches) == _MOST_REMEMBERED:
                 del self._batches[next(iter(self._batches))]
             known = self._batches[key] = make()
+        return known
+
+    def without(self, names: tuple[str, ...]) -> Batch:
+        """The batch that takes these away, for as long as somebody has it: clients can make names up."""
+        known = self._without.get(names)
+        if known is None:
+            known = self._without[names] = Batch(removed=names)
         return known
 
     def let_go(self) -> None:

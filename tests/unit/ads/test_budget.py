@@ -110,5 +110,5 @@ def together(held: Iterable[Held]) -> int:
     """In bytes, each set once."""
     found = list(held)
     return sum(each.more for each in found) + sum(
-        one.size for one in {one for each in found for one in each.sets}
+        one.name_bytes for one in {one for each in found for one in each.sets}
     )
