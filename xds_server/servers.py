@@ -16,6 +16,7 @@ from xds_server.admin import csds
 from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import StatusServicer
 from xds_server.admin.http import Readiness, http_server
+from xds_server.ads.server_options import connection_options
 from xds_server.base.address import Address
 from xds_server.config import ServeConfig
 from xds_server.pb import status_pb2
@@ -68,7 +69,7 @@ class Servers:
             XdsShadowError: an address cannot be listened on.
         """
         wanted = self.addresses
-        admin_server = grpc.aio.server()
+        admin_server = grpc.aio.server(options=connection_options())
         status.register(admin_server)
         clients.register(admin_server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, admin_server)

@@ -14,7 +14,7 @@ from xds_server.ads.admission import Limits
 from xds_server.ads.budget import NameLimits
 from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event, Node, Variant
-from xds_server.ads.server_options import HANDSHAKE_S, server_options
+from xds_server.ads.server_options import HANDSHAKE_S, IDLE_S, server_options
 from xds_server.ads.servicer import SERVICE, AdsServicer
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
@@ -53,6 +53,7 @@ class Rig:
         name_limits: NameLimits | None = None,
         max_age_s: float = 1800.0,
         handshake_s: float = HANDSHAKE_S,
+        idle_s: float = IDLE_S,
     ) -> None:
         self.cache: SnapshotCache[str] = SnapshotCache(_derive)
         self.events: list[Event] = []
@@ -71,9 +72,8 @@ class Rig:
             name_limits=name_limits,
             converged=self.converged.append,
         )
-        self.server = grpc.aio.server(
-            options=server_options(max_age_s=max_age_s, grace_s=0.2, handshake_s=handshake_s)
-        )
+        options = server_options(max_age_s=max_age_s, grace_s=0.2, handshake_s=handshake_s, idle_s=idle_s)
+        self.server = grpc.aio.server(options=options)
         self.servicer.register(self.server)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
 
@@ -229,6 +229,7 @@ async def running(
     name_limits: NameLimits | None = None,
     max_age_s: float = 1800.0,
     handshake_s: float = HANDSHAKE_S,
+    idle_s: float = IDLE_S,
 ) -> AsyncIterator[Rig]:
     """A started server."""
     rig = Rig(
@@ -238,6 +239,7 @@ async def running(
         name_limits=name_limits,
         max_age_s=max_age_s,
         handshake_s=handshake_s,
+        idle_s=idle_s,
     )
     await rig.server.start()
     try:

@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import grpc
+import pytest
 
+from tests.support.certificates import Authority
+from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Stream, bodies, no_tasks_left, node, resource, running
 from xds_server.ads.admission import Limits
 from xds_server.ads.events import Cause, StreamClosed, StreamDenied, Variant
 from xds_server.ads.server_options import server_options
+from xds_server.serving.tls import Certificates
 from xds_server.snapshot.types import CLUSTER
 
 BURST = 3
@@ -94,3 +99,49 @@ async def test_line_24_no_resource_has_a_time_to_live(variant: Variant) -> None:
         else:
             # Only a cluster wrapped in a discovery ``Resource`` could have one here.
             assert found.type_url == CLUSTER
+
+
+HALF = {
+    "nothing": b"",
+    "a part of the preface": b"PRI * HTTP/2.0\r\n",
+    "the preface alone": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a part of a TLS handshake": b"\x16\x03\x01\x02\x00\x01",
+    "no call": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("sent", HALF)
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_connection_that_comes_to_no_call_ends(tmp_path: Path, sent: str, tls: bool) -> None:
+    options = server_options(handshake_s=0.3, idle_s=0.3)
+    server = grpc.aio.server(options=options)
+    if tls:
+        credentials = Certificates(Authority().server_files(tmp_path)).credentials()
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(HALF[sent])
+        async with asyncio.timeout(20):
+            with suppress(ConnectionError):
+                await reader.read()
+    finally:
+        writer.close()
+        await server.stop(0)
+
+
+async def test_a_stream_that_has_nothing_to_say_keeps_its_connection(variant: Variant) -> None:
+    async with no_tasks_left(), running(idle_s=0.1, handshake_s=0.1) as rig:
+        rig.commit(resource(CLUSTER, "a", b"a"))
+        quiet, other = rig.connect(variant), rig.channel()
+        await quiet.ask(CLUSTER, node=node())
+        await quiet.take()
+        # As long as it takes that another connection, which has no call any more, is told to go.
+        brief = Stream(other, variant)
+        assert await served(brief)
+        brief.cancel()
+        await eventually(lambda: other.get_state() is grpc.ChannelConnectivity.IDLE)
+        rig.commit(resource(CLUSTER, "a", b"b"))
+        assert list(bodies(await quiet.take()).values()) == [b"b"]

@@ -9,6 +9,9 @@ HANDSHAKE_S = 20.0
 """In which a connection has to come to its first HTTP/2 frame, with a TLS handshake before it or without.
 gRPC's own default is two minutes."""
 
+IDLE_S = 60.0
+"""For which a connection may be without a call."""
+
 _MAX_AGE_S = 1800.0
 _GRACE_S = 5.0
 """Of a connection that has reached its age: gRPC tells the client to go away, and cuts what is left after
@@ -28,18 +31,27 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+def connection_options(handshake_s: float = HANDSHAKE_S, idle_s: float = IDLE_S) -> list[tuple[str, int]]:
+    """Of any gRPC server: connections that come to nothing end."""
+    return [
+        ("grpc.server_handshake_timeout_ms", round(handshake_s * 1000)),
+        ("grpc.max_connection_idle_ms", round(idle_s * 1000)),
+    ]
+
+
 def server_options(
     *,
     share_port: bool = False,
     max_age_s: float = _MAX_AGE_S,
     grace_s: float = _GRACE_S,
     handshake_s: float = HANDSHAKE_S,
+    idle_s: float = IDLE_S,
 ) -> list[tuple[str, int]]:
     """Of the server of a fleet. A connection lives `max_age_s`, which gRPC spreads by a tenth, so that a
     fleet spreads over the replicas (line 20)."""
     return [
         *_OPTIONS,
-        ("grpc.server_handshake_timeout_ms", round(handshake_s * 1000)),
+        *connection_options(handshake_s, idle_s),
         ("grpc.max_connection_age_ms", round(max_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(grace_s * 1000)),
         # Two servers must never share a port by accident: the fleet would be split between them.
