@@ -1,5 +1,6 @@
 """What the command line was asked to do, as checked values. Read by `app`, `demo`, `cli` and `serving`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,6 +16,9 @@ DEFAULT_ADMIN_ADDRESS: Final = "127.0.0.1:18080"
 DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:18081"
 DEFAULT_KUBE_ADDRESS: Final = "127.0.0.1:18082"
 DEFAULT_GATEWAY_PORT: Final = 8080
+
+
+_HOST: Final = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
 class Form(StrEnum):
@@ -90,7 +94,8 @@ class ServeConfig:
     """Everything that `serve` needs. Without `events` none are written. Of more than one of `workers` each is
     a process of its own. `page`: serve the page and its API though `http_address` is not on loopback.
     `plaintext_credentials`: send credentials to Envoys though they are served without TLS. `own_addresses`
-    are those of this process, canonical, and `namespace` is where its replicas are."""
+    are those of this process, canonical, and `namespace` is where its replicas are. `page_hosts` are the
+    page's names beside localhost and the address."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -107,6 +112,7 @@ class ServeConfig:
     insecure: bool = False
     plaintext_credentials: bool = False
     page: bool = False
+    page_hosts: tuple[str, ...] = ()
     own_addresses: frozenset[str] = frozenset()
     namespace: str = ""
 
@@ -117,6 +123,9 @@ class ServeConfig:
         return replace(self.policy, credentials=sendable)
 
     def __post_init__(self) -> None:
+        for name in self.page_hosts:
+            if not _HOST.fullmatch(name):
+                raise UsageError(f"--page-host {name!r} is not a host name, such as shadows.example.com")
         if not (self.security.tls or self.insecure or self.xds_address.is_loopback):
             raise UsageError(
                 f"--xds-address {self.xds_address} is not on loopback, and without TLS whoever reaches it can"

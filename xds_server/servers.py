@@ -43,6 +43,7 @@ class Servers:
         self._drain_s = config.drain_s
         self._version = version
         self._tls = config.security.tls is not None
+        self._page_hosts = config.page_hosts
         self._page = config.page or config.http_address.is_loopback
         self._health = health.aio.HealthServicer()
         self.addresses = Addresses(config.xds_address, config.admin_address, config.http_address)
@@ -79,7 +80,9 @@ class Servers:
         await self.set_serving(False)
         admin = Address(wanted.admin.host, add_port(admin_server, wanted.admin, "--admin-address"))
         shown = status if self._page else None
-        async with http_server(wanted.http, readiness=readiness, metrics=metrics, status=shown) as http:
+        async with http_server(
+            wanted.http, readiness=readiness, metrics=metrics, status=shown, page_hosts=self._page_hosts
+        ) as http:
             xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)
             await admin_server.start()

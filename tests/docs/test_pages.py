@@ -12,7 +12,13 @@ from xds_server.ads import node as nodes
 from xds_server.ads import requests, servicer
 from xds_server.ads.admission import Limits
 from xds_server.ads.budget import NameLimits
-from xds_server.ads.server_options import HANDSHAKE_S, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, server_options
+from xds_server.ads.server_options import (
+    HANDSHAKE_S,
+    IDLE_S,
+    MAX_REQUEST_BYTES,
+    MAX_RESPONSE_BYTES,
+    server_options,
+)
 from xds_server.fleet import state
 from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.publish.metrics import TABLE
@@ -125,6 +131,7 @@ def test_limits_are_those_of_the_program() -> None:
         f"| new streams a second, after a first {limits.burst:,} | {limits.rate:g} |",
         f"| streams of one connection | {streams} |",
         f"| time to the end of a TLS handshake and HTTP/2's first frame | {HANDSHAKE_S:g} s |",
+        f"| time of a connection without a call | {IDLE_S:g} s |",
         f"| silence before the first request | {servicer._GREETING_DEADLINE_S:g} s |",
         f"| time to take a response | {servicer._WRITE_DEADLINE_S:g} s |",
         f"| text of a refusal that is kept | {state._LONGEST_MESSAGE:,} characters |",

@@ -2,9 +2,13 @@
 
 Ready means that the fleet can be served: not before the first complete reading of the source, and still while
 the source does not answer, as what was last known is what the Envoys have.
+
+Whoever says or reads nothing for too long is cut off: a connection that is left half-open costs a file
+descriptor.
 """
 
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -15,6 +19,10 @@ from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 
 _CLOSE_S = 1.0
+_IDLE_S: Final = 30.0
+"""For which a connection may send no whole request, or take nothing of an answer."""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PROMETHEUS: Final = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
@@ -32,9 +40,12 @@ async def http_server(
     readiness: Callable[[], Readiness],
     metrics: Callable[[], bytes],
     status: Status | None = None,
+    page_hosts: Collection[str] = (),
+    idle_s: float = _IDLE_S,
 ) -> AsyncIterator[Address]:
-    """Serve ``/healthz``, ``/readyz`` and ``/metrics``, and with `status` the page and its API; gives the
-    address with the port in use.
+    """Serve ``/healthz``, ``/readyz`` and ``/metrics``, whatever ``Host`` says, as kubelets and Prometheus
+    use addresses of Pods; and with `status` the page and its API, under their own names and `page_hosts`.
+    Gives the address with the port in use.
 
     Raises:
         XdsShadowError: the address cannot be listened on.
@@ -50,11 +61,25 @@ async def http_server(
     async def scrape(_request: web.Request) -> web.Response:
         return web.Response(body=metrics(), headers=_PROMETHEUS)
 
-    app = web.Application(client_max_size=0)
+    @web.middleware
+    async def cut_off(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if (transport := request.transport) is not None:
+            found = transport.get_extra_info("socket")
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(idle_s * 1000))
+        return await handler(request)
+
+    app = web.Application(client_max_size=0, middlewares=[cut_off])
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])
     if status is not None:
-        app.add_routes(routes(status))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_S)
+        app.add_routes(routes(status, {address.host.lower(), *page_hosts}))
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=_CLOSE_S,
+        # Also of a first request; what a client sends beside a request that is answered is read for a moment.
+        keepalive_timeout=idle_s,
+        lingering_time=_CLOSE_S,
+    )
     await runner.setup()
     try:
         try:

@@ -11,13 +11,16 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiohttp import ETag, web
 
+from xds_server.admin.hosts import is_ours
 from xds_server.admin.plain import as_data
+from xds_server.base.text import plain
 from xds_server.pb import status_pb2
 
 _HEADERS: Final = {
@@ -27,6 +30,8 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _TAG_BYTES: Final = 16
+_LONGEST_HOST: Final = 100
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 _Facts = Callable[[], Mapping[str, Any]]
 """Fields of GetStatusResponse, taken now; lists may be made into messages later, in a thread."""
@@ -40,8 +45,8 @@ class Status(Protocol):
     def nodes(self) -> Iterable[status_pb2.Node]: ...
 
 
-def routes(status: Status) -> list[web.RouteDef]:
-    """``/`` and ``/api/v1/{shadows,nodes,config}``."""
+def routes(status: Status, hosts: Collection[str] = ()) -> list[web.RouteDef]:
+    """``/`` and ``/api/v1/{shadows,nodes,config}``, under this server's own names and those of `hosts`."""
     text, policy = _page()
     headers = _HEADERS | {"Content-Security-Policy": policy}
 
@@ -52,11 +57,22 @@ def routes(status: Status) -> list[web.RouteDef]:
         found = status.overview()
         return {"server": found.server, "problems": found.problems, "changes": found.changes}
 
+    def guarded(handler: _Handler) -> _Handler:
+        async def handle(request: web.Request) -> web.Response:
+            host, listening = request.headers.get("Host", ""), request.get_extra_info("sockname")[0]
+            if is_ours(host, listening, hosts):
+                return await handler(request)
+            shown = plain(host, _LONGEST_HOST)
+            sentence = f"Host {shown!r} is no name of this page; use localhost, or give it with --page-host"
+            return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=f"{sentence}\n", headers=_HEADERS)
+
+        return handle
+
     return [
-        web.get("/", page),
-        web.get("/api/v1/shadows", _Part(lambda: {"shadows": status.shadows()}).answer),
-        web.get("/api/v1/nodes", _Part(lambda: {"nodes": status.nodes()}).answer),
-        web.get("/api/v1/config", _Part(config).answer),
+        web.get("/", guarded(page)),
+        web.get("/api/v1/shadows", guarded(_Part(lambda: {"shadows": status.shadows()}).answer)),
+        web.get("/api/v1/nodes", guarded(_Part(lambda: {"nodes": status.nodes()}).answer)),
+        web.get("/api/v1/config", guarded(_Part(config).answer)),
     ]
 
 

@@ -150,6 +150,15 @@ def serve(
             help="Serve the live page and /api/v1 though --http-address is not on loopback.",
         ),
     ] = False,
+    page_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="XDS_SHADOW_PAGE_HOST",
+            metavar="NAME",
+            help="A name under which browsers open the live page; repeatable. Others are refused (421).",
+            show_default="localhost, and the address",
+        ),
+    ] = None,
     insecure: Annotated[
         bool,
         typer.Option(
@@ -201,6 +210,7 @@ def serve(
         page=page,
         own_addresses=parse_addresses(own_addresses, option="--own-addresses"),
         namespace=lease_namespace,
+        page_hosts=tuple(name.lower() for name in page_host or ()),
     )
     asyncio.run(app.serve(config))
 
