@@ -1,12 +1,13 @@
 """How log lines look: the program's own, and those of the libraries it is built on."""
 
+import contextlib
 import errno
 import logging
 import resource
 import sys
 import time
 from enum import StrEnum
-from typing import Final
+from typing import Final, TextIO, cast
 
 import structlog
 
@@ -48,7 +49,7 @@ def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
             *tail,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
     )
     root = logging.getLogger()
     root.handlers = [each for each in root.handlers if not isinstance(each, _Libraries)]
@@ -59,6 +60,23 @@ def configured_format() -> LogFormat:
     """What `configure_logging` was last given, or found out: for another process that is to log alike."""
     last = structlog.get_config()["processors"][-1]
     return LogFormat.JSON if isinstance(last, structlog.processors.JSONRenderer) else LogFormat.TEXT
+
+
+class _Unfailing:
+    """A stream whose errors cost the line alone: a disk that is full, or a pipe that nobody reads any more,
+    must not end what wants to log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class _Libraries(logging.Handler):

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.wire.test_tls import Peer, knock
 from xds_server.ads.events import Variant
 from xds_server.base.address import Address
 from xds_server.demo.control_plane import ControlPlane
-from xds_server.snapshot.types import LISTENER
+from xds_server.snapshot.types import CLUSTER, LISTENER
 
 Lines = list[dict[str, Any]]
 
@@ -95,6 +96,31 @@ async def test_no_file_descriptors_left_is_one_line_and_passes(tmp_path: Path) -
     (line,) = named(logged(tmp_path), "out of file descriptors; new connections wait")
     assert (line["level"], line["limit"]) == ("error", in_use + 8)
     assert (tmp_path / "control-plane.log").stat().st_size < 8_000
+
+
+async def test_a_log_that_cannot_be_written_costs_its_lines_alone(tmp_path: Path) -> None:
+    """As on a full disk: every write fails."""
+    manifests, ready = tmp_path / "manifests", tmp_path / "ready"
+    manifests.mkdir()
+    command = [sys.executable, "-m", "xds_server.cli", "serve", f"--manifests={manifests}"]
+    addresses = [f"--{name}-address=127.0.0.1:0" for name in ("xds", "admin", "http")]
+    with open("/dev/full", "wb") as full:  # noqa: ASYNC230 - a device
+        plane = await asyncio.create_subprocess_exec(
+            *command, *addresses, f"--ready-file={ready}", stdout=full, stderr=full
+        )
+    try:
+        await eventually(ready.exists)
+        xds = json.loads(ready.read_text())["xds_address"]
+        for variant in Variant:
+            async with grpc.aio.insecure_channel(xds) as channel:
+                stream = Stream(channel, variant)
+                await stream.ask(LISTENER, node=node())
+                await stream.ask(LISTENER, answers=await stream.take(), error="no")
+                await stream.ask(CLUSTER)
+                assert (await stream.take()).type_url == CLUSTER
+    finally:
+        plane.terminate()
+        await plane.wait()
 
 
 async def test_malformed_requests_are_a_line_a_minute(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The fleet's port with mutual TLS: who is let in, what each may see, and certificates that change."""
 
 import asyncio
+import errno
 import json
 import socket
 import ssl
@@ -375,6 +376,24 @@ async def test_files_that_do_not_fit_are_not_taken_and_told_once(tmp_path: Path)
         assert len(told) == 1
         assert told[0]["problem"].startswith(f"--tls-cert {tmp_path / 'server.crt'} and --tls-key")
         assert "PRIVATE" not in repr(logs)
+
+
+async def test_a_rotation_while_there_are_no_file_descriptors_is_taken_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    async with served(tmp_path) as (peer, _):
+        second = Authority()
+        second.server_files(tmp_path)
+        with monkeypatch.context() as patched, structlog.testing.capture_logs() as logs:
+            patched.setattr(Path, "read_bytes", none_left)
+            # Whoever knows the old ones is served meanwhile.
+            for _ in range(2):
+                assert len(await seen(peer.stream(peer.authority.issue(uris=[GATEWAY])))) == 2
+        assert [each["event"] for each in logs] == ["certificates cannot be used; the last good ones stay"]
+        assert len(await seen(peer.stream(second.issue(uris=[GATEWAY]), root=second.pem))) == 2
 
 
 # The files of the options

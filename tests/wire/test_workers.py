@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import grpc
 import pytest
+import structlog
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Stream, bodies, node, resource
@@ -21,7 +22,7 @@ from xds_server.ads.events import Acked, Event, Sent, StreamClosed, StreamOpened
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import StreamId
-from xds_server.serving import link
+from xds_server.serving import link, pool
 from xds_server.serving.pool import WorkerPool, _Worker
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER
@@ -183,6 +184,23 @@ async def test_a_worker_that_cannot_be_started_is_tried_again(
     before = started.pool.pids
     os.kill(before[0], signal.SIGKILL)
     await eventually(lambda: failures and len(started.pool.pids) == WORKERS and started.pool.pids != before)
+
+
+async def test_workers_that_end_at_once_do_not_fill_the_log(
+    started: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[OSError] = []
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        failures.append(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+        raise failures[-1]
+
+    monkeypatch.setattr(pool, "_REPLACED_AFTER_S", 0.0)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fails)
+    with structlog.testing.capture_logs() as lines:
+        os.kill(started.pool.pids[0], signal.SIGKILL)
+        await eventually(lambda: len(failures) > 200)
+    assert len(lines) <= 2 * (1 + pool._LINES)
 
 
 async def test_workers_that_cannot_be_started_end_it(monkeypatch: pytest.MonkeyPatch) -> None:

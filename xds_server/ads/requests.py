@@ -28,6 +28,9 @@ LONGEST_NAME: Final = 2_048
 """Characters of a name that one may subscribe to, and of a version. Names that do not exist are kept too, and
 told back."""
 
+MAX_REASON: Final = 8_192
+"""Characters of a NACK's message that are looked at: twice what Envoy sends."""
+
 _LENGTH_DELIMITED: Final = 2
 _VERSION, _NODE, _NAMES, _TYPE = (
     bytes([number << 3 | _LENGTH_DELIMITED])[0] for number in (1, 2, 3, 4)
@@ -140,7 +143,7 @@ class DeltaReader:
             subscribe=_few(message.resource_names_subscribe),
             unsubscribe=_few(message.resource_names_unsubscribe),
             claims=_claims(message.initial_resource_versions),
-            error=message.error_detail.message if message.HasField("error_detail") else None,
+            error=message.error_detail.message[:MAX_REASON] if message.HasField("error_detail") else None,
             node=message.node if message.HasField("node") else None,
         )
 
@@ -152,7 +155,7 @@ def _sotw(message: Any, names: Names | None) -> SotwRequest:
         nonce=Nonce(message.response_nonce),
         version=message.version_info,
         names=names,
-        error=message.error_detail.message if message.HasField("error_detail") else None,
+        error=message.error_detail.message[:MAX_REASON] if message.HasField("error_detail") else None,
         node=message.node if message.HasField("node") else None,
     )
 

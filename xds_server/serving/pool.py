@@ -22,6 +22,7 @@ from xds_server.ads.events import Cause, Event, StreamClosed, StreamOpened
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import StreamId
+from xds_server.base.log_limit import LogLimit, omitted
 from xds_server.config import PLAIN, Security
 from xds_server.logs import configured_format
 from xds_server.serving import link
@@ -32,6 +33,9 @@ _STREAMS_EACH: Final = 1 << 32
 """Numbers of streams that one worker has for itself."""
 
 _REPLACED_AFTER_S: Final = 1.0
+_LINES: Final = 10
+"""Ends of workers that are logged in a minute: one that ends at once is started again at once."""
+
 _log = structlog.get_logger("xds_shadow.pool")
 
 
@@ -135,6 +139,7 @@ class WorkerPool:
         self._keepers: Sequence[asyncio.Task[None]] = ()
         self._numbers = itertools.count()
         self._stopping = False
+        self._limit = LogLimit(lines=_LINES)
         self._reserved = contextlib.ExitStack()
 
     @property
@@ -199,18 +204,27 @@ class WorkerPool:
                 listening.set_result(None)
 
         while not self._stopping:
+            failed: Exception | None = None
             try:
                 await self._work(address, ready)
-            except XdsShadowError as error:
-                if not listening.done():
+            except Exception as error:  # noqa: BLE001 - a bug must not cost the place of a worker
+                if isinstance(error, XdsShadowError) and not listening.done():
                     listening.set_exception(error)
                     return
-                _log.warning("a worker cannot serve", reason=str(error))
-            except Exception:  # noqa: BLE001 - a bug must not cost the place of a worker
-                _log.exception("talking to a worker failed")
+                failed = error
             if not self._stopping:
-                _log.error("a worker process ended; starting another")
+                self._log_end(failed)
                 await asyncio.sleep(_REPLACED_AFTER_S)
+
+    def _log_end(self, failed: Exception | None) -> None:
+        left_out = self._limit.admit(type(failed).__name__, now=time.monotonic())
+        if left_out is None:
+            return
+        if isinstance(failed, XdsShadowError):
+            _log.warning("a worker cannot serve", reason=str(failed))
+        elif failed is not None:
+            _log.error("talking to a worker failed", exc_info=failed)
+        _log.error("a worker process ended; starting another", **omitted(left_out))
 
     async def _work(self, address: Address, ready: Callable[[], None]) -> None:
         """One worker, until it ends.

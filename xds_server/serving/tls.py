@@ -8,6 +8,7 @@ stay.
 import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,6 +17,7 @@ import grpc
 import structlog
 
 from xds_server.base.errors import UsageError
+from xds_server.base.log_limit import LogLimit, omitted
 from xds_server.config import TlsFiles
 
 _log = structlog.get_logger("xds_shadow.tls")
@@ -46,6 +48,7 @@ class Certificates:
         self._files = files
         self._begun = begun
         self._lock = threading.Lock()
+        self._limit = LogLimit()
         self._seen = _signature(files)
         self._loaded = _load(files)
 
@@ -69,10 +72,14 @@ class Certificates:
                 if _signature(self._files) != signature:
                     return None  # in the middle of a rotation; the next handshake looks again
             except UsageError as error:
-                _log.error("certificates cannot be used; the last good ones stay", problem=str(error))
-                # Told once: what is wrong stays so until the files change again.
-                with contextlib.suppress(UsageError):
-                    self._seen = _signature(self._files)
+                # Looked at again at the next handshake: it may be for want of file descriptors.
+                left_out = self._limit.admit(str(error), now=time.monotonic())
+                if left_out is not None:
+                    _log.error(
+                        "certificates cannot be used; the last good ones stay",
+                        problem=str(error),
+                        **omitted(left_out),
+                    )
                 return None
             self._seen = signature
             if loaded == self._loaded:
