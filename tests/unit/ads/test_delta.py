@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.ads.peer import DeltaPeer, Said, cluster, endpoints, listener, route, snapshot
 from xds_server.base.ids import TypeUrl
+from xds_server.snapshot.names import size_of
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -165,3 +166,33 @@ def test_line_36_no_names_and_a_star_open_the_same_wildcard(delta: DeltaPeer) ->
     delta.subscribe(LISTENER, "*")
     current = snapshot(cluster("a"), listener("a", "r"), route("r"))
     assert delta.settle(current) == [Said("CDS", ["a"], []), Said("LDS", ["a"], [])]
+
+
+def test_what_a_client_makes_the_process_keep_is_known(delta: DeltaPeer) -> None:
+    names, absent = ("there", "not there"), ("not there",)
+    delta.subscribe(ENDPOINT, *names)
+    held = delta.machine.held(claims=False)
+    assert ([each.name_bytes for each in held.sets], held.more) == ([size_of(names)], 0)
+    current = snapshot(endpoints("there"))
+    response = delta.machine.next(current)
+    assert response is not None
+    assert [each.name_bytes for each in delta.machine.held(claims=False).sets] == [
+        size_of(names),
+        size_of(absent),
+    ]
+    delta.request(ENDPOINT, nonce=response.nonce)
+    assert [each.name_bytes for each in delta.machine.held(claims=False).sets] == [size_of(names)]
+
+
+def test_claims_are_kept_until_there_is_a_snapshot_and_orphans_until_they_are_taken_away(
+    delta: DeltaPeer,
+) -> None:
+    claims = {"gone": "1", "also gone": "2"}
+    delta.request(CLUSTER, claims=claims)
+    assert [delta.machine.held(claims=which).more for which in (False, True)] == [0, size_of(claims)]
+    first = delta.machine.next(Snapshot())
+    assert first is not None
+    assert delta.machine.held(claims=False).more == size_of(claims)
+    delta.request(CLUSTER, nonce=first.nonce)
+    assert delta.machine.next(Snapshot()) is not None
+    assert delta.machine.held(claims=True).more == 0

@@ -77,6 +77,40 @@ def test_names_that_are_repeated_are_not_read_again() -> None:
     assert changed.names is first.names
 
 
+def test_names_of_a_type_that_is_not_served_are_not_kept() -> None:
+    other = discovery_pb2.DiscoveryRequest(type_url="type.googleapis.com/no.such", resource_names=NAMES)
+    reader, raw = SotwReader(), other.SerializeToString()
+    shared = SotwReader().read(_request()).names  # as names that another stream has, too
+    for _ in range(2):
+        assert reader.read(raw).names is shared
+    assert reader._regions == {}
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_version_may_not_have_any_length(more: int) -> None:
+    version = "x" * (requests.LONGEST_NAME + more)
+    claims = discovery_pb2.DeltaDiscoveryRequest(initial_resource_versions={"a": version})
+    for raw, reader in (
+        (_request(version_info=version), SotwReader()),
+        (claims.SerializeToString(), DeltaReader()),
+    ):
+        if more:
+            with pytest.raises(RequestLimitError, match="a version of more than 2,048 characters"):
+                reader.read(raw)
+        else:
+            reader.read(raw)
+
+
+def test_of_a_reason_no_more_is_taken_than_is_looked_at() -> None:
+    for kind, reader in (
+        (discovery_pb2.DiscoveryRequest, SotwReader()),
+        (discovery_pb2.DeltaDiscoveryRequest, DeltaReader()),
+    ):
+        message = kind(type_url=CLUSTER)
+        message.error_detail.message = "x" * 100_000
+        assert reader.read(message.SerializeToString()).error == "x" * requests.MAX_REASON
+
+
 def test_streams_that_subscribe_to_the_same_share_the_names() -> None:
     one, two = SotwReader().read(_request()), SotwReader().read(_request(version_info="another"))
     assert one.names is two.names

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.snapshot import names as names_module
-from xds_server.snapshot.names import NO_NAMES, Names
+from xds_server.snapshot.names import NO_NAMES, Names, size_of
 
 _some = st.sets(st.sampled_from("abcdef")).map(lambda found: tuple(sorted(found)))
 
@@ -27,8 +27,13 @@ def test_they_are_sets(steps: list[tuple[bool, tuple[str, ...]]]) -> None:
             names, expected = names.minus(there), expected - set(some)
         assert members(names) == expected
         assert len(names) == len(expected)
+        assert names.name_bytes == size_of(expected)
         assert all((name in names) == (name in expected) for name in "abcdef")
         assert names.touched_by(some) == bool(expected & set(some))
+
+
+def test_a_text_beyond_ascii_may_take_four_bytes_a_character() -> None:
+    assert size_of(["\U0001f600" * 100]) - size_of(["x" * 100]) == 300
 
 
 @given(_some, _some)
