@@ -136,6 +136,7 @@ class Pipeline:
         self._resolver = Resolver(expose_all=expose_all, installation=installation)
         self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
         self._dirty: set[NamespacedName] = set()
+        self._moved: dict[NamespacedName, Built] = {}
         self._timed: dict[NamespacedName, ServicePlan] = {}
         self._plan = Plan()
         self._snapshot = frame(gateway_port)
@@ -149,9 +150,11 @@ class Pipeline:
         with self.stages.timed(Stage.BUILD):
             self._dirty |= self._resolver.update(self._world, changed, now)
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
-            moved = self._make(together=self._resolver.claim(self._dirty, self._planned))
+            made = self._make(together=self._resolver.claim(self._dirty, self._planned))
+            self._moved = {**made, **self._moved}
         with self.stages.timed(Stage.COMBINE):
-            self._combine(moved)
+            self._combine(self._moved)
+            moved, self._moved = self._moved, {}
         return Published(
             world=self._world,
             plan=self._plan,
