@@ -175,10 +175,8 @@ def _break(function: str, service: str) -> Callable[[], None]:
 def _is_about(value: Any, service: NamespacedName) -> bool:
     if isinstance(value, NamespacedName):
         return value == service
-    told = [getattr(value, each, None) for each in ("service", "target", "key", "name")]
-    routes = getattr(value, "routes", None)
-    if isinstance(routes, tuple):
-        told += [getattr(each, "service", None) for each in routes]
+    told = [getattr(value, each, None) for each in ("service", "target", "name")]
+    told += [getattr(each, "service", None) for each in getattr(value, "ports", ())]
     return any(isinstance(each, NamespacedName) and each == service for each in told)
 
 

@@ -1,0 +1,78 @@
+"""Users of all gateways who ask all the time, for tests that tell one story."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field
+
+from tests.envoy.histories.fleet import Fleet
+from tests.envoy.histories.users import User
+from xds_server.demo.envoy import Envoy
+
+_PACE_S = 0.002
+_IN_A_ROW = 2
+
+
+@dataclass
+class Asked:
+    """What came back, by Envoy, authority and answer. A backend is named by its host alone."""
+
+    answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    paused: bool = False
+
+    def of(self, authority: str) -> set[str]:
+        """Everything that a request for it was answered by, at any Envoy."""
+        return {answer for _, asked, answer in self.answers if asked == authority}
+
+    def since(self) -> None:
+        """Forget what came back so far."""
+        self.answers.clear()
+
+
+@contextlib.asynccontextmanager
+async def asking(fleet: Fleet, *authorities: str) -> AsyncIterator[Asked]:
+    """Ask for these in turn, at every Envoy, until the end."""
+    asked, ended = Asked(), asyncio.Event()
+
+    async def keep_asking(envoy: Envoy) -> None:
+        async with User(envoy.gateway_port) as user:
+            while not ended.is_set():
+                for authority in authorities:
+                    backend, seen = await user.ask(authority)
+                    asked.answers[envoy.id, authority, host_of(backend) or seen] += 1
+                    await asyncio.sleep(_PACE_S)
+
+    tasks = [asyncio.create_task(keep_asking(envoy)) for envoy in fleet.envoys]
+    try:
+        yield asked
+    finally:
+        ended.set()
+        await asyncio.gather(*tasks)
+
+
+async def until_answered(
+    envoys: Sequence[Envoy], authority: str, by: Collection[str] | None, *, within_s: float = 20.0
+) -> float:
+    """Wait until every Envoy answers this by these hosts alone, or with no success if they are None. How many
+    seconds that took."""
+    began = time.monotonic()
+
+    async def answered(envoy: Envoy) -> None:
+        right, seen = 0, ""
+        async with User(envoy.gateway_port) as user:
+            while right < _IN_A_ROW:
+                backend, seen = await user.ask(authority)
+                right = right + 1 if host_of(backend) in (by or (None,)) else 0
+                late = time.monotonic() - began > within_s
+                assert not late, f"{envoy.id}: {authority} is answered {seen}, not by {by}"
+                await asyncio.sleep(0.005)
+
+    await asyncio.gather(*(answered(envoy) for envoy in envoys))
+    return time.monotonic() - began
+
+
+def host_of(backend: str | None) -> str | None:
+    """Without the port."""
+    return backend.rpartition(":")[0] if backend else None
