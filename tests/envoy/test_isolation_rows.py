@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.envoy.histories.asking import asking, until_answered
 from tests.envoy.histories.fleet import Fleet, fleet, start_of
-from tests.envoy.histories.world import PREFIX, Canary, Document, Endpoint, Port, Service, World
+from tests.envoy.histories.story import asking, service, until_answered, until_problem, world
+from tests.envoy.histories.world import PREFIX, Canary, Document, Endpoint, Port, Service
 from tests.envoy.scenarios.stage import BINARIES
-from tests.support.waiting import eventually
 from xds_server.ads.events import Variant
 from xds_server.demo.fleet import reserved_ports
 
@@ -28,32 +27,6 @@ BAD = ("010.0.0.1", "0177.0.0.1", "10.1", "1.2.3.4%eth0", "", "no-address", "::1
 async def gateways(tmp_path: Path) -> AsyncIterator[Fleet]:
     async with fleet(tmp_path, (A, B, C, NEXT)) as running:
         yield running
-
-
-def world(gateways: Fleet, *services: Service, canaries: tuple[Canary, ...] = ()) -> World:
-    return World(
-        gateways.backends.ports,
-        ["evil", "shop"],
-        {each.key: each for each in services},
-        {(each.namespace, each.name): each for each in canaries},
-    )
-
-
-def service(
-    namespace: str, name: str, *addresses: str, born: int = 1, claims: tuple[str, ...] = ()
-) -> Service:
-    endpoints = [Endpoint(address) for address in addresses]
-    return Service(namespace, name, born, [Port("http", 80, 0)], endpoints, claims=list(claims))
-
-
-async def until_problem(gateways: Fleet, subject: str, reason: str = "") -> None:
-    """Wait until `status` says that this object has one."""
-
-    async def there() -> bool:
-        problems = (await gateways.status()).problems
-        return any(p.subject == subject and reason in ("", p.reason) for p in problems)
-
-    await eventually(there, what=f"a problem {reason} of {subject}")
 
 
 async def test_f1_a_service_changes_its_ports_and_no_request_fails(gateways: Fleet) -> None:

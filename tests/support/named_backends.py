@@ -6,6 +6,7 @@ test can ask often.
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class NamedBackends:
 
 
 class _Answering(asyncio.Protocol):
-    """Takes requests without a body. `connected` holds all of them."""
+    """Takes requests whose bodies say how long they are. `connected` holds all of them."""
 
     def __init__(self, connected: set[asyncio.Transport]) -> None:
         self._connected = connected
@@ -42,9 +43,14 @@ class _Answering(asyncio.Protocol):
         self._answer = f"HTTP/1.1 200 OK\r\n{BACKEND}: {host}:{port}\r\ncontent-length: 0\r\n\r\n".encode()
 
     def data_received(self, data: bytes) -> None:
-        *whole, self._held = (self._held + data).split(_END_OF_HEAD)
+        self._held += data
         assert self._transport
-        self._transport.write(self._answer * len(whole))
+        while (head := self._held.find(_END_OF_HEAD)) >= 0:
+            whole = head + len(_END_OF_HEAD) + _length(self._held[:head])
+            if len(self._held) < whole:
+                return
+            self._held = self._held[whole:]
+            self._transport.write(self._answer)
 
     def connection_lost(self, _: Exception | None) -> None:
         assert self._transport
@@ -69,6 +75,11 @@ async def named_backends(hosts: Sequence[str], ports: int) -> AsyncIterator[Name
         for transport in connected:
             transport.abort()
         await asyncio.sleep(0)  # they are told
+
+
+def _length(head: bytes) -> int:
+    found = re.search(rb"\r\ncontent-length: *([0-9]+)", head, re.IGNORECASE)
+    return int(found[1]) if found else 0
 
 
 def _same_port_on(hosts: Sequence[str]) -> tuple[int, list[socket.socket]]:

@@ -1,4 +1,4 @@
-"""Users of all gateways who ask all the time, for tests that tell one story."""
+"""What a test needs that tells one story of two tenants: their objects, and users who ask all the time."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from tests.envoy.histories.fleet import Fleet
 from tests.envoy.histories.users import User
+from tests.envoy.histories.world import Canary, Endpoint, Port, Service, World
+from tests.support.waiting import eventually
 from xds_server.demo.envoy import Envoy
 
 _PACE_S = 0.002
@@ -76,3 +78,29 @@ async def until_answered(
 def host_of(backend: str | None) -> str | None:
     """Without the port."""
     return backend.rpartition(":")[0] if backend else None
+
+
+def world(fleet: Fleet, *services: Service, canaries: Sequence[Canary] = ()) -> World:
+    """Two tenants, `evil` and `shop`, with these."""
+    return World(
+        fleet.backends.ports,
+        ["evil", "shop"],
+        {each.key: each for each in services},
+        {(each.namespace, each.name): each for each in canaries},
+    )
+
+
+def service(namespace: str, name: str, *addresses: str, born: int = 1, claims: Sequence[str] = ()) -> Service:
+    """With one port, 80."""
+    endpoints = [Endpoint(address) for address in addresses]
+    return Service(namespace, name, born, [Port("http", 80, 0)], endpoints, claims=list(claims))
+
+
+async def until_problem(fleet: Fleet, subject: str, reason: str = "") -> None:
+    """Wait until `status` says that this object has one."""
+
+    async def there() -> bool:
+        problems = (await fleet.status()).problems
+        return any(p.subject == subject and reason in ("", p.reason) for p in problems)
+
+    await eventually(there, what=f"a problem {reason} of {subject}")
