@@ -59,10 +59,12 @@ async def nobody_else_notices(gateways: Fleet, evil: Sequence[Document]) -> None
     await gateways.become(world(gateways, app, web, canaries=[pod]).documents())
     await until_answered(gateways.envoys, "app.evil", [C])
     async with asking(gateways, "app.evil", "web.shop") as asked:
-        for address in (B, A):
+        for turn, address in enumerate((B, A)):
             web.endpoints = [Endpoint(address)]
-            await gateways.become([*world(gateways, app, web, canaries=[pod]).documents(), *evil])
+            fresh = service("shop", f"fresh-{turn}", address)
+            await gateways.become([*world(gateways, app, web, fresh, canaries=[pod]).documents(), *evil])
             await until_answered(gateways.envoys, "web.shop", [address])
+            await until_answered(gateways.envoys, f"fresh-{turn}.shop", [address])
     assert (asked.of("app.evil"), asked.of("web.shop")) == ({C}, {A, B})
     for envoy in gateways.envoys:
         assert used(envoy.process.pid).peak_mib < ENVOY_MIB
