@@ -4,6 +4,7 @@ kind that an Envoy or the control plane multiplies, and changes of them without 
 
 import json
 from collections.abc import Iterator
+from enum import StrEnum
 from random import Random
 from typing import Any, Final
 
@@ -13,6 +14,19 @@ Document = dict[str, Any]
 
 NAMESPACE: Final = "greedy"
 BYTES: Final = 4_000_000
+
+
+class Mix(StrEnum):
+    """What the bytes are spent on. A namespace has one budget, which Services get before shadows do."""
+
+    SERVICES = "services"
+    SHADOWS = "shadows"
+
+
+_KINDS: Final[dict[Mix, tuple[str, ...]]] = {
+    Mix.SERVICES: ("endpoints", "hosts", "bodies"),
+    Mix.SHADOWS: ("bodies", "conditions", "shares"),
+}
 _PORTS: Final = 40
 _HOSTS: Final = 200
 _SHADOWS: Final = 20
@@ -27,11 +41,12 @@ _SERVICES_LABEL: Final = "kubernetes.io/service-name"
 class Greedy:
     """`documents` are all; `uploads` are the hosts of Services whose canaries take whole bodies."""
 
-    def __init__(self, backend: str, canary: str, port: int, rng: Random) -> None:
+    def __init__(self, mix: Mix, backend: str, canary: str, port: int, rng: Random) -> None:
         self.documents: list[Document] = []
         self.uploads: list[str] = []
         self._backend, self._canary, self._port = backend, canary, port
         self._rng = rng
+        self._mix = mix
         self._bytes = 0
         self._fill()
 
@@ -44,8 +59,10 @@ class Greedy:
             case "Deployment":
                 document["metadata"]["annotations"][f"{PREFIX}timeout"] = f"{number % 10 + 1}s"
             case "EndpointSlice":
-                endpoint = self._rng.choice(document["endpoints"])
-                endpoint["addresses"] = [f"10.250.{number}.{self._rng.randrange(256)}"]
+                # The first is the one that answers, so the others move.
+                first, *others = document["endpoints"]
+                moved = {"addresses": [f"10.250.{number}.1"], "conditions": {"ready": True}}
+                document["endpoints"] = [first, *others[1:], *([] if len(others) == 1 else [moved])]
             case "Namespace":
                 document["metadata"]["annotations"][f"{PREFIX}timeout-max"] = f"{number + 10}s"
             case "Service":
@@ -69,26 +86,27 @@ class Greedy:
 
     def _service(self, number: int) -> Iterator[Document]:
         name = f"s{number:03}"
-        match number % 8:
-            case 0:  # many ports, each with all of many endpoints
+        kinds = _KINDS[self._mix]
+        match kinds[number % len(kinds)]:
+            case "endpoints":  # many ports, each with all of many endpoints
                 ports = [(f"http-{each}", 80 + each) for each in range(_PORTS)]
                 yield _service(name, ports, [])
                 yield self._slice(name, [port for port, _ in ports], _ADDRESSES)
-            case 1:  # many conditions, and large header changes
+            case "conditions":  # many conditions, and large header changes
                 yield from self._plain(name)
                 for each in range(_SHADOWS):
                     yield _deployment(f"{name}-{each:02}", name, _conditions(each) | _headers() | _LITTLE)
-            case 2 | 3:  # whole bodies to many canaries
+            case "bodies":  # whole bodies to many canaries
                 yield from self._plain(name)
                 self.uploads.append(f"{name}.{NAMESPACE}")
                 for each in range(_SHADOWS):
                     yield _deployment(f"{name}-{each:02}", name, {"max-body": "1Mi", "max-concurrent": "4"})
-            case 4 | 5:  # shares of requests, each of another size
+            case "shares":  # shares of requests, each of another size
                 yield from self._plain(name)
                 for each in range(_SHADOWS):
                     share = {"percent": f"{each + 1}", "sample": "correlated", **_LITTLE}
                     yield _deployment(f"{name}-{each:02}", name, share)
-            case _:  # many hosts of many ports
+            case "hosts":  # many hosts of many ports
                 ports = [(f"http-{each}", 80 + each) for each in range(_PORTS)]
                 hosts = [f"h{each}.{name}.{NAMESPACE}.{'long' * 10}.example" for each in range(_HOSTS)]
                 yield _service(name, ports, hosts)
