@@ -6,13 +6,13 @@ well, in which the others do the like: what fails can be made smaller by leaving
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from tests.envoy.histories.changes import CHANGES, HOSTS, NAMES, NUMBERS, Change, opening
 from tests.envoy.histories.fleet import Fleet
-from tests.envoy.histories.should import CLUSTER, Allowed, Should, allowed
+from tests.envoy.histories.should import CLUSTER, Allowed, Should, allowed, touched
 from tests.envoy.histories.users import User
 from tests.envoy.histories.world import World
 from xds_server.demo.envoy import Envoy
@@ -69,6 +69,8 @@ class History:
         self._step = 0
         self._done: list[str] = []
         self._ended = False
+        self._turn = 0
+        self._in_question: list[str] = []
         self.report = Report(seed)
 
     async def play(self) -> Report:
@@ -79,7 +81,11 @@ class History:
         wanted = self._settings.steps
         await self._tell(world)
         await self._settle()
-        users = [asyncio.create_task(self._keep_asking(envoy)) for envoy in self._fleet.envoys]
+        users = [
+            asyncio.create_task(self._keep_asking(envoy, what))
+            for envoy in self._fleet.envoys
+            for what in (self._everything, self._touched)
+        ]
         try:
             for number, seed in enumerate(seeds):
                 if (wanted is None or number in wanted) and not self.report.failures:
@@ -120,6 +126,9 @@ class History:
         # A world that was replaced at once may never have been in effect.
         lasted = self._told and self._settled == len(self._told) - 1
         should = Should(world).after(self._told[-1][1] if lasted else None)
+        if self._told:
+            old = self._told[self._settled][1]
+            self._in_question = [each for each in authorities(world) if touched(each, old, should)]
         self._told.append((time.monotonic(), should))
         await self._fleet.become(world.documents())
 
@@ -155,19 +164,30 @@ class History:
                 what = f"is answered {seen.get(authority)} for {_GIVEN_UP_S:g} s, not by {wanted}"
                 self._fail(envoy, authority, what)
 
-    async def _keep_asking(self, envoy: Envoy) -> None:
-        """Until the history ends: every request in turn, judged by the worlds that may be in effect."""
+    async def _keep_asking(self, envoy: Envoy, which: Callable[[], list[str]]) -> None:
+        """Until the history ends: each request in turn, judged by the worlds that may be in effect."""
         async with User(envoy.gateway_port) as user:
             while not self._ended:
-                for authority in authorities(self._told[-1][1].world):
+                for authority in which():
                     first, began = self._settled, time.monotonic()
                     backend, seen = await user.ask(authority)
                     may = self._allowed(authority, first, began)
                     if not may.takes(backend):
                         wanted = f"{_some(may.backends)}{' or a failure' if may.failure else ''}"
                         self._fail(envoy, authority, f"was answered {seen}, not by {wanted}")
-                    await asyncio.sleep(_PACE_S)
+                await asyncio.sleep(_PACE_S)
             self.report.requests += user.asked
+
+    def _everything(self) -> list[str]:
+        """One of all requests, each in turn."""
+        self._turn += 1
+        found = authorities(self._told[-1][1].world)
+        return [found[self._turn % len(found)]]
+
+    def _touched(self) -> list[str]:
+        """Those that a change which is under way must not break, to be asked as often as can be: what breaks
+        does so for milliseconds."""
+        return self._in_question if self._settled < len(self._told) - 1 else []
 
     def _allowed(self, authority: str, first: int, began: float) -> Allowed:
         """For a request that began when the world `first` had settled."""

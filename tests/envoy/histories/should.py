@@ -153,6 +153,15 @@ def allowed(authority: str, effective: Sequence[Should], remembered: Sequence[Sh
     )
 
 
+def touched(authority: str, before: Should, after: Should) -> bool:
+    """Whether what changed between two worlds is about this request, which has to be answered in both."""
+    old, new = before.outcome(authority), after.outcome(authority)
+    if not (old.answered and new.answered and old.owner and new.owner):
+        return False
+    changed = before.world.services[old.owner] != after.world.services[new.owner]
+    return changed or old != new
+
+
 def _own(world: World, host: str) -> Name | None:
     """The Service whose cluster's own name this is, if it has the form of one."""
     for suffix in CLUSTER:
