@@ -3,7 +3,7 @@
 What is made of a batch, its joined bytes above all, is made once and kept with it.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import cached_property
 from itertools import count
 from typing import Final
@@ -14,6 +14,8 @@ from xds_server.snapshot.resource import Resource
 
 _serials = count(1)
 _MOST_BODIES: Final = 4
+_FRAME_BYTES: Final = 8
+"""Tag and length of a name."""
 
 
 class Batch:
@@ -25,6 +27,7 @@ class Batch:
         self.serial = next(_serials)
         self._references: dict[TypeUrl, frozenset[str]] = {}
         self._bodies: dict[Hashable, bytes] = {}
+        self._parts: tuple[Batch, ...] = ()
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -35,6 +38,37 @@ class Batch:
     def name_bytes(self) -> int:
         """What it takes to keep the names that are taken away."""
         return size_of(self.removed)
+
+    @cached_property
+    def size(self) -> int:
+        """What it takes of a response, at most, in bytes."""
+        names = sum(len(name.encode()) + _FRAME_BYTES for name in self.removed)
+        return sum(resource.size for resource in self.resources) + names
+
+    def parts(self, most: int, together: Callable[[], Iterable[frozenset[str]]]) -> "tuple[Batch, ...]":
+        """Batches of at most `most` bytes that have all of this one; itself if it is no larger. What must
+        be in one response, as `together` has it of all names, is in one, also if it is larger then."""
+        if self.size <= most:
+            return (self,)
+        if not self._parts:
+            self._parts = tuple(self._split(most, together()))
+        return self._parts
+
+    def _split(self, most: int, together: Iterable[frozenset[str]]) -> "Iterator[Batch]":
+        resources = {resource.name: resource for resource in self.resources}
+        part: list[str] = []
+        size = 0
+        for names in together:
+            more = sum(
+                resources[name].size if name in resources else len(name.encode()) + _FRAME_BYTES
+                for name in names
+            )
+            if part and size + more > most:
+                yield _part(part, resources)
+                part, size = [], 0
+            part += sorted(names)
+            size += more
+        yield _part(part, resources)
 
     def refers_to(self, type_url: TypeUrl) -> frozenset[str]:
         """The names of that type that its resources refer to."""
@@ -53,6 +87,11 @@ class Batch:
                 del self._bodies[next(iter(self._bodies))]
             known = self._bodies[key] = make()
         return known
+
+
+def _part(names: list[str], resources: dict[str, Resource]) -> Batch:
+    found = tuple(resources[name] for name in names if name in resources)
+    return Batch(found, tuple(name for name in names if name not in resources))
 
 
 NOTHING: Final = Batch()

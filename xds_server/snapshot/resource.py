@@ -2,12 +2,18 @@
 
 from functools import cached_property
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xds_server.base.ids import TypeUrl, Version
 from xds_server.snapshot.framing import field, text
 
 _DIGEST_BYTES = 8
+_NO_CLAIMS: Final = frozenset[str]()
+_ENVELOPE_BYTES: Final = 256
+"""What a response adds to a resource, besides its name: its version, its type, the lengths."""
+
+MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
+"""Of a response that can be split, without its envelope."""
 
 
 class ResourceKey(NamedTuple):
@@ -23,7 +29,8 @@ class Resource:
     `body` is the message's deterministic serialization; `refs` are the resources without which it must not
     be served. `scope` is what a view may be limited by; what has none is in every view. Two resources are
     equal if type, name and body are. `identity` is what the version is made of instead of the body, where a
-    hash of it would tell too much; it has to be as different as the body is.
+    hash of it would tell too much; it has to be as different as the body is. `claims` are what no two
+    resources of a type may have at the same time, as the domains of virtual hosts; they follow from the body.
 
     A route configuration that is `open` leaves its virtual hosts to resources of their own, named ``<route
     configuration>/<virtual host>`` (xDS calls that VHDS); `ads.forms` closes it for those clients that cannot
@@ -41,12 +48,14 @@ class Resource:
         scope: str = "",
         open: bool = False,  # noqa: A002 - the word for it
         identity: bytes | None = None,
+        claims: frozenset[str] = _NO_CLAIMS,
     ) -> None:
         self.key = key
         self.body = body
         self.refs = refs
         self.scope = scope
         self.open = open
+        self.claims = claims
         content = body if identity is None else identity
         digest = blake2b(
             b"\0".join((key.type_url.encode(), key.name.encode(), content)), digest_size=_DIGEST_BYTES
@@ -57,6 +66,16 @@ class Resource:
     @property
     def name(self) -> str:
         return self.key.name
+
+    @property
+    def size(self) -> int:
+        """What it takes of a response, at most, in bytes."""
+        return len(self.body) + 2 * len(self.key.name.encode()) + _ENVELOPE_BYTES
+
+    @property
+    def too_large(self) -> bool:
+        """Whether no response may have it."""
+        return self.size > MAX_RESPONSE_BYTES
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Resource) and self.key == other.key and self.body == other.body

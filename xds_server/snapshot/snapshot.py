@@ -30,6 +30,9 @@ _MOST_REMEMBERED: Final = 16
 _MANY: Final = 64
 
 
+_NONE_TOO_LARGE: Final[Mapping[str, int]] = MappingProxyType({})
+
+
 class _Moment:
     """Stands for a type at one moment, and keeps nothing of it alive."""
 
@@ -56,6 +59,13 @@ class Changes:
         """Of everything that differs."""
         return self.upserts.names.union(resource.name for resource in self.gone)
 
+    @cached_property
+    def together(self) -> Batch:
+        """All of it as one response."""
+        if not self.gone:
+            return self.upserts
+        return Batch(self.upserts.resources, tuple(resource.name for resource in self.gone))
+
 
 class Selection:
     """Some names of a type: those that exist, and `absent`, those that do not."""
@@ -75,12 +85,19 @@ class TypeSnapshot:
 
     `fingerprint` is the sum of theirs: it does not depend on their order, and a change of one resource
     updates it without a look at the others. What is worked out about a snapshot is kept with it, as every
-    stream asks the same.
+    stream asks the same. `too_large` are the sizes in bytes of resources that are left out, as no response
+    may have them.
     """
 
-    def __init__(self, resources: "Map[str, Resource] | None" = None, fingerprint: int = 0) -> None:
+    def __init__(
+        self,
+        resources: "Map[str, Resource] | None" = None,
+        fingerprint: int = 0,
+        too_large: Mapping[str, int] = _NONE_TOO_LARGE,
+    ) -> None:
         self.resources: Map[str, Resource] = Map() if resources is None else resources
         self.fingerprint = fingerprint
+        self.too_large = too_large
         self.moment = _Moment()
         self._steps: tuple[_Step, ...] = ()
         self._sorted: list[str] | None = None
@@ -88,6 +105,7 @@ class TypeSnapshot:
         self._selected: WeakKeyDictionary[Names, Selection] = WeakKeyDictionary()
         self._batches: dict[tuple[object, ...], Batch] = {}
         self._without: WeakValueDictionary[tuple[str, ...], Batch] = WeakValueDictionary()
+        self._derived: dict[tuple[object, ...], TypeSnapshot] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TypeSnapshot) and self.resources == other.resources
@@ -102,27 +120,37 @@ class TypeSnapshot:
 
     def updated(self, upserts: Iterable[Resource], removals: Iterable[str] = ()) -> "TypeSnapshot":
         """The same with some resources put in place and others, where they exist, taken out; this very object
-        if that changes nothing."""
+        if that changes nothing. What is too large is taken out."""
         fingerprint = self.fingerprint
         changed: set[str] = set()
         ordered = self._sorted
+        too_large = dict(self.too_large)
         with self.resources.mutate() as resources:
             for name in removals:
+                too_large.pop(name, None)
                 gone = resources.pop(name, None)
                 if gone is not None:
                     fingerprint -= gone.fingerprint
                     changed.add(name)
             for resource in upserts:
                 before = resources.get(resource.name)
+                if resource.too_large:
+                    too_large[resource.name] = resource.size
+                    if before is not None:
+                        del resources[resource.name]
+                        fingerprint -= before.fingerprint
+                        changed.add(resource.name)
+                    continue
+                too_large.pop(resource.name, None)
                 if before is not None and before.version == resource.version:
                     continue
                 fingerprint += resource.fingerprint - (before.fingerprint if before else 0)
                 resources[resource.name] = resource
                 changed.add(resource.name)
             after = resources.finish()
-        if not changed:
+        if not changed and too_large == self.too_large:
             return self
-        found = TypeSnapshot(after, fingerprint % _MODULUS)
+        found = TypeSnapshot(after, fingerprint % _MODULUS, too_large or _NONE_TOO_LARGE)
         found._steps = _recent((*self._steps, _Step(self.moment, frozenset(changed))))
         if ordered is not None and len(changed) <= _MANY:
             found._sorted = _resorted(ordered, changed, after)
@@ -206,8 +234,18 @@ class TypeSnapshot:
             known = self._without[names] = Batch(removed=names)
         return known
 
+    def derived(self, key: tuple[object, ...], make: "Callable[[], TypeSnapshot]") -> "TypeSnapshot":
+        """The snapshot that was made of this one for `key`, or is made now; only the last few are kept."""
+        known = self._derived.get(key)
+        if known is None:
+            if len(self._derived) == _MOST_REMEMBERED:
+                del self._derived[next(iter(self._derived))]
+            known = self._derived[key] = make()
+        return known
+
     def let_go(self) -> None:
         """Forget what was worked out: this moment is over, and few will ask again."""
+        self._derived.clear()
         self._since.clear()
         self._selected.clear()
         self._batches.clear()
@@ -274,7 +312,21 @@ class Snapshot:
     def with_types(self, types: Mapping[TypeUrl, TypeSnapshot]) -> "Snapshot":
         """The same with some types replaced."""
         together = {**self.types, **types}
-        return Snapshot({type_url: of_type for type_url, of_type in together.items() if of_type.resources})
+        return Snapshot(
+            {
+                type_url: of_type
+                for type_url, of_type in together.items()
+                if of_type.resources or of_type.too_large
+            }
+        )
+
+    def too_large(self) -> dict[ResourceKey, int]:
+        """What is left out, as no response may have it, with its size in bytes (line 42)."""
+        return {
+            ResourceKey(type_url, name): size
+            for type_url, of_type in self.types.items()
+            for name, size in of_type.too_large.items()
+        }
 
     def dangling(self) -> list[tuple[ResourceKey, ResourceKey]]:
         """Pairs of a resource and one that it refers to and that is not here; a good snapshot has none."""

@@ -36,7 +36,7 @@ def virtual_host(plan: PortPlan) -> Resource:
     clusters = [names.cluster(plan.service, plan.name)]
     clusters += [names.shadow_cluster(plan.service, plan.name, mirror.deployment) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(cluster) for cluster in clusters)
-    return resource(key, message, refs, scope=plan.service.namespace)
+    return resource(key, message, refs, scope=plan.service.namespace, claims=frozenset(plan.domains))
 
 
 def _routes(plan: PortPlan) -> list[route_components_pb2.Route]:

@@ -27,9 +27,10 @@ def resource(
     *,
     scope: str = "",
     open: bool = False,  # noqa: A002 - as `Resource` has it
+    claims: frozenset[str] = frozenset(),
 ) -> Resource:
     """The message as a resource; `scope` is the namespace that it belongs to, if it does to one."""
-    return Resource(key, serialized(message), refs, scope=scope, open=open)
+    return Resource(key, serialized(message), refs, scope=scope, open=open, claims=claims)
 
 
 def seconds(value: float) -> Duration:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from xds_server.snapshot import snapshot as snapshot_module
 from xds_server.snapshot.batch import Batch
 from xds_server.snapshot.names import NO_NAMES
-from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.resource import MAX_RESPONSE_BYTES, Resource, ResourceKey
 from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHORT_NAMES, VIRTUAL_HOST
 
@@ -220,3 +220,23 @@ def test_many_new_names_at_once_are_sorted_when_they_are_asked_for() -> None:
         *(f"{number:03d}" for number in range(100)),
         "a",
     ]
+
+
+def test_line_42_what_becomes_too_large_is_taken_out() -> None:
+    key = ResourceKey(CLUSTER, "a")
+    before = Snapshot().updated([Resource(key, b"small")])
+    after = before.updated([Resource(key, b"x" * MAX_RESPONSE_BYTES)])
+    assert after.get(key) is None
+    assert [*after.too_large()] == [key]
+    assert after.updated([Resource(key, b"small")]).versions() == before.versions()
+
+
+def test_line_42_a_batch_in_parts_has_together_what_must_be() -> None:
+    batch = Batch(
+        (Resource(ResourceKey(CLUSTER, "a"), b"1"), Resource(ResourceKey(CLUSTER, "b"), b"2")), ("c",)
+    )
+    together = [frozenset({"b"}), frozenset({"a", "c"})]
+    parts = batch.parts(300, lambda: together)
+    assert [(sorted(part.names), part.removed) for part in parts] == [(["b"], ()), (["a"], ("c",))]
+    assert batch.parts(300, list) is parts
+    assert batch.parts(3000, list) == (batch,)
