@@ -1,45 +1,13 @@
-"""What an Envoy says of a configuration that it refuses, in as many words as a person reads.
+"""What an Envoy says of a configuration that it refuses, in as many words as a person reads."""
 
-Where a field breaks a rule of its message, Envoy prints the whole resource, for a route configuration
-everybody's, and the reason after it; and it cuts what it says after 4,096 characters, often before the
-reason. So what it printed is replaced by the name of what is wrong: of the resource, or of the virtual host
-that the reason counts off.
-"""
-
-import re
 from typing import Final
 
+from xds_server.ads.nack_text import without_print
 from xds_server.base.text import plain
 
-_LONGEST: Final = 8192
-"""Twice of what Envoy sends; more is not looked at."""
-
-_LINE: Final = r'[ ]{0,40}(?:[a-z]\w{0,99}: (?:"(?:[^"\\\n]|\\.)*"|[-+\w.]{1,99})|[\w.\[\]/]{1,200} \{|\})\n'
-# Every part is bounded and the end is optional, so that no message takes long: it is a peer's.
-_PRINTED: Final = re.compile(
-    rf"(?:goo\.gle/debug\w{{1,20}}\s+)?(?<!\w)(?! )(?P<resource>(?:{_LINE}){{2,}}+)"
-    r"(?::[ ]|(?P<cut>[^\n]{0,4096}\.\.\.\(truncated\)))?"
-)
-_NAME: Final = re.compile(r'^(?:cluster_)?name: "([^"\n]*)"$', re.MULTILINE)
-_VIRTUAL_HOST: Final = re.compile(r'^virtual_hosts \{\n  name: "([^"\n]*)"$', re.MULTILINE)
 _NESTED: Final = "embedded message failed validation | caused by "
-_INDEX: Final = re.compile(r"RouteConfigurationValidationError\.VirtualHosts\[([0-9]{1,9})\]")
 
 
 def words(message: str, limit: int) -> str:
     """At most `limit` characters on one line, the reason among them where Envoy gave one."""
-    return plain(_PRINTED.sub(_named, message[:_LONGEST]).replace(_NESTED, ""), limit)
-
-
-def _named(printed: re.Match[str]) -> str:
-    """What stands for a printed resource."""
-    names = _NAME.findall(printed["resource"])[:1]
-    if at := _INDEX.match(printed.string, _start_of_reason(printed)):
-        hosts = _VIRTUAL_HOST.findall(printed["resource"])
-        names += [f"virtual host {host}" for host in hosts[int(at[1]) :][:1]]
-    subject = ", ".join(names) or "the resource"
-    return f"{subject}: Envoy's message ends before its reason" if printed["cut"] else f"{subject}: "
-
-
-def _start_of_reason(printed: re.Match[str]) -> int:
-    return printed.string.find("(", printed.end()) + 1
+    return plain(without_print(message).replace(_NESTED, ""), limit)
