@@ -116,7 +116,9 @@ def virtual_host(routes: str, name: str, domain: str, to: str) -> Resource:
     route = message.routes.add()
     route.match.prefix = ""
     route.route.cluster = to
-    return resource(VIRTUAL_HOST, message.name, message, ResourceKey(CLUSTER, to))
+    body = message.SerializeToString(deterministic=True)
+    refs = (ResourceKey(CLUSTER, to),)
+    return Resource(ResourceKey(VIRTUAL_HOST, message.name), body, refs, claims=frozenset({domain}))
 
 
 def resource(type_url: TypeUrl, name: str, message: Any, *refs: ResourceKey) -> Resource:

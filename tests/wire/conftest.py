@@ -8,7 +8,10 @@ import pytest
 
 from tests.wire.client import Client, Served
 from tests.wire.rig import Rig, Stream, no_tasks_left, running
+from xds_server.ads import responses
 from xds_server.ads.events import Variant
+from xds_server.ads.machine import MAX_MESSAGE_BYTES
+from xds_server.snapshot import resource
 
 
 class Start(Protocol):
@@ -26,6 +29,13 @@ async def start() -> AsyncIterator[Start]:
             return await stack.enter_async_context(running(write_deadline_s=write_deadline_s))
 
         yield begin
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response may be as large as gRPC allows: a write that is stuck needs one."""
+    for module in (resource, responses):
+        monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", MAX_MESSAGE_BYTES)
 
 
 @pytest.fixture

@@ -254,7 +254,8 @@ async def test_what_is_sent_accepted_and_refused_is_observed(
     assert (last.resources, last.removed) == ((1, 0) if variant is Variant.SOTW else (0, 1))
     await stream.finish()
     closed = await rig.seen(StreamClosed)
-    assert (closed.stream, closed.reason, closed.cause) == (opened.stream, "", Cause.CLIENT)
+    assert (closed.stream, closed.node, closed.cause) == (opened.stream, opened.node.id, Cause.CLIENT)
+    assert closed.reason == "ended by the client, or its connection was lost; last heard of 0 s ago"
     assert (await stream.status()).code is grpc.StatusCode.OK
 
 
@@ -300,6 +301,7 @@ async def test_a_closed_stream_is_woken_no_more(rig: Rig, connect: Connect) -> N
     assert not rig.cache._views
 
 
+@pytest.mark.usefixtures("large")
 async def test_line_18_a_slow_reader_delays_nobody_and_then_gets_the_latest(
     rig: Rig, connect: Connect
 ) -> None:
@@ -316,6 +318,7 @@ async def test_line_18_a_slow_reader_delays_nobody_and_then_gets_the_latest(
     assert [(content[:1], len(content)) for content in contents] == [(b"0", STUCK), (b"3", STUCK)]
 
 
+@pytest.mark.usefixtures("large")
 async def test_line_18_a_reader_that_takes_nothing_is_dropped(start: Start, variant: Variant) -> None:
     rig = await start(write_deadline_s=0.2)
     rig.commit(resource(CLUSTER, "a", b"0" * STUCK))
@@ -347,6 +350,7 @@ async def test_line_18_a_reader_in_time_is_not_dropped(start: Start, variant: Va
     assert [*bodies(await stream.take()).values()] == [b"1"]
 
 
+@pytest.mark.usefixtures("large")
 async def test_line_19_messages_larger_than_four_megabytes_pass_both_ways(rig: Rig, connect: Connect) -> None:
     names = [f"{number:0>1000}" for number in range(5000)]
     rig.commit(resource(ENDPOINT, names[0], b"x" * (5 * MEGABYTE)), resource(ROUTE, "r", b"r"))

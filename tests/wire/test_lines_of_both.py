@@ -178,7 +178,9 @@ async def test_line_11_what_is_needed_comes_before_what_needs_it(served: Served,
 
 
 async def test_line_11_what_goes_waits_for_what_may_need_it(served: Served, either: Client) -> None:
-    old = (cluster("old"), endpoints("old"), secret("old"), listener("l", "r"))
+    plain = cluster("old")
+    using = Resource(plain.key, plain.body, (*plain.refs, secret("old").key))
+    old = (using, endpoints("old"), secret("old"), listener("l", "r"))
     served.now(*old, route("r", "old"))
     await _follow(either)
     await either.settle()
@@ -189,6 +191,8 @@ async def test_line_11_what_goes_waits_for_what_may_need_it(served: Served, eith
     assert first[0] == Said("CDS", ["new"] if either.variant is Variant.DELTA else ["new", "old"], [])
     await either.ack(CLUSTER)
     assert await either.flow() == []
+    await either.ack(ENDPOINT)  # with it the new cluster is warm (line 41)
+    assert await either.flow() == [Said("RDS", ["r"], [])]
     await either.ack(ROUTE)
     gone = await either.settle()
     if either.variant is Variant.DELTA:
@@ -201,7 +205,7 @@ async def test_line_12_nothing_new_waits_for_an_acknowledgement(served: Served, 
     served.now(cluster("old"), endpoints("old"), listener("l", "r"), route("r", "old"))
     await _follow(either)
     assert {said.type for said in await either.flow() if said.resources} == {"CDS", "EDS", "LDS", "RDS"}
-    served.now(cluster("new"), endpoints("new"), listener("l", "r", 2), route("r", "new", rev=2))
+    served.now(cluster("old", 2), endpoints("old", 2), listener("l", "r", 2), route("r", "old", rev=2))
     said = await either.flow()
     assert [each.type for each in said if each.resources] == ["CDS", "EDS", "LDS", "RDS"]
 
@@ -253,6 +257,7 @@ async def test_line_16_a_replica_that_was_started_later_tells_the_same_versions(
     assert versions[0] == versions[1] != ""
 
 
+@pytest.mark.usefixtures("large")
 async def test_line_17_what_is_no_longer_asked_for_is_not_sent_when_the_reader_can_take_it(
     rig: Rig, connect: Connect
 ) -> None:

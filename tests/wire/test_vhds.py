@@ -28,7 +28,9 @@ async def test_line_25_one_changed_host_is_all_that_a_delta_client_is_sent(rig: 
     configuration = route_pb2.RouteConfiguration.FromString(found.resource.value)
     assert configuration.vhds.config_source.HasField("ads")
     await stream.ask(VIRTUAL_HOST)
-    assert len((await stream.take()).resources) == 100
+    answer = await stream.take()
+    assert len(answer.resources) == 100
+    await stream.ask(VIRTUAL_HOST, answers=answer)
     rig.commit(
         routes(),
         *(host(f"gateway/{n}", f"{n}.example") for n in range(99)),
@@ -38,6 +40,7 @@ async def test_line_25_one_changed_host_is_all_that_a_delta_client_is_sent(rig: 
     assert [each.name for each in answer.resources] == ["gateway/99"]
     message = route_components_pb2.VirtualHost.FromString(answer.resources[0].resource.value)
     assert (message.name, message.domains) == ("gateway/99", ["new.example"])
+    await stream.ask(VIRTUAL_HOST, answers=answer)
     rig.commit(routes(), *(host(f"gateway/{n}", f"{n}.example") for n in range(99)))
     answer = await stream.take()
     assert (list(answer.resources), list(answer.removed_resources)) == ([], ["gateway/99"])

@@ -1,9 +1,12 @@
 """Incremental: a request changes the subscription, a response holds what changed and names what is gone."""
 
+from collections.abc import Collection
+
 from xds_server.ads.events import Event
 from xds_server.ads.machine import Draft, StreamMachine
 from xds_server.ads.requests import DeltaRequest
 from xds_server.ads.subscription import WILDCARD_TYPES, Subscription
+from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.batch import NOTHING
 from xds_server.snapshot.names import size_of
 from xds_server.snapshot.snapshot import TypeSnapshot
@@ -47,15 +50,20 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
         subscription.claimed = {}
         due = subscription.due(current)
         # The first goes out even if it is empty (line 35).
-        if not due.changed.resources and not due.absent and not first_of_wildcard:
+        if not due.answer.resources and not due.answer.removed and not first_of_wildcard:
             return None
         subscription.forget(due.absent)
-        return Draft(current.version, due.answer, due.changed)
+        return Draft(current.version, due.answer, due.changed, due)
 
-    def _removals(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        gone = subscription.gone(current)
-        subscription.leaving.clear()
-        subscription.orphans.clear()
+    def _removals(
+        self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
+    ) -> Draft | None:
+        gone = subscription.gone(current, needed)
+        subscription.forget(gone)
         if not gone:
             return None
         return Draft(current.version, current.without(gone), NOTHING)
+
+    def _is_whole(self, type_url: TypeUrl) -> bool:
+        del type_url
+        return False

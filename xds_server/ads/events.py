@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
+
+_NO_NODE: Final = NodeId("")
 
 
 class Variant(StrEnum):
@@ -84,6 +87,17 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """A response that was not sent, as it cannot be split and is larger than gRPC sends; the client keeps
+    what it had. `size` is bytes."""
+
+    stream: StreamId
+    type_url: TypeUrl
+    version: Version
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acked:
     """The client accepted the response `nonce`; `refusing` says that it still refuses another of the type."""
 
@@ -107,9 +121,10 @@ class Nacked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamClosed:
-    """The stream is gone; `reason` says why where it was we who ended it, `cause` in one word."""
+    """The stream of `node` is gone; `reason` says why, as far as that is known, `cause` in one word."""
 
     stream: StreamId
+    node: NodeId = _NO_NODE
     reason: str = ""
     cause: Cause = Cause.CLIENT
 
@@ -125,4 +140,4 @@ class StreamDenied:
     cause: Cause
 
 
-Event = StreamOpened | Subscribed | Sent | Resumed | Acked | Nacked | StreamClosed | StreamDenied
+Event = StreamOpened | Subscribed | Sent | Resumed | Withheld | Acked | Nacked | StreamClosed | StreamDenied

@@ -30,8 +30,7 @@ _VHDS: Final = route_pb2.RouteConfiguration(
 ).SerializeToString(deterministic=True)
 """Field ``vhds``, to be put after the other fields."""
 
-_MODULUS: Final = 2**64
-
+_MOST_OTHERS: Final = 16
 
 _FIRST_RELEASE: Final = (1, 37)
 """Measured: 1.37 takes such routes; 1.36 refuses them ("only 'DELTA_GRPC' is supported as an api_type")."""
@@ -50,24 +49,39 @@ def hosts_for(node: Node, variant: Variant) -> Hosts:
     return Hosts.APART if apart else Hosts.INSIDE
 
 
-class _Closed(Resource):
+class Closed(Resource):
     """An open route configuration with its virtual hosts in it; joined when it is asked for."""
 
     def __init__(self, routes: Resource, hosts: TypeSnapshot) -> None:
+        self.hosts = hosts
         self.key = routes.key
         self.refs = routes.refs
         self.scope = routes.scope
+        self.claims = routes.claims
         self.open = False
         together = f"{routes.fingerprint:x}+{hosts.fingerprint:x}".encode()
         self.fingerprint = int.from_bytes(blake2b(together, digest_size=8).digest(), "big")
         self.version = Version(f"{self.fingerprint:016x}")
-        self._start = routes.body
-        self._hosts = hosts
+        self._routes = routes
+        self._others: dict[Version, Closed] = {}
 
     @cached_property
     def body(self) -> bytes:  # type: ignore[override]  # made when needed, rather than given
-        hosts = self._hosts.everything.resources
-        return b"".join([self._start, *[host.host_frame for host in hosts]])
+        hosts = self.hosts.everything.resources
+        return b"".join([self._routes.body, *[host.host_frame for host in hosts]])
+
+    @property
+    def too_large(self) -> bool:
+        return False  # it cannot be split, and is bounded by what gRPC sends
+
+    def with_hosts(self, hosts: TypeSnapshot) -> "Closed":
+        """The same with other virtual hosts, for who refuses some; only the last few are kept."""
+        known = self._others.get(hosts.version)
+        if known is None:
+            if len(self._others) == _MOST_OTHERS:
+                del self._others[next(iter(self._others))]
+            known = self._others[hosts.version] = Closed(self._routes, hosts)
+        return known
 
 
 def versions(base: Snapshot) -> dict[TypeUrl, Version]:
@@ -98,7 +112,7 @@ class Form:
             hosts = base.of(VIRTUAL_HOST)
             if base.of(ROUTE) is not self._base.of(ROUTE) or hosts is not self._base.of(VIRTUAL_HOST):
                 self._replace(
-                    _Closed(routes, _hosts_of(routes, base)) if routes.open else routes
+                    Closed(routes, _hosts_of(routes, base)) if routes.open else routes
                     for routes in base.of(ROUTE).resources.values()
                 )
             types = {ROUTE: self._routes, VIRTUAL_HOST: EMPTY}

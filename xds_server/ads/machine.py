@@ -7,16 +7,21 @@ subscription that has changed since (lines 17 and 18).
 Order (line 11): everything new or changed goes out first, clusters before the assignments, listeners and
 routes that need them; what is gone is taken away afterwards, in reverse, once nothing that the client may
 still use can need it. An ACK is never waited for before sending something new (line 12): Envoy withholds it
-while it warms. It is waited for only before taking away.
+while it warms. It is waited for only before taking away, and before requests are moved to a cluster that the
+client cannot use yet (line 41). What a client refuses is taken apart by `rollout`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from xds_server.ads.budget import Held
-from xds_server.ads.events import Acked, Event, Nacked, Subscribed
-from xds_server.ads.subscription import Subscription, Unanswered
+from xds_server.ads.events import Acked, Event, Nacked, Subscribed, Withheld
+from xds_server.ads.responses import Due, Unanswered
+from xds_server.ads.rollout import Cold
+from xds_server.ads.subscription import Subscription
+from xds_server.ads.warming import Warming
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
 from xds_server.snapshot.batch import Batch
@@ -35,6 +40,12 @@ _USERS = {
     VIRTUAL_HOST: (),
 }
 """By type, the types whose unacknowledged resources may still need one of it."""
+
+MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""Of a response or a request. gRPC's default of 4 MiB is less than one acknowledgement of 10,000 names (line
+19)."""
+
+_ENVELOPE_BYTES: Final = 4096
 
 RequestT = TypeVar("RequestT")
 
@@ -59,14 +70,15 @@ class Response:
         return self.batch.removed
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A response before it has a nonce. `changed` are those resources of `batch` that are new to the
-    client."""
+    client; `due` is what came of them, if anything did. `whole` says that it is full state."""
 
     version: Version
     batch: Batch
     changed: Batch
+    due: Due | None = None
+    whole: bool = False
 
 
 class StreamMachine(ABC, Generic[RequestT]):
@@ -79,7 +91,12 @@ class StreamMachine(ABC, Generic[RequestT]):
         self._serial = self._repeats = 0
         self._quiet: Snapshot | None = None
         self._removals_wait = False
-        self._resumed: list[Event] = []
+        self._waits = False
+        self._wakes_at: float | None = None
+        self._warming = Warming()
+        self._now = 0.0
+        self._held_up: list[Subscription] = []
+        self._noted: list[Event] = []
 
     @abstractmethod
     def receive(self, request: RequestT) -> list[Event]:
@@ -94,14 +111,25 @@ class StreamMachine(ABC, Generic[RequestT]):
         """What is new for the client, or None."""
 
     @abstractmethod
-    def _removals(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        """What is to be taken from the client, or None; asked when nothing new is due and something is
-        parting."""
+    def _removals(
+        self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
+    ) -> Draft | None:
+        """What is to be taken from the client, or None, but for what is `needed`; asked when nothing new is
+        due and something is parting."""
+
+    @abstractmethod
+    def _is_whole(self, type_url: TypeUrl) -> bool:
+        """Whether a response of that type is full state."""
 
     @property
     def restless(self) -> bool:
         """Whether there may be something to send that `next` did not see when it was last asked."""
         return self._quiet is None
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When `next` may have something more to send though nothing happened; None for never."""
+        return self._wakes_at
 
     @property
     def oldest_unanswered(self) -> int:
@@ -112,7 +140,7 @@ class StreamMachine(ABC, Generic[RequestT]):
     def has_sent_all(self, snapshot: Snapshot) -> bool:
         """Whether the client was sent all of `snapshot`. What is to be taken away and waits for an answer is
         not sent yet; where it is a refusal that keeps it, all has been sent that can be."""
-        if snapshot is not self._quiet:
+        if snapshot is not self._quiet or self._waits:
             return False
         return not self._removals_wait or self.oldest_unanswered > self.sent
 
@@ -132,46 +160,125 @@ class StreamMachine(ABC, Generic[RequestT]):
         absent = [batch for each in found for batch in each.told_absent]
         return Held((*[each.names for each in found], *absent), own)
 
-    def next(self, snapshot: Snapshot) -> Response | None:
-        """The next response, recorded as sent, or None if the client has everything."""
-        if snapshot is self._quiet:
+    def next(self, snapshot: Snapshot, now: float = 0.0) -> Response | None:
+        """The next response, recorded as sent, or None if the client has everything that it may have now.
+        `now` is seconds of any clock that goes on."""
+        if snapshot is self._quiet and (self._wakes_at is None or now < self._wakes_at):
             return None
+        self._now = now
+        self._held_up.clear()
+        if self._warming.cold:
+            self._warming.look(snapshot)
+        response = self._next_addition(snapshot, Cold(self._warming.cold, now)) or self._next_removal(
+            snapshot
+        )
+        if response is None:
+            self._quiet = snapshot
+            self._waits, self._wakes_at = False, None
+            careful = [each for each in self._subscriptions.values() if each.careful]
+            if careful or self._held_up:
+                self._note_what_waits(careful)
+        return response
+
+    def _note_what_waits(self, careful: Iterable[Subscription]) -> None:
+        self._waits = bool(self._held_up) or any(each.waits for each in careful)
+        wakes = [at for each in careful if (at := each.wakes_at) is not None]
+        wakes += [each.free_at for each in self._held_up]
+        self._wakes_at = min(wakes, default=None)
+
+    def _next_addition(self, snapshot: Snapshot, cold: Cold) -> Response | None:
         for type_url in ORDER:
             subscription = self._subscriptions.get(type_url)
-            if subscription is None or subscription.idle(current := snapshot.of(type_url)):
+            if subscription is None:
                 continue
-            if draft := self._additions(subscription, current):
-                return self._send(type_url, draft)
+            current = snapshot.of(type_url)
+            if subscription.pending and subscription.free_at > self._now:
+                if subscription.owes or current is not subscription.at:
+                    self._held_up.append(subscription)
+                continue
+            if subscription.backlog:
+                return self._send_part(subscription)
+            if cold.clusters or subscription.careful:
+                current = subscription.show(current, cold, whole=self._is_whole(type_url))
+            if subscription.idle(current):
+                continue
+            if (draft := self._additions(subscription, current)) and (sent := self._send(type_url, draft)):
+                return sent
+        return None
+
+    def _next_removal(self, snapshot: Snapshot) -> Response | None:
         self._removals_wait = False
         for type_url in reversed(ORDER):
             subscription = self._subscriptions.get(type_url)
             if subscription is None or not subscription.parting:
                 continue
-            if any(self._unsettled(user) for user in _USERS[type_url]):
+            if any(self._awaited(user) for user in _USERS[type_url]):
                 self._removals_wait = True
-            elif draft := self._removals(subscription, snapshot.of(type_url)):
-                return self._send(type_url, draft)
-        self._quiet = snapshot
+                continue
+            draft = self._removals(subscription, snapshot.of(type_url), self._needed(type_url))
+            if draft and (sent := self._send(type_url, draft)):
+                return sent
         return None
 
-    def take_resumed(self) -> list[Event]:
-        """What `next` found that the client holds already, since this was last asked."""
-        if not self._resumed:
+    def take_noted(self) -> list[Event]:
+        """What `next` found besides the response, since this was last asked."""
+        if not self._noted:
             return []
-        resumed, self._resumed = self._resumed, []
-        return resumed
+        noted, self._noted = self._noted, []
+        return noted
 
-    def _unsettled(self, type_url: TypeUrl) -> bool:
+    def _awaited(self, type_url: TypeUrl) -> bool:
+        """Whether the client may still be using something older than what it was sent last, and it is not
+        known what."""
         subscription = self._subscriptions.get(type_url)
-        return subscription is not None and subscription.unsettled
+        return subscription is not None and bool(subscription.pending or subscription.unknown)
 
-    def _send(self, type_url: TypeUrl, draft: Draft) -> Response:
+    def _needed(self, type_url: TypeUrl) -> set[str]:
+        """The names of a type that the client needs for what it is kept on."""
+        return {
+            ref.name
+            for user in _USERS[type_url]
+            if (subscription := self._subscriptions.get(user)) is not None
+            for resource in subscription.kept(self._needed(user))
+            for ref in resource.refs
+            if ref.type_url == type_url
+        }
+
+    def _send(self, type_url: TypeUrl, draft: Draft) -> Response | None:
+        """The response, or its first part; None if it is larger than gRPC sends, and cannot be split."""
+        subscription = self._subscriptions[type_url]
+        if draft.due is not None and not draft.whole and draft.due.answer is draft.batch:
+            parts = draft.due.parts()
+            if len(parts) > 1:
+                subscription.backlog = [(part, draft.due) for part in parts]
+                return self._send_part(subscription)
+        if draft.batch.size > MAX_MESSAGE_BYTES - _ENVELOPE_BYTES:
+            self._noted.append(
+                Withheld(stream=self.stream, type_url=type_url, version=draft.version, size=draft.batch.size)
+            )
+            return None
+        return self._record(subscription, draft)
+
+    def _send_part(self, subscription: Subscription) -> Response:
+        part, due = subscription.backlog.pop(0)
+        return self._record(subscription, Draft(due.after.version, part, part, due))
+
+    def _record(self, subscription: Subscription, draft: Draft) -> Response:
         self._quiet = None
+        type_url = subscription.type_url
         nonce = self._nonce(draft.batch)
         self.sent += 1
-        self._subscriptions[type_url].note_sent(nonce, Unanswered(draft.version, draft.batch, self.sent))
+        response = Unanswered(draft.version, draft.batch, self.sent, self._now, whole=draft.whole)
+        if due := draft.due:
+            response.before, response.after, response.fresh = due.before, due.after, due.fresh
+        else:
+            response.before = response.after = subscription.at
         if type_url == CLUSTER:
+            if subscription.greeted:
+                new = (each for each in draft.changed.resources if response.prior(each.name) is None)
+                self._warming.sent(new, self.sent)
             self._rewarm(draft.changed)
+        subscription.note_sent(nonce, response)
         return Response(type_url=type_url, version=draft.version, nonce=nonce, batch=draft.batch)
 
     def _nonce(self, batch: Batch) -> Nonce:
@@ -214,35 +321,39 @@ class StreamMachine(ABC, Generic[RequestT]):
     def _look_again(self, subscription: Subscription) -> None:
         """A request may have made something due; a mere acknowledgement does so only if removals wait for
         it."""
-        if self._removals_wait or not subscription.greeted or subscription.owes:
+        if self._removals_wait or self._waits or not subscription.greeted or subscription.owes:
             self._quiet = None
 
     def _answer(
         self, subscription: Subscription, nonce: Nonce, error: str | None, events: list[Event]
     ) -> None:
         """Take what a request says about an earlier response; `error` is set if it refuses it (line 4)."""
-        version = subscription.settle(nonce, refused=error is not None)
-        if version is None:
+        answered = subscription.settle(nonce, error)
+        if answered is None:
             return
+        type_url = subscription.type_url
         if error is not None:
+            self._quiet = None
             events.append(
                 Nacked(
                     stream=self.stream,
-                    type_url=subscription.type_url,
-                    version=version,
+                    type_url=type_url,
+                    version=answered.version,
                     nonce=nonce,
                     message=error,
                 )
             )
             return
-        if subscription.type_url == CLUSTER and not subscription.pending and ENDPOINT in self._subscriptions:
+        served = self._subscriptions.keys()
+        self._warming.accepted(type_url, answered.batch.names, answered.number, served)
+        if type_url == CLUSTER and not subscription.pending and ENDPOINT in self._subscriptions:
             # Envoy acknowledges clusters once none is warming: no assignment is missing any more.
             self._subscriptions[ENDPOINT].rewarm = frozenset()
         events.append(
             Acked(
                 stream=self.stream,
-                type_url=subscription.type_url,
-                version=version,
+                type_url=type_url,
+                version=answered.version,
                 nonce=nonce,
                 refusing=subscription.refusing,
             )

@@ -1,5 +1,7 @@
 """What the fleet's gRPC server is set to: how large messages may be, and how long connections live."""
 
+from typing import Final
+
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """gRPC's default of 4 MiB is less than one acknowledgement of 40,000 names (line 19). Of this size every peer
@@ -12,7 +14,8 @@ gRPC's own default is two minutes."""
 IDLE_S = 60.0
 """For which a connection may be without a call."""
 
-_MAX_AGE_S = 1800.0
+MAX_AGE_S: Final = 1800.0
+AGE_SPREAD: Final = 0.1
 _GRACE_S = 5.0
 """Of a connection that has reached its age: gRPC tells the client to go away, and cuts what is left after
 this. An Envoy keeps its one stream till then, and everything that it was configured with beyond."""
@@ -42,7 +45,7 @@ def connection_options(handshake_s: float = HANDSHAKE_S, idle_s: float = IDLE_S)
 def server_options(
     *,
     share_port: bool = False,
-    max_age_s: float = _MAX_AGE_S,
+    max_age_s: float = MAX_AGE_S,
     grace_s: float = _GRACE_S,
     handshake_s: float = HANDSHAKE_S,
     idle_s: float = IDLE_S,

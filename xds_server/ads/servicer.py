@@ -33,9 +33,10 @@ from xds_server.ads.forms import Hosts, hosts_for
 from xds_server.ads.machine import Response, StreamMachine
 from xds_server.ads.node import node_of
 from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
+from xds_server.ads.server_options import AGE_SPREAD, MAX_AGE_S
 from xds_server.ads.sotw import SotwMachine
 from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
-from xds_server.base.ids import StreamId
+from xds_server.base.ids import NodeId, StreamId
 from xds_server.snapshot.cache import SnapshotCache
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -43,6 +44,7 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _WRITE_DEADLINE_S = 30.0
 _GREETING_DEADLINE_S = 30.0
 _NO_STREAM = StreamId(0)
+_NO_NODE = NodeId("")
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -63,8 +65,9 @@ class _Form:
 class _Stream(Generic[V]):
     """One open stream. `wake` says that there may be something to write, or a reason to end. `audience` is
     there once the first request has said who the client is. `writing_since` is the loop's time at which the
-    write that is under way began, and `writing_names` the size of the names in it that do not exist. `status`
-    is how it ends if its client did something wrong."""
+    write that is under way began, and `writing_names` the size of the names in it that do not exist; `opened`
+    and `heard` are those at which its first and its latest request came. `status` is how it ends if its
+    client did something wrong."""
 
     id: StreamId
     form: _Form
@@ -74,6 +77,9 @@ class _Stream(Generic[V]):
     names: frozenset[str]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     view: V | None = None
+    node: NodeId = _NO_NODE
+    opened: float = 0.0
+    heard: float = 0.0
     audience: "Audience[_Stream[V]] | None" = None
     writing_since: float | None = None
     writing_names: int = 0
@@ -236,7 +242,8 @@ class AdsServicer(Generic[V]):
             self._audiences = {key: each for key, each in self._audiences.items() if each}
             if stream.view not in {view for view, _ in self._audiences}:
                 self._cache.forget(stream.view)  # type: ignore[arg-type]  # it is set with `audience`
-        self._observe(StreamClosed(stream=stream.id, reason=stream.ending, cause=stream.cause))
+        reason = stream.ending or _lost(stream, now=asyncio.get_running_loop().time())
+        self._observe(StreamClosed(stream=stream.id, node=stream.node, reason=reason, cause=stream.cause))
 
     # --- writing ---------------------------------------------------------------------------------------
 
@@ -253,7 +260,7 @@ class AdsServicer(Generic[V]):
                 return
             if response is None:
                 self._look(stream)
-                await stream.wake.wait()
+                await self._sleep(stream)
                 continue
             body = stream.form.encode(response)
             self._observe(
@@ -278,8 +285,9 @@ class AdsServicer(Generic[V]):
     def _next(self, stream: _Stream[V]) -> Response | None:
         if stream.audience is None or stream.audience.snapshot is None:
             return None
-        response = stream.machine.next(stream.audience.snapshot)
-        for event in stream.machine.take_resumed():
+        now = asyncio.get_running_loop().time()
+        response = stream.machine.next(stream.audience.snapshot, now)
+        for event in stream.machine.take_noted():
             self._observe(event)
         return response
 
@@ -294,6 +302,18 @@ class AdsServicer(Generic[V]):
             ended.status = grpc.StatusCode.RESOURCE_EXHAUSTED
             self._forget(ended)
             ended.wake.set()
+
+    async def _sleep(self, stream: _Stream[V]) -> None:
+        """Until there may be something to write, or a reason to end."""
+        wakes_at = stream.machine.wakes_at
+        if wakes_at is None:
+            await stream.wake.wait()
+            return
+        timer = asyncio.get_running_loop().call_at(wakes_at, stream.wake.set)
+        try:
+            await stream.wake.wait()
+        finally:
+            timer.cancel()
 
     def _look(self, stream: _Stream[V]) -> None:
         if stream.audience is not None and stream.audience.snapshot is not None:
@@ -356,6 +376,7 @@ class AdsServicer(Generic[V]):
 
     def _take(self, stream: _Stream[V], raw: bytes) -> None:
         machine, request = stream.machine, stream.read(raw)
+        stream.heard = asyncio.get_running_loop().time()
         if stream.audience is None:
             self._greet(stream, request.node)
         for event in machine.receive(request):
@@ -374,6 +395,7 @@ class AdsServicer(Generic[V]):
         if message is None:
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
         node = node_of(message)
+        stream.node, stream.opened = node.id, stream.heard
         stream.view = self._view_of(node, stream.names)
         stream.audience = self._audience(stream.view, hosts_for(node, stream.form.variant))
         stream.audience.join(stream)
@@ -390,3 +412,11 @@ class AdsServicer(Generic[V]):
             audience.show(base)
         self._audiences[view, hosts] = audience
         return audience
+
+
+def _lost(stream: _Stream[V], *, now: float) -> str:
+    """Why a call ended, as far as gRPC lets know: whether its client ended it or its connection was lost it
+    keeps to itself."""
+    if now - stream.opened >= MAX_AGE_S * (1 - AGE_SPREAD):
+        return "its connection reached its maximum age"
+    return f"ended by the client, or its connection was lost; last heard of {now - stream.heard:.0f} s ago"

@@ -1,9 +1,13 @@
 """State of the world: a request lists every name, a response of clusters or listeners every resource."""
 
+from collections.abc import Collection
+
 from xds_server.ads.events import Event, Resumed
 from xds_server.ads.machine import Draft, StreamMachine
 from xds_server.ads.requests import SotwRequest
+from xds_server.ads.responses import Due
 from xds_server.ads.subscription import WILDCARD, WILDCARD_TYPES, Subscription
+from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.batch import NOTHING, Batch
 from xds_server.snapshot.names import Names
 from xds_server.snapshot.snapshot import TypeSnapshot
@@ -57,30 +61,40 @@ class SotwMachine(StreamMachine[SotwRequest]):
         ):
             # The client has exactly this from an earlier stream (line 30).
             subscription.resume(current)
-            self._resumed.append(
+            self._noted.append(
                 Resumed(stream=self.stream, type_url=subscription.type_url, version=current.version)
             )
             return None
-        changed = subscription.due(current).changed
+        due = subscription.due(current)
+        changed = due.changed
         if not changed.resources and (subscription.greeted or not full_state):
             return None  # names that do not exist are sent when they appear (line 7)
         if not full_state:
-            return Draft(current.version, changed, changed)
-        batch = _all_wanted(subscription, current)
-        # Full state would delete what it leaves out, so what is gone stays in until the removals.
-        leaving = tuple(subscription.leaving[name] for name in sorted(subscription.leaving))
-        if leaving:
-            key = (batch.serial, *(resource.version for resource in leaving))
-            together = (*batch.resources, *leaving)
-            batch = current.batch(key, lambda: Batch(together))
-        return Draft(current.version_with(leaving) if leaving else current.version, batch, changed)
+            return Draft(current.version, changed, changed, due._replace(answer=changed))
+        return _whole(subscription, current, changed, due)
 
-    def _removals(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        subscription.leaving.clear()
-        if subscription.type_url not in WILDCARD_TYPES:
+    def _removals(
+        self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
+    ) -> Draft | None:
+        gone = subscription.gone(current, needed)
+        subscription.forget(gone)
+        if not gone or subscription.type_url not in WILDCARD_TYPES:
             return None  # there is no word for it: the client drops these with what refers to them (line 26)
-        return Draft(current.version, _all_wanted(subscription, current), NOTHING)
+        return _whole(subscription, subscription.at, NOTHING)
+
+    def _is_whole(self, type_url: TypeUrl) -> bool:
+        return type_url in WILDCARD_TYPES
 
 
-def _all_wanted(subscription: Subscription, current: TypeSnapshot) -> Batch:
-    return current.everything if subscription.wildcard else current.select(subscription.names).found
+def _whole(
+    subscription: Subscription, current: TypeSnapshot, changed: Batch, due: Due | None = None
+) -> Draft:
+    """Full state would delete what it leaves out, so what is gone stays in until the removals."""
+    batch = current.everything if subscription.wildcard else current.select(subscription.names).found
+    leaving = tuple(subscription.leaving[name] for name in sorted(subscription.leaving))
+    if leaving:
+        key = (batch.serial, *(resource.version for resource in leaving))
+        together = (*batch.resources, *leaving)
+        batch = current.batch(key, lambda: Batch(together))
+    version = current.version_with(leaving) if leaving else current.version
+    return Draft(version, batch, changed, due, whole=True)

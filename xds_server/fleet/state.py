@@ -22,6 +22,7 @@ from xds_server.ads.events import (
     StreamOpened,
     Subscribed,
     Variant,
+    Withheld,
 )
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.fleet.totals import Totals, Traffic, TypeTotals
@@ -37,7 +38,7 @@ _NO_VERSION: Final = Version("")
 _NO_NONCE: Final = Nonce("")
 
 
-_OfType = Sent | Acked | Nacked | Subscribed | Resumed
+_OfType = Sent | Acked | Nacked | Subscribed | Resumed | Withheld
 
 
 class Sync(StrEnum):
@@ -158,6 +159,13 @@ class _Type:
         self.totals.nacks += 1
         self._settle(event.nonce)
 
+    def note_withheld(self, event: Withheld, now: float) -> None:
+        """The node keeps what it had, as where it refuses: it is not to blame, but what it lacks is."""
+        message = f"not sent: the response has {event.size:,} bytes, which is more than gRPC allows"
+        self.refusal = Refusal(event.version, message, now)
+        self.sync = Sync.ERROR
+        self._note_refuses(refuses=True)
+
     def note_closed(self) -> None:
         self.totals.unanswered -= len(self.waiting)
         self._note_refuses(refuses=False)
@@ -228,7 +236,7 @@ class Fleet:
                 self._open(event, now)
             elif isinstance(event, StreamDenied):
                 self._totals.ended[event.cause] += 1
-        elif isinstance(event, Sent | Acked | Nacked | Subscribed | Resumed):
+        elif isinstance(event, _OfType):
             self._note(stream, event, now)
         elif isinstance(event, StreamClosed):
             del self._streams[event.stream]
@@ -258,6 +266,8 @@ class Fleet:
                 state.note_acked(event, now)
             case Nacked():
                 state.note_nacked(event, now)
+            case Withheld():
+                state.note_withheld(event, now)
             case Resumed():
                 state.note_resumed(event.version, now)
             case Subscribed():

@@ -23,6 +23,7 @@ _EVENTS: Final = (
     events.Subscribed,
     events.Sent,
     events.Resumed,
+    events.Withheld,
     events.Acked,
     events.Nacked,
     events.StreamClosed,
@@ -39,6 +40,7 @@ class Fragment(NamedTuple):
     refs: tuple[tuple[TypeUrl, str], ...]
     scope: str
     open: bool
+    claims: frozenset[str]
 
 
 class Commit(msgspec.Struct, tag=True, frozen=True):
@@ -148,7 +150,9 @@ def difference(old: Snapshot, new: Snapshot, generation: int) -> Commit:
 
 def _fragment(resource: Resource) -> Fragment:
     type_url, name = resource.key
-    return Fragment(type_url, name, resource.body, resource.refs, resource.scope, resource.open)
+    return Fragment(
+        type_url, name, resource.body, resource.refs, resource.scope, resource.open, resource.claims
+    )
 
 
 def applied(snapshot: Snapshot, commit: Commit) -> Snapshot:
@@ -160,6 +164,7 @@ def applied(snapshot: Snapshot, commit: Commit) -> Snapshot:
             tuple(ResourceKey(*ref) for ref in each.refs),
             scope=each.scope,
             open=each.open,
+            claims=each.claims,
         )
         for each in commit.upserts
     ]

@@ -69,7 +69,8 @@ class Ledger:
 
     `wildcards` are the types that the client has everything of. `told` is by name the body that was sent
     last; `asked` are names that must be answered; `warming` are assignments that may be; `first` are
-    wildcards that nothing was sent for; `latest` is the last nonce.
+    wildcards that nothing was sent for; `latest` is the last nonce. `names` are those of each response that
+    is not answered, `refused` those that were not accepted since.
     """
 
     wildcards: tuple[TypeUrl, ...]
@@ -81,6 +82,8 @@ class Ledger:
     opened: set[TypeUrl] = field(default_factory=set)
     first: set[TypeUrl] = field(default_factory=set)
     latest: dict[TypeUrl, str] = field(default_factory=dict)
+    names: dict[tuple[TypeUrl, str], set[str]] = field(default_factory=dict)
+    refused: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
 
     def opens(self, kind: TypeUrl, held: Mapping[str, Copy]) -> bool:
         """Whether a request is the first for a type; if it is, and opens a wildcard, what the client holds
@@ -113,7 +116,13 @@ class Ledger:
                 del self.told[kind][name]
 
     def answered(self, kind: TypeUrl, nonce: str, *, error: bool) -> None:
-        """A request answers a response: the last clusters are warm, or an assignment is asked for again."""
+        """A request answers a response: the last clusters are warm, or an assignment is asked for again. What
+        it refuses may come again."""
+        names = self.names.pop((kind, nonce), set())
+        if error:
+            self.refused[kind] |= names
+        else:
+            self.refused[kind] -= names
         if error or nonce != self.latest.get(kind):
             return
         if kind == CLUSTER:
@@ -129,10 +138,12 @@ class Ledger:
         assert len({*names, *response.removed}) == len(names) + len(response.removed), "duplicate names"
         changed = {each.name for each in response.resources if told.get(each.name) != each.body}
         removed = set(response.removed) if partial else told.keys() - set(names)
-        reasons = changed | asked | (self.may_repeat if kind == ENDPOINT else set())
+        reasons = changed | asked | self.refused[kind] | (self.may_repeat if kind == ENDPOINT else set())
         if partial:
             assert reasons.issuperset(names), f"{set(names) - reasons} sent again without a reason"
-            assert (asked | told.keys()) >= removed, f"{removed} removed without a reason"
+            assert (asked | told.keys() | self.refused[kind]) >= removed, (
+                f"{removed} removed without a reason"
+            )
         assert changed or removed or asked or reasons or kind in self.first, f"{response} has no reason"
         for name in removed:
             told.pop(name, None)
@@ -143,6 +154,7 @@ class Ledger:
             told.update(dict.fromkeys(orphans, b"unknown"))
             self.first.discard(kind)
         self.latest[kind] = response.nonce
+        self.names[kind, response.nonce] = {*names, *removed}
         asked.difference_update(names, removed)
         if kind == ENDPOINT:
             self.may_repeat.difference_update(names)
@@ -165,6 +177,7 @@ class ModelClient(ABC):
         self.held: dict[TypeUrl, dict[str, Copy]] = {each: {} for each in ORDER}
         self.names: dict[TypeUrl, set[str]] = {kind: set() for kind in (ENDPOINT, SECRET, ROUTE)}
         self.spare_routes: set[str] = set()
+        self.now = 0.0
         self.refused: dict[TypeUrl, set[str]] = {each: set() for each in ORDER}
         self.connect()
 
@@ -188,7 +201,7 @@ class ModelClient(ABC):
         """Let the machine send one response, if it has one."""
         if not self.partial[CLUSTER]:
             self.ledger.forget_gone(current)
-        response = self.machine.next(current)
+        response = self.machine.next(current, self.now)
         if response is None:
             self.ledger.first.clear()  # a wildcard whose version matches is never answered (line 30)
             return False
@@ -199,6 +212,12 @@ class ModelClient(ABC):
             assert not taken, f"{taken} taken from a cluster that stays"
         self.inbox.append(response)
         return True
+
+    def wait(self) -> bool:
+        """Let the time pass until the machine waits no longer, if it does."""
+        waits = self.machine.wakes_at
+        self.now = self.now if waits is None else waits
+        return waits is not None
 
     def deliver(self) -> None:
         """Let the oldest request reach the machine."""

@@ -93,14 +93,14 @@ class Peer(ABC):
     variant: Variant
     machine: StreamMachine[Any]
 
-    def next(self, current: Snapshot) -> Response | None:
+    def next(self, current: Snapshot, now: float = 0.0) -> Response | None:
         """The machine's next response, not acknowledged."""
-        return self.machine.next(current)
+        return self.machine.next(current, now)
 
-    def flow(self, current: Snapshot) -> list[Said]:
+    def flow(self, current: Snapshot, now: float = 0.0) -> list[Said]:
         """Everything that the machine sends without any acknowledgement."""
         said = []
-        while (response := self.next(current)) is not None:
+        while (response := self.next(current, now)) is not None:
             said.append(says(response))
         return [each for each in said if each is not None]
 
@@ -130,7 +130,7 @@ class Peer(ABC):
         """Accept."""
 
     @abstractmethod
-    def nack(self, response: Response, also: Iterable[str] = ()) -> list[Event]:
+    def nack(self, response: Response, also: Iterable[str] = (), message: str = REFUSAL) -> list[Event]:
         """Refuse, and in the same request subscribe to the names `also`."""
 
 
@@ -159,10 +159,10 @@ class SotwPeer(Peer):
         self.nonces[response.type_url] = response.nonce
         return self.request(response.type_url)
 
-    def nack(self, response: Response, also: Iterable[str] = ()) -> list[Event]:
+    def nack(self, response: Response, also: Iterable[str] = (), message: str = REFUSAL) -> list[Event]:
         self.names[response.type_url].extend(also)
         self.nonces[response.type_url] = response.nonce
-        return self.request(response.type_url, error=REFUSAL)
+        return self.request(response.type_url, error=message)
 
     def request(
         self, type_url: TypeUrl, *, nonce: str | None = None, error: str | None = None
@@ -197,8 +197,8 @@ class DeltaPeer(Peer):
     def ack(self, response: Response) -> list[Event]:
         return self.request(response.type_url, nonce=response.nonce)
 
-    def nack(self, response: Response, also: Iterable[str] = ()) -> list[Event]:
-        return self.request(response.type_url, nonce=response.nonce, error=REFUSAL, subscribe=also)
+    def nack(self, response: Response, also: Iterable[str] = (), message: str = REFUSAL) -> list[Event]:
+        return self.request(response.type_url, nonce=response.nonce, error=message, subscribe=also)
 
     def request(
         self,

@@ -93,7 +93,7 @@ class OneClient(RuleBasedStateMachine):
                 client.deliver()
             elif client.inbox:
                 client.process(accept=True)
-            elif not client.push(self.snapshot):
+            elif not client.push(self.snapshot) and not client.wait():
                 break
         else:
             raise AssertionError("the exchange does not end")

@@ -139,7 +139,7 @@ class TwoClients(RuleBasedStateMachine):
                 client.deliver()
             elif client.inbox:
                 client.process(accept=True)
-            elif not self._push(variant):
+            elif not self._push(variant) and not client.wait():
                 return
         raise AssertionError("the exchange does not end")
 

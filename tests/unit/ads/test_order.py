@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.unit.ads.peer import DeltaPeer, Peer, Said, cluster, endpoints, listener, route, says, snapshot
+from tests.unit.ads.peer import DeltaPeer, Peer, Said, cluster, endpoints, listener, route, snapshot
 from xds_server.ads.events import Variant
 from xds_server.ads.machine import Response
+from xds_server.ads.rollout import WARMING_S
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES
@@ -68,8 +69,13 @@ def test_line_12_nothing_new_waits_for_an_ack(subscribed: Peer) -> None:
     # No response is acknowledged at all: Envoy withholds its ACKs while it warms.
     carried = {name for said in subscribed.flow(snapshot(*OLD)) for name in said.resources}
     assert carried == {"old", "l", "r"}
-    carried = {name for said in subscribed.flow(snapshot(*NEW)) for name in said.resources}
-    assert {"new", "r"} <= carried
+    both = snapshot(*NEW, route("r2", "new"))
+    carried = {name for said in subscribed.flow(both) for name in said.resources}
+    assert {"new", "r2"} <= carried
+    # But for what moves requests to a new cluster (line 41), and that not for ever.
+    assert "r" not in carried
+    carried = {name for said in subscribed.flow(both, now=WARMING_S) for name in said.resources}
+    assert carried == {"r"}
 
 
 def test_line_11_removals_come_last_and_in_reverse(naming: Peer) -> None:
@@ -86,15 +92,13 @@ def test_line_11_removals_come_last_and_in_reverse(naming: Peer) -> None:
 def test_line_11_a_cluster_goes_only_when_the_routes_without_it_are_acknowledged(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD))
     current = snapshot(*NEW)
-    responses = []
-    while (response := subscribed.next(current)) is not None:
-        responses.append(response)
-    assert types([said for each in responses if (said := says(each))]) == ["CDS", "EDS", "RDS"]
-    assert not any(each.removed for each in responses)
-    for each in responses[:2]:
+    first = [push(subscribed, current, "CDS"), push(subscribed, current, "EDS")]
+    for each in first:
         subscribed.ack(each)
+    routes = push(subscribed, current, "RDS")
     assert subscribed.next(current) is None
-    subscribed.ack(responses[2])
+    assert not any(each.removed for each in (*first, routes))
+    subscribed.ack(routes)
     assert _gone(subscribed, current) == {"old"}
 
 
@@ -119,7 +123,10 @@ def test_line_11_accepting_another_route_leaves_the_refused_one_refused(subscrib
     assert _gone(subscribed, removed, refuse="RDS") == set()
     # "r" as it was, which uses "old", is still what the client runs.
     other = removed.updated([route("r2", "new", rev=2)])
-    assert _gone(subscribed, other) == set()
+    routes = push(subscribed, other, "RDS")
+    assert holds(routes) == ["r2"]
+    subscribed.ack(routes)
+    assert _gone(subscribed, other, refuse="RDS") == set()
     fixed = other.updated([route("r", "new", rev=3)])
     assert _gone(subscribed, fixed) == {"old"}
 

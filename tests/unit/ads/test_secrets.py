@@ -58,13 +58,14 @@ def test_line_11_a_secret_stays_while_what_may_use_it_is_unacknowledged(
     delta: DeltaPeer, user: TypeUrl
 ) -> None:
     def using(rev: int) -> Resource:
-        """Something that the client is sent anew together with the end of the secret."""
-        return {
+        """Something that uses the secret at first, and is sent anew together with the end of that."""
+        found = {
             CLUSTER: cluster("u", rev),
             LISTENER: listener("u", "r", rev),
             ROUTE: route("u", rev=rev),
             VIRTUAL_HOST: host("u", rev=rev),
         }[user]
+        return Resource(found.key, found.body, (secret("s").key,) if rev == 1 else ())
 
     delta.open(SECRET, names=["s"])
     delta.subscribe(user, *(["u"] if user == ROUTE else []))

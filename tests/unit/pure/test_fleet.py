@@ -17,6 +17,7 @@ from xds_server.ads.events import (
     StreamOpened,
     Subscribed,
     Variant,
+    Withheld,
 )
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.base.latency import BOUNDS_S
@@ -326,3 +327,14 @@ def test_a_client_that_never_answers_costs_a_bounded_memory() -> None:
     assert latencies(fleet) == {}
     fleet.apply(acked("1", "99"), now=1.0)
     assert latencies(fleet) == {1.0: 1}
+
+
+def test_what_is_too_large_to_be_sent_stands_as_a_refusal() -> None:
+    withheld = Withheld(stream=ONE, type_url=CLUSTER, version=Version("2"), size=70_000_000)
+    fleet = after(opened(), sent("1", "a"), acked("1", "a"), withheld)
+    [standing] = fleet.refusals()
+    assert (
+        standing.refusal.message
+        == "not sent: the response has 70,000,000 bytes, which is more than gRPC allows"
+    )
+    assert fleet.traffic().types[CLUSTER].refusing == 1
