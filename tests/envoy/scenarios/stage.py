@@ -165,23 +165,25 @@ class Stage:
         """Wait until requests for this host are answered so."""
 
         async def answered() -> bool:
-            found = await self._get(listener_name, host)
+            found = await self.get(listener_name, host)
             return found is not None and found[0] == status
 
         await eventually(answered, what=f"{status} for {host}")
 
     async def _answered(self, listener_name: str) -> bool:
-        return await self._get(listener_name) == (HTTPStatus.OK, self.backend.name)
+        return await self.get(listener_name) == (HTTPStatus.OK, self.backend.name)
 
-    async def _get(self, listener_name: str, host: str = "") -> tuple[int, str] | None:
+    async def get(self, listener_name: str, host: str = "") -> tuple[int, str] | None:
         """Status and text of an answer; None while there is no such listener."""
         headers = {"Host": host} if host else {}
         for status in (await self.envoy.admin("/listeners?format=json")).get("listener_statuses", ()):
             if status["name"] == listener_name:
                 address = status["local_address"]["socket_address"]
                 url = f"http://{address['address']}:{address['port_value']}/"
-                async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
-                    return response.status, await response.text()
+                # Envoy names a listener a moment before it listens.
+                with contextlib.suppress(aiohttp.ClientConnectorError):
+                    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as found:
+                        return found.status, await found.text()
         return None
 
 
