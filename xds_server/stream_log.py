@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from xds_server.ads.admission import host_of
-from xds_server.ads.events import Cause, Event, Nacked, StreamClosed, StreamDenied, StreamOpened
+from xds_server.ads.events import Cause, Event, Nacked, StreamClosed, StreamDenied, StreamOpened, Withheld
 from xds_server.base.ids import StreamId
 from xds_server.base.log_limit import LogLimit, omitted
 from xds_server.base.text import plain
@@ -51,6 +51,8 @@ class StreamLog:
                 self._note_rejected(peer, cause, reason, now)
             case StreamClosed():
                 self._note_closed(event, now)
+            case Withheld():
+                self._note_withheld(event, now)
 
     def _note_opened(self, event: StreamOpened, now: float) -> None:
         node, peer = self._opened[event.stream] = _Opened(plain(event.node.id, _LONGEST_NODE), event.peer)
@@ -78,6 +80,19 @@ class StreamLog:
                 type=kind,
                 version=event.version,
                 message=words(event.message, _LONGEST_MESSAGE),
+                **omitted(left_out),
+            )
+
+    def _note_withheld(self, event: Withheld, now: float) -> None:
+        node, peer = self._opened.get(event.stream, _Opened("", ""))
+        left_out = self._mistakes.admit((host_of(peer), Withheld), now=now)
+        if left_out is not None:
+            _log.error(
+                "a response is too large to be sent; the envoy keeps what it had",
+                stream=event.stream,
+                node=node,
+                type=SHORT_NAMES[event.type_url],
+                size=event.size,
                 **omitted(left_out),
             )
 

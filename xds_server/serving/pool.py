@@ -21,7 +21,7 @@ from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Cause, Event, StreamClosed, StreamOpened
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.base.ids import StreamId
+from xds_server.base.ids import NodeId, StreamId
 from xds_server.base.log_limit import LogLimit, omitted
 from xds_server.config import PLAIN, Security
 from xds_server.logs import configured_format
@@ -51,7 +51,7 @@ class _Worker:
 
     def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
         self.process = process
-        self.streams: set[StreamId] = set()
+        self.streams: dict[StreamId, NodeId] = {}
         self.news = asyncio.Event()
         self.drain_s: float | None = None
         self._channel = channel
@@ -86,17 +86,18 @@ class _Worker:
         finally:
             tell.cancel()
             await asyncio.gather(tell, return_exceptions=True)
-            for stream in sorted(self.streams):
-                ended = StreamClosed(stream=stream, reason="its worker process ended", cause=Cause.WORKER)
+            for stream, node in sorted(self.streams.items()):
+                why = "its worker process ended"
+                ended = StreamClosed(stream=stream, node=node, reason=why, cause=Cause.WORKER)
                 observe(ended, time.time())
             writer.close()
             await self.process.wait()
 
     def _note(self, event: Event) -> None:
         if isinstance(event, StreamOpened):
-            self.streams.add(event.stream)
+            self.streams[event.stream] = event.node.id
         elif isinstance(event, StreamClosed):
-            self.streams.discard(event.stream)
+            self.streams.pop(event.stream, None)
 
     async def _tell(self, writer: asyncio.StreamWriter, current: Callable[[], _Committed | None]) -> None:
         sent: _Committed | None = None
