@@ -255,7 +255,8 @@ class History:
         served = self.client.served()
         missing = self.due - served.keys()
         assert not missing, f"{missing} served no more"
-        if not self.client.inbox:  # where the end of a domain may be on its way, which is there again by now
+        # The end of a domain that is there again by now may be on its way, or the word that it was refused.
+        if not self.client.inbox and not self.client.outbox:
             self.due |= served.keys() & self.wanted().keys()
 
     def check_end(self) -> None:
