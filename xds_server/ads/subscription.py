@@ -305,11 +305,13 @@ class Subscription:
             return _NOTHING_DUE
         changes = current.changes_since(before)
         changed = self._changed(changes, current)
+        gone = [r for r in changes.gone if self.wants(r.name) and r.name not in self.fresh]
+        if self.wildcard:  # what goes goes when nothing needs it any more
+            self.owed.difference_update(resource.name for resource in gone)
         absent = tuple(sorted(name for name in self.owed if self._absent(name, current)))
         if self.leaving:
             back = [self.leaving.pop(r.name) for r in changes.upserts.resources if r.name in self.leaving]
             before = before.updated(back)
-        gone = [r for r in changes.gone if self.wants(r.name) and r.name not in self.fresh]
         answer = Batch(changed.resources, absent) if absent else changed
         if self.type_url == VIRTUAL_HOST:
             # Nothing refers to a virtual host, and what takes its domains has to come with its end (line 39).
@@ -430,7 +432,7 @@ class Subscription:
         }
         prior = {name: held for name, held in had.items() if not _is(held, after.resources.get(name))}
         if prior:  # else it refuses what it has, and nothing helps
-            self.owed.update(name for name in had if name not in prior)
+            self.owed.update(name for name in had if name not in prior and name not in self.leaving)
         self.unsure.update(prior)
         self._keep_what_it_had(answered, prior)
         rest = set(prior)
