@@ -33,6 +33,7 @@ async def test_line_38_what_was_refused_is_tried_again_when_others_change(
     await either.flow()
     await either.nack(ENDPOINT)
     await either.subscribe(ENDPOINT, "b")
+    assert not any(said.resources for said in await either.flow())
     served.now(endpoints("a"), endpoints("b"))
     assert await either.flow() == [Said("EDS", ["b"], []), Said("EDS", ["a"], [])]
 
