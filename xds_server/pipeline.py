@@ -27,6 +27,8 @@ from xds_server.shadows.services import problem_of
 from xds_server.shadows.turns import SLICE_S, Turns
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
+from xds_server.snapshot.types import SHORT_NAMES
+from xds_server.translate.blame import blame
 from xds_server.translate.translate import frame, translate_service
 
 
@@ -51,7 +53,10 @@ class Published:
         """What is wrong with files, watches and Services, sorted."""
         reported = [problem for problems in self.world.reports.values() for problem in problems]
         failed = [_internal(target, error) for target, error in self.errors.items()]
-        return sorted({*reported, *self.plan.problems(), *failed})
+        too_large = [
+            problem for key, size in self.snapshot.too_large().items() for problem in _large(key, size)
+        ]
+        return sorted({*reported, *self.plan.problems(), *failed, *too_large})
 
 
 def _internal(target: NamespacedName, error: Exception) -> Problem:
@@ -95,6 +100,16 @@ class Stages:
     def view(self) -> Mapping[Stage, Latency]:
         """So far."""
         return {stage: took.view() for stage, took in self._took.items()}
+
+
+def _large(key: ResourceKey, size: int) -> Iterator[Problem]:
+    """What is wrong with those whose resource no response has room for."""
+    for owner in blame(key.name):
+        message = (
+            f"Its {SHORT_NAMES[key.type_url]} resource {key.name} has {size:,} bytes, more than a response"
+            " may have, and is sent to no Envoy; give it fewer endpoints, hosts, or conditions."
+        )
+        yield problem_of(owner.service, Reason.TOO_LARGE, message)
 
 
 def _by_namespace(

@@ -205,9 +205,10 @@ class Rollout:
 def _gated(
     unit: Unit, target: TypeSnapshot, held: TypeSnapshot, cold: Cold, gates: Mapping[str, float]
 ) -> float | None:
-    """Until when it waits, if it moves requests to a cluster that the client cannot use yet. What has no
-    requests so far waits for nothing."""
-    if not cold.clusters or not any(name in held.resources for name in unit):
+    """Until when it waits, if it leads requests to a cluster that the client cannot use yet. What has no
+    requests so far waits for nothing; but a new claim may take them from a wildcard of another's."""
+    claims = bool(held.resources) and any(_claims(target, name) for name in unit)
+    if not cold.clusters or not (claims or any(name in held.resources for name in unit)):
         return None
     leads = any(
         ref.type_url == CLUSTER and ref.name in cold.clusters

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     TOO_MANY_ENDPOINTS = "TooManyEndpoints"
     NAMESPACE_FULL = "NamespaceFull"
     PODS_UNKNOWN = "PodsUnknown"
+    TOO_LARGE = "TooLarge"
     INTERNAL_ERROR = "InternalError"
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.pure import kube, worlds
 from tests.unit.pure.kube import pipeline_of, world_of
 from xds_server.base.ids import NamespacedName
+from xds_server.model.door import Door
 from xds_server.model.objects import Object, Service, ref_of
 from xds_server.model.world import Change, Delete, Upsert, World
 from xds_server.shadows.endpoints import backends_of
@@ -36,11 +37,12 @@ def test_the_incremental_plan_is_the_whole_plan_after_every_step(
         Plan(),
         NOON,
     )
+    door = Door()
     for batch, passed in zip(history, hours, strict=False):
         now += passed * 3600
         before, plan = (
             plan,
-            resolve(world := world.apply(batch)[0], Rules(expose_all=expose_all, now=now), plan),
+            resolve(world := world.apply(door.admit(batch))[0], Rules(expose_all=expose_all, now=now), plan),
         )
         published = pipeline.step(batch, now=now)
 
