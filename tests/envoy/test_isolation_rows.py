@@ -48,6 +48,23 @@ async def test_f1_a_service_changes_its_ports_and_no_request_fails(gateways: Fle
     assert {answer for authority in (SHOP, "web.shop") for answer in asked.of(authority)} == {A}
 
 
+async def test_f1_a_port_is_added_and_takes_its_requests_from_the_first(gateways: Fleet) -> None:
+    """A port without a virtual host of its own is the first one's, so there is something to lose."""
+    web = service("shop", "web", A)
+    await gateways.become(world(gateways, web).documents())
+    await until_answered(gateways.envoys, "web.shop:9000", [A])
+    async with asking(gateways, "web.shop:9000") as asked:
+        for turn in range(16):
+            if turn % 2 == 0:
+                web.ports = [Port("http", 80, 0), Port(f"http-{turn}", 9000, 1)]
+            else:
+                del web.ports[1:]
+            web.endpoints = [Endpoint(A if turn % 2 else B)]  # to see when it has arrived
+            await gateways.become(world(gateways, web).documents())
+            await until_answered(gateways.envoys, "web.shop:9000", [web.endpoints[0].address])
+    assert asked.of("web.shop:9000") == {A, B}
+
+
 async def test_f1_two_services_swap_their_hosts_and_no_request_fails(gateways: Fleet) -> None:
     one = service("shop", "web", A, claims=("one.example",))
     other = service("evil", "web", B, claims=("other.example",))

@@ -21,9 +21,11 @@ def main(
     steps: Annotated[str, typer.Option(metavar="N,N,…", help="Only these steps; by default all.")] = "",
     only: Annotated[str, typer.Option(metavar="NAME,NAME,…", help="Only these changes.")] = "",
     without: Annotated[str, typer.Option(metavar="NAME,NAME,…", help="All changes but these.")] = "",
-    within: Annotated[float, typer.Option(help="Seconds after which what is right is late.")] = 2.0,
     *,
-    shrink: Annotated[bool, typer.Option("--shrink", help="Leave out steps as long as it fails.")] = False,
+    within: Annotated[float, typer.Option(help="Seconds after which what is right is late.")] = 2.0,
+    shrink: Annotated[
+        int, typer.Option(metavar="TRIES", help="Leave out steps as long as one of so many tries fails.")
+    ] = 0,
     keep: Annotated[Path | None, typer.Option(help="Leave logs and configurations there.")] = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Do not end at a failure.")] = False,
 ) -> None:
@@ -39,7 +41,7 @@ def main(
 
 
 async def _many(
-    seeds: Sequence[int], settings: Settings, *, keep: Path | None, shrink: bool, keep_going: bool
+    seeds: Sequence[int], settings: Settings, *, keep: Path | None, shrink: int, keep_going: bool
 ) -> int:
     """A fleet plays one history after another; where one fails, the next gets a new fleet."""
     began, reports = time.monotonic(), list[Report]()
@@ -50,7 +52,7 @@ async def _many(
             break
         print(f"seed {failed.seed} FAILED", *failed.failures, sep="\n  ", flush=True)
         if shrink:
-            await _shrink(failed, settings, keep)
+            await _shrink(failed, settings, keep, tries=shrink)
         if not keep_going:
             break
     bad = sum(bool(report.failures) for report in reports)
@@ -86,13 +88,13 @@ def _show(report: Report) -> None:
     print(f"seed {report.seed}: {counts}, slowest {report.slowest_s:.2f} s{verdict}", flush=True)
 
 
-async def _shrink(failed: Report, settings: Settings, keep: Path | None) -> None:
+async def _shrink(failed: Report, settings: Settings, keep: Path | None, tries: int) -> None:
     """Leave out one step after another, the last first, on a new fleet each time."""
     steps = list(settings.steps if settings.steps is not None else range(STEPS))
     smallest = failed
     for step in reversed(list(steps)):
         fewer = [each for each in steps if each != step]
-        found = await _until_failure([failed.seed], replace(settings, steps=fewer), [], keep)
+        found = await _until_failure([failed.seed] * tries, replace(settings, steps=fewer), [], keep)
         if found:
             steps, smallest = fewer, found
     print(f"seed {failed.seed} fails with --steps {','.join(map(str, steps))}", flush=True)

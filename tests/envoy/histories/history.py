@@ -50,7 +50,6 @@ class Report:
     requests: int = 0
     slowest_s: float = 0.0
     failures: list[str] = field(default_factory=list)
-    failed_steps: list[int] = field(default_factory=list)
 
 
 class HistoryError(AssertionError):
@@ -71,6 +70,7 @@ class History:
         self._ended = False
         self._turn = 0
         self._in_question: list[str] = []
+        self._failed: set[tuple[str, str]] = set()
         self.report = Report(seed)
 
     async def play(self) -> Report:
@@ -200,7 +200,8 @@ class History:
         return allowed(authority, effective, [self._told[number][1] for number in recent])
 
     def _fail(self, envoy: Envoy, authority: str, what: str) -> None:
-        if len(self.report.failures) < _MOST_FAILURES:
+        if (envoy.id, authority) not in self._failed and len(self._failed) < _MOST_FAILURES:
+            self._failed.add((envoy.id, authority))
             done = ", ".join(self._done) or "the beginning"
             self.report.failures.append(f"step {self._step} ({done}): {envoy.id}: {authority} {what}")
 

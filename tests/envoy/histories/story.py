@@ -22,15 +22,10 @@ class Asked:
     """What came back, by Envoy, authority and answer. A backend is named by its host alone."""
 
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    paused: bool = False
 
     def of(self, authority: str) -> set[str]:
         """Everything that a request for it was answered by, at any Envoy."""
         return {answer for _, asked, answer in self.answers if asked == authority}
-
-    def since(self) -> None:
-        """Forget what came back so far."""
-        self.answers.clear()
 
 
 @contextlib.asynccontextmanager
