@@ -1,0 +1,240 @@
+"""Limits of one Service: the oldest stay, what exceeds a limit is left out and named."""
+
+import pytest
+
+from tests.unit.pure import kube
+from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of, world_of
+from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Object, ServicePort, SlicePort
+from xds_server.model.world import Awaiting, Upsert, World
+from xds_server.shadows.ledger import Allowed, cut
+from xds_server.shadows.limits import Limits
+from xds_server.shadows.plan import Plan, Reason, ServicePlan, State
+from xds_server.shadows.resolve import resolve
+from xds_server.shadows.scene import Scene
+from xds_server.shadows.terms import MIB
+
+MYAPP = NamespacedName("staging", "myapp")
+
+
+def bounded(*objects: Object, **limits: str) -> ServicePlan:
+    """What becomes of Service myapp in a Namespace with these limits."""
+    names = {name.replace("_", "-"): text for name, text in limits.items()}
+    return resolve(world_of(namespace("staging", annotations=names), *objects)).services[MYAPP]
+
+
+def problems(plan: ServicePlan) -> list[tuple[str, str]]:
+    return [(str(problem.reason), problem.message) for problem in plan.problems]
+
+
+def shadows(plan: ServicePlan) -> dict[str, tuple[State, Reason]]:
+    return {shadow.deployment: (shadow.state, shadow.reason) for shadow in plan.shadows}
+
+
+def aged(name: str, day: int, **annotations: str) -> list[Object]:
+    created = f"2026-01-0{day}T00:00:00Z"
+    return [canary(name, "myapp", created=created, **annotations), pod(f"{name}-1", name, f"10.0.1.{day}")]
+
+
+ENDPOINTS = slice_of("myapp", at("10.0.0.1"), at("10.0.0.2"), at("10.0.0.3"))
+
+
+def test_the_first_ports_are_routed() -> None:
+    ports = tuple(ServicePort(port=80 + number, name=f"http-{number}") for number in range(3))
+    plan = bounded(service("myapp", ports=ports), ports_max="2")
+    assert [port.number for port in plan.ports] == [80, 81]
+    assert problems(plan) == [
+        (
+            "TooManyPorts",
+            "It has 3 HTTP ports and 2 are the most of one Service; those after port 81 are not routed.",
+        )
+    ]
+
+
+def test_the_first_hosts_are_served() -> None:
+    plan = bounded(service("myapp", annotations={"hosts": "a.test,b.test,c.test,d.test"}), hosts_max="2")
+    domains = {domain for port in plan.ports for domain in port.domains if domain.endswith(".test")}
+    assert domains == {"a.test", "b.test"}
+    assert problems(plan) == [
+        (
+            "TooManyHosts",
+            (
+                "Annotation xds-shadow.io/hosts has more than 2 hosts, the most of one Service; 'c.test' and"
+                " those after it are left out."
+            ),
+        )
+    ]
+
+
+def test_bad_hosts_count_too() -> None:
+    hosts = ",".join(f"-{number}" for number in range(100))
+    plan = bounded(service("myapp", annotations={"hosts": hosts}))
+    assert [reason for reason, _ in problems(plan)] == ["InvalidHost"] * 64 + ["TooManyHosts"]
+
+
+def test_a_host_that_the_namespace_may_not_have_is_not_claimed() -> None:
+    hosts = {"hosts": "app.test,app.example"}
+    plan = bounded(service("myapp", annotations=hosts), hosts_allowed="test")
+    assert [reason for reason, _ in problems(plan)] == ["NotAllowed"]
+    assert "Host app.example is not allowed; allowed are test" in problems(plan)[0][1]
+    assert "app.test" in plan.ports[0].domains
+    assert "app.example" not in plan.ports[0].domains
+
+
+def test_a_limit_that_cannot_be_read_is_a_problem_and_the_default_holds() -> None:
+    plan = bounded(service("myapp"), ENDPOINTS, endpoints_max="few")
+    assert [reason for reason, _ in problems(plan)] == ["InvalidAnnotation"]
+    assert len(plan.ports[0].endpoints) == 3
+
+
+def test_the_first_endpoints_of_a_port_are_served() -> None:
+    plan = bounded(service("myapp"), ENDPOINTS, endpoints_max="2")
+    assert [str(endpoint) for endpoint in plan.ports[0].endpoints] == ["10.0.0.1:80", "10.0.0.2:80"]
+    assert problems(plan) == [
+        (
+            "TooManyEndpoints",
+            "Port 80 has 3 endpoints and 2 are the most of one port; the others get no requests.",
+        )
+    ]
+
+
+def test_the_oldest_shadows_stay_and_the_others_are_kept_out_of_live_traffic_all_the_same() -> None:
+    live = slice_of("myapp", at("10.0.0.1"), at("10.0.1.3", pod="third-1"))
+    objects = [*aged("first", 1), *aged("second", 2), *aged("third", 3)]
+    plan = bounded(service("myapp"), live, *objects, shadows_max="2")
+    assert shadows(plan) == {
+        "first": (State.ACTIVE, Reason.MIRRORING),
+        "second": (State.ACTIVE, Reason.MIRRORING),
+        "third": (State.REJECTED, Reason.TOO_MANY_SHADOWS),
+    }
+    assert plan.shadows[2].message == (
+        "Service staging/myapp has 2 older shadows, the most of one Service; take the label off one of them."
+    )
+    assert [str(endpoint) for endpoint in plan.ports[0].endpoints] == ["10.0.0.1:80"]
+
+
+def test_mirrored_bodies_of_the_oldest_shadows_have_the_memory() -> None:
+    objects = [
+        *aged("first", 1, max_concurrent="10", max_body="1Mi"),
+        *aged("second", 2, max_concurrent="100", max_body="1Mi"),
+        *aged("third", 3, max_concurrent="5", max_body="1Mi"),
+    ]
+    plan = bounded(service("myapp"), ENDPOINTS, *objects, mirror_memory_max="16Mi")
+    assert {name: state for name, (state, _) in shadows(plan).items()} == {
+        "first": State.ACTIVE,
+        "second": State.REJECTED,
+        "third": State.ACTIVE,
+    }
+    assert plan.shadows[1].reason is Reason.TOO_MUCH_MEMORY
+    assert plan.shadows[1].message == (
+        "Mirrored bodies of Service staging/myapp may take 16Mi of an Envoy: max-concurrent times max-body of"
+        " this shadow is 100Mi, and older ones have 10Mi; lower one of the two."
+    )
+
+
+def test_nothing_is_mirrored_and_no_host_claimed_before_the_namespace_was_seen() -> None:
+    world, _ = World().apply(
+        [
+            *map(
+                Upsert,
+                [
+                    service("myapp", expose="true", annotations={"hosts": "app.test"}),
+                    ENDPOINTS,
+                    *aged("first", 1),
+                    *aged("second", 2, percent="many"),
+                ],
+            ),
+            Awaiting("staging", "", waiting=True),
+        ]
+    )
+    plan = resolve(world).services[MYAPP]
+    assert shadows(plan) == {
+        "first": (State.PENDING, Reason.NAMESPACE_UNKNOWN),
+        "second": (State.REJECTED, Reason.INVALID_POLICY),
+    }
+    assert [port.mirrors for port in plan.ports] == [()]
+    assert "app.test" not in plan.ports[0].domains
+    assert problems(plan) == [
+        ("NotAllowed", "Host app.test waits until Namespace staging, which may have bounds for it, was seen.")
+    ]
+
+
+def test_a_service_for_which_there_is_no_room_is_not_routed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scene, "limits", Limits(namespace_memory=MIB // 10))
+    objects = [
+        namespace("staging"),
+        service("older", created="2024"),
+        service("myapp", created="2025"),
+        *aged("first", 1),
+        *aged("second", 2, percent="many"),
+    ]
+    published = pipeline_of().step(map(Upsert, objects), now=0.0)
+    plan = published.plan.services[MYAPP]
+    assert plan.ports == ()
+    assert shadows(plan) == {
+        "first": (State.REJECTED, Reason.NAMESPACE_FULL),
+        "second": (State.REJECTED, Reason.INVALID_POLICY),
+    }
+    assert problems(plan) == [
+        (
+            "NamespaceFull",
+            (
+                "It is not routed: the older Services and shadows of Namespace staging take what there is of its"
+                " budget of 0Mi of an Envoy's memory."
+            ),
+        )
+    ]
+    assert published.plan == resolve(published.world)
+    assert cut(plan, Allowed.EVERYTHING, 0) is plan
+
+
+def test_a_canary_that_had_to_stay_goes_for_an_endpoint_that_is_ready() -> None:
+    def live(*endpoints: Object) -> list[str]:
+        plan = pipeline.step(map(Upsert, endpoints), now=0.0).plan
+        return [str(endpoint) for port in plan.services[MYAPP].ports for endpoint in port.endpoints]
+
+    pipeline = pipeline_of()
+    own = at("10.0.1.1", pod="first-1")
+    found = live(namespace("staging"), service("myapp"), slice_of("myapp", own), *aged("first", 1))
+    assert found == ["10.0.1.1:80"]
+    # The stable version starts from zero.
+    assert live(slice_of("myapp", own, at("10.0.0.1", ready=False))) == ["10.0.1.1:80"]
+    assert live(slice_of("myapp", own, at("10.0.0.1"))) == ["10.0.0.1:80"]
+    # It crashes, and the canary stays out.
+    assert live(slice_of("myapp", own, at("10.0.0.1", ready=False))) == []
+    assert resolve(pipeline.step((), now=0.0).world) == pipeline.step((), now=0.0).plan
+
+
+def test_a_marked_deployment_is_in_no_service_of_its_namespace_whatever_its_label_says() -> None:
+    own = at("10.0.1.1", pod="first-1")
+    objects = (
+        namespace("staging"),
+        service("myapp"),
+        service("other"),
+        slice_of("myapp", at("10.0.0.1"), own),
+        slice_of("other", at("10.0.0.2"), own, name="other-1"),
+        canary("first", "myap"),
+        pod("first-1", "first", "10.0.1.1"),
+    )
+    plan = resolve(world_of(*objects))
+    served = {target.name: [str(e) for p in part.ports for e in p.endpoints] for target, part in _all(plan)}
+    assert served == {"myapp": ["10.0.0.1:80"], "other": ["10.0.0.2:80"], "myap": []}
+
+
+def test_a_service_of_the_canarys_own_keeps_it() -> None:
+    objects = (
+        namespace("staging"),
+        service("preview", ports=(ServicePort(port=80, name="http"),)),
+        slice_of("preview", at("10.0.1.1", pod="first-1"), ports=[SlicePort(name="http", port=80)]),
+        canary("first", "myapp"),
+        kube.pod("first-1", "first", "10.0.1.1"),
+    )
+    plan = resolve(world_of(*objects))
+    part = plan.services[NamespacedName("staging", "preview")]
+    assert [str(e) for port in part.ports for e in port.endpoints] == ["10.0.1.1:80"]
+    assert part.kept == {"first"}
+    assert part.problems == ()
+
+
+def _all(plan: Plan) -> list[tuple[NamespacedName, ServicePlan]]:
+    return sorted(plan.services.items())
