@@ -6,7 +6,7 @@ Service its update, which keeps what it had, and nobody else anything (`shadows.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -112,16 +112,6 @@ def _large(key: ResourceKey, size: int) -> Iterator[Problem]:
         yield problem_of(owner.service, Reason.TOO_LARGE, message)
 
 
-def _by_namespace(
-    targets: Iterable[NamespacedName], *, first: Set[NamespacedName]
-) -> dict[str, list[NamespacedName]]:
-    """Targets in order by namespace, in each those first that have to be."""
-    found: dict[str, list[NamespacedName]] = {}
-    for target in sorted(targets, key=lambda each: (each not in first, each)):
-        found.setdefault(target.namespace, []).append(target)
-    return found
-
-
 class Built(NamedTuple):
     """What is made of one Service: its part of the plan, what the whole of it takes of its namespace's
     budget, and the resources that this means."""
@@ -165,8 +155,7 @@ class Pipeline:
         with self.stages.timed(Stage.BUILD):
             self._dirty |= self._resolver.update(self._world, changed, now)
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
-            made = self._make(together=self._resolver.claim(self._dirty, self._planned))
-            self._moved = {**made, **self._moved}
+            self._moved = {**self._make(), **self._moved}
         with self.stages.timed(Stage.COMBINE):
             self._combine(self._moved)
             moved, self._moved = self._moved, {}
@@ -181,31 +170,44 @@ class Pipeline:
             unfinished_s=self._unfinished_s(),
         )
 
-    def _make(self, *, together: Set[NamespacedName]) -> dict[NamespacedName, Built]:
-        """Build what is due, `together` in any case, and the rest as long as its namespace has its turn;
-        return what moved, with what it was."""
-        self._dirty |= together
+    def _make(self) -> dict[NamespacedName, Built]:
+        """Build what is due, as far as its namespace has its turn; return what moved, with what it was. What
+        becomes due by that is built too: who else claims a host that changed hands, and who has another part
+        of its namespace's budget."""
         moved: dict[NamespacedName, Built] = {}
-        made: list[NamespacedName] = []
-        for namespace, targets in _by_namespace(self._dirty, first=together).items():
-            began = self._clock()
-            waits = self._turns is not None and self._turns.wait(namespace, began) > 0
-            for target in targets:
-                slow = self._turns is not None and self._clock() - began > SLICE_S
-                if target in together or not (waits or slow):
-                    moved.update(self._built.update([target]))
-                    made.append(target)
-            if self._turns is not None:
-                now = self._clock()
-                self._turns.charge(namespace, now - began, now)
+        began: dict[str, float] = {}
+        while due := [target for target in self._dirty if self._has_turn(target.namespace, began)]:
+            made: list[NamespacedName] = []
+            for target in sorted(due):
+                if self._has_turn(target.namespace, began):
+                    made += self._make_one(target, moved)
+            entries = {target: self._built.get(target).entry for target in made}
+            self._dirty |= self._resolver.settle(entries)
         if self._turns is None:  # the first time all there is is built, before anybody is served
             self._turns = Turns()
-        self._dirty.difference_update(made)
-        other = self._resolver.settle({target: self._built.get(target).entry for target in made})
-        return {**self._built.update(sorted(other)), **moved}
+        return moved
 
-    def _planned(self, target: NamespacedName) -> ServicePlan:
-        return self._built.get(target).plan
+    def _make_one(self, target: NamespacedName, moved: dict[NamespacedName, Built]) -> list[NamespacedName]:
+        """Build one Service, with those that a host comes from or goes to; its namespace pays for all."""
+        began = self._clock()
+        self._dirty.discard(target)
+        claimed = self._resolver.claim(target, self._built.get(target).plan)
+        together = sorted({target, *claimed.exchanged})
+        for name, before in self._built.update(together).items():
+            moved.setdefault(name, before)
+        self._dirty |= claimed.others
+        if self._turns is not None:
+            now = self._clock()
+            self._turns.charge(target.namespace, now - began, now)
+        return together
+
+    def _has_turn(self, namespace: str, began: dict[str, float]) -> bool:
+        """Whether the namespace may go on in this step; `began` is what each had spent before it."""
+        if self._turns is None:
+            return True
+        now = self._clock()
+        spent = self._turns.spent(namespace, now)
+        return self._turns.wait(namespace, now) <= 0 and spent - began.setdefault(namespace, spent) <= SLICE_S
 
     def _unfinished_s(self) -> float | None:
         if not self._dirty or self._turns is None:

@@ -4,6 +4,8 @@ A Service's own cluster names are its own, whatever others claim; of two that cl
 wins. The same claims give the same owners in whatever order they came.
 """
 
+from typing import Final, NamedTuple
+
 from xds_server.base.ids import NamespacedName
 
 Age = tuple[str, str, str]
@@ -13,6 +15,17 @@ def own_hosts(service: NamespacedName) -> tuple[str, ...]:
     """The names that cluster DNS gives a Service."""
     bare = f"{service.name}.{service.namespace}"
     return (bare, f"{bare}.svc", f"{bare}.svc.cluster.local")
+
+
+class Claimed(NamedTuple):
+    """Who is concerned by a claim: who owned a host that changed hands, or owns it now, `exchanged` it; the
+    `others` claim it, too."""
+
+    exchanged: frozenset[NamespacedName] = frozenset()
+    others: frozenset[NamespacedName] = frozenset()
+
+
+NOBODY: Final = Claimed()
 
 
 class HostTable:
@@ -31,11 +44,11 @@ class HostTable:
             return next(iter(claims))  # nearly always
         return min(claims, key=claims.__getitem__)
 
-    def claim(self, service: NamespacedName, age: Age, hosts: tuple[str, ...]) -> set[NamespacedName]:
-        """Replace the claims of `service`; return the other Services for whom an owner changed."""
+    def claim(self, service: NamespacedName, age: Age, hosts: tuple[str, ...]) -> Claimed:
+        """Replace the claims of `service`."""
         before_age, before = self._claims.get(service, (age, ()))
         if (before_age, before) == (age, hosts):
-            return set()
+            return NOBODY
         own = own_hosts(service)
         touched = set(before) | set(hosts)
         owners = {host: self.owner(host) for host in touched}
@@ -50,8 +63,11 @@ class HostTable:
             self._claims[service] = (age, hosts)
         else:
             self._claims.pop(service, None)
-        affected: set[NamespacedName] = set()
-        for host, owner in owners.items():
-            if self.owner(host) != owner:
-                affected.update(self._by_host.get(host, {}))
-        return affected - {service}
+        exchanged: set[NamespacedName] = set()
+        others: set[NamespacedName] = set()
+        for host, before_owner in owners.items():
+            after_owner = self.owner(host)
+            if after_owner != before_owner:
+                exchanged.update(filter(None, (before_owner, after_owner)))
+                others.update(self._by_host.get(host, ()))
+        return Claimed(frozenset(exchanged), frozenset(others - exchanged))

@@ -16,7 +16,7 @@ from xds_server.shadows.canaries import canary_of
 from xds_server.shadows.endpoints import Backend, live
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.holding import held, held_offer
-from xds_server.shadows.hosts import HostTable
+from xds_server.shadows.hosts import NOBODY, Claimed, HostTable
 from xds_server.shadows.judging import Judged, ends, excess, judge, service_refusal, status
 from xds_server.shadows.ledger import Entry, Ledger, cut, weigh
 from xds_server.shadows.limits import Limits
@@ -202,7 +202,7 @@ class Resolver:
         self._scenes: dict[str, Scene] = {}
         self._hosts = HostTable()
         self._ledger = Ledger()
-        self._planned: Callable[[NamespacedName], ServicePlan] = lambda _: NOTHING
+        self._before = NOTHING
         self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
     def update(self, world: World, changed: Iterable[Ref], now: float) -> set[NamespacedName]:
@@ -219,18 +219,15 @@ class Resolver:
                 del self._scenes[namespace]
         return targets
 
-    def claim(
-        self, targets: Iterable[NamespacedName], planned: Callable[[NamespacedName], ServicePlan]
-    ) -> set[NamespacedName]:
-        """Read what `targets`, which are as `planned`, ask for; return those, of all Services, whose hosts
-        changed hands. These have to be planned together: one host in two of them is more than Envoy takes."""
-        self._planned = planned
-        moved: set[NamespacedName] = set()
-        for target in self.offers.update(sorted(targets)):
-            offer = self.offers.get(target)
-            age, claims = (offer.age, offer.claims) if offer else (("", "", ""), ())
-            moved |= {target, *self._hosts.claim(target, age, claims)}
-        return moved
+    def claim(self, target: NamespacedName, before: ServicePlan) -> Claimed:
+        """Read what a Service, which is planned as `before`, asks for; say whose hosts changed hands. Those
+        have to be planned in the same step: one host in two of them is more than Envoy takes."""
+        self._before = before
+        if not self.offers.update([target]):
+            return NOBODY
+        offer = self.offers.get(target)
+        age, claims = (offer.age, offer.claims) if offer else (("", "", ""), ())
+        return self._hosts.claim(target, age, claims)
 
     def plan(self, target: NamespacedName, before: ServicePlan) -> tuple[ServicePlan, Entry | None]:
         """The part of one Service, which was `before`, and what the whole of it would take of its namespace's
@@ -261,7 +258,7 @@ class Resolver:
         }
 
     def _read(self, target: NamespacedName, _before: Offer | None) -> Offer | None:
-        return offer_in(self._scene(target.namespace), target, self._planned(target))
+        return offer_in(self._scene(target.namespace), target, self._before)
 
     def _scene(self, namespace: str) -> Scene:
         known = self._scenes.get(namespace)

@@ -24,6 +24,10 @@ class Turns:
         """Seconds until the namespace has its turn; 0 if it has it now."""
         return max(0.0, (self._debt(namespace, at) - _BURST_S) / _SHARE)
 
+    def spent(self, namespace: str, at: float) -> float:
+        """What it has not paid back, in seconds."""
+        return self._debt(namespace, at)
+
     def charge(self, namespace: str, seconds: float, at: float) -> None:
         """The namespace has spent so much, until `at`."""
         self._debts[namespace] = (self._debt(namespace, at) + seconds, at)

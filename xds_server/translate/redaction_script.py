@@ -187,7 +187,7 @@ local function redacted_json(s, rules)
       if found ~= 34 then error("no name") end
       local last = string_end(s, pos + 1)
       local inner = bits ~= 0 and band(bits, all) or 0
-      if bits ~= 0 and named and last - pos <= longest * 6 then
+      if bits ~= 0 and named and last - pos - 1 <= longest * 6 then
         inner = bor(inner, band(bits, named[named_at(pos + 1, last - 1)] or 0))
       end
       pos, found = after_space(s, last + 1)

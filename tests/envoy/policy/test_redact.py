@@ -45,6 +45,11 @@ MASKED = [
         b'{"t\\u006Fken":"\\"a\\\\","TOKEN":"b","to":"c"}',
         b'{"t\\u006Fken":"***","TOKEN":"***","to":"c"}',
     ),
+    (  # The longest name, escaped as far as it can be.
+        JSON,
+        b'{"card":{"\\u006e\\u0075\\u006d\\u0062\\u0065\\u0072":"4111"}}',
+        b'{"card":{"\\u006e\\u0075\\u006d\\u0062\\u0065\\u0072":"***"}}',
+    ),
     (FORM, b"a=1&password=x%20y&b=%26&Pass%77ord=z", b"a=1&password=***&b=%26&Pass%77ord=***"),
     (
         FORM,

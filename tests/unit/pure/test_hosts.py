@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.base.ids import NamespacedName
-from xds_server.shadows.hosts import Age, HostTable
+from xds_server.shadows.hosts import Age, Claimed, HostTable
 
 SERVICES = [NamespacedName(namespace, name) for namespace in "ab" for name in ("web", "api")]
 HOSTS = ("one", "two", "three")
@@ -22,7 +22,9 @@ claims: st.SearchStrategy[Claim] = st.tuples(
 def claim(
     table: HostTable, service: NamespacedName, created: str, hosts: tuple[str, ...]
 ) -> set[NamespacedName]:
-    return table.claim(service, _age(service, created), hosts)
+    exchanged, others = table.claim(service, _age(service, created), hosts)
+    assert not exchanged & others
+    return {*exchanged, *others} - {service}
 
 
 def owners(table: HostTable) -> dict[str, NamespacedName | None]:
@@ -78,3 +80,13 @@ def test_a_claim_that_is_repeated_tells_nobody() -> None:
     assert owners(table) == {"one": web, "two": api, "three": None}
     assert claim(table, web, "2025", ()) == {api}
     assert table.owner("one") == api
+
+
+def test_who_has_to_change_in_the_same_step_is_told_from_who_has_another_owner_to_name() -> None:
+    table = HostTable()
+    web, api, third = SERVICES[:3]
+    claim(table, web, "2025", ("one",))
+    claim(table, third, "2026", ("one",))
+    expected = Claimed(frozenset({web, api}), frozenset({third}))
+    assert table.claim(api, _age(api, "2024"), ("one",)) == expected
+    assert table.claim(api, _age(api, "2024"), ()) == expected

@@ -179,8 +179,8 @@ def test_a_service_for_which_there_is_no_room_is_not_routed(monkeypatch: pytest.
         (
             "NamespaceFull",
             (
-                "It is not routed: the older Services and shadows of Namespace staging take what there is of its"
-                " budget of 0Mi of an Envoy's memory."
+                "It is not routed: the older Services and shadows of Namespace staging take what there is of"
+                " its budget of 0Mi of an Envoy's memory."
             ),
         )
     ]
