@@ -21,7 +21,7 @@ from xds_server.demo.processes import Process
 from xds_server.status_client import get_status
 
 HOST: Final = "myapp.staging"
-SHADOW: Final = "cluster.staging/myapp/80/shadow/canary."
+SHADOW: Final = "cluster.staging/myapp/shadow/canary."
 _LABEL: Final = "xds-shadow.io/"
 Document = dict[str, Any]
 

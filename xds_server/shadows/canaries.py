@@ -11,7 +11,7 @@ from xds_server.shadows.plan import Credential, Reason
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.scene import Scene
 from xds_server.shadows.services import HttpPort
-from xds_server.shadows.terms import Policy
+from xds_server.shadows.terms import Policy, Treatment
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,11 @@ class Canary:
     def name(self) -> str:
         """Of the Deployment."""
         return self.intent.name
+
+    @property
+    def treatment(self) -> Treatment:
+        """What its policy makes of mirrored requests."""
+        return (self.policy or Policy()).treatment
 
     @property
     def policy(self) -> Policy | None:

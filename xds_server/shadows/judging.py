@@ -13,7 +13,7 @@ from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.routing import MAX_ROUTES, fitting
 from xds_server.shadows.selection import MAX_BRANCHES
 from xds_server.shadows.services import EXPOSE, HttpPort, Offer, no_http_port
-from xds_server.shadows.terms import MIB, MILLION, Policy, Selection
+from xds_server.shadows.terms import MIB, MILLION, Policy, Selection, Treatment
 
 MAX_SAMPLED = 4
 """Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route
@@ -50,7 +50,8 @@ def judge(
     for check in (_too_many_sampled, _too_much_memory):
         refused |= check(target, active, limits)
         active = [each for each in active if each.name not in refused]
-    mirrors = {http.name: _mirrors(http.name, active) for http in ports}
+    treatments = _shares(active, limits)
+    mirrors = {http.name: _mirrors(http.name, active, treatments) for http in ports}
     fits, routes = fitting(mirrors, [each.name for each in active], limits.virtual_host_bytes)
     if fits < len(active):
         refused |= _do_not_fit(target, active[fits:], limits)
@@ -177,22 +178,43 @@ def _too_many_sampled(target: NamespacedName, active: Sequence[Canary], _: Limit
 
 
 def _too_much_memory(target: NamespacedName, active: Sequence[Canary], limits: Limits) -> dict[str, Refusal]:
-    """Envoy holds each mirrored request until it is complete: what may be in flight is memory."""
+    """Envoy holds each mirrored request until it is complete: what may be in flight is memory. Whoever says
+    how many may be has them, the oldest first; the others share what is left, and at least one each."""
     refused: dict[str, Refusal] = {}
     taken = 0
-    for canary in active:
-        treatment = (canary.policy or Policy()).treatment
-        memory = treatment.max_concurrent * treatment.max_body
+    for canary in sorted(active, key=lambda each: not _says_how_many(each)):
+        treatment = canary.treatment
+        memory = treatment.max_body * (treatment.max_concurrent if _says_how_many(canary) else 1)
         if taken + memory <= limits.mirror_memory:
             taken += memory
             continue
         refused[canary.name] = Refusal(
             Reason.TOO_MUCH_MEMORY,
             f"Mirrored bodies of Service {target} may take {_mebibytes(limits.mirror_memory)} of an Envoy:"
-            f" max-concurrent times max-body of this shadow is {_mebibytes(memory)}, and older ones have"
+            f" max-concurrent times max-body of this shadow is {_mebibytes(memory)}, and others have"
             f" {_mebibytes(taken)}; lower one of the two.",
         )
     return refused
+
+
+def _says_how_many(canary: Canary) -> bool:
+    policy = canary.policy
+    return policy is not None and any(setting.name == "max-concurrent" for setting in policy.settings)
+
+
+def _shares(active: Sequence[Canary], limits: Limits) -> dict[str, Treatment]:
+    """What becomes of mirrored requests, where those that do not say how many may be in flight share what is
+    left of the memory for their bodies."""
+    said = [each for each in active if _says_how_many(each)]
+    silent = [each for each in active if not _says_how_many(each)]
+    left = limits.mirror_memory - sum(
+        each.treatment.max_concurrent * each.treatment.max_body for each in said
+    )
+    each_may = left // max(1, sum(each.treatment.max_body for each in silent))
+    return {each.name: each.treatment for each in said} | {
+        each.name: replace(each.treatment, max_concurrent=min(each.treatment.max_concurrent, each_may))
+        for each in silent
+    }
 
 
 def _mebibytes(size: int) -> str:
@@ -215,7 +237,7 @@ def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limit
     return {first: refusal, **dict.fromkeys(others, behind)}
 
 
-def _mirrors(port: str, active: Iterable[Canary]) -> tuple[Mirror, ...]:
+def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treatment]) -> tuple[Mirror, ...]:
     """The mirrors of one port: the active canaries that have a ready endpoint there, by name."""
     return tuple(
         Mirror(
@@ -225,7 +247,7 @@ def _mirrors(port: str, active: Iterable[Canary]) -> tuple[Mirror, ...]:
             selection=policy.selection,
             per_million=policy.per_million,
             correlated=policy.correlated,
-            treatment=policy.treatment,
+            treatment=treatments[canary.name],
             credential=canary.credential,
         )
         for canary in sorted(active, key=lambda each: each.name)

@@ -128,8 +128,32 @@ def test_mirrored_bodies_of_the_oldest_shadows_have_the_memory() -> None:
     assert plan.shadows[1].reason is Reason.TOO_MUCH_MEMORY
     assert plan.shadows[1].message == (
         "Mirrored bodies of Service staging/myapp may take 16Mi of an Envoy: max-concurrent times max-body of"
-        " this shadow is 100Mi, and older ones have 10Mi; lower one of the two."
+        " this shadow is 100Mi, and others have 10Mi; lower one of the two."
     )
+
+
+def test_shadows_that_do_not_say_how_many_requests_may_be_in_flight_share_what_is_left() -> None:
+    objects = [*aged("first", 1, max_concurrent="8"), *aged("second", 2), *aged("third", 3, max_body="2Mi")]
+    plan = bounded(service("myapp"), ENDPOINTS, *objects, mirror_memory_max="20Mi")
+    at_once = {mirror.deployment: mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors}
+    assert at_once == {"first": 8, "second": 4, "third": 4}
+    plan = bounded(service("myapp"), ENDPOINTS, *objects, mirror_memory_max="10Mi")
+    assert {name: state for name, (state, _) in shadows(plan).items()} == {
+        "first": State.ACTIVE,
+        "second": State.ACTIVE,
+        "third": State.REJECTED,
+    }
+
+
+def test_without_limits_sixteen_shadows_as_they_are_by_default_fit() -> None:
+    objects = [each for day in range(1, 10) for each in aged(f"s{day}", day)]
+    objects += [
+        canary(f"t{number}", "myapp", app="s1", created=f"2026-02-0{number}T00:00:00Z")
+        for number in range(1, 8)
+    ]
+    plan = bounded(service("myapp"), ENDPOINTS, *objects)
+    assert {mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors} == {64}
+    assert len(plan.ports[0].mirrors) == 16
 
 
 def test_nothing_is_mirrored_and_no_host_claimed_before_the_namespace_was_seen() -> None:
