@@ -214,20 +214,23 @@ class App:
                 changed=len(published.moved),
                 took_ms=round((time.monotonic() - began) * 1000, 1),
             )
-        self._tell(before, published)
+        try:
+            self._tell(before, published)
+        except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
+            _log.exception("what has changed could not be reported")
         if before is None:
             await self._become_ready()
 
     def _log_errors(self, published: Published) -> None:
         """Each once, with its stack; `status` says which Services keep their last good configuration."""
         known = self._published.errors if self._published else {}
-        for service, error in published.errors.items():
-            if known.get(service) is not error:
+        for subject, error in published.errors.items():
+            if known.get(subject) is not error:
                 self._failures += 1
-            if str(known.get(service)) != str(error):
+            if str(known.get(subject)) != str(error):
                 _log.error(
-                    "a service could not be built; it keeps its last good configuration",
-                    service=str(service),
+                    "an object could not be built; it keeps its last good configuration",
+                    subject=subject,
                     exc_info=error,
                 )
 

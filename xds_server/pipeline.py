@@ -16,8 +16,9 @@ from typing import NamedTuple
 from xds_server.base.ids import NamespacedName
 from xds_server.base.latency import Latencies, Latency
 from xds_server.model.door import Door
+from xds_server.model.objects import Kind, Ref
 from xds_server.model.problems import Problem
-from xds_server.model.world import Change, World
+from xds_server.model.world import Change, World, key_of
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.ledger import Entry
 from xds_server.shadows.plan import NOTHING, Plan, Reason, ServicePlan
@@ -35,16 +36,16 @@ from xds_server.translate.translate import frame, translate_service
 @dataclass(frozen=True, slots=True)
 class Published:
     """One consistent state of everything that is shown and served. `moved` are the targets whose part of
-    the plan differs from the state before; `errors` are those that keep what they had, as our own code
-    failed on them; `expires` is when it has to be made anew though nothing changed, in seconds since 1970,
-    and `timed` says that it depends on the clock, which can be set back, too. Where changes of a namespace
-    have to wait for its next turn at being built, it comes in `unfinished_s` seconds."""
+    the plan differs from the state before; `errors` are, by the object, where our own code failed, which
+    leaves the object as it was. `expires` is when it has to be made anew though nothing changed, in seconds
+    since 1970, and `timed` says that it depends on the clock, which can be set back, too. Where changes of a
+    namespace have to wait for its next turn at being built, it comes in `unfinished_s` seconds."""
 
     world: World
     plan: Plan
     snapshot: Snapshot
     moved: frozenset[NamespacedName] = frozenset()
-    errors: Mapping[NamespacedName, Exception] = field(default_factory=lambda: MappingProxyType({}))
+    errors: Mapping[str, Exception] = field(default_factory=lambda: MappingProxyType({}))
     expires: float | None = None
     timed: bool = False
     unfinished_s: float | None = None
@@ -52,19 +53,19 @@ class Published:
     def problems(self) -> list[Problem]:
         """What is wrong with files, watches and Services, sorted."""
         reported = [problem for problems in self.world.reports.values() for problem in problems]
-        failed = [_internal(target, error) for target, error in self.errors.items()]
+        failed = [_internal(subject, error) for subject, error in self.errors.items()]
         too_large = [
             problem for key, size in self.snapshot.too_large().items() for problem in _large(key, size)
         ]
         return sorted({*reported, *self.plan.problems(), *failed, *too_large})
 
 
-def _internal(target: NamespacedName, error: Exception) -> Problem:
+def _internal(subject: str, error: Exception) -> Problem:
     message = (
-        f"An error of ours ({type(error).__name__}) keeps it at its last good configuration until it changes;"
-        " the log has the details. Please report it."
+        f"An error of ours ({type(error).__name__}) leaves it as it was until it changes; the log has the"
+        " details. Please report it."
     )
-    return problem_of(target, Reason.INTERNAL_ERROR, message)
+    return Problem(subject, Reason.INTERNAL_ERROR, message)
 
 
 class Stage(StrEnum):
@@ -140,6 +141,8 @@ class Pipeline:
         self._turns: Turns | None = None
         self._resolver = Resolver(expose_all=expose_all, installation=installation)
         self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
+        self._refused: dict[Ref | str | tuple[str, str], Exception] = {}
+        self._changed: set[Ref] = set()
         self._dirty: set[NamespacedName] = set()
         self._moved: dict[NamespacedName, Built] = {}
         self._timed: dict[NamespacedName, ServicePlan] = {}
@@ -148,12 +151,12 @@ class Pipeline:
         self.stages = Stages()
 
     def step(self, changes: Iterable[Change], *, now: float) -> Published:
-        """Take `changes` and return the state that holds at `now`, in seconds since 1970. As after any
-        exception, changes are not lost: the next step includes them."""
+        """Take `changes` and return the state that holds at `now`, in seconds since 1970."""
         with self.stages.timed(Stage.APPLY):
-            self._world, changed = self._world.apply(self.door.admit(changes))
+            self._changed |= self._apply(list(changes))
         with self.stages.timed(Stage.BUILD):
-            self._dirty |= self._resolver.update(self._world, changed, now)
+            self._dirty |= self._resolver.update(self._world, self._changed, now)
+            self._changed.clear()
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
             self._moved = {**self._make(), **self._moved}
         with self.stages.timed(Stage.COMBINE):
@@ -164,11 +167,35 @@ class Pipeline:
             plan=self._plan,
             snapshot=self._snapshot,
             moved=frozenset(t for t, before in moved.items() if before.plan != self._built.get(t).plan),
-            errors=dict(self._built.errors),
+            errors=self._errors(),
             expires=min((p.expires for p in self._timed.values() if p.expires is not None), default=None),
             timed=bool(self._timed),
             unfinished_s=self._unfinished_s(),
         )
+
+    def _errors(self) -> dict[str, Exception]:
+        services = {
+            str(Ref(Kind.SERVICE, target.namespace, target.name)): error
+            for target, error in self._built.errors.items()
+        }
+        namespaces = {
+            str(Ref(Kind.NAMESPACE, "", name)): error for name, error in self._resolver.failed.items()
+        }
+        return {**services, **namespaces, **{str(key): error for key, error in self._refused.items()}}
+
+    def _apply(self, changes: list[Change]) -> frozenset[Ref]:
+        """Take changes into the world; where our own code fails on one, all but that."""
+        try:
+            self._world, changed = self._world.apply(self.door.admit(changes))
+        except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself
+            if len(changes) == 1:
+                self._refused[key_of(changes[0])] = error
+                return frozenset()
+            return frozenset().union(*(self._apply([change]) for change in changes))
+        if self._refused:
+            for change in changes:
+                self._refused.pop(key_of(change), None)
+        return changed
 
     def _make(self) -> dict[NamespacedName, Built]:
         """Build what is due, as far as its namespace has its turn; return what moved, with what it was. What
@@ -191,7 +218,11 @@ class Pipeline:
         """Build one Service, with those that a host comes from or goes to; its namespace pays for all."""
         began = self._clock()
         self._dirty.discard(target)
-        claimed = self._resolver.claim(target, self._built.get(target).plan)
+        try:
+            claimed = self._resolver.claim(target, self._built.get(target).plan)
+        except Exception as error:  # noqa: BLE001 - the boundary, as around building
+            self._built.fail(target, error)
+            return []
         together = sorted({target, *claimed.exchanged})
         for name, before in self._built.update(together).items():
             moved.setdefault(name, before)
@@ -223,19 +254,31 @@ class Pipeline:
 
     def _combine(self, moved: Mapping[NamespacedName, Built]) -> None:
         """Put what is made of the `moved` Services, which was this before, in place."""
+        try:
+            self._snapshot = self._updated(moved)
+        except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself
+            for target, before in moved.items():
+                if len(moved) == 1:
+                    self._built.restore(target, before, error)
+                else:
+                    self._combine({target: before})
+            return
         services = dict(self._plan.services)
+        for target in moved:
+            plan = self._built.get(target).plan
+            services.pop(target, None)
+            self._timed.pop(target, None)
+            if plan != NOTHING:
+                services[target] = plan
+            if not (plan.since is None and plan.expires is None):
+                self._timed[target] = plan
+        self._plan = Plan(services, self._resolver.namespaces)
+
+    def _updated(self, moved: Mapping[NamespacedName, Built]) -> Snapshot:
         upserts: list[Resource] = []
         removals: list[ResourceKey] = []
         for target, before in moved.items():
-            after = self._built.get(target)
-            services.pop(target, None)
-            self._timed.pop(target, None)
-            if after.plan != NOTHING:
-                services[target] = after.plan
-            if not (after.plan.since is None and after.plan.expires is None):
-                self._timed[target] = after.plan
             known = {resource.key: resource for resource in before.resources}
-            upserts.extend(r for r in after.resources if known.pop(r.key, None) != r)
+            upserts.extend(r for r in self._built.get(target).resources if known.pop(r.key, None) != r)
             removals.extend(known)
-        self._plan = Plan(services)
-        self._snapshot = self._snapshot.updated(upserts, removals)
+        return self._snapshot.updated(upserts, removals)

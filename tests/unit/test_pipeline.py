@@ -12,13 +12,18 @@ from xds_server.base.address import Address
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.explain import explain
+from xds_server.model import world
+from xds_server.model.door import Door
 from xds_server.model.objects import KINDS, Kind
 from xds_server.model.problems import Problem
 from xds_server.model.world import Change, Report, Upsert
 from xds_server.pipeline import Pipeline, Published
 from xds_server.shadows import resolve
+from xds_server.shadows.hosts import HostTable
+from xds_server.shadows.ledger import Ledger
 from xds_server.shadows.plan import State
 from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT
 from xds_server.translate import translate
 
@@ -111,7 +116,7 @@ def test_an_error_of_ours_costs_one_service_its_update_and_nobody_else_anything(
         broken = pipeline.step([*_both("10.0.0.2", "10.0.9.2"), *touched], now=0.0)
         assert broken.moved == {OTHER}
         assert (_served(broken, "myapp"), _served(broken, "other-app")) == (["10.0.0.1"], ["10.0.9.2"])
-        assert [str(target) for target in broken.errors] == ["staging/myapp"]
+        assert list(broken.errors) == ["Service staging/myapp"]
         assert [(p.subject, p.reason) for p in broken.problems()] == [
             ("Service staging/myapp", "InternalError")
         ]
@@ -122,6 +127,66 @@ def test_an_error_of_ours_costs_one_service_its_update_and_nobody_else_anything(
     assert mended.errors == {}
     assert _served(mended, "myapp") == ["10.0.0.3"]
     assert mended.snapshot == _pipeline().step(_both("10.0.0.3", "10.0.9.2"), now=0.0).snapshot
+
+
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        (Door, "_slice"),
+        (world, "_update_slices"),
+        (resolve, "_touched"),
+        (HostTable, "claim"),
+        (Ledger, "settle"),
+        (Snapshot, "updated"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_an_error_of_ours_at_any_stage_loses_no_change_of_another(
+    of: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What raises does so for what has to do with namespace broken."""
+    pipeline, works = _pipeline(), getattr(of, name)
+    known = Upsert(
+        msgspec.convert(_moved_to(objects.pod("p", Address("10.0.5.9", 80)), "broken"), KINDS[Kind.POD])
+    )
+    pipeline.step([known, *_both("10.0.0.1", "10.0.9.1")], now=0.0)
+
+    def raises(*args: Any, **keywords: Any) -> Any:
+        if any("broken" in _text(each) for each in args[isinstance(of, type) :]):
+            raise RuntimeError("a bug of ours")
+        return works(*args, **keywords)
+
+    bad = [
+        Upsert(msgspec.convert(_moved_to(document, "broken"), KINDS[Kind(document["kind"])]))
+        for document in (
+            objects.service("broken", labels={"xds-shadow.io/expose": "true"}),
+            *objects.endpoint_slice("broken", [("broken-1", Address("10.0.5.1", 80))]),
+        )
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(of, name, raises)
+        published = pipeline.step([*bad, *_both("10.0.0.2", "10.0.9.2")], now=0.0)
+        assert (_served(published, "myapp"), _served(published, "other-app")) == (["10.0.0.2"], ["10.0.9.2"])
+        assert published.errors
+        assert all("broken" in subject for subject in published.errors)
+        assert {problem.reason for problem in published.problems()} == {"InternalError"}
+    mended = pipeline.step([*bad[:1], *_changes(objects.namespace("broken"))], now=0.0)
+    again = [change for change in bad if "Slice" in type(change.obj).__name__]
+    whole = _pipeline().step(
+        [*bad, *_both("10.0.0.2", "10.0.9.2"), *_changes(objects.namespace("broken"))], now=0.0
+    )
+    assert pipeline.step([*again, *bad], now=0.0).plan == whole.plan
+    assert _served(mended, "myapp") == ["10.0.0.2"]
+
+
+def _text(of: Any) -> str:
+    if isinstance(of, list | tuple | set | frozenset):
+        return " ".join(map(_text, of))
+    return " ".join([str(of), *(str(getattr(of, name, "")) for name in ("name", "key"))])
+
+
+def _moved_to(document: objects.Document, namespace: str) -> objects.Document:
+    return {**document, "metadata": {**document["metadata"], "namespace": namespace}}
 
 
 def test_a_share_that_is_not_whole_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,17 @@ class Engine(Generic[K, V]):
         """The last good output of a key."""
         return self._outputs.get(key, self._nothing)
 
+    def fail(self, key: K, error: Exception) -> None:
+        """Note that a key could not be made, for a reason that lies outside of `make`."""
+        self._errors[key] = error
+
+    def restore(self, key: K, output: V, error: Exception) -> None:
+        """Take an output back: it cannot be used."""
+        self._errors[key] = error
+        self._outputs.pop(key, None)
+        if output != self._nothing:
+            self._outputs[key] = output
+
     def update(self, keys: Iterable[K]) -> dict[K, V]:
         """Make `keys` anew, in order; return those whose output is not what it was, with what it was."""
         moved: dict[K, V] = {}

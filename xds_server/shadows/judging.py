@@ -70,7 +70,7 @@ def service_refusal(target: NamespacedName, service: Service | None, offer: Offe
     if service is None or offer is None:
         hint = (
             f"There is no Service {target}; the label's value names one of its own namespace. Until it does,"
-            " the Pods are excluded from the endpoints of every Service there."
+            " the Pods are excluded from the endpoints of every Service there that has others."
         )
         return Refusal(Reason.SERVICE_NOT_FOUND, hint)
     if not offer.exposed:
@@ -87,8 +87,8 @@ def excess(target: NamespacedName, limits: Limits) -> Refusal:
     """Of a shadow that has as many older ones as there may be."""
     return Refusal(
         Reason.TOO_MANY_SHADOWS,
-        f"Service {target} has {limits.shadows} older shadows, the most of one Service; take the label off"
-        " one of them.",
+        f"Service {target} has as many older shadows as it may have, {limits.shadows} (shadows-max); take the"
+        " label off one of them.",
     )
 
 
@@ -122,7 +122,7 @@ def _state(
         return State.REJECTED, refusal.reason, refusal.message + also
     policy = canary.policy or Policy()
     if policy.until is not None and policy.until <= now:
-        return State.EXPIRED, Reason.EXPIRED, "The time of its annotation until has come; nothing is copied."
+        return State.EXPIRED, Reason.EXPIRED, f"The time of {_until(policy)} has come; nothing is copied."
     if policy.paused:
         return State.PAUSED, Reason.PAUSED, "Paused by its annotation; nothing is copied."
     if policy.per_million == 0:
@@ -131,6 +131,13 @@ def _state(
         return State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
     what = f"{policy.percent} percent of {_which(policy.selection)} to Service {target}"
     return State.ACTIVE, Reason.MIRRORING, f"{what} are copied to it."
+
+
+def _until(policy: Policy) -> str:
+    """Where its end comes from: its own annotation, or what its Namespace or the installation says."""
+    origins = [setting.origin for setting in policy.settings if setting.name == "until"]
+    own = origins[-1:] == ["the Deployment"]
+    return "its annotation until" if own or not origins else f"until ({origins[-1]})"
 
 
 def _which(selection: Selection) -> str:
@@ -145,7 +152,10 @@ def _waiting(canary: Canary) -> str:
     if canary.policy and canary.policy.endpoints_from:
         return f"Service {canary.policy.endpoints_from} has no ready endpoint yet."
     if canary.endpoints.pods and not canary.endpoints.all:
-        return "Its Pods have no address yet, or none of their containers has the Service's targetPort."
+        return (
+            "Its Pods have no address yet that can be an endpoint, or none of their containers has the"
+            " Service's targetPort."
+        )
     return "None of its Pods is ready yet."
 
 
@@ -190,7 +200,8 @@ def _too_much_memory(target: NamespacedName, active: Sequence[Canary], limits: L
             continue
         refused[canary.name] = Refusal(
             Reason.TOO_MUCH_MEMORY,
-            f"Mirrored bodies of Service {target} may take {_mebibytes(limits.mirror_memory)} of an Envoy:"
+            f"Mirrored bodies of Service {target} may take {_mebibytes(limits.mirror_memory)} of an Envoy"
+            " (mirror-memory-max):"
             f" max-concurrent times max-body of this shadow is {_mebibytes(memory)}, and others have"
             f" {_mebibytes(taken)}; lower one of the two.",
         )
@@ -227,7 +238,7 @@ def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limit
         Reason.TOO_MANY_CONDITIONS,
         f"Its conditions and those of the older shadows of Service {target} would take more than"
         f" {MAX_BRANCHES} branches, {MAX_ROUTES} routes or {limits.virtual_host_bytes // 1024}Ki of"
-        " configuration; ask for fewer methods, paths and headers.",
+        " configuration (virtual-host-bytes-max); ask for fewer methods, paths and headers.",
     )
     behind = Refusal(
         Reason.TOO_MANY_CONDITIONS,

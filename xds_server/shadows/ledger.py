@@ -150,6 +150,6 @@ def _rejected(shadow: ShadowStatus, budget: int) -> ShadowStatus:
 
 def _why(namespace: str, budget: int) -> str:
     return (
-        f"the older Services and shadows of Namespace {namespace} take what there is of its budget of"
-        f" {budget // MIB}Mi of an Envoy's memory."
+        f"Namespace {namespace} may take {budget // MIB}Mi of an Envoy's memory (namespace-memory-max), and"
+        " with its older Services and shadows this would be more."
     )

@@ -1,7 +1,8 @@
 """What a Service may have: how much of everything, and which hosts.
 
 A Namespace and the installation can tighten a limit and never widen it. Live traffic rests on a Service, so
-what cannot be understood of a limit leaves the default and is a problem of whoever wrote it.
+what cannot be understood of a limit leaves the default and is a problem of whoever wrote it; but a list of
+hosts allows no host that is not on it, whatever else is there.
 """
 
 import re
@@ -46,9 +47,14 @@ DEFAULT: Final = Limits()
 """What nobody can widen, but for what a namespace may take of an Envoy: that is the installation's to say."""
 
 
+def _suffix(entry: str) -> str:
+    """``*.example.com`` is how others write it."""
+    return entry.removeprefix("*.")
+
+
 def suffixes(value: str) -> frozenset[str]:
     """Hosts that are allowed, each with its subdomains."""
-    found = names(value) - {NONE}
+    found = frozenset(map(_suffix, names(value) - {NONE}))
     for entry in sorted(found):
         if not _SUFFIX.match(entry):
             raise PolicyError(
@@ -61,11 +67,12 @@ def suffixes(value: str) -> frozenset[str]:
 LIMITS: Final[Mapping[str, Callable[[str], int]]] = {
     "endpoints-max": partial(values.number, most=DEFAULT.endpoints),
     "hosts-max": partial(values.number, most=DEFAULT.hosts),
-    "mirror-memory-max": partial(values.size, most=DEFAULT.mirror_memory),
-    NAMESPACE_MEMORY: partial(values.size, most=_MOST_MEMORY),
+    # The least are what one port and one shadow take: less is a unit that was forgotten.
+    "mirror-memory-max": partial(values.size, most=DEFAULT.mirror_memory, least=64 * 1024),
+    NAMESPACE_MEMORY: partial(values.size, most=_MOST_MEMORY, least=MIB),
     "ports-max": partial(values.number, most=DEFAULT.ports),
     "shadows-max": partial(values.number, most=DEFAULT.shadows),
-    "virtual-host-bytes-max": partial(values.size, most=DEFAULT.virtual_host_bytes),
+    "virtual-host-bytes-max": partial(values.size, most=DEFAULT.virtual_host_bytes, least=8 * 1024),
 }
 """How the text of each limit is understood; none admits more than is the most."""
 
@@ -89,6 +96,11 @@ def limits_of(namespace: Layer | None, installation: Layer = NO_FILE) -> Limits:
             if name in LIMITS:
                 field = name.removesuffix("-max").replace("-", "_")
                 raises = name == NAMESPACE_MEMORY and isinstance(layer, PolicyFile)
+                if name == NAMESPACE_MEMORY and limit > found[field] and not raises:
+                    why = (
+                        f"{shown(layer.values[name])} is more than the {found[field] // MIB}Mi that there are"
+                    )
+                    problems.append(_problem(layer, name, why))
                 found[field] = limit if raises else min(found[field], limit)
     return Limits(**{**found, "problems": tuple(problems)})
 
@@ -107,7 +119,7 @@ def host_not_allowed(host: str, layers: Iterable[Layer | None]) -> str:
 
 @lru_cache(maxsize=1024)
 def _entries(text: str) -> frozenset[str]:
-    return frozenset(entry.lower() for entry in values.entries(text)) - {NONE, ""}
+    return frozenset(_suffix(entry.lower()) for entry in values.entries(text)) - {NONE, ""}
 
 
 def _layers(*layers: Layer | None) -> Iterator[Layer]:
@@ -115,4 +127,5 @@ def _layers(*layers: Layer | None) -> Iterator[Layer]:
 
 
 def _problem(layer: Layer, name: str, why: str) -> Problem:
-    return Problem(layer.owner, "InvalidAnnotation", f"{layer.called(name)}: {why}.")
+    text = f"{layer.called(name)}: {why}."
+    return Problem(layer.owner, "InvalidAnnotation", text[:1].upper() + text[1:])

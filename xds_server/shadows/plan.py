@@ -192,9 +192,10 @@ NOTHING = ServicePlan()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole: plans by target, none of them empty."""
+    """The whole: plans by target, none of them empty, and what is wrong with the settings of Namespaces."""
 
     services: Mapping[NamespacedName, ServicePlan] = field(default_factory=lambda: MappingProxyType({}))
+    namespaces: Mapping[str, tuple[Problem, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def shadows(self) -> list[ShadowStatus]:
         """Every shadow, sorted by namespace and Deployment."""
@@ -202,5 +203,7 @@ class Plan:
         return sorted(found, key=lambda s: (s.namespace, s.deployment))
 
     def problems(self) -> list[Problem]:
-        """Everything that is wrong with a Service, sorted."""
-        return sorted(problem for service in self.services.values() for problem in service.problems)
+        """Everything that is wrong with a Service or a Namespace, sorted."""
+        services = (problem for service in self.services.values() for problem in service.problems)
+        namespaces = (problem for problems in self.namespaces.values() for problem in problems)
+        return sorted([*services, *namespaces])

@@ -74,7 +74,8 @@ def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> 
         target: cut(plan, ledger.allowed(target), scenes[target.namespace].limits.namespace_memory)
         for target, plan in whole.items()
     }
-    return Plan({target: plan for target, plan in plans.items() if plan != NOTHING})
+    found = {target: plan for target, plan in plans.items() if plan != NOTHING}
+    return Plan(found, {name: wrong for name, scene in scenes.items() if (wrong := scene.problems())})
 
 
 def entry_of(offer: Offer | None, plan: ServicePlan) -> Entry | None:
@@ -95,6 +96,7 @@ def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer
         expose_all=scene.rules.expose_all,
         limits=scene.limits,
         host_refused=scene.host_refused,
+        served=bool(before.ports),
     )
 
 
@@ -167,8 +169,8 @@ def _too_many_endpoints(
     target: NamespacedName, http: HttpPort, endpoints: Sequence[Endpoint], limits: Limits
 ) -> Problem:
     message = (
-        f"Port {http.port.port} has {len(endpoints)} endpoints and {limits.endpoints} are the most of one"
-        " port; the others get no requests."
+        f"Port {http.port.port} has {len(endpoints)} endpoints, and endpoints-max is {limits.endpoints}; the"
+        " others get no requests."
     )
     return problem_of(target, Reason.TOO_MANY_ENDPOINTS, message)
 
@@ -194,7 +196,8 @@ def _domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]
 class Resolver:
     """What a plan rests on, kept up to date with a world that changes and with time. `update` says which
     Services have to be planned anew, `plan` plans one of them, and `settle` says for which of them their
-    namespace's budget has changed that."""
+    namespace's budget has changed that. `failed` are errors of ours with a whole namespace, and
+    `namespaces` is what is wrong with its settings, by its name."""
 
     def __init__(self, *, expose_all: bool = False, installation: Layer = NO_FILE) -> None:
         self._rules = Rules(installation, expose_all)
@@ -203,6 +206,8 @@ class Resolver:
         self._hosts = HostTable()
         self._ledger = Ledger()
         self._before = NOTHING
+        self.failed: dict[str, Exception] = {}
+        self.namespaces: dict[str, tuple[Problem, ...]] = {}
         self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
     def update(self, world: World, changed: Iterable[Ref], now: float) -> set[NamespacedName]:
@@ -214,10 +219,30 @@ class Resolver:
         for namespace, refs in _by_namespace(changed).items():
             before = self._scenes.get(namespace) or Scene(namespace, NOWHERE, self._rules)
             after = self._scenes[namespace] = Scene(namespace, world.view(namespace), self._rules, before)
-            targets |= affected(before, after, refs)
+            targets |= self._affected(before, after, refs)
+            self._note_problems(after)
             if after.view.empty:
                 del self._scenes[namespace]
         return targets
+
+    def _note_problems(self, scene: Scene) -> None:
+        self.namespaces = {name: each for name, each in self.namespaces.items() if name != scene.name}
+        try:
+            wrong = scene.problems()
+        except Exception as error:  # noqa: BLE001 - the boundary: its Services are planned all the same
+            self.failed[scene.name] = error
+            return
+        if wrong:
+            self.namespaces[scene.name] = wrong
+
+    def _affected(self, before: Scene, after: Scene, changed: Iterable[Ref]) -> set[NamespacedName]:
+        self.failed.pop(after.name, None)
+        try:
+            return affected(before, after, changed)
+        except Exception as error:  # noqa: BLE001 - the boundary: all of the namespace may be affected
+            self.failed[after.name] = error
+            names = {name for each in (before, after) for name in (*each.view.services, *each.view.canaries)}
+            return {NamespacedName(after.name, name) for name in names}
 
     def claim(self, target: NamespacedName, before: ServicePlan) -> Claimed:
         """Read what a Service, which is planned as `before`, asks for; say whose hosts changed hands. Those
@@ -249,13 +274,14 @@ class Resolver:
         by_namespace: dict[str, dict[NamespacedName, Entry | None]] = {}
         for target, entry in entries.items():
             by_namespace.setdefault(target.namespace, {})[target] = entry
-        return {
-            target
-            for namespace, changes in by_namespace.items()
-            for target in self._ledger.settle(
-                namespace, self._scene(namespace).limits.namespace_memory, changes
-            )
-        }
+        moved: set[NamespacedName] = set()
+        for namespace, changes in by_namespace.items():
+            try:
+                budget = self._scene(namespace).limits.namespace_memory
+                moved |= self._ledger.settle(namespace, budget, changes)
+            except Exception as error:  # noqa: BLE001 - the boundary: what fits stays as it was
+                self.failed[namespace] = error
+        return moved
 
     def _read(self, target: NamespacedName, _before: Offer | None) -> Offer | None:
         return offer_in(self._scene(target.namespace), target, self._before)

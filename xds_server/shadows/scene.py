@@ -10,12 +10,15 @@ from functools import cached_property
 from typing import NamedTuple
 
 from xds_server.model.objects import Deployment, EndpointSlice, Namespace, Pod, Service
+from xds_server.model.problems import Problem
 from xds_server.model.selectors import as_query, matches
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.intents import Intent, read_label
 from xds_server.shadows.layers import NO_FILE, Layer, settings_of
 from xds_server.shadows.limits import Limits, host_not_allowed, limits_of
-from xds_server.shadows.policy import namespace_unknown
+from xds_server.shadows.plan import Reason
+from xds_server.shadows.policy import check_defaults, namespace_unknown
+from xds_server.shadows.values import PolicyError
 
 
 class Rules(NamedTuple):
@@ -58,6 +61,20 @@ class Scene:
         """Every Deployment with the label, whatever its value, the oldest first."""
         names = (name for group in self.view.canaries.values() for name in group)
         return tuple(sorted(map(self.view.deployments.__getitem__, names), key=lambda d: (d.created, d.name)))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the settings of the Namespace itself."""
+        if not self.layer.values:
+            return ()
+        found = [each for each in self.limits.problems if each.subject == self.layer.owner]
+        try:
+            check_defaults(self.layer)
+        except PolicyError as error:
+            text = str(error)
+            if not found:
+                message = f"{text[:1].upper()}{text[1:]}."
+                found.append(Problem(self.layer.owner, Reason.INVALID_ANNOTATION, message))
+        return tuple(found)
 
     @property
     def namespace_unknown(self) -> bool:

@@ -11,6 +11,7 @@ from xds_server.model.world import NamespaceView
 from xds_server.shadows.hosts import own_hosts
 from xds_server.shadows.limits import DEFAULT, Limits
 from xds_server.shadows.plan import Protocol, Reason
+from xds_server.shadows.policy import NAMES
 from xds_server.shadows.values import shown
 
 EXPOSE = PREFIX + "expose"
@@ -77,19 +78,20 @@ def offer_of(
     expose_all: bool,
     limits: Limits = DEFAULT,
     host_refused: Callable[[str], str] = lambda _: "",
+    served: bool = False,
 ) -> Offer:
     """Read everything that `service` says of itself; mistakes become `Offer.problems`. `host_refused` says
-    why it may not have a further host, or nothing."""
+    why it may not have a further host, or nothing. `served` says whether it is routed now."""
     age = (service.created, service.namespace, service.name)
-    exposed, problems = _exposed(view, service, expose_all=expose_all)
-    problems += [*_unknown_annotations(service), *limits.problems]
+    exposed, problems = _exposed(view, service, expose_all=expose_all, served=served)
+    problems += _unknown_annotations(service)
     if not exposed:
         return Offer(age, exposed=False, problems=tuple(problems))
     ports = http_ports(service)
     if len(ports) > limits.ports:
         message = (
-            f"It has {len(ports)} HTTP ports and {limits.ports} are the most of one Service; those after"
-            f" port {ports[limits.ports - 1].port.port} are not routed."
+            f"It has {len(ports)} HTTP ports, and ports-max is {limits.ports}; those after port"
+            f" {ports[limits.ports - 1].port.port} are not routed."
         )
         problems.append(_problem(service, Reason.TOO_MANY_PORTS, message))
         ports = ports[: limits.ports]
@@ -134,26 +136,37 @@ def _protocol(service: Service, port: ServicePort) -> Protocol | None:
     return Protocol.HTTP1 if len(service.ports) == 1 else None
 
 
-def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tuple[bool, list[Problem]]:
+def _exposed(
+    view: NamespaceView, service: Service, *, expose_all: bool, served: bool
+) -> tuple[bool, list[Problem]]:
     """The Service's own label decides, then its Namespace's, then the installation's default. A value that is
-    neither counts as absent: a typo must not take a Service away from its users, nor open it to them."""
+    neither true nor false counts as absent; where nothing else decides, a Service that is `served` stays so.
+    A typo must not take it away from its users, nor open it to them."""
     problems: list[Problem] = []
     for whose, owner in (("Label", service), ("Its Namespace's label", view.namespace)):
         value = owner.labels.get(EXPOSE) if owner else None
-        if value in ("true", "false"):
-            return value == "true", problems
+        if value is not None and value.lower() in ("true", "false"):
+            return value.lower() == "true", problems
         if value is not None:
             message = f"{whose} {EXPOSE} is {shown(value)}, neither true nor false; it counts as absent."
             problems.append(_problem(service, Reason.INVALID_LABEL, message))
-    return expose_all, problems
+    return expose_all or (served and bool(problems)), problems
 
 
 def _unknown_annotations(service: Service) -> list[Problem]:
     return [
-        _problem(service, Reason.INVALID_ANNOTATION, f"Annotation {key} is not known here; known is {HOSTS}.")
+        _problem(service, Reason.INVALID_ANNOTATION, f"Annotation {key} {_misplaced(key)}")
         for key in sorted(service.annotations)
         if key.startswith(PREFIX) and key != HOSTS
     ]
+
+
+def _misplaced(key: str) -> str:
+    if key == EXPOSE:
+        return "is a label: set it with kubectl label."
+    if key.removeprefix(PREFIX) in NAMES:
+        return "belongs to the canary's Deployment, or to its Namespace as a default."
+    return f"is not known here; known is {HOSTS}."
 
 
 def _hosts(
@@ -168,8 +181,8 @@ def _hosts(
             continue
         if len(hosts) - len(own) + len(problems) >= most:
             message = (
-                f"Annotation {HOSTS} has more than {most} hosts, the most of one Service; {shown(host)} and"
-                " those after it are left out."
+                f"Annotation {HOSTS} has more hosts than hosts-max, {most}; {shown(host)} and those after it"
+                " are left out."
             )
             problems.append(_problem(service, Reason.TOO_MANY_HOSTS, message))
             break

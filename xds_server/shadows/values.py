@@ -231,17 +231,23 @@ def duration_ms(value: str) -> int:
     return int(millis)
 
 
-def size(value: str, most: int = LARGEST_BODY) -> int:
+def size(value: str, most: int = LARGEST_BODY, least: int = 1) -> int:
     """Bytes."""
     match = _SIZE.match(value)
     factors = {None: 1, "Ki": 1024, "Mi": MIB, "k": 1000, "M": 1_000_000}
     found = int(match.group(1)) * factors[match.group(2)] if match else 0
-    if not 1 <= found <= most:
-        largest = f"{most // MIB}Mi" if most >= MIB else f"{most // 1024}Ki"
+    if not least <= found <= most:
         raise PolicyError(
-            f"{shown(value)} is not a size from 1 to {largest}; write 512Ki, 1Mi or a number of bytes"
+            f"{shown(value)} is not a size from {_size(least)} to {_size(most)}; write 512Ki, 1Mi or a number"
+            " of bytes"
         )
     return found
+
+
+def _size(size: int) -> str:
+    if size >= MIB:
+        return f"{size // MIB}Mi"
+    return f"{size // 1024}Ki" if size >= 1024 else str(size)  # noqa: PLR2004 - a Ki
 
 
 def concurrent(value: str) -> int:

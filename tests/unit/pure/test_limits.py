@@ -63,6 +63,21 @@ def test_settings_of_shadows_and_of_hosts_are_no_limits() -> None:
     check_defaults(Layer("Namespace staging", settings))
 
 
+def test_the_installation_alone_can_give_a_namespace_more_of_an_envoy() -> None:
+    assert of({}, {"namespace-memory-max": "1024Mi"}).namespace_memory == 1024 * MIB
+    assert (
+        of({"namespace-memory-max": "512Mi"}, {"namespace-memory-max": "1024Mi"}).namespace_memory
+        == 512 * MIB
+    )
+    found = of({"namespace-memory-max": "256Mi"})
+    assert found.namespace_memory == 128 * MIB
+    (problem,) = found.problems
+    assert problem.message == (
+        "Annotation xds-shadow.io/namespace-memory-max of Namespace staging: '256Mi' is more than the 128Mi"
+        " that there are."
+    )
+
+
 def test_of_two_the_tighter_holds() -> None:
     assert of({"shadows-max": "3"}, {"shadows-max": "5"}).shadows == 3
     assert of({"shadows-max": "5"}, {"shadows-max": "3"}).shadows == 3
@@ -73,22 +88,28 @@ def test_of_two_the_tighter_holds() -> None:
     [
         ("shadows-max", "17", "'17' is not a number from 1 to 16"),
         ("shadows-max", "0", "'0' is not a number from 1 to 16"),
+        # A unit that was forgotten.
+        (
+            "namespace-memory-max",
+            "64",
+            "'64' is not a size from 1Mi to 65536Mi; write 512Ki, 1Mi or a number of bytes",
+        ),
         (
             "virtual-host-bytes-max",
             "513Ki",
-            "'513Ki' is not a size from 1 to 512Ki; write 512Ki, 1Mi or a number of bytes",
+            "'513Ki' is not a size from 8Ki to 512Ki; write 512Ki, 1Mi or a number of bytes",
         ),
         ("endpoints-max", "many", "'many' is not a number from 1 to 5000"),
         (
             "mirror-memory-max",
             "1025Mi",
-            "'1025Mi' is not a size from 1 to 1024Mi; write 512Ki, 1Mi or a number of bytes",
+            "'1025Mi' is not a size from 64Ki to 1024Mi; write 512Ki, 1Mi or a number of bytes",
         ),
         (
             "hosts-allowed",
-            "*.example.com",
+            "a.*.example.com",
             (
-                "'*.example.com' is not a host; write a list such as example.com,app.example.org, each of"
+                "'a.*.example.com' is not a host; write a list such as example.com,app.example.org, each of"
                 " which allows its subdomains too, or none"
             ),
         ),
@@ -99,7 +120,7 @@ def test_what_widens_or_cannot_be_understood_leaves_ours_and_is_a_problem(
     name: str, text: str, why: str
 ) -> None:
     owner = f"annotation {PREFIX}{name} of Namespace staging"
-    problem = Problem("Namespace staging", "InvalidAnnotation", f"{owner}: {why}.")
+    problem = Problem("Namespace staging", "InvalidAnnotation", f"A{owner[1:]}: {why}.")
     assert of({name: text}) == DEFAULT._replace(problems=(problem,))
     # The rest of the Namespace's limits hold, and its shadows do not.
     assert of({name: text, "ports-max": "2"}).ports == 2
@@ -121,6 +142,7 @@ def test_no_text_widens_a_limit(settings: dict[str, str]) -> None:
     [
         ("example.com", "example.com"),
         ("a.b.example.com", "example.com"),
+        ("a.b.example.com", "*.example.com"),
         ("a.example.org", "example.com, Example.ORG"),
         ("a.example.org", "example.com\nexample.org\n"),
         ("a.example.com", "*.bad,example.com"),
@@ -139,7 +161,7 @@ def test_a_suffix_allows_itself_and_what_is_under_it(host: str, allowed: str) ->
         ("example.com.evil.org", "example.com"),
         ("com", "example.com"),
         ("example.com", "a.example.com"),
-        ("a.example.com", "*.example.com"),
+        ("a.example.com", "a.*.example.com"),
         ("a.example.com", ".example.com"),
         ("a.example.com", ""),
         ("a.example.com", "none"),

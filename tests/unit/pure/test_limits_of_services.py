@@ -46,7 +46,7 @@ def test_the_first_ports_are_routed() -> None:
     assert problems(plan) == [
         (
             "TooManyPorts",
-            "It has 3 HTTP ports and 2 are the most of one Service; those after port 81 are not routed.",
+            "It has 3 HTTP ports, and ports-max is 2; those after port 81 are not routed.",
         )
     ]
 
@@ -59,8 +59,8 @@ def test_the_first_hosts_are_served() -> None:
         (
             "TooManyHosts",
             (
-                "Annotation xds-shadow.io/hosts has more than 2 hosts, the most of one Service; 'c.test' and"
-                " those after it are left out."
+                "Annotation xds-shadow.io/hosts has more hosts than hosts-max, 2; 'c.test' and those after it"
+                " are left out."
             ),
         )
     ]
@@ -83,8 +83,25 @@ def test_a_host_that_the_namespace_may_not_have_is_not_claimed() -> None:
 
 def test_a_limit_that_cannot_be_read_is_a_problem_and_the_default_holds() -> None:
     plan = bounded(service("myapp"), ENDPOINTS, endpoints_max="few")
-    assert [reason for reason, _ in problems(plan)] == ["InvalidAnnotation"]
+    assert problems(plan) == []
     assert len(plan.ports[0].endpoints) == 3
+
+
+def test_what_is_wrong_with_a_namespaces_settings_is_a_problem_of_the_namespace() -> None:
+    def wrong(**settings: str) -> list[tuple[str, str]]:
+        names = {name.replace("_", "-"): text for name, text in settings.items()}
+        plan = resolve(world_of(namespace("staging", annotations=names)))
+        return [(problem.subject, problem.message) for problem in plan.problems()]
+
+    ((subject, message),) = wrong(endpoints_max="few")
+    assert subject == "Namespace staging"
+    assert "endpoints-max of Namespace staging: 'few' is not a number" in message
+    ((subject, message),) = wrong(hosts_alowed="example.com")
+    assert subject == "Namespace staging"
+    assert "hosts-alowed of Namespace staging is not known here" in message
+    ((_, message),) = wrong(namespace_memory_max="256Mi")
+    assert "'256Mi' is more than the 128Mi that there are" in message
+    assert wrong(percent_max="10") == []
 
 
 def test_the_first_endpoints_of_a_port_are_served() -> None:
@@ -93,7 +110,7 @@ def test_the_first_endpoints_of_a_port_are_served() -> None:
     assert problems(plan) == [
         (
             "TooManyEndpoints",
-            "Port 80 has 3 endpoints and 2 are the most of one port; the others get no requests.",
+            "Port 80 has 3 endpoints, and endpoints-max is 2; the others get no requests.",
         )
     ]
 
@@ -108,7 +125,8 @@ def test_the_oldest_shadows_stay_and_the_others_are_kept_out_of_live_traffic_all
         "third": (State.REJECTED, Reason.TOO_MANY_SHADOWS),
     }
     assert plan.shadows[2].message == (
-        "Service staging/myapp has 2 older shadows, the most of one Service; take the label off one of them."
+        "Service staging/myapp has as many older shadows as it may have, 2 (shadows-max); take the label off"
+        " one of them."
     )
     assert [str(endpoint) for endpoint in plan.ports[0].endpoints] == ["10.0.0.1:80"]
 
@@ -127,8 +145,8 @@ def test_mirrored_bodies_of_the_oldest_shadows_have_the_memory() -> None:
     }
     assert plan.shadows[1].reason is Reason.TOO_MUCH_MEMORY
     assert plan.shadows[1].message == (
-        "Mirrored bodies of Service staging/myapp may take 16Mi of an Envoy: max-concurrent times max-body of"
-        " this shadow is 100Mi, and others have 10Mi; lower one of the two."
+        "Mirrored bodies of Service staging/myapp may take 16Mi of an Envoy (mirror-memory-max):"
+        " max-concurrent times max-body of this shadow is 100Mi, and others have 10Mi; lower one of the two."
     )
 
 
@@ -203,8 +221,8 @@ def test_a_service_for_which_there_is_no_room_is_not_routed(monkeypatch: pytest.
         (
             "NamespaceFull",
             (
-                "It is not routed: the older Services and shadows of Namespace staging take what there is of"
-                " its budget of 0Mi of an Envoy's memory."
+                "It is not routed: Namespace staging may take 0Mi of an Envoy's memory"
+                " (namespace-memory-max), and with its older Services and shadows this would be more."
             ),
         )
     ]

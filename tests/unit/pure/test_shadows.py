@@ -6,13 +6,14 @@ from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Object, ServicePort, SlicePort
+from xds_server.model.world import Upsert
 from xds_server.shadows.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.services import EXPOSE, http_ports
 
 NO_SERVICE = (
     "There is no Service staging/my-app; the label's value names one of its own namespace. Until it does, the"
-    " Pods are excluded from the endpoints of every Service there."
+    " Pods are excluded from the endpoints of every Service there that has others."
 )
 MYAPP = NamespacedName("staging", "myapp")
 
@@ -256,7 +257,10 @@ def test_a_canary_whose_pods_have_no_address_says_so() -> None:
     found = shadow(service("myapp"), canary("canary", "myapp"), pod("canary-a", "canary"))
     assert (found.state, found.message) == (
         State.PENDING,
-        "Its Pods have no address yet, or none of their containers has the Service's targetPort.",
+        (
+            "Its Pods have no address yet that can be an endpoint, or none of their containers has the"
+            " Service's targetPort."
+        ),
     )
     found = shadow(service("myapp"), canary("canary", "myapp"))
     assert (found.state, found.message) == (State.PENDING, "None of its Pods is ready yet.")
@@ -395,6 +399,19 @@ def test_a_policy_that_was_not_read_is_not_shown() -> None:
 def test_an_active_shadow_says_what_is_copied(methods: dict[str, str], what: str) -> None:
     found = shadow(service("myapp"), canary("canary", "myapp", percent="25", **methods), CANARY_POD)
     assert found.message == f"25 percent of the {what} to Service staging/myapp are copied to it."
+
+
+@pytest.mark.parametrize("text", ["yes", "1", "", "treu"])
+def test_a_label_that_cannot_be_read_leaves_a_service_as_it_was(text: str) -> None:
+    pipeline, bare = kube.pipeline_of(), kube.namespace("staging", expose=None)
+    for label, routed in ((text, False), ("true", True), (text, True), ("False", False), ("TRUE", True)):
+        published = pipeline.step([Upsert(bare), Upsert(service("myapp", expose=label))], now=0.0)
+        assert bool(published.plan.services.get(MYAPP, ServicePlan()).ports) is routed, label
+        assert [p.reason for p in published.plan.problems()] == ["InvalidLabel"] * (label == text)
+    # What the Namespace says is readable.
+    pipeline.step([Upsert(service("myapp", expose=text))], now=0.0)
+    published = pipeline.step([Upsert(kube.namespace("staging", expose="false"))], now=0.0)
+    assert published.plan.services[MYAPP].ports == ()
 
 
 def test_a_bad_label_of_the_namespace_is_told_of_each_service() -> None:
