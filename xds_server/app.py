@@ -168,15 +168,14 @@ class App:
     async def _changes(self) -> list[Change]:
         """The next changes; none if a shadow's time has come first."""
         published = self._published
-        if published and published.unfinished_s is not None:
-            await asyncio.sleep(min(published.unfinished_s, _AT_MOST_S))
-            return self._intake.mailbox.take_now()
-        if published is None or not published.timed:
+        if published is None or not (published.timed or published.unfinished_s is not None):
             return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
         # No shorter than a burst, or a step that fails would be tried without a pause; no longer than a
         # minute, as the clock may be set meanwhile, forward or back.
         expires = _CLOCK_CHECK_S if published.expires is None else published.expires - time.time()
         wait = min(max(expires, _AT_MOST_S), _CLOCK_CHECK_S)
+        if published.unfinished_s is not None:
+            wait = min(wait, published.unfinished_s)
         try:
             async with asyncio.timeout(wait):
                 return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)

@@ -18,7 +18,7 @@ from xds_server.base.latency import Latencies, Latency
 from xds_server.model.door import Door
 from xds_server.model.objects import Kind, Ref
 from xds_server.model.problems import Problem
-from xds_server.model.world import Change, World, key_of
+from xds_server.model.world import Change, World, key_of, namespace_of
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.ledger import Entry
 from xds_server.shadows.plan import NOTHING, Plan, Reason, ServicePlan
@@ -142,7 +142,7 @@ class Pipeline:
         self._resolver = Resolver(expose_all=expose_all, installation=installation)
         self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
         self._refused: dict[Ref | str | tuple[str, str], Exception] = {}
-        self._changed: set[Ref] = set()
+        self._changed: dict[str, set[Ref]] = {}
         self._dirty: set[NamespacedName] = set()
         self._moved: dict[NamespacedName, Built] = {}
         self._timed: dict[NamespacedName, ServicePlan] = {}
@@ -153,10 +153,10 @@ class Pipeline:
     def step(self, changes: Iterable[Change], *, now: float) -> Published:
         """Take `changes` and return the state that holds at `now`, in seconds since 1970."""
         with self.stages.timed(Stage.APPLY):
-            self._changed |= self._apply(list(changes))
+            for ref in self._apply(list(changes)):
+                self._changed.setdefault(namespace_of(ref), set()).add(ref)
         with self.stages.timed(Stage.BUILD):
-            self._dirty |= self._resolver.update(self._world, self._changed, now)
-            self._changed.clear()
+            self._resolver.at(now)
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
             self._moved = {**self._make(), **self._moved}
         with self.stages.timed(Stage.COMBINE):
@@ -203,9 +203,11 @@ class Pipeline:
         of its namespace's budget."""
         moved: dict[NamespacedName, Built] = {}
         began: dict[str, float] = {}
-        while due := [target for target in self._dirty if self._has_turn(target.namespace, began)]:
+        while due := {name for name in self._waiting() if self._has_turn(name, began)}:
+            for namespace in due & self._changed.keys():
+                self._look(namespace)
             made: list[NamespacedName] = []
-            for target in sorted(due):
+            for target in sorted(target for target in self._dirty if target.namespace in due):
                 if self._has_turn(target.namespace, began):
                     made += self._make_one(target, moved)
             entries = {target: self._built.get(target).entry for target in made}
@@ -213,6 +215,22 @@ class Pipeline:
         if self._turns is None:  # the first time all there is is built, before anybody is served
             self._turns = Turns()
         return moved
+
+    def _waiting(self) -> set[str]:
+        """The namespaces in which something is to be done."""
+        return {*self._changed, *(target.namespace for target in self._dirty)}
+
+    def _look(self, namespace: str) -> None:
+        """Find out which Services the changes of a namespace concern."""
+        began = self._clock()
+        changed = self._changed.pop(namespace)
+        self._dirty |= self._resolver.update(namespace, self._world.view(namespace), changed)
+        self._charge(namespace, began)
+
+    def _charge(self, namespace: str, began: float) -> None:
+        if self._turns is not None:
+            now = self._clock()
+            self._turns.charge(namespace, now - began, now)
 
     def _make_one(self, target: NamespacedName, moved: dict[NamespacedName, Built]) -> list[NamespacedName]:
         """Build one Service, with those that a host comes from or goes to; its namespace pays for all."""
@@ -227,9 +245,7 @@ class Pipeline:
         for name, before in self._built.update(together).items():
             moved.setdefault(name, before)
         self._dirty |= claimed.others
-        if self._turns is not None:
-            now = self._clock()
-            self._turns.charge(target.namespace, now - began, now)
+        self._charge(target.namespace, began)
         return together
 
     def _has_turn(self, namespace: str, began: dict[str, float]) -> bool:
@@ -241,10 +257,11 @@ class Pipeline:
         return self._turns.wait(namespace, now) <= 0 and spent - began.setdefault(namespace, spent) <= SLICE_S
 
     def _unfinished_s(self) -> float | None:
-        if not self._dirty or self._turns is None:
+        waiting = self._waiting()
+        if not waiting or self._turns is None:
             return None
         now = self._clock()
-        return min(self._turns.wait(namespace, now) for namespace in {t.namespace for t in self._dirty})
+        return min(self._turns.wait(namespace, now) for namespace in waiting)
 
     def _build(self, target: NamespacedName, before: Built) -> Built:
         plan, entry = self._resolver.plan(target, before.plan)

@@ -10,7 +10,7 @@ def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
     Deployment that has one, and "everything in the namespace" must never come of a mistake."""
     if not selector.match_labels and not selector.match_expressions:
         return False
-    return all(labels.get(key) == value for key, value in (selector.match_labels or {}).items()) and all(
+    return labels.items() >= (selector.match_labels or {}).items() and all(
         _holds(requirement, labels) for requirement in selector.match_expressions or ()
     )
 

@@ -1,6 +1,6 @@
 """Which addresses serve a Service and which belong to a canary, and keeping the two apart."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ def live(backends: Iterable[Backend]) -> tuple[Endpoint, ...]:
     return tuple(sorted(ready or draining))
 
 
-def canary_endpoints(pods: Sequence[Pod], ports: Sequence[ServicePort]) -> CanaryEndpoints:
+def canary_endpoints(pods: Collection[Pod], ports: Sequence[ServicePort]) -> CanaryEndpoints:
     """A canary's own Pods, at each port's ``targetPort``."""
     found = {port.name or "": [(pod, at) for pod in pods if (at := _targets(pod, port))] for port in ports}
     return CanaryEndpoints(

@@ -5,13 +5,14 @@ of what changed, one Service at a time; `affected` is the list of reasons for wh
 Service's part of the plan.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import PREFIX, Deployment, EndpointSlice, Kind, Pod, Ref
 from xds_server.model.problems import Problem
 from xds_server.model.selectors import matches
-from xds_server.model.world import NOWHERE, SHADOW_OF, NamespaceView, World, namespace_of
+from xds_server.model.world import NOWHERE, SHADOW_OF, NamespaceView, World
 from xds_server.shadows.canaries import canary_of
 from xds_server.shadows.endpoints import Backend, live
 from xds_server.shadows.engine import Engine
@@ -22,7 +23,7 @@ from xds_server.shadows.ledger import Entry, Ledger, cut, weigh
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
 from xds_server.shadows.policy import ENDPOINTS_FROM, NO_FILE, Layer
-from xds_server.shadows.scene import Rules, Scene, may_select
+from xds_server.shadows.scene import Rules, Scene, keys_of, may_select
 from xds_server.shadows.separation import Separated, separate
 from xds_server.shadows.services import HttpPort, Offer, host_conflict, offer_of, problem_of
 
@@ -30,6 +31,9 @@ OwnerOf = Callable[[str], NamespacedName | None]
 _NO_RULES = Rules()
 _NO_PLAN = Plan()
 _FROM = PREFIX + ENDPOINTS_FROM
+_MANY: Final = 256
+"""Changes of a namespace for which it is not looked into who of its Services is affected: that takes longer
+than to plan them all."""
 
 
 def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> Plan:
@@ -194,14 +198,13 @@ def _domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]
 
 
 class Resolver:
-    """What a plan rests on, kept up to date with a world that changes and with time. `update` says which
-    Services have to be planned anew, `plan` plans one of them, and `settle` says for which of them their
-    namespace's budget has changed that. `failed` are errors of ours with a whole namespace, and
-    `namespaces` is what is wrong with its settings, by its name."""
+    """What a plan rests on, kept up to date with a world that changes, one namespace at a time, and with
+    time. `update` says which Services have to be planned anew, `plan` plans one of them, and `settle` says
+    for which of them their namespace's budget has changed that. `failed` are errors of ours with a whole
+    namespace, and `namespaces` is what is wrong with its settings, by its name."""
 
     def __init__(self, *, expose_all: bool = False, installation: Layer = NO_FILE) -> None:
         self._rules = Rules(installation, expose_all)
-        self._world = World()
         self._scenes: dict[str, Scene] = {}
         self._hosts = HostTable()
         self._ledger = Ledger()
@@ -210,19 +213,20 @@ class Resolver:
         self.namespaces: dict[str, tuple[Problem, ...]] = {}
         self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
-    def update(self, world: World, changed: Iterable[Ref], now: float) -> set[NamespacedName]:
-        """Move on to `world`, which differs from the last one in the `changed` objects, and to the time
-        `now`; return the Services whose part of the plan may differ, hosts aside."""
+    def at(self, now: float) -> None:
+        """Move on to this time, in seconds since 1970."""
         self._rules = self._rules._replace(now=now)
-        self._world = world
-        targets: set[NamespacedName] = set()
-        for namespace, refs in _by_namespace(changed).items():
-            before = self._scenes.get(namespace) or Scene(namespace, NOWHERE, self._rules)
-            after = self._scenes[namespace] = Scene(namespace, world.view(namespace), self._rules, before)
-            targets |= self._affected(before, after, refs)
-            self._note_problems(after)
-            if after.view.empty:
-                del self._scenes[namespace]
+
+    def update(self, namespace: str, view: NamespaceView, changed: Collection[Ref]) -> set[NamespacedName]:
+        """Move a namespace on to `view`, which differs from its last one in the `changed` objects; return the
+        Services whose part of the plan may differ, hosts aside."""
+        before = self._scenes.get(namespace) or Scene(namespace, NOWHERE, self._rules)
+        pods = {ref.name for ref in changed if ref.kind is Kind.POD}
+        after = self._scenes[namespace] = Scene(namespace, view, self._rules, before, pods)
+        targets = self._affected(before, after, changed)
+        self._note_problems(after)
+        if view.empty:
+            del self._scenes[namespace]
         return targets
 
     def _note_problems(self, scene: Scene) -> None:
@@ -235,7 +239,7 @@ class Resolver:
         if wrong:
             self.namespaces[scene.name] = wrong
 
-    def _affected(self, before: Scene, after: Scene, changed: Iterable[Ref]) -> set[NamespacedName]:
+    def _affected(self, before: Scene, after: Scene, changed: Collection[Ref]) -> set[NamespacedName]:
         self.failed.pop(after.name, None)
         try:
             return affected(before, after, changed)
@@ -287,29 +291,22 @@ class Resolver:
         return offer_in(self._scene(target.namespace), target, self._before)
 
     def _scene(self, namespace: str) -> Scene:
-        known = self._scenes.get(namespace)
-        if known is None or known.rules is not self._rules:
-            known = self._scenes[namespace] = Scene(
-                namespace, self._world.view(namespace), self._rules, known
-            )
+        """As of its last `update`, whatever has changed there since."""
+        known = self._scenes.get(namespace) or Scene(namespace, NOWHERE, self._rules)
+        if known.rules is not self._rules:
+            known = self._scenes[namespace] = Scene(namespace, known.view, self._rules, known)
         return known
 
 
-def affected(before: Scene, after: Scene, changed: Iterable[Ref]) -> set[NamespacedName]:
+def affected(before: Scene, after: Scene, changed: Collection[Ref]) -> set[NamespacedName]:
     """The Services of a namespace whose part of the plan may depend on one of the `changed` objects, hosts
     aside."""
-    if before.view.empty:
-        names: set[str] = {*after.view.services, *after.view.canaries}
+    if before.view.empty or len(changed) > _MANY:
+        views = (before.view, after.view)
+        names = {name for view in views for name in (*view.services, *view.canaries)}
     else:
         names = {name for ref in changed for scene in (before, after) for name in _touched(scene, ref)}
     return {NamespacedName(after.name, name) for name in names}
-
-
-def _by_namespace(changed: Iterable[Ref]) -> Mapping[str, list[Ref]]:
-    found: dict[str, list[Ref]] = {}
-    for ref in changed:
-        found.setdefault(namespace_of(ref), []).append(ref)
-    return found
 
 
 def _touched(scene: Scene, ref: Ref) -> Iterable[str]:
@@ -334,7 +331,7 @@ def _touched(scene: Scene, ref: Ref) -> Iterable[str]:
             pod = view.pods.get(ref.name)
             if pod:
                 yield from _selecting(view, pod)
-                yield from scene.listing([pod])
+                yield from scene.listing(keys_of(pod))
 
 
 def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
@@ -342,7 +339,7 @@ def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
     deployment = view.deployments.get(name)
     if deployment and SHADOW_OF in deployment.labels:
         yield deployment.labels[SHADOW_OF]
-        yield from scene.listing(scene.pods_of(deployment))  # they are excluded from all of these
+        yield from scene.listing(scene.keys_of(deployment))  # they are excluded from all of these
         if scene.awaits(deployment):
             yield from (name for name, service in view.services.items() if may_select(service, deployment))
         if _FROM in deployment.annotations:  # it may close a circle of several Services, or open it

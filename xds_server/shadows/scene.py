@@ -4,7 +4,7 @@ A scene is made when its namespace or the rules change, and takes over from the 
 objects that are the same: an intent is read once, however often its Service is resolved.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -36,20 +36,28 @@ class Known:
     what an EndpointSlice lists, each with the object that it was worked out of."""
 
     intents: dict[str, Intent] = field(default_factory=dict)
-    pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
+    pods: dict[str, dict[str, Pod]] = field(default_factory=dict)
+    keys: dict[str, frozenset[str]] = field(default_factory=dict)
     listed: dict[str, tuple[EndpointSlice, frozenset[str]]] = field(default_factory=dict)
 
 
 class Scene:
     """One namespace's view, with what follows from it for every Service there."""
 
-    def __init__(self, name: str, view: NamespaceView, rules: Rules, before: "Scene | None" = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        view: NamespaceView,
+        rules: Rules,
+        before: "Scene | None" = None,
+        changed_pods: Collection[str] = (),
+    ) -> None:
         self.name = name
         self.view = view
         self.rules = rules
         same = before and before.view.namespace is view.namespace
         self.layer: Layer = before.layer if before and same else _layer(name, view.namespace)
-        self.known = _still_true(before, view, same_layer=bool(same)) if before else Known()
+        self.known = _still_true(before, view, changed_pods, same_layer=bool(same)) if before else Known()
 
     @cached_property
     def limits(self) -> Limits:
@@ -100,13 +108,21 @@ class Scene:
             self.known.intents[deployment.name] = known
         return known
 
-    def pods_of(self, deployment: Deployment) -> tuple[Pod, ...]:
+    def pods_of(self, deployment: Deployment) -> Collection[Pod]:
         """The Pods that a marked Deployment selects."""
         known = self.known.pods.get(deployment.name)
         if known is None:
             selector = deployment.spec.selector
-            known = tuple(pod for pod in self.view.pods.values() if matches(selector, pod.labels))
+            known = {name: pod for name, pod in self.view.pods.items() if matches(selector, pod.labels)}
             self.known.pods[deployment.name] = known
+        return known.values()
+
+    def keys_of(self, deployment: Deployment) -> frozenset[str]:
+        """By what an EndpointSlice can list one of its Pods."""
+        known = self.known.keys.get(deployment.name)
+        if known is None:
+            known = frozenset(key for pod in self.pods_of(deployment) for key in keys_of(pod))
+            self.known.keys[deployment.name] = known
         return known
 
     def awaits(self, deployment: Deployment) -> bool:
@@ -119,9 +135,9 @@ class Scene:
             return []
         return [each for each in self.marked if self.awaits(each) and may_select(service, each)]
 
-    def listing(self, pods: Iterable[Pod]) -> set[str]:
-        """The Services whose EndpointSlices list one of these Pods, by its name or by an address of it."""
-        wanted = {key for pod in pods for key in keys_of(pod)}
+    def listing(self, keys: Collection[str]) -> set[str]:
+        """The Services whose EndpointSlices list a Pod by one of these names and addresses."""
+        wanted = frozenset(keys)
         if not wanted:
             return set()
         return {
@@ -137,15 +153,34 @@ class Scene:
         return known[1]
 
 
-def _still_true(before: Scene, view: NamespaceView, *, same_layer: bool) -> Known:
-    old = before.view
+def _still_true(
+    before: Scene, view: NamespaceView, changed_pods: Collection[str], *, same_layer: bool
+) -> Known:
     found = Known()
     if same_layer:
         found.intents = {n: each for n, each in before.known.intents.items() if n in view.deployments}
-    if old.pods is view.pods and old.deployments is view.deployments:
-        found.pods = before.known.pods
+    for name, pods in before.known.pods.items():
+        deployment = view.deployments.get(name)
+        if deployment is not None and deployment is before.view.deployments.get(name):
+            found.pods[name] = _with(pods, deployment, view, changed_pods)
+            if found.pods[name] is pods and name in before.known.keys:
+                found.keys[name] = before.known.keys[name]
     found.listed = {n: each for n, each in before.known.listed.items() if n in view.slice_owner}
     return found
+
+
+def _with(
+    pods: dict[str, Pod], deployment: Deployment, view: NamespaceView, changed: Collection[str]
+) -> dict[str, Pod]:
+    """The Pods of a Deployment, where these of the namespace have changed."""
+    now = {
+        name: pod
+        for name in changed
+        if (pod := view.pods.get(name)) and matches(deployment.spec.selector, pod.labels)
+    }
+    if not now and pods.keys().isdisjoint(changed):
+        return pods
+    return {**{name: pod for name, pod in pods.items() if name not in changed}, **now}
 
 
 def keys_of(pod: Pod) -> set[str]:

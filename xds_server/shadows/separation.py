@@ -18,7 +18,7 @@ from xds_server.shadows.endpoints import (
 )
 from xds_server.shadows.plan import Reason
 from xds_server.shadows.refusal import Refusal
-from xds_server.shadows.scene import Scene, keys_of
+from xds_server.shadows.scene import Scene
 from xds_server.shadows.services import HttpPort
 
 
@@ -71,7 +71,7 @@ def _marked(
     for deployment in scene.marked:
         if deployment.name in known:
             yield deployment, known[deployment.name]
-        elif any(not listed.isdisjoint(keys_of(pod)) for pod in scene.pods_of(deployment)):
+        elif not scene.keys_of(deployment).isdisjoint(listed):
             yield deployment, canary_endpoints(scene.pods_of(deployment), [http.port for http in ports])
 
 

@@ -1,14 +1,19 @@
 """A namespace whose Services take long to work out waits for itself, and nobody waits for it."""
 
+from itertools import accumulate, cycle
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.unit.pure import worlds
 from tests.unit.pure.kube import namespace, service
 from xds_server.base.ids import NamespacedName
 from xds_server.model.world import Change, Upsert
 from xds_server.pipeline import Pipeline
 from xds_server.shadows import resolve
+from xds_server.translate.translate import translate
 
 SLOW_S = 0.03
 
@@ -75,3 +80,22 @@ def test_services_that_exchange_a_host_are_built_in_one_step(pipeline: Pipeline)
     older = service("older", namespace="a", annotations={"hosts": "one.test"}, created="2020")
     published = pipeline.step([*hosts(40, "one.test")[:3], Upsert(older)], now=0.0)
     assert {NamespacedName("a", "older"), NamespacedName("b", "web")} <= published.moved
+
+
+@given(worlds.histories_with_waiting(), st.lists(st.sampled_from((0.0, 0.01, 0.06, 0.3)), min_size=1))
+def test_whatever_waits_for_its_turn_comes_to_the_same_in_the_end(
+    history: list[list[Change]], passing: list[float]
+) -> None:
+    times = accumulate(cycle(passing))
+    pipeline = Pipeline(gateway_port=8080, expose_all=False, clock=lambda: next(times))
+    published = pipeline.step([], now=0.0)
+    for batch in history:
+        published = pipeline.step(batch, now=0.0)
+    for _ in range(2000):
+        if published.unfinished_s is None:
+            break
+        published = pipeline.step([], now=0.0)
+    assert published.unfinished_s is None
+    assert published.errors == {}
+    assert published.plan == resolve.resolve(published.world, before=published.plan)
+    assert published.snapshot == translate(published.plan, gateway_port=8080)
