@@ -49,9 +49,15 @@ _PLAIN: Final = {
         rf"(?:{_GROUP}(?::{_GROUP}){{7}}|(?=(?:[^:]*:){{2,6}}[^:]*\Z){_GROUP}(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*)"
     ).fullmatch,
 }
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-_METADATA: Final = frozenset({"fd00:ec2::254", "fd20:ce::254"})
-"""Where clouds serve their instances' metadata and credentials, besides 169.254.169.254: AWS and Google."""
+_METADATA: Final = frozenset(
+    {"fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"}
+)
+"""Where clouds serve their instances' metadata and credentials, besides 169.254.169.254: AWS, Google,
+Alibaba, Azure and Oracle."""
+
+_WRAPPED: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+"""Of which the last four bytes are an IPv4 address: NAT64 (RFC 6052, RFC 8215), IPv4-compatible,
+translated."""
 
 
 class DoorRules(NamedTuple):
@@ -161,6 +167,7 @@ class Door:
             plain is not None
             and all(map(plain, addresses))
             and self._rules.own.isdisjoint(addresses)
+            and _METADATA.isdisjoint(addresses)
             and self._ports.isdisjoint(numbers)
             and all(map(_is_port, numbers))
         ):
@@ -295,7 +302,8 @@ def _unfit(address: IPv4Address | IPv6Address, rules: DoorRules, ports: Collecti
     why = next((why for unfit, why in found if unfit), "")
     if why or isinstance(address, IPv4Address):
         return why
-    inside = IPv4Address(address.packed[-4:]) if address in _NAT64 else address.sixtofour
+    wrapped = not loopback and any(address in network for network in _WRAPPED)
+    inside = IPv4Address(address.packed[-4:]) if wrapped else address.sixtofour
     return _unfit(inside, rules, ports) if inside else ""
 
 

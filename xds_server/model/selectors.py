@@ -1,32 +1,37 @@
 """Label selectors of Deployments, as the API server matches and writes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from xds_server.model.objects import LabelRequirement, LabelSelector
+from xds_server.model.objects import LabelSelector
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
     """Whether `labels` satisfy `selector`. An empty selector matches nothing here: the API refuses a
     Deployment that has one, and "everything in the namespace" must never come of a mistake."""
-    if not selector.match_labels and not selector.match_expressions:
-        return False
-    return labels.items() >= (selector.match_labels or {}).items() and all(
-        _holds(requirement, labels) for requirement in selector.match_expressions or ()
-    )
+    return matcher(selector)(labels)
 
 
-def _holds(requirement: LabelRequirement, labels: Mapping[str, str]) -> bool:
-    present = requirement.key in labels
-    listed = present and labels[requirement.key] in (requirement.values or ())
-    match requirement.operator:
+def matcher(selector: LabelSelector) -> Callable[[Mapping[str, str]], bool]:
+    """`matches` of one selector, for many labels."""
+    wanted = (selector.match_labels or {}).items()
+    rules = [(r.key, r.operator, frozenset(r.values or ())) for r in selector.match_expressions or ()]
+    if not wanted and not rules:
+        return lambda _: False
+    if not rules:
+        return lambda labels: labels.items() >= wanted
+    return lambda labels: labels.items() >= wanted and all(_holds(labels, *rule) for rule in rules)
+
+
+def _holds(labels: Mapping[str, str], key: str, operator: str, values: frozenset[str]) -> bool:
+    match operator:
         case "In":
-            return listed
+            return key in labels and labels[key] in values
         case "NotIn":
-            return not listed
+            return labels.get(key) not in values
         case "Exists":
-            return present
+            return key in labels
         case "DoesNotExist":
-            return not present
+            return key not in labels
         case _:
             return False
 

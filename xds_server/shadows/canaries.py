@@ -1,9 +1,11 @@
 """The canaries of one Service: each intent with the endpoints and the credential that it leads to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Pod
 from xds_server.shadows.credentials import credential_of
 from xds_server.shadows.endpoints import CanaryEndpoints, canary_endpoints, service_endpoints
 from xds_server.shadows.intents import Intent
@@ -12,6 +14,9 @@ from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.scene import Scene
 from xds_server.shadows.services import HttpPort
 from xds_server.shadows.terms import Policy, Treatment
+
+MOST_PODS: Final = 1_000
+"""Of a canary, that get mirrored requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Canary:
 def canary_of(scene: Scene, intent: Intent, ports: Sequence[HttpPort]) -> Canary:
     """What an intent leads to on these ports of its Service."""
     endpoints, refusal = _endpoints(scene, intent, ports)
+    if len(scene.pods_of(intent.canary)) > MOST_PODS:
+        endpoints = replace(endpoints, pods=endpoints.pods | scene.pods_of(intent.canary).keys())
     if isinstance(intent.policy, Refusal):
         return Canary(intent, endpoints, intent.policy)
     wanted = intent.policy.credential
@@ -60,7 +67,7 @@ def _endpoints(
 ) -> tuple[CanaryEndpoints, Refusal | None]:
     """The canary's endpoints, and what is wrong with where they come from."""
     view, target = scene.view, intent.target
-    own = canary_endpoints(scene.pods_of(intent.canary), [http.port for http in ports])
+    own = canary_endpoints(_few(scene.pods_of(intent.canary)), [http.port for http in ports])
     if intent.endpoints_from is None:
         return own, None
     if intent.endpoints_from == target.name:
@@ -77,6 +84,11 @@ def _endpoints(
         loop = f"Its endpoints come from Service {name}, which is mirrored to Service {target} in turn."
         return both, Refusal(Reason.MIRROR_LOOP, loop)
     return both, None
+
+
+def _few(pods: Mapping[str, Pod]) -> list[Pod]:
+    """No more than may be endpoints of a canary."""
+    return [pods[name] for name in sorted(pods)[:MOST_PODS]] if len(pods) > MOST_PODS else [*pods.values()]
 
 
 def _mirrored_to(scene: Scene, service: str) -> set[str]:

@@ -11,6 +11,7 @@ from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import Mirror, Reason, Route, ShadowStatus, State
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.routing import MAX_ROUTES, fitting
+from xds_server.shadows.scene import MOST_MARKED
 from xds_server.shadows.selection import MAX_BRANCHES
 from xds_server.shadows.services import EXPOSE, HttpPort, Offer, no_http_port
 from xds_server.shadows.terms import MIB, MILLION, Policy, Selection, Treatment
@@ -87,8 +88,8 @@ def excess(target: NamespacedName, limits: Limits) -> Refusal:
     """Of a shadow that has as many older ones as there may be."""
     return Refusal(
         Reason.TOO_MANY_SHADOWS,
-        f"Service {target} has as many older shadows as it may have, {limits.shadows} (shadows-max); take the"
-        " label off one of them.",
+        f"Service {target} has as many older shadows as it may have, {limits.shadows} (shadows-max), or its"
+        f" namespace has {MOST_MARKED} older ones; take the label off one of them.",
     )
 
 

@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     hosts: int = 64
     endpoints: int = 5_000
     virtual_host_bytes: int = MIB // 2
-    mirror_memory: int = 1024 * MIB
+    mirror_memory: int = 512 * MIB
     namespace_memory: int = 128 * MIB
     problems: tuple[Problem, ...] = ()
 

@@ -11,10 +11,9 @@ from typing import Final
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import PREFIX, Deployment, EndpointSlice, Kind, Pod, Ref
 from xds_server.model.problems import Problem
-from xds_server.model.selectors import matches
 from xds_server.model.world import NOWHERE, SHADOW_OF, NamespaceView, World
-from xds_server.shadows.canaries import canary_of
-from xds_server.shadows.endpoints import Backend, live
+from xds_server.shadows.canaries import Canary, canary_of
+from xds_server.shadows.endpoints import Backend, CanaryEndpoints, live
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.holding import held, held_offer
 from xds_server.shadows.hosts import NOBODY, Claimed, HostTable
@@ -114,11 +113,12 @@ def plan_service(
     ports = offer.ports if offer else ()
     limits, now = scene.limits, scene.rules.now
     intents = scene.intents(target.name)
-    canaries = [canary_of(scene, intent, ports) for intent in intents[: limits.shadows]]
-    surplus = [canary_of(scene, intent, ports) for intent in intents[limits.shadows :]]
+    counted = [intent for intent in intents if intent.name in scene.marked][: limits.shadows]
+    canaries = [canary_of(scene, intent, ports) for intent in counted]
+    surplus = [Canary(intent, CanaryEndpoints({})) for intent in intents if intent not in counted]
     apart = Separated({}, {})
     if service:
-        apart = separate(scene, service, ports, [*canaries, *surplus], before.kept)
+        apart = separate(scene, service, ports, canaries, before.kept)
     unfit = service_refusal(target, service, offer)
     refusals = {each.name: unfit for each in canaries} if unfit else apart.kept
     judged = judge(
@@ -330,7 +330,7 @@ def _touched(scene: Scene, ref: Ref) -> Iterable[str]:
         case Kind.POD:
             pod = view.pods.get(ref.name)
             if pod:
-                yield from _selecting(view, pod)
+                yield from _selecting(scene, pod)
                 yield from scene.listing(keys_of(pod))
 
 
@@ -360,7 +360,7 @@ def _fed_by(view: NamespaceView, service: str) -> Iterable[str]:
             yield target
 
 
-def _selecting(view: NamespaceView, pod: Pod) -> Iterable[str]:
-    for target, deployment in _marked(view):
-        if matches(deployment.spec.selector, pod.labels):
+def _selecting(scene: Scene, pod: Pod) -> Iterable[str]:
+    for target, deployment in _marked(scene.view):
+        if deployment.name in scene.marked and pod.name in scene.pods_of(deployment):
             yield target

@@ -7,11 +7,11 @@ objects that are the same: an intent is read once, however often its Service is 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xds_server.model.objects import Deployment, EndpointSlice, Namespace, Pod, Service
 from xds_server.model.problems import Problem
-from xds_server.model.selectors import as_query, matches
+from xds_server.model.selectors import as_query, matcher
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.intents import Intent, read_label
 from xds_server.shadows.layers import NO_FILE, Layer, settings_of
@@ -19,6 +19,10 @@ from xds_server.shadows.limits import Limits, host_not_allowed, limits_of
 from xds_server.shadows.plan import Reason
 from xds_server.shadows.policy import check_defaults, namespace_unknown
 from xds_server.shadows.values import PolicyError
+
+MOST_MARKED: Final = 256
+"""Deployments of a namespace that carry the label and count, the oldest. All of them are looked at for each
+of its Services."""
 
 
 class Rules(NamedTuple):
@@ -65,10 +69,21 @@ class Scene:
         return limits_of(self.layer, self.rules.installation)
 
     @cached_property
-    def marked(self) -> tuple[Deployment, ...]:
-        """Every Deployment with the label, whatever its value, the oldest first."""
+    def marked(self) -> Mapping[str, Deployment]:
+        """The Deployments with the label, whatever its value, the oldest first, and no more than count."""
         names = (name for group in self.view.canaries.values() for name in group)
-        return tuple(sorted(map(self.view.deployments.__getitem__, names), key=lambda d: (d.created, d.name)))
+        found = sorted(map(self.view.deployments.__getitem__, names), key=lambda d: (d.created, d.name))
+        return {deployment.name: deployment for deployment in found[:MOST_MARKED]}
+
+    @cached_property
+    def pods_by_key(self) -> Mapping[str, list[str]]:
+        """The names of all Pods, by what an EndpointSlice can list them. Several can have one address, as on
+        their host's network."""
+        found: dict[str, list[str]] = {}
+        for pod in self.view.pods.values():
+            for key in keys_of(pod):
+                found.setdefault(key, []).append(pod.name)
+        return found
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the settings of the Namespace itself."""
@@ -108,20 +123,20 @@ class Scene:
             self.known.intents[deployment.name] = known
         return known
 
-    def pods_of(self, deployment: Deployment) -> Collection[Pod]:
-        """The Pods that a marked Deployment selects."""
+    def pods_of(self, deployment: Deployment) -> Mapping[str, Pod]:
+        """The Pods that a marked Deployment selects, by their names."""
         known = self.known.pods.get(deployment.name)
         if known is None:
-            selector = deployment.spec.selector
-            known = {name: pod for name, pod in self.view.pods.items() if matches(selector, pod.labels)}
+            selected = matcher(deployment.spec.selector)
+            known = {name: pod for name, pod in self.view.pods.items() if selected(pod.labels)}
             self.known.pods[deployment.name] = known
-        return known.values()
+        return known
 
     def keys_of(self, deployment: Deployment) -> frozenset[str]:
         """By what an EndpointSlice can list one of its Pods."""
         known = self.known.keys.get(deployment.name)
         if known is None:
-            known = frozenset(key for pod in self.pods_of(deployment) for key in keys_of(pod))
+            known = frozenset(key for pod in self.pods_of(deployment).values() for key in keys_of(pod))
             self.known.keys[deployment.name] = known
         return known
 
@@ -133,7 +148,7 @@ class Scene:
         """The marked Deployments whose Pods have never been listed and may be among this Service's."""
         if not self.view.awaited:
             return []
-        return [each for each in self.marked if self.awaits(each) and may_select(service, each)]
+        return [each for each in self.marked.values() if self.awaits(each) and may_select(service, each)]
 
     def listing(self, keys: Collection[str]) -> set[str]:
         """The Services whose EndpointSlices list a Pod by one of these names and addresses."""
@@ -173,11 +188,8 @@ def _with(
     pods: dict[str, Pod], deployment: Deployment, view: NamespaceView, changed: Collection[str]
 ) -> dict[str, Pod]:
     """The Pods of a Deployment, where these of the namespace have changed."""
-    now = {
-        name: pod
-        for name in changed
-        if (pod := view.pods.get(name)) and matches(deployment.spec.selector, pod.labels)
-    }
+    selected = matcher(deployment.spec.selector)
+    now = {name: pod for name in changed if (pod := view.pods.get(name)) and selected(pod.labels)}
     if not now and pods.keys().isdisjoint(changed):
         return pods
     return {**{name: pod for name, pod in pods.items() if name not in changed}, **now}

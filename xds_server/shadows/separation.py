@@ -67,12 +67,14 @@ def _marked(
     """Every marked Deployment of the namespace that has to do with these backends, the oldest first, with
     the endpoints that are its own."""
     known = {canary.name: canary.endpoints for canary in canaries}
-    listed = {key for each in backends for one in each for key in (one.pod, one.endpoint.address)}
-    for deployment in scene.marked:
+    keys = {key for each in backends for one in each for key in (one.pod, one.endpoint.address)}
+    listed = {name for key in keys & scene.pods_by_key.keys() for name in scene.pods_by_key[key]}
+    for deployment in scene.marked.values():
         if deployment.name in known:
             yield deployment, known[deployment.name]
-        elif not scene.keys_of(deployment).isdisjoint(listed):
-            yield deployment, canary_endpoints(scene.pods_of(deployment), [http.port for http in ports])
+        elif own := listed & scene.pods_of(deployment).keys():
+            pods = [scene.view.pods[name] for name in own]
+            yield deployment, canary_endpoints(pods, [http.port for http in ports])
 
 
 def _needed(

@@ -32,7 +32,7 @@ def refused(host: str, namespace: str | None, installation: str | None = None) -
 
 def test_without_settings_they_are_ours() -> None:
     assert limits_of(None) == of({}) == DEFAULT
-    assert Limits(16, 16, 64, 5_000, MIB // 2, 1024 * MIB, 128 * MIB) == DEFAULT
+    assert Limits(16, 16, 64, 5_000, MIB // 2, 512 * MIB, 128 * MIB) == DEFAULT
 
 
 def test_every_limit_has_its_setting() -> None:
@@ -102,8 +102,8 @@ def test_of_two_the_tighter_holds() -> None:
         ("endpoints-max", "many", "'many' is not a number from 1 to 5000"),
         (
             "mirror-memory-max",
-            "1025Mi",
-            "'1025Mi' is not a size from 64Ki to 1024Mi; write 512Ki, 1Mi or a number of bytes",
+            "513Mi",
+            "'513Mi' is not a size from 64Ki to 512Mi; write 512Ki, 1Mi or a number of bytes",
         ),
         (
             "hosts-allowed",

@@ -125,8 +125,8 @@ def test_the_oldest_shadows_stay_and_the_others_are_kept_out_of_live_traffic_all
         "third": (State.REJECTED, Reason.TOO_MANY_SHADOWS),
     }
     assert plan.shadows[2].message == (
-        "Service staging/myapp has as many older shadows as it may have, 2 (shadows-max); take the label off"
-        " one of them."
+        "Service staging/myapp has as many older shadows as it may have, 2 (shadows-max), or its"
+        " namespace has 256 older ones; take the label off one of them."
     )
     assert [str(endpoint) for endpoint in plan.ports[0].endpoints] == ["10.0.0.1:80"]
 
@@ -170,7 +170,7 @@ def test_without_limits_sixteen_shadows_as_they_are_by_default_fit() -> None:
         for number in range(1, 8)
     ]
     plan = bounded(service("myapp"), ENDPOINTS, *objects)
-    assert {mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors} == {64}
+    assert {mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors} == {32}
     assert len(plan.ports[0].mirrors) == 16
 
 
