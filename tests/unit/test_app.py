@@ -23,6 +23,7 @@ from tests.support import objects
 from tests.support.waiting import eventually
 from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
+from xds_server import app as app_module
 from xds_server.admin import csds
 from xds_server.ads.events import Variant
 from xds_server.app import App
@@ -346,6 +347,25 @@ async def test_a_bug_in_building_keeps_the_last_good_configuration(monkeypatch: 
         assert app.server_state().versions == before.versions
         sink.put(_changes(objects.service("third")))
         await eventually(lambda: app.server_state().versions != before.versions)
+
+
+async def test_a_bug_in_reporting_what_changed_costs_the_report_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace(), objects.service()))
+        sink.synced()
+        await app.ready.wait()
+        before = app.server_state()
+        with monkeypatch.context() as patch:
+            patch.setattr(app_module, "notes", _raise(RuntimeError("a bug")))
+            sink.put(_changes(objects.service("second")))
+            await eventually(lambda: app.server_state().versions != before.versions)
+        between = app.server_state()
+        sink.put(_changes(objects.service("third")))
+        await eventually(lambda: app.server_state().versions != between.versions)
 
 
 def _raise(error: Exception) -> Callable[..., None]:
