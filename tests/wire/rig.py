@@ -161,14 +161,24 @@ class Stream:
 
     async def take_raw(self) -> bytes:
         """The bytes of the next response."""
-        async with asyncio.timeout(DEADLINE_S):
-            payload = await self._call.read()
+        payload = await self._read()
         assert isinstance(payload, bytes), f"the stream ended: {await self.status()}"
         return payload
+
+    async def take_or_end(self) -> Any:
+        """The next response, parsed; None if the stream ended."""
+        with suppress(grpc.aio.AioRpcError):
+            payload = await self._read()
+            return parse(payload, self.variant) if isinstance(payload, bytes) else None
+        return None
 
     async def take(self) -> Any:
         """The next response, parsed."""
         return parse(await self.take_raw(), self.variant)
+
+    async def _read(self) -> Any:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._call.read()
 
     async def end(self) -> Status:
         """How the stream ended, after reading all that came before."""
