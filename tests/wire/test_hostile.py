@@ -1,7 +1,7 @@
 """Peers that mean harm: each learns why it may not go on, and a good client beside them has its pushes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -11,9 +11,10 @@ from envoy.service.discovery.v3 import discovery_pb2
 from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Status, Stream, no_tasks_left, node, resource, running
 from xds_server.ads.admission import Limits
-from xds_server.ads.events import Cause, StreamClosed, StreamDenied, StreamOpened, Subscribed, Variant
+from xds_server.ads.events import Cause, Nacked, StreamClosed, StreamDenied, StreamOpened, Subscribed, Variant
 from xds_server.ads.node import MAX_TEXT_BYTES
-from xds_server.ads.requests import LONGEST_NAME, MAX_NAMES
+from xds_server.ads.outline import LONGEST_NAME, MAX_NAMES, MAX_OTHER_BYTES
+from xds_server.ads.requests import MAX_REASON
 from xds_server.ads.server_options import MAX_REQUEST_BYTES
 from xds_server.snapshot.framing import field
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER
@@ -27,6 +28,10 @@ EACH = 100
 
 SERVED = MAX_REQUEST_BYTES
 """The largest message that the server takes."""
+
+TOO_MUCH = Status(
+    grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {MAX_OTHER_BYTES:,} bytes beside the names in one request"
+)
 
 
 class Witness:
@@ -115,8 +120,14 @@ async def test_a_message_that_is_too_large(rig: Rig, variant: Variant) -> None:
 
 
 @pytest.mark.usefixtures("witness")
-async def test_garbage_as_large_as_may_be(rig: Rig, variant: Variant) -> None:
-    status = await refused(rig, variant, b"\xff" * (SERVED - 1_000))
+@pytest.mark.parametrize("letter", [b"\xff", b"\x00", b"\x0a"])
+async def test_garbage_as_large_as_may_be(rig: Rig, variant: Variant, letter: bytes) -> None:
+    assert await refused(rig, variant, letter * (SERVED - 1_000)) == TOO_MUCH
+
+
+@pytest.mark.usefixtures("witness")
+async def test_garbage(rig: Rig, variant: Variant) -> None:
+    status = await refused(rig, variant, b"\xff" * 1_000)
     assert status.code is grpc.StatusCode.INVALID_ARGUMENT
     assert len(status.details) < 200
 
@@ -124,7 +135,7 @@ async def test_garbage_as_large_as_may_be(rig: Rig, variant: Variant) -> None:
 @pytest.mark.usefixtures("witness")
 async def test_a_node_with_much_metadata(rig: Rig, variant: Variant) -> None:
     stream = rig.connect(variant)
-    await stream.ask(CLUSTER, node=node("hostile", much="x" * 10 * MIB))
+    await stream.ask(CLUSTER, node=node("hostile", much="x" * 100_000))
     status = await stream.status()
     assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "node.metadata" in status.details
@@ -135,7 +146,7 @@ async def test_a_node_with_much_metadata(rig: Rig, variant: Variant) -> None:
 @pytest.mark.usefixtures("witness")
 @pytest.mark.parametrize("part", ["id", "cluster", "user_agent_name"])
 @pytest.mark.parametrize(
-    "text", ["x" * MAX_TEXT_BYTES, "x" * (MAX_TEXT_BYTES + 1), "\U0001f600" * 257, "x" * MIB]
+    "text", ["x" * MAX_TEXT_BYTES, "x" * (MAX_TEXT_BYTES + 1), "\U0001f600" * 257, "x" * 100_000]
 )
 async def test_a_node_with_a_long_text(rig: Rig, variant: Variant, part: str, text: str) -> None:
     stream, who = rig.connect(variant), node("hostile")
@@ -149,10 +160,61 @@ async def test_a_node_with_a_long_text(rig: Rig, variant: Variant, part: str, te
     )
 
 
+def inside(*parts: int) -> Callable[[bytes], bytes]:
+    """A field in a field in a field."""
+
+    def made(payload: bytes) -> bytes:
+        for number in reversed(parts):
+            payload = field(number, payload)
+        return payload
+
+    return made
+
+
+@pytest.mark.usefixtures("witness")
+@pytest.mark.parametrize(
+    ("delta", "sotw", "empty"),
+    [
+        ((1,), (2,), field(9, b"")),  # node.extensions
+        ((1,), (2,), field(11, b"")),  # node.listening_addresses
+        ((1,), (2,), field(10, b"")),  # node.client_features
+        ((1, 3, 1), (2, 3, 1), field(1, b"")),  # node.metadata
+        ((), (), field(8, b"")),  # resource_locators_subscribe, and a field that there is not
+        ((), (), field(15, b"")),  # another
+    ],
+)
+async def test_messages_without_number(
+    rig: Rig, variant: Variant, delta: tuple[int, ...], sotw: tuple[int, ...], empty: bytes
+) -> None:
+    """Two bytes each; an object of them takes fifty times that."""
+    put = inside(*(delta if variant is Variant.DELTA else sotw))
+    assert await refused(rig, variant, request(variant) + put(empty * 7_000_000)) == TOO_MUCH
+
+
+@pytest.mark.usefixtures("witness")
+async def test_empty_names_without_number(rig: Rig, variant: Variant) -> None:
+    status = await refused(rig, variant, request(variant, type_url=CLUSTER) + field(3, b"") * 7_000_000)
+    assert status.details == f"more than {MAX_NAMES:,} names in one request"
+
+
+async def test_why_something_was_rejected_may_be_said_at_any_length(
+    rig: Rig, witness: Witness, variant: Variant
+) -> None:
+    stream = rig.connect(variant)
+    await stream.ask(LISTENER, node=node("hostile"))
+    message = stream.message(LISTENER)
+    message.response_nonce = (await stream.take()).nonce
+    error = field(2, b"no such filter" + b"x" * MIB) + field(3, b"") * 6_000_000
+    await stream.raw(message.SerializeToString() + field(7 if variant is Variant.DELTA else 6, error))
+    nacked = await rig.seen(Nacked)
+    assert nacked.message == "no such filter".ljust(MAX_REASON, "x")
+    await witness.is_served()
+
+
 @pytest.mark.usefixtures("witness")
 async def test_metadata_that_is_very_deep(rig: Rig, variant: Variant) -> None:
     value = b""
-    for _ in range(20_000):
+    for _ in range(8_000):
         value = field(5, field(1, field(1, b"a") + field(2, value)))  # a Struct in a Value, and so on
     message = field(
         2 if variant is Variant.SOTW else 1, field(3, field(1, field(1, b"deep") + field(2, value)))

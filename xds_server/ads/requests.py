@@ -3,7 +3,7 @@
 An acknowledgement in state of the world repeats every name of the subscription, and acknowledgements are most
 of what a server reads. So the names are compared as bytes with those of before, and parsed only if they
 differ; and what one stream subscribed to is known when the next subscribes to the same. Anything that does
-not look as expected is left to protobuf's own parser.
+not look as expected is left to protobuf's own parser, as far as its outline admits it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,18 +15,21 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
 
+from xds_server.ads.outline import (
+    DELTA,
+    LONGEST_NAME,
+    SOTW,
+    Kind,
+    Outline,
+    outline,
+    with_error_cut,
+    without,
+)
 from xds_server.base.errors import RequestError, RequestLimitError
 from xds_server.base.ids import Nonce, TypeUrl
 from xds_server.snapshot.framing import read_varint, text
 from xds_server.snapshot.names import NO_NAMES, Names
 from xds_server.snapshot.types import SHORT_NAMES
-
-MAX_NAMES: Final = 200_000
-"""Names of one type that one stream may subscribe to, whether they exist or not."""
-
-LONGEST_NAME: Final = 2_048
-"""Characters of a name that one may subscribe to, and of a version. Names that do not exist are kept too, and
-told back."""
 
 MAX_REASON: Final = 8_192
 """Characters of a NACK's message that are looked at: twice what Envoy sends."""
@@ -38,6 +41,8 @@ _VERSION, _NODE, _NAMES, _TYPE = (
 _TYPE_PREFIX: Final = b"type.googleapis.com/"
 _WORTH_KEEPING: Final = 64
 """Bytes of names from which on they are remembered."""
+
+_SERVED: Final = frozenset(type_url.encode() for type_url in SHORT_NAMES)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +96,7 @@ class SotwReader:
         """One request.
 
         Raises:
-            RequestError: `raw` is not a DiscoveryRequest, or has too many names.
+            RequestError: `raw` is not a DiscoveryRequest, or has more than it may.
         """
         start = _start_of_names(raw)
         if start is None:
@@ -114,8 +119,8 @@ class SotwReader:
         return _sotw(message, names)
 
     def _read_whole(self, raw: bytes, start: int | None) -> SotwRequest:
-        message = _parse(discovery_pb2.DiscoveryRequest, raw)
-        listed = _few(message.resource_names)
+        message = _parse(SOTW, raw, outline(raw, SOTW))
+        listed = _texts(message.resource_names)
         before = self._regions.pop(message.type_url, None)
         names = (before.names if before else NO_NAMES).replaced(listed)
         if start is not None and names and message.type_url in SHORT_NAMES:
@@ -128,20 +133,30 @@ class SotwReader:
 
 
 class DeltaReader:
-    """Reads the requests of one stream."""
+    """Reads the requests of one stream. What a client has from an earlier stream it says in the first request
+    for a type; it is not looked at in others, nor for types that are not served."""
+
+    def __init__(self) -> None:
+        self._types: set[bytes] = set()
 
     def read(self, raw: bytes) -> DeltaRequest:
         """One request.
 
         Raises:
-            RequestError: `raw` is not a DeltaDiscoveryRequest, or has too many names.
+            RequestError: `raw` is not a DeltaDiscoveryRequest, or has more than it may.
         """
-        message = _parse(discovery_pb2.DeltaDiscoveryRequest, raw)
+        found = outline(raw, DELTA)
+        first = found.type_url in _SERVED and found.type_url not in self._types
+        if first:
+            self._types.add(found.type_url)
+        elif found.claims:
+            raw = without(raw, DELTA.claims)
+        message = _parse(DELTA, raw, found)
         return DeltaRequest(
             type_url=TypeUrl(message.type_url),
             nonce=Nonce(message.response_nonce),
-            subscribe=_few(message.resource_names_subscribe),
-            unsubscribe=_few(message.resource_names_unsubscribe),
+            subscribe=_texts(message.resource_names_subscribe),
+            unsubscribe=_texts(message.resource_names_unsubscribe),
             claims=_claims(message.initial_resource_versions),
             error=message.error_detail.message[:MAX_REASON] if message.HasField("error_detail") else None,
             node=message.node if message.HasField("node") else None,
@@ -160,23 +175,16 @@ def _sotw(message: Any, names: Names | None) -> SotwRequest:
     )
 
 
-def _few(names: Sequence[str]) -> tuple[str, ...]:
-    _check_number(len(names))
+def _texts(names: Sequence[str]) -> tuple[str, ...]:
     found = tuple(names)
     _check_length("name", found)
     return found
 
 
 def _claims(claims: Mapping[str, str]) -> Mapping[str, str]:
-    _check_number(len(claims))
     _check_length("name", claims)
     _check_length("version", claims.values())
     return claims
-
-
-def _check_number(names: int) -> None:
-    if names > MAX_NAMES:
-        raise RequestLimitError(f"more than {MAX_NAMES:,} names in one request")
 
 
 def _check_length(what: str, texts: Iterable[str]) -> None:
@@ -184,11 +192,11 @@ def _check_length(what: str, texts: Iterable[str]) -> None:
         raise RequestLimitError(f"a {what} of more than {LONGEST_NAME:,} characters")
 
 
-def _parse(kind: Any, raw: bytes) -> Any:
+def _parse(kind: Kind, raw: bytes, found: Outline) -> Any:
     try:
-        return kind.FromString(raw)
+        return kind.message.FromString(with_error_cut(raw, kind) if found.long_error else raw)
     except DecodeError as error:
-        raise RequestError(f"the request is not a {kind.DESCRIPTOR.name}: {error}") from error
+        raise RequestError(f"the request is not a {kind.name}: {error}") from error
 
 
 def _start_of_names(raw: bytes) -> int | None:
@@ -214,5 +222,6 @@ def _hash(raw: bytes, start: int, end: int) -> int:
 
 def _without_names(raw: bytes, start: int, end: int) -> Any:
     """The request without the names between these places; None if it has others elsewhere."""
-    message = _parse(discovery_pb2.DiscoveryRequest, raw[:start] + raw[end:])
+    rest = raw[:start] + raw[end:]
+    message = _parse(SOTW, rest, outline(rest, SOTW))
     return None if message.resource_names else message

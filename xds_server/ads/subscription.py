@@ -15,7 +15,7 @@ from typing import Final
 
 from xds_server.ads.forms import Closed
 from xds_server.ads.nack_text import named
-from xds_server.ads.requests import MAX_NAMES
+from xds_server.ads.outline import MAX_NAMES
 from xds_server.ads.responses import Due, Unanswered
 from xds_server.ads.rollout import Cold, Rollout
 from xds_server.base.errors import RequestLimitError

@@ -5,7 +5,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xds_server.ads import requests
+from xds_server.ads import outline, requests
 from xds_server.ads.requests import DeltaReader, SotwReader, SotwRequest
 from xds_server.base.errors import RequestError, RequestLimitError
 from xds_server.snapshot.names import Names
@@ -88,8 +88,8 @@ def test_names_of_a_type_that_is_not_served_are_not_kept() -> None:
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_version_may_not_have_any_length(more: int) -> None:
-    version = "x" * (requests.LONGEST_NAME + more)
-    claims = discovery_pb2.DeltaDiscoveryRequest(initial_resource_versions={"a": version})
+    version = "x" * (outline.LONGEST_NAME + more)
+    claims = discovery_pb2.DeltaDiscoveryRequest(type_url=CLUSTER, initial_resource_versions={"a": version})
     for raw, reader in (
         (_request(version_info=version), SotwReader()),
         (claims.SerializeToString(), DeltaReader()),
@@ -101,14 +101,30 @@ def test_a_version_may_not_have_any_length(more: int) -> None:
             reader.read(raw)
 
 
-def test_of_a_reason_no_more_is_taken_than_is_looked_at() -> None:
+@pytest.mark.parametrize("length", [10_000, 100_000])
+def test_of_a_reason_no_more_is_taken_than_is_looked_at(length: int) -> None:
     for kind, reader in (
         (discovery_pb2.DiscoveryRequest, SotwReader()),
         (discovery_pb2.DeltaDiscoveryRequest, DeltaReader()),
     ):
         message = kind(type_url=CLUSTER)
-        message.error_detail.message = "x" * 100_000
+        message.error_detail.message = "x" * length
         assert reader.read(message.SerializeToString()).error == "x" * requests.MAX_REASON
+
+
+def test_what_a_client_says_to_have_is_read_once_for_a_type() -> None:
+    """Nobody needs it later, and it may be large."""
+
+    def claims(type_url: str) -> bytes:
+        message = discovery_pb2.DeltaDiscoveryRequest(
+            type_url=type_url, initial_resource_versions={"a": "1"}, resource_names_subscribe=["b"]
+        )
+        return bytes(message.SerializeToString())
+
+    reader = DeltaReader()
+    for type_url, expected in ((CLUSTER, {"a": "1"}), (CLUSTER, {}), (ENDPOINT, {"a": "1"}), ("no.such", {})):
+        found = reader.read(claims(type_url))
+        assert (dict(found.claims), found.subscribe) == (expected, ("b",))
 
 
 def test_streams_that_subscribe_to_the_same_share_the_names() -> None:
@@ -138,7 +154,7 @@ def test_what_looks_odd_is_read_by_protobuf(raw: bytes) -> None:
 
 
 def test_one_request_may_not_have_any_number_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "MAX_NAMES", 9)
+    monkeypatch.setattr(outline, "MAX_NAMES", 9)
     for raw, reader in (
         (_request(), SotwReader()),
         (discovery_pb2.DeltaDiscoveryRequest(resource_names_subscribe=NAMES), DeltaReader()),
@@ -155,7 +171,7 @@ def test_one_request_may_not_have_any_number_of_names(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_name_may_not_have_any_length(more: int) -> None:
     """Each is kept, and told back where it does not exist."""
-    names = ["short", "x" * (requests.LONGEST_NAME + more)]
+    names = ["short", "x" * (outline.LONGEST_NAME + more)]
     for message, reader in (
         (discovery_pb2.DiscoveryRequest(resource_names=names), SotwReader()),
         (discovery_pb2.DeltaDiscoveryRequest(resource_names_subscribe=names), DeltaReader()),
