@@ -9,9 +9,10 @@ import pytest
 from tests.docs.blocks import PAGES, ROOT
 from tests.support.installation import INSTALL, build, container_of, memory_limit, named
 from xds_server.ads import node as nodes
-from xds_server.ads import requests, servicer
+from xds_server.ads import outline, servicer
 from xds_server.ads.admission import Limits
 from xds_server.ads.budget import NameLimits
+from xds_server.ads.pace import PaceLimits
 from xds_server.ads.server_options import (
     HANDSHAKE_S,
     IDLE_S,
@@ -19,6 +20,7 @@ from xds_server.ads.server_options import (
     MAX_RESPONSE_BYTES,
     server_options,
 )
+from xds_server.ads.view_budget import ViewLimits
 from xds_server.fleet import state
 from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.publish.metrics import TABLE
@@ -117,11 +119,22 @@ _MEMORY = "Memory: 1,000 streams, 10,000 Services, 100,000 endpoints"
 
 def test_limits_are_those_of_the_program() -> None:
     limits, names, streams = Limits(), NameLimits(), dict(server_options())["grpc.max_concurrent_streams"]
+    pace, views = PaceLimits(), ViewLimits()
     rows = {
+        f"| what is not names in a request (node, type, version) | {outline.MAX_OTHER_BYTES:,} bytes |",
+        f"| names in one request | {outline.MAX_NAMES:,} |",
+        f"| an `error_detail` that is read | {outline.MAX_ERROR_BYTES:,} bytes |",
+        f"| time of the event loop for requests below {pace.large >> 10} KiB of an address "
+        f"| {pace.small_share:.0%} after a first {pace.small_burst:g} s |".replace("%", " %"),
+        f"| the same for larger ones, one of {pace.long:g} s counting double "
+        f"| {pace.large_share:.0%} after a first {pace.large_burst:g} s |".replace("%", " %"),
+        f"| bytes of an address's requests that wait so | {pace.waiting >> 20} MiB |",
+        f"| views that differ, of one address's streams | {views.per_peer} |",
+        f"| views that differ, of a process | {views.total:,} |",
         f"| a request | {MAX_REQUEST_BYTES >> 20} MiB |",
         f"| a response | {MAX_RESPONSE_BYTES >> 20} MiB |",
-        f"| names of one type that a stream asks for | {requests.MAX_NAMES:,} |",
-        f"| characters of a name, or of a version | {requests.LONGEST_NAME:,} |",
+        f"| names of one type that a stream asks for | {outline.MAX_NAMES:,} |",
+        f"| characters of a name, or of a version | {outline.LONGEST_NAME:,} |",
         f"| memory for the names that a stream asks for | {names.per_stream >> 20} MiB |",
         f"| the same for all streams of an address | {names.per_peer >> 20} MiB |",
         f"| the same for all streams of a process | {names.total >> 20} MiB |",

@@ -14,8 +14,10 @@ from xds_server.ads.admission import Limits
 from xds_server.ads.budget import NameLimits
 from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event, Node, Variant
+from xds_server.ads.pace import PaceLimits
 from xds_server.ads.server_options import HANDSHAKE_S, IDLE_S, server_options
 from xds_server.ads.servicer import SERVICE, AdsServicer
+from xds_server.ads.view_budget import ViewLimits
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.cache import Derived, SnapshotCache
@@ -51,6 +53,8 @@ class Rig:
         greeting_deadline_s: float = 30.0,
         limits: Limits | None = None,
         name_limits: NameLimits | None = None,
+        view_limits: ViewLimits | None = None,
+        pace_limits: PaceLimits | None = None,
         max_age_s: float = 1800.0,
         handshake_s: float = HANDSHAKE_S,
         idle_s: float = IDLE_S,
@@ -70,6 +74,8 @@ class Rig:
             greeting_deadline_s=greeting_deadline_s,
             limits=limits,
             name_limits=name_limits,
+            view_limits=view_limits,
+            pace_limits=pace_limits,
             converged=self.converged.append,
         )
         options = server_options(max_age_s=max_age_s, grace_s=0.2, handshake_s=handshake_s, idle_s=idle_s)
@@ -237,6 +243,8 @@ async def running(
     greeting_deadline_s: float = 30.0,
     limits: Limits | None = None,
     name_limits: NameLimits | None = None,
+    view_limits: ViewLimits | None = None,
+    pace_limits: PaceLimits | None = None,
     max_age_s: float = 1800.0,
     handshake_s: float = HANDSHAKE_S,
     idle_s: float = IDLE_S,
@@ -247,6 +255,8 @@ async def running(
         greeting_deadline_s=greeting_deadline_s,
         limits=limits,
         name_limits=name_limits,
+        view_limits=view_limits,
+        pace_limits=pace_limits,
         max_age_s=max_age_s,
         handshake_s=handshake_s,
         idle_s=idle_s,

@@ -32,9 +32,11 @@ from xds_server.ads.events import (
 from xds_server.ads.forms import Hosts, hosts_for
 from xds_server.ads.machine import Response, StreamMachine
 from xds_server.ads.node import node_of
+from xds_server.ads.pace import Pace, PaceLimits
 from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
 from xds_server.ads.server_options import AGE_SPREAD, MAX_AGE_S
 from xds_server.ads.sotw import SotwMachine
+from xds_server.ads.view_budget import ViewBudget, ViewLimits
 from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
 from xds_server.base.ids import NodeId, StreamId
 from xds_server.snapshot.cache import SnapshotCache
@@ -111,6 +113,8 @@ class AdsServicer(Generic[V]):
         greeting_deadline_s: float = _GREETING_DEADLINE_S,
         limits: Limits | None = None,
         name_limits: NameLimits | None = None,
+        view_limits: ViewLimits | None = None,
+        pace_limits: PaceLimits | None = None,
         first_stream: int = 1,
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
         converged: Callable[[Converged], None] = lambda _: None,
@@ -128,6 +132,8 @@ class AdsServicer(Generic[V]):
         self._greeting_deadline_s = greeting_deadline_s
         self._admission = Admission(limits or Limits())
         self._names = NameBudget(name_limits or NameLimits())
+        self._views: ViewBudget[V] = ViewBudget(view_limits or ViewLimits())
+        self._pace = Pace(pace_limits or PaceLimits())
         self._convergence = Convergence(
             lambda generation, answered: converged(Converged(generation, answered, time.monotonic()))
         )
@@ -230,6 +236,7 @@ class AdsServicer(Generic[V]):
         # It may take gRPC long to end what is being written. Of the rest nothing is kept till then.
         stream.machine, stream.read = stream.form.machine(stream.id), stream.form.reader().read
         self._names.note(stream.id, host_of(stream.peer), Held(more=stream.writing_names))
+        self._views.leave(stream.id)
         if stream.audience is None:
             if stream.status is not None:
                 self._observe(
@@ -362,7 +369,7 @@ class AdsServicer(Generic[V]):
         # holds a request, which may be large, until the collector of garbage comes by, which it does seldom.
         try:
             while isinstance(raw := await context.read(), bytes) and not stream.ending:  # or grpc.aio.EOF
-                self._take(stream, raw)
+                await self._take_in_turn(stream, raw)
                 del raw  # or every stream would hold its last until the next one comes
         except RequestDeniedError as error:
             stream.ending, stream.cause = str(error), Cause.DENIED
@@ -373,6 +380,25 @@ class AdsServicer(Generic[V]):
         except RequestError as error:
             stream.ending, stream.cause = str(error), Cause.INVALID
             stream.status = grpc.StatusCode.INVALID_ARGUMENT
+
+    async def _take_in_turn(self, stream: _Stream[V], raw: bytes) -> None:
+        """Take a request once its address has not had more than its share of the loop."""
+        host, clock = host_of(stream.peer), asyncio.get_running_loop().time
+        if wait := self._pace.wait(host, len(raw), clock()):
+            self._pace.hold(host, len(raw))
+            try:
+                while wait and not stream.ending:
+                    await asyncio.sleep(wait)
+                    wait = self._pace.wait(host, len(raw), clock())
+            finally:
+                self._pace.release(host, len(raw))
+            if stream.ending:
+                return
+        began = time.thread_time()
+        try:
+            self._take(stream, raw)
+        finally:
+            self._pace.spend(host, len(raw), time.thread_time() - began, clock())
 
     def _take(self, stream: _Stream[V], raw: bytes) -> None:
         machine, request = stream.machine, stream.read(raw)
@@ -397,6 +423,7 @@ class AdsServicer(Generic[V]):
         node = node_of(message)
         stream.node, stream.opened = node.id, stream.heard
         stream.view = self._view_of(node, stream.names)
+        self._views.join(stream.id, host_of(stream.peer), stream.view)
         stream.audience = self._audience(stream.view, hosts_for(node, stream.form.variant))
         stream.audience.join(stream)
         node = replace(node, metadata={})  # it has served its purpose, and may be large
