@@ -76,6 +76,8 @@ class SotwMachine(StreamMachine[SotwRequest]):
     def _removals(
         self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
     ) -> Draft | None:
+        if subscription.pending and not subscription.leaving:
+            return None  # that is full state, too, and will say it
         gone = subscription.gone(current, needed)
         subscription.forget(gone)
         if not gone or subscription.type_url not in WILDCARD_TYPES:

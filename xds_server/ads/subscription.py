@@ -254,7 +254,8 @@ class Subscription:
             if not cold.clusters or current is self.at:
                 return current
             self.rollout = Rollout(self.at)
-        shown = self.rollout.offer(current, self.at, cold, trying=not (whole and self.pending))
+        trying = not (whole and self.pending)
+        shown = self.rollout.offer(current, self.at, cold, trying=trying, wants=self.wants)
         if self.rollout.over:
             self.rollout = None
         return shown
@@ -324,14 +325,16 @@ class Subscription:
         else:
             self.leaving.update((resource.name, resource) for resource in gone)
         fresh = frozenset(self.fresh)
-        self.owed.clear()
+        self.owed = {name for name in self.owed if name not in current.resources and self._waits(name)}
         self.fresh.clear()
         return Due(changed, absent, answer, before, current, fresh)
 
     def _absent(self, name: str, current: TypeSnapshot) -> bool:
         """Whether there is no such resource, rather than one that the client has to wait for."""
-        waits = self.rollout is not None and name in self.rollout.waiting
-        return name not in current.resources and not waits
+        return name not in current.resources and not self._waits(name)
+
+    def _waits(self, name: str) -> bool:
+        return self.rollout is not None and name in self.rollout.waiting
 
     def _changed(self, changes: Changes, current: TypeSnapshot) -> Batch:
         upserts = changes.upserts
@@ -405,10 +408,20 @@ class Subscription:
                 each.before, each.fresh = answered.after, each.fresh and each.fresh - answered.changed
             if self.unsure or self.rollout is not None or self.parts:
                 self._accepted(answered)
-            if self.orphans:
-                self.orphans.difference_update(answered.batch.removed)
-                self.orphans.difference_update(n for n in answered.batch.names if n in self.at.resources)
+            if self.orphans or self.unsure:
+                self._known(answered)
         return answered
+
+    def _known(self, answered: Unanswered) -> None:
+        """What the client accepted settles what it has of some names."""
+        names = answered.batch.names
+        if answered.whole:
+            self.unsure.clear()
+            self.orphans.intersection_update(names)
+        for name in answered.batch.removed:
+            self.unsure.pop(name, None)
+            self.orphans.discard(name)
+        self.orphans.difference_update(name for name in names if name in self.at.resources)
 
     def _accepted(self, answered: Unanswered) -> None:
         changed = answered.changed
@@ -431,10 +444,12 @@ class Subscription:
             if self.wants(name)
         }
         prior = {name: held for name, held in had.items() if not _is(held, after.resources.get(name))}
+        # What a later response has of a name is still on its way.
+        later = _NONE.union(*(each.changed.union(each.batch.removed) for each in self.pending.values()))
         if prior:  # else it refuses what it has, and nothing helps
-            self.owed.update(name for name in had if name not in prior and name not in self.leaving)
+            self.owed.update(had.keys() - prior.keys() - self.leaving.keys() - later)
         self.unsure.update(prior)
-        self._keep_what_it_had(answered, prior)
+        self._keep_what_it_had(answered, {n: held for n, held in prior.items() if n not in later})
         rest = set(prior)
         for name, held in prior.items():
             hosts, before = _hosts(after.resources.get(name)), _hosts(held)
@@ -446,8 +461,6 @@ class Subscription:
             if self.rollout is None:
                 self.rollout = Rollout(self.at)
             self.rollout.refuse(rest, _put(after, prior), after, named(message, answered.resources))
-        # What a later response has of a name is still on its way.
-        later = _NONE.union(*(each.changed for each in self.pending.values()))
         back = {
             name: held
             for name, held in prior.items()

@@ -145,6 +145,8 @@ class Ledger:
                 f"{removed} removed without a reason"
             )
         assert changed or removed or asked or reasons or kind in self.first, f"{response} has no reason"
+        # Full state that opens a stream has what the client may have, and the server cannot know.
+        opening = set(names) if kind in self.first and not partial else set()
         for name in removed:
             told.pop(name, None)
         told.update((each.name, each.body) for each in response.resources)
@@ -159,7 +161,15 @@ class Ledger:
         if kind == ENDPOINT:
             self.may_repeat.difference_update(names)
         if kind == CLUSTER:
-            self.warming |= changed
+            # What was refused is new to the client, also if it was told the same before; full state may have
+            # what the client has.
+            again = self.refused[kind].intersection(names)
+            self.warming |= changed | again | opening
+            if partial:
+                changed |= again
+            else:
+                changed -= again
+                self.may_repeat |= again & self.subscribed[ENDPOINT]
             # Line 13: the assignments of changed clusters come again.
             self.asked[ENDPOINT] |= changed & self.subscribed[ENDPOINT]
 
@@ -178,7 +188,7 @@ class ModelClient(ABC):
         self.names: dict[TypeUrl, set[str]] = {kind: set() for kind in (ENDPOINT, SECRET, ROUTE)}
         self.spare_routes: set[str] = set()
         self.now = 0.0
-        self.refused: dict[TypeUrl, set[str]] = {each: set() for each in ORDER}
+        self.refused: dict[TypeUrl, set[tuple[str, bytes | None]]] = {}
         self.connect()
 
     def connect(self) -> None:
@@ -238,17 +248,24 @@ class ModelClient(ABC):
         after = {**before, **resources} if self.partial[kind] else resources
         for name in removed:
             after.pop(name, None)
-        touched = resources.keys() | (before.keys() - after.keys()) | set(removed)
+        gone = (before.keys() - after.keys()) | set(removed)
         self.old_nonces[kind].append(self.last_nonce.get(kind, ""))
         self.last_nonce[kind] = response.nonce
         if accept:
             self.held[kind] = after
-            self.refused[kind] -= touched
-            if not self.partial[kind]:
-                self.refused[kind].clear()
+            changed = {n for n, copy in resources.items() if n not in before or before[n].body != copy.body}
+            self.refused[kind] = {
+                (name, body)
+                for name, body in self.refused[kind]
+                if name not in changed and (after[name].body if name in after else None) != body
+            }
             self.accepted(response)
         else:
-            self.refused[kind] |= touched
+            self.refused[kind] |= {(name, copy.body) for name, copy in resources.items()}
+            if kind in FULL:  # Envoy takes these away whatever it refuses
+                self.held[kind] = {name: copy for name, copy in before.items() if name not in gone}
+            else:
+                self.refused[kind] |= {(name, None) for name in gone}
         self.answer(kind, accept=accept)
         self.follow()
 
@@ -276,7 +293,7 @@ class ModelClient(ABC):
             return
         for name in before - wanted:
             self.held[kind].pop(name, None)
-            self.refused[kind].discard(name)
+        self.refused[kind] = {each for each in self.refused[kind] if each[0] in wanted}
         if kind in self.opened:
             self.change(kind, wanted - before, before - wanted)
         else:
@@ -290,6 +307,7 @@ class ModelClient(ABC):
     def lacking(self) -> set[tuple[str, str]]:
         """Pairs of a route configuration that is in use, or a virtual host of one, and a cluster that it
         needs and that is not here, but for clusters that the client itself refused."""
+        refused = {name for name, _ in self.refused[CLUSTER]}
         followed = {name for copy in self.held[LISTENER].values() for name in uses(copy.body)}
         used = {name: self.held[ROUTE][name] for name in followed if name in self.held[ROUTE]}
         hosts = {n: copy for n, copy in self.held[VIRTUAL_HOST].items() if n.partition("/")[0] in used}
@@ -297,7 +315,7 @@ class ModelClient(ABC):
             (name, target)
             for name, copy in (used | hosts).items()
             for target in uses(copy.body)
-            if target not in self.held[CLUSTER] and target not in self.refused[CLUSTER]
+            if target not in self.held[CLUSTER] and target not in refused
         }
 
     def expected(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
@@ -305,7 +323,8 @@ class ModelClient(ABC):
         return {
             name: each.body
             for name, each in current.of(kind).resources.items()
-            if (kind in self.wildcards or name in self.names.get(kind, ())) and name not in self.refused[kind]
+            if (kind in self.wildcards or name in self.names.get(kind, ()))
+            and (name, each.body) not in self.refused[kind]
         }
 
     def actual(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
@@ -316,7 +335,9 @@ class ModelClient(ABC):
         return {
             name: copy.body
             for name, copy in self.held[kind].items()
-            if name not in self.refused[kind] and (not lingering or name in current.of(kind).resources)
+            if (wanted := current.get(ResourceKey(kind, name))) is None
+            or (name, wanted.body) not in self.refused[kind]
+            if wanted is not None or not lingering
         }
 
     @abstractmethod

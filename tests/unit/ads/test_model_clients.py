@@ -100,9 +100,9 @@ class OneClient(RuleBasedStateMachine):
         for kind in ORDER:
             assert client.actual(self.snapshot, kind) == client.expected(self.snapshot, kind)
         for kind, asked in client.ledger.asked.items():
-            unanswered = (
-                asked if client.partial[CLUSTER] else asked.intersection(self.snapshot.of(kind).resources)
-            )
+            unanswered = asked - {name for name, _ in client.refused[kind]}
+            if not client.partial[CLUSTER]:
+                unanswered &= set(self.snapshot.of(kind).resources)
             assert not unanswered, f"{unanswered} never answered"
         client.synced = True
 
