@@ -134,6 +134,13 @@ class Peer(ABC):
         """Refuse, and in the same request subscribe to the names `also`."""
 
 
+def pushed(to: Peer, current: Snapshot, now: float = 0.0) -> Response:
+    """The machine's next response, which there is."""
+    response = to.next(current, now)
+    assert response is not None
+    return response
+
+
 class SotwPeer(Peer):
     """Speaks state of the world: every request lists every name and the last nonce."""
 

@@ -8,7 +8,7 @@
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -131,7 +131,12 @@ class OneDeltaClient(OneClient):
         self.client = ModelDelta()
 
 
-_LONG = settings(max_examples=150, stateful_step_count=50, deadline=None)
+_LONG = settings(
+    max_examples=150,
+    stateful_step_count=50,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes minutes
+)
 TestSotwClient = OneSotwClient.TestCase
 TestSotwClient.settings = _LONG
 TestDeltaClient = OneDeltaClient.TestCase

@@ -11,13 +11,14 @@ from tests.unit.ads.peer import (
     cluster,
     endpoints,
     host,
+    pushed,
     route,
     says,
     snapshot,
 )
 from xds_server.ads.events import Withheld
 from xds_server.ads.forms import Closed, Form, Hosts
-from xds_server.ads.machine import MAX_MESSAGE_BYTES, Response
+from xds_server.ads.machine import MAX_MESSAGE_BYTES
 from xds_server.ads.rollout import WARMING_S
 from xds_server.snapshot.resource import MAX_RESPONSE_BYTES, Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
@@ -30,12 +31,6 @@ def with_domain(name: str, *domains: str, to: str = "c", rev: int = 1) -> Resour
     """A virtual host that claims these."""
     plain = host(name, to, rev=rev)
     return Resource(plain.key, plain.body + repr(domains).encode(), plain.refs, claims=frozenset(domains))
-
-
-def pushed(to: Peer, current: Snapshot, now: float = 0.0) -> Response:
-    response = to.next(current, now)
-    assert response is not None
-    return response
 
 
 def refuses(client: Peer, current: Snapshot, wrong: set[str], message: str) -> list[Said]:
