@@ -122,10 +122,15 @@ class Subscription:
     def free_at(self) -> float:
         """When the next response may be sent. Where it depends on whether the last was accepted, that is when
         it is answered, or has not been for long: of two virtual hosts the second may take what only the
-        first gives up (line 40)."""
-        if self.type_url != VIRTUAL_HOST or not self.pending:
+        first gives up (line 40). Who has none yet has none that gives up anything."""
+        if self.type_url != VIRTUAL_HOST or not self.pending or self._begins:
             return 0.0
         return next(reversed(self.pending.values())).at + _ANSWER_S
+
+    @property
+    def _begins(self) -> bool:
+        """Whether the next response is a part of the first."""
+        return bool(self.backlog) and not self.backlog[0][1].before.resources and not self.orphans
 
     def _rollouts(self) -> Iterator[Rollout]:
         yield from self.parts.values()

@@ -7,7 +7,8 @@ import pytest
 
 from tests.envoy.scenarios.stage import Stage
 from tests.support.resources import listener, open_routes, virtual_host
-from xds_server.ads.events import Nacked, Sent
+from tests.support.waiting import eventually
+from xds_server.ads.events import Acked, Nacked, Sent
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 
@@ -73,3 +74,20 @@ async def test_a_virtual_host_that_went_while_the_stream_was_down_goes(stage: St
     await stage.reset()
     await stage.until_status("listener_0", "b.test", HTTPStatus.NOT_FOUND)
     await stage.until_status("listener_0", "a.test", HTTPStatus.OK)
+
+
+async def test_the_first_virtual_hosts_come_in_parts_that_do_not_wait(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Envoy that starts takes requests after the first part, so the others must not be long (line 42)."""
+    if not stage.hosts_apart:
+        pytest.skip("the hosts are inside their route configuration")
+    monkeypatch.setattr("xds_server.ads.responses.MAX_RESPONSE_BYTES", 1000)
+    hosts = [virtual_host("routes_0", f"{n}.80", f"{n}.test", "cluster_0") for n in range(30)]
+    snapshot = stage.commit(*base(stage), *hosts)
+    await stage.until_acked(snapshot, VIRTUAL_HOST)
+    await stage.until_status("listener_0", "29.test", HTTPStatus.OK)
+    sent = stage.of(Sent, VIRTUAL_HOST)
+    assert len(sent) > 1
+    await eventually(lambda: len(stage.of(Acked, VIRTUAL_HOST)) == len(sent))
+    assert stage.of(Nacked, VIRTUAL_HOST) == []

@@ -151,11 +151,75 @@ def test_line_41_they_wait_for_a_while(either: Peer) -> None:
     assert either.flow(current, now=10.0 + WARMING_S) == [("RDS", ["r"], [])]
 
 
+def test_line_41_a_new_host_waits_where_a_wildcard_may_have_its_requests(delta: DeltaPeer) -> None:
+    """A port is added to a Service: until then its requests went to the host with ``*``."""
+    delta.open(CLUSTER, ENDPOINT, names=["c", "new"])
+    delta.subscribe(VIRTUAL_HOST)
+    before = snapshot(cluster("c"), endpoints("c"), with_domain("r/any", "*"))
+    delta.settle(before)
+    current = before.updated([cluster("new"), endpoints("new"), with_domain("r/new", "x:81", to="new")])
+    brought = [pushed(delta, current), pushed(delta, current)]
+    assert [says(each) for each in brought] == [("CDS", ["new"], []), ("EDS", ["new"], [])]
+    assert delta.next(current) is None
+    for each in brought:
+        delta.ack(each)
+    assert delta.settle(current) == [("VHDS", ["r/new"], [])]
+
+
+def test_line_41_a_first_sync_waits_for_no_cluster(delta: DeltaPeer) -> None:
+    delta.open(CLUSTER, ENDPOINT, names=["c"])
+    delta.subscribe(VIRTUAL_HOST)
+    current = snapshot(cluster("c"), endpoints("c"), with_domain("r/a", "x"))
+    assert delta.flow(current) == [("CDS", ["c"], []), ("EDS", ["c"], []), ("VHDS", ["r/a"], [])]
+
+
+def test_line_41_nor_does_a_reconnect(delta: DeltaPeer) -> None:
+    held = with_domain("r/a", "x")
+    delta.request(CLUSTER, claims={"c": cluster("c").version})
+    delta.open(ENDPOINT, names=["c", "new"])
+    delta.request(VIRTUAL_HOST, claims={held.name: held.version})
+    new = (cluster("new"), endpoints("new"), with_domain("r/new", "x:81", to="new"))
+    current = snapshot(cluster("c"), endpoints("c"), held, *new)
+    assert delta.flow(current) == [
+        ("CDS", ["new"], []),
+        ("EDS", ["c", "new"], []),
+        ("VHDS", ["r/new"], []),
+    ]
+
+
 def test_line_42_a_large_response_comes_in_parts(delta: DeltaPeer) -> None:
     body = b"x" * (MAX_RESPONSE_BYTES // 3)
     current = snapshot(*(Resource(ResourceKey(CLUSTER, name), body) for name in NAMES))
     delta.open(CLUSTER)
     assert [each.resources for each in delta.flow(current)] == [["a", "b"], ["c", "d"]]
+
+
+def test_line_42_the_parts_of_a_first_sync_wait_for_nothing(delta: DeltaPeer) -> None:
+    """Those of virtual hosts neither: the client has none that gives up a domain."""
+    body = b"x" * (MAX_RESPONSE_BYTES // 3)
+    clusters = [Resource(ResourceKey(CLUSTER, name), body) for name in NAMES]
+    hosts = [
+        Resource(ResourceKey(VIRTUAL_HOST, f"r/{name}"), body, (each.key,), claims=frozenset({name}))
+        for name, each in zip(NAMES, clusters, strict=True)
+    ]
+    delta.open(CLUSTER, VIRTUAL_HOST)
+    assert delta.flow(snapshot(*clusters, *hosts)) == [
+        ("CDS", ["a", "b"], []),
+        ("CDS", ["c", "d"], []),
+        ("VHDS", ["r/a", "r/b"], []),
+        ("VHDS", ["r/c", "r/d"], []),
+    ]
+
+
+def test_line_42_the_parts_of_a_later_response_of_virtual_hosts_wait(delta: DeltaPeer) -> None:
+    body = b"x" * (MAX_RESPONSE_BYTES // 3)
+    delta.open(VIRTUAL_HOST)
+    delta.settle(snapshot(with_domain("r/old", "x")))
+    current = snapshot(*(Resource(ResourceKey(VIRTUAL_HOST, f"r/{name}"), body) for name in NAMES))
+    first = pushed(delta, current)
+    assert delta.next(current) is None
+    delta.ack(first)
+    assert len(delta.flow(current)) == 1
 
 
 def test_line_42_what_is_too_large_is_left_out_and_named(either: Peer) -> None:
