@@ -104,7 +104,8 @@ class OneClient(RuleBasedStateMachine):
             if not client.partial[CLUSTER]:
                 unanswered &= set(self.snapshot.of(kind).resources)
             assert not unanswered, f"{unanswered} never answered"
-        client.synced = True
+        # Of a client in state of the world that refuses on a new stream nobody knows what it has.
+        client.synced |= client.partial[CLUSTER] or not any(client.refused.values())
 
     @invariant()
     def make_before_break(self) -> None:
