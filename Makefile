@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTOS := protos/xds_server/pb/status.proto
 PURE := model shadows translate snapshot.framing snapshot.resource snapshot.snapshot snapshot.types \
   snapshot.batch snapshot.names base.latency base.log_limit \
-  fleet.state fleet.totals fleet.words fleet.delivery ads.convergence ads.events ads.subscription ads.machine ads.sotw ads.delta ads.encode \
+  fleet.state fleet.totals fleet.words fleet.delivery ads.convergence ads.events ads.subscription ads.offers ads.machine ads.sotw ads.delta ads.encode \
   admin.hosts ads.responses ads.rollout ads.warming ads.nack_text ads.requests ads.forms ads.audience ads.admission ads.budget ads.outline ads.pace \
   ads.view_budget \
   publish.notes publish.events publish.pace publish.election

@@ -175,14 +175,14 @@ class StreamMachine(ABC, Generic[RequestT]):
         if response is None:
             self._quiet = snapshot
             self._waits, self._wakes_at = False, None
-            careful = [each for each in self._subscriptions.values() if each.careful]
+            careful = [each for each in self._subscriptions.values() if each.offers.careful]
             if careful or self._held_up:
                 self._note_what_waits(careful)
         return response
 
     def _note_what_waits(self, careful: Iterable[Subscription]) -> None:
-        self._waits = bool(self._held_up) or any(each.waits for each in careful)
-        wakes = [at for each in careful if (at := each.wakes_at) is not None]
+        self._waits = bool(self._held_up) or any(each.offers.waits for each in careful)
+        wakes = [at for each in careful if (at := each.offers.wakes_at) is not None]
         wakes += [each.free_at for each in self._held_up]
         self._wakes_at = min(wakes, default=None)
 
@@ -198,7 +198,7 @@ class StreamMachine(ABC, Generic[RequestT]):
                 continue
             if subscription.backlog:
                 return self._send_part(subscription)
-            if cold.clusters or subscription.careful:
+            if cold.clusters or subscription.offers.careful:
                 current = subscription.show(current, cold, whole=self._is_whole(type_url))
             if subscription.idle(current):
                 continue
@@ -355,6 +355,6 @@ class StreamMachine(ABC, Generic[RequestT]):
                 type_url=type_url,
                 version=answered.version,
                 nonce=nonce,
-                refusing=subscription.refusing,
+                refusing=subscription.offers.refusing,
             )
         )

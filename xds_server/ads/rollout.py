@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import TypeSnapshot
-from xds_server.snapshot.types import CLUSTER
+from xds_server.snapshot.types import CLUSTER, ROUTE, VIRTUAL_HOST
 
 WARMING_S: Final = 5.0
 """How long a change waits for the clusters that it leads to (line 41)."""
@@ -27,6 +28,10 @@ class Cold(NamedTuple):
 
     clusters: Collection[str]
     now: float
+
+    def of(self, type_url: TypeUrl) -> "Cold":
+        """Those that changes of this type wait for."""
+        return self if type_url in (ROUTE, VIRTUAL_HOST) else self._replace(clusters=())
 
 
 Unit = frozenset[str]

@@ -5,7 +5,7 @@ The rules that both variants share. The variants differ in how a request changes
 
 What a client holds is not listed but told from where the stream stands: everything it asked for as it was
 `at` one moment, with the exceptions. So a stream costs the same however many resources there are, and what is
-due follows from what changed since. Where the client refuses something, a `Rollout` says what it is offered
+due follows from what changed since. Where the client refuses something, `offers` says what it is offered
 instead of the current state.
 """
 
@@ -13,11 +13,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from xds_server.ads.forms import Closed
-from xds_server.ads.nack_text import named
+from xds_server.ads.offers import Offers, put, same
 from xds_server.ads.outline import MAX_NAMES
 from xds_server.ads.responses import Due, Unanswered
-from xds_server.ads.rollout import Cold, Rollout
+from xds_server.ads.rollout import Cold
 from xds_server.base.errors import RequestLimitError
 from xds_server.base.ids import Nonce, TypeUrl
 from xds_server.snapshot.batch import NOTHING, Batch
@@ -50,15 +49,14 @@ class Subscription:
     """Mutable, owned by one stream's machine.
 
     The client holds what it asked for as it was `at` that moment, without `fresh`, which it asked for since,
-    and with `leaving`, which it holds and must not keep. What it refuses takes it back to where it was:
-    `rollout` says what it is offered of that, and when; `parts` say it for the virtual hosts in a route
-    configuration. `unsure` is what it had of names that it refused and has not accepted since. `backlog` is
-    the rest of a response that was too large. `owed` are names to answer even if unchanged; `unanswered` says
-    that all are. `orphans` are names that the client may hold in a version that is not known, from an earlier
-    stream or as it refused only a part of a response; it is told when they do not exist. `rewarm` are
-    assignments of clusters that the client was sent and has not acknowledged (line 29). `known_version`
-    (SotW) and `claimed` (delta, by name) are what the first request says of an earlier stream, the latter
-    with its size in bytes.
+    and with `leaving`, which it holds and must not keep. What it refuses takes it back to where it was;
+    `offers` says what it is offered of that, and when. `backlog` is the rest of a response that was too
+    large. `owed` are names to answer even if unchanged; `unanswered` says that all are. `orphans` are
+    names that the client may hold in a version that is not known, from an earlier stream or as it refused
+    only a part of a response; it is told when they do not exist. `rewarm` are assignments of clusters
+    that the client was sent and has not acknowledged (line 29). `known_version` (SotW) and `claimed`
+    (delta, by name) are what the first request says of an earlier stream, the latter with its size in
+    bytes.
     """
 
     type_url: TypeUrl
@@ -75,9 +73,7 @@ class Subscription:
     rewarm: frozenset[str] = _NONE
     pending: dict[Nonce, Unanswered] = field(default_factory=dict)
     last_nonce: Nonce = _NO_NONCE
-    rollout: Rollout | None = None
-    parts: dict[str, Rollout] = field(default_factory=dict)
-    unsure: dict[str, Resource | None] = field(default_factory=dict)
+    offers: Offers = field(default_factory=Offers)
     backlog: list[tuple[Batch, Due]] = field(default_factory=list)
     known_version: str = ""
     claimed: Mapping[str, str] = field(default_factory=dict)
@@ -99,26 +95,6 @@ class Subscription:
         return bool(self.leaving or self.orphans)
 
     @property
-    def careful(self) -> bool:
-        """Whether the client may not simply be sent the current state."""
-        return self.rollout is not None or bool(self.parts) or bool(self.unsure)
-
-    @property
-    def refusing(self) -> bool:
-        """Whether the client refused something that it should have."""
-        return any(rollout.suspects for rollout in self._rollouts())
-
-    @property
-    def waits(self) -> bool:
-        """Whether something that the client should have may be sent later, without a change."""
-        return any(each.unsure or each.wakes_at is not None for each in self._rollouts())
-
-    @property
-    def wakes_at(self) -> float | None:
-        """When something waits no longer."""
-        return min((at for each in self._rollouts() if (at := each.wakes_at) is not None), default=None)
-
-    @property
     def free_at(self) -> float:
         """When the next response may be sent. Where it depends on whether the last was accepted, that is when
         it is answered, or has not been for long: of two virtual hosts the second may take what only the
@@ -132,11 +108,6 @@ class Subscription:
         """Whether the next response is a part of the first."""
         return bool(self.backlog) and not self.backlog[0][1].before.resources and not self.orphans
 
-    def _rollouts(self) -> Iterator[Rollout]:
-        yield from self.parts.values()
-        if self.rollout is not None:
-            yield self.rollout
-
     @property
     def unknown(self) -> bool:
         """Whether it is not known what the client has of something."""
@@ -145,10 +116,7 @@ class Subscription:
     def kept(self, needed: Collection[str]) -> Iterator[Resource]:
         """What the client is kept on: instead of what it refuses or waits for, or as it is `needed`."""
         yield from (self.leaving[name] for name in needed if name in self.leaving)
-        if self.rollout is not None:
-            yield from self.rollout.kept(self.at)
-        for name, part in self.parts.items():
-            yield from part.kept(_hosts(self.at.resources.get(name)))
+        yield from self.offers.kept(self.at)
 
     @property
     def told_absent(self) -> list[Batch]:
@@ -170,7 +138,7 @@ class Subscription:
         if len(self.names) + len(names) > MAX_NAMES:
             raise RequestLimitError(f"more than {MAX_NAMES:,} names of one type on one stream")
         self.named = True
-        self._try_anew(names)
+        self.offers.forget(names)
         if WILDCARD in names:
             names = tuple(name for name in names if name != WILDCARD)
             self._widen()
@@ -208,7 +176,7 @@ class Subscription:
             self.backlog.clear()
             self.owed.difference_update(dropped)
             if not self.wildcard:
-                self._try_anew(dropped)
+                self.offers.forget(dropped)
         if star:
             self.wildcard = False
         if not self.wildcard and (dropped or star):
@@ -218,14 +186,6 @@ class Subscription:
             self.fresh = {name for name in self.fresh if name in members}
             self.leaving = {name: resource for name, resource in self.leaving.items() if name in members}
         return dropped
-
-    def _try_anew(self, names: Collection[str]) -> None:
-        """Whatever the client refused of `names` does not count any more."""
-        if self.rollout is not None:
-            self.rollout.forget(names)
-        for name in names:
-            self.unsure.pop(name, None)
-            self.parts.pop(name, None)
 
     def owe(self, names: Iterable[str]) -> None:
         """Answer `names`, though they did not change."""
@@ -249,54 +209,17 @@ class Subscription:
     def show(self, current: TypeSnapshot, cold: Cold, *, whole: bool) -> TypeSnapshot:
         """What the client is offered of the current state: all, unless something waits. `whole` says that a
         response is full state."""
-        if not self.greeted or self.type_url not in (ROUTE, VIRTUAL_HOST):
-            cold = cold._replace(clusters=())
-        if self.type_url == ROUTE and (self.parts or cold.clusters):
-            current = self._joined(current, cold)
-        if self.unsure and not self.pending:
-            self._go_back(current)
-        if self.rollout is None:
-            if not cold.clusters or current is self.at:
-                return current
-            self.rollout = Rollout(self.at)
+        cold = cold.of(self.type_url) if self.greeted else cold._replace(clusters=())
+        if self.type_url == ROUTE:
+            current = self.offers.joined(current, self.at, cold, trying=not self.pending)
+        if not self.pending:
+            for name in self.offers.back(current):
+                if name in current.resources:
+                    self.owed.add(name)
+                elif self.wildcard:
+                    self.orphans.add(name)
         trying = not (whole and self.pending)
-        shown = self.rollout.offer(current, self.at, cold, trying=trying, wants=self.wants)
-        if self.rollout.over:
-            self.rollout = None
-        return shown
-
-    def _go_back(self, current: TypeSnapshot) -> None:
-        """What was refused and is wanted no more: as a client may have taken a part of what it refused, it is
-        sent what it had before."""
-        for name, held in list(self.unsure.items()):
-            wanted = current.resources.get(name)
-            same = _is(wanted, held) or wanted is held
-            if not same or (name in self.parts and self.parts[name].waiting):
-                continue
-            del self.unsure[name]
-            if wanted is not None:
-                self.owed.add(name)
-            elif self.wildcard:
-                self.orphans.add(name)
-            if self.rollout is not None:
-                self.rollout.accept((name,))
-
-    def _joined(self, current: TypeSnapshot, cold: Cold) -> TypeSnapshot:
-        """`current` with route configurations that have those virtual hosts that the client is offered."""
-        others: list[Resource] = []
-        for name, wanted in current.resources.items():
-            held = self.at.resources.get(name)
-            if not isinstance(wanted, Closed) or (name not in self.parts and not (cold.clusters and held)):
-                continue
-            part = self.parts.get(name) or Rollout(_hosts(held))
-            hosts = part.offer(wanted.hosts, _hosts(held), cold, trying=not self.pending)
-            if part.over:
-                self.parts.pop(name, None)
-            else:
-                self.parts[name] = part
-            if hosts is not wanted.hosts:
-                others.append(wanted.with_hosts(hosts))
-        return current.derived(tuple(each.version for each in others), lambda: current.updated(others))
+        return self.offers.offer(current, self.at, cold, trying=trying, wants=self.wants)
 
     def due(self, current: TypeSnapshot) -> Due:
         """What must be sent, which counts as sent with this; what is gone is `leaving` from now on, where
@@ -330,16 +253,15 @@ class Subscription:
         else:
             self.leaving.update((resource.name, resource) for resource in gone)
         fresh = frozenset(self.fresh)
-        self.owed = {name for name in self.owed if name not in current.resources and self._waits(name)}
+        self.owed = {
+            name for name in self.owed if name not in current.resources and self.offers.holds_back(name)
+        }
         self.fresh.clear()
         return Due(changed, absent, answer, before, current, fresh)
 
     def _absent(self, name: str, current: TypeSnapshot) -> bool:
         """Whether there is no such resource, rather than one that the client has to wait for."""
-        return name not in current.resources and not self._waits(name)
-
-    def _waits(self, name: str) -> bool:
-        return self.rollout is not None and name in self.rollout.waiting
+        return name not in current.resources and not self.offers.holds_back(name)
 
     def _changed(self, changes: Changes, current: TypeSnapshot) -> Batch:
         upserts = changes.upserts
@@ -376,7 +298,7 @@ class Subscription:
             self.leaving.pop(name, None)
             self.orphans.discard(name)
             if name not in self.at.resources:
-                self.unsure.pop(name, None)
+                self.offers.unsure.pop(name, None)
 
     def note_sent(self, nonce: Nonce, response: Unanswered) -> None:
         """Record a response before it is written (line 3)."""
@@ -411,67 +333,33 @@ class Subscription:
         else:
             for each in self.pending.values() if answered.whole else ():
                 each.before, each.fresh = answered.after, each.fresh and each.fresh - answered.changed
-            if self.unsure or self.rollout is not None or self.parts:
-                self._accepted(answered)
-            if self.orphans or self.unsure:
-                self._known(answered)
+            if self.offers.careful:
+                self.offers.accept(answered)
+            if self.orphans:
+                self._settle_orphans(answered)
         return answered
 
-    def _known(self, answered: Unanswered) -> None:
-        """What the client accepted settles what it has of some names."""
+    def _settle_orphans(self, answered: Unanswered) -> None:
         names = answered.batch.names
         if answered.whole:
-            self.unsure.clear()
             self.orphans.intersection_update(names)
-        for name in answered.batch.removed:
-            self.unsure.pop(name, None)
-            self.orphans.discard(name)
+        self.orphans.difference_update(answered.batch.removed)
         self.orphans.difference_update(name for name in names if name in self.at.resources)
-
-    def _accepted(self, answered: Unanswered) -> None:
-        changed = answered.changed
-        for name, part in self.parts.items():
-            if name in changed:
-                before = self.unsure[name] if name in self.unsure else answered.prior(name)
-                after = _hosts(answered.after.resources.get(name))
-                part.accept(after.changes_since(_hosts(before)).names)
-        if self.rollout is not None:
-            self.rollout.accept(changed)
-        for name in changed:
-            self.unsure.pop(name, None)
 
     def _refused(self, answered: Unanswered, message: str) -> None:
         """Nothing of the response was accepted: the client is where it was before (line 37)."""
-        after = answered.after
-        had = {
-            name: self.unsure[name] if name in self.unsure else answered.prior(name)
-            for name in answered.changed
-            if self.wants(name)
-        }
-        prior = {name: held for name, held in had.items() if not _is(held, after.resources.get(name))}
+        after = answered.after.resources
+        had = {name: held for name, held in self.offers.had(answered).items() if self.wants(name)}
+        prior = {name: held for name, held in had.items() if not same(held, after.get(name))}
         # What a later response has of a name is still on its way.
         later = _NONE.union(*(each.changed.union(each.batch.removed) for each in self.pending.values()))
         if prior:  # else it refuses what it has, and nothing helps
             self.owed.update(had.keys() - prior.keys() - self.leaving.keys() - later)
-        self.unsure.update(prior)
-        self._keep_what_it_had(answered, {n: held for n, held in prior.items() if n not in later})
-        rest = set(prior)
-        for name, held in prior.items():
-            hosts, before = _hosts(after.resources.get(name)), _hosts(held)
-            if changed := hosts.changes_since(before).names:
-                part = self.parts.setdefault(name, Rollout(_hosts(self.at.resources.get(name))))
-                part.refuse(changed, before, hosts, named(message, hosts.resources))
-                rest.discard(name)
-        if rest:
-            if self.rollout is None:
-                self.rollout = Rollout(self.at)
-            self.rollout.refuse(rest, _put(after, prior), after, named(message, answered.resources))
-        back = {
-            name: held
-            for name, held in prior.items()
-            if name not in later and self.at.resources.get(name) == after.resources.get(name)
-        }
-        self.at = _put(self.at, back)
+        self.offers.refuse(answered, prior, self.at, message)
+        back = {name: held for name, held in prior.items() if name not in later}
+        self._keep_what_it_had(answered, back)
+        resources = self.at.resources
+        self.at = put(self.at, {n: held for n, held in back.items() if resources.get(n) == after.get(n)})
 
     def _keep_what_it_had(self, answered: Unanswered, prior: Mapping[str, Resource | None]) -> None:
         """Of what is on its way out the client is to be left what it accepted, not what it refused."""
@@ -485,19 +373,3 @@ class Subscription:
                 del self.leaving[name]
                 if self.wildcard:
                     self.orphans.add(name)
-
-
-def _is(one: Resource | None, other: Resource | None) -> bool:
-    """Whether both are there, and the same."""
-    return one is not None and other is not None and one.version == other.version
-
-
-def _put(of: TypeSnapshot, resources: Mapping[str, Resource | None]) -> TypeSnapshot:
-    """The same with these in place, and without those that are None."""
-    gone = [name for name, resource in resources.items() if resource is None]
-    return of.updated([resource for resource in resources.values() if resource is not None], gone)
-
-
-def _hosts(routes: Resource | None) -> TypeSnapshot:
-    """The virtual hosts that are inside a route configuration."""
-    return routes.hosts if isinstance(routes, Closed) else EMPTY

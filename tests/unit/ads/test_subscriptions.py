@@ -148,7 +148,7 @@ def test_what_was_refused_and_given_up_is_forgotten(either: Peer) -> None:
         response = either.next(current)
         assert response is not None
         either.nack(response)
-        assert either.machine._subscriptions[ENDPOINT].unsure.keys() == {name}
+        assert either.machine._subscriptions[ENDPOINT].offers.unsure.keys() == {name}
         either.subscribe(ENDPOINT, following)
         either.unsubscribe(ENDPOINT, name)
-        assert either.machine._subscriptions[ENDPOINT].unsure == {}
+        assert either.machine._subscriptions[ENDPOINT].offers.unsure == {}
