@@ -7,8 +7,8 @@ can take one, so backpressure costs no memory; a reader that takes nothing for t
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, TypeVar
 
 import grpc
 from envoy.config.core.v3 import base_pb2
@@ -30,15 +30,15 @@ from xds_server.ads.events import (
     Variant,
 )
 from xds_server.ads.forms import Hosts, hosts_for
-from xds_server.ads.machine import Response, StreamMachine
+from xds_server.ads.machine import Response
 from xds_server.ads.node import node_of
 from xds_server.ads.pace import Pace, PaceLimits
-from xds_server.ads.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
-from xds_server.ads.server_options import AGE_SPREAD, MAX_AGE_S
+from xds_server.ads.requests import DeltaReader, SotwReader
 from xds_server.ads.sotw import SotwMachine
+from xds_server.ads.stream import Stream, Wire
 from xds_server.ads.view_budget import ViewBudget, ViewLimits
 from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
-from xds_server.base.ids import NodeId, StreamId
+from xds_server.base.ids import StreamId
 from xds_server.snapshot.cache import SnapshotCache
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -46,48 +46,9 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _WRITE_DEADLINE_S = 30.0
 _GREETING_DEADLINE_S = 30.0
 _NO_STREAM = StreamId(0)
-_NO_NODE = NodeId("")
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
-_Machine = StreamMachine[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What differs between the variants on the wire."""
-
-    variant: Variant
-    machine: Callable[[StreamId], _Machine]
-    reader: Callable[[], SotwReader | DeltaReader]
-    encode: Callable[[Response], bytes]
-
-
-@dataclass(slots=True, eq=False)
-class _Stream(Generic[V]):
-    """One open stream. `wake` says that there may be something to write, or a reason to end. `audience` is
-    there once the first request has said who the client is. `writing_since` is the loop's time at which the
-    write that is under way began, and `writing_names` the size of the names in it that do not exist; `opened`
-    and `heard` are those at which its first and its latest request came. `status` is how it ends if its
-    client did something wrong."""
-
-    id: StreamId
-    form: _Form
-    machine: _Machine
-    read: Callable[[bytes], SotwRequest | DeltaRequest]
-    peer: str
-    names: frozenset[str]
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    view: V | None = None
-    node: NodeId = _NO_NODE
-    opened: float = 0.0
-    heard: float = 0.0
-    audience: "Audience[_Stream[V]] | None" = None
-    writing_since: float | None = None
-    writing_names: int = 0
-    ending: str = ""
-    cause: Cause = Cause.CLIENT
-    status: grpc.StatusCode | None = None
 
 
 class AdsServicer(Generic[V]):
@@ -137,12 +98,12 @@ class AdsServicer(Generic[V]):
         self._convergence = Convergence(
             lambda generation, answered: converged(Converged(generation, answered, time.monotonic()))
         )
-        self._streams: dict[StreamId, _Stream[V]] = {}
-        self._audiences: dict[tuple[V, Hosts], Audience[_Stream[V]]] = {}
+        self._streams: dict[StreamId, Stream[V]] = {}
+        self._audiences: dict[tuple[V, Hosts], Audience[Stream[V]]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._next_stream = first_stream
-        self._sotw = _Form(Variant.SOTW, SotwMachine, SotwReader, encoder.sotw)
-        self._delta = _Form(Variant.DELTA, DeltaMachine, DeltaReader, encoder.delta)
+        self._sotw = Wire(Variant.SOTW, SotwMachine, SotwReader, encoder.sotw)
+        self._delta = Wire(Variant.DELTA, DeltaMachine, DeltaReader, encoder.delta)
         cache.listen(self._changed)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -185,7 +146,7 @@ class AdsServicer(Generic[V]):
         if failures:
             raise ExceptionGroup("views could not be made", failures)
 
-    def _handler(self, form: _Form) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    def _handler(self, form: Wire) -> "grpc.RpcMethodHandler[bytes, bytes]":
         async def handle(_requests: object, context: _Context) -> None:
             self._called(context.peer())
             host = host_of(context.peer())
@@ -204,11 +165,11 @@ class AdsServicer(Generic[V]):
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    async def _serve(self, form: _Form, context: _Context) -> None:
+    async def _serve(self, form: Wire, context: _Context) -> None:
         identity = StreamId(self._next_stream)
         self._next_stream += 1
         names = self._identify(context.auth_context())
-        stream: _Stream[V] = _Stream(
+        stream: Stream[V] = Stream(
             identity, form, form.machine(identity), form.reader().read, context.peer(), names
         )
         self._streams[identity] = stream
@@ -229,7 +190,7 @@ class AdsServicer(Generic[V]):
             self._names.leave(stream.id)
             await asyncio.gather(reader, return_exceptions=True)
 
-    def _forget(self, stream: _Stream[V]) -> None:
+    def _forget(self, stream: Stream[V]) -> None:
         """Take a stream off the books, once."""
         if self._streams.pop(stream.id, None) is None:
             return
@@ -249,12 +210,12 @@ class AdsServicer(Generic[V]):
             self._audiences = {key: each for key, each in self._audiences.items() if each}
             if stream.view not in {view for view, _ in self._audiences}:
                 self._cache.forget(stream.view)  # type: ignore[arg-type]  # it is set with `audience`
-        reason = stream.ending or _lost(stream, now=asyncio.get_running_loop().time())
+        reason = stream.ending or stream.lost(asyncio.get_running_loop().time())
         self._observe(StreamClosed(stream=stream.id, node=stream.node, reason=reason, cause=stream.cause))
 
     # --- writing ---------------------------------------------------------------------------------------
 
-    async def _write(self, stream: _Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
+    async def _write(self, stream: Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
         clock = asyncio.get_running_loop().time
         while not stream.ending:
             stream.wake.clear()
@@ -289,7 +250,7 @@ class AdsServicer(Generic[V]):
             finally:
                 stream.writing_since, stream.writing_names = None, 0
 
-    def _next(self, stream: _Stream[V]) -> Response | None:
+    def _next(self, stream: Stream[V]) -> Response | None:
         if stream.audience is None or stream.audience.snapshot is None:
             return None
         now = asyncio.get_running_loop().time()
@@ -298,7 +259,7 @@ class AdsServicer(Generic[V]):
             self._observe(event)
         return response
 
-    def _count_names(self, stream: _Stream[V]) -> None:
+    def _count_names(self, stream: Stream[V]) -> None:
         """End whoever makes this process keep more names than it may."""
         if stream.audience is None:
             return
@@ -310,7 +271,7 @@ class AdsServicer(Generic[V]):
             self._forget(ended)
             ended.wake.set()
 
-    async def _sleep(self, stream: _Stream[V]) -> None:
+    async def _sleep(self, stream: Stream[V]) -> None:
         """Until there may be something to write, or a reason to end."""
         wakes_at = stream.machine.wakes_at
         if wakes_at is None:
@@ -322,7 +283,7 @@ class AdsServicer(Generic[V]):
         finally:
             timer.cancel()
 
-    def _look(self, stream: _Stream[V]) -> None:
+    def _look(self, stream: Stream[V]) -> None:
         if stream.audience is not None and stream.audience.snapshot is not None:
             self._convergence.look(stream.id, stream.machine, stream.audience.snapshot)
 
@@ -341,7 +302,7 @@ class AdsServicer(Generic[V]):
         if writing:
             self._sweep_later()
 
-    def _expect_greeting(self, stream: _Stream[V]) -> None:
+    def _expect_greeting(self, stream: Stream[V]) -> None:
         """Give up a stream that has not said who it is: it costs memory and a place among the streams."""
         if stream.audience is None:
             stream.ending, stream.cause = (
@@ -351,7 +312,7 @@ class AdsServicer(Generic[V]):
             stream.status = grpc.StatusCode.DEADLINE_EXCEEDED
             stream.wake.set()
 
-    def _drop(self, stream: _Stream[V]) -> None:
+    def _drop(self, stream: Stream[V]) -> None:
         """gRPC cannot end a call during a write, so the client learns of it when it reads on, and reconnects
         then. If it is dead, the missing answer to a keepalive ping ends the write."""
         stream.ending, stream.cause = (
@@ -363,7 +324,7 @@ class AdsServicer(Generic[V]):
 
     # --- reading ---------------------------------------------------------------------------------------
 
-    async def _read(self, stream: _Stream[V], context: _Context) -> None:
+    async def _read(self, stream: Stream[V], context: _Context) -> None:
         """Take requests until the client sends no more, or one that it may not send."""
         # An error must not leave here: the task would keep it, it the stack, and that the task. Such a circle
         # holds a request, which may be large, until the collector of garbage comes by, which it does seldom.
@@ -381,7 +342,7 @@ class AdsServicer(Generic[V]):
             stream.ending, stream.cause = str(error), Cause.INVALID
             stream.status = grpc.StatusCode.INVALID_ARGUMENT
 
-    async def _take_in_turn(self, stream: _Stream[V], raw: bytes) -> None:
+    async def _take_in_turn(self, stream: Stream[V], raw: bytes) -> None:
         """Take a request once its address has not had more than its share of the loop."""
         host, clock = host_of(stream.peer), asyncio.get_running_loop().time
         if wait := self._pace.wait(host, len(raw), clock()):
@@ -400,7 +361,7 @@ class AdsServicer(Generic[V]):
         finally:
             self._pace.spend(host, len(raw), time.thread_time() - began, clock())
 
-    def _take(self, stream: _Stream[V], raw: bytes) -> None:
+    def _take(self, stream: Stream[V], raw: bytes) -> None:
         machine, request = stream.machine, stream.read(raw)
         stream.heard = asyncio.get_running_loop().time()
         if stream.audience is None:
@@ -416,7 +377,7 @@ class AdsServicer(Generic[V]):
         if machine.restless:
             stream.wake.set()
 
-    def _greet(self, stream: _Stream[V], message: base_pb2.Node | None) -> None:
+    def _greet(self, stream: Stream[V], message: base_pb2.Node | None) -> None:
         """Learn who the client is; only a stream's first request must say so (line 1)."""
         if message is None:
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
@@ -430,20 +391,12 @@ class AdsServicer(Generic[V]):
         opened = StreamOpened(stream=stream.id, node=node, variant=stream.form.variant, peer=stream.peer)
         self._observe(opened)
 
-    def _audience(self, view: V, hosts: Hosts) -> "Audience[_Stream[V]]":
+    def _audience(self, view: V, hosts: Hosts) -> "Audience[Stream[V]]":
         known = self._audiences.get((view, hosts))
         if known is not None:
             return known
-        audience: Audience[_Stream[V]] = Audience(hosts)
+        audience: Audience[Stream[V]] = Audience(hosts)
         if (base := self._cache.current(view)) is not None:
             audience.show(base)
         self._audiences[view, hosts] = audience
         return audience
-
-
-def _lost(stream: _Stream[V], *, now: float) -> str:
-    """Why a call ended, as far as gRPC lets know: whether its client ended it or its connection was lost it
-    keeps to itself."""
-    if now - stream.opened >= MAX_AGE_S * (1 - AGE_SPREAD):
-        return "its connection reached its maximum age"
-    return f"ended by the client, or its connection was lost; last heard of {now - stream.heard:.0f} s ago"
