@@ -199,12 +199,28 @@ class StreamMachine(ABC, Generic[RequestT]):
             if subscription.backlog:
                 return self._send_part(subscription)
             if cold.clusters or subscription.offers.careful:
-                current = subscription.show(current, cold, whole=self._is_whole(type_url))
-            if subscription.idle(current):
-                continue
-            if (draft := self._additions(subscription, current)) and (sent := self._send(type_url, draft)):
+                sent = self._next_careful(subscription, current, cold)
+            else:
+                sent = self._next_of(subscription, current)
+            if sent:
                 return sent
         return None
+
+    def _next_of(self, subscription: Subscription, current: TypeSnapshot) -> Response | None:
+        if subscription.idle(current):
+            return None
+        draft = self._additions(subscription, current)
+        return self._send(subscription.type_url, draft) if draft else None
+
+    def _next_careful(self, subscription: Subscription, current: TypeSnapshot, cold: Cold) -> Response | None:
+        """What is in doubt waits for all else of its type; where that is not sent, as the client does not ask
+        for it or there is no word for it, its turn is at once."""
+        while True:
+            shown = subscription.show(current, cold, whole=self._is_whole(subscription.type_url))
+            ends = shown is subscription.at or bool(subscription.pending)
+            sent = self._next_of(subscription, shown)
+            if sent or ends or not subscription.offers.doubtful:
+                return sent
 
     def _next_removal(self, snapshot: Snapshot) -> Response | None:
         self._removals_wait = False

@@ -5,7 +5,7 @@ A `Rollout` decides about the resources of the type, and one more for each route
 virtual hosts inside.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from xds_server.ads.forms import Closed
@@ -41,7 +41,12 @@ class Offers:
     @property
     def waits(self) -> bool:
         """Whether something that the client should have may be sent later, without a change."""
-        return any(each.unsure or each.wakes_at is not None for each in self._rollouts())
+        return self.doubtful or self.wakes_at is not None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether something that was refused is still to be tried."""
+        return any(each.unsure for each in self._rollouts())
 
     @property
     def wakes_at(self) -> float | None:
@@ -106,21 +111,13 @@ class Offers:
             self.rollout.accept(found)
         return found
 
-    def offer(
-        self,
-        current: TypeSnapshot,
-        at: TypeSnapshot,
-        cold: Cold,
-        *,
-        trying: bool,
-        wants: Callable[[str], bool],
-    ) -> TypeSnapshot:
+    def offer(self, current: TypeSnapshot, at: TypeSnapshot, cold: Cold, *, trying: bool) -> TypeSnapshot:
         """What the client should have next, on its way from `at` to `current`."""
         if self.rollout is None:
             if not cold.clusters or current is at:
                 return current
             self.rollout = Rollout(at)
-        shown = self.rollout.offer(current, at, cold, trying=trying, wants=wants)
+        shown = self.rollout.offer(current, at, cold, trying=trying)
         if self.rollout.over:
             self.rollout = None
         return shown

@@ -10,7 +10,7 @@ alone.
 The same serves the resources of a type on one stream and the virtual hosts in one route configuration.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -57,11 +57,6 @@ def units(names: Iterable[str], old: TypeSnapshot, new: TypeSnapshot) -> list[Un
 def _claims(of: TypeSnapshot, name: str) -> frozenset[str]:
     found = of.resources.get(name)
     return found.claims if found is not None else _NONE
-
-
-def _wants_all(name: str) -> bool:
-    del name
-    return True
 
 
 def version(of: TypeSnapshot, name: str) -> str:
@@ -111,31 +106,19 @@ class Rollout:
         """Whether nothing waits and nothing is in doubt."""
         return not self.waiting and not self.suspects
 
-    def offer(
-        self,
-        target: TypeSnapshot,
-        held: TypeSnapshot,
-        cold: Cold,
-        *,
-        trying: bool,
-        wants: Callable[[str], bool] = _wants_all,
-    ) -> TypeSnapshot:
+    def offer(self, target: TypeSnapshot, held: TypeSnapshot, cold: Cold, *, trying: bool) -> TypeSnapshot:
         """What the client should have next, on its way from `held` to `target`; `target` itself if nothing
-        waits. `trying` says whether what is in doubt may be tried now. The client is not sent names that it
-        does not want, so nothing waits for those."""
+        waits. `trying` says whether what is in doubt may be tried now, if nothing else is due."""
         changed = target.changes_since(self._base).names
         self._base = target
         due = [name for name in changed | self.waiting if version(held, name) != version(target, name)]
         free: list[Unit] = []
         doubtful: list[Unit] = []
-        unsent: list[Unit] = []
         self.waiting = set()
         gates, self._gates = self._gates, {}
         self._forget_blame(target)
         for unit in units(due, held, target):
-            if not any(wants(name) for name in unit):
-                unsent.append(unit)
-            elif self._rests(content(unit, target), touched=not changed <= unit):
+            if self._rests(content(unit, target), touched=not changed <= unit):
                 self.waiting |= unit
             elif until := _gated(unit, target, held, cold, gates):
                 self._gates.update(dict.fromkeys(unit, until))
@@ -151,7 +134,7 @@ class Rollout:
         self.waiting.update(*doubtful)
         if not self.waiting:
             return target
-        offered = sorted(name for unit in (*free, *unsent) for name in unit)
+        offered = sorted(name for unit in free for name in unit)
         return target.derived((held.moment, *offered), lambda: _moved(held, target, offered))
 
     def _rests(self, found: _Content, *, touched: bool) -> bool:

@@ -218,8 +218,7 @@ class Subscription:
                     self.owed.add(name)
                 elif self.wildcard:
                     self.orphans.add(name)
-        trying = not (whole and self.pending)
-        return self.offers.offer(current, self.at, cold, trying=trying, wants=self.wants)
+        return self.offers.offer(current, self.at, cold, trying=not (whole and self.pending))
 
     def due(self, current: TypeSnapshot) -> Due:
         """What must be sent, which counts as sent with this; what is gone is `leaving` from now on, where
@@ -344,7 +343,7 @@ class Subscription:
         if answered.whole:
             self.orphans.intersection_update(names)
         self.orphans.difference_update(answered.batch.removed)
-        self.orphans.difference_update(name for name in names if name in self.at.resources)
+        self.orphans.difference_update(n for n in names if n in self.at.resources or n in self.leaving)
 
     def _refused(self, answered: Unanswered, message: str) -> None:
         """Nothing of the response was accepted: the client is where it was before (line 37)."""

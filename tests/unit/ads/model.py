@@ -264,6 +264,7 @@ class ModelClient(ABC):
             self.refused[kind] |= {(name, copy.body) for name, copy in resources.items()}
             if kind in FULL:  # Envoy takes these away whatever it refuses
                 self.held[kind] = {name: copy for name, copy in before.items() if name not in gone}
+                self.lost(kind, gone)
             else:
                 self.refused[kind] |= {(name, None) for name in gone}
         self.answer(kind, accept=accept)
@@ -352,6 +353,9 @@ class ModelClient(ABC):
     def accepted(self, response: Response) -> None:
         """Remember what the next request must say."""
 
+    def lost(self, kind: TypeUrl, names: set[str]) -> None:
+        """Something was taken from it with a response that it refused."""
+
     @abstractmethod
     def greet(self, kind: TypeUrl) -> None:
         """Queue a first request."""
@@ -398,6 +402,10 @@ class ModelSotw(ModelClient):
 
     def accepted(self, response: Response) -> None:
         self.versions[response.type_url] = response.version
+
+    def lost(self, kind: TypeUrl, names: set[str]) -> None:
+        if names:  # Envoy would go on to claim the version, and be believed (line 30)
+            self.versions.pop(kind, None)
 
     def greet(self, kind: TypeUrl) -> None:
         self._send(kind)
