@@ -348,7 +348,12 @@ class Subscription:
     def _refused(self, answered: Unanswered, message: str) -> None:
         """Nothing of the response was accepted: the client is where it was before (line 37)."""
         after = answered.after.resources
-        had = {name: held for name, held in self.offers.had(answered).items() if self.wants(name)}
+        # Full state goes on to leave out what it left out.
+        had = {
+            name: held
+            for name, held in self.offers.had(answered).items()
+            if self.wants(name) and (name in after or not answered.whole)
+        }
         prior = {name: held for name, held in had.items() if not same(held, after.get(name))}
         # What a later response has of a name is still on its way.
         later = _NONE.union(*(each.changed.union(each.batch.removed) for each in self.pending.values()))

@@ -353,8 +353,9 @@ class ModelClient(ABC):
     def accepted(self, response: Response) -> None:
         """Remember what the next request must say."""
 
+    @abstractmethod
     def lost(self, kind: TypeUrl, names: set[str]) -> None:
-        """Something was taken from it with a response that it refused."""
+        """These were taken from it with a response that it refused."""
 
     @abstractmethod
     def greet(self, kind: TypeUrl) -> None:
@@ -461,6 +462,9 @@ class ModelDelta(ModelClient):
 
     def accepted(self, response: Response) -> None:
         pass  # a delta client says by name what it has
+
+    def lost(self, kind: TypeUrl, names: set[str]) -> None:
+        pass  # likewise
 
     def greet(self, kind: TypeUrl) -> None:
         claims = {name: copy.version for name, copy in self.held[kind].items()}

@@ -92,6 +92,18 @@ def test_full_state_that_is_on_its_way_says_what_is_gone(sotw: SotwPeer) -> None
     assert sotw.flow(snapshot(listener("m", "r"))) == [("LDS", ["m"], [])]
 
 
+def test_full_state_that_was_refused_is_not_taken_back_in_what_it_left_out(sotw: SotwPeer) -> None:
+    """Envoy takes away what is left out, whatever else it refuses."""
+    sotw.open(CLUSTER)
+    sotw.settle(snapshot(cluster("a")))
+    moved = snapshot(cluster("b"))
+    first, second = pushed(sotw, moved), pushed(sotw, moved)
+    assert [says(first), says(second)] == [("CDS", ["b", "a"], []), ("CDS", ["b"], [])]
+    sotw.ack(first)
+    sotw.nack(second)
+    assert sotw.settle(moved.updated([cluster("c")])) == [("CDS", ["b", "c"], [])]
+
+
 def test_full_state_takes_away_what_only_a_later_response_brought(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     refused = pushed(sotw, snapshot(cluster("a")))
