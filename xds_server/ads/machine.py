@@ -12,7 +12,7 @@ client cannot use yet (line 41). What a client refuses is taken apart by `rollou
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -27,7 +27,7 @@ from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
 from xds_server.snapshot.batch import Batch
 from xds_server.snapshot.names import Names
 from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import Snapshot, TypeSnapshot
+from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 ORDER = (CLUSTER, ENDPOINT, SECRET, LISTENER, ROUTE, VIRTUAL_HOST)
@@ -46,6 +46,7 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 19)."""
 
 _ENVELOPE_BYTES: Final = 4096
+_ALL_WARM: Final = Cold((), 0.0)
 
 RequestT = TypeVar("RequestT")
 
@@ -96,6 +97,7 @@ class StreamMachine(ABC, Generic[RequestT]):
         self._warming = Warming()
         self._now = 0.0
         self._held_up: list[Subscription] = []
+        self._careful: list[Subscription] = []
         self._noted: list[Event] = []
 
     @abstractmethod
@@ -166,39 +168,44 @@ class StreamMachine(ABC, Generic[RequestT]):
         if snapshot is self._quiet and (self._wakes_at is None or now < self._wakes_at):
             return None
         self._now = now
-        self._held_up.clear()
+        if self._held_up or self._careful:
+            self._held_up.clear()
+            self._careful.clear()
         if self._warming.cold:
             self._warming.look(snapshot)
-        response = self._next_addition(snapshot, Cold(self._warming.cold, now)) or self._next_removal(
-            snapshot
-        )
+        response = self._next_addition(snapshot) or self._next_removal(snapshot)
         if response is None:
             self._quiet = snapshot
             self._waits, self._wakes_at = False, None
-            careful = [each for each in self._subscriptions.values() if each.offers.careful]
-            if careful or self._held_up:
-                self._note_what_waits(careful)
+            if self._careful or self._held_up:
+                self._note_what_waits()
         return response
 
-    def _note_what_waits(self, careful: Iterable[Subscription]) -> None:
-        self._waits = bool(self._held_up) or any(each.offers.waits for each in careful)
-        wakes = [at for each in careful if (at := each.offers.wakes_at) is not None]
+    def _note_what_waits(self) -> None:
+        self._waits = bool(self._held_up) or any(each.offers.waits for each in self._careful)
+        wakes = [at for each in self._careful if (at := each.offers.wakes_at) is not None]
         wakes += [each.free_at for each in self._held_up]
         self._wakes_at = min(wakes, default=None)
 
-    def _next_addition(self, snapshot: Snapshot, cold: Cold) -> Response | None:
+    def _next_addition(self, snapshot: Snapshot) -> Response | None:
+        cold = Cold(self._warming.cold, self._now) if self._warming.cold else _ALL_WARM
         for type_url in ORDER:
             subscription = self._subscriptions.get(type_url)
             if subscription is None:
                 continue
-            current = snapshot.of(type_url)
+            current = snapshot.types.get(type_url, EMPTY)
+            careful = bool(cold.clusters) or subscription.offers.careful
+            if careful:
+                self._careful.append(subscription)
+            elif subscription.idle(current):
+                continue
             if subscription.pending and subscription.free_at > self._now:
                 if subscription.owes or current is not subscription.at:
                     self._held_up.append(subscription)
                 continue
             if subscription.backlog:
                 return self._send_part(subscription)
-            if cold.clusters or subscription.offers.careful:
+            if careful:
                 sent = self._next_careful(subscription, current, cold)
             else:
                 sent = self._next_of(subscription, current)
@@ -360,8 +367,9 @@ class StreamMachine(ABC, Generic[RequestT]):
                 )
             )
             return
-        served = self._subscriptions.keys()
-        self._warming.accepted(type_url, answered.batch.names, answered.number, served)
+        if self._warming.cold:
+            served = self._subscriptions.keys()
+            self._warming.accepted(type_url, answered.batch.names, answered.number, served)
         if type_url == CLUSTER and not subscription.pending and ENDPOINT in self._subscriptions:
             # Envoy acknowledges clusters once none is warming: no assignment is missing any more.
             self._subscriptions[ENDPOINT].rewarm = frozenset()
@@ -371,6 +379,6 @@ class StreamMachine(ABC, Generic[RequestT]):
                 type_url=type_url,
                 version=answered.version,
                 nonce=nonce,
-                refusing=subscription.offers.refusing,
+                refusing=subscription.offers.careful and subscription.offers.refusing,
             )
         )

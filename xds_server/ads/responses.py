@@ -27,6 +27,8 @@ class Due(NamedTuple):
 
     def parts(self) -> tuple[Batch, ...]:
         """`answer` in as many responses as it takes (line 42)."""
+        if self.answer.size <= MAX_RESPONSE_BYTES:
+            return (self.answer,)
 
         def together() -> list[frozenset[str]]:
             names = (*self.answer.names, *self.answer.removed)

@@ -66,6 +66,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
             )
             return None
         due = subscription.due(current)
+        subscription.forget(due.absent)
         changed = due.changed
         if not changed.resources and (subscription.greeted or not full_state):
             return None  # names that do not exist are sent when they appear (line 7)

@@ -44,8 +44,6 @@ class Warming:
         self, type_url: TypeUrl, names: Collection[str], number: int, served: Collection[TypeUrl]
     ) -> None:
         """The client accepted a response; `served` are the types that it asks for."""
-        if not self._cold:
-            return
         for name, cluster in list(self._cold.items()):
             if number < cluster.number:
                 continue
