@@ -296,8 +296,7 @@ class Subscription:
         for name in names:
             self.leaving.pop(name, None)
             self.orphans.discard(name)
-            if name not in self.at.resources:
-                self.offers.unsure.pop(name, None)
+            self.offers.unsure.pop(name, None)
 
     def note_sent(self, nonce: Nonce, response: Unanswered) -> None:
         """Record a response before it is written (line 3)."""

@@ -238,7 +238,7 @@ class ModelClient(ABC):
     # --- the client's side ---
 
     def process(self, *, accept: bool) -> None:
-        """Take the oldest response and answer it."""
+        """Take the oldest response and answer it; one that only takes away has nothing to refuse."""
         response = self.inbox.popleft()
         kind = response.type_url
         resources, removed = self.decode(response)
@@ -251,6 +251,7 @@ class ModelClient(ABC):
         gone = (before.keys() - after.keys()) | set(removed)
         self.old_nonces[kind].append(self.last_nonce.get(kind, ""))
         self.last_nonce[kind] = response.nonce
+        accept = accept or not resources
         if accept:
             self.held[kind] = after
             changed = {n for n, copy in resources.items() if n not in before or before[n].body != copy.body}

@@ -113,3 +113,16 @@ def test_full_state_takes_away_what_only_a_later_response_brought(sotw: SotwPeer
     sotw.nack(refused)
     sotw.ack(later)
     assert sotw.settle(moved) == [("CDS", ["b"], [])]
+
+
+def test_what_was_refused_by_itself_is_why_another_was_refused_with_it(delta: DeltaPeer) -> None:
+    delta.open(CLUSTER)
+    delta.settle(snapshot(cluster("a"), cluster("b")))
+    alone = pushed(delta, snapshot(cluster("a", 2), cluster("b")))
+    delta.subscribe(CLUSTER, "a")
+    current = snapshot(cluster("a", 2), cluster("b", 2))
+    together = pushed(delta, current)
+    assert says(together) == ("CDS", ["a", "b"], [])
+    delta.nack(alone)
+    delta.nack(together)
+    assert ("CDS", ["b"], []) in delta.settle(current)

@@ -208,8 +208,9 @@ def test_only_the_last_few_are_kept() -> None:
     for number in range(1, 40):
         one.batch((number,), Batch)
         one.changes_since(TypeSnapshot().updated([cluster(str(number), b"")]))
+        one.derived((number,), TypeSnapshot)
     assert one.batch((0,), Batch) is not first
-    assert len(one._batches) == len(one._since) == 16
+    assert len(one._batches) == len(one._since) == len(one._derived) == 16
 
 
 def test_many_new_names_at_once_are_sorted_when_they_are_asked_for() -> None:
