@@ -239,6 +239,8 @@ class StreamMachine(ABC, Generic[RequestT]):
                 self._removals_wait = True
                 continue
             draft = self._removals(subscription, snapshot.of(type_url), self._needed(type_url))
+            if draft is None and subscription.pending:
+                self._removals_wait = True
             if draft and (sent := self._send(type_url, draft)):
                 return sent
         return None

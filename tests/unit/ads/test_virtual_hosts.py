@@ -75,6 +75,16 @@ def test_line_25_a_reconnecting_client_gets_what_differs_and_what_is_gone(delta:
     assert delta.settle(current) == [Said("VHDS", ["r/b"], ["r/gone"])]
 
 
+def test_line_25_what_is_gone_goes_after_a_first_response_that_has_nothing(delta: DeltaPeer) -> None:
+    delta.request(VIRTUAL_HOST, claims={"r/gone": "v"})
+    current = Snapshot()
+    first = delta.next(current)
+    assert first is not None
+    assert delta.next(current) is None
+    delta.ack(first)
+    assert delta.settle(current) == [Said("VHDS", [], ["r/gone"])]
+
+
 def test_line_25_hosts_may_be_asked_for_by_name(delta: DeltaPeer) -> None:
     """As Envoy does where a request needs a host that it does not have ("on demand")."""
     delta.subscribe(VIRTUAL_HOST, "r/b", "r/none")
