@@ -242,7 +242,7 @@ async def test_a1_an_unreadable_expose_label_on_a_live_service(gateways: Fleet) 
     await gateways.become(world(gateways, web).documents())
     await until_answered(gateways.envoys, SHOP, [A])
     async with asking(gateways, SHOP) as asked:
-        for unreadable, address in (("True", B), ("yes", A), ("", B), ("1", A)):
+        for unreadable, address in (("treu", B), ("yes", A), ("", B), ("1", A)):
             web.expose, web.endpoints = unreadable, [Endpoint(address)]
             await gateways.become(world(gateways, web).documents())
             await until_answered(gateways.envoys, SHOP, [address])

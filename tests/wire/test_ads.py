@@ -8,6 +8,7 @@ import grpc
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
+from tests.support.waiting import eventually
 from tests.wire.conftest import Start
 from tests.wire.rig import IDENTIFIER, NO_TEAM, Rig, Status, Stream, bodies, node, parse, resource
 from xds_server.ads.events import (
@@ -82,7 +83,7 @@ async def test_garbage_is_refused(rig: Rig, connect: Connect) -> None:
     status = await stream.status()
     assert status.code is grpc.StatusCode.INVALID_ARGUMENT
     assert re.match("the request is not a (Delta)?DiscoveryRequest: ", status.details)
-    assert [type(event) for event in rig.events] == [StreamDenied]
+    await eventually(lambda: [type(event) for event in rig.events] == [StreamDenied])
 
 
 async def test_garbage_ends_a_stream_that_was_good(rig: Rig, connect: Connect) -> None:
