@@ -45,7 +45,9 @@ def resource(type_url: TypeUrl, name: str, rev: int, refs: tuple[ResourceKey, ..
         body = route_pb2.RouteConfiguration(name=text).SerializeToString()
         return Resource(key, body, refs, open=True)
     if type_url == VIRTUAL_HOST:
-        return Resource(key, route_components_pb2.VirtualHost(name=text).SerializeToString(), refs)
+        # With its name, as a real one: inside a route configuration two of them must not look alike.
+        message = route_components_pb2.VirtualHost(name=f"{name} {text}")
+        return Resource(key, message.SerializeToString(), refs)
     return Resource(key, text.encode(), refs)
 
 
