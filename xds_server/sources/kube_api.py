@@ -23,11 +23,21 @@ from xds_server.kube.client import (
 )
 from xds_server.kube.session import Connect
 from xds_server.model.problems import Problem
+from xds_server.sources.decode import DecodeError, unreadable
 from xds_server.sources.kube_query import ApiError, Query, refused, unreachable
 from xds_server.sources.wire import decode_status
 
 _PAGE_SIZE = 500
 """Objects a page, as client-go asks for."""
+
+_LONGEST_LINE = 16 << 20
+"""Bytes of one event of a watch. An object in etcd has 1.5 MiB at most by default."""
+
+_LARGEST_PAGE = 256 << 20
+"""Bytes of one page of a list: so many of the largest EndpointSlices, and a server may have larger pages."""
+
+_LARGEST_REFUSAL = 64 << 10
+"""Bytes of an error's body that are looked at."""
 
 _SPREAD = (0.7, 1.0)
 
@@ -79,20 +89,25 @@ class KubeApi:
         return self._client.server
 
     async def page(self, query: Query, token: str) -> bytes:
-        """The body of one page of a list; `token` is empty for the first. Raises `ApiError`."""
+        """The body of one page of a list; `token` is empty for the first. Raises `ApiError`, and
+        `DecodeError` if it is larger than any page."""
         parameters = [*query.selectors, ("limit", str(_PAGE_SIZE))]
         if token:
             parameters.append(("continue", token))
         async with self._get(query, "list", parameters, silence=self._timing.read) as response:
             try:
-                return await response.read()
+                body = await _read(response.content, _LARGEST_PAGE)
             except NETWORK_ERRORS as error:
                 raise unreachable(query, "list", str(error) or type(error).__name__) from error
+        if len(body) > _LARGEST_PAGE:
+            raise _too_long(query, f"a page of more than {_LARGEST_PAGE} bytes")
+        return body
 
     @asynccontextmanager
     async def watch(self, query: Query, version: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of a watch that starts after `version`. They end when the server ends the watch and when
-        the connection breaks, which mean the same: go on at the last version. Raises `ApiError`."""
+        the connection breaks, which mean the same: go on at the last version. Raises `ApiError`, and the
+        lines `DecodeError` where one is longer than any event."""
         async with self._stream(query, [("resourceVersion", version)]) as lines:
             yield lines
 
@@ -119,7 +134,7 @@ class KubeApi:
         ]
         async with (
             self._get(query, "watch", parameters, silence=lasts + self._timing.silence) as response,
-            aclosing(_lines(response.content)) as lines,
+            aclosing(_lines(query, response.content)) as lines,
         ):
             yield lines
 
@@ -144,7 +159,7 @@ class KubeApi:
 
 async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) -> ApiError:
     try:
-        detail = decode_status(await response.read()).message
+        detail = decode_status(await _read(response.content, _LARGEST_REFUSAL)).message
     except NETWORK_ERRORS:
         detail = ""
     error = refused(query, verb, response.status, detail)
@@ -152,15 +167,35 @@ async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) ->
     return error
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    """Complete lines of any length. A last line that was cut off is dropped: the next watch repeats it."""
+async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
+    """What there is, or one byte more than `most` of it."""
     parts: list[bytes] = []
+    size = 0
+    async for chunk in content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > most:
+            break
+    return b"".join(parts)[: most + 1]
+
+
+def _too_long(query: Query, what: str) -> DecodeError:
+    return DecodeError(unreadable(None, query.origin, what))
+
+
+async def _lines(query: Query, content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """Complete lines. A last line that was cut off is dropped: the next watch repeats it."""
+    parts: list[bytes] = []
+    size = 0
     try:
         async for chunk in content.iter_any():
             head, *more = chunk.split(b"\n")
             parts.append(head)
+            size += len(head)
             for rest in more:
                 yield b"".join(parts)
-                parts = [rest]
+                parts, size = [rest], len(rest)
+            if size > _LONGEST_LINE:
+                raise _too_long(query, f"an event of more than {_LONGEST_LINE} bytes")
     except NETWORK_ERRORS as error:
         log.debug("watch broke off", error=str(error))

@@ -1,6 +1,6 @@
 """What a scripted server cannot show: pieces of lines, delays, names, kubeconfigs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,11 +10,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.sources.api_server import api_server
+from tests.support.recorder import running, started
+from tests.unit.sources.api_server import ApiServer, api_server, source
 from tests.unit.sources.manifests import namespace, service
 from xds_server.base.errors import SourceError
 from xds_server.model.objects import Kind
 from xds_server.model.world import Upsert
+from xds_server.sources import kube_api
+from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube import connect, read_once_kube
 from xds_server.sources.kube_api import _lines
 from xds_server.sources.kube_query import Query
@@ -24,7 +27,7 @@ from xds_server.sources.reflector import Backoff
 class Pieces:
     """Stands for a response body that arrives in these pieces, and breaks off if told to."""
 
-    def __init__(self, pieces: list[bytes], error: Exception | None = None) -> None:
+    def __init__(self, pieces: Iterable[bytes], error: Exception | None = None) -> None:
         self._pieces = pieces
         self._error = error
 
@@ -35,8 +38,9 @@ class Pieces:
             raise self._error
 
 
-async def lines(pieces: list[bytes], error: Exception | None = None) -> list[bytes]:
-    return [line async for line in _lines(cast("aiohttp.StreamReader", Pieces(pieces, error)))]
+async def lines(pieces: Iterable[bytes], error: Exception | None = None) -> list[bytes]:
+    content = cast("aiohttp.StreamReader", Pieces(pieces, error))
+    return [line async for line in _lines(Query(Kind.POD), content)]
 
 
 @given(st.lists(st.binary(max_size=4).map(lambda data: data.replace(b"x", b"\n"))))
@@ -47,6 +51,60 @@ async def test_lines_do_not_depend_on_the_pieces(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize("error", [aiohttp.ClientPayloadError(), TimeoutError(), ConnectionResetError()])
 async def test_a_connection_that_breaks_ends_the_lines(error: Exception) -> None:
     assert await lines([b"a\nb", b"c\nd"], error) == [b"a", b"bc"]
+
+
+class TestBounds:
+    """A server, or what is between, that floods costs no memory, and is an answer that cannot be read."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kube_api, "_LONGEST_LINE", 4096)
+        monkeypatch.setattr(kube_api, "_LARGEST_PAGE", 4096)
+
+    async def test_of_a_line(self) -> None:
+        taken = 0
+
+        def flood() -> Iterator[bytes]:
+            nonlocal taken
+            while True:
+                taken += 1000
+                yield b"x" * 1000
+
+        with pytest.raises(DecodeError, match="an event of more than 4096 bytes"):
+            await lines(flood())
+        assert taken == 5000
+        whole = b"x" * 4000
+        assert await lines([whole, b"\n", whole, b"\n"]) == [whole, whole]
+
+    async def test_of_a_line_on_a_watch(self, api: ApiServer) -> None:
+        api.put(service("web"))
+        followed = source(api)
+        async with running(followed) as recorder:
+            await api.until_watched("Service")
+            api.refuse["list", "Service"] = 503
+            api.say("Service", b"x" * 5000)
+            await recorder.until(lambda: recorder.reasons == {"DecodeFailed"})
+            assert (followed.health().outage_s or -1) >= 0
+            api.put(service("other"))
+            api.refuse.clear()
+            await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"web", "other"})
+            await recorder.until(lambda: recorder.problems == [])
+
+    async def test_of_a_page(self, api: ApiServer) -> None:
+        api.put(service("web", annotations={"other.io/blob": "x" * 5000}))
+        async with started(source(api)) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"DecodeFailed"})
+            assert "a page of more than 4096 bytes" in recorder.problems[0].message
+            api.put(service("web"))
+            await recorder.until(lambda: recorder.syncs == 1)
+            await recorder.until(lambda: recorder.problems == [])
+
+    async def test_of_a_refusal(self, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kube_api, "_LARGEST_REFUSAL", 20)
+        api.refuse["list", "Service"] = 403
+        async with started(source(api)) as recorder:
+            await recorder.until(lambda: recorder.reasons == {"Forbidden"})
+            assert "it says" not in recorder.problems[0].message
 
 
 def test_delays_grow_up_to_the_cap_and_start_over_after_success() -> None:
