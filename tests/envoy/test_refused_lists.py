@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -80,15 +81,19 @@ class Fleet:
 
     async def add_canary(self) -> None:
         """The Deployment, its Pod, and the Pod's address among the Service's."""
-        pod = objects.pod("canary-1", self.canary.address, labels=SHARED)
-        pod["spec"]["containers"][0]["image"] = "backend:none"
         canary = objects.canary(selects=SHARED)
-        canary["spec"]["template"] = {"metadata": {"labels": SHARED}, "spec": pod["spec"]}
+        spec = _pod("canary-1", self.canary)["spec"]
+        canary["spec"]["template"] = {"metadata": {"labels": SHARED}, "spec": spec}
         await self.server.create("deployments", canary)
+        await self.add_pod("canary-1", self.canary)
+
+    async def add_pod(self, name: str, backend: Recorder) -> None:
+        """A Pod of the canary, and then its address among the Service's."""
+        pod = _pod(name, backend)
         status = pod.pop("status")
         await self.server.create("pods", pod)
-        await self.server.patch("pods", "canary-1", {"status": status}, "/status")
-        for piece in objects.endpoint_slice("myapp", [("canary-1", self.canary.address)]):
+        await self.server.patch("pods", name, {"status": status}, "/status")
+        for piece in objects.endpoint_slice("myapp", [(name, backend.address)]):
             await self.server.create("endpointslices", piece)
 
     async def until_state(self, state: str) -> None:
@@ -96,7 +101,7 @@ class Fleet:
             found = await asyncio.to_thread(get_status, self.control_plane.admin_address)
             return [s.state for s in found.shadows] == [state] and len(found.nodes) == 2 and all_have(found)
 
-        await eventually(there, what=f"the shadow {state}")
+        await eventually(there, within=PATIENCE_S, what=f"the shadow {state}")
 
     async def refused(self, plural: str) -> None:
         before = self.faults.turned_away[plural]
@@ -122,6 +127,12 @@ class Fleet:
         await eventually(lambda: len(self.canary.arrivals) > before, what="a mirrored request")
 
 
+def _pod(name: str, backend: Recorder) -> dict[str, Any]:
+    pod = objects.pod(name, backend.address, labels=SHARED)
+    pod["spec"]["containers"][0]["image"] = "backend:none"
+    return pod
+
+
 @contextlib.asynccontextmanager
 async def fleet(directory: Path, binary: Path | None, *, with_canary: bool) -> AsyncIterator[Fleet]:
     async with contextlib.AsyncExitStack() as stack:
@@ -139,7 +150,8 @@ async def fleet(directory: Path, binary: Path | None, *, with_canary: bool) -> A
             await server.create("endpointslices", piece)
         kubeconfig = directory / "kubeconfig"
         write_kubeconfig(kubeconfig, faults.url)
-        control_plane = ControlPlane([f"--kubeconfig={kubeconfig}", "--namespace=staging"], directory)
+        source = [f"--kubeconfig={kubeconfig}", "--namespace=staging", "--allow-loopback-endpoints"]
+        control_plane = ControlPlane(source, directory)
         stack.push_async_callback(control_plane.stop)
         session = await enter(aiohttp.ClientSession())
         it = Fleet(server, faults, control_plane, Users(session, []), stable, canary)
@@ -219,3 +231,31 @@ async def test_a_canary_whose_pods_may_not_be_listed_gets_no_users(tmp_path: Pat
             await it.users.until_many_more()
         assert it.users.answers.keys() == {(200, "stable")}
         assert it.canary.live == []
+
+
+@pytest.mark.parametrize("version", BINARIES)
+async def test_a_canary_that_grows_while_its_pods_are_not_followed_gets_no_users(
+    tmp_path: Path, version: str
+) -> None:
+    """They were known before, and the watch of them alone is refused, or breaks (0)."""
+    async with contextlib.AsyncExitStack() as stack:
+        it = await stack.enter_async_context(fleet(tmp_path, BINARIES[version], with_canary=True))
+        await it.until_state("Active")
+        stack.enter_context(sending(it.users))
+        more: list[Recorder] = []
+        for number, status in enumerate((403, 401, 429, 0), start=2):
+            await it.mirrored()
+            it.faults.refused = {"pods": status}
+            it.faults.cut("pods")
+            await it.refused("pods")
+            more.append(await stack.enter_async_context(recorder(f"canary-{number}")))
+            await it.add_pod(f"canary-{number}", more[-1])
+            await it.until_state("Pending")
+            await it.mirrored()
+            await it.users.until_many_more()
+            it.faults.refused = {}
+            await it.until_state("Active")
+            await it.users.until_many_more()
+        assert it.users.answers.keys() == {(200, "stable")}
+        assert [each.name for each in (it.canary, *more) if each.live] == []
+        await eventually(lambda: all(each.arrivals for each in more), what="mirrored requests at all Pods")

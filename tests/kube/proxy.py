@@ -61,10 +61,10 @@ class Passing:
 @dataclass
 class Proxy:
     """`faults` are used up in order, for the requests they are for; `refused` holds the status that every
-    request for a kind is answered with, or for "" every request at all. `silent` kinds are read and not
-    passed on; kinds on hold wait until they are let go, so that one kind's events come later than another's.
-    `asked` counts requests whose credentials were accepted and that were not `refused`, and `turned_away`
-    the refused ones by kind."""
+    request for a kind is answered with, or for "" every request at all, and 0 if its connection is to break.
+    `silent` kinds are read and not passed on; kinds on hold wait until they are let go, so that one kind's
+    events come later than another's. `asked` counts requests whose credentials were accepted and that were
+    not `refused`, and `turned_away` the refused ones by kind."""
 
     connect_upstream: Connect
     url: str = ""
@@ -134,6 +134,8 @@ class Proxy:
         refused = self.refused.get("", self.refused.get(plural))
         if refused is not None:
             self.turned_away[plural] += 1
+            if refused == 0:
+                transport.abort()
             return _status(Refuse(refused))
         self.asked[asked] += 1
         script = self.faults.get(asked)

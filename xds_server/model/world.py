@@ -55,8 +55,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Awaiting:
-    """Whether something that decides about live traffic is still to be listed: the Pods of a namespace that
-    `selector` matches, written as `as_query` does; with an empty one, the Namespace itself."""
+    """Whether something that decides about live traffic is still to be listed, or to be listed again after it
+    could not be followed: the Pods of a namespace that `selector` matches, written as `as_query` does; with
+    an empty one, the Namespace itself."""
 
     namespace: str
     selector: str

@@ -1,4 +1,4 @@
-"""Holds a Service that may have Pods of a canary which were never listed.
+"""Holds a Service that may have Pods of a canary which were never listed, or are not followed any more.
 
 Whether an endpoint is the canary's cannot be told then. So the Service stays as it is, but for hosts that are
 another's now, and one that was not served is not served anew.
@@ -44,14 +44,14 @@ def held(
 
 
 def _pending(target: NamespacedName, name: str) -> ShadowStatus:
-    message = f"Its Pods have not been listed yet; until then Service {target} stays as it is."
+    message = f"Its Pods are not known at present; until they are, Service {target} stays as it is."
     return ShadowStatus(target.namespace, name, target.name, State.PENDING, Reason.PODS_UNKNOWN, message)
 
 
 def _message(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
     return (
-        f"The Pods of canary {', '.join(names[:_SOME])}{more} have not been listed yet, and may be among its"
+        f"The Pods of canary {', '.join(names[:_SOME])}{more} are not known at present, and may be among its"
         " endpoints; it stays as it is until they are."
     )
 

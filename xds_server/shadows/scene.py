@@ -141,11 +141,11 @@ class Scene:
         return known
 
     def awaits(self, deployment: Deployment) -> bool:
-        """Whether the Pods of a marked Deployment have never been listed."""
+        """Whether the Pods of a marked Deployment are not known."""
         return bool(self.view.awaited) and as_query(deployment.spec.selector) in self.view.awaited
 
     def unknown(self, service: Service) -> list[Deployment]:
-        """The marked Deployments whose Pods have never been listed and may be among this Service's."""
+        """The marked Deployments whose Pods are not known and may be among this Service's."""
         if not self.view.awaited:
             return []
         return [each for each in self.marked.values() if self.awaits(each) and may_select(service, each)]

@@ -2,7 +2,8 @@
 
 Namespaces, Services, EndpointSlices and the Deployments that carry the mark are followed all the time; Pods
 and Secrets only while a marked Deployment needs them (`kube_wanted`), so that memory and load grow with the
-canaries and not with the cluster. How a query is followed is `reflector`'s part.
+canaries and not with the cluster. How a query is followed is `reflector`'s part, and what waits while Pods
+are not followed is `kube_pods`'.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from xds_server.sources.kube_api import KubeApi, Timing
 from xds_server.sources.kube_health import message, outages
 from xds_server.sources.kube_namespaces import Namespaces
 from xds_server.sources.kube_outage import Outage
+from xds_server.sources.kube_pods import PodGate
 from xds_server.sources.kube_query import ApiError, Query
 from xds_server.sources.kube_wanted import Wanted
 from xds_server.sources.reflector import Holdings, Moment, Patience, Reflector, list_all
@@ -93,13 +95,15 @@ async def read_once_kube(
         for change in changes:
             wanted.note(change)
         for query in sorted(wanted.queries()):
-            changes += await _list_once(api, query, known)
+            changes += await _list_once(api, query, known, wanted.covered_by(query))
     finally:
         await api.close()
     return list({key_of(change): change for change in changes}.values())
 
 
-async def _list_once(api: KubeApi, query: Query, known: Namespaces) -> list[Change]:
+async def _list_once(
+    api: KubeApi, query: Query, known: Namespaces, selectors: Set[str] = frozenset()
+) -> list[Change]:
     holdings = Holdings()
     try:
         changes = holdings.replace(await list_all(api, query))
@@ -107,7 +111,7 @@ async def _list_once(api: KubeApi, query: Query, known: Namespaces) -> list[Chan
         patience = _patience(query, _DEFAULT_TIMING)
         report = Report(query.origin, (error.problem,))
         if query.kind is Kind.POD and error.status in {FORBIDDEN, *patience.own}:
-            return [report, *_awaiting(query, waiting=True)]
+            return [report, *(Awaiting(query.namespace, each, waiting=True) for each in sorted(selectors))]
         if error.status in patience.own:
             return [report]
         if error.status == FORBIDDEN and patience.gives_up is not None:
@@ -148,10 +152,6 @@ def _patience(query: Query, timing: Timing) -> Patience:
             return Patience(gives_up=timing.gives_up)
         case _:
             return Patience()
-
-
-def _awaiting(query: Query, *, waiting: bool) -> list[Change]:
-    return [Awaiting(query.namespace, query.labels, waiting)] if query.kind is Kind.POD else []
 
 
 class Claims:
@@ -199,10 +199,10 @@ class _Watches:
     ) -> None:
         self._api = api
         self._group = group
-        self._sink = sink
+        self._pods = PodGate(sink)
         self._timing = timing
         self._counts = counts
-        self._outage = Outage(sink, timing.regroup)
+        self._outage = Outage(self._pods, timing.regroup)
         self._synced = False
         self._namespaces = Namespaces()
         self._wanted = wanted
@@ -220,12 +220,13 @@ class _Watches:
         for reflector, _ in list(self._needed.values()):
             await reflector.synced.wait()
         self._synced = True
-        self._sink.synced()
+        self._pods.synced()
         self._outage.begin_regrouping()
 
     def close(self) -> None:
         """The group has ended."""
         self._outage.close()
+        self._pods.close()
 
     def health(self) -> Health:
         """See `Source.health`."""
@@ -277,30 +278,38 @@ class _Watches:
             case Kind.DEPLOYMENT | Kind.NAMESPACE:
                 for change in changes:
                     self._wanted.note(change)
-                queries = self._wanted.queries()
-                follow += [*self._stop_all_but(queries), *self._start_missing(queries)]
+                follow += self._follow_wanted()
             case Kind.POD | Kind.SECRET:
                 changes = self._claims.filter(query, changes)
-        if moment is Moment.LISTED:
-            follow += _awaiting(query, waiting=False)
+        if moment is Moment.LISTED and query.kind is Kind.POD:
+            follow += [*self._pods.listed(query), *self._follow_wanted()]
         elif moment is Moment.GIVEN_UP:
             follow += self._namespaces.give_up(query.name)
         self._outage.pass_on([*changes, *follow, *self._namespaces.note(changes)])
 
-    def _stop_all_but(self, wanted: Set[Query]) -> list[Change]:
-        changes: list[Change] = []
-        for query in sorted(self._needed.keys() - wanted):
-            reflector, task = self._needed.pop(query)
-            task.cancel()
-            reflector.synced.set()  # nobody has to wait for it any more
-            self._outage.forget(query)
-            changes += [*self._claims.release(query), Report(query.origin, ())]
-            changes += _awaiting(query, waiting=False)
-        return changes
-
-    def _start_missing(self, wanted: Set[Query]) -> list[Change]:
+    def _follow_wanted(self) -> list[Change]:
+        wanted = self._wanted.queries()
         changes: list[Change] = []
         for query in sorted(wanted - self._needed.keys()):
-            self._needed[query] = self._start(query)
-            changes += _awaiting(query, waiting=True)
+            self._needed[query] = reflector, _ = self._start(query)
+            if query.kind is Kind.POD:
+                self._pods.add(query, reflector)
+        changes += self._pods.want(self._wanted.selectors())
+        for query in sorted(self._needed.keys() - wanted):
+            if not self._stands_in(query, wanted):
+                changes += self._stop(query)
         return changes
+
+    def _stands_in(self, query: Query, wanted: Set[Query]) -> bool:
+        """Whether it is what is known of some Pods until the query for all of them has a list."""
+        whole = Query(Kind.POD, query.namespace)
+        still = query.labels in self._wanted.selectors().get(query.namespace, ())
+        return query.kind is Kind.POD and still and whole in wanted and not self._pods.knows(whole)
+
+    def _stop(self, query: Query) -> list[Change]:
+        reflector, task = self._needed.pop(query)
+        task.cancel()
+        reflector.synced.set()  # nobody has to wait for it any more
+        self._outage.forget(query)
+        pods = self._pods.remove(query) if query.kind is Kind.POD else []
+        return [*self._claims.release(query), Report(query.origin, ()), *pods]

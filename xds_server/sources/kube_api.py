@@ -22,6 +22,7 @@ from xds_server.kube.client import (
     retry_after,
 )
 from xds_server.kube.session import Connect
+from xds_server.model.objects import Kind
 from xds_server.model.problems import Problem
 from xds_server.sources.decode import DecodeError, unreadable
 from xds_server.sources.kube_query import ApiError, Query, refused, unreachable
@@ -48,15 +49,18 @@ log = structlog.stdlib.get_logger(__name__)
 class Timing:
     """All durations of the Kubernetes source, in seconds.
 
-    A watch is asked to end after `watch` or a little less, so that not all end at once; a connection on
-    which nothing came for `silence` longer than that is dead, as is a list on which nothing came for
-    `read`. Failures are tried again after `backoff_base`, doubled up to `backoff_cap`. After an outage,
-    changes wait for one another at most `regroup` (`kube_outage`). What one can do without is given up when
-    it has been forbidden for `gives_up`: an API server that starts answers 403 to everybody for a moment.
-    For `renew_after` see `Sessions.renew`.
+    A watch is asked to end after `watch` or a little less, so that not all end at once, and one of Pods
+    after `watch_pods`. A connection on which nothing came for `silence` longer than that is dead, as is a
+    list on which nothing came for `read`. So a canary's new Pod goes unseen for `watch_pods` and `silence` at
+    most where a connection falls silent; nothing else tells it from one on which nothing happens. Failures
+    are tried again after `backoff_base`, doubled up to `backoff_cap`. After an outage, changes wait for one
+    another at most `regroup` (`kube_outage`). What one can do without is given up when it has been forbidden
+    for `gives_up`: an API server that starts answers 403 to everybody for a moment. For `renew_after` see
+    `Sessions.renew`.
     """
 
     watch: int = 120
+    watch_pods: int = 30
     silence: float = 15.0
     connect: float = 10.0
     read: float = 60.0
@@ -124,7 +128,8 @@ class KubeApi:
     async def _stream(
         self, query: Query, parameters: list[tuple[str, str]]
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        lasts = max(1, round(self._timing.watch * random.uniform(*_SPREAD)))  # noqa: S311 - guards nothing
+        longest = self._timing.watch_pods if query.kind is Kind.POD else self._timing.watch
+        lasts = max(1, round(longest * random.uniform(*_SPREAD)))  # noqa: S311 - guards nothing
         parameters = [
             *query.selectors,
             ("watch", "true"),

@@ -1,11 +1,13 @@
 """What is followed only while a canary needs it: the Pods that it selects, and the Secret that its credential
 comes from.
 
-A Secret is asked for by its name and by the label that allows its use, so that the permission can be for that
-one alone (RBAC knows ``resourceNames`` and no labels), and what is not labelled never crosses the wire.
+A Secret is asked for by its name and by the label that allows its
+use, so that the permission can be for that one alone (RBAC knows ``resourceNames`` and no labels), and what
+is not labelled never crosses the wire.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 
 from xds_server.model.objects import ALLOW, Deployment, Kind, Namespace, Ref, ref_of
 from xds_server.model.selectors import as_query
@@ -14,47 +16,79 @@ from xds_server.shadows.policy import credential_source, settings_of
 from xds_server.sources.kube_query import Query
 
 
+@dataclass(slots=True)
+class _Canaries:
+    """Those of one namespace."""
+
+    marked: dict[Ref, Deployment] = field(default_factory=dict)
+    selectors: frozenset[str] = frozenset()
+    queries: frozenset[Query] = frozenset()
+
+
 class Wanted:
     """Kept up to date with Deployments and Namespaces. `installation` are the settings of ``--policy``."""
 
     def __init__(self, installation: Mapping[str, str]) -> None:
         self._installation = installation
-        self._canaries: dict[str, dict[Ref, Deployment]] = {}
+        self._namespaces: dict[str, _Canaries] = {}
         self._defaults: dict[str, Mapping[str, str]] = {}
-        self._queries: dict[Ref, tuple[Query, ...]] = {}
+        self._touched: dict[str, None] = {}
 
     def note(self, change: Change) -> None:
         """Take a change of a Deployment or Namespace into account."""
         match change:
             case Upsert(Deployment() as deployment):
-                self._canaries.setdefault(deployment.namespace, {})[ref_of(deployment)] = deployment
-                self._ask(deployment)
+                canaries = self._namespaces.setdefault(deployment.namespace, _Canaries())
+                canaries.marked[ref_of(deployment)] = deployment
+                self._touched[deployment.namespace] = None
             case Upsert(Namespace() as namespace):
                 self._set_defaults(namespace.name, settings_of(namespace.annotations))
             case Delete(Ref(kind=Kind.DEPLOYMENT) as ref):
-                self._canaries.get(ref.namespace, {}).pop(ref, None)
-                self._queries.pop(ref, None)
+                if ref.namespace in self._namespaces:
+                    self._namespaces[ref.namespace].marked.pop(ref, None)
+                    self._touched[ref.namespace] = None
             case Delete(Ref(kind=Kind.NAMESPACE) as ref):
                 self._set_defaults(ref.name, {})
 
     def queries(self) -> set[Query]:
         """What is to be followed now."""
-        return {query for queries in self._queries.values() for query in queries}
+        self._catch_up()
+        return {query for canaries in self._namespaces.values() for query in canaries.queries}
+
+    def selectors(self) -> Mapping[str, Set[str]]:
+        """By namespace, those of all canaries."""
+        self._catch_up()
+        return {name: canaries.selectors for name, canaries in self._namespaces.items()}
+
+    def covered_by(self, query: Query) -> Set[str]:
+        """The selectors of canaries whose Pods `query` asks for."""
+        if query.kind is not Kind.POD:
+            return frozenset()
+        return {query.labels} if query.labels else self.selectors()[query.namespace]
 
     def _set_defaults(self, namespace: str, settings: Mapping[str, str]) -> None:
         self._defaults[namespace] = settings
-        for deployment in self._canaries.get(namespace, {}).values():
-            self._ask(deployment)
+        if namespace in self._namespaces:
+            self._touched[namespace] = None
 
-    def _ask(self, deployment: Deployment) -> None:
-        self._queries[ref_of(deployment)] = tuple(self._queries_for(deployment))
+    def _catch_up(self) -> None:
+        for name in self._touched:
+            canaries = self._namespaces[name]
+            # Without a selector a Deployment would mean every Pod.
+            selectors = {as_query(each.spec.selector) for each in canaries.marked.values()} - {""}
+            canaries.selectors = frozenset(selectors)
+            canaries.queries = frozenset(
+                [*(Query(Kind.POD, name, labels=each) for each in selectors), *self._secrets(name, canaries)]
+            )
+            if not canaries.marked:
+                del self._namespaces[name]
+        self._touched.clear()
 
-    def _queries_for(self, deployment: Deployment) -> Iterator[Query]:
-        namespace = deployment.namespace
-        selector = as_query(deployment.spec.selector)
-        if selector:  # without one it would match every Pod
-            yield Query(Kind.POD, namespace, labels=selector)
-        own, defaults = settings_of(deployment.annotations), self._defaults.get(namespace, {})
-        credential = credential_source(own, defaults, self._installation)
-        if credential:
-            yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=credential.name)
+    def _secrets(self, namespace: str, canaries: _Canaries) -> Iterator[Query]:
+        for name in {name for each in canaries.marked.values() if (name := self._secret_of(each))}:
+            yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
+
+    def _secret_of(self, deployment: Deployment) -> str:
+        defaults = self._defaults.get(deployment.namespace, {})
+        found = credential_source(settings_of(deployment.annotations), defaults, self._installation)
+        return found.name if found else ""

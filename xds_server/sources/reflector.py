@@ -41,6 +41,9 @@ _SHORT = 1.0
 """Seconds. A watch that ended sooner and said nothing counts as a failure, lest a server or proxy that closes
 at once is asked in a loop."""
 
+_BEHIND_S = 0.05
+"""From a watch that goes on until what it missed is here. A server sends that at once."""
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -64,8 +67,8 @@ _NO_STREAM = frozenset({400, 422})
 
 
 class Moment(Enum):
-    """What a reflector passes on: the first list, what changed since, or nothing, because it no longer waits
-    for a first list."""
+    """What a reflector passes on: what a list says, what changed since, or nothing, because it no longer
+    waits for a first list."""
 
     LISTED = auto()
     CHANGED = auto()
@@ -135,20 +138,20 @@ class Backoff:
 
     def next(self) -> float:
         """Seconds to wait now; about twice as long the next time."""
-        longest, self._longest = self._longest, min(self._cap, self._longest * 2)
+        longest, self._longest = self._longest, min(self._cap, max(self._base, self._longest * 2))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, guards nothing
 
-    def reset(self) -> None:
-        """It worked."""
-        self._longest = self._base
+    def reset(self, *, at_once: bool = False) -> None:
+        """It worked; with `at_once`, for long enough that the next delay is none."""
+        self._longest = 0.0 if at_once else self._base
 
 
 class Reflector:
     """Follows one query and passes on what changes. `heard` is when the server last said something of it, or
     this began, by the loop's clock; `failure` what is wrong with the last request, if anything is.
 
-    `emit` is called without waiting, with changes that belong together; with the first list also if it is
-    empty. `synced` is set when that was passed on, or is not waited for (`Patience`).
+    `emit` is called without waiting, with changes that belong together; with a list also if it changes
+    nothing. `synced` is set when that was passed on, or is not waited for (`Patience`).
     """
 
     def __init__(
@@ -180,6 +183,16 @@ class Reflector:
         self._reported: tuple[Problem, ...] = ()
         self._listed_once = self._given_up = False
         self._forbidden_since: float | None = None
+        self._caught_up = math.inf
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the watch is open, and has had the time to say what happened before it was."""
+        return self._clock() >= self._caught_up
+
+    def list_again(self) -> None:
+        """Where the watch is not open, begin anew with a list; what a watch missed is certain with that."""
+        self._version = None
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -209,7 +222,8 @@ class Reflector:
         async with self._api.watch(self.query, self._version or "") as lines:
             self.heard = self._clock()
             self._works()
-            await self._watch(lines)
+            if self._version is not None:  # else a list came to be due meanwhile
+                await self._watch(lines, behind=_BEHIND_S)
 
     async def _stream(self) -> bool:
         """List and watch in one response; False if it did not come to a list, which is to be read in pages
@@ -259,18 +273,22 @@ class Reflector:
     def _listed(self, page: Page) -> None:
         self._version, self.heard = page.resource_version, self._clock()
         self._counts.lists += 1
-        moment = Moment.CHANGED if self._listed_once else Moment.LISTED
         self._listed_once = True
-        self._works(self._holdings.replace(page), moment)
+        self._works(self._holdings.replace(page), Moment.LISTED)
         self.synced.set()
 
-    async def _watch(self, lines: AsyncIterator[bytes]) -> None:
+    async def _watch(self, lines: AsyncIterator[bytes], *, behind: float = 0.0) -> None:
+        """Until the watch ends, which for so many seconds says what happened before."""
         opened = self._clock()
-        async for line in lines:
-            self._take(line)
-            self._backoff.reset()
+        self._caught_up = opened + behind
+        try:
+            async for line in lines:
+                self._take(line)
+                self._backoff.reset()
+        finally:
+            self._caught_up = math.inf
         if self._clock() - opened >= _SHORT:
-            self._backoff.reset()
+            self._backoff.reset(at_once=True)
 
     def _take(self, line: bytes) -> None:
         self.heard = self._clock()

@@ -41,11 +41,28 @@ def test_a_service_is_not_served_before_the_pods_of_its_canary_were_listed() -> 
     assert (shadow.state, shadow.reason) == (State.PENDING, Reason.PODS_UNKNOWN)
     (problem,) = published.plan.problems()
     assert problem.message == (
-        "The Pods of canary canary have not been listed yet, and may be among its endpoints; it stays as it"
+        "The Pods of canary canary are not known at present, and may be among its endpoints; it stays as it"
         " is until they are."
     )
     published = step(pipeline, POD, LISTED)
     assert live(published) == ["10.0.0.1:80"]
+    assert published.plan.shadows()[0].state is State.ACTIVE
+
+
+def test_a_service_stays_as_it_is_while_known_pods_are_not_followed() -> None:
+    pipeline = pipeline_of()
+    before = step(pipeline, *OBJECTS, CANARY, POD)
+    assert before.plan.shadows()[0].state is State.ACTIVE
+    later = slice_of("myapp", at("10.0.0.1", pod="stable-1"), at("10.0.1.1", pod="canary-1"), at("10.0.1.2"))
+    published = step(pipeline, later, UNKNOWN)
+    assert published.snapshot == before.snapshot
+    (shadow,) = published.plan.shadows()
+    assert (shadow.state, shadow.reason) == (State.PENDING, Reason.PODS_UNKNOWN)
+    assert shadow.message == (
+        "Its Pods are not known at present; until they are, Service staging/myapp stays as it is."
+    )
+    published = step(pipeline, LISTED)
+    assert live(published) == ["10.0.0.1:80", "10.0.1.2:80"]
     assert published.plan.shadows()[0].state is State.ACTIVE
 
 

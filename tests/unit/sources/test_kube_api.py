@@ -113,6 +113,9 @@ def test_delays_grow_up_to_the_cap_and_start_over_after_success() -> None:
         assert longest / 2 <= backoff.next() <= longest
     backoff.reset()
     assert backoff.next() <= 1
+    backoff.reset(at_once=True)
+    assert backoff.next() == 0
+    assert 0.5 <= backoff.next() <= 1
 
 
 def test_queries_name_their_path_and_their_origin() -> None:
