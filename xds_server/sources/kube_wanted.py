@@ -1,13 +1,17 @@
 """What is followed only while a canary needs it: the Pods that it selects, and the Secret that its credential
 comes from.
 
-A Secret is asked for by its name and by the label that allows its
+Pods are asked for by the selectors of the canaries, and where a namespace has more than a few of them, by one
+query for all of its Pods: each query is a connection, here and at the API server, and whoever may label
+Deployments decides how many there are. A Secret is asked for by its name and by the label that allows its
 use, so that the permission can be for that one alone (RBAC knows ``resourceNames`` and no labels), and what
-is not labelled never crosses the wire.
+is not labelled never crosses the wire; of these too a namespace has only so many.
 """
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
 
 from xds_server.model.objects import ALLOW, Deployment, Kind, Namespace, Ref, ref_of
 from xds_server.model.selectors import as_query
@@ -15,14 +19,23 @@ from xds_server.model.world import Change, Delete, Upsert
 from xds_server.shadows.policy import credential_source, settings_of
 from xds_server.sources.kube_query import Query
 
+SELECTORS_MAX: Final = 8
+"""Selectors of one namespace that are followed one by one."""
+
+SECRETS_MAX: Final = 64
+"""Secrets of one namespace that are followed: those of the oldest canaries."""
+
 
 @dataclass(slots=True)
 class _Canaries:
-    """Those of one namespace."""
+    """Those of one namespace. `whole` is set once they have more selectors than are followed one by one, and
+    stays until none of them is left: with a border to go back over, a canary that comes and goes would have
+    all Pods listed each time."""
 
     marked: dict[Ref, Deployment] = field(default_factory=dict)
     selectors: frozenset[str] = frozenset()
     queries: frozenset[Query] = frozenset()
+    whole: bool = False
 
 
 class Wanted:
@@ -77,15 +90,19 @@ class Wanted:
             # Without a selector a Deployment would mean every Pod.
             selectors = {as_query(each.spec.selector) for each in canaries.marked.values()} - {""}
             canaries.selectors = frozenset(selectors)
+            canaries.whole = len(selectors) > SELECTORS_MAX or (canaries.whole and bool(selectors))
+            pods = {""} if canaries.whole else selectors
             canaries.queries = frozenset(
-                [*(Query(Kind.POD, name, labels=each) for each in selectors), *self._secrets(name, canaries)]
+                [*(Query(Kind.POD, name, labels=each) for each in pods), *self._secrets(name, canaries)]
             )
             if not canaries.marked:
                 del self._namespaces[name]
         self._touched.clear()
 
     def _secrets(self, namespace: str, canaries: _Canaries) -> Iterator[Query]:
-        for name in {name for each in canaries.marked.values() if (name := self._secret_of(each))}:
+        oldest = sorted(canaries.marked.values(), key=lambda each: (each.created, each.name))
+        names = dict.fromkeys(name for each in oldest if (name := self._secret_of(each)))
+        for name in islice(names, SECRETS_MAX):
             yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
 
     def _secret_of(self, deployment: Deployment) -> str:
