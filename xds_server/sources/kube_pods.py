@@ -29,6 +29,10 @@ class PodWatch(Protocol):
     """What has to be known of a watch of Pods."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether the server sends what happens."""
+
+    @property
     def caught_up(self) -> bool:
         """Whether it is open, and has had the time to say what happened before."""
 
@@ -167,7 +171,8 @@ class PodGate:
     def _look(self, name: str) -> None:
         """Let go of what is held, if the watches are back or have had their time."""
         state = self._namespaces[name]
-        if state.behind and self._loop.time() < state.deadline:
+        back = any(state.watches[query].is_open for query in state.behind)
+        if state.behind and (back or self._loop.time() < state.deadline):
             self._look_later(name)
             return
         held, state.held, state.timer = state.held or [], None, None

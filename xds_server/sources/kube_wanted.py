@@ -11,7 +11,7 @@ is not labelled never crosses the wire; of these too a namespace has only so man
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from xds_server.model.objects import ALLOW, Deployment, Kind, Namespace, Ref, ref_of
 from xds_server.model.selectors import as_query
@@ -26,6 +26,14 @@ SECRETS_MAX: Final = 64
 """Secrets of one namespace that are followed: those of the oldest canaries."""
 
 
+class _Asks(NamedTuple):
+    """What one canary needs: its Pods' selector and a Secret's name, or nothing."""
+
+    age: tuple[str, str]
+    selector: str
+    secret: str
+
+
 @dataclass(slots=True)
 class _Canaries:
     """Those of one namespace. `whole` is set once they have more selectors than are followed one by one, and
@@ -33,6 +41,7 @@ class _Canaries:
     all Pods listed each time."""
 
     marked: dict[Ref, Deployment] = field(default_factory=dict)
+    asks: dict[Ref, _Asks] = field(default_factory=dict)
     selectors: frozenset[str] = frozenset()
     queries: frozenset[Query] = frozenset()
     whole: bool = False
@@ -53,12 +62,15 @@ class Wanted:
             case Upsert(Deployment() as deployment):
                 canaries = self._namespaces.setdefault(deployment.namespace, _Canaries())
                 canaries.marked[ref_of(deployment)] = deployment
+                canaries.asks[ref_of(deployment)] = self._asks(deployment)
                 self._touched[deployment.namespace] = None
             case Upsert(Namespace() as namespace):
                 self._set_defaults(namespace.name, settings_of(namespace.annotations))
             case Delete(Ref(kind=Kind.DEPLOYMENT) as ref):
                 if ref.namespace in self._namespaces:
-                    self._namespaces[ref.namespace].marked.pop(ref, None)
+                    canaries = self._namespaces[ref.namespace]
+                    canaries.marked.pop(ref, None)
+                    canaries.asks.pop(ref, None)
                     self._touched[ref.namespace] = None
             case Delete(Ref(kind=Kind.NAMESPACE) as ref):
                 self._set_defaults(ref.name, {})
@@ -81,15 +93,16 @@ class Wanted:
 
     def _set_defaults(self, namespace: str, settings: Mapping[str, str]) -> None:
         self._defaults[namespace] = settings
-        if namespace in self._namespaces:
+        canaries = self._namespaces.get(namespace)
+        if canaries:
+            canaries.asks = {ref: self._asks(each) for ref, each in canaries.marked.items()}
             self._touched[namespace] = None
 
     def _catch_up(self) -> None:
         for name in self._touched:
             canaries = self._namespaces[name]
-            # Without a selector a Deployment would mean every Pod.
-            selectors = {as_query(each.spec.selector) for each in canaries.marked.values()} - {""}
-            canaries.selectors = frozenset(selectors)
+            selectors = frozenset(each.selector for each in canaries.asks.values() if each.selector)
+            canaries.selectors = selectors
             canaries.whole = len(selectors) > SELECTORS_MAX or (canaries.whole and bool(selectors))
             pods = {""} if canaries.whole else selectors
             canaries.queries = frozenset(
@@ -100,12 +113,15 @@ class Wanted:
         self._touched.clear()
 
     def _secrets(self, namespace: str, canaries: _Canaries) -> Iterator[Query]:
-        oldest = sorted(canaries.marked.values(), key=lambda each: (each.created, each.name))
-        names = dict.fromkeys(name for each in oldest if (name := self._secret_of(each)))
+        names = dict.fromkeys(each.secret for each in sorted(canaries.asks.values()) if each.secret)
         for name in islice(names, SECRETS_MAX):
             yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
 
-    def _secret_of(self, deployment: Deployment) -> str:
+    def _asks(self, deployment: Deployment) -> _Asks:
         defaults = self._defaults.get(deployment.namespace, {})
         found = credential_source(settings_of(deployment.annotations), defaults, self._installation)
-        return found.name if found else ""
+        return _Asks(
+            (deployment.created, deployment.name),
+            as_query(deployment.spec.selector),  # of a Deployment that has none it would mean every Pod
+            found.name if found else "",
+        )

@@ -186,6 +186,11 @@ class Reflector:
         self._caught_up = math.inf
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a watch."""
+        return self._caught_up < math.inf
+
+    @property
     def caught_up(self) -> bool:
         """Whether the watch is open, and has had the time to say what happened before it was."""
         return self._clock() >= self._caught_up

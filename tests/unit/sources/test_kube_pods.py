@@ -1,20 +1,26 @@
 """No change of endpoints passes while Pods of canaries may have changed unseen."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
 from tests.support.recorder import Recorder, running
 from tests.support.waiting import eventually
-from tests.unit.sources.api_server import FAST, ApiServer, source
+from tests.unit.sources.api_server import FAST, ApiServer, event, source
 from tests.unit.sources.manifests import EVERYTHING, canary, deployment, endpoint_slice, namespace, pod
 from xds_server.model.objects import EndpointSlice, Kind, Meta, Pod
 from xds_server.model.world import Awaiting, Change, Report, Upsert
 from xds_server.sources import kube_pods
+from xds_server.sources.kube_api import KubeApi
+from xds_server.sources.kube_outage import Outage
 from xds_server.sources.kube_pods import PodGate
-from xds_server.sources.kube_query import Query
+from xds_server.sources.kube_query import Query, refused
+from xds_server.sources.reflector import Patience, Reflector
+from xds_server.sources.source import WatchCounts
 
 SELECTOR = "app=web-canary"
 NONE: frozenset[str] = frozenset()
@@ -176,6 +182,7 @@ class Watch:
     """Stands for a reflector."""
 
     caught_up: bool = True
+    is_open: bool = False
     lists: int = 0
 
     def list_again(self) -> None:
@@ -247,6 +254,21 @@ class TestGate:
         assert puts.batches[2] == [SLICE, POD]
         assert watch.lists == 0
 
+    async def test_one_that_was_just_opened_has_the_time_to_say_what_it_missed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kube_pods, "_REOPENS_S", 0.0)
+        puts, watch = Puts(), Watch(caught_up=False, is_open=True)
+        gate = self.gate(puts, watch)
+        gate.synced()
+        gate.put([SLICE])
+        await asyncio.sleep(kube_pods._LOOKS_S * 3)
+        assert puts.batches == [[]]
+        watch.caught_up = True
+        await eventually(lambda: len(puts.batches) == 2)
+        assert puts.batches[1] == [SLICE]
+        assert watch.lists == 0
+
     async def test_nothing_is_passed_on_after_the_end(self) -> None:
         puts, watch = Puts(), Watch(caught_up=False)
         gate = self.gate(puts, watch)
@@ -256,3 +278,50 @@ class TestGate:
         watch.caught_up = True
         await asyncio.sleep(kube_pods._LOOKS_S * 2)
         assert puts.batches == [[]]
+
+
+class Api:
+    """Stands for a `KubeApi` whose watches end after a bookmark; `opening` is called while one is opened."""
+
+    def __init__(self, opening: Callable[[], None]) -> None:
+        self._opening = opening
+        self.asked: list[str] = []
+
+    async def page(self, _query: Query, _token: str) -> bytes:
+        self.asked.append("list")
+        return b'{"metadata": {"resourceVersion": "7"}}'
+
+    @asynccontextmanager
+    async def watch(self, _query: Query, version: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.asked.append(f"watch from {version}")
+        self._opening()
+        yield self._lines()
+
+    @asynccontextmanager
+    async def streaming_list(self, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:
+        raise refused(query, "watch", 400, "")
+        yield
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        yield event("BOOKMARK", {"kind": "Pod", "metadata": {"name": "", "resourceVersion": "8"}})
+
+
+async def test_a_list_that_comes_to_be_due_while_a_watch_is_opened_is_made() -> None:
+    def opening() -> None:
+        if len(api.asked) == 3:
+            reflector.list_again()
+
+    api = Api(opening)
+    reflector = Reflector(
+        cast("KubeApi", api),
+        QUERY,
+        lambda *_: None,
+        timing=FAST,
+        outage=Outage(Puts(), 0.0),
+        counts=WatchCounts(),
+        patience=Patience(),
+    )
+    task = asyncio.create_task(reflector.run())
+    await eventually(lambda: len(api.asked) >= 5)
+    task.cancel()
+    assert api.asked[:5] == ["list", "watch from 7", "watch from 8", "list", "watch from 7"]
