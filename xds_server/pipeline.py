@@ -241,7 +241,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - the boundary, as around building
             self._built.fail(target, error)
             return []
-        together = sorted({target, *claimed.exchanged})
+        together = sorted({target, *claimed.exchanged}) if claimed.exchanged else [target]
         for name, before in self._built.update(together).items():
             moved.setdefault(name, before)
         self._dirty |= claimed.others

@@ -10,7 +10,7 @@ from xds_server.shadows.canaries import Canary
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import Mirror, Reason, Route, ShadowStatus, State
 from xds_server.shadows.refusal import Refusal
-from xds_server.shadows.routing import MAX_ROUTES, fitting
+from xds_server.shadows.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.shadows.scene import MOST_MARKED
 from xds_server.shadows.selection import MAX_BRANCHES
 from xds_server.shadows.services import EXPOSE, HttpPort, Offer, no_http_port
@@ -43,6 +43,9 @@ def judge(
 ) -> Judged:
     """`canaries` are all of the Service's, the oldest first; `refusals` is what is wrong from outside with
     each of them, if anything is. `unbounded` says that the bounds of the namespace are not known yet."""
+    if not canaries:  # nearly always
+        names = [http.name for http in ports]
+        return Judged({}, dict.fromkeys(names, ()), dict.fromkeys(names, UNMIRRORED))
     states = {each.name: status(target, each, refusals.get(each.name), now) for each in canaries}
     if unbounded:
         states = {name: _unbounded(each) for name, each in states.items()}

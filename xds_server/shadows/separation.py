@@ -41,6 +41,8 @@ def separate(
     `kept_before` are those that stayed when this was last done."""
     backends = {http.name: backends_of(scene.view, service, http.port) for http in ports}
     kept: dict[str, Refusal] = {}
+    if not scene.marked:  # nearly always
+        return Separated(backends, kept)
     for deployment, endpoints in _marked(scene, ports, canaries, backends.values()):
         rest = {name: endpoints.taken_out_of(each) for name, each in backends.items()}
         needed = _needed(backends, rest, waiting=deployment.name in kept_before)
