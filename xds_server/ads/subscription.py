@@ -297,6 +297,8 @@ class Subscription:
             self.leaving.pop(name, None)
             self.orphans.discard(name)
             self.offers.unsure.pop(name, None)
+        if not self.orphans:
+            self.orphans = set()  # one that was large keeps its size when it is emptied
 
     def note_sent(self, nonce: Nonce, response: Unanswered) -> None:
         """Record a response before it is written (line 3)."""
