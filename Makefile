@@ -45,7 +45,7 @@ test-lowest: $(READY) ## The pure and the wire tests on the oldest versions that
 	scripts/test-lowest $(BIN)/uv $(VENV)/lowest
 
 coverage: $(READY) ## Branch coverage of the pure packages; fails below 100 percent.
-	$(BIN)/python -m pytest tests/unit/pure tests/unit/ads --quiet $(PURE:%=--cov=xds_server.%) --cov-branch \
+	$(BIN)/python -m pytest tests/unit/pure tests/unit/ads tests/unit/test_pipeline.py --quiet $(PURE:%=--cov=xds_server.%) --cov-branch \
 	  --cov-report=term-missing --cov-fail-under=100
 
 lint: $(READY) ## Style, types and layers.

@@ -34,3 +34,17 @@ def test_what_raises_keeps_its_last_output_until_it_can_be_made() -> None:
     broken.clear()
     assert engine.update("a") == {"a": 1}
     assert dict(engine.errors) == {}
+
+
+def test_an_output_that_cannot_be_used_is_taken_back() -> None:
+    inputs = {"a": 1, "b": 1}
+    engine: Engine[str, int] = Engine(lambda key, _: inputs[key], 0)
+    engine.update("a")
+    inputs["a"] = 2
+    moved = engine.update("ab")
+    for key, before in moved.items():
+        engine.restore(key, before, ValueError(key))
+    assert dict(engine.outputs) == {"a": 1}
+    assert [str(error) for error in engine.errors.values()] == ["a", "b"]
+    assert engine.update("ab") == {"a": 1, "b": 0}
+    assert dict(engine.errors) == {}

@@ -7,6 +7,7 @@ from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, servic
 from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Object, ServicePort, SlicePort
 from xds_server.model.world import Awaiting, Upsert, World
+from xds_server.shadows import canaries
 from xds_server.shadows.ledger import Allowed, cut
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import Plan, Reason, ServicePlan, State
@@ -280,3 +281,38 @@ def test_a_service_of_the_canarys_own_keeps_it() -> None:
 
 def _all(plan: Plan) -> list[tuple[NamespacedName, ServicePlan]]:
     return sorted(plan.services.items())
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("percent", "belongs to the canary's Deployment, or to its Namespace as a default."),
+        ("expose", "is a label: set it with kubectl label."),
+        ("percnt", "is not known here; known is xds-shadow.io/hosts."),
+    ],
+)
+def test_an_annotation_on_the_wrong_object_says_where_it_belongs(key: str, hint: str) -> None:
+    plan = bounded(service("myapp", annotations={key: "1"}))
+    assert problems(plan) == [("InvalidAnnotation", f"Annotation xds-shadow.io/{key} {hint}")]
+
+
+def test_the_pods_of_a_large_canary_are_all_kept_out_of_live_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canaries, "MOST_PODS", 2)
+    pods = [pod(f"first-{number}", "first", f"10.0.1.{number}") for number in range(1, 5)]
+    live = slice_of("myapp", at("10.0.0.1"), *(at(f"10.0.1.{n}", pod=f"first-{n}") for n in range(1, 5)))
+    plan = bounded(service("myapp"), live, canary("first", "myapp"), *pods)
+    assert [str(endpoint) for endpoint in plan.ports[0].endpoints] == ["10.0.0.1:80"]
+    assert [str(endpoint) for endpoint in plan.ports[0].mirrors[0].endpoints] == [
+        "10.0.1.1:80",
+        "10.0.1.2:80",
+    ]
+
+
+def test_an_error_of_ours_with_a_namespaces_settings_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Scene) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(Scene, "problems", fail)
+    published = pipeline_of().step([Upsert(namespace("staging")), Upsert(service("myapp"))], now=0.0)
+    assert list(published.errors) == ["Namespace staging"]
+    assert MYAPP in published.plan.services
