@@ -16,8 +16,8 @@ from xds_server.ads.pace import PaceLimits
 from xds_server.ads.server_options import (
     HANDSHAKE_S,
     IDLE_S,
+    MAX_MESSAGE_BYTES,
     MAX_REQUEST_BYTES,
-    MAX_RESPONSE_BYTES,
     server_options,
 )
 from xds_server.ads.view_budget import ViewLimits
@@ -132,7 +132,7 @@ def test_limits_are_those_of_the_program() -> None:
         f"| views that differ, of one address's streams | {views.per_peer} |",
         f"| views that differ, of a process | {views.total:,} |",
         f"| a request | {MAX_REQUEST_BYTES >> 20} MiB |",
-        f"| a response | {MAX_RESPONSE_BYTES >> 20} MiB |",
+        f"| a response | {MAX_MESSAGE_BYTES >> 20} MiB |",
         f"| names of one type that a stream asks for | {outline.MAX_NAMES:,} |",
         f"| characters of a name, or of a version | {outline.LONGEST_NAME:,} |",
         f"| memory for the names that a stream asks for | {names.per_stream >> 20} MiB |",

@@ -17,6 +17,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from xds_server.ads.events import Node, Variant
 from xds_server.base.ids import TypeUrl, Version
+from xds_server.base.recent import remembered
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
 from xds_server.snapshot.types import ROUTE, VIRTUAL_HOST
@@ -76,12 +77,7 @@ class Closed(Resource):
 
     def with_hosts(self, hosts: TypeSnapshot) -> "Closed":
         """The same with other virtual hosts, for who refuses some; only the last few are kept."""
-        known = self._others.get(hosts.version)
-        if known is None:
-            if len(self._others) == _MOST_OTHERS:
-                del self._others[next(iter(self._others))]
-            known = self._others[hosts.version] = Closed(self._routes, hosts)
-        return known
+        return remembered(self._others, hosts.version, lambda: Closed(self._routes, hosts), most=_MOST_OTHERS)
 
 
 def versions(base: Snapshot) -> dict[TypeUrl, Version]:

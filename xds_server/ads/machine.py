@@ -20,6 +20,7 @@ from xds_server.ads.budget import Held
 from xds_server.ads.events import Acked, Event, Nacked, Subscribed, Withheld
 from xds_server.ads.responses import Due, Unanswered
 from xds_server.ads.rollout import Cold
+from xds_server.ads.server_options import MAX_MESSAGE_BYTES
 from xds_server.ads.subscription import Subscription
 from xds_server.ads.warming import Warming
 from xds_server.base.errors import RequestError
@@ -40,10 +41,6 @@ _USERS = {
     VIRTUAL_HOST: (),
 }
 """By type, the types whose unacknowledged resources may still need one of it."""
-
-MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""Of a response or a request. gRPC's default of 4 MiB is less than one acknowledgement of 10,000 names (line
-19)."""
 
 _ENVELOPE_BYTES: Final = 4096
 _ALL_WARM: Final = Cold((), 0.0)

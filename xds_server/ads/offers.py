@@ -72,7 +72,7 @@ class Offers:
     def forget(self, names: Collection[str]) -> None:
         """Whatever the client refused of `names` does not count any more."""
         if self.rollout is not None:
-            self.rollout.forget(names)
+            self.rollout.accept(names)
         for name in names:
             self.unsure.pop(name, None)
             self.parts.pop(name, None)

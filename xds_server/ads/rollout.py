@@ -189,7 +189,8 @@ class Rollout:
             blame.distance, blame.seen = blame.distance * 2 or 1, 0
 
     def accept(self, names: Collection[str]) -> None:
-        """The client accepted a change of `names`."""
+        """The client accepted a change of `names`, or asks for them anew or not any more: what it refused of
+        them does not count."""
         self.suspects.difference_update(names)
         self._groups = [rest for group in self._groups if (rest := group.difference(names))]
         self._blamed = {
@@ -197,10 +198,6 @@ class Rollout:
             for found, blame in self._blamed.items()
             if all(name not in names for name, _ in found)
         }
-
-    def forget(self, names: Collection[str]) -> None:
-        """The client asked for `names` anew, or not any more: what was refused of them does not count."""
-        self.accept(names)
 
     def kept(self, held: TypeSnapshot) -> Iterator[Resource]:
         """What the client is kept on."""

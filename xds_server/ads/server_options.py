@@ -2,7 +2,9 @@
 
 from typing import Final
 
-MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""Of a response."""
+
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """gRPC's default of 4 MiB is less than one acknowledgement of 40,000 names (line 19). Of this size every peer
 may have one in memory before this program sees it."""
@@ -22,7 +24,7 @@ this. An Envoy keeps its one stream till then, and everything that it was config
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # An Envoy has one stream. What one connection may hold open bounds what one peer can cost.
     ("grpc.max_concurrent_streams", 100),
     # Line 20: find dead peers, allow Envoy's own pings.

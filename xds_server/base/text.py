@@ -5,6 +5,12 @@ from typing import Final
 
 _LONGEST_NAME: Final = 100
 _NAMED: Final = 3
+_SHOWN: Final = 60
+
+
+def shown(text: str) -> str:
+    """`text` quoted for a message that repeats what was wrong, cut where it is long."""
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def plain(text: str, limit: int) -> str:

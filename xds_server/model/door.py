@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from xds_server.base.text import shown
 from xds_server.model.objects import (
     Container,
     EndpointSlice,
@@ -30,9 +31,6 @@ from xds_server.model.world import Change, Delete, Report, Upsert
 
 INVALID_ADDRESS: Final = "InvalidAddress"
 INVALID_PORT: Final = "InvalidPort"
-
-_SHOWN: Final = 60
-"""Characters of a bad address that a message repeats."""
 
 _LAST_PORT: Final = 65535
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -271,18 +269,17 @@ def _container(obj: Container, found: _LeftOut) -> Container:
 
 def _judged(text: str, family: str, rules: DoorRules, ports: Collection[int]) -> _Verdict:
     """On one address of an object with these `ports`; an empty `family` is either."""
-    shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
     if family not in ("IPv4", "IPv6", ""):
-        return _Verdict(shown, f"is of addressType {family[:_SHOWN]!r}, and only IPv4 and IPv6 are routed")
+        return _Verdict(shown(text), f"is of addressType {shown(family)}, and only IPv4 and IPv6 are routed")
     try:
         # A zone (fe80::1%eth0) means something on its own machine only.
         address = None if "%" in text else ip_address(text)
     except ValueError:
         address = None
     if address is None or (family and family != f"IPv{address.version}"):
-        return _Verdict(shown, f"is not an {family or 'IP'} address in its canonical form")
+        return _Verdict(shown(text), f"is not an {family or 'IP'} address in its canonical form")
     why = _unfit(address, rules, ports)
-    return _Verdict(shown, why) if why else _Verdict(str(address))
+    return _Verdict(shown(text), why) if why else _Verdict(str(address))
 
 
 def _unfit(address: IPv4Address | IPv6Address, rules: DoorRules, ports: Collection[int]) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from xds_server.base.text import shown
 from xds_server.shadows import values
 from xds_server.shadows.terms import PRESERVE, FormField, JsonPointer, PathPrefix, SecretKey
-from xds_server.shadows.values import PolicyError, shown
+from xds_server.shadows.values import PolicyError
 
 NONE: Final = "none"
 """The entry of a list that allows nothing."""

@@ -11,7 +11,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Deployment, Service
 from xds_server.shadows.intents import Intent
 from xds_server.shadows.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
-from xds_server.shadows.services import Offer, problem_of
+from xds_server.shadows.services import Offer, age_of, problem_of
 
 _SOME = 3
 
@@ -19,8 +19,7 @@ _SOME = 3
 def held_offer(service: Service, before: ServicePlan) -> Offer:
     """What a held Service goes on to ask for: the hosts that it has."""
     hosts = dict.fromkeys(_host(domain) for port in before.ports for domain in port.domains)
-    age = (service.created, service.namespace, service.name)
-    return Offer(age, exposed=bool(before.ports), hosts=tuple(hosts))
+    return Offer(age_of(service), exposed=bool(before.ports), hosts=tuple(hosts))
 
 
 def held(

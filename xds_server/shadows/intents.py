@@ -14,7 +14,7 @@ from xds_server.shadows.plan import Reason
 from xds_server.shadows.policy import Layer, endpoints_source, parse_policy
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.terms import Policy
-from xds_server.shadows.values import PolicyError
+from xds_server.shadows.values import PolicyError, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +51,4 @@ def _policy(deployment: Deployment, namespace: Layer, installation: Layer) -> Po
         return parse_policy(deployment.annotations, namespace, installation)
     except PolicyError as error:
         reason = Reason.NOT_ALLOWED if isinstance(error, NotAllowedError) else Reason.INVALID_POLICY
-        text = str(error)
-        return Refusal(reason, f"{text[:1].upper()}{text[1:]}.")
+        return Refusal(reason, sentence(error))

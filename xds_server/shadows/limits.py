@@ -5,25 +5,21 @@ what cannot be understood of a limit leaves the default and is a problem of whoe
 hosts allows no host that is not on it, whatever else is there.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
+from xds_server.base.text import shown
 from xds_server.model.problems import Problem
 from xds_server.shadows import values
 from xds_server.shadows.bounds import NONE, names
 from xds_server.shadows.layers import NO_FILE, Layer, PolicyFile
 from xds_server.shadows.terms import MIB
-from xds_server.shadows.values import PolicyError, shown
+from xds_server.shadows.values import PolicyError, sentence
 
 HOSTS_ALLOWED: Final = "hosts-allowed"
 NAMESPACE_MEMORY: Final = "namespace-memory-max"
 _MOST_MEMORY: Final = 64 * 1024 * MIB
-
-_SUFFIX: Final = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*\Z"
-)
 
 
 class Limits(NamedTuple):
@@ -56,7 +52,7 @@ def suffixes(value: str) -> frozenset[str]:
     """Hosts that are allowed, each with its subdomains."""
     found = frozenset(map(_suffix, names(value) - {NONE}))
     for entry in sorted(found):
-        if not _SUFFIX.match(entry):
+        if not values.is_host_name(entry):
             raise PolicyError(
                 f"{shown(entry)} is not a host; write a list such as example.com,app.example.org, each of"
                 f" which allows its subdomains too, or {NONE}"
@@ -127,5 +123,4 @@ def _layers(*layers: Layer | None) -> Iterator[Layer]:
 
 
 def _problem(layer: Layer, name: str, why: str) -> Problem:
-    text = f"{layer.called(name)}: {why}."
-    return Problem(layer.owner, "InvalidAnnotation", text[:1].upper() + text[1:])
+    return Problem(layer.owner, "InvalidAnnotation", sentence(PolicyError(f"{layer.called(name)}: {why}")))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from xds_server.base.text import shown
 from xds_server.model.objects import PREFIX, Namespace
 from xds_server.shadows import values
 from xds_server.shadows.bounds import (
@@ -21,7 +22,7 @@ from xds_server.shadows.bounds import (
 from xds_server.shadows.layers import NO_FILE, Layer, PolicyFile, settings_of
 from xds_server.shadows.limits import OF_SERVICES
 from xds_server.shadows.terms import Policy, SecretKey, Selection, Setting, Treatment
-from xds_server.shadows.values import PolicyError, shown
+from xds_server.shadows.values import PolicyError
 
 __all__ = [
     "CREDENTIAL",

@@ -127,12 +127,14 @@ def plan_service(
     too_many = unfit or excess(target, limits)
     states = {**judged.states, **{each.name: status(target, each, too_many, now) for each in surplus}}
     hosts, conflicts = _won(target, offer, owner_of)
-    planned, cut = _ports(target, ports, hosts, backends=apart.backends, judged=judged, limits=limits)
+    planned, surplus_endpoints = _ports(
+        target, ports, hosts, backends=apart.backends, judged=judged, limits=limits
+    )
     since, expires = ends(canaries, now)
     return ServicePlan(
         ports=planned,
         shadows=tuple(states[name] for name in sorted(states)),
-        problems=(*(offer.problems if offer else ()), *conflicts, *cut),
+        problems=(*(offer.problems if offer else ()), *conflicts, *surplus_endpoints),
         kept=frozenset(apart.kept),
         since=since,
         expires=expires,

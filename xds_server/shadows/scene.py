@@ -18,7 +18,7 @@ from xds_server.shadows.layers import NO_FILE, Layer, settings_of
 from xds_server.shadows.limits import Limits, host_not_allowed, limits_of
 from xds_server.shadows.plan import Reason
 from xds_server.shadows.policy import check_defaults, namespace_unknown
-from xds_server.shadows.values import PolicyError
+from xds_server.shadows.values import PolicyError, sentence
 
 MOST_MARKED: Final = 256
 """Deployments of a namespace that carry the label and count, the oldest. All of them are looked at for each
@@ -93,10 +93,8 @@ class Scene:
         try:
             check_defaults(self.layer)
         except PolicyError as error:
-            text = str(error)
             if not found:
-                message = f"{text[:1].upper()}{text[1:]}."
-                found.append(Problem(self.layer.owner, Reason.INVALID_ANNOTATION, message))
+                found.append(Problem(self.layer.owner, Reason.INVALID_ANNOTATION, sentence(error)))
         return tuple(found)
 
     @property

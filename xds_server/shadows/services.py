@@ -1,18 +1,18 @@
 """What a Service offers to the gateway: whether it is exposed, its HTTP ports, the hosts it claims."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
+from xds_server.base.text import shown
 from xds_server.model.objects import PREFIX, Kind, Ref, Service, ServicePort
 from xds_server.model.problems import Problem
 from xds_server.model.world import NamespaceView
-from xds_server.shadows.hosts import own_hosts
+from xds_server.shadows.hosts import Age, own_hosts
 from xds_server.shadows.limits import DEFAULT, Limits
 from xds_server.shadows.plan import Protocol, Reason
 from xds_server.shadows.policy import NAMES
-from xds_server.shadows.values import shown
+from xds_server.shadows.values import is_host_name
 
 EXPOSE = PREFIX + "expose"
 HOSTS = PREFIX + "hosts"
@@ -34,9 +34,6 @@ _BY_PORT_NAME = {
     "h2c": Protocol.HTTP2,
     "grpc": Protocol.HTTP2,
 }
-_DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_HOST = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
-_LONGEST_HOST = 253
 _CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 
 
@@ -58,7 +55,7 @@ class Offer:
     """What one Service asks for. `age` orders claims: the lower claim of a host wins. `hosts` are in the
     order of claiming, without repeats; no ports or not exposed means no hosts."""
 
-    age: tuple[str, str, str]
+    age: Age
     exposed: bool
     ports: tuple[HttpPort, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -69,6 +66,11 @@ class Offer:
         """The hosts that nobody younger may have. A Service that is not routed still keeps its own name from
         others."""
         return self.hosts or own_hosts(NamespacedName(*self.age[1:]))[:1]
+
+
+def age_of(service: Service) -> Age:
+    """By which Services sort, the oldest first."""
+    return (service.created, service.namespace, service.name)
 
 
 def offer_of(
@@ -82,7 +84,7 @@ def offer_of(
 ) -> Offer:
     """Read everything that `service` says of itself; mistakes become `Offer.problems`. `host_refused` says
     why it may not have a further host, or nothing. `served` says whether it is routed now."""
-    age = (service.created, service.namespace, service.name)
+    age = age_of(service)
     exposed, problems = _exposed(view, service, expose_all=expose_all, served=served)
     problems += _unknown_annotations(service)
     if not exposed:
@@ -201,7 +203,7 @@ def _mistake(host: str) -> str:
     """What is wrong with a host, or nothing."""
     if host.endswith(_CLUSTER_SUFFIXES):
         return "the form of a cluster's own names; each of these belongs to the Service that it names."
-    if len(host) > _LONGEST_HOST or not _HOST.match(host):
+    if not is_host_name(host):
         return (
             "which is not a host name; write names such as app.example.com, separated by commas, without"
             " wildcard, scheme or port."

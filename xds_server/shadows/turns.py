@@ -22,20 +22,17 @@ class Turns:
 
     def wait(self, namespace: str, at: float) -> float:
         """Seconds until the namespace has its turn; 0 if it has it now."""
-        return max(0.0, (self._debt(namespace, at) - _BURST_S) / _SHARE)
+        return max(0.0, (self.spent(namespace, at) - _BURST_S) / _SHARE)
 
     def spent(self, namespace: str, at: float) -> float:
         """What it has not paid back, in seconds."""
-        return self._debt(namespace, at)
-
-    def charge(self, namespace: str, seconds: float, at: float) -> None:
-        """The namespace has spent so much, until `at`."""
-        self._debts[namespace] = (self._debt(namespace, at) + seconds, at)
-
-    def _debt(self, namespace: str, at: float) -> float:
         debt, since = self._debts.get(namespace, (0.0, at))
         rest = debt - (at - since) * _SHARE
         if rest <= 0:
             self._debts.pop(namespace, None)
             return 0.0
         return rest
+
+    def charge(self, namespace: str, seconds: float, at: float) -> None:
+        """The namespace has spent so much, until `at`."""
+        self._debts[namespace] = (self.spent(namespace, at) + seconds, at)

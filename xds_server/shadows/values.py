@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from xds_server.base.text import shown
 from xds_server.shadows.terms import (
     MIB,
     MILLION,
@@ -37,9 +38,6 @@ LARGEST_BODY: Final = 64 * MIB
 MOST_CONCURRENT: Final = 10_000
 MOST_RPS: Final = 1_000_000
 
-_SHOWN: Final = 60
-"""How much of a bad value a message repeats, in characters."""
-
 # RFC 9110 tokens in capitals; CONNECT never reaches a mirror (Envoy skips it).
 _METHOD: Final = re.compile(r"[A-Z][A-Z0-9-]{0,31}\Z")
 _SERVICE: Final = re.compile(r"service/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)\Z")
@@ -53,9 +51,9 @@ _HEADER_NAME: Final = re.compile(r"[a-z0-9!#$&'*+.^_`|~-]{1,128}\Z")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
 # RFC 3986: what a path may hold. Envoy has normalised the request's before it looks.
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*\Z")
+_DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(
-    r"(?=[^:]{1,253}(?::|\Z))[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
-    r"(:[0-9]{1,5})?\Z"
+    rf"(?=[^:]{{1,253}}(?::|\Z)){_DNS_LABEL}(\.{_DNS_LABEL})*(?P<port>:[0-9]{{1,5}})?\Z"
 )
 SECRET_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)/([-._A-Za-z0-9]{1,253})\Z")
 _POINTER: Final = re.compile(r"(/([^~/]|~[01])*)+\Z", re.DOTALL)
@@ -98,9 +96,10 @@ class PolicyError(ValueError):
     """Says which annotation is wrong and what to write instead; never leaves this package."""
 
 
-def shown(value: str) -> str:
-    """`value` quoted for a message, cut where it is long."""
-    return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
+def sentence(error: PolicyError) -> str:
+    """What it says, to stand by itself."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def percent(value: str) -> int:
@@ -174,6 +173,12 @@ def set_headers(value: str) -> tuple[tuple[str, str], ...]:
         found[name] = _formatted(_header_value(text.strip()))
     at_most(len(found), MAX_HEADERS, "headers")
     return tuple(sorted(found.items()))
+
+
+def is_host_name(text: str) -> bool:
+    """Whether it is a DNS name in small letters (RFC 1123), without a port."""
+    found = _HOST.match(text)
+    return found is not None and found["port"] is None
 
 
 def host(value: str) -> str:

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Final
 
 from xds_server.base.ids import TypeUrl
+from xds_server.base.recent import remembered
 from xds_server.snapshot.names import size_of
 from xds_server.snapshot.resource import Resource
 
@@ -42,8 +43,7 @@ class Batch:
     @cached_property
     def size(self) -> int:
         """What it takes of a response, at most, in bytes."""
-        names = sum(len(name.encode()) + _FRAME_BYTES for name in self.removed)
-        return sum(resource.size for resource in self.resources) + names
+        return sum(resource.size for resource in self.resources) + sum(map(_framed, self.removed))
 
     def parts(self, most: int, together: Callable[[], Iterable[frozenset[str]]]) -> "tuple[Batch, ...]":
         """Batches of at most `most` bytes that have all of this one; itself if it is no larger. What must
@@ -59,10 +59,7 @@ class Batch:
         part: list[str] = []
         size = 0
         for names in together:
-            more = sum(
-                resources[name].size if name in resources else len(name.encode()) + _FRAME_BYTES
-                for name in names
-            )
+            more = sum(resources[name].size if name in resources else _framed(name) for name in names)
             if part and size + more > most:
                 yield _part(part, resources)
                 part, size = [], 0
@@ -81,12 +78,11 @@ class Batch:
 
     def body(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
         """The bytes that were made for `key`, or are made now; only the last few are kept."""
-        known = self._bodies.get(key)
-        if known is None:
-            if len(self._bodies) == _MOST_BODIES:
-                del self._bodies[next(iter(self._bodies))]
-            known = self._bodies[key] = make()
-        return known
+        return remembered(self._bodies, key, make, most=_MOST_BODIES)
+
+
+def _framed(name: str) -> int:
+    return len(name.encode()) + _FRAME_BYTES
 
 
 def _part(names: list[str], resources: dict[str, Resource]) -> Batch:

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from immutables import Map
 
 from xds_server.base.ids import TypeUrl, Version
+from xds_server.base.recent import remembered
 from xds_server.snapshot.batch import Batch
 from xds_server.snapshot.names import Names
 from xds_server.snapshot.resource import Resource, ResourceKey
@@ -163,12 +164,7 @@ class TypeSnapshot:
 
     def changes_since(self, old: "TypeSnapshot") -> Changes:
         """What a client that has all of `old` lacks."""
-        known = self._since.get(old.moment)
-        if known is None:
-            if len(self._since) == _MOST_REMEMBERED:
-                del self._since[next(iter(self._since))]
-            known = self._since[old.moment] = self._compared(old)
-        return known
+        return remembered(self._since, old.moment, lambda: self._compared(old), most=_MOST_REMEMBERED)
 
     def _compared(self, old: "TypeSnapshot") -> Changes:
         if not old.resources:
@@ -220,12 +216,7 @@ class TypeSnapshot:
 
     def batch(self, key: tuple[object, ...], make: Callable[[], Batch]) -> Batch:
         """The batch that was made for `key` at this moment, or is made now; only the last few are kept."""
-        known = self._batches.get(key)
-        if known is None:
-            if len(self._batches) == _MOST_REMEMBERED:
-                del self._batches[next(iter(self._batches))]
-            known = self._batches[key] = make()
-        return known
+        return remembered(self._batches, key, make, most=_MOST_REMEMBERED)
 
     def without(self, names: tuple[str, ...]) -> Batch:
         """The batch that takes these away, for as long as somebody has it: clients can make names up."""
@@ -236,12 +227,7 @@ class TypeSnapshot:
 
     def derived(self, key: tuple[object, ...], make: "Callable[[], TypeSnapshot]") -> "TypeSnapshot":
         """The snapshot that was made of this one for `key`, or is made now; only the last few are kept."""
-        known = self._derived.get(key)
-        if known is None:
-            if len(self._derived) == _MOST_REMEMBERED:
-                del self._derived[next(iter(self._derived))]
-            known = self._derived[key] = make()
-        return known
+        return remembered(self._derived, key, make, most=_MOST_REMEMBERED)
 
     def let_go(self) -> None:
         """Forget what was worked out: this moment is over, and few will ask again."""

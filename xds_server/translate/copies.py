@@ -24,13 +24,11 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.http.injected_credentials.generic.v3 import generic_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.type.matcher.v3 import string_pb2
-from envoy.type.v3 import percent_pb2
 from google.protobuf.message import Message
 
 from xds_server.shadows.plan import Mirror
 from xds_server.shadows.terms import PRESERVE, SHADOW_SUFFIX, Treatment
 from xds_server.shadows.values import CALLERS_CREDENTIALS
-from xds_server.snapshot.framing import field
 from xds_server.translate import names, scripts
 from xds_server.translate.wire import over_ads, packed, uint32
 
@@ -70,11 +68,6 @@ _LOST: Final = frozenset(
 """The formatters that have another value in the shadow cluster, after its other filters, or none (measured on
 1.36 and 1.40)."""
 
-_LARGEST_FRACTION: Final = base_pb2.RuntimeFractionalPercent(
-    default_value=percent_pb2.FractionalPercent(
-        numerator=1_000_000, denominator=percent_pb2.FractionalPercent.MILLION
-    )
-)
 _KEPT: Final = 1024
 """Treatments whose policies and filters are remembered."""
 
@@ -86,13 +79,6 @@ def mirror_policy(
     found = MirrorPolicy(cluster=cluster, runtime_fraction=runtime_fraction)
     found.MergeFrom(_policy(mirror.treatment))
     return found
-
-
-def mirror_policy_bytes(treatment: Treatment, cluster: str) -> int:
-    """How many bytes of a route a mirror policy to `cluster` takes at most, its framing included."""
-    policy = MirrorPolicy(cluster=cluster, runtime_fraction=_LARGEST_FRACTION)
-    number = route_components_pb2.RouteAction.REQUEST_MIRROR_POLICIES_FIELD_NUMBER
-    return len(field(number, policy.SerializeToString() + _policy(treatment).SerializeToString()))
 
 
 @lru_cache(_KEPT)

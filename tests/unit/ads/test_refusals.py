@@ -18,8 +18,8 @@ from tests.unit.ads.peer import (
 )
 from xds_server.ads.events import Withheld
 from xds_server.ads.forms import Closed, Form, Hosts
-from xds_server.ads.machine import MAX_MESSAGE_BYTES
 from xds_server.ads.rollout import WARMING_S
+from xds_server.ads.server_options import MAX_MESSAGE_BYTES
 from xds_server.snapshot.resource import MAX_RESPONSE_BYTES, Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST

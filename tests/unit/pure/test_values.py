@@ -2,6 +2,7 @@
 
 import pytest
 
+from xds_server.base.text import shown
 from xds_server.shadows.policy import parse_policy
 from xds_server.shadows.terms import (
     FormField,
@@ -14,7 +15,7 @@ from xds_server.shadows.terms import (
     Selection,
     Treatment,
 )
-from xds_server.shadows.values import PolicyError, shown
+from xds_server.shadows.values import PolicyError
 
 PREFIX = "xds-shadow.io/"
 
