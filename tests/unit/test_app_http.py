@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from tests.support.status import status_of
 from tests.support.waiting import eventually
-from xds_server.admin.grpc import ServerState, StatusServicer
 from xds_server.admin.http import Readiness, http_server
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
@@ -16,18 +16,6 @@ from xds_server.config import ServeConfig, SourceConfig
 from xds_server.fleet.state import Fleet
 
 METRICS = b"x" * 64 * 2**20
-STATE = ServerState(
-    version="",
-    started=0.0,
-    committed=0.0,
-    build_failures=0,
-    source="",
-    outage_s=None,
-    versions={},
-    shadows=[],
-    problems=[],
-    objections={},
-)
 PAGE = ("/", "/api/v1/shadows", "/api/v1/nodes", "/api/v1/config")
 OPEN = ("/healthz", "/readyz", "/metrics")
 
@@ -36,7 +24,7 @@ OPEN = ("/healthz", "/readyz", "/metrics")
 async def served(
     *, host: str = "127.0.0.1", names: Sequence[str] = (), idle_s: float = 30.0
 ) -> AsyncIterator[Address]:
-    status = StatusServicer(state=lambda: STATE, explain=lambda _: None, fleet=Fleet())
+    status = status_of(Fleet())
     async with http_server(
         Address(host, 0),
         readiness=lambda: Readiness(ready=True, message="ok"),

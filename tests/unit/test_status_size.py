@@ -6,7 +6,7 @@ from typing import Final
 import grpc
 import pytest
 
-from xds_server.admin.grpc import ServerState, StatusServicer
+from tests.support.status import status_of
 from xds_server.ads.events import Nacked, Node, Sent, StreamOpened, Variant
 from xds_server.ads.node import MAX_TEXT_BYTES
 from xds_server.base.address import Address
@@ -17,19 +17,6 @@ from xds_server.status_client import get_status
 
 WIDE: Final = "\U0001f600"
 """A character of four bytes."""
-
-STATE: Final = ServerState(
-    version="",
-    started=0.0,
-    committed=0.0,
-    build_failures=0,
-    source="",
-    outage_s=None,
-    versions={},
-    shadows=[],
-    problems=[],
-    objections={},
-)
 
 
 def talkative(streams: int, message: str) -> Fleet:
@@ -53,7 +40,7 @@ def talkative(streams: int, message: str) -> Fleet:
 @pytest.mark.parametrize(("streams", "cut"), [(10, False), (1_500, True)])
 async def test_status_answers_whatever_envoys_say(streams: int, cut: bool) -> None:
     message = WIDE * 2000
-    service = StatusServicer(state=lambda: STATE, explain=lambda _: None, fleet=talkative(streams, message))
+    service = status_of(talkative(streams, message))
     server = grpc.aio.server()
     service.register(server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,0 +1,24 @@
+"""A status service of a control plane that has nothing to tell."""
+
+from typing import Final
+
+from xds_server.admin.grpc import ServerState, StatusServicer
+from xds_server.fleet.state import Fleet
+
+STATE: Final = ServerState(
+    version="",
+    started=0.0,
+    committed=0.0,
+    build_failures=0,
+    source="",
+    outage_s=None,
+    versions={},
+    shadows=[],
+    problems=[],
+    objections={},
+)
+
+
+def status_of(fleet: Fleet) -> StatusServicer:
+    """What it says of this fleet."""
+    return StatusServicer(state=lambda: STATE, explain=lambda _: None, fleet=fleet)
