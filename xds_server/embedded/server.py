@@ -27,6 +27,9 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 _HEALTH: Final = ("healthz", "livez", "readyz")
 _CLOSE_S: Final = 1.0
+_BACKLOG: Final = 4096
+"""Connections that wait to be accepted: one that finds no place tries again only after a second, and a client
+that follows hundreds of queries opens as many at once."""
 _EXPIRE_EVERY_S: Final = 60.0
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -104,7 +107,7 @@ class EmbeddedApi:
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, *self.address).start()
+            await web.TCPSite(self._runner, *self.address, backlog=_BACKLOG).start()
         except OSError as error:
             await self._runner.cleanup()
             raise XdsShadowError(f"cannot listen on {self.address}: {error.strerror}") from error
