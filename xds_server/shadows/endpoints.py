@@ -15,6 +15,7 @@ from xds_server.model.world import NamespaceView
 from xds_server.shadows.plan import Endpoint
 
 _FAMILIES = ("IPv4", "IPv6")
+_UNSAID = EndpointConditions()
 
 
 class Backend(NamedTuple):
@@ -48,13 +49,13 @@ class CanaryEndpoints:
 
 
 def backends_of(view: NamespaceView, service: Service, port: ServicePort) -> tuple[Backend, ...]:
-    """Every backend of one port, sorted, in the Service's first address family that has any."""
+    """Every backend of one port, in the Service's first address family that has any."""
     slices = view.slices.get(service.name, {}).values()
     wanted = [family for family in service.spec.ip_families or () if family in _FAMILIES]
     for family in dict.fromkeys((*wanted, *_FAMILIES)):
-        backends = {b for s in slices if s.address_type == family for b in _backends(s, port)}
+        backends = tuple(b for s in slices if s.address_type == family for b in _backends(s, port))
         if backends:
-            return tuple(sorted(backends))
+            return backends
     return ()
 
 
@@ -103,11 +104,9 @@ def _backends(of: EndpointSlice, port: ServicePort) -> Iterable[Backend]:
     numbers = [p.port for p in of.ports or () if (p.name or "") == (port.name or "") and p.port]
     for number in numbers:
         for endpoint in of.endpoints or ():
-            target = endpoint.target_ref
+            target, now = endpoint.target_ref, endpoint.conditions or _UNSAID
             pod = (target.name or "") if target and target.kind == "Pod" else ""
-            now = endpoint.conditions or EndpointConditions()
-            ready = now.ready is not False
-            draining = bool(now.serving and now.terminating)
+            ready, draining = now.ready is not False, bool(now.serving and now.terminating)
             for address in endpoint.addresses[:1]:  # discovery/v1: consumers use the first
                 yield Backend(Endpoint(address, number), pod, ready, draining)
 

@@ -50,6 +50,10 @@ class HostTable:
         if (before_age, before) == (age, hosts):
             return NOBODY
         own = own_hosts(service)
+        if not before and self._by_host.keys().isdisjoint(hosts):  # nearly always: nobody else wants them
+            self._by_host.update((host, {service: (host not in own, age)}) for host in hosts)
+            self._claims[service] = (age, hosts)
+            return Claimed(frozenset((service,)))
         touched = set(before) | set(hosts)
         owners = {host: self.owner(host) for host in touched}
         for host in before:

@@ -7,7 +7,7 @@ Namespace was seen, its Services are neither changed nor served anew (`model.wor
 
 from collections.abc import Iterable
 
-from xds_server.model.objects import Deployment, Kind, Namespace, Ref, Service, ref_of
+from xds_server.model.objects import Deployment, EndpointSlice, Kind, Namespace, Pod, Ref, Service, ref_of
 from xds_server.model.world import Awaiting, Change, Delete, Upsert
 
 _DECIDED_ABOUT = (Kind.SERVICE, Kind.DEPLOYMENT)
@@ -27,15 +27,17 @@ class Namespaces:
         touched: dict[str, None] = {}
         for change in changes:
             match change:
+                case Upsert(EndpointSlice() | Pod()):  # most of what there is
+                    pass
+                case Upsert(Service() | Deployment() as obj):
+                    self._members.setdefault(obj.namespace, set()).add(ref_of(obj))
+                    touched[obj.namespace] = None
                 case Upsert(Namespace(name=name)):
                     self._seen.add(name)
                     touched[name] = None
                 case Delete(Ref(Kind.NAMESPACE, _, name)):
                     self._seen.discard(name)
                     touched[name] = None
-                case Upsert(Service() | Deployment() as obj):
-                    self._members.setdefault(obj.namespace, set()).add(ref_of(obj))
-                    touched[obj.namespace] = None
                 case Delete(ref) if ref.kind in _DECIDED_ABOUT:
                     self._forget(ref)
                     touched[ref.namespace] = None

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from xds_server.model.objects import EndpointSlice, Kind, Ref, ref_of
+from xds_server.model.objects import EndpointSlice, Kind, Ref
 from xds_server.model.world import Awaiting, Change, Delete, Report, Upsert, namespace_of
 from xds_server.sources.kube_query import Query
 from xds_server.sources.source import Sink
@@ -197,7 +197,7 @@ def _concerned(change: Change) -> str:
     """The namespace of what it is about."""
     match change:
         case Upsert(obj):
-            return namespace_of(ref_of(obj))
+            return obj.namespace or obj.name
         case Delete(ref):
             return namespace_of(ref)
         case Awaiting(namespace):
