@@ -25,7 +25,7 @@ from xds_server.base.aio import Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
-from xds_server.base.memory import expect_many_objects, keep_what_is_there
+from xds_server.base.memory import expect_many_objects, keep_what_is_there, without_collections
 from xds_server.config import ServeConfig
 from xds_server.explain import explain
 from xds_server.fleet.delivery import Delivery
@@ -160,10 +160,10 @@ class App:
 
     async def _run_pipeline(self) -> None:
         await self._intake.complete.wait()
-        changes: list[Change] = self._intake.mailbox.take_now()
+        with without_collections():
+            await self._step(self._intake.mailbox.take_now())
         while True:
-            await self._step(changes)
-            changes = await self._changes()
+            await self._step(await self._changes())
 
     async def _changes(self) -> list[Change]:
         """The next changes; none if a shadow's time has come first."""

@@ -8,7 +8,8 @@ that find nothing, and stalls for tenths of a second in each full one later.
 import asyncio
 import ctypes
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _THRESHOLDS: Final = (100_000, 50, 1000)
@@ -21,6 +22,16 @@ _TRIM_AFTER_S: Final = 5.0
 def expect_many_objects() -> None:
     """Collect seldom from now on."""
     gc.set_threshold(*_THRESHOLDS)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Nothing is collected meanwhile: for work that has an end, and makes many objects that stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def keep_what_is_there() -> None:

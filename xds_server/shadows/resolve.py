@@ -124,8 +124,9 @@ def plan_service(
     judged = judge(
         target, canaries, refusals, ports, limits=limits, now=now, unbounded=scene.namespace_unknown
     )
-    too_many = unfit or excess(target, limits)
-    states = {**judged.states, **{each.name: status(target, each, too_many, now) for each in surplus}}
+    states = dict(judged.states)
+    for each in surplus:
+        states[each.name] = status(target, each, unfit or excess(target, limits), now)
     hosts, conflicts = _won(target, offer, owner_of)
     planned, surplus_endpoints = _ports(
         target, ports, hosts, backends=apart.backends, judged=judged, limits=limits

@@ -21,6 +21,11 @@ def text(number: int, value: str) -> bytes:
     return field(number, value.encode()) if value else b""
 
 
+def number(field_number: int, value: int) -> bytes:
+    """An unsigned integer field; nothing for 0, as proto3 leaves defaults out."""
+    return _varint(field_number << 3) + _varint(value) if value else b""
+
+
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > _SEVEN_BITS:
