@@ -5,6 +5,8 @@ route.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -12,15 +14,21 @@ from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
 from xds_server.shadows.plan import Match, Mirror, PortPlan, Route
+from xds_server.shadows.routing import UNMIRRORED
 from xds_server.shadows.terms import MILLION, HeaderCondition
+from xds_server.snapshot.framing import text
 from xds_server.snapshot.resource import Resource
 from xds_server.translate import names
 from xds_server.translate.copies import MirrorPolicy, mirror_policy
-from xds_server.translate.wire import resource, seconds, uint32
+from xds_server.translate.wire import resource, seconds, serialized, uint32
 
 # Only attempts that cannot have reached a backend, so that nothing is done twice. A copy is never retried.
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 _RETRY_POLICY = route_components_pb2.RetryPolicy(retry_on=_RETRY_ON, num_retries=uint32(2))
+_NAME: Final = route_components_pb2.VirtualHost.NAME_FIELD_NUMBER
+_DOMAINS: Final = route_components_pb2.VirtualHost.DOMAINS_FIELD_NUMBER
+_BLANK: Final = b"~"  # in no name of ours
+_LENGTHS: Final = 1024
 _NO_TIMEOUT = seconds(0)  # what a plain reverse proxy in front of unknown applications has
 
 
@@ -31,25 +39,41 @@ def gateway_routes() -> Resource:
 
 def virtual_host(plan: PortPlan) -> Resource:
     """The VirtualHost of one port."""
-    key = names.virtual_host_key(plan.service, plan.name)
-    message = route_components_pb2.VirtualHost(name=key.name, domains=plan.domains, routes=_routes(plan))
-    clusters = [names.cluster(plan.service, plan.name)]
+    key, cluster = names.virtual_host_key(plan.service, plan.name), names.cluster(plan.service, plan.name)
+    if plan.mirrors:
+        message = route_components_pb2.VirtualHost(
+            name=key.name, domains=plan.domains, routes=_routes(plan, cluster)
+        )
+        body = serialized(message)
+    else:
+        domains = b"".join(text(_DOMAINS, domain) for domain in plan.domains)
+        body = text(_NAME, key.name) + domains + _unmirrored(cluster)
+    clusters = [cluster]
     clusters += [names.shadow_cluster(plan.service, plan.name, mirror.deployment) for mirror in plan.mirrors]
-    refs = tuple(names.cluster_key(cluster) for cluster in clusters)
-    return resource(key, message, refs, scope=plan.service.namespace, claims=frozenset(plan.domains))
+    refs = tuple(names.cluster_key(each) for each in clusters)
+    return Resource(key, body, refs, scope=plan.service.namespace, claims=frozenset(plan.domains))
 
 
-def _routes(plan: PortPlan) -> list[route_components_pb2.Route]:
-    name = names.cluster(plan.service, plan.name)
-    found = (
-        []
-        if not plan.mirrors
-        else [
-            _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
-            # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever.
-            _route("websocket", name, _match(Match(), _websocket())),
-        ]
-    )
+def _unmirrored(cluster: str) -> bytes:
+    """The one route without a mirror, as a field of a virtual host."""
+    # Nearly every virtual host is one of these, and they differ in the cluster alone.
+    name = cluster.encode()
+    return _unmirrored_of(len(name)).replace(_BLANK * len(name), name)
+
+
+@lru_cache(_LENGTHS)
+def _unmirrored_of(length: int) -> bytes:
+    """For a cluster whose name has so many bytes; blanks stand for it."""
+    route = _route(UNMIRRORED[0].label, (_BLANK * length).decode(), _match(Match()))
+    return serialized(route_components_pb2.VirtualHost(routes=[route]))
+
+
+def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
+    found = [
+        _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
+        # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever.
+        _route("websocket", name, _match(Match(), _websocket())),
+    ]
     mirrors = {mirror.deployment: mirror for mirror in plan.mirrors}
     for route in plan.routes:
         match = _match(route.match, below=route.below)

@@ -4,6 +4,8 @@ import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
@@ -155,3 +157,16 @@ def test_a_share_that_is_not_whole_is_found_out(monkeypatch: pytest.MonkeyPatch)
 def test_seconds(value: float, parts: tuple[int, int]) -> None:
     duration = seconds(value)
     assert (duration.seconds, duration.nanos) == parts
+
+
+@given(
+    cluster=st.text(st.sampled_from("abz09-/."), min_size=3, max_size=300), hosts=st.sets(st.text(min_size=1))
+)
+def test_a_virtual_host_without_mirrors_is_protobufs_own(cluster: str, hosts: set[str]) -> None:
+    plan = PortPlan(NamespacedName("shop", cluster), "", 80, Protocol.HTTP1, tuple(sorted(hosts)), LIVE)
+    body = virtual_host(plan).body
+    message = route_components_pb2.VirtualHost.FromString(body)
+
+    assert body == message.SerializeToString(deterministic=True)
+    assert [route.route.cluster for route in message.routes] == [f"shop/{cluster}"]
+    assert list(message.domains) == sorted(hosts)
