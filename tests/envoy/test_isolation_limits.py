@@ -3,6 +3,7 @@ what it should be, and what was too much is named.
 """
 
 import asyncio
+import contextlib
 import statistics
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,7 +23,9 @@ pytestmark = pytest.mark.envoy
 A, B, C, NEXT = "127.0.74.1", "127.0.74.2", "127.0.74.3", "127.0.74.9"
 MOST_SHADOWS = 16
 ENVOY_MIB = 256
+STALLED_MIB = 128 + 3 * 2 * 128  # of three Services, as many bodies wait as are sent
 PLANE_MIB = 512
+BODY = bytes(1 << 20)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", *(f"METHOD-{n}" for n in range(7))]
 
 
@@ -116,6 +119,40 @@ async def test_c3_bodies_mirrored_to_200_canaries(gateways: Fleet) -> None:
             found = await asyncio.gather(*(post(envoy.gateway_port) for _ in range(6)))
             assert set(found) == {200}
             assert used(envoy.process.pid).peak_mib < ENVOY_MIB
+
+
+@contextlib.asynccontextmanager
+async def stalled_uploads(port: int, host: str, count: int) -> AsyncIterator[None]:
+    """Requests of which all but the last byte was sent."""
+    head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def upload() -> None:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            writer.transport.set_write_buffer_limits(high=0)
+            writer.write(head + BODY[:-1])
+            await writer.drain()
+
+        await asyncio.gather(*(upload() for _ in range(count)))
+        yield
+
+
+async def test_uploads_of_a_tenants_users_that_stall(gateways: Fleet) -> None:
+    apps = [service("evil", name, C) for name in ("app", "two", "three")]
+    pod = Canary("evil", "next", NEXT)
+    documents = world(gateways, *apps, service("shop", "web", A), canaries=[pod]).documents()
+    shadows = canaries_of_one_pod([{}] * 15)
+    for number, shadow in enumerate(shadows):
+        shadow["metadata"]["labels"] = {f"{PREFIX}shadow-of": apps[number % 3].name}
+    await gateways.become([*documents, *shadows])
+    await until_answered(gateways.envoys, "three.evil", [C])
+    for envoy in gateways.envoys:
+        async with contextlib.AsyncExitStack() as stack, asking(gateways, "web.shop") as asked:
+            for app in apps:
+                await stack.enter_async_context(stalled_uploads(envoy.gateway_port, f"{app.name}.evil", 100))
+        assert asked.of("web.shop") == {A}
+        assert used(envoy.process.pid).peak_mib < STALLED_MIB
 
 
 async def test_h2_changes_of_others_beside_60_canaries_with_many_conditions(gateways: Fleet) -> None:

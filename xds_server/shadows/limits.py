@@ -1,6 +1,7 @@
 """What a Service may have: how much of everything, and which hosts.
 
-A Namespace and the installation can tighten a limit and never widen it. Live traffic rests on a Service, so
+A Namespace and the installation can tighten a limit, and never widen it but for memory, which is the
+installation's to give. Live traffic rests on a Service, so
 what cannot be understood of a limit leaves the default and is a problem of whoever wrote it; but a list of
 hosts allows no host that is not on it, whatever else is there.
 """
@@ -19,6 +20,7 @@ from xds_server.shadows.values import PolicyError, sentence
 
 HOSTS_ALLOWED: Final = "hosts-allowed"
 NAMESPACE_MEMORY: Final = "namespace-memory-max"
+MIRROR_MEMORY: Final = "mirror-memory-max"
 _MOST_MEMORY: Final = 64 * 1024 * MIB
 
 
@@ -34,13 +36,13 @@ class Limits(NamedTuple):
     hosts: int = 64
     endpoints: int = 5_000
     virtual_host_bytes: int = MIB // 2
-    mirror_memory: int = 512 * MIB
+    mirror_memory: int = 128 * MIB
     namespace_memory: int = 128 * MIB
     problems: tuple[Problem, ...] = ()
 
 
 DEFAULT: Final = Limits()
-"""What nobody can widen, but for what a namespace may take of an Envoy: that is the installation's to say."""
+"""What nobody can widen, but for memory."""
 
 
 def _suffix(entry: str) -> str:
@@ -64,13 +66,16 @@ LIMITS: Final[Mapping[str, Callable[[str], int]]] = {
     "endpoints-max": partial(values.number, most=DEFAULT.endpoints),
     "hosts-max": partial(values.number, most=DEFAULT.hosts),
     # The least are what one port and one shadow take: less is a unit that was forgotten.
-    "mirror-memory-max": partial(values.size, most=DEFAULT.mirror_memory, least=64 * 1024),
+    MIRROR_MEMORY: partial(values.size, most=_MOST_MEMORY, least=64 * 1024),
     NAMESPACE_MEMORY: partial(values.size, most=_MOST_MEMORY, least=MIB),
     "ports-max": partial(values.number, most=DEFAULT.ports),
     "shadows-max": partial(values.number, most=DEFAULT.shadows),
     "virtual-host-bytes-max": partial(values.size, most=DEFAULT.virtual_host_bytes, least=8 * 1024),
 }
 """How the text of each limit is understood; none admits more than is the most."""
+
+_MEMORY: Final = frozenset({MIRROR_MEMORY, NAMESPACE_MEMORY})
+"""What the installation can raise: it knows how much its Envoys have."""
 
 OF_SERVICES: Final[Mapping[str, Callable[[str], Any]]] = {**LIMITS, HOSTS_ALLOWED: suffixes}
 
@@ -91,8 +96,8 @@ def limits_of(namespace: Layer | None, installation: Layer = NO_FILE) -> Limits:
                 continue
             if name in LIMITS:
                 field = name.removesuffix("-max").replace("-", "_")
-                raises = name == NAMESPACE_MEMORY and isinstance(layer, PolicyFile)
-                if name == NAMESPACE_MEMORY and limit > found[field] and not raises:
+                raises = name in _MEMORY and isinstance(layer, PolicyFile)
+                if name in _MEMORY and limit > found[field] and not raises:
                     why = (
                         f"{shown(layer.values[name])} is more than the {found[field] // MIB}Mi that there are"
                     )

@@ -32,7 +32,7 @@ def refused(host: str, namespace: str | None, installation: str | None = None) -
 
 def test_without_settings_they_are_ours() -> None:
     assert limits_of(None) == of({}) == DEFAULT
-    assert Limits(16, 16, 64, 5_000, MIB // 2, 512 * MIB, 128 * MIB) == DEFAULT
+    assert Limits(16, 16, 64, 5_000, MIB // 2, 128 * MIB, 128 * MIB) == DEFAULT
 
 
 def test_every_limit_has_its_setting() -> None:
@@ -63,18 +63,17 @@ def test_settings_of_shadows_and_of_hosts_are_no_limits() -> None:
     check_defaults(Layer("Namespace staging", settings))
 
 
-def test_the_installation_alone_can_give_a_namespace_more_of_an_envoy() -> None:
-    assert of({}, {"namespace-memory-max": "1024Mi"}).namespace_memory == 1024 * MIB
-    assert (
-        of({"namespace-memory-max": "512Mi"}, {"namespace-memory-max": "1024Mi"}).namespace_memory
-        == 512 * MIB
-    )
-    found = of({"namespace-memory-max": "256Mi"})
-    assert found.namespace_memory == 128 * MIB
+@pytest.mark.parametrize("name", ["namespace-memory-max", "mirror-memory-max"])
+def test_the_installation_alone_can_give_more_of_an_envoys_memory(name: str) -> None:
+    field = name.removesuffix("-max").replace("-", "_")
+    assert getattr(of({}, {name: "1024Mi"}), field) == 1024 * MIB
+    assert getattr(of({name: "512Mi"}, {name: "1024Mi"}), field) == 512 * MIB
+    found = of({name: "256Mi"})
+    assert found._replace(problems=()) == DEFAULT
     (problem,) = found.problems
     assert problem.message == (
-        "Annotation xds-shadow.io/namespace-memory-max of Namespace staging: '256Mi' is more than the 128Mi"
-        " that there are."
+        f"Annotation xds-shadow.io/{name} of Namespace staging: '256Mi' is more than the 128Mi that there"
+        " are."
     )
 
 
@@ -102,8 +101,8 @@ def test_of_two_the_tighter_holds() -> None:
         ("endpoints-max", "many", "'many' is not a number from 1 to 5000"),
         (
             "mirror-memory-max",
-            "513Mi",
-            "'513Mi' is not a size from 64Ki to 512Mi; write 512Ki, 1Mi or a number of bytes",
+            "64",
+            "'64' is not a size from 64Ki to 65536Mi; write 512Ki, 1Mi or a number of bytes",
         ),
         (
             "hosts-allowed",

@@ -171,7 +171,7 @@ def test_without_limits_sixteen_shadows_as_they_are_by_default_fit() -> None:
         for number in range(1, 8)
     ]
     plan = bounded(service("myapp"), ENDPOINTS, *objects)
-    assert {mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors} == {32}
+    assert {mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors} == {8}
     assert len(plan.ports[0].mirrors) == 16
 
 
