@@ -1,8 +1,9 @@
 """The bootstrap configuration of an Envoy that joins the fleet, after Envoy's "Configuring Envoy as an edge
-proxy": everything but the control plane's address comes over ADS, and the process is bounded.
+proxy": everything but the control plane's address comes over ADS, and the process is bounded. Also what an
+Envoy with a bootstrap and listeners of its own needs besides, to have its routes and clusters from here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import PurePath
 
@@ -13,24 +14,38 @@ import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
 import envoy_data_plane.envoy.config.listener.v3 as listener
 import envoy_data_plane.envoy.config.overload.v3 as overload
 import envoy_data_plane.envoy.extensions.filters.network.direct_response.v3 as direct_response
+import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 as http_manager
 import envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 as connections
 import envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap.v3 as heap
 import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
 import envoy_data_plane.envoy.extensions.upstreams.http.v3 as http
 import envoy_data_plane.envoy.type.matcher.v3 as matcher
 import yaml
-from betterproto2 import Casing
+from betterproto2 import Casing, Message
 from envoy_data_plane.google.protobuf import Any, Struct
 
 from xds_server.ads.events import Variant
 from xds_server.base.address import Address
 from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.translate.copies import UPSTREAM_FILTERS
+from xds_server.translate.names import GATEWAY
 
 _XDS_CLUSTER = "xds-shadow"
 _CERTIFICATE, _ROOTS = "certificate", "roots"
 _SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MAX_CONNECTIONS = 50_000
+
+_PARTS = """\
+# What an Envoy with listeners of its own needs to have its routes and clusters from xds-shadow. Envoy merges
+# this document with another bootstrap: envoy --config-path BOOTSTRAP --config-yaml "$(cat THIS_FILE)".
+# The clusters of canaries have upstream filters, which every release of Envoy has built in:
+# {filters}.
+"""
+_STANZA = """\
+# In place of route_config, in every connection manager whose requests are to be routed and mirrored. Envoy
+# listens once it has routes; without the timeout of 0 it would listen 15 s after its start and answer 404.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +81,30 @@ class BootstrapOptions:
 
 def bootstrap_yaml(options: BootstrapOptions) -> str:
     """The bootstrap as YAML for ``envoy --config-path``."""
-    return yaml.safe_dump(_bootstrap(options).to_dict(casing=Casing.SNAKE), sort_keys=False)
+    return _text(_bootstrap(options))
+
+
+def routes_only_yaml(options: BootstrapOptions) -> str:
+    """What an Envoy with listeners of its own needs, as two YAML documents with comments: the parts of a
+    bootstrap, which ``envoy --config-yaml`` merges with another one (it reads the first document), and the
+    part of a connection manager. What `options` say of listeners, heap and admin interface has no effect."""
+    waiting = _over_ads(waits=True)
+    parts = bootstrap.Bootstrap(
+        node=_node(replace(options, gateway_address=None, gateway_port=None)),
+        dynamic_resources=bootstrap.BootstrapDynamicResources(
+            ads_config=_ads(options.mode), cds_config=waiting
+        ),
+        static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(options)]),
+    )
+    stanza = http_manager.HttpConnectionManager(
+        rds=http_manager.Rds(route_config_name=GATEWAY, config_source=waiting)
+    )
+    filters = ", ".join(UPSTREAM_FILTERS)
+    return f"{_PARTS.format(filters=filters)}{_text(parts)}---\n{_STANZA}{_text(stanza)}"
+
+
+def _text(message: Message) -> str:
+    return yaml.safe_dump(message.to_dict(casing=Casing.SNAKE), sort_keys=False)
 
 
 def sds_files(tls: BootstrapTls) -> dict[str, str]:
@@ -94,12 +132,22 @@ def sds_files(tls: BootstrapTls) -> dict[str, str]:
 
 
 def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
-    over_ads = core.ConfigSource(
-        ads=core.AggregatedConfigSource(),
-        resource_api_version=core.ApiVersion.V3,
-        # Otherwise Envoy starts after 15 s even if it has been told nothing, and looks ready.
-        initial_fetch_timeout=timedelta() if options.ready_port else None,
+    over_ads = _over_ads(waits=bool(options.ready_port))
+    return bootstrap.Bootstrap(
+        node=_node(options),
+        admin=bootstrap.Admin(address=_address(Address("127.0.0.1", options.admin_port))),
+        dynamic_resources=bootstrap.BootstrapDynamicResources(
+            ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
+        ),
+        static_resources=bootstrap.BootstrapStaticResources(
+            listeners=[_ready_listener(options.ready_port)] if options.ready_port else [],
+            clusters=[_xds_cluster(options)],
+        ),
+        overload_manager=_overload_manager(options.max_heap_mib * 1024 * 1024),
     )
+
+
+def _node(options: BootstrapOptions) -> core.Node:
     metadata = {}
     if options.gateway_address is not None:
         metadata[GATEWAY_ADDRESS] = options.gateway_address
@@ -107,21 +155,20 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
         metadata[GATEWAY_PORT] = str(options.gateway_port)
     if options.namespaces:
         metadata[NAMESPACES] = ",".join(options.namespaces)
-    return bootstrap.Bootstrap(
-        node=core.Node(
-            id=options.node_id,
-            cluster=options.node_cluster,
-            metadata=Struct.from_dict(metadata) if metadata else None,
-        ),
-        admin=bootstrap.Admin(address=_address(Address("127.0.0.1", options.admin_port))),
-        dynamic_resources=bootstrap.BootstrapDynamicResources(
-            ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
-        ),
-        static_resources=bootstrap.BootstrapStaticResources(
-            listeners=[_ready_listener(options.ready_port)] if options.ready_port else [],
-            clusters=[_xds_cluster([options.xds_address, *options.further_xds_addresses], options.tls)],
-        ),
-        overload_manager=_overload_manager(options.max_heap_mib * 1024 * 1024),
+    return core.Node(
+        id=options.node_id,
+        cluster=options.node_cluster,
+        metadata=Struct.from_dict(metadata) if metadata else None,
+    )
+
+
+def _over_ads(*, waits: bool) -> core.ConfigSource:
+    """Over the stream of `_ads`. Unless it `waits`, Envoy starts after 15 s even if it has been sent nothing,
+    and looks ready."""
+    return core.ConfigSource(
+        ads=core.AggregatedConfigSource(),
+        resource_api_version=core.ApiVersion.V3,
+        initial_fetch_timeout=timedelta() if waits else None,
     )
 
 
@@ -156,7 +203,8 @@ def _ads(mode: Variant) -> core.ApiConfigSource:
     )
 
 
-def _xds_cluster(addresses: list[Address], security: BootstrapTls | None) -> cluster.Cluster:
+def _xds_cluster(options: BootstrapOptions) -> cluster.Cluster:
+    addresses = (options.xds_address, *options.further_xds_addresses)
     keepalive = core.KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
     http2 = http.HttpProtocolOptionsExplicitHttpConfig(
         http2_protocol_options=core.Http2ProtocolOptions(connection_keepalive=keepalive)
@@ -174,7 +222,7 @@ def _xds_cluster(addresses: list[Address], security: BootstrapTls | None) -> clu
         typed_extension_protocol_options={
             _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))
         },
-        transport_socket=_mutual_tls(security) if security else None,
+        transport_socket=_mutual_tls(options.tls) if options.tls else None,
     )
 
 

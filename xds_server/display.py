@@ -75,12 +75,16 @@ def _note(shadow: status_pb2.Shadow) -> Text:
 
 
 def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
-    """One row a connected Envoy: by type, whether it has what it was sent, and which version."""
+    """One row a connected Envoy: by type, whether it has what it was sent, and which version. An Envoy with
+    listeners of its own has "routes only" in place of theirs."""
     table = _table("ENVOY", "PROTOCOL", "BUILD", *_TYPES)
     for node in nodes:
         by_type = {status.short_name: status for status in node.types}
         who, build = Text(plain(node.id, _SHOWN_NAME)), Text(plain(node.build, _SHOWN_NAME))
-        table.add_row(who, node.variant, build, *(_sync(by_type.get(name)) for name in _TYPES))
+        of_types = [_sync(by_type.get(name)) for name in _TYPES]
+        if node.routes_only:
+            of_types[_TYPES.index("LDS")] = Text("routes only")
+        table.add_row(who, node.variant, build, *of_types)
     return table if table.row_count else Text("No Envoy is connected.", style="dim")
 
 

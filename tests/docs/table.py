@@ -119,6 +119,23 @@ env --unset=XDS_SHADOW_GATEWAY_PORT xds-shadow bootstrap --node-id gateway-2 --x
 envoy --config-path refuses.yaml > refuses.log 2>&1 &
 until xds-shadow status | grep -q ERROR; do :; done
 """
+OWN_LISTENER = """
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=a \\
+  -addext subjectAltName=DNS:myapp.staging -keyout tls.key -out tls.crt
+rm -f authorization && mkfifo authorization
+PYTHONPATH={checkout} python -m tests.support.own_listener > authorization 2> authorization.log &
+read -r authorization < authorization
+sed -e "s/port_value: 9901/port_value: 0/" -e "s/port_value: 8443/port_value: $XDS_SHADOW_GATEWAY_PORT/" \\
+  -e "s/port_value: 9191/port_value: $authorization/" \\
+  {checkout}/envoy/own-listener.yaml > envoy/own-listener.yaml
+"""
+ROUTES_ONLY = "xds-shadow bootstrap --routes-only --node-id edge-1 --xds-address {xds} > xds-shadow.yaml\n"
+OWN_ENVOY = f"""{OWN_LISTENER}{ROUTES_ONLY}{ACTIVE}
+envoy --config-path envoy/own-listener.yaml --config-yaml "$(cat xds-shadow.yaml)" > own.log 2>&1 &
+until xds-shadow status | grep -q "routes only"; do :; done
+own=https://127.0.0.1:$XDS_SHADOW_GATEWAY_PORT/
+until curl --silent --fail --insecure --header "Host: myapp.staging" $own; do :; done
+"""
 CERTIFICATE = """
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=a \\
   -addext subjectAltName=DNS:a -keyout tls.key -out tls.crt
@@ -140,6 +157,7 @@ TABLE = (
     ),
     Entry("README.md", "xds-shadow serve --kubeconfig", Run(until=is_ready)),
     Entry("README.md", "> envoy.yaml\n", Run(until=connected("gateway-1"))),
+    Entry("README.md", "envoy/own-listener.yaml", Run(before=OWN_LISTENER, until=connected("edge-1"))),
     Entry("README.md", "xds-shadow status\n", Run(before=ACTIVE)),
     Entry("README.md", "SHADOW   ", Shows("xds-shadow status", before=ACTIVE)),
     Entry("README.md", "$ kubectl -n staging get events", Run(before=TOLD)),
@@ -220,6 +238,22 @@ TABLE = (
     ),
     Entry("docs/operate.md", "openssl x509", Run(before=CERTIFICATE)),
     Entry("docs/operate.md", '"event": "envoy connected"', Shows("cat {log}")),
+    Entry(
+        "docs/own-listener.md",
+        "",
+        Checked("tests/envoy/test_own_listener.py::test_the_example_has_what_is_printed"),
+        language="yaml",
+    ),
+    Entry(
+        "docs/own-listener.md",
+        "envoy --config-path",
+        Run(before=f"{OWN_LISTENER}{ROUTES_ONLY}", until=connected("edge-1")),
+    ),
+    Entry(
+        "docs/own-listener.md",
+        "$ curl",
+        Run(before=OWN_ENVOY, instead=(("127.0.0.1:8443", "127.0.0.1:$XDS_SHADOW_GATEWAY_PORT"),)),
+    ),
     Entry("docs/releasing.md", "git tag --sign", Listed("a release is signed by who makes it")),
     Entry(
         "docs/releasing.md",

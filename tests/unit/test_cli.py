@@ -100,6 +100,23 @@ def test_bootstrap_beside_an_application() -> None:
         assert bootstrap["dynamic_resources"][of]["initial_fetch_timeout"] == "0s"
 
 
+@pytest.mark.parametrize(("mode", "api"), [("delta", "DELTA_GRPC"), ("sotw", "GRPC")])
+def test_bootstrap_for_listeners_of_ones_own(mode: str, api: str) -> None:
+    options = ("--routes-only", "--mode", mode, "--namespace", "staging", "--gateway-port", "9")
+    parts, stanza = yaml.safe_load_all(run("bootstrap", "--node-id", "a", *options).stdout)
+    assert parts["node"] == {
+        "id": "a",
+        "cluster": "xds-shadow",
+        "metadata": {"xds-shadow.io/namespaces": "staging"},
+    }
+    waiting = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+    assert parts["dynamic_resources"]["ads_config"]["api_type"] == api
+    assert parts["dynamic_resources"]["cds_config"] == waiting
+    assert parts.keys() == {"node", "static_resources", "dynamic_resources"}
+    assert [each["name"] for each in parts["static_resources"]["clusters"]] == ["xds-shadow"]
+    assert stanza == {"rds": {"route_config_name": "gateway", "config_source": waiting}}
+
+
 def test_bootstrap_names_the_sds_files_where_envoy_finds_them(tmp_path: Path) -> None:
     tls = ("--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key", "--tls-ca", "/tls/ca.crt")
     found = run("bootstrap", "--node-id", "a", *tls, "--sds-dir", str(tmp_path), "--sds-mount", "/etc/envoy")

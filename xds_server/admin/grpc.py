@@ -242,6 +242,7 @@ def _node(connection: Connection) -> status_pb2.Node:
         peer=connection.peer,
         build=connection.node.build,
         connected=_timestamp(connection.since),
+        routes_only=connection.routes_only,
         types=[_type(url, connection.types[url]) for url in SHORT_NAMES if url in connection.types],
     )
 

@@ -63,7 +63,7 @@ function nodeCells(n) {
     return line(`${time(t.last_nack.at)} ${t.short_name} ${short(t.last_nack.version)}${end}: ${t.last_nack.message}`, tone);
   });
   return [
-    [[n.id, "name"], line(`${n.build}, ${n.variant}`, "dim"), line(n.peer, "dim code")],
+    [[n.id, "name"], line(`${n.build}, ${n.variant}${n.routes_only ? ", routes only" : ""}`, "dim"), line(n.peer, "dim code")],
     [badge(nodeState(n)), line(`since ${time(n.connected)}`, "dim")],
     n.types.map((t) => [`${t.short_name} ${short(t.sent_version)} ${SYNC[t.sync]}`, `chip code ${TONES[t.sync]}`]),
     refusals.length ? refusals : [["none", "dim"]],

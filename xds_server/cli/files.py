@@ -139,6 +139,15 @@ def bootstrap(
             show_default="--sds-dir",
         ),
     ] = None,
+    routes_only: Annotated[
+        bool,
+        typer.Option(
+            "--routes-only",
+            envvar="XDS_SHADOW_ROUTES_ONLY",
+            help="Print what an Envoy with listeners of its own needs: its way to the control plane, and rds."
+            " Options of listeners, heap and admin interface have no effect.",
+        ),
+    ] = False,
     node_cluster: Annotated[
         str, typer.Option(envvar="XDS_SHADOW_NODE_CLUSTER", help="node.cluster: the fleet it belongs to.")
     ] = "xds-shadow",
@@ -147,7 +156,13 @@ def bootstrap(
     ] = 1024,
 ) -> None:
     """Print the bootstrap of an Envoy that joins the fleet, for `envoy --config-path`."""
-    from xds_server.bootstrap import BootstrapOptions, BootstrapTls, bootstrap_yaml, sds_files
+    from xds_server.bootstrap import (
+        BootstrapOptions,
+        BootstrapTls,
+        bootstrap_yaml,
+        routes_only_yaml,
+        sds_files,
+    )
 
     addresses = [
         parse_address(each, option="--xds-address") for each in xds_address or [_DEFAULT_CONTROL_PLANE]
@@ -185,7 +200,7 @@ def bootstrap(
                 (directory / name).write_text(text)
         except OSError as error:
             raise UsageError(f"--sds-dir {directory}: {error.strerror or error}") from error
-    typer.echo(bootstrap_yaml(options), nl=False)
+    typer.echo(routes_only_yaml(options) if routes_only else bootstrap_yaml(options), nl=False)
 
 
 def render_command(

@@ -27,6 +27,7 @@ from xds_server.ads.events import (
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.fleet.totals import Totals, Traffic, TypeTotals
 from xds_server.fleet.words import words
+from xds_server.snapshot.types import LISTENER, ROUTE
 
 _LONGEST_MESSAGE: Final = 2000
 """A client chooses the text of its NACK; this much of it is kept, in characters."""
@@ -86,6 +87,11 @@ class Connection:
     peer: str
     since: float
     types: Mapping[TypeUrl, TypeState] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def routes_only(self) -> bool:
+        """Whether its listeners are its own. Who has them from here asks for them before any routes."""
+        return ROUTE in self.types and LISTENER not in self.types
 
 
 class Standing(NamedTuple):

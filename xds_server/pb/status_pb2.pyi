@@ -124,7 +124,7 @@ class Problem(_message.Message):
     def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("id", "cluster", "variant", "peer", "build", "connected", "types")
+    __slots__ = ("id", "cluster", "variant", "peer", "build", "connected", "types", "routes_only")
     ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +132,7 @@ class Node(_message.Message):
     BUILD_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_ONLY_FIELD_NUMBER: _ClassVar[int]
     id: str
     cluster: str
     variant: str
@@ -139,7 +140,8 @@ class Node(_message.Message):
     build: str
     connected: _timestamp_pb2.Timestamp
     types: _containers.RepeatedCompositeFieldContainer[TypeStatus]
-    def __init__(self, id: _Optional[str] = ..., cluster: _Optional[str] = ..., variant: _Optional[str] = ..., peer: _Optional[str] = ..., build: _Optional[str] = ..., connected: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., types: _Optional[_Iterable[_Union[TypeStatus, _Mapping]]] = ...) -> None: ...
+    routes_only: bool
+    def __init__(self, id: _Optional[str] = ..., cluster: _Optional[str] = ..., variant: _Optional[str] = ..., peer: _Optional[str] = ..., build: _Optional[str] = ..., connected: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., types: _Optional[_Iterable[_Union[TypeStatus, _Mapping]]] = ..., routes_only: _Optional[bool] = ...) -> None: ...
 
 class TypeStatus(_message.Message):
     __slots__ = ("type_url", "short_name", "sync", "sent_version", "acked_version", "last_nack", "pushes", "bytes")

@@ -36,6 +36,9 @@ MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
 _HttpFilter: TypeAlias = http_connection_manager_pb2.HttpFilter
 _Mutation: TypeAlias = mutation_rules_pb2.HeaderMutation
 
+UPSTREAM_FILTERS: Final = ("buffer", "credential_injector", "header_mutation", "lua", "upstream_codec")
+"""The HTTP filters that shadow clusters use, by what follows ``envoy.filters.http.`` in their names."""
+
 _CARRIER: Final = f"{names.SHADOW_HEADER}-"
 """What the names of headers that carry a value begin with. None of them reaches a canary."""
 

@@ -22,7 +22,7 @@ from xds_server.ads.events import (
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.base.latency import BOUNDS_S
 from xds_server.fleet.state import Connection, Fleet, Refusal, Standing, Sync, TypeState
-from xds_server.snapshot.types import CLUSTER, LISTENER, SHORT_NAMES
+from xds_server.snapshot.types import CLUSTER, LISTENER, ROUTE, SHORT_NAMES
 
 ONE, TWO, THREE = StreamId(1), StreamId(2), StreamId(3)
 ENVOY = Node(id=NodeId("envoy-1"))
@@ -143,6 +143,15 @@ def test_types_are_told_apart() -> None:
         CLUSTER: ("1", Sync.SYNCED),
         LISTENER: ("2", Sync.STALE),
     }
+
+
+@pytest.mark.parametrize(
+    ("types", "routes_only"),
+    [([], False), ([CLUSTER], False), ([CLUSTER, ROUTE], True), ([CLUSTER, LISTENER, ROUTE], False)],
+)
+def test_who_asks_for_routes_without_listeners_has_its_own(types: list[TypeUrl], routes_only: bool) -> None:
+    (connection,) = after(opened(), *map(asked, types)).connections()
+    assert connection.routes_only is routes_only
 
 
 def test_a_connection_says_who_and_since_when() -> None:

@@ -7,6 +7,7 @@ The listener is the same for every world and appears in the pair ``empty-world``
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from xds_server.shadows.resolve import resolve
 from xds_server.shadows.scene import Rules
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from xds_server.translate.copies import UPSTREAM_FILTERS
 from xds_server.translate.translate import translate
 
 FOLDER = Path(__file__).parent / "golden"
@@ -80,6 +82,15 @@ def test_every_annotation_and_every_bound_has_its_pair() -> None:
     assert {f"annotation-{name}" for name in NAMES} <= set(CASES)
     for bound in BOUNDS.values():
         assert f"{'required' if bound.adds else 'not-allowed'}-{bound.of}" in CASES
+
+
+def test_the_filters_of_shadow_clusters_are_those_that_an_envoy_has_to_have() -> None:
+    found = {
+        name
+        for path in FOLDER.glob("*.out.yaml")
+        for name in re.findall(r"/envoy\.extensions\.filters\.http\.(\w+)\.v3\.", path.read_text())
+    }
+    assert found - {"router"} == set(UPSTREAM_FILTERS)
 
 
 def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""The declared differences as a table, in docs/own-listener.md: ``python -m tests.envoy.forms.page`` prints
+the page with it."""
+
+import sys
+from typing import Final
+
+from tests.docs.blocks import ROOT
+from tests.envoy.forms.doors import DOORS, Door
+from tests.envoy.forms.forms import FORMS, Outcome
+
+_BEGIN: Final = "<!-- The table is generated: make generate -->\n"
+_END: Final = "<!-- End of the table -->\n"
+
+
+def with_table(page: str) -> str:
+    """The page, with the table as it should be."""
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}{''.join(map(_table, DOORS))}{_END}{after}"
+
+
+def _table(door: Door) -> str:
+    rows = [
+        ("every request", _listed(door.every), _listed({*door.every, "+ x-xds-shadow: NAMESPACE/DEPLOYMENT"}))
+    ]
+    as_sent = []
+    for form in FORMS:
+        outcome = door.outcome(form)
+        if outcome.differs or outcome.without or outcome.copy != () or outcome.status != 200:
+            rows.append((form.name, _service(outcome), _canary(outcome)))
+        else:
+            as_sent.append(form.name)
+    head = ("Request", "At the Service", "At the canary"), ("---", "---", "---")
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in (*head, *rows))
+    rest = "Nothing else is different, and nothing at all beside the first row with"
+    return f"{lines}\n{rest}: {'; '.join(as_sent)}.\n"
+
+
+def _service(outcome: Outcome) -> str:
+    if outcome.status not in (101, 200):
+        return f"never arrives: Envoy answers {outcome.status}"
+    return _listed((*outcome.differs, *(f"not {each}" for each in outcome.without))) or "as sent"
+
+
+def _canary(outcome: Outcome) -> str:
+    if outcome.copy is None:
+        return "never arrives" if outcome.status not in (101, 200) else "is not mirrored"
+    if outcome.copy == outcome.differs:
+        return "the same"
+    return _listed((*outcome.copy, *(f"not {each}" for each in outcome.without))) or "as sent"
+
+
+def _listed(differences: "frozenset[str] | set[str] | tuple[str, ...]") -> str:
+    ordered = differences if isinstance(differences, tuple) else sorted(differences)
+    return ", ".join(f"`{each}`".replace("|", "\\|") for each in ordered)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(with_table((ROOT / "docs" / "own-listener.md").read_text()))
