@@ -21,7 +21,7 @@ from xds_server.admin.http import Readiness
 from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event
 from xds_server.ads.forms import versions
-from xds_server.base.aio import Mailbox, spawn
+from xds_server.base.aio import Debounce, Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
@@ -31,7 +31,7 @@ from xds_server.explain import explain
 from xds_server.fleet.delivery import Delivery
 from xds_server.fleet.state import Fleet
 from xds_server.model.problems import Problem
-from xds_server.model.world import Change, Report, World, key_of
+from xds_server.model.world import Awaiting, Change, Report, World, key_of
 from xds_server.opening import open_door, open_feedback, open_source
 from xds_server.pipeline import Pipeline, Published, Stage
 from xds_server.publish.facts import Facts
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from xds_server.publish.kube import KubeFeedback
 
 VERSION: Final = importlib.metadata.version("xds-shadow")
-_QUIET_S = 0.02
 _AT_MOST_S = 0.5
-"""A burst of changes is one push: wait until nothing came for `_QUIET_S`, but never longer than this."""
+_DEBOUNCE = partial(Debounce, quiet=0.02, at_most=_AT_MOST_S, few=4, lately=0.25)
+"""A burst of changes is one push. The Pods of a canary complete what its label began."""
 
 _CLOCK_CHECK_S = 60.0
 
@@ -68,11 +68,15 @@ _Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.get_logger("xds_shadow.app")
 
 
+def _ends_a_wait(change: Change) -> bool:
+    return isinstance(change, Awaiting) and not change.waiting
+
+
 class Intake:
     """Where sources put what they observe; the pipeline's loop takes it from here."""
 
     def __init__(self) -> None:
-        self.mailbox: Mailbox[Change] = Mailbox(key_of)
+        self.mailbox: Mailbox[Change] = Mailbox(key_of, _ends_a_wait)
         self.complete = asyncio.Event()
 
     def put(self, changes: Iterable[Change]) -> None:
@@ -89,6 +93,7 @@ class App:
         self._config = config
         self._source = source or open_source(config.source, config.policy)
         self._intake = Intake()
+        self._debounce = _DEBOUNCE()
         self._pipeline = Pipeline(
             gateway_port=config.gateway_port, expose_all=config.expose_all, installation=config.installation
         )
@@ -169,7 +174,7 @@ class App:
         """The next changes; none if a shadow's time has come first."""
         published = self._published
         if published is None or not (published.timed or published.unfinished_s is not None):
-            return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
+            return await self._intake.mailbox.take(self._debounce)
         # No shorter than a burst, or a step that fails would be tried without a pause; no longer than a
         # minute, as the clock may be set meanwhile, forward or back.
         expires = _CLOCK_CHECK_S if published.expires is None else published.expires - time.time()
@@ -178,7 +183,7 @@ class App:
             wait = min(wait, published.unfinished_s)
         try:
             async with asyncio.timeout(wait):
-                return await self._intake.mailbox.take(quiet=_QUIET_S, at_most=_AT_MOST_S)
+                return await self._intake.mailbox.take(self._debounce)
         except TimeoutError:
             return self._intake.mailbox.take_now()
 

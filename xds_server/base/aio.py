@@ -5,22 +5,47 @@ No policy lives here: what to coalesce by and how long to wait are the callers' 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
+class Debounce:
+    """When a burst of items is over: once nothing came for `quiet` seconds, and no later than `at_most` seconds
+    after the first. A burst that is known to be complete is over at once, `few` times in `lately` seconds."""
+
+    def __init__(self, *, quiet: float, at_most: float, few: int = 0, lately: float = 0.0) -> None:
+        self.quiet = quiet
+        self.at_most = at_most
+        self._few, self._lately = few, lately
+        self._hurried: deque[float] = deque(maxlen=few)
+
+    def hurries(self, now: float) -> bool:
+        """Whether a complete burst is over `now`, in seconds; it counts as one."""
+        if self._few == 0 or (len(self._hurried) == self._few and now - self._hurried[0] < self._lately):
+            return False
+        self._hurried.append(now)
+        return True
+
+
 class Mailbox(Generic[T]):
     """Holds the latest item of each key until it is taken; so it is bounded by the number of keys.
+
+    An item that `completes` what came before it ends a burst; see `Debounce`.
 
     One consumer takes everything at once. A newer item with an equal key replaces the older and moves to
     the end, as the latest state is the only one that matters. `since` is when the first came of what is here
     now, or None; `taken_since` the same of what was taken last; in seconds of the monotonic clock.
     """
 
-    def __init__(self, key: Callable[[T], Hashable]) -> None:
+    def __init__(
+        self, key: Callable[[T], Hashable], completes: Callable[[T], bool] = lambda _: False
+    ) -> None:
         self._key = key
+        self._completes = completes
+        self._complete = False
         self._items: dict[Hashable, T] = {}
         self._filled = asyncio.Event()
         self.since: float | None = None
@@ -32,21 +57,23 @@ class Mailbox(Generic[T]):
             key = self._key(item)
             self._items.pop(key, None)
             self._items[key] = item
+            self._complete = self._complete or self._completes(item)
         if self._items:
             if self.since is None:
                 self.since = time.monotonic()
             self._filled.set()
 
-    async def take(self, *, quiet: float, at_most: float) -> list[T]:
-        """Wait for a first item, then until nothing came for `quiet` seconds or `at_most` seconds passed;
-        return everything, oldest first."""
+    async def take(self, debounce: Debounce) -> list[T]:
+        """Wait for a first item, then until its burst is over; return everything, oldest first."""
         await self._filled.wait()
         clock = asyncio.get_running_loop().time
-        deadline = clock() + at_most
+        deadline = clock() + debounce.at_most
         while (left := deadline - clock()) > 0:
+            if self._complete and debounce.hurries(clock()):
+                break
             self._filled.clear()
             try:
-                async with asyncio.timeout(min(quiet, left)):
+                async with asyncio.timeout(min(debounce.quiet, left)):
                     await self._filled.wait()
             except TimeoutError:
                 break
@@ -55,7 +82,7 @@ class Mailbox(Generic[T]):
     def take_now(self) -> list[T]:
         """Everything that is here, oldest first, without waiting."""
         items, self._items = list(self._items.values()), {}
-        self.taken_since, self.since = self.since, None
+        self.taken_since, self.since, self._complete = self.since, None, False
         self._filled.clear()
         return items
 
