@@ -60,6 +60,7 @@ _CLOCK_CHECK_S = 60.0
 FEEDBACK: Final = "feedback"
 """Origin of the problems with telling in the cluster what became of labels."""
 
+_START_S = 10.0
 _FEEDBACK_PAUSE_S = 30.0
 _TOLD = 50
 """The last ones, to be shown."""
@@ -164,8 +165,8 @@ class App:
             raise failed
 
     async def _run_pipeline(self) -> None:
-        await self._intake.complete.wait()
-        with without_collections():
+        with without_collections(at_most=_START_S):
+            await self._intake.complete.wait()
             await self._step(self._intake.mailbox.take_now())
         while True:
             await self._step(await self._changes())

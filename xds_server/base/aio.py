@@ -13,8 +13,9 @@ T = TypeVar("T")
 
 
 class Debounce:
-    """When a burst of items is over: once nothing came for `quiet` seconds, and no later than `at_most` seconds
-    after the first. A burst that is known to be complete is over at once, `few` times in `lately` seconds."""
+    """When a burst of items is over: once nothing came for `quiet` seconds, and no later than `at_most`
+    seconds after the first. One that is known to be complete is over at once, `few` times in `lately`
+    seconds."""
 
     def __init__(self, *, quiet: float, at_most: float, few: int = 0, lately: float = 0.0) -> None:
         self.quiet = quiet

@@ -25,12 +25,15 @@ def expect_many_objects() -> None:
 
 
 @contextmanager
-def without_collections() -> Iterator[None]:
-    """Nothing is collected meanwhile: for work that has an end, and makes many objects that stay."""
+def without_collections(at_most: float) -> Iterator[None]:
+    """Nothing is collected meanwhile, for `at_most` seconds: for work that makes many objects that stay.
+    Needs a running loop."""
     gc.disable()
+    timer = asyncio.get_running_loop().call_later(at_most, gc.enable)
     try:
         yield
     finally:
+        timer.cancel()
         gc.enable()
 
 
