@@ -8,7 +8,7 @@ keeps them as bytes, ``ads`` serves them, ``fleet`` remembers what every Envoy m
 import os
 
 # gRPC reads these when it is first imported, so they are set before anything of this package can import it:
-# for the scripts, `python -m`, the workers, and whoever embeds it.
+# for the scripts, `python -m`, and whoever embeds it.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # our own messages say what matters
 # What is started here runs another program at once; gRPC's care for forked children can cost their lives.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")

@@ -18,7 +18,6 @@ import structlog
 from xds_server.admin.csds import CsdsServicer
 from xds_server.admin.grpc import Explanation, ServerState, StatusServicer, Told
 from xds_server.admin.http import Readiness
-from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event
 from xds_server.ads.forms import versions
 from xds_server.base.aio import Debounce, Mailbox, spawn
@@ -39,8 +38,7 @@ from xds_server.publish.notes import notes
 from xds_server.publish.prometheus import Metrics
 from xds_server.refusals import concerned
 from xds_server.servers import Addresses, Servers
-from xds_server.serving.local import LocalFleet
-from xds_server.serving.pool import WorkerPool
+from xds_server.serving.listening import FleetServer
 from xds_server.shadows.plan import Plan, State
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import SHORT_NAMES
@@ -98,10 +96,8 @@ class App:
         self._pipeline = Pipeline(
             gateway_port=config.gateway_port, expose_all=config.expose_all, installation=config.installation
         )
-        identifier = f"xds-shadow/{VERSION}"
-        open_fleet = partial(WorkerPool, config.workers) if config.workers > 1 else LocalFleet
-        self._serving: LocalFleet | WorkerPool = open_fleet(
-            identifier=identifier,
+        self._serving = FleetServer(
+            identifier=f"xds-shadow/{VERSION}",
             observe=self._observe,
             converged=self._converged,
             security=config.security,
@@ -109,7 +105,6 @@ class App:
         self._published: Published | None = None
         self._started = self._committed = self._built = time.time()
         self._unbuilt: float | None = None
-        self._commits = 0
         self._delivery = Delivery()
         self._told: deque[Told] = deque(maxlen=_TOLD)
         self._stream_log = StreamLog()
@@ -242,14 +237,13 @@ class App:
     def _commit(self, snapshot: Snapshot, *, seen: float | None) -> None:
         """Serve it. The first one is not followed: it comes of no change, and Envoys that wait for it began
         to wait when they liked."""
-        self._commits += 1
         if seen is not None:
-            self._delivery.committed(self._commits, seen=seen)
+            self._delivery.committed(self._serving.generation + 1, seen=seen)
         with self._pipeline.stages.timed(Stage.COMMIT):
-            self._serving.commit(snapshot, self._commits)
+            self._serving.commit(snapshot)
 
-    def _converged(self, found: Converged) -> None:
-        self._delivery.converged(found.generation, answered=found.answered, at=found.at)
+    def _converged(self, generation: int, answered: bool) -> None:  # noqa: FBT001 - as Convergence calls it
+        self._delivery.converged(generation, answered=answered, at=time.monotonic())
 
     def _tell(self, before: Published | None, after: Published) -> None:
         """In the log, and as Events: only what moved."""
@@ -269,16 +263,17 @@ class App:
         self._intake.put([Report(FEEDBACK, problems)])
 
     async def _become_ready(self) -> None:
-        await self._serving.set_serving()
+        await self._serving.set_serving(True)
         await self._servers.set_serving(True)
         if self._config.ready_file:
             write_ready_file(self._config.ready_file, self.addresses)
         self.ready.set()
         _log.info("ready")
 
-    def _observe(self, event: Event, at: float) -> None:
-        self.fleet.apply(event, now=at)
-        self._stream_log.note(event, now=at)
+    def _observe(self, event: Event) -> None:
+        now = time.time()
+        self.fleet.apply(event, now=now)
+        self._stream_log.note(event, now=now)
 
     def server_state(self) -> ServerState:
         """What `status` shows."""

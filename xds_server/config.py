@@ -91,11 +91,10 @@ PLAIN: Final = Security()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """Everything that `serve` needs. Without `events` none are written. Of more than one of `workers` each is
-    a process of its own. `page`: serve the page and its API though `http_address` is not on loopback.
-    `plaintext_credentials`: send credentials to Envoys though they are served without TLS. `own_addresses`
-    are those of this process, canonical, and `namespace` is where its replicas are. `page_hosts` are the
-    page's names beside localhost and the address."""
+    """Everything that `serve` needs. Without `events` none are written. `page`: serve the page and its API
+    though `http_address` is not on loopback. `plaintext_credentials`: send credentials to Envoys though they
+    are served without TLS. `own_addresses` are those of this process, canonical, and `namespace` is where its
+    replicas are. `page_hosts` are the page's names beside localhost and the address."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -107,7 +106,6 @@ class ServeConfig:
     events: EventsConfig | None = None
     ready_file: Path | None = None
     drain_s: float = 2.0
-    workers: int = 1
     security: Security = PLAIN
     insecure: bool = False
     plaintext_credentials: bool = False

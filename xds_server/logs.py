@@ -56,12 +56,6 @@ def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
     root.addHandler(_Libraries(logging.WARNING))
 
 
-def configured_format() -> LogFormat:
-    """What `configure_logging` was last given, or found out: for another process that is to log alike."""
-    last = structlog.get_config()["processors"][-1]
-    return LogFormat.JSON if isinstance(last, structlog.processors.JSONRenderer) else LogFormat.TEXT
-
-
 class _Unfailing:
     """A stream whose errors cost the line alone: a disk that is full, or a pipe that nobody reads any more,
     must not end what wants to log."""

@@ -20,9 +20,7 @@ from xds_server.ads.server_options import connection_options
 from xds_server.base.address import Address
 from xds_server.config import ServeConfig
 from xds_server.pb import status_pb2
-from xds_server.serving.listening import add_port
-from xds_server.serving.local import LocalFleet
-from xds_server.serving.pool import WorkerPool
+from xds_server.serving.listening import FleetServer, add_port
 
 _STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 _log = structlog.get_logger("xds_shadow.servers")
@@ -57,7 +55,7 @@ class Servers:
     @asynccontextmanager
     async def running(
         self,
-        fleet: LocalFleet | WorkerPool,
+        fleet: FleetServer,
         status: StatusServicer,
         clients: CsdsServicer,
         *,

@@ -75,7 +75,6 @@ def _config(
     xds_address: Address = ANY_PORT,
     http_address: Address = ANY_PORT,
     page: bool = False,
-    workers: int = 1,
     ready_file: Path | None = None,
     plaintext_credentials: bool = False,
 ) -> ServeConfig:
@@ -85,7 +84,6 @@ def _config(
         admin_address=ANY_PORT,
         http_address=http_address,
         page=page,
-        workers=workers,
         ready_file=ready_file,
         plaintext_credentials=plaintext_credentials,
         drain_s=0.0,

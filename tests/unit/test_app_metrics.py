@@ -65,10 +65,9 @@ def sample(text: str, name: str) -> float:
     return float(value)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_metrics_follow_a_change_to_the_last_acknowledgement(workers: int) -> None:
+async def test_metrics_follow_a_change_to_the_last_acknowledgement() -> None:
     source = ScriptedSource()
-    async with running(source, workers=workers) as app:
+    async with running(source) as app:
         sink = await source.opened()
         sink.put(changes(objects.namespace(), objects.service()))
         sink.synced()

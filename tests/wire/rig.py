@@ -12,7 +12,6 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.ads.admission import Limits
 from xds_server.ads.budget import NameLimits
-from xds_server.ads.convergence import Converged
 from xds_server.ads.events import Event, Node, Variant
 from xds_server.ads.pace import PaceLimits
 from xds_server.ads.server_options import HANDSHAKE_S, IDLE_S, server_options
@@ -61,7 +60,7 @@ class Rig:
     ) -> None:
         self.cache: SnapshotCache[str] = SnapshotCache(_derive)
         self.events: list[Event] = []
-        self.converged: list[Converged] = []
+        self.converged: list[tuple[int, bool]] = []
         self._happened = asyncio.Condition()
         self._announcing: set[asyncio.Task[None]] = set()
         self._channels: list[grpc.aio.Channel] = []
@@ -76,7 +75,7 @@ class Rig:
             name_limits=name_limits,
             view_limits=view_limits,
             pace_limits=pace_limits,
-            converged=self.converged.append,
+            converged=lambda generation, answered: self.converged.append((generation, answered)),
         )
         options = server_options(max_age_s=max_age_s, grace_s=0.2, handshake_s=handshake_s, idle_s=idle_s)
         self.server = grpc.aio.server(options=options)

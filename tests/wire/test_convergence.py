@@ -16,28 +16,24 @@ async def synced(rig: Rig, variant: Variant) -> Stream:
     return stream
 
 
-def told(rig: Rig) -> list[tuple[int, bool]]:
-    return [(each.generation, each.answered) for each in rig.converged]
-
-
 async def test_it_has_when_the_last_stream_has_answered(rig: Rig, variant: Variant) -> None:
     rig.commit(resource(CLUSTER, "a", b"1"))
-    assert told(rig) == [(1, False)]
+    assert rig.converged == [(1, False)]
     first, second = await synced(rig, variant), await synced(rig, variant)
     rig.commit(resource(CLUSTER, "a", b"2"))
     answers = [await stream.take() for stream in (first, second)]
     await first.ask(CLUSTER, answers=answers[0])
     await eventually(lambda: rig.count(Acked) == 3)
-    assert told(rig) == [(1, False)]
+    assert rig.converged == [(1, False)]
     await second.ask(CLUSTER, answers=answers[1])
-    await eventually(lambda: told(rig) == [(1, False), (2, True)])
+    await eventually(lambda: rig.converged == [(1, False), (2, True)])
 
 
 async def test_a_commit_that_concerns_no_stream_is_not_waited_for(rig: Rig, variant: Variant) -> None:
     snapshot = rig.commit(resource(CLUSTER, "a", b"1"))
     await synced(rig, variant)
     rig.cache.commit(snapshot.updated([resource(ROUTE, "r", b"1")]))
-    assert told(rig) == [(1, False), (2, False)]
+    assert rig.converged == [(1, False), (2, False)]
 
 
 async def test_a_refusal_is_an_answer(rig: Rig, variant: Variant) -> None:
@@ -45,7 +41,7 @@ async def test_a_refusal_is_an_answer(rig: Rig, variant: Variant) -> None:
     stream = await synced(rig, variant)
     rig.commit(resource(CLUSTER, "a", b"2"))
     await stream.ask(CLUSTER, answers=await stream.take(), error="no")
-    await eventually(lambda: told(rig) == [(1, False), (2, True)])
+    await eventually(lambda: rig.converged == [(1, False), (2, True)])
 
 
 async def test_who_is_gone_is_not_waited_for(rig: Rig, variant: Variant) -> None:
@@ -53,10 +49,10 @@ async def test_who_is_gone_is_not_waited_for(rig: Rig, variant: Variant) -> None
     stream = await synced(rig, variant)
     rig.commit(resource(CLUSTER, "a", b"2"))
     await stream.take()
-    assert told(rig) == [(1, False)]
+    assert rig.converged == [(1, False)]
     stream.cancel()
     await rig.seen(StreamClosed)
-    assert told(rig) == [(1, False), (2, True)]
+    assert rig.converged == [(1, False), (2, True)]
 
 
 async def test_taking_away_counts_too(rig: Rig, variant: Variant) -> None:
@@ -64,4 +60,4 @@ async def test_taking_away_counts_too(rig: Rig, variant: Variant) -> None:
     stream = await synced(rig, variant)
     rig.commit(resource(CLUSTER, "a", b"1"))
     await stream.ask(CLUSTER, answers=await stream.take())
-    await eventually(lambda: told(rig) == [(1, False), (2, True)])
+    await eventually(lambda: rig.converged == [(1, False), (2, True)])

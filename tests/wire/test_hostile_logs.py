@@ -47,14 +47,13 @@ def named(lines: Lines, event: str) -> Lines:
     return [each for each in lines if each["event"] == event]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 async def test_failed_handshakes_are_one_line_and_none_of_grpcs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)  # what this process has set for itself
     authority = Authority()
     tls = [f"{option}={path}" for option, path in authority.server_files(tmp_path).options()]
-    async with running(tmp_path, [*tls, f"--workers={workers}"]) as plane:
+    async with running(tmp_path, tls) as plane:
         peer = Peer(authority, plane.xds_address, [])
         for kind in ("no certificate", "another authority", "plain text", "expired"):
             await asyncio.to_thread(knock, kind, peer, tmp_path, "127.0.0.1")

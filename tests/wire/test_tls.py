@@ -31,7 +31,7 @@ from xds_server.demo.control_plane import ControlPlane
 from xds_server.serving import handshakes
 from xds_server.serving.handshakes import Handshakes
 from xds_server.serving.identity import Allowed, read_clients
-from xds_server.serving.local import LocalFleet
+from xds_server.serving.listening import FleetServer
 from xds_server.serving.tls import Certificates
 from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
@@ -80,11 +80,11 @@ class Peer:
 @asynccontextmanager
 async def served(
     directory: Path, clients: Allowed | None = None, host: str = "127.0.0.1"
-) -> AsyncIterator[tuple[Peer, LocalFleet]]:
+) -> AsyncIterator[tuple[Peer, FleetServer]]:
     """A fleet's port with a cluster in each of two namespaces."""
     authority, events = Authority(), list[Event]()
     security = Security(tls=authority.server_files(directory), clients=clients)
-    fleet = LocalFleet(identifier="test", observe=lambda event, _: events.append(event), security=security)
+    fleet = FleetServer(identifier="test", observe=events.append, security=security)
     fleet.commit(Snapshot().updated([of("staging"), of("production")]))
     peer = Peer(authority, await fleet.start(Address(host, 0)), events)
     try:
@@ -192,7 +192,7 @@ async def test_whoever_leaves_without_a_call_is_told(tmp_path: Path, kind: str, 
 
 async def test_every_one_of_many_that_leave_is_told_and_none_that_called(tmp_path: Path) -> None:
     async with served(tmp_path) as (peer, fleet):
-        await fleet.set_serving()
+        await fleet.set_serving(True)
         good = peer.authority.issue(uris=[GATEWAY])
         stays = peer.stream(good)
         assert len(await seen(stays)) == 2
@@ -212,18 +212,15 @@ async def test_every_one_of_many_that_leave_is_told_and_none_that_called(tmp_pat
         assert len({event.peer for event in left(peer)}) == 4
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 async def test_an_operator_reads_who_it_was_once_and_can_have_grpc_say_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRPC_VERBOSITY", "INFO")
     authority = Authority()
     files = authority.server_files(tmp_path)
     (tmp_path / "manifests").mkdir()
     tls = [f"{option}={path}" for option, path in files.options()]
-    control_plane = ControlPlane(
-        [f"--manifests={tmp_path / 'manifests'}"], tmp_path, extra=[*tls, f"--workers={workers}"]
-    )
+    control_plane = ControlPlane([f"--manifests={tmp_path / 'manifests'}"], tmp_path, extra=tls)
     try:
         await control_plane.start()
         peer = Peer(authority, control_plane.xds_address, [])

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from xds_server.base.ids import StreamId
 from xds_server.snapshot.snapshot import Snapshot
@@ -28,15 +28,6 @@ class Progress(Protocol):
     @property
     def oldest_unanswered(self) -> int: ...
     def has_sent_all(self, snapshot: Snapshot, /) -> bool: ...
-
-
-class Converged(NamedTuple):
-    """The commit `generation`, and so all before it, is with everybody. `answered` says whether it concerned
-    anybody; `at` is seconds of the machine's monotonic clock, which all processes share."""
-
-    generation: int
-    answered: bool
-    at: float
 
 
 @dataclass(slots=True)
@@ -68,8 +59,8 @@ class _Behind:
 
 
 class Convergence:
-    """Of the streams of one server. `tell` is called with the number of every commit, in order, and whether
-    it concerned anybody."""
+    """Of the streams of one server. `tell` is called with the number of every commit, in order, once all
+    streams have it, and with whether it concerned any."""
 
     def __init__(self, tell: Callable[[int, bool], None]) -> None:
         self._tell = tell

@@ -30,7 +30,6 @@ class Cause(StrEnum):
     SILENT = "no_request"
     SLOW = "slow_reader"
     SHUTDOWN = "shutdown"
-    WORKER = "worker_ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

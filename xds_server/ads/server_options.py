@@ -46,7 +46,6 @@ def connection_options(handshake_s: float = HANDSHAKE_S, idle_s: float = IDLE_S)
 
 def server_options(
     *,
-    share_port: bool = False,
     max_age_s: float = MAX_AGE_S,
     grace_s: float = _GRACE_S,
     handshake_s: float = HANDSHAKE_S,
@@ -60,5 +59,5 @@ def server_options(
         ("grpc.max_connection_age_ms", round(max_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(grace_s * 1000)),
         # Two servers must never share a port by accident: the fleet would be split between them.
-        ("grpc.so_reuseport", int(share_port)),
+        ("grpc.so_reuseport", 0),
     ]

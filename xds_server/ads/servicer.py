@@ -16,7 +16,7 @@ from envoy.config.core.v3 import base_pb2
 from xds_server.ads.admission import Admission, Limits, host_of
 from xds_server.ads.audience import Audience
 from xds_server.ads.budget import Held, NameBudget, NameLimits
-from xds_server.ads.convergence import Converged, Convergence
+from xds_server.ads.convergence import Convergence
 from xds_server.ads.delta import DeltaMachine
 from xds_server.ads.encode import Encoder
 from xds_server.ads.events import (
@@ -57,10 +57,9 @@ class AdsServicer(Generic[V]):
     `view_of` gives the view of a node whose client's certificate has certain names (none without TLS), or
     raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
     for a stream. `observe` is called with every event, on the event loop, and must not block or raise;
-    `converged` likewise, with every commit once all streams have what it means for them. `called` is told the
-    peer of every call, before anything else, and `ended` that a call is over and holds nothing any more.
-    Streams are numbered from `first_stream`. A stream must send its first request within
-    `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
+    `converged` likewise, as `Convergence` says. `called` is told the peer of every call, before anything
+    else, and `ended` that a call is over and holds nothing any more. A stream must send its first request
+    within `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
     """
 
     def __init__(
@@ -76,9 +75,8 @@ class AdsServicer(Generic[V]):
         name_limits: NameLimits | None = None,
         view_limits: ViewLimits | None = None,
         pace_limits: PaceLimits | None = None,
-        first_stream: int = 1,
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
-        converged: Callable[[Converged], None] = lambda _: None,
+        converged: Callable[[int, bool], None] = lambda *_: None,
         called: Callable[[str], None] = lambda _: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
@@ -95,13 +93,11 @@ class AdsServicer(Generic[V]):
         self._names = NameBudget(name_limits or NameLimits())
         self._views: ViewBudget[V] = ViewBudget(view_limits or ViewLimits())
         self._pace = Pace(pace_limits or PaceLimits())
-        self._convergence = Convergence(
-            lambda generation, answered: converged(Converged(generation, answered, time.monotonic()))
-        )
+        self._convergence = Convergence(converged)
         self._streams: dict[StreamId, Stream[V]] = {}
         self._audiences: dict[tuple[V, Hosts], Audience[Stream[V]]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
-        self._next_stream = first_stream
+        self._next_stream = 1
         self._sotw = Wire(Variant.SOTW, SotwMachine, SotwReader, encoder.sotw)
         self._delta = Wire(Variant.DELTA, DeltaMachine, DeltaReader, encoder.delta)
         cache.listen(self._changed)

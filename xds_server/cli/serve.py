@@ -83,15 +83,6 @@ def serve(
         ),
     ] = DEFAULT_HTTP_ADDRESS,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
-    workers: Annotated[
-        int,
-        typer.Option(
-            envvar="XDS_SHADOW_WORKERS",
-            min=1,
-            max=64,
-            help="Processes that serve Envoys, on one port; more pay off from about a thousand Envoys on.",
-        ),
-    ] = 1,
     events: Annotated[
         bool,
         typer.Option(
@@ -199,7 +190,6 @@ def serve(
         admin_address=parse_address(admin_address, option="--admin-address"),
         http_address=parse_address(http_address, option="--http-address"),
         gateway_port=gateway_port,
-        workers=workers,
         events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)
         if events
         else None,

@@ -1,2 +1,1 @@
-"""Where streams are served: in this process (`local`), or in several that share one port (`pool`,
-`worker`)."""
+"""The port that the fleet connects to: its gRPC server, its certificates, and who may see what."""

@@ -1,19 +1,24 @@
-"""One gRPC server for the fleet: the aggregated discovery service, and health."""
+"""The gRPC server of the fleet: the aggregated discovery service, and health."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from xds_server.ads.events import Event
 from xds_server.ads.server_options import server_options
 from xds_server.ads.servicer import SERVICE, AdsServicer
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.config import TlsFiles
-from xds_server.serving.handshakes import Handshakes
+from xds_server.base.memory import Trimmer
+from xds_server.config import PLAIN, Security
+from xds_server.serving.handshakes import Handshakes, left
+from xds_server.serving.identity import Clients, names_of
 from xds_server.serving.tls import Certificates
+from xds_server.snapshot.cache import SnapshotCache
+from xds_server.snapshot.snapshot import Snapshot
+from xds_server.translate.views import View, derive, view_of
 
 _Request = health_pb2.HealthCheckRequest
 _Response = health_pb2.HealthCheckResponse
@@ -36,25 +41,45 @@ class _Health(health.aio.HealthServicer):
         await super().Watch(request, context)
 
 
-class AdsServer:
-    """Serves `servicer`; with `tls`, `handshakes` are followed. Its health is NOT_SERVING until
-    `set_serving`."""
+class FleetServer:
+    """Serves what was committed last to every Envoy. `observe` is called with each event of the streams, and
+    `converged` as `Convergence` says. Its health is NOT_SERVING until `set_serving`."""
 
     def __init__(
         self,
-        servicer: AdsServicer[Any],
-        handshakes: Handshakes,
         *,
-        share_port: bool = False,
-        tls: TlsFiles | None = None,
+        identifier: str,
+        observe: Callable[[Event], None],
+        converged: Callable[[int, bool], None] = lambda *_: None,
+        security: Security = PLAIN,
     ) -> None:
-        self._servicer = servicer
-        self._tls = tls
-        self._handshakes = handshakes
-        self._health = _Health(handshakes.called)
-        self._server = grpc.aio.server(options=server_options(share_port=share_port))
-        servicer.register(self._server)
+        clients = Clients(security.clients)
+        self._handshakes = Handshakes(lambda peer: observe(left(peer)))
+        self._tls = security.tls
+        self._cache: SnapshotCache[View] = SnapshotCache(derive)
+        self._servicer = AdsServicer(
+            cache=self._cache,
+            view_of=lambda node, names: view_of(node.metadata, clients.namespaces(names)),
+            identify=names_of,
+            observe=observe,
+            identifier=identifier,
+            converged=converged,
+            called=self._handshakes.called,
+            ended=Trimmer().soon,
+        )
+        self._health = _Health(self._handshakes.called)
+        self._server = grpc.aio.server(options=server_options())
+        self._servicer.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    @property
+    def generation(self) -> int:
+        """How many snapshots were committed, which is the number of the last."""
+        return self._cache.generation
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Serve `snapshot` from now on."""
+        self._cache.commit(snapshot)
 
     async def start(self, address: Address) -> Address:
         """Listen; returns where, as the port may have been left to the system.

@@ -38,11 +38,10 @@ class SnapshotCache(Generic[V]):
         self._listeners: set[Callable[[], None]] = set()
         self.generation = 0
 
-    def commit(self, snapshot: Snapshot, generation: int | None = None) -> None:
-        """Make `snapshot` the one that is served from now on. Commits are numbered, by whoever makes them or
-        by themselves; numbers grow."""
+    def commit(self, snapshot: Snapshot) -> None:
+        """Make `snapshot` the one that is served from now on. Commits are numbered from 1."""
         self._base = snapshot
-        self.generation = self.generation + 1 if generation is None else generation
+        self.generation += 1
         for tell in tuple(self._listeners):
             tell()
 
