@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -24,7 +26,6 @@ pytestmark = pytest.mark.envoy
 ROTATIONS = 20
 FIRST, LATER = "spiffe://example/first", "spiffe://example/later"
 XDS = "cluster.xds-shadow."
-LEFT = "its connection ended without a call"
 
 
 Write = Callable[[Path, Mapping[str, bytes]], None]
@@ -134,7 +135,6 @@ async def test_certificates_change_under_load_and_no_stream_ends(
         await asyncio.gather(*loads, return_exceptions=True)
         assert answered
         assert all(answered)
-        assert LEFT not in (tmp_path / "control-plane.log").read_text()
         await only_later_certificates_are_taken(fleet, mounted)
 
 
@@ -168,26 +168,71 @@ async def only_later_certificates_are_taken(fleet: Rig, mounted: Files) -> None:
         await again.stop()
 
 
-async def test_an_envoy_talks_to_no_control_plane_of_another_name(tmp_path: Path) -> None:
-    mounted = files(tmp_path, server_name="elsewhere.example")
-    control_plane = ControlPlane([f"--manifests={tmp_path / 'sds'}"], tmp_path, extra=mounted.server)
-    await control_plane.start()
+GROWS: Final = {
+    "the control plane rejects its certificate": {
+        "ssl.handshake",
+        "upstream_cx_destroy_remote_with_active_rq",
+    },
+    "its certificate has expired": {"ssl.handshake", "upstream_cx_destroy_remote_with_active_rq"},
+    "it speaks plain text": {"upstream_cx_destroy_remote_with_active_rq"},
+    "it does not trust the control plane": {"ssl.fail_verify_error"},
+    "the control plane has another name": {"ssl.fail_verify_san"},
+    "the control plane speaks plain text": {"ssl.connection_error"},
+}
+"""What of an Envoy's statistics of the cluster grows, by what is wrong; docs/operate.md has it."""
+
+
+async def test_an_envoy_shows_why_its_handshake_fails(tmp_path: Path, binary: Path | None) -> None:
+    (tmp_path / "manifests").mkdir()
+    mounted = files(tmp_path)
+    source = [f"--manifests={tmp_path / 'manifests'}"]
+    (tmp_path / "plain").mkdir()
+    protected = ControlPlane(source, tmp_path, extra=mounted.server)
+    plain = ControlPlane(source, tmp_path / "plain")
+    envoys: dict[str, Envoy] = {}
     try:
-        options = BootstrapOptions(
-            node_id="lost", xds_address=control_plane.xds_address, admin_port=0, tls=mounted.client
-        )
-        envoy = Envoy(options, tmp_path)
-        await envoy.start()
-        try:
-
-            async def refuses() -> bool:
-                return await envoy.stat(f"{XDS}ssl.fail_verify_san") > 0
-
-            await eventually(refuses)
-            log = tmp_path / "control-plane.log"
-            await eventually(lambda: log.read_text().count(LEFT) == 1)
+        await asyncio.gather(protected.start(), plain.start())
+        for number, wrong in enumerate(GROWS):
+            directory = tmp_path / f"{number}"
+            directory.mkdir()
+            options = BootstrapOptions(
+                node_id=f"envoy-{number}",
+                xds_address=plain.xds_address
+                if wrong.endswith("plane speaks plain text")
+                else protected.xds_address,
+                admin_port=0,
+                tls=None if wrong == "it speaks plain text" else client(directory, mounted, wrong),
+            )
+            envoys[wrong] = Envoy(options, directory, binary=binary)
+        await asyncio.gather(*(envoy.start() for envoy in envoys.values()))
+        for wrong, envoy in envoys.items():
+            await eventually(partial(shows, envoy, GROWS[wrong]), what=wrong)
             assert await envoy.stat("control_plane.connected_state") == 0
-        finally:
-            await envoy.stop()
     finally:
-        await control_plane.stop()
+        await asyncio.gather(*(envoy.stop() for envoy in envoys.values()), protected.stop(), plain.stop())
+
+
+def client(directory: Path, mounted: Files, wrong: str) -> BootstrapTls:
+    """The files of an Envoy with which this is wrong."""
+    elsewhere = "elsewhere.example" if wrong == "the control plane has another name" else "localhost"
+    found = files(directory, server_name=elsewhere)
+    authority = found.authority if wrong == "the control plane rejects its certificate" else mounted.authority
+    valid = timedelta(days=-1 if wrong == "its certificate has expired" else 1)
+    issued = authority.issue(uris=[FIRST], valid=valid)
+    trusts = found.authority if wrong == "it does not trust the control plane" else mounted.authority
+    contents = {"tls.key": issued.key, "tls.crt": issued.certificate, "ca.crt": trusts.pem}
+    found.write(directory / "client", contents)
+    return found.client
+
+
+async def shows(envoy: Envoy, grows: set[str]) -> bool:
+    """Whether these of the statistics that tell what is wrong have grown, and no others."""
+    told = set().union(*GROWS.values())
+    found = await envoy.stats(f"^{XDS}")
+    return {name for name in told if found.get(XDS + name, 0) > 0} == grows
+
+
+def test_the_documentation_says_which_statistics_grow() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+    for grows in GROWS.values():
+        assert f"\n| {', '.join(f'`{name}`' for name in sorted(grows))} |" in page

@@ -114,15 +114,20 @@ async def test_it_is_ready_once_the_source_has_synced(tmp_path: Path) -> None:
         sink = await source.opened()
         sink.put(_changes(objects.namespace()))
         await eventually(lambda: app.addresses.admin.port)
-        async with grpc.aio.insecure_channel(str(app.addresses.admin)) as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
-            before = await check(health_pb2.HealthCheckRequest())
+        async with (
+            grpc.aio.insecure_channel(str(app.addresses.admin)) as admin,
+            grpc.aio.insecure_channel(str(app.addresses.xds)) as xds,
+        ):
+            stubs = [health_pb2_grpc.HealthStub(each) for each in (admin, xds)]
+
+            async def health() -> list[int]:
+                return [(await stub.Check(health_pb2.HealthCheckRequest())).status for stub in stubs]  # type: ignore[attr-defined]
+
+            assert await health() == [health_pb2.HealthCheckResponse.NOT_SERVING] * 2
             assert not ready_file.exists()
             sink.synced()
             await app.ready.wait()
-            after = await check(health_pb2.HealthCheckRequest())
-    assert before.status == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert after.status == health_pb2.HealthCheckResponse.SERVING
+            assert await health() == [health_pb2.HealthCheckResponse.SERVING] * 2
     assert json.loads(ready_file.read_text()) == {
         "xds_address": str(app.addresses.xds),
         "admin_address": str(app.addresses.admin),

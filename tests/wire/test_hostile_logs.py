@@ -47,7 +47,7 @@ def named(lines: Lines, event: str) -> Lines:
     return [each for each in lines if each["event"] == event]
 
 
-async def test_failed_handshakes_are_one_line_and_none_of_grpcs(
+async def test_failed_handshakes_are_no_lines_of_grpcs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)  # what this process has set for itself
@@ -56,10 +56,8 @@ async def test_failed_handshakes_are_one_line_and_none_of_grpcs(
     async with running(tmp_path, tls) as plane:
         peer = Peer(authority, plane.xds_address, [])
         for kind in ("no certificate", "another authority", "plain text", "expired"):
-            await asyncio.to_thread(knock, kind, peer, tmp_path, "127.0.0.1")
-        await eventually(lambda: named(logged(tmp_path), "a client was rejected"))
-    (line,) = named(logged(tmp_path), "a client was rejected")
-    assert (line["level"], line["peer"]) == ("warning", "ipv4:127.0.0.1")
+            await asyncio.to_thread(knock, kind, peer, tmp_path)
+    assert {each["level"] for each in logged(tmp_path)} == {"info"}
 
 
 @pytest.mark.parametrize("variant", Variant, ids=str)

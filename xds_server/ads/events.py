@@ -23,7 +23,6 @@ class Cause(StrEnum):
     CLIENT = "client"
     INVALID = "invalid_request"
     DENIED = "denied"
-    HANDSHAKE = "handshake"
     LIMIT = "limit"
     RATE = "rate"
     PEER = "peer_limit"

@@ -57,9 +57,9 @@ class AdsServicer(Generic[V]):
     `view_of` gives the view of a node whose client's certificate has certain names (none without TLS), or
     raises RequestError with a sentence for its operator. `identify` reads those names off a connection, once
     for a stream. `observe` is called with every event, on the event loop, and must not block or raise;
-    `converged` likewise, as `Convergence` says. `called` is told the peer of every call, before anything
-    else, and `ended` that a call is over and holds nothing any more. A stream must send its first request
-    within `greeting_deadline_s`, and take what is written to it within `write_deadline_s`.
+    `converged` likewise, as `Convergence` says. `ended` is told that a call is over and holds nothing any
+    more. A stream must send its first request within `greeting_deadline_s`, and take what is written to it
+    within `write_deadline_s`.
     """
 
     def __init__(
@@ -77,7 +77,6 @@ class AdsServicer(Generic[V]):
         pace_limits: PaceLimits | None = None,
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
         converged: Callable[[int, bool], None] = lambda *_: None,
-        called: Callable[[str], None] = lambda _: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         encoder = Encoder(identifier)
@@ -85,7 +84,6 @@ class AdsServicer(Generic[V]):
         self._view_of = view_of
         self._identify = identify
         self._observe = observe
-        self._called = called
         self._ended = ended
         self._write_deadline_s = write_deadline_s
         self._greeting_deadline_s = greeting_deadline_s
@@ -144,7 +142,6 @@ class AdsServicer(Generic[V]):
 
     def _handler(self, form: Wire) -> "grpc.RpcMethodHandler[bytes, bytes]":
         async def handle(_requests: object, context: _Context) -> None:
-            self._called(context.peer())
             host = host_of(context.peer())
             if refusal := self._admission.refusal(host, now=asyncio.get_running_loop().time()):
                 self._observe(

@@ -146,9 +146,8 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     ),
     Row(
         "xds_shadow_streams_ended_total",
-        "Streams that ended or were refused, by cause: `client` is the Envoy or the network, `handshake` a"
-        " connection with TLS that ended without a call (some are missed while very many connect), all others"
-        " this server.",
+        "Streams that ended or were refused, by cause: `client` is the Envoy or the network, all others this"
+        " server.",
         "cause",
         lambda f: {cause.value: count for cause, count in f.traffic.ended.items()},
     ),

@@ -13,32 +13,11 @@ from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.memory import Trimmer
 from xds_server.config import PLAIN, Security
-from xds_server.serving.handshakes import Handshakes, left
 from xds_server.serving.identity import Clients, names_of
 from xds_server.serving.tls import Certificates
 from xds_server.snapshot.cache import SnapshotCache
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate.views import View, derive, view_of
-
-_Request = health_pb2.HealthCheckRequest
-_Response = health_pb2.HealthCheckResponse
-_Context = grpc.aio.ServicerContext[_Request, _Response]
-
-
-class _Health(health.aio.HealthServicer):
-    """Tells of every call, as the other service does: a probe has a certificate, too."""
-
-    def __init__(self, called: Callable[[str], None]) -> None:
-        super().__init__()
-        self._called = called
-
-    async def Check(self, request: _Request, context: _Context) -> _Response:  # noqa: N802 - gRPC's name
-        self._called(context.peer())
-        return await super().Check(request, context)
-
-    async def Watch(self, request: _Request, context: _Context) -> None:  # noqa: N802 - gRPC's name
-        self._called(context.peer())
-        await super().Watch(request, context)
 
 
 class FleetServer:
@@ -54,7 +33,6 @@ class FleetServer:
         security: Security = PLAIN,
     ) -> None:
         clients = Clients(security.clients)
-        self._handshakes = Handshakes(lambda peer: observe(left(peer)))
         self._tls = security.tls
         self._cache: SnapshotCache[View] = SnapshotCache(derive)
         self._servicer = AdsServicer(
@@ -64,10 +42,9 @@ class FleetServer:
             observe=observe,
             identifier=identifier,
             converged=converged,
-            called=self._handshakes.called,
             ended=Trimmer().soon,
         )
-        self._health = _Health(self._handshakes.called)
+        self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options())
         self._servicer.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -88,10 +65,8 @@ class FleetServer:
             XdsShadowError: the address cannot be listened on, or the certificates cannot be used.
         """
         await self.set_serving(False)
-        credentials = Certificates(self._tls, self._handshakes.begun).credentials() if self._tls else None
+        credentials = Certificates(self._tls).credentials() if self._tls else None
         port = add_port(self._server, address, "--xds-address", credentials)
-        if credentials is not None:
-            self._handshakes.start(port)
         await self._server.start()
         return Address(address.host, port)
 
@@ -103,7 +78,6 @@ class FleetServer:
 
     async def stop(self, drain_s: float) -> None:
         """End the streams one after another over so many seconds (line 21)."""
-        self._handshakes.stop()
         await self._health.enter_graceful_shutdown()
         # stop() sends GOAWAY at once and then waits for the streams, which drain() ends one by one.
         await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))

@@ -9,7 +9,7 @@ import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -39,14 +39,13 @@ class _Loaded(NamedTuple):
 class Certificates:
     """What is in the files, as long as it can be used."""
 
-    def __init__(self, files: TlsFiles, begun: Callable[[], None] = lambda: None) -> None:
-        """Read the files. `begun` is called at every handshake, from threads of gRPC's own.
+    def __init__(self, files: TlsFiles) -> None:
+        """Read the files.
 
         Raises:
             UsageError: they cannot be read or used; file and option are named.
         """
         self._files = files
-        self._begun = begun
         self._lock = threading.Lock()
         self._limit = LogLimit()
         self._seen = _signature(files)
@@ -62,7 +61,6 @@ class Certificates:
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """What is to be used from now on; None: as before. gRPC asks from threads of its own."""
-        self._begun()
         with self._lock:
             try:
                 signature = _signature(self._files)
