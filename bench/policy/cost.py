@@ -27,7 +27,7 @@ _HEADERS: Final = (
 _JSON: Final = (
     '{"order": 42, "card": {"number": "4111111111111111", "name": "A"}, "text": "' + "x" * 920 + '"}'
 )
-_UNBOUNDED: Final = {"max-concurrent": "1000", "max-body": "256Ki"}
+_UNBOUNDED: Final = {"max-concurrent": "1000", "max-body": "128Ki"}
 _WARM_UP_S: Final = 0.5
 
 CASES: Final = {
