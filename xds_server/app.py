@@ -292,6 +292,7 @@ class App:
             },
             shadows=published.plan.shadows() if published else [],
             problems=sorted([*(published.problems() if published else ()), *found.problems()]),
+            notices=published.notices() if published else [],
             objections=found.shadows,
             changes=tuple(self._told),
         )

@@ -1,6 +1,6 @@
 """What `status` and `explain` print for a person, from the status API's messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -25,18 +25,22 @@ _TYPES = ("CDS", "EDS", "SDS", "LDS", "RDS", "VHDS")
 _SHOWN_VERSION = 8
 _SHOWN_NAME = 100
 _SHOWN_VALUE = 500
+_SHOWN_NOTICES = 20
 _SHOWN_WORDS = 200
 """Characters of what an Envoy says, in a table; `explain` shows more."""
 
 
 def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
-    """Shadows, Envoys and problems, each as a table, a sentence where there are none; and the source."""
+    """Shadows, Envoys, problems and notices, each as a table, for the first two a sentence where there are
+    none; and the source."""
     parts: list[RenderableType] = [shadow_table(status.shadows), Text(), node_table(status.nodes)]
     refusals = list(_refusals(status.nodes))
     if refusals:
         parts += [Text(), *refusals]
     if status.problems:
         parts += [Text(), problem_table(status.problems)]
+    if status.notices:
+        parts += [Text(), notice_table(status.notices)]
     source = status.server.source
     style = "red" if source.HasField("outage_seconds") else "dim"
     return Group(*parts, Text(), Text(f"Source: {source.message}.", style=style))
@@ -97,6 +101,17 @@ def problem_table(problems: Iterable[status_pb2.Problem]) -> RenderableType:
     return table
 
 
+def notice_table(notices: Sequence[status_pb2.Notice]) -> RenderableType:
+    """One row a notice, and how many there are besides."""
+    table = _table("NOTICE ABOUT", "REASON", "MESSAGE")
+    for notice in notices[:_SHOWN_NOTICES]:
+        table.add_row(notice.subject, Text(notice.reason, style="dim"), Text(notice.message))
+    more = len(notices) - _SHOWN_NOTICES
+    if more <= 0:
+        return table
+    return Group(table, Text(f"and {more} more notices: see the page, or -o json", style="dim"))
+
+
 def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     """One shadow, from the label to the Envoys that carry it out."""
     shadow = explanation.shadow
@@ -121,6 +136,8 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     parts += [Text(), node_table(explanation.nodes), *_refusals(explanation.nodes)]
     if explanation.problems:
         parts += [Text(), problem_table(explanation.problems)]
+    if explanation.notices:
+        parts += [Text(), notice_table(explanation.notices)]
     return Group(*parts)
 
 

@@ -24,6 +24,7 @@ def explain(published: Published, name: NamespacedName) -> Explanation | None:
                     shadow=shadow,
                     routes=[_explained(port, shadow) for port in plan.ports],
                     problems=[p for p in published.problems() if p.subject in subjects],
+                    notices=list(plan.notices),
                     resources=_only(shadow, _with_routes(share)),
                 )
     return None

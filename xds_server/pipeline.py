@@ -17,7 +17,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.base.latency import Latencies, Latency
 from xds_server.model.door import Door
 from xds_server.model.objects import Kind, Ref
-from xds_server.model.problems import Problem
+from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import Change, World, key_of, namespace_of
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.ledger import Entry
@@ -58,6 +58,10 @@ class Published:
             problem for key, size in self.snapshot.too_large().items() for problem in _large(key, size)
         ]
         return sorted({*reported, *self.plan.problems(), *failed, *too_large})
+
+    def notices(self) -> list[Notice]:
+        """What is worth knowing of Services and no mistake, sorted."""
+        return self.plan.notices()
 
 
 def _internal(subject: str, error: Exception) -> Problem:

@@ -127,6 +127,17 @@ async def test_what_annotations_say_is_shown_in_the_row_that_is_there(tab: Tab, 
         await fleet.user("annotate", MARKED, "xds-shadow.io/methods-", "xds-shadow.io/timeout-")
 
 
+async def test_ports_that_are_not_routed_are_shown_and_alarm_nobody(tab: Tab, fleet: Fleet) -> None:
+    async with opened(tab, fleet):
+        await fleet.user("create", "service", "clusterip", "pair", "--tcp=80:9001", "--tcp=81:9002")
+        await shows(tab, "#notices tbody tr", "Service staging/pair", "PortsNotRouted", "80 (80-9001)")
+        assert await tab.js("document.title") == "xds-shadow"
+        assert await tab.js("document.querySelector('#problems').hidden")
+        await fleet.user("annotate", "service", "pair", "xds-shadow.io/http-ports=")
+        await is_gone(tab, "#notices tbody tr")
+        await fleet.user("delete", "service", "pair")
+
+
 async def test_the_fleet_is_shown_with_its_versions(tab: Tab, fleet: Fleet) -> None:
     async with opened(tab, fleet):
         for variant in Variant:

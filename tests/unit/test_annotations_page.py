@@ -16,6 +16,7 @@ from xds_server.shadows.bounds import BOUNDS
 from xds_server.shadows.limits import DEFAULT, LIMITS, OF_SERVICES
 from xds_server.shadows.plan import State
 from xds_server.shadows.policy import NAMES, Layer, check_defaults
+from xds_server.shadows.ports import OTHER_PROTOCOLS
 from xds_server.shadows.terms import MIB
 from xds_server.sources.files import read_once
 from xds_server.sources.policy_file import read_policy
@@ -87,6 +88,11 @@ def _begins(lines: list[str], wanted: list[str]) -> bool:
         return False
     rest = [line.removeprefix(" " * len(before)) for line in lines[1 : len(wanted)]]
     return rest == wanted[1:]
+
+
+def test_every_name_that_is_not_http_is_listed() -> None:
+    [listed] = re.findall(r"or its name is one of these.*?\n\n(.*?)\.\n", PAGE, re.DOTALL)
+    assert re.findall(r"`(.+?)`", listed) == sorted(OTHER_PROTOCOLS)
 
 
 def test_every_annotation_has_its_section() -> None:

@@ -179,6 +179,30 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
     assert "staging/myapp/http/shadow/myapp-canary" in configuration
 
 
+async def test_ports_that_are_not_routed_are_notices_and_nothing_else() -> None:
+    source = ScriptedSource()
+    two = [{"name": "http", "port": 80}, {"name": "metrics", "port": 9113}]
+    async with running(source) as app:
+        sink = await source.opened()
+        many = [objects.service(f"db-{i}", ports=[{"name": "redis", "port": 6379}]) for i in range(30)]
+        mirrored = [objects.service(ports=two), objects.canary(shadow_of="myapp")]
+        sink.put(_changes(objects.namespace(), *mirrored, *many))
+        sink.synced()
+        await app.ready.wait()
+        status = await asyncio.to_thread(get_status, app.addresses.admin)
+        explanation = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "myapp-canary")
+    assert not status.problems
+    assert {change.reason for change in status.changes} == {"ShadowPending"}
+    assert {notice.reason for notice in status.notices} == {"PortsNotRouted"}
+    assert len(status.notices) == 31
+    assert [notice.subject for notice in explanation.notices] == ["Service staging/myapp"]
+    overview, detail = _text(status_view(status)), _text(explanation_view(explanation))
+    assert "Service staging/db-11" in overview
+    assert "and 11 more notices" in overview
+    assert "Port 9113 (metrics) is not routed" in detail
+    assert "more notices" not in detail
+
+
 @pytest.mark.parametrize(("said", "state"), [(False, "CredentialNeedsTLS"), (True, "Mirroring")])
 async def test_a_credential_is_sent_in_plain_text_only_if_that_is_said(said: bool, state: str) -> None:
     source = ScriptedSource()
@@ -466,6 +490,7 @@ async def test_the_page_and_its_api_say_what_status_says() -> None:
     [change] = config["changes"]
     assert (change["subject"], change["reason"]) == ("Deployment staging/myapp-canary", "ShadowPending")
     assert config["problems"] == []
+    assert config["notices"] == []
 
 
 async def test_what_has_not_changed_is_not_sent_again() -> None:

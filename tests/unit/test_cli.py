@@ -150,6 +150,14 @@ def test_render_prints_resources_and_reports_problems_apart(manifests: Path) -> 
     assert "InvalidYaml" in found.stderr
 
 
+def test_render_reports_notices_apart(tmp_path: Path) -> None:
+    cache = objects.service("cache", ports=[{"name": "redis", "port": 6379}])
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([objects.namespace(), cache]))
+    found = run("render", "--manifests", str(tmp_path))
+    assert found.returncode == 0
+    assert "Service staging/cache: notice: PortsNotRouted: Port 6379 (redis) is not routed" in found.stderr
+
+
 def test_render_expose_all_routes_what_nobody_exposed(tmp_path: Path) -> None:
     (tmp_path / "service.yaml").write_text(yaml.safe_dump(objects.service()))
     hidden = run("render", "--manifests", str(tmp_path))

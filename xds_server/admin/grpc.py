@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from xds_server.base.ids import NamespacedName, NodeId, TypeUrl
 from xds_server.base.text import plain
 from xds_server.fleet.state import Connection, Fleet, Refusal, TypeState
-from xds_server.model.problems import Problem
+from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import SHADOW_OF
 from xds_server.pb import status_pb2, status_pb2_grpc
 from xds_server.shadows.plan import PortPlan, ShadowStatus
@@ -71,6 +71,7 @@ class ServerState:
     problems: list[Problem]
     objections: Mapping[NamespacedName, list[Objection]]
     changes: Sequence[Told] = ()
+    notices: Sequence[Notice] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ class Explanation:
     problems: list[Problem]
     resources: list[Resource]
     objections: list[Objection] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
@@ -125,6 +127,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         state = self._state()
         return status_pb2.GetStatusResponse(
             problems=map(_problem, state.problems),
+            notices=map(_notice, state.notices),
             changes=map(_change, state.changes),
             server=status_pb2.Server(
                 version=state.version,
@@ -156,6 +159,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             routes=map(_route, explanation.routes),
             nodes=self.nodes(),
             problems=map(_problem, explanation.problems),
+            notices=map(_notice, explanation.notices),
             resources=map(_resource, explanation.resources),
         )
 
@@ -199,6 +203,10 @@ def _change(change: Told) -> status_pb2.Change:
     found = status_pb2.Change(subject=change.subject, reason=change.reason, message=change.message)
     found.at.CopyFrom(_timestamp(change.at))
     return found
+
+
+def _notice(notice: Notice) -> status_pb2.Notice:
+    return status_pb2.Notice(**notice._asdict())
 
 
 def _problem(problem: Problem) -> status_pb2.Problem:

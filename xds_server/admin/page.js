@@ -92,6 +92,11 @@ const TABLES = {
     cells: (p) => [[[p.subject || p.origin, "name"]], [[p.reason, "bad"]], [[p.message]]],
     said: (p) => `Problem: ${p.subject || p.origin}: ${p.reason}`,
   },
+  notices: {
+    title: "Notices", part: "config", columns: ["Object", "Reason", "Message"], groups: [],
+    key: (n) => [n.subject, n.reason, n.message],
+    cells: (n) => [[[n.subject, "name"]], [[n.reason, "dim"]], [[n.message]]],
+  },
   changes: {
     title: "What changed last", part: "config", columns: ["Object", "When", "Reason", "Message"], groups: [],
     key: (c) => [c.at, c.subject, c.reason, c.message],

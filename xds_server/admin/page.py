@@ -55,7 +55,12 @@ def routes(status: Status, hosts: Collection[str] = ()) -> list[web.RouteDef]:
 
     def config() -> Mapping[str, Any]:
         found = status.overview()
-        return {"server": found.server, "problems": found.problems, "changes": found.changes}
+        return {
+            "server": found.server,
+            "problems": found.problems,
+            "notices": found.notices,
+            "changes": found.changes,
+        }
 
     def guarded(handler: _Handler) -> _Handler:
         async def handle(request: web.Request) -> web.Response:

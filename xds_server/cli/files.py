@@ -220,7 +220,7 @@ def render_command(
         ),
     ] = Form.YAML,
 ) -> None:
-    """Print what would be pushed, once, without serving it. Problems go to standard error."""
+    """Print what would be pushed, once, without serving it. Problems and notices go to standard error."""
     from xds_server.opening import read_once
     from xds_server.render import render
 
@@ -233,6 +233,8 @@ def render_command(
     for problem in published.problems():
         where = " ".join(part for part in (problem.origin, problem.subject) if part)
         typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)
+    for notice in published.notices():
+        typer.echo(f"{notice.subject}: notice: {notice.reason}: {notice.message}", err=True)
     typer.echo(render(published.snapshot, output), nl=False)
 
 

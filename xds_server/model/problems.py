@@ -1,4 +1,5 @@
-"""What is wrong with something a user wrote: data that travels to ``status``, never an exception."""
+"""What is wrong with something a user wrote, or worth knowing of it: data that travels to ``status``, never
+an exception."""
 
 from typing import NamedTuple
 
@@ -12,3 +13,12 @@ class Problem(NamedTuple):
     reason: str
     message: str
     origin: str = ""
+
+
+class Notice(NamedTuple):
+    """What is as it was written and may still surprise: no mistake, so nothing alerts on it. The fields are
+    those of a `Problem`."""
+
+    subject: str
+    reason: str
+    message: str

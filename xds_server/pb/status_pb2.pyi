@@ -14,18 +14,20 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("shadows", "nodes", "problems", "server", "changes")
+    __slots__ = ("shadows", "nodes", "problems", "server", "changes", "notices")
     SHADOWS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     shadows: _containers.RepeatedCompositeFieldContainer[Shadow]
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     problems: _containers.RepeatedCompositeFieldContainer[Problem]
     server: Server
     changes: _containers.RepeatedCompositeFieldContainer[Change]
-    def __init__(self, shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., server: _Optional[_Union[Server, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+    notices: _containers.RepeatedCompositeFieldContainer[Notice]
+    def __init__(self, shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., server: _Optional[_Union[Server, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("at", "subject", "reason", "message")
@@ -48,18 +50,20 @@ class ExplainRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("shadow", "routes", "nodes", "problems", "resources")
+    __slots__ = ("shadow", "routes", "nodes", "problems", "resources", "notices")
     SHADOW_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     shadow: Shadow
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     problems: _containers.RepeatedCompositeFieldContainer[Problem]
     resources: _containers.RepeatedCompositeFieldContainer[Resource]
-    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ...) -> None: ...
+    notices: _containers.RepeatedCompositeFieldContainer[Notice]
+    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
 
 class Shadow(_message.Message):
     __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints", "refusals", "settings")
@@ -122,6 +126,16 @@ class Problem(_message.Message):
     message: str
     origin: str
     def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
+
+class Notice(_message.Message):
+    __slots__ = ("subject", "reason", "message")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    reason: str
+    message: str
+    def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
     __slots__ = ("id", "cluster", "variant", "peer", "build", "connected", "types", "routes_only")

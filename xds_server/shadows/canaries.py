@@ -10,9 +10,9 @@ from xds_server.shadows.credentials import credential_of
 from xds_server.shadows.endpoints import CanaryEndpoints, canary_endpoints, service_endpoints
 from xds_server.shadows.intents import Intent
 from xds_server.shadows.plan import Credential, Reason
+from xds_server.shadows.ports import HttpPort
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.scene import Scene
-from xds_server.shadows.services import HttpPort
 from xds_server.shadows.terms import Policy, Treatment
 
 MOST_PODS: Final = 1_000

@@ -39,6 +39,7 @@ def held(
         shadows=tuple(sorted(shadows, key=lambda shadow: shadow.deployment)),
         problems=(problem_of(target, Reason.PODS_UNKNOWN, _message(sorted(names))),),
         kept=before.kept,
+        notices=before.notices,
     )
 
 

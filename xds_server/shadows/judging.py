@@ -9,11 +9,12 @@ from xds_server.model.world import SHADOW_OF
 from xds_server.shadows.canaries import Canary
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import Mirror, Reason, Route, ShadowStatus, State
+from xds_server.shadows.ports import HttpPort, no_http_port
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.shadows.scene import MOST_MARKED
 from xds_server.shadows.selection import MAX_BRANCHES
-from xds_server.shadows.services import EXPOSE, HttpPort, Offer, no_http_port
+from xds_server.shadows.services import EXPOSE, Offer
 from xds_server.shadows.terms import MIB, MILLION, Policy, Selection, Treatment
 
 MAX_SAMPLED = 4

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from xds_server.base.ids import NamespacedName
-from xds_server.model.problems import Problem
+from xds_server.model.problems import Notice, Problem
 from xds_server.model.sensitive import Sensitive
 from xds_server.shadows.terms import (
     EVERYTHING,
@@ -68,6 +68,7 @@ class Reason(StrEnum):
     NAMESPACE_FULL = "NamespaceFull"
     PODS_UNKNOWN = "PodsUnknown"
     TOO_LARGE = "TooLarge"
+    PORTS_NOT_ROUTED = "PortsNotRouted"
     INTERNAL_ERROR = "InternalError"
 
 
@@ -181,6 +182,7 @@ class ServicePlan:
     kept: frozenset[str] = frozenset()
     since: float | None = None
     expires: float | None = None
+    notices: tuple[Notice, ...] = ()
 
     def holds(self, now: float) -> bool:
         """Whether time alone has not changed it."""
@@ -207,3 +209,7 @@ class Plan:
         services = (problem for service in self.services.values() for problem in service.problems)
         namespaces = (problem for problems in self.namespaces.values() for problem in problems)
         return sorted([*services, *namespaces])
+
+    def notices(self) -> list[Notice]:
+        """What is worth knowing of a Service and no mistake, sorted."""
+        return sorted(notice for service in self.services.values() for notice in service.notices)

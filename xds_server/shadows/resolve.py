@@ -22,9 +22,10 @@ from xds_server.shadows.ledger import Entry, Ledger, cut, weigh
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
 from xds_server.shadows.policy import ENDPOINTS_FROM, NO_FILE, Layer
+from xds_server.shadows.ports import HttpPort
 from xds_server.shadows.scene import Rules, Scene, keys_of, may_select
 from xds_server.shadows.separation import Separated, separate
-from xds_server.shadows.services import HttpPort, Offer, host_conflict, offer_of, problem_of
+from xds_server.shadows.services import Offer, host_conflict, offer_of, problem_of
 
 OwnerOf = Callable[[str], NamespacedName | None]
 _NO_RULES = Rules()
@@ -139,6 +140,7 @@ def plan_service(
         kept=frozenset(apart.kept),
         since=since,
         expires=expires,
+        notices=offer.notices if offer else (),
     )
 
 

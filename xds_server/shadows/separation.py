@@ -17,9 +17,9 @@ from xds_server.shadows.endpoints import (
     canary_endpoints,
 )
 from xds_server.shadows.plan import Reason
+from xds_server.shadows.ports import HttpPort
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.scene import Scene
-from xds_server.shadows.services import HttpPort
 
 
 class Separated(NamedTuple):

@@ -1,53 +1,24 @@
 """What a Service offers to the gateway: whether it is exposed, its HTTP ports, the hosts it claims."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import shown
-from xds_server.model.objects import PREFIX, Kind, Ref, Service, ServicePort
-from xds_server.model.problems import Problem
+from xds_server.model.objects import PREFIX, Kind, Ref, Service
+from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.hosts import Age, own_hosts
 from xds_server.shadows.limits import DEFAULT, Limits
-from xds_server.shadows.plan import Protocol, Reason
+from xds_server.shadows.plan import Reason
 from xds_server.shadows.policy import NAMES
+from xds_server.shadows.ports import HTTP_PORTS, HttpPort, no_http_port, ports_of
 from xds_server.shadows.values import is_host_name
 
 EXPOSE = PREFIX + "expose"
 HOSTS = PREFIX + "hosts"
 
-# Values of appProtocol: Kubernetes' own (KEP-3726), IANA's and the ones Istio and Contour made customary.
-# TLS to the backend (https, tls) is not among them.
-_BY_APP_PROTOCOL = {
-    "http": Protocol.HTTP1,
-    "http/1.1": Protocol.HTTP1,
-    "kubernetes.io/ws": Protocol.HTTP1,
-    "http2": Protocol.HTTP2,
-    "h2c": Protocol.HTTP2,
-    "kubernetes.io/h2c": Protocol.HTTP2,
-    "grpc": Protocol.HTTP2,
-}
-_BY_PORT_NAME = {
-    "http": Protocol.HTTP1,
-    "http2": Protocol.HTTP2,
-    "h2c": Protocol.HTTP2,
-    "grpc": Protocol.HTTP2,
-}
 _CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
-
-
-@dataclass(frozen=True, slots=True)
-class HttpPort:
-    """A port of a Service that is routed."""
-
-    port: ServicePort
-    protocol: Protocol
-
-    @property
-    def name(self) -> str:
-        """Which tells it from the Service's other ports; empty for the only one that has none."""
-        return self.port.name or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +31,7 @@ class Offer:
     ports: tuple[HttpPort, ...] = ()
     hosts: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -89,53 +61,41 @@ def offer_of(
     problems += _unknown_annotations(service)
     if not exposed:
         return Offer(age, exposed=False, problems=tuple(problems))
-    ports = http_ports(service)
-    if len(ports) > limits.ports:
-        message = (
-            f"It has {len(ports)} HTTP ports, and ports-max is {limits.ports}; those after port"
-            f" {ports[limits.ports - 1].port.port} are not routed."
-        )
-        problems.append(_problem(service, Reason.TOO_MANY_PORTS, message))
-        ports = ports[: limits.ports]
+    ports, mistakes, unrouted = ports_of(service)
+    problems += [_problem(service, each.reason, each.message) for each in mistakes]
     if not ports:
-        named = EXPOSE in service.labels
-        if named or (not service.ports and service.spec.type != "ExternalName"):
+        if EXPOSE in service.labels or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
-        return Offer(age, exposed=True, problems=tuple(problems))
+            unrouted = ""  # that says it
+        notices = _notices(service, unrouted)
+        return Offer(age, exposed=True, problems=tuple(problems), notices=notices)
+    if len(ports) > limits.ports:
+        problems.append(_too_many_ports(service, ports, limits.ports))
+        ports = ports[: limits.ports]
     hosts, bad_hosts = _hosts(service, limits.hosts, host_refused)
-    return Offer(age, exposed=True, ports=ports, hosts=hosts, problems=(*problems, *bad_hosts))
+    return Offer(
+        age,
+        exposed=True,
+        ports=ports,
+        hosts=hosts,
+        problems=(*problems, *bad_hosts),
+        notices=_notices(service, unrouted),
+    )
 
 
-def http_ports(service: Service) -> tuple[HttpPort, ...]:
-    """The ports that carry HTTP, as the Service lists them (an API server admits no number or name
-    twice)."""
-    if service.spec.type == "ExternalName":
+def _notices(service: Service, unrouted: str) -> tuple[Notice, ...]:
+    if not unrouted:
         return ()
-    found: dict[str, HttpPort] = {}
-    for port in service.ports:
-        protocol = _protocol(service, port)
-        if protocol is not None:
-            found.setdefault(port.name or "", HttpPort(port, protocol))
-    return tuple(found.values())
+    subject = str(Ref(Kind.SERVICE, service.namespace, service.name))
+    return (Notice(subject, Reason.PORTS_NOT_ROUTED, unrouted),)
 
 
-def no_http_port(service: Service) -> str:
-    """The sentence for a Service whose `http_ports` are none."""
-    if service.spec.type == "ExternalName":
-        return "An ExternalName Service has no endpoints to route to."
-    if not service.ports:
-        return "It has no ports; add one to spec.ports."
-    return "None of its ports is known to be HTTP; set appProtocol: http on one, or name it http."
-
-
-def _protocol(service: Service, port: ServicePort) -> Protocol | None:
-    if (port.protocol or "TCP") != "TCP":
-        return None
-    if port.app_protocol:
-        return _BY_APP_PROTOCOL.get(port.app_protocol.lower())
-    if port.name:
-        return _BY_PORT_NAME.get(port.name.partition("-")[0])
-    return Protocol.HTTP1 if len(service.ports) == 1 else None
+def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> Problem:
+    message = (
+        f"It has {len(ports)} HTTP ports, and ports-max is {most}; those after port"
+        f" {ports[most - 1].port.port} are not routed."
+    )
+    return _problem(service, Reason.TOO_MANY_PORTS, message)
 
 
 def _exposed(
@@ -159,7 +119,7 @@ def _unknown_annotations(service: Service) -> list[Problem]:
     return [
         _problem(service, Reason.INVALID_ANNOTATION, f"Annotation {key} {_misplaced(key)}")
         for key in sorted(service.annotations)
-        if key.startswith(PREFIX) and key != HOSTS
+        if key.startswith(PREFIX) and key not in (HOSTS, HTTP_PORTS)
     ]
 
 
@@ -168,7 +128,7 @@ def _misplaced(key: str) -> str:
         return "is a label: set it with kubectl label."
     if key.removeprefix(PREFIX) in NAMES:
         return "belongs to the canary's Deployment, or to its Namespace as a default."
-    return f"is not known here; known is {HOSTS}."
+    return f"is not known here; known are {HOSTS} and {HTTP_PORTS}."
 
 
 def _hosts(

@@ -100,6 +100,8 @@ def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
             {"subject": p.subject, "reason": str(p.reason), "message": p.message} for p in plan.problems()
         ],
     }
+    if notices := plan.notices():
+        shown["notices"] = [{"subject": n.subject, "reason": str(n.reason)} for n in notices]
     for type_url, heading in HEADINGS.items():
         found = snapshot.of(type_url).resources
         if (whole or type_url is not LISTENER) and (found or type_url is not SECRET):

@@ -15,9 +15,10 @@ from xds_server.model.world import Change, Delete, Upsert, World
 from xds_server.shadows.endpoints import backends_of
 from xds_server.shadows.hosts import own_hosts
 from xds_server.shadows.plan import NOTHING, Plan, Reason, State
+from xds_server.shadows.ports import ports_of
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.scene import Rules
-from xds_server.shadows.services import http_ports, offer_of
+from xds_server.shadows.services import offer_of
 
 NOON = datetime(2025, 12, 31, 12, tzinfo=UTC).timestamp()
 """Half a day before the first of `worlds.TIMES`."""
@@ -111,7 +112,7 @@ def test_separation_never_takes_the_last_backend(objects: list[Object]) -> None:
     for target, plan in resolve(world).services.items():
         view = world.view(target.namespace)
         service = view.services.get(target.name)
-        ports = {port.name: port.port for port in (http_ports(service) if service else ())}
+        ports = {port.name: port.port for port in (ports_of(service).routed if service else ())}
         for route in plan.ports:
             assert service
             backends = backends_of(view, service, ports[route.name])

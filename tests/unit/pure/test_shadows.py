@@ -8,8 +8,9 @@ from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Object, ServicePort, SlicePort
 from xds_server.model.world import Upsert
 from xds_server.shadows.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
+from xds_server.shadows.ports import http_ports, ports_of
 from xds_server.shadows.resolve import resolve
-from xds_server.shadows.services import EXPOSE, http_ports
+from xds_server.shadows.services import EXPOSE
 
 NO_SERVICE = (
     "There is no Service staging/my-app; the label's value names one of its own namespace. Until it does, the"
@@ -49,7 +50,16 @@ def shadow(*objects: Object) -> ShadowStatus:
         (ServicePort(port=80, name="http"), Protocol.HTTP1),
         (ServicePort(port=80, name="http-web"), Protocol.HTTP1),
         (ServicePort(port=80, name="https"), None),
-        (ServicePort(port=80, name="web"), None),
+        (ServicePort(port=80, name="web"), Protocol.HTTP1),
+        (ServicePort(port=80, name="80-9001"), Protocol.HTTP1),
+        (ServicePort(port=80, name="redis"), None),
+        (ServicePort(port=80, name="tcp-redis"), None),
+        (ServicePort(port=80, name="postgresql-x"), None),
+        (ServicePort(port=80, name="redisweb"), Protocol.HTTP1),
+        (ServicePort(port=80, name="grpc-web"), Protocol.HTTP1),
+        (ServicePort(port=80, name="grpc-web-x"), Protocol.HTTP1),
+        (ServicePort(port=80, name="grpc-website"), Protocol.HTTP2),
+        (ServicePort(port=80, name="web", app_protocol="example.com/x"), None),
         (ServicePort(port=80, name="http2"), Protocol.HTTP2),
         (ServicePort(port=80, name="h2c-x"), Protocol.HTTP2),
         (ServicePort(port=80, name="grpc-x"), Protocol.HTTP2),
@@ -69,8 +79,51 @@ def test_what_a_port_speaks(port: ServicePort, protocol: Protocol | None) -> Non
 
 
 def test_of_several_ports_one_that_says_nothing_is_not_http() -> None:
-    ports = (ServicePort(port=80), ServicePort(port=81))
+    ports = (ServicePort(port=80, name="web"), ServicePort(port=81, name="api"))
     assert http_ports(service("a", ports=ports)) == ()
+
+
+def test_ports_of_other_protocols_do_not_count() -> None:
+    ports = (ServicePort(port=80, name="web"), ServicePort(port=80, name="quic", protocol="UDP"))
+    assert [http.port.name for http in http_ports(service("a", ports=ports))] == ["web"]
+
+
+def test_the_annotation_adds_ports_behind_those_that_say_so_themselves() -> None:
+    ports = (
+        ServicePort(port=81, name="admin"),
+        ServicePort(port=80, name="http"),
+        ServicePort(port=82, name="rpc", app_protocol="grpc"),
+        ServicePort(port=83, name="tls", app_protocol="https"),
+    )
+    annotated = service("a", ports=ports, annotations={"http-ports": " tls, 81,,http"})
+    assert [(http.name, http.protocol) for http in ports_of(annotated).routed] == [
+        ("http", Protocol.HTTP1),
+        ("rpc", Protocol.HTTP2),
+        ("tls", Protocol.HTTP1),
+        ("admin", Protocol.HTTP1),
+    ]
+    assert ports_of(annotated)[1:] == ((), "")
+
+
+@pytest.mark.parametrize("entry", ["webb", "081", "8" * 5000, "quic"])
+def test_the_annotation_names_tcp_ports_of_the_service(entry: str) -> None:
+    ports = (ServicePort(port=81, name="web"), ServicePort(port=443, name="quic", protocol="UDP"))
+    [mistake] = ports_of(service("a", ports=ports, annotations={"http-ports": entry})).mistakes
+    assert mistake.reason is Reason.INVALID_ANNOTATION
+    assert ("which is UDP" if entry == "quic" else "its ports are 81 (web), 443 (quic).") in mistake.message
+    [none] = ports_of(service("a", ports=(), annotations={"http-ports": entry})).mistakes
+    assert none.message.endswith("its ports are none.")
+
+
+def test_a_number_of_two_protocols_is_the_tcp_port() -> None:
+    ports = (ServicePort(port=53, name="dns", protocol="UDP"), ServicePort(port=53, name="dns-tcp"))
+    annotated = service("a", ports=ports, annotations={"http-ports": "53"})
+    assert [http.name for http in ports_of(annotated).routed] == ["dns-tcp"]
+
+
+def test_a_notice_lists_a_few_ports() -> None:
+    ports = tuple(ServicePort(port=number, name=f"p-{number}") for number in range(1, 9))
+    assert "5 (p-5) and 3 more are not routed" in ports_of(service("a", ports=ports)).unrouted
 
 
 # Keeping apart

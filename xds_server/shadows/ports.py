@@ -1,0 +1,202 @@
+"""Which ports of a Service speak HTTP, and which of its ports are not routed.
+
+A port says so by ``appProtocol``, which alone decides where it stands, or by its name as Istio reads names:
+``PROTOCOL`` or ``PROTOCOL-SUFFIX``. A Service's only TCP port speaks HTTP unless one of the two names another
+protocol. The annotation `HTTP_PORTS` adds ports that say nothing, or something else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from xds_server.base.text import shown
+from xds_server.model.objects import PREFIX, Service, ServicePort
+from xds_server.shadows.plan import Protocol, Reason
+from xds_server.shadows.refusal import Refusal
+
+HTTP_PORTS: Final = PREFIX + "http-ports"
+
+_TCP: Final = "TCP"
+_UNSAID: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"
+_OTHERWISE: Final = "not HTTP, by name or appProtocol"
+_NOT_TCP: Final = "not TCP"
+_SOME: Final = 5
+"""Ports that a sentence lists."""
+
+_BY_APP_PROTOCOL: Final[Mapping[str, Protocol]] = {
+    "http": Protocol.HTTP1,
+    "http/1.1": Protocol.HTTP1,
+    "grpc-web": Protocol.HTTP1,
+    "kubernetes.io/ws": Protocol.HTTP1,
+    "http2": Protocol.HTTP2,
+    "h2c": Protocol.HTTP2,
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "grpc": Protocol.HTTP2,
+}
+"""Kubernetes' own values (KEP-3726), IANA's, and those that Istio and Contour made customary. TLS to the
+backend (https, tls) is not among them."""
+
+_BY_NAME: Final[Mapping[str, Protocol]] = {
+    "http": Protocol.HTTP1,
+    "grpc-web": Protocol.HTTP1,
+    "http2": Protocol.HTTP2,
+    "h2c": Protocol.HTTP2,
+    "grpc": Protocol.HTTP2,
+}
+
+OTHER_PROTOCOLS: Final = frozenset(
+    [
+        # Istio's protocol selection (istio.io, "Protocol Selection"): what its names declare besides HTTP.
+        *("tcp", "udp", "tls", "https", "mongo", "mysql", "redis", "hbone"),
+        # Names of services in IANA's registry (RFC 6335) that are not HTTP.
+        *("amqp", "amqps", "domain", "epmd", "ftp", "ftps", "imap", "imaps", "irc", "kerberos", "ldap"),
+        *("ldaps", "memcache", "mqtt", "nfs", "ntp", "pop3", "pop3s", "postgresql", "rsync", "rtsp", "sftp"),
+        *("sip", "sips", "smtp", "smtps", "snmp", "ssh", "submission", "submissions", "syslog", "telnet"),
+        # What charts call their ports besides.
+        *("bolt", "cassandra", "cql", "dns", "kafka", "mariadb", "memcached", "mongodb", "mqtts", "nats"),
+        *("pgsql", "postgres", "ssl", "stomp", "thrift", "xmpp", "zookeeper"),
+    ]
+)
+"""Well-known names of ports that say that a Service's only port is not HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPort:
+    """A port of a Service that is routed."""
+
+    port: ServicePort
+    protocol: Protocol
+
+    @property
+    def name(self) -> str:
+        """Which tells it from the Service's other ports; empty for the only one that has none."""
+        return self.port.name or ""
+
+
+class Ports(NamedTuple):
+    """A Service's ports: those that are `routed`, the first of which has the Service's bare hosts; what is
+    wrong with the annotation; and a sentence on those that are not routed, if nobody has said that this is as
+    it should be."""
+
+    routed: tuple[HttpPort, ...]
+    mistakes: tuple[Refusal, ...] = ()
+    unrouted: str = ""
+
+
+def ports_of(service: Service) -> Ports:
+    """Read the ports and the annotation. Those that are HTTP by what they say themselves come first, as the
+    Service lists them, then those of the annotation: to route one more port moves no host."""
+    if service.spec.type == "ExternalName":
+        return Ports((), unrouted="An ExternalName Service has no endpoints to route to.")
+    routed = {http.name: http for http in http_ports(service)}
+    text = service.annotations.get(HTTP_PORTS)
+    if text is None:
+        rest = [port for port in service.ports if (port.name or "") not in routed]
+        return Ports(tuple(routed.values()), unrouted=_unrouted(rest) if rest else "")
+    mistakes = []
+    for entry in filter(None, (each.strip() for each in text.split(","))):
+        found = _named(service, entry)
+        if isinstance(found, Refusal):
+            mistakes.append(found)
+        else:
+            routed.setdefault(found.name or "", HttpPort(found, _spoken(found) or Protocol.HTTP1))
+    return Ports(tuple(routed.values()), tuple(mistakes))
+
+
+def http_ports(service: Service) -> tuple[HttpPort, ...]:
+    """The ports that carry HTTP by what they say themselves, as the Service lists them (an API server admits
+    no number or name twice)."""
+    if service.spec.type == "ExternalName":
+        return ()
+    found: dict[str, HttpPort] = {}
+    only = sum(map(_is_tcp, service.ports)) == 1
+    for port in filter(_is_tcp, service.ports):
+        protocol = _spoken(port)
+        if protocol is None and only and not _says_otherwise(port):
+            protocol = Protocol.HTTP1
+        if protocol is not None:
+            found.setdefault(port.name or "", HttpPort(port, protocol))
+    return tuple(found.values())
+
+
+def no_http_port(service: Service) -> str:
+    """The sentence for a Service of which no port is routed."""
+    if service.spec.type == "ExternalName":
+        return "An ExternalName Service has no endpoints to route to."
+    if not service.ports:
+        return "It has no ports; add one to spec.ports."
+    ports = _listed(map(_called, service.ports))
+    return (
+        f"None of its ports ({ports}) is known to be HTTP; name one that is in the Service's annotation"
+        f" {HTTP_PORTS}, or set its appProtocol to http."
+    )
+
+
+def _is_tcp(port: ServicePort) -> bool:
+    return (port.protocol or _TCP) == _TCP
+
+
+def _spoken(port: ServicePort) -> Protocol | None:
+    """The kind of HTTP that a port says it speaks, if it says so."""
+    if port.app_protocol:
+        return _BY_APP_PROTOCOL.get(port.app_protocol.lower())
+    return next((_BY_NAME[each] for each in _prefixes(port.name or "") if each in _BY_NAME), None)
+
+
+def _says_otherwise(port: ServicePort) -> bool:
+    return bool(port.app_protocol) or any(each in OTHER_PROTOCOLS for each in _prefixes(port.name or ""))
+
+
+def _prefixes(name: str) -> Iterable[str]:
+    """``grpc-web``, then ``grpc``, of ``grpc-web-x``: the protocols that a name can begin with, the longest
+    first."""
+    first, _, rest = name.partition("-")
+    return (f"{first}-{rest.partition('-')[0]}", first)
+
+
+def _named(service: Service, entry: str) -> ServicePort | Refusal:
+    """The port that an entry of the annotation names, by its name or number."""
+    found = [port for port in service.ports if entry in (port.name, str(port.port))]
+    tcp = next(filter(_is_tcp, found), None)
+    if tcp is not None:
+        return tcp
+    if found:
+        return _mistake(f"has {shown(entry)}, which is {found[0].protocol}; only TCP ports are routed.")
+    known = _listed(map(_called, service.ports)) or "none"
+    return _mistake(f"has {shown(entry)}, which is no port of this Service; its ports are {known}.")
+
+
+def _mistake(what: str) -> Refusal:
+    return Refusal(Reason.INVALID_ANNOTATION, f"Annotation {HTTP_PORTS} {what}")
+
+
+def _unrouted(ports: Iterable[ServicePort]) -> str:
+    groups: dict[str, list[ServicePort]] = {}
+    for port in ports:
+        groups.setdefault(_why(port), []).append(port)
+    sentences = [_not_routed(groups[why], why) for why in (_UNSAID, _OTHERWISE, _NOT_TCP) if why in groups]
+    if unsaid := groups.get(_UNSAID):
+        names = ",".join(port.name or str(port.port) for port in unsaid[:_SOME])
+        sentences.append(f"To route what speaks HTTP, annotate the Service {HTTP_PORTS}={names}.")
+    return " ".join([*sentences, f"An annotation {HTTP_PORTS}, also an empty one, ends this notice."])
+
+
+def _not_routed(ports: Sequence[ServicePort], why: str) -> str:
+    what = "Port {} is" if len(ports) == 1 else "Ports {} are"
+    return f"{what.format(_listed(map(_called, ports)))} not routed: {why}."
+
+
+def _why(port: ServicePort) -> str:
+    if not _is_tcp(port):
+        return _NOT_TCP
+    return _OTHERWISE if _says_otherwise(port) else _UNSAID
+
+
+def _called(port: ServicePort) -> str:
+    return f"{port.port} ({port.name})" if port.name else str(port.port)
+
+
+def _listed(texts: Iterable[str]) -> str:
+    found = list(texts)
+    more = f" and {len(found) - _SOME} more" if len(found) > _SOME else ""
+    return ", ".join(found[:_SOME]) + more
