@@ -191,6 +191,7 @@ class ContainerPort(_Base, frozen=True):
 
     container_port: int
     name: str | None = None
+    protocol: str | None = None
 
 
 class Container(_Base, frozen=True):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xds_server.base.text import shown
-from xds_server.shadows import values
+from xds_server.shadows import quantities, values
 from xds_server.shadows.terms import PRESERVE, FormField, JsonPointer, PathPrefix, SecretKey
 from xds_server.shadows.values import PolicyError
 
@@ -156,17 +156,17 @@ BOUNDS: Final[Mapping[str, Bound]] = {
     ENDPOINTS_ALLOWED: Bound("endpoints-from", services, _service),
     "exclude-paths-required": Bound("exclude-paths", values.paths, _with_paths, adds=True),
     "host-allowed": Bound("host", names, _host),
-    "max-body-max": Bound("max-body", values.size, _at_most),
-    "max-concurrent-max": Bound("max-concurrent", values.concurrent, _at_most),
-    "max-rps-max": Bound("max-rps", values.rps, _at_most),
+    "max-body-max": Bound("max-body", quantities.size, _at_most),
+    "max-concurrent-max": Bound("max-concurrent", quantities.concurrent, _at_most),
+    "max-rps-max": Bound("max-rps", quantities.rps, _at_most),
     "methods-allowed": Bound("methods", values.methods, _methods),
     "paths-allowed": Bound("paths", values.paths, _paths),
-    "percent-max": Bound("percent", values.percent, _at_most),
+    "percent-max": Bound("percent", quantities.percent, _at_most),
     "redact-required": Bound("redact", values.redactions, _with_redactions, adds=True),
     REMOVED: Bound("remove-headers", values.header_names, _with_headers, adds=True),
     "set-headers-allowed": Bound("set-headers", names, _headers),
-    "timeout-max": Bound("timeout", values.duration_ms, _at_most),
-    "until-max": Bound("until", values.time, _at_most),
+    "timeout-max": Bound("timeout", quantities.duration_ms, _at_most),
+    "until-max": Bound("until", quantities.time, _at_most),
 }
 """By the name of the annotation that sets it."""
 

@@ -13,6 +13,7 @@ from xds_server.model.objects import (
 )
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.plan import Endpoint
+from xds_server.shadows.ports import TCP, is_tcp
 
 _FAMILIES = ("IPv4", "IPv6")
 _UNSAID = EndpointConditions()
@@ -89,7 +90,7 @@ def service_endpoints(view: NamespaceView, source: Service, ports: Iterable[Serv
     by_port: dict[str, tuple[Endpoint, ...]] = {}
     owned: set[Backend] = set()
     for port in ports:
-        match = _counterpart(source, port)
+        match = counterpart(source, port)
         backends = backends_of(view, source, match) if match else ()
         by_port[port.name or ""] = live(backends)
         owned.update(backends)
@@ -113,7 +114,7 @@ def _backends(of: EndpointSlice, port: ServicePort) -> Iterable[Backend]:
 
 def _targets(pod: Pod, port: ServicePort) -> tuple[Endpoint, ...]:
     """The Pod at the port's ``targetPort``, by each of its addresses, the primary one first. None while it
-    has no address, or where none of its containers has a port of that name."""
+    has no address, or where none of its containers has a TCP port of that name."""
     number = _target_number(pod, port)
     return tuple(Endpoint(address, number) for address in pod.addresses if number is not None)
 
@@ -123,14 +124,17 @@ def _target_number(pod: Pod, port: ServicePort) -> int | None:
     if isinstance(target, int):
         return target
     containers = (*(pod.spec.containers or ()), *(pod.spec.init_containers or ()))
-    return next((p.container_port for c in containers for p in c.ports or () if p.name == target), None)
+    ports = (each for container in containers for each in container.ports or ())
+    return next((p.container_port for p in ports if p.name == target and (p.protocol or TCP) == TCP), None)
 
 
-def _counterpart(source: Service, port: ServicePort) -> ServicePort | None:
+def counterpart(source: Service, port: ServicePort) -> ServicePort | None:
+    """The TCP port of `source` that corresponds to this one, if one does."""
+    tcp = [each for each in source.ports if is_tcp(each)]
     for alike in (
-        [p for p in source.ports if port.name and p.name == port.name],
-        [p for p in source.ports if p.port == port.port],
-        list(source.ports) if len(source.ports) == 1 else [],
+        [p for p in tcp if port.name and p.name == port.name],
+        [p for p in tcp if p.port == port.port],
+        tcp if len(tcp) == 1 else [],
     ):
         if alike:
             return alike[0]

@@ -135,7 +135,7 @@ def _state(
     if not any(canary.endpoints.by_port.values()):
         return State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
     what = f"{policy.percent} percent of {_which(policy.selection)} to Service {target}"
-    return State.ACTIVE, Reason.MIRRORING, f"{what} are copied to it."
+    return State.ACTIVE, Reason.MIRRORING, " ".join([f"{what} are copied to it.", *canary.left_out])
 
 
 def _until(policy: Policy) -> str:
@@ -159,7 +159,7 @@ def _waiting(canary: Canary) -> str:
     if canary.endpoints.pods and not canary.endpoints.all:
         return (
             "Its Pods have no address yet that can be an endpoint, or none of their containers has the"
-            " Service's targetPort."
+            " Service's targetPort as a TCP port."
         )
     return "None of its Pods is ready yet."
 
@@ -267,7 +267,9 @@ def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treat
             credential=canary.credential,
         )
         for canary in sorted(active, key=lambda each: each.name)
-        if (policy := canary.policy) and (endpoints := canary.endpoints.by_port.get(port, ()))
+        if (policy := canary.policy)
+        and port not in canary.unreadable
+        and (endpoints := canary.endpoints.by_port.get(port, ()))
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from xds_server.base.text import shown
 from xds_server.model.problems import Problem
-from xds_server.shadows import values
+from xds_server.shadows import quantities, values
 from xds_server.shadows.bounds import NONE, names
 from xds_server.shadows.layers import NO_FILE, Layer, PolicyFile
 from xds_server.shadows.terms import MIB
@@ -63,14 +63,14 @@ def suffixes(value: str) -> frozenset[str]:
 
 
 LIMITS: Final[Mapping[str, Callable[[str], int]]] = {
-    "endpoints-max": partial(values.number, most=DEFAULT.endpoints),
-    "hosts-max": partial(values.number, most=DEFAULT.hosts),
+    "endpoints-max": partial(quantities.number, most=DEFAULT.endpoints),
+    "hosts-max": partial(quantities.number, most=DEFAULT.hosts),
     # The least are what one port and one shadow take: less is a unit that was forgotten.
-    MIRROR_MEMORY: partial(values.size, most=_MOST_MEMORY, least=64 * 1024),
-    NAMESPACE_MEMORY: partial(values.size, most=_MOST_MEMORY, least=MIB),
-    "ports-max": partial(values.number, most=DEFAULT.ports),
-    "shadows-max": partial(values.number, most=DEFAULT.shadows),
-    "virtual-host-bytes-max": partial(values.size, most=DEFAULT.virtual_host_bytes, least=8 * 1024),
+    MIRROR_MEMORY: partial(quantities.size, most=_MOST_MEMORY, least=64 * 1024),
+    NAMESPACE_MEMORY: partial(quantities.size, most=_MOST_MEMORY, least=MIB),
+    "ports-max": partial(quantities.number, most=DEFAULT.ports),
+    "shadows-max": partial(quantities.number, most=DEFAULT.shadows),
+    "virtual-host-bytes-max": partial(quantities.size, most=DEFAULT.virtual_host_bytes, least=8 * 1024),
 }
 """How the text of each limit is understood; none admits more than is the most."""
 

@@ -40,6 +40,8 @@ class Reason(StrEnum):
 
     MIRRORING = "Mirroring"
     NO_READY_ENDPOINT = "NoReadyEndpoint"
+    NO_ENDPOINTS = "NoEndpoints"
+    CANNOT_REDACT = "CannotRedact"
     PAUSED = "Paused"
     ZERO_PERCENT = "ZeroPercent"
     EXPIRED = "Expired"

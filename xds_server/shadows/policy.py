@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from xds_server.base.text import shown
 from xds_server.model.objects import PREFIX, Namespace
-from xds_server.shadows import values
+from xds_server.shadows import quantities, values
 from xds_server.shadows.bounds import (
     BOUNDS,
     BOUNDS_OF,
@@ -55,20 +55,20 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "exclude-paths": values.paths,
     "headers": values.header_conditions,
     "host": values.host,
-    "max-body": values.size,
-    "max-concurrent": values.concurrent,
-    "max-rps": values.rps,
+    "max-body": quantities.size,
+    "max-concurrent": quantities.concurrent,
+    "max-rps": quantities.rps,
     "methods": values.methods,
     "paths": values.paths,
     "paused": values.boolean,
-    "percent": values.percent,
+    "percent": quantities.percent,
     "redact": values.redactions,
     "remove-headers": values.header_names,
     "rewrite-path-prefix": values.rewrites,
     "sample": values.sample,
     "set-headers": values.set_headers,
-    "timeout": values.duration_ms,
-    "until": values.time,
+    "timeout": quantities.duration_ms,
+    "until": quantities.time,
 }
 NAMES: Final = tuple(sorted(_READERS))
 """Of all annotations of a shadow, without prefix."""
@@ -251,6 +251,12 @@ def _refuse_contradictions(found: Mapping[str, Any]) -> None:
     if both:
         raise PolicyError(f"the header {min(both)} is both in set-headers and in remove-headers")
     changed = {name for name, _ in found["set-headers"]}
+    excluded = found["exclude-paths"]
+    paths = found["paths"] or {values.ALL_PATHS}
+    if excluded and all(any(each.covers(path) for each in excluded) for path in paths):
+        raise PolicyError(
+            "exclude-paths covers all of paths, so no request is left; take one of the two away"
+        )
     if found[CREDENTIAL] and "authorization" in changed:
         raise PolicyError(f"the header authorization is set by set-headers and by {CREDENTIAL}")
 

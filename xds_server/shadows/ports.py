@@ -16,7 +16,7 @@ from xds_server.shadows.refusal import Refusal
 
 HTTP_PORTS: Final = PREFIX + "http-ports"
 
-_TCP: Final = "TCP"
+TCP: Final = "TCP"
 _UNSAID: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"
 _OTHERWISE: Final = "not HTTP, by name or appProtocol"
 _NOT_TCP: Final = "not TCP"
@@ -72,6 +72,11 @@ class HttpPort:
         """Which tells it from the Service's other ports; empty for the only one that has none."""
         return self.port.name or ""
 
+    @property
+    def grpc(self) -> bool:
+        """Whether it says that what it carries are gRPC's messages."""
+        return _said(self.port) in ("grpc", "grpc-web")
+
 
 class Ports(NamedTuple):
     """A Service's ports: those that are `routed`, the first of which has the Service's bare hosts; what is
@@ -109,8 +114,8 @@ def http_ports(service: Service) -> tuple[HttpPort, ...]:
     if service.spec.type == "ExternalName":
         return ()
     found: dict[str, HttpPort] = {}
-    only = sum(map(_is_tcp, service.ports)) == 1
-    for port in filter(_is_tcp, service.ports):
+    only = sum(map(is_tcp, service.ports)) == 1
+    for port in filter(is_tcp, service.ports):
         protocol = _spoken(port)
         if protocol is None and only and not _says_otherwise(port):
             protocol = Protocol.HTTP1
@@ -125,22 +130,28 @@ def no_http_port(service: Service) -> str:
         return "An ExternalName Service has no endpoints to route to."
     if not service.ports:
         return "It has no ports; add one to spec.ports."
-    ports = _listed(map(_called, service.ports))
+    ports = _listed(map(called, service.ports))
     return (
         f"None of its ports ({ports}) is known to be HTTP; name one that is in the Service's annotation"
         f" {HTTP_PORTS}, or set its appProtocol to http."
     )
 
 
-def _is_tcp(port: ServicePort) -> bool:
-    return (port.protocol or _TCP) == _TCP
+def is_tcp(port: ServicePort) -> bool:
+    """As a port of which nothing is said is."""
+    return (port.protocol or TCP) == TCP
 
 
 def _spoken(port: ServicePort) -> Protocol | None:
     """The kind of HTTP that a port says it speaks, if it says so."""
+    return (_BY_APP_PROTOCOL if port.app_protocol else _BY_NAME).get(_said(port))
+
+
+def _said(port: ServicePort) -> str:
+    """What it says, by ``appProtocol`` or by what its name begins with."""
     if port.app_protocol:
-        return _BY_APP_PROTOCOL.get(port.app_protocol.lower())
-    return next((_BY_NAME[each] for each in _prefixes(port.name or "") if each in _BY_NAME), None)
+        return port.app_protocol.lower()
+    return next((each for each in _prefixes(port.name or "") if each in _BY_NAME), "")
 
 
 def _says_otherwise(port: ServicePort) -> bool:
@@ -157,12 +168,12 @@ def _prefixes(name: str) -> Iterable[str]:
 def _named(service: Service, entry: str) -> ServicePort | Refusal:
     """The port that an entry of the annotation names, by its name or number."""
     found = [port for port in service.ports if entry in (port.name, str(port.port))]
-    tcp = next(filter(_is_tcp, found), None)
+    tcp = next(filter(is_tcp, found), None)
     if tcp is not None:
         return tcp
     if found:
         return _mistake(f"has {shown(entry)}, which is {found[0].protocol}; only TCP ports are routed.")
-    known = _listed(map(_called, service.ports)) or "none"
+    known = _listed(map(called, service.ports)) or "none"
     return _mistake(f"has {shown(entry)}, which is no port of this Service; its ports are {known}.")
 
 
@@ -183,16 +194,17 @@ def _unrouted(ports: Iterable[ServicePort]) -> str:
 
 def _not_routed(ports: Sequence[ServicePort], why: str) -> str:
     what = "Port {} is" if len(ports) == 1 else "Ports {} are"
-    return f"{what.format(_listed(map(_called, ports)))} not routed: {why}."
+    return f"{what.format(_listed(map(called, ports)))} not routed: {why}."
 
 
 def _why(port: ServicePort) -> str:
-    if not _is_tcp(port):
+    if not is_tcp(port):
         return _NOT_TCP
     return _OTHERWISE if _says_otherwise(port) else _UNSAID
 
 
-def _called(port: ServicePort) -> str:
+def called(port: ServicePort) -> str:
+    """By number, and by name if it has one."""
     return f"{port.port} ({port.name})" if port.name else str(port.port)
 
 

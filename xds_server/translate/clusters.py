@@ -64,6 +64,8 @@ def _primary(protocol: Protocol) -> bytes:
 
 def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes:
     options, treatment = _options(protocol), mirror.treatment
+    if protocol is Protocol.HTTP1:  # what a listener admits; it is its setting that decides
+        options.explicit_http_config.http_protocol_options.enable_trailers = True
     # A bound on the whole of a copy, whatever the canary does.
     options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(treatment.timeout_ms / 1000))
     options.http_filters.extend(copy_filters(mirror, credential))

@@ -48,6 +48,9 @@ _MARKED: Final = {
 }
 """What Envoy changes on every mirrored request, and where its value is meanwhile."""
 
+_LENGTH: Final = "content-length"
+_LENGTH_CARRIER: Final = f"{_CARRIER}{_LENGTH}"
+
 _TIMEOUT: Final = "x-envoy-upstream-rq-timeout-ms"
 _EXPECTED: Final = "x-envoy-expected-rq-timeout-ms"
 
@@ -124,6 +127,7 @@ def copy_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
     injector = [_injector(credential)] if credential else []
     return [
         *_pace(mirror.treatment.max_rps),
+        *_length(mirror.treatment),
         *_body(mirror.treatment),
         # After `redact`, which goes by what the client says of the body.
         _filter("header_mutation", _changes(mirror)),
@@ -143,7 +147,9 @@ def _changes(mirror: Mirror) -> header_mutation_pb2.HeaderMutation:
 @lru_cache(_KEPT)
 def _unmarked(treatment: Treatment, *, own_credential: bool) -> header_mutation_pb2.HeaderMutation:
     """In this order: a value may be taken from a header that is then removed."""
+    sent = () if treatment.redactions else (_remove(_LENGTH), _set(_LENGTH, f"%REQ({_LENGTH_CARRIER})%"))
     changes = [
+        *sent,
         *(_remove(name) for name in (*_MARKED, _EXPECTED)),
         *(_set(name, f"%REQ({carrier})%") for name, carrier in _MARKED.items()),
         *(_set(name, _FORMATTER.sub(_from_carrier, value)) for name, value in treatment.set_headers),
@@ -170,6 +176,17 @@ def _removed_carriers() -> _Mutation:
 @lru_cache(_KEPT)
 def _pace(max_rps: int | None) -> tuple[_HttpFilter, ...]:
     return () if max_rps is None else (_lua("pace", scripts.pace(max_rps)),)
+
+
+@lru_cache(_KEPT)
+def _length(treatment: Treatment) -> tuple[_HttpFilter, ...]:
+    """Notes the length that the client gave, or that it gave none: the buffer filter adds one to a request
+    that has none, with which HTTP/1 would have no trailers. A body that is masked has a length of its own."""
+    if treatment.redactions:
+        return ()
+    noted = header_mutation_pb2.Mutations(request_mutations=[_carried(f"%REQ({_LENGTH})%", _LENGTH_CARRIER)])
+    message = header_mutation_pb2.HeaderMutation(mutations=noted)
+    return (_filter("header_mutation", message, name="xds-shadow.length"),)
 
 
 @lru_cache(_KEPT)

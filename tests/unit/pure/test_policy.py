@@ -119,6 +119,11 @@ def test_what_is_no_list_of_methods_is_refused(value: str, wrong: str) -> None:
     )
 
 
+def test_a_method_that_is_never_mirrored_is_refused() -> None:
+    with pytest.raises(PolicyError, match="methods: CONNECT matches nothing, as Envoy never mirrors it"):
+        parse(methods="GET,CONNECT")
+
+
 def test_paused() -> None:
     assert of(parse(paused="true")) == Policy(paused=True)
     assert of(parse(paused="false")) == Policy()

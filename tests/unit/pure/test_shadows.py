@@ -5,7 +5,15 @@ import pytest
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Object, ServicePort, SlicePort
+from xds_server.model.objects import (
+    Container,
+    ContainerPort,
+    Object,
+    Pod,
+    PodSpec,
+    ServicePort,
+    SlicePort,
+)
 from xds_server.model.world import Upsert
 from xds_server.shadows.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
 from xds_server.shadows.ports import http_ports, ports_of
@@ -312,11 +320,95 @@ def test_a_canary_whose_pods_have_no_address_says_so() -> None:
         State.PENDING,
         (
             "Its Pods have no address yet that can be an endpoint, or none of their containers has the"
-            " Service's targetPort."
+            " Service's targetPort as a TCP port."
         ),
     )
     found = shadow(service("myapp"), canary("canary", "myapp"))
     assert (found.state, found.message) == (State.PENDING, "None of its Pods is ready yet.")
+
+
+def test_a_named_target_port_is_one_of_the_same_protocol() -> None:
+    named = pod("canary-a", "canary", "10.0.1.1")
+    ports = (
+        ContainerPort(container_port=4433, name="web", protocol="UDP"),
+        ContainerPort(container_port=8080, name="web", protocol="TCP"),
+    )
+    both = Pod(
+        named.metadata,
+        spec=PodSpec(containers=tuple(Container(ports=(p,)) for p in ports)),
+        status=named.status,
+    )
+    to_web = service("myapp", ports=(ServicePort(port=80, target_port="web"),))
+    found = shadow(to_web, canary("canary", "myapp"), both)
+    assert [str(each) for each in found.endpoints] == ["10.0.1.1:8080"]
+    udp = Pod(named.metadata, spec=PodSpec(containers=(Container(ports=ports[:1]),)), status=named.status)
+    found = shadow(to_web, canary("canary", "myapp"), udp)
+    assert (found.state, found.endpoints) == (State.PENDING, ())
+    assert "none of their containers has the Service's targetPort as a TCP port" in found.message
+
+
+# What cannot be mirrored
+
+HTTP, RPC = ServicePort(port=80, name="http"), ServicePort(port=81, name="grpc")
+QUIC = ServicePort(port=80, name="quic", protocol="UDP")
+
+
+def test_a_port_where_the_canary_has_nobody_is_said() -> None:
+    ports = (ServicePort(port=80, name="http"), ServicePort(port=81, name="http-admin", target_port="admin"))
+    found = shadow(service("myapp", ports=ports), canary("canary", "myapp"), CANARY_POD)
+    assert found.state is State.ACTIVE
+    assert found.message.endswith(
+        "are copied to it. Requests of port 81 are not: the canary has no ready endpoint there."
+    )
+
+
+@pytest.mark.parametrize("port", [RPC, ServicePort(port=80, app_protocol="grpc-web")])
+def test_redact_is_refused_where_all_is_grpc(port: ServicePort) -> None:
+    found = shadow(service("myapp", ports=(port,)), canary("canary", "myapp", redact="json:/a"), CANARY_POD)
+    assert (found.state, found.reason) == (State.REJECTED, Reason.CANNOT_REDACT)
+    assert "Service staging/myapp speaks gRPC, whose messages it cannot read" in found.message
+    without = shadow(service("myapp", ports=(port,)), canary("canary", "myapp"), CANARY_POD)
+    assert without.state is State.ACTIVE
+
+
+def test_redact_leaves_out_the_grpc_port_of_two() -> None:
+    objects = (service("myapp", ports=(HTTP, RPC)), canary("canary", "myapp", redact="json:/a"), CANARY_POD)
+    assert shadow(*objects).message.endswith(
+        "Requests of port 81 are not: it speaks gRPC, which redact cannot read."
+    )
+    assert [bool(port.mirrors) for port in myapp(*objects).ports] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ([service("green", ports=None, kind="ExternalName")], "is an ExternalName and has none"),
+        (
+            [service("green"), slice_of("green", at("db.example.com"), family="FQDN")],
+            "are of addressType FQDN, and only IP addresses get mirrored requests",
+        ),
+        (
+            [
+                service(
+                    "green",
+                    ports=(RPC, ServicePort(port=80, name="quic", protocol="UDP"), ServicePort(port=2)),
+                )
+            ],
+            "has the name or number of a routed port of Service staging/myapp (80).",
+        ),
+    ],
+)
+def test_endpoints_are_not_waited_for_where_there_cannot_be_any(source: list[Object], why: str) -> None:
+    found = shadow(service("myapp"), *source, canary("canary", "myapp", endpoints_from="service/green"))
+    assert (found.state, found.reason) == (State.REJECTED, Reason.NO_ENDPOINTS)
+    assert why in found.message
+
+
+def test_slices_of_addresses_beside_slices_of_names_count() -> None:
+    names = slice_of("green", at("db.example.com"), family="FQDN", name="names")
+    objects = (service("green"), names, slice_of("green", at("10.0.2.1")))
+    found = shadow(service("myapp"), *objects, canary("canary", "myapp", endpoints_from="service/green"))
+    assert [str(each) for each in found.endpoints] == ["10.0.2.1:80"]
 
 
 # Mirror loops

@@ -35,11 +35,10 @@ def treated(name: str, value: str) -> Treatment:
 @pytest.mark.parametrize(
     ("value", "paths"),
     [
-        ("/", {"/"}),
         ("/api", {"/api"}),
         ("/api,/static/", {"/api", "/static/"}),
         (" /api , /api ", {"/api"}),
-        ("/a%20b/~x;v=1@!$&'()*+:._-", {"/a%20b/~x;v=1@!$&'()*+:._-"}),
+        ("/a%20b/~x;v=1@!$&'()+:._-", {"/a%20b/~x;v=1@!$&'()+:._-"}),
         ("/a,b\n/c\n", {"/a,b", "/c"}),
         ("/" + "a" * 1023, {"/" + "a" * 1023}),
     ],
@@ -49,10 +48,38 @@ def test_paths(value: str, paths: set[str]) -> None:
     assert selected("exclude-paths", value).exclude_paths == paths
 
 
+def test_all_paths() -> None:
+    assert selected("paths", "/").paths == {"/"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "excluded"),
+    [(None, "/"), ("/api", "/api"), ("/api/,/b", "/b,/api/"), ("/a/b", "/a"), ("/", "/")],
+)
+def test_conditions_that_leave_no_request_are_refused(paths: str | None, excluded: str) -> None:
+    annotations = {f"{PREFIX}exclude-paths": excluded} | ({f"{PREFIX}paths": paths} if paths else {})
+    with pytest.raises(PolicyError, match="exclude-paths covers all of paths, so no request is left"):
+        parse_policy(annotations)
+
+
+@pytest.mark.parametrize(("paths", "excluded"), [("/api", "/api/"), ("/api/", "/api/x"), ("/a,/b", "/a")])
+def test_conditions_that_leave_some_are_not(paths: str, excluded: str) -> None:
+    assert parse_policy({f"{PREFIX}exclude-paths": excluded, f"{PREFIX}paths": paths}).selection.paths
+
+
 @pytest.mark.parametrize("name", ["paths", "exclude-paths"])
 @pytest.mark.parametrize(
     ("value", "wrong"),
     [
+        (
+            "/api/*",
+            "'/api/*' matches nothing, as a path is a prefix and * stands for itself; write /api/ for",
+        ),
+        ("/api*", "'/api*' matches nothing, as a path is a prefix and * stands for itself; write / for all"),
+        (
+            "/a/v*/x",
+            "'/a/v*/x' matches nothing, as a path is a prefix and * stands for itself; write /a/ for",
+        ),
         ("", "there is an empty entry; write a list such as /api,/static/ without query and wildcard"),
         ("/api,", "there is an empty entry; write a list such as /api,/static/ without query and wildcard"),
         ("api", "'api' is not a path prefix; write a list such as /api,/static/ without query and wildcard"),
@@ -87,6 +114,8 @@ def test_what_is_no_list_of_paths_is_refused(name: str, value: str, wrong: str) 
         ("x-a=1,x-a", {("x-a", "1"), ("x-a", None)}),
         ("x-a=b=c", {("x-a", "b=c")}),
         ("accept=text/html, */*\nx-b", {("accept", "text/html, */*"), ("x-b", None)}),
+        ("if-match=*,accept=text/*", {("if-match", "*"), ("accept", "text/*")}),
+        ("te=trailers", {("te", "trailers")}),
     ],
 )
 def test_header_conditions(value: str, conditions: set[tuple[str, str | None]]) -> None:
@@ -104,6 +133,15 @@ def test_header_conditions(value: str, conditions: set[tuple[str, str | None]]) 
         (":method", "':method' is a pseudo-header; use methods, paths, host or rewrite-path-prefix"),
         ("host=a", "the header host cannot be a condition"),
         ("x-xds-shadow", "the header x-xds-shadow cannot be a condition"),
+        (
+            "Keep-Alive=5",
+            "the header keep-alive matches nothing: it belongs to the connection, and Envoy takes it off",
+        ),
+        (
+            "x-a=shop*",
+            "'shop*' is compared as it stands, and * stands for itself; write x-a alone if any value will do",
+        ),
+        ("x-*", "'x-*' is the name of no header: * stands for itself; name each header"),
         ("x-a=", "'x-a=' has an empty value; write x-a alone if any value will do"),
         ("x-a=\x07", "'\\x07' holds characters other than printable ASCII"),
         ("x-a=1,x-a=2", "it wants two values of the header x-a, and all must hold"),
@@ -131,6 +169,7 @@ def test_headers_to_remove() -> None:
         ("Host", "the header host cannot be changed: use the annotation host"),
         ("content-length", "the header content-length cannot be changed: it belongs to the connection"),
         ("te", "the header te cannot be changed: it belongs to the connection"),
+        ("x-internal-*", "'x-internal-*' is the name of no header: * stands for itself; name each header"),
         (
             "x-envoy-internal",
             "the header x-envoy-internal cannot be changed: Envoy and xds-shadow use it themselves",
@@ -285,6 +324,12 @@ def test_what_is_no_rewrite_is_refused(value: str, wrong: str) -> None:
 )
 def test_redactions(value: str, places: list[JsonPointer | FormField]) -> None:
     assert list(treated("redact", value).redactions) == places
+
+
+@pytest.mark.parametrize("value", ["json:/card/num*", "json:/a/**", "form:pass*", "form:*"])
+def test_a_star_that_would_mask_nothing_is_refused(value: str) -> None:
+    with pytest.raises(PolicyError, match=r"masks nothing: \* stands for"):
+        parse("redact", value)
 
 
 @pytest.mark.parametrize(
