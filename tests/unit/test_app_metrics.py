@@ -97,7 +97,7 @@ async def test_metrics_follow_a_change_to_the_last_acknowledgement() -> None:
             assert await metric('unanswered_responses{type="CDS"}') == 0
             # A change that no Envoy has to answer is not measured.
             sink.put(changes(objects.namespace("other", expose=None)))
-            await eventually(metric_is(metric, 'pipeline_stage_seconds_count{stage="gather"}', gathered + 2))
+            await eventually(metric_is(metric, 'pipeline_stage_seconds_count{stage="combine"}', gathered + 2))
             assert await metric("convergence_seconds_count") == 1
         for stage in ("gather", "apply", "build", "combine"):
             assert await metric(f'pipeline_stage_seconds_count{{stage="{stage}"}}') == gathered + 2
