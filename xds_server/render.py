@@ -1,42 +1,17 @@
-"""A snapshot as a person reads it: decoded resources, or one static configuration that Envoy runs."""
+"""A snapshot as a person reads it: its resources, or one static configuration that Envoy runs."""
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
-
-import betterproto2
-import envoy_data_plane.envoy.config.cluster.v3 as cluster
-import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
-import envoy_data_plane.envoy.config.listener.v3 as listener
-import envoy_data_plane.envoy.config.route.v3 as route
-
-# Imported so that an Any of theirs can be decoded.
-import envoy_data_plane.envoy.extensions.filters.http.buffer.v3
-import envoy_data_plane.envoy.extensions.filters.http.credential_injector.v3
-import envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3
-import envoy_data_plane.envoy.extensions.filters.http.lua.v3
-import envoy_data_plane.envoy.extensions.filters.http.router.v3
-import envoy_data_plane.envoy.extensions.filters.http.upstream_codec.v3
-import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3
-import envoy_data_plane.envoy.extensions.http.injected_credentials.generic.v3
-import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
-import envoy_data_plane.envoy.extensions.upstreams.http.v3  # noqa: F401
-from betterproto2 import Casing
+from typing import Any
 
 from xds_server.ads import forms
 from xds_server.base.ids import TypeUrl
-from xds_server.base.yamltext import dumped, dumped_all
+from xds_server.base.yamltext import dumped
 from xds_server.config import Form
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from xds_server.translate.readable import Json, readable
 
-_MESSAGES: Mapping[TypeUrl, type[betterproto2.Message]] = {
-    LISTENER: listener.Listener,
-    ROUTE: route.RouteConfiguration,
-    CLUSTER: cluster.Cluster,
-    ENDPOINT: endpoint.ClusterLoadAssignment,
-    SECRET: tls.Secret,
-}
 _HEADINGS = {
     LISTENER: "listeners",
     ROUTE: "routes",
@@ -44,17 +19,6 @@ _HEADINGS = {
     ENDPOINT: "endpoints",
     SECRET: "secrets",
 }
-# Casing.SNAKE makes consecutive_5_xx of a field; any callable will do.
-_AS_DOCUMENTED = cast("Casing", lambda name: name.rstrip("_"))
-_HIDDEN = {"secret": {"inline_string": "(hidden)"}}
-Json = dict[str, Any]
-
-
-def decoded(type_url: TypeUrl, body: bytes) -> Json:
-    """A resource as plain data, with the field names of Envoy's documentation."""
-    found: Json = _MESSAGES[type_url].parse(body).to_dict(casing=_AS_DOCUMENTED)
-    # A Secret is told by its name alone: this goes to terminals, files and reviews.
-    return {**found, "generic_secret": _HIDDEN} if type_url == SECRET else found
 
 
 def render(snapshot: Snapshot, form: Form) -> str:
@@ -63,7 +27,7 @@ def render(snapshot: Snapshot, form: Form) -> str:
     snapshot = forms.Form(forms.Hosts.INSIDE).of(snapshot)
     resources = {
         heading: [
-            decoded(type_url, resource.body)
+            readable(type_url, resource.body)
             for _, resource in sorted(snapshot.of(type_url).resources.items())
         ]
         for type_url, heading in _HEADINGS.items()
@@ -74,10 +38,9 @@ def render(snapshot: Snapshot, form: Form) -> str:
     return dumped(shown)
 
 
-def documents(resources: Iterable[tuple[TypeUrl, bytes]]) -> str:
-    """Single resources as YAML documents, each with its type."""
-    found = ({"type": url.rpartition(".")[2], **decoded(url, body)} for url, body in resources)
-    return dumped_all(found)
+def typed(resources: Iterable[tuple[TypeUrl, bytes]]) -> list[Json]:
+    """Single resources, each with its type, as an Any has it."""
+    return [{"@type": type_url, **readable(type_url, body)} for type_url, body in resources]
 
 
 def _static(resources: Mapping[str, list[Json]]) -> Json:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.docs.blocks import blocks_of, missing
+from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from xds_server.base.address import Address
 from xds_server.config import Form
@@ -30,10 +31,17 @@ GOLDEN = Path(__file__).parents[1] / "unit" / "pure" / "golden"
 REPOSITORY = Path(__file__).parents[2]
 
 
-def validate(configuration: Path) -> "subprocess.CompletedProcess[str]":
-    """Let Envoy say whether it would run a configuration."""
-    command = [envoy_binary(), "--mode", "validate", "--config-path", str(configuration), "-l", "error"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def validate(configuration: Path) -> list[str]:
+    """What Envoys of each version have against running a configuration."""
+    wrong = []
+    for binary in BINARIES.values():
+        command = [str(binary or envoy_binary()), "--mode", "validate", "--config-path", str(configuration)]
+        found = subprocess.run(
+            [*command, "-l", "error"], capture_output=True, text=True, timeout=60, check=False
+        )
+        if found.returncode != 0:
+            wrong.append(found.stderr)
+    return wrong
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -55,8 +63,7 @@ def test_every_golden_result_is_valid_to_envoy(path: Path, tmp_path: Path) -> No
     published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]), now=0.0)
     static = tmp_path / "static.yaml"
     static.write_text(render(published.snapshot, Form.STATIC))
-    found = validate(static)
-    assert found.returncode == 0, found.stderr
+    assert validate(static) == []
 
 
 def test_the_largest_policies_that_are_accepted_are_valid_to_envoy(tmp_path: Path) -> None:
@@ -74,14 +81,13 @@ def test_the_largest_policies_that_are_accepted_are_valid_to_envoy(tmp_path: Pat
     assert [shadow.state for shadow in published.plan.shadows()] == [State.ACTIVE] * MAX_SAMPLED
     static = tmp_path / "static.yaml"
     static.write_text(render(published.snapshot, Form.STATIC))
-    found = validate(static)
-    assert found.returncode == 0, found.stderr
+    assert validate(static) == []
 
 
 def test_envoy_would_notice_a_bad_configuration(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("static_resources: {clusters: [{name: a, type: EDS}]}")
-    assert validate(bad).returncode != 0
+    assert len(validate(bad)) == len(BINARIES)
 
 
 def test_render_static_is_valid_to_envoy(tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_render_static_is_valid_to_envoy(tmp_path: Path) -> None:
     assert (found.returncode, found.stderr) == (0, "")
     static = tmp_path / "static.yaml"
     static.write_text(found.stdout)
-    assert validate(static).returncode == 0
+    assert validate(static) == []
     listeners = yaml.safe_load(found.stdout)["static_resources"]["listeners"]
     assert [listener["name"] for listener in listeners] == ["gateway"]
 
@@ -99,7 +105,7 @@ def test_the_bootstraps_in_envoy_are_current_and_valid(mode: str) -> None:
     committed = REPOSITORY / "envoy" / f"{mode}.yaml"
     printed = run("bootstrap", "--node-id", f"gateway-{mode}", "--mode", mode).stdout
     assert yaml.safe_load(committed.read_text()) == yaml.safe_load(printed)
-    assert validate(committed).returncode == 0
+    assert validate(committed) == []
 
 
 def test_the_demo_tells_its_story_and_ends_all_that_it_started(tmp_path: Path) -> None:

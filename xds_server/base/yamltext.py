@@ -12,17 +12,19 @@ from xds_server.base.errors import UsageError
 
 if TYPE_CHECKING:
     from yaml import BaseLoader as _Loader
+    from yaml import SafeDumper as _BaseDumper
 else:
+    _BaseDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # three times as fast
     _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every scalar is the text that it is written as
 
 _WIDTH: Final = 110
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(_BaseDumper):
     pass
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 

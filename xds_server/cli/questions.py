@@ -15,6 +15,7 @@ from xds_server.admin.plain import as_data
 from xds_server.base.address import parse_address
 from xds_server.base.errors import UsageError
 from xds_server.base.ids import TypeUrl
+from xds_server.base.yamltext import dumped_all
 from xds_server.cli.options import Output, OutputOption, Server, console
 from xds_server.config import DEFAULT_ADMIN_ADDRESS
 from xds_server.display import explanation_view, status_view
@@ -49,7 +50,8 @@ def explain(
     server: Server = DEFAULT_ADMIN_ADDRESS,
     output: OutputOption = Output.TABLE,
     config: Annotated[
-        bool, typer.Option("--config", help="Print the Envoy resources behind the shadow, as YAML.")
+        bool,
+        typer.Option("--config", help="Print the Envoy resources behind the shadow: YAML, or -o json."),
     ] = False,
 ) -> None:
     """Show one shadow from its label to the Envoys that carry it out."""
@@ -58,10 +60,10 @@ def explain(
         raise UsageError(f"{shadow!r} is not NAMESPACE/DEPLOYMENT, such as staging/myapp-canary")
     explanation = get_explanation(parse_address(server, option="--server"), namespace, deployment)
     if config:
-        from xds_server.render import documents
+        from xds_server.render import typed
 
-        resources = ((TypeUrl(found.type_url), found.body) for found in explanation.resources)
-        typer.echo(documents(resources), nl=False)
+        found = typed((TypeUrl(each.type_url), each.body) for each in explanation.resources)
+        typer.echo(json.dumps(found, indent=2) if output is Output.JSON else dumped_all(found).rstrip("\n"))
     else:
         _print(explanation, explanation_view(explanation), output)
 
