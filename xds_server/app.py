@@ -29,6 +29,7 @@ from xds_server.config import ServeConfig
 from xds_server.explain import explain
 from xds_server.fleet.delivery import Delivery
 from xds_server.fleet.state import Fleet
+from xds_server.gateway_file import follow_gateway
 from xds_server.model.problems import Problem
 from xds_server.model.world import Awaiting, Change, Report, World, key_of
 from xds_server.opening import open_door, open_feedback, open_source
@@ -44,6 +45,7 @@ from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.sources import Source
 from xds_server.stream_log import StreamLog
+from xds_server.translate.gateway import GatewayConfig
 
 if TYPE_CHECKING:
     from xds_server.publish.kube import KubeFeedback
@@ -59,6 +61,9 @@ FEEDBACK: Final = "feedback"
 """Origin of the problems with telling in the cluster what became of labels."""
 
 _START_S = 10.0
+GATEWAY_FILE: Final = "gateway"
+"""Origin of the problems with the gateway file."""
+
 _FEEDBACK_PAUSE_S = 30.0
 _TOLD = 50
 """The last ones, to be shown."""
@@ -94,7 +99,10 @@ class App:
         self._intake = Intake()
         self._debounce = _DEBOUNCE()
         self._pipeline = Pipeline(
-            gateway_port=config.gateway_port, expose_all=config.expose_all, installation=config.installation
+            gateway_port=config.gateway_port,
+            gateway=config.gateway,
+            expose_all=config.expose_all,
+            installation=config.installation,
         )
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",
@@ -151,6 +159,9 @@ class App:
                 ]
                 if self._feedback:
                     tasks.append(spawn(group, "feedback", _keep_running(self._feedback)))
+                if file := self._config.gateway_file:
+                    following = follow_gateway(file, self._config.gateway, self._take_gateway)
+                    tasks.append(spawn(group, "gateway", following))
                 await self._stopping.wait()
                 for task in tasks:
                     task.cancel()
@@ -258,6 +269,10 @@ class App:
             self._told.appendleft(told)
         if self._feedback:
             self._feedback.put(found, initial=before is None)
+
+    def _take_gateway(self, gateway: GatewayConfig, problems: tuple[Problem, ...]) -> None:
+        self._pipeline.gateway = gateway
+        self._intake.put([Report(GATEWAY_FILE, problems)])  # which also begins a step
 
     def _report_feedback(self, problems: tuple[Problem, ...]) -> None:
         self._intake.put([Report(FEEDBACK, problems)])

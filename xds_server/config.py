@@ -10,6 +10,7 @@ from typing import Final
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
 from xds_server.shadows.policy import NO_FILE, PolicyFile
+from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
 DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"
 DEFAULT_ADMIN_ADDRESS: Final = "127.0.0.1:18080"
@@ -94,7 +95,8 @@ class ServeConfig:
     """Everything that `serve` needs. Without `events` none are written. `page`: serve the page and its API
     though `http_address` is not on loopback. `plaintext_credentials`: send credentials to Envoys though they
     are served without TLS. `own_addresses` are those of this process, canonical, and `namespace` is where its
-    replicas are. `page_hosts` are the page's names beside localhost and the address."""
+    replicas are. `page_hosts` are the page's names beside localhost and the address. `gateway` is what
+    `gateway_file` said at the start."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -103,6 +105,8 @@ class ServeConfig:
     admin_address: Address
     http_address: Address
     gateway_port: int = DEFAULT_GATEWAY_PORT
+    gateway: GatewayConfig = TRANSPARENT
+    gateway_file: Path | None = None
     events: EventsConfig | None = None
     ready_file: Path | None = None
     drain_s: float = 2.0

@@ -15,6 +15,7 @@ from xds_server.model.problems import Problem
 from xds_server.pipeline import Pipeline, Published
 from xds_server.shadows.policy import NO_FILE, PolicyFile
 from xds_server.sources import Source, files
+from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
 if TYPE_CHECKING:
     from xds_server.publish.kube import KubeFeedback
@@ -75,7 +76,12 @@ def open_feedback(
 
 
 async def read_once(
-    config: SourceConfig, *, gateway_port: int, expose_all: bool, policy: PolicyFile = NO_FILE
+    config: SourceConfig,
+    *,
+    gateway_port: int,
+    gateway: GatewayConfig = TRANSPARENT,
+    expose_all: bool,
+    policy: PolicyFile = NO_FILE,
 ) -> Published:
     """Read the source once and build what would be served.
 
@@ -93,5 +99,7 @@ async def read_once(
             installation=policy.values,
         )
     door = Door(DoorRules(loopback=config.loopback_endpoints))
-    pipeline = Pipeline(gateway_port=gateway_port, expose_all=expose_all, installation=policy, door=door)
+    pipeline = Pipeline(
+        gateway_port=gateway_port, gateway=gateway, expose_all=expose_all, installation=policy, door=door
+    )
     return pipeline.step(changes, now=time.time())

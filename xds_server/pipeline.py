@@ -30,6 +30,7 @@ from xds_server.snapshot.resource import Resource, ResourceKey
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.translate.blame import blame
+from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 from xds_server.translate.translate import frame, translate_service
 
 
@@ -128,12 +129,14 @@ class Built(NamedTuple):
 
 class Pipeline:
     """Owns the incremental stages. `step` may run off the event loop, one call at a time. What `door` does
-    not admit never gets into the world; it may be replaced until the first step."""
+    not admit never gets into the world; it may be replaced until the first step. `gateway` may be replaced at
+    any time, and holds from the next step on."""
 
     def __init__(
         self,
         *,
         gateway_port: int,
+        gateway: GatewayConfig = TRANSPARENT,
         expose_all: bool,
         installation: Layer = NO_FILE,
         door: Door | None = None,
@@ -151,7 +154,11 @@ class Pipeline:
         self._moved: dict[NamespacedName, Built] = {}
         self._timed: dict[NamespacedName, ServicePlan] = {}
         self._plan = Plan()
-        self._snapshot = frame(gateway_port)
+        self._gateway_port = gateway_port
+        self.gateway = gateway
+        self._framed: GatewayConfig | None = None
+        self._frame: dict[ResourceKey, Resource] = {}
+        self._snapshot = Snapshot()
         self.stages = Stages()
 
     def step(self, changes: Iterable[Change], *, now: float) -> Published:
@@ -164,6 +171,7 @@ class Pipeline:
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
             self._moved = {**self._make(), **self._moved}
         with self.stages.timed(Stage.COMBINE):
+            self._reframe()
             self._combine(self._moved)
             moved, self._moved = self._moved, {}
         return Published(
@@ -176,6 +184,15 @@ class Pipeline:
             timed=bool(self._timed),
             unfinished_s=self._unfinished_s(),
         )
+
+    def _reframe(self) -> None:
+        """Put the listeners in place, and their route configurations."""
+        gateway = self.gateway
+        if gateway is self._framed:
+            return
+        wanted = {each.key: each for each in frame(self._gateway_port, gateway)}
+        self._snapshot = self._snapshot.updated(wanted.values(), self._frame.keys() - wanted.keys())
+        self._framed, self._frame = gateway, wanted
 
     def _errors(self) -> dict[str, Exception]:
         services = {

@@ -14,6 +14,7 @@ from typing import Any
 from tests.docs.blocks import blocks_of
 from tests.docs.laptop import Until, connected, is_ready
 from tests.docs.readers import options_of_serve, patch_of_the_control_plane, policy
+from xds_server.gateway_file import read_gateway
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,8 @@ TABLE = (
         ),
         language="yaml",
     ),
+    Entry("docs/gateway.md", "xds-shadow serve --gateway", Run(until=is_ready)),
+    Entry("docs/gateway.md", "", Read(read_gateway), language="yaml"),
     Entry("docs/architecture.md", "sources ", Listed("a drawing")),
     Entry("docs/install.md", "docker build", Checked(f"{CONTAINERS}::test_the_image_is_for_production")),
     Entry("docs/install.md", "rollout status", Run(before=INSTALLED)),
@@ -268,4 +271,5 @@ TABLE = (
     ),
     Entry("docs/security.md", "kubectl auth can-i", Listed("only an API server with RBAC answers it")),
     Entry("docs/security.md", "percent-max:", Read(policy)),
+    Entry("docs/security.md", "profile: hardened", Read(read_gateway)),
 )

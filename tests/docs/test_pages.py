@@ -22,6 +22,7 @@ from xds_server.ads.server_options import (
 )
 from xds_server.ads.view_budget import ViewLimits
 from xds_server.fleet import state
+from xds_server.gateway_file import INVALID_GATEWAY
 from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.publish.metrics import TABLE
 from xds_server.shadows.plan import Reason
@@ -60,7 +61,7 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 def reasons_of_problems() -> set[str]:
     """Those that no `Reason` has: words given to Problem and to `unreadable`, and to what is called so."""
-    found: set[str] = {"RefusedByEnvoy", INVALID_ADDRESS, INVALID_PORT}
+    found: set[str] = {"RefusedByEnvoy", INVALID_ADDRESS, INVALID_PORT, INVALID_GATEWAY}
     for node in trees("sources", "publish/kube.py"):
         match node:
             case ast.Call(

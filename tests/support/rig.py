@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -140,10 +140,11 @@ async def rig(
     extra: Sequence[str] = (),
     *,
     binary: Path | None = None,
+    versions: Mapping[str, Path | None] | None = None,
     tls: BootstrapTls | None = None,
 ) -> AsyncIterator[Rig]:
-    """Start a control plane on an empty directory, and the Envoys, of `binary` and with `tls` if they are
-    given; end them all afterwards."""
+    """Start a control plane on an empty directory, and an Envoy of either variant, of `binary` and with `tls`
+    if they are given, or two of each of `versions`, by their binaries; end them all afterwards."""
     manifests = directory / "manifests"
     manifests.mkdir()
     async with contextlib.AsyncExitStack() as stack:
@@ -152,18 +153,21 @@ async def rig(
         control_plane = ControlPlane(source, directory, extra=extra)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
-        ports = stack.enter_context(reserved_ports(len(Variant)))
+        kinds = [(mode.value, mode, binary) for mode in Variant]
+        if versions is not None:
+            kinds = [(f"{version}-{m.value}", m, path) for version, path in versions.items() for m in Variant]
+        ports = stack.enter_context(reserved_ports(len(kinds)))
         envoys = []
-        for mode, port in zip(Variant, ports, strict=True):
+        for (name, mode, its_binary), port in zip(kinds, ports, strict=True):
             options = BootstrapOptions(
-                node_id=mode.value,
+                node_id=name,
                 mode=mode,
                 xds_address=control_plane.xds_address,
                 admin_port=0,
                 gateway_port=port,
                 tls=tls,
             )
-            envoy = Envoy(options, directory, binary=binary)
+            envoy = Envoy(options, directory, binary=its_binary)
             stack.push_async_callback(envoy.stop)
             envoys.append(envoy)
         await asyncio.gather(*(envoy.start() for envoy in envoys))

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tests.support.waiting import eventually
 from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
 from xds_server import app as app_module
+from xds_server import gateway_file
 from xds_server.admin import csds
 from xds_server.ads.events import Variant
 from xds_server.app import App
@@ -32,6 +33,7 @@ from xds_server.base.errors import SourceError, XdsShadowError
 from xds_server.base.metadata import GATEWAY_PORT
 from xds_server.config import ServeConfig, SourceConfig
 from xds_server.display import explanation_view, status_view
+from xds_server.gateway_file import read_gateway
 from xds_server.model.objects import Kind
 from xds_server.pipeline import Pipeline
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES
@@ -76,6 +78,7 @@ def _config(
     page: bool = False,
     ready_file: Path | None = None,
     plaintext_credentials: bool = False,
+    gateway_file: Path | None = None,
 ) -> ServeConfig:
     return ServeConfig(
         source=SourceConfig(),
@@ -85,6 +88,8 @@ def _config(
         page=page,
         ready_file=ready_file,
         plaintext_credentials=plaintext_credentials,
+        gateway=read_gateway(gateway_file),
+        gateway_file=gateway_file,
         drain_s=0.0,
     )
 
@@ -143,6 +148,48 @@ async def test_an_empty_source_is_served_too() -> None:
     assert set(status.server.versions) == {"LDS", "RDS"}
     assert "No shadows" in _text(status_view(status))
     assert "No Envoy is connected" in _text(status_view(status))
+
+
+async def test_a_gateway_file_that_changes_is_served_and_a_bad_one_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_file, "_LOOK_S", 0.01)
+    file = tmp_path / "gateway.yaml"
+    file.write_text("profile: hardened")
+    source = ScriptedSource()
+
+    async def status() -> Any:
+        return await asyncio.to_thread(get_status, app.addresses.admin)
+
+    async def versions() -> str:
+        return str((await status()).server.versions["LDS"])
+
+    async with running(source, gateway_file=file) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        hardened = await versions()
+        file.write_text("profile: transparent")
+        await eventually(lambda: _differs(versions, hardened), what="another listener")
+        transparent = await versions()
+        file.write_text("profile: hardened\nnormalize-path: false")
+
+        async def problems() -> list[Any]:
+            return list((await status()).problems)
+
+        await eventually(problems, what="a problem")
+        [problem] = await problems()
+        file.write_text("profile: hardened")
+        await eventually(lambda: _differs(versions, transparent), what="the first listener again")
+        assert (await versions(), await problems()) == (hardened, [])
+    assert (problem.reason, problem.origin, problem.subject) == ("InvalidGateway", str(file), "")
+    assert problem.message == (
+        f"--gateway {file}: 'normalize-path' is no key of a gateway file; did you mean normalize-paths?"
+        " The last good configuration of the gateway stays."
+    )
+
+
+async def _differs(found: Callable[[], Awaitable[str]], known: str) -> bool:
+    return await found() != known
 
 
 async def test_status_and_explain_show_what_was_resolved() -> None:

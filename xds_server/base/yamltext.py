@@ -20,6 +20,23 @@ else:
 _WIDTH: Final = 110
 
 
+class _TwiceError(Exception):
+    """A mapping has a key twice, of which YAML's own rules would take either."""
+
+
+class _Unique(_Loader):
+    """Takes a key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
+        scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        seen: set[str] = set()
+        for key in scalars:
+            if key.value in seen:
+                raise _TwiceError(f"{key.value}: it is there twice, again in line {key.start_mark.line + 1}")
+            seen.add(key.value)
+        return dict(super().construct_mapping(node, deep))
+
+
 class _Dumper(_BaseDumper):
     pass
 
@@ -46,14 +63,16 @@ def texts_of(path: Path, option: str, largest: int) -> Any:
     `option` names it in what is raised.
 
     Raises:
-        UsageError: it cannot be read, is too large, or is no YAML.
+        UsageError: it cannot be read, is too large, is no YAML, or has a key twice.
     """
     try:
         raw = path.read_bytes()
         if len(raw) > largest:
             raise UsageError(f"{option}: it has {len(raw)} bytes, and {largest} are the most")
-        return yaml.load(raw, Loader=_Loader)  # noqa: S506 - makes nothing but texts, lists and mappings
+        return yaml.load(raw, Loader=_Unique)  # noqa: S506 - makes nothing but texts, lists and mappings
     except OSError as error:
         raise UsageError(f"{option}: {error.strerror or error}") from error
+    except _TwiceError as error:
+        raise UsageError(f"{option}: {error}; keep one") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{option}: this is no YAML: {error}") from error

@@ -16,6 +16,7 @@ from xds_server.cli.options import (
     AllowLoopbackEndpoints,
     Context,
     ExposeAll,
+    Gateway,
     GatewayPort,
     Kubeconfig,
     Manifests,
@@ -213,6 +214,7 @@ def render_command(
     expose_all: ExposeAll = False,
     policy: Policy = None,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    gateway: Gateway = None,
     output: Annotated[
         Form,
         typer.Option(
@@ -221,6 +223,7 @@ def render_command(
     ] = Form.YAML,
 ) -> None:
     """Print what would be pushed, once, without serving it. Problems and notices go to standard error."""
+    from xds_server.gateway_file import read_gateway
     from xds_server.opening import read_once
     from xds_server.render import render
 
@@ -229,7 +232,15 @@ def render_command(
         manifests, kubeconfig, context, namespace, allow_loopback_endpoints=allow_loopback_endpoints
     )
     rules = read_policy(policy)
-    published = asyncio.run(read_once(source, gateway_port=gateway_port, expose_all=expose_all, policy=rules))
+    published = asyncio.run(
+        read_once(
+            source,
+            gateway_port=gateway_port,
+            gateway=read_gateway(gateway),
+            expose_all=expose_all,
+            policy=rules,
+        )
+    )
     for problem in published.problems():
         where = " ".join(part for part in (problem.origin, problem.subject) if part)
         typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)

@@ -85,6 +85,16 @@ GatewayPort = Annotated[
         envvar="XDS_SHADOW_GATEWAY_PORT", min=1, max=MAX_PORT, help="Port of the Envoys' gateway listener."
     ),
 ]
+Gateway = Annotated[
+    Path | None,
+    typer.Option(
+        "--gateway",
+        envvar="XDS_SHADOW_GATEWAY",
+        metavar="FILE",
+        help="The gateway's listeners and what they do to requests, in YAML: profile: hardened, …",
+        show_default="profile: transparent",
+    ),
+]
 Server = Annotated[
     str,
     typer.Option(

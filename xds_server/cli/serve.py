@@ -14,6 +14,7 @@ from xds_server.cli.options import (
     AllowLoopbackEndpoints,
     Context,
     ExposeAll,
+    Gateway,
     GatewayPort,
     Kubeconfig,
     LogFormatOption,
@@ -34,6 +35,7 @@ from xds_server.config import (
     ServeConfig,
     TlsFiles,
 )
+from xds_server.gateway_file import read_gateway
 from xds_server.logs import LogFormat, configure_logging
 from xds_server.serving.identity import read_clients
 from xds_server.serving.tls import Certificates
@@ -83,6 +85,7 @@ def serve(
         ),
     ] = DEFAULT_HTTP_ADDRESS,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    gateway: Gateway = None,
     events: Annotated[
         bool,
         typer.Option(
@@ -190,6 +193,8 @@ def serve(
         admin_address=parse_address(admin_address, option="--admin-address"),
         http_address=parse_address(http_address, option="--http-address"),
         gateway_port=gateway_port,
+        gateway=read_gateway(gateway),
+        gateway_file=gateway,
         events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)
         if events
         else None,

@@ -1,60 +1,128 @@
-"""The gateway listener, after Envoy's published "Configuring Envoy as an edge proxy": remote address, path
-normalisation, header rules, HTTP/2 limits, idle timeouts, bounded buffers.
+"""The gateway's listeners and their connection managers, as a gateway file describes them.
+
+The hardened profile is Envoy's published "Configuring Envoy as an edge proxy"; what bounds memory (HTTP/2
+limits, buffers, the time for headers) is the same in both.
 """
 
-from envoy.config.core.v3 import address_pb2, protocol_pb2
+from collections.abc import Sequence
+from functools import cache
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import address_pb2, protocol_pb2, socket_option_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from xds_server.snapshot.resource import Resource
-from xds_server.translate.names import GATEWAY, LISTENER_KEY, ROUTES_KEY
-from xds_server.translate.wire import over_ads, packed, resource, seconds, true, uint32
+from xds_server.translate.access_log import to_stdout
+from xds_server.translate.gateway import (
+    AccessLog,
+    GatewayConfig,
+    GatewayListener,
+    OtherUpgrades,
+    Underscores,
+)
+from xds_server.translate.gateway_values import EVERY_IPV4, EVERY_IPV6, Cidr
+from xds_server.translate.names import listener_key, routes_key
+from xds_server.translate.wire import over_ads, packed, resource, seconds, serialized, true, uint32
 
 _HCM = http_connection_manager_pb2.HttpConnectionManager
+_Http = protocol_pb2.HttpProtocolOptions
+_Chain = listener_components_pb2.FilterChain
 _BUFFER_BYTES = 32 * 1024
-_CONNECTION_IDLE_S = 3600
-_STREAM_IDLE_S = 300
-_REQUEST_HEADERS_S = 10
 _HTTP2_STREAMS = 100
 _HTTP2_STREAM_WINDOW = 64 * 1024
 _HTTP2_CONNECTION_WINDOW = 1024 * 1024
+_KEEPALIVE = (("SO_KEEPALIVE", 1, 9, 1), ("TCP_KEEPIDLE", 6, 4, 300), ("TCP_KEEPINTVL", 6, 5, 30))
+"""Name, level, option and value, on Linux; seconds. With the kernel's 9 probes a peer that is gone is known
+after less than ten minutes."""
+
+_UNDERSCORES = {
+    Underscores.ALLOW: _Http.ALLOW,
+    Underscores.DROP: _Http.DROP_HEADER,
+    Underscores.REJECT: _Http.REJECT_REQUEST,
+}
 
 
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 - a gateway
-
-
-def gateway_listener(port: int, address: str = _EVERYWHERE) -> Resource:
-    """The one listener; unless told otherwise, on all IPv4 addresses."""
-    socket = address_pb2.SocketAddress(address=address, port_value=port)
-    chain = listener_components_pb2.FilterChain(
-        filters=[
-            listener_components_pb2.Filter(
-                name="envoy.filters.network.http_connection_manager",
-                typed_config=packed(_connection_manager()),
-            )
-        ]
-    )
+def gateway_listener(listener: GatewayListener, gateway: GatewayConfig, *, port: int) -> Resource:
+    """A listener; on `port` unless it says otherwise."""
     message = listener_pb2.Listener(
-        name=GATEWAY,
-        address=address_pb2.Address(socket_address=socket),
-        filter_chains=[chain],
+        name=listener.name,
+        filter_chains=_chains(listener.name, gateway),
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
     )
-    return resource(LISTENER_KEY, message, refs=(ROUTES_KEY,))
+    if gateway.stream_idle_timeout is None:  # nothing else ends a request whose client is gone
+        message.socket_options.extend(_keepalive())
+    _listen(message, listener.addresses, listener.port or port)
+    return resource(listener_key(listener.name), message, refs=(routes_key(listener.name),))
+
+
+def _keepalive() -> list[socket_option_pb2.SocketOption]:
+    """Options of the listening socket, which those of its connections inherit."""
+    prebind = socket_option_pb2.SocketOption.STATE_PREBIND
+    return [
+        socket_option_pb2.SocketOption(
+            description=name, level=level, name=option, int_value=value, state=prebind
+        )
+        for name, level, option, value in _KEEPALIVE
+    ]
 
 
 def moved(listener: Resource, *, port: int | None, address: str | None) -> Resource:
-    """The listener at another port or address; None leaves what it has."""
-    at = listener_pb2.Listener.FromString(listener.body).address.socket_address
-    return gateway_listener(port or at.port_value, address or at.address)
+    """The listener at another port, or at one other address alone; None leaves what it has."""
+    message = listener_pb2.Listener.FromString(listener.body)
+    known = [message.address, *(more.address for more in message.additional_addresses)]
+    addresses = [address] if address else [each.socket_address.address for each in known]
+    _listen(message, addresses, port or message.address.socket_address.port_value)
+    return Resource(listener.key, serialized(message), listener.refs)
 
 
-def _connection_manager() -> http_connection_manager_pb2.HttpConnectionManager:
-    return _HCM(
-        stat_prefix=GATEWAY,
+def _listen(message: listener_pb2.Listener, addresses: Sequence[str], port: int) -> None:
+    first, *others = (_address(each, port, addresses) for each in addresses)
+    message.address.CopyFrom(first)
+    del message.additional_addresses[:]
+    message.additional_addresses.extend(listener_pb2.AdditionalAddress(address=each) for each in others)
+
+
+def _address(address: str, port: int, beside: Sequence[str]) -> address_pb2.Address:
+    # Not where IPv4 has a socket of its own, which could not be bound then.
+    both = address == EVERY_IPV6 and EVERY_IPV4 not in beside
+    socket = address_pb2.SocketAddress(address=address, port_value=port, ipv4_compat=both)
+    return address_pb2.Address(socket_address=socket)
+
+
+def _chains(name: str, gateway: GatewayConfig) -> list[listener_components_pb2.FilterChain]:
+    """One for all peers; or one for those that are trusted, and one for the others. So whoever is not trusted
+    is treated as by a gateway that trusts nobody."""
+    if not gateway.trusted_cidrs:
+        return [_chain(_connection_manager(name, gateway, gateway.trusted_hops))]
+    peers = listener_components_pb2.FilterChainMatch(
+        direct_source_prefix_ranges=[_range(each) for each in gateway.trusted_cidrs]
+    )
+    trusted = _chain(_connection_manager(name, gateway, gateway.trusted_hops))
+    trusted.filter_chain_match.CopyFrom(peers)
+    return [trusted, _chain(_connection_manager(name, gateway, 0))]
+
+
+def _range(network: Cidr) -> address_pb2.CidrRange:
+    return address_pb2.CidrRange(address_prefix=network.address, prefix_len=uint32(network.bits))
+
+
+def _chain(manager: http_connection_manager_pb2.HttpConnectionManager) -> listener_components_pb2.FilterChain:
+    filter_ = listener_components_pb2.Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=packed(manager)
+    )
+    return _Chain(filters=[filter_])
+
+
+def _connection_manager(
+    name: str, gateway: GatewayConfig, hops: int
+) -> http_connection_manager_pb2.HttpConnectionManager:
+    manager = _HCM(
+        stat_prefix=name,
         rds=http_connection_manager_pb2.Rds(
-            route_config_name=ROUTES_KEY.name,
+            route_config_name=routes_key(name).name,
             config_source=over_ads(),
         ),
         http_filters=[
@@ -62,22 +130,75 @@ def _connection_manager() -> http_connection_manager_pb2.HttpConnectionManager:
                 name="envoy.filters.http.router", typed_config=packed(router_pb2.Router())
             )
         ],
+        # Without it, whoever calls could set Envoy's own x-envoy-… headers.
         use_remote_address=true(),
-        normalize_path=true(),
-        merge_slashes=True,
-        path_with_escaped_slashes_action=_HCM.UNESCAPE_AND_REDIRECT,
-        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
-            idle_timeout=seconds(_CONNECTION_IDLE_S),
-            headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.REJECT_REQUEST,
+        xff_num_trusted_hops=hops,
+        preserve_external_request_id=gateway.keep_request_id,
+        access_log=_access_logs(gateway),
+        common_http_protocol_options=_Http(
+            idle_timeout=seconds(gateway.connection_idle_timeout or 0),
+            headers_with_underscores_action=_UNDERSCORES[gateway.header_underscores],
         ),
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
             max_concurrent_streams=uint32(_HTTP2_STREAMS),
             initial_stream_window_size=uint32(_HTTP2_STREAM_WINDOW),
             initial_connection_window_size=uint32(_HTTP2_CONNECTION_WINDOW),
         ),
-        stream_idle_timeout=seconds(_STREAM_IDLE_S),
-        request_headers_timeout=seconds(_REQUEST_HEADERS_S),
-        # As a plain reverse proxy: the backend's Server header, and WebSocket where a client asks for it.
+        stream_idle_timeout=seconds(gateway.stream_idle_timeout or 0),
+        request_headers_timeout=seconds(gateway.request_headers_timeout or 0),
+        # As a plain reverse proxy: the backend's Server header.
         server_header_transformation=_HCM.PASS_THROUGH,
-        upgrade_configs=[_HCM.UpgradeConfig(upgrade_type="websocket")],
+        upgrade_configs=[_HCM.UpgradeConfig(upgrade_type=each) for each in gateway.upgrades],
     )
+    _set_paths(manager, gateway)
+    _set_http1(manager, gateway)
+    return manager
+
+
+def _access_logs(gateway: GatewayConfig) -> list[accesslog_pb2.AccessLog]:
+    return [to_stdout()] if gateway.access_log is AccessLog.JSON else []
+
+
+def _set_paths(manager: http_connection_manager_pb2.HttpConnectionManager, gateway: GatewayConfig) -> None:
+    # Said in either case: an Envoy's own runtime may have other defaults.
+    manager.normalize_path.value = gateway.normalize_paths
+    manager.merge_slashes = gateway.normalize_paths
+    manager.path_with_escaped_slashes_action = (
+        _HCM.UNESCAPE_AND_REDIRECT if gateway.normalize_paths else _HCM.KEEP_UNCHANGED
+    )
+
+
+def _set_http1(manager: http_connection_manager_pb2.HttpConnectionManager, gateway: GatewayConfig) -> None:
+    if gateway.http10:
+        manager.http_protocol_options.accept_http_10 = True
+    if gateway.other_upgrades is OtherUpgrades.IGNORE:
+        manager.http_protocol_options.ignore_http_11_upgrade.extend(_all_but(gateway.upgrades))
+
+
+@cache
+def _all_but(tokens: tuple[str, ...]) -> tuple[string_pb2.StringMatcher, ...]:
+    """Matches for every text but these, in any case of letters. RE2 cannot say "not"; so there is one for
+    what leaves all tokens behind at each of their letters, each far below the size that Envoy 1.36 admits
+    (100 instructions)."""
+    return tuple(_matching(each) for each in other_tokens(tokens))
+
+
+def other_tokens(tokens: Sequence[str]) -> list[str]:
+    """Regular expressions that together match every text but these, which are in small letters."""
+    found = []
+    for prefix in sorted({token[:length] for token in tokens for length in range(len(token) + 1)} | {""}):
+        following = sorted(
+            {token[len(prefix)] for token in tokens if token.startswith(prefix) and token != prefix}
+        )
+        other = "[^" + "".join(_escaped(each) for each in following) + "]" if following else "."
+        rest = f"{other}.*" if prefix in tokens else f"(?:{other}.*)?"
+        found.append("(?i)" + "".join(_escaped(each) for each in prefix) + rest)
+    return found
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isalnum() else "\\" + letter
+
+
+def _matching(regex: str) -> string_pb2.StringMatcher:
+    return string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=regex))

@@ -11,6 +11,8 @@ from xds_server.snapshot.resource import ResourceKey
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 GATEWAY: Final = "gateway"
+"""The listener that there is without a gateway file, and its route configuration."""
+
 LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
 ROUTES_KEY: Final = ResourceKey(ROUTE, GATEWAY)
 
@@ -20,6 +22,15 @@ _SHADOW_CLUSTER = re.compile(r"[^/]+/[^/]+(?:/[^/]+)?/shadow/([^/]+)")
 SHADOW_HEADER: Final = "x-xds-shadow"
 """On every mirrored request: NAMESPACE/DEPLOYMENT of the canary. A request that has it is not mirrored
 again."""
+
+
+def listener_key(name: str) -> ResourceKey:
+    return ResourceKey(LISTENER, name)
+
+
+def routes_key(listener: str) -> ResourceKey:
+    """A listener's route configuration is named as the listener."""
+    return ResourceKey(ROUTE, listener)
 
 
 def cluster(service: NamespacedName, port: str) -> str:

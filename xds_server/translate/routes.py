@@ -32,9 +32,10 @@ _LENGTHS: Final = 1024
 _NO_TIMEOUT = seconds(0)  # what a plain reverse proxy in front of unknown applications has
 
 
-def gateway_routes() -> Resource:
-    """The one route configuration; its virtual hosts are resources of their own."""
-    return resource(names.ROUTES_KEY, route_pb2.RouteConfiguration(name=names.ROUTES_KEY.name), open=True)
+def gateway_routes(listener: str = names.GATEWAY) -> Resource:
+    """The route configuration of a listener; its virtual hosts are resources of their own."""
+    key = names.routes_key(listener)
+    return resource(key, route_pb2.RouteConfiguration(name=key.name), open=True)
 
 
 def virtual_host(plan: PortPlan) -> Resource:

@@ -7,20 +7,29 @@ from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate import names
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
 from xds_server.translate.endpoints import load_assignment
+from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.routes import gateway_routes, virtual_host
 from xds_server.translate.secrets import credential_secret
 
 
-def translate(plan: Plan, *, gateway_port: int) -> Snapshot:
+def translate(plan: Plan, *, gateway_port: int, gateway: GatewayConfig = TRANSPARENT) -> Snapshot:
     """The snapshot of a whole plan."""
     shares = [translate_service(plan.services[target]) for target in sorted(plan.services)]
-    return frame(gateway_port).updated(resource for share in shares for resource in share)
+    whole = Snapshot().updated(frame(gateway_port, gateway))
+    return whole.updated(resource for share in shares for resource in share)
 
 
-def frame(gateway_port: int) -> Snapshot:
-    """What is there without any Service."""
-    return Snapshot().updated([gateway_listener(gateway_port), gateway_routes()])
+def frame(gateway_port: int, gateway: GatewayConfig = TRANSPARENT) -> list[Resource]:
+    """What is there without any Service: the gateway's listeners, and their route configurations."""
+    return [
+        each
+        for listener in gateway.listeners
+        for each in (
+            gateway_listener(listener, gateway, port=gateway_port),
+            gateway_routes(listener.name),
+        )
+    ]
 
 
 def translate_service(plan: ServicePlan) -> tuple[Resource, ...]:

@@ -83,10 +83,13 @@ def derive(base: Snapshot, view: View, before: Derived | None) -> Snapshot:
     listener = base.get(LISTENER_KEY)
     if listener is None or (view.gateway_port, view.gateway_address) == (None, None):
         return found
-    old = before.snapshot.of(LISTENER_KEY.type_url) if before else EMPTY
     wanted = moved(listener, port=view.gateway_port, address=view.gateway_address)
-    listeners = old.updated([wanted]) if old.resources else EMPTY.updated([wanted])
-    return found.with_types({LISTENER_KEY.type_url: listeners})
+    listeners = base.of(LISTENER_KEY.type_url).resources
+    old = before.snapshot.of(LISTENER_KEY.type_url) if before else EMPTY
+    gone = [name for name in old.resources if name not in listeners]
+    # The others as they are: an Envoy that shares its machine is told its port of the gateway alone.
+    shown = old.updated([*(each for each in listeners.values() if each.key != LISTENER_KEY), wanted], gone)
+    return found.with_types({LISTENER_KEY.type_url: shown})
 
 
 def _limited(base: Snapshot, namespaces: frozenset[str], before: Derived | None) -> Snapshot:

@@ -15,6 +15,7 @@ from xds_server.shadows.terms import Selection
 from xds_server.translate import names
 from xds_server.translate import translate as translate_module
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
+from xds_server.translate.gateway import TRANSPARENT, GatewayListener
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.routes import virtual_host
 from xds_server.translate.translate import translate
@@ -148,7 +149,8 @@ def test_the_canary_of_a_cluster(name: str, deployment: str | None) -> None:
 
 
 def test_a_share_that_is_not_whole_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(translate_module, "load_assignment", lambda *_, **__: gateway_listener(1))
+    stray = gateway_listener(GatewayListener(), TRANSPARENT, port=1)
+    monkeypatch.setattr(translate_module, "load_assignment", lambda *_, **__: stray)
     with pytest.raises(DanglingReferenceError, match="staging/myapp/http refers to staging/myapp/http"):
         translate(Plan({MYAPP: ServicePlan((port(),))}), gateway_port=8080)
 

@@ -13,8 +13,10 @@ from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.model.world import Change
 from xds_server.shadows.plan import Plan
 from xds_server.snapshot.cache import Derived
+from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.translate import names
+from xds_server.translate.gateway import TRANSPARENT, GatewayListener
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.translate import translate
 from xds_server.translate.views import View, derive, view_of
@@ -69,13 +71,17 @@ def test_a_list_of_namespaces_that_is_none_is_refused_by_name(wanted: object) ->
         view_of({NAMESPACES: wanted})
 
 
+def _listener(port: int, address: str = "0.0.0.0") -> Resource:
+    return gateway_listener(GatewayListener(addresses=(address,)), TRANSPARENT, port=port)
+
+
 def test_a_node_can_have_a_gateway_port_of_its_own() -> None:
     snapshot = translate(Plan(), gateway_port=8080)
     assert derive(snapshot, View(), None) is snapshot
     other = derive(snapshot, View(9000), None)
     assert other == translate(Plan(), gateway_port=9000)
     found = other.get(names.LISTENER_KEY)
-    assert found == gateway_listener(9000)
+    assert found == _listener(9000)
     assert found
     assert listener_pb2.Listener.FromString(found.body).address.socket_address.port_value == 9000
     assert derive(Snapshot(), View(9000), None) == Snapshot()
@@ -84,8 +90,8 @@ def test_a_node_can_have_a_gateway_port_of_its_own() -> None:
 def test_a_gateway_address_of_its_own_goes_with_any_port() -> None:
     snapshot = translate(Plan(), gateway_port=8080)
     for view, wanted in (
-        (View(gateway_address="127.0.0.1"), gateway_listener(8080, "127.0.0.1")),
-        (View(gateway_port=9000, gateway_address="127.0.0.1"), gateway_listener(9000, "127.0.0.1")),
+        (View(gateway_address="127.0.0.1"), _listener(8080, "127.0.0.1")),
+        (View(gateway_port=9000, gateway_address="127.0.0.1"), _listener(9000, "127.0.0.1")),
     ):
         shown = derive(snapshot, view, None)
         assert shown.get(names.LISTENER_KEY) == wanted

@@ -48,6 +48,7 @@ def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
         ("percent: {a: b}", "percent: write its value as one text, as in an annotation"),
         ("xds-shadow.io/percent: 1", "xds-shadow.io/percent: write it without xds-shadow.io/"),
         ("percent: 10: 20", "this is no YAML: "),
+        ("percent: 1\ntimeout: 5s\npercent: 2", "percent: it is there twice, again in line 3; keep one"),
         ("percent: lots", "percent of the policy file {}: 'lots' is not a percentage"),
         ("percent-max: lots", "percent-max of the policy file {}: 'lots' is not a percentage"),
         ("percnt: 1", "percnt of the policy file {} is not known here; known are credential-from-secret, "),

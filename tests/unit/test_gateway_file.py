@@ -1,0 +1,124 @@
+"""The file of --gateway: read at the start, and looked at again; what cannot be used changes nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.support.waiting import eventually
+from xds_server import gateway_file
+from xds_server.base.errors import UsageError
+from xds_server.gateway_file import INVALID_GATEWAY, follow_gateway, read_gateway
+from xds_server.model.problems import Problem
+from xds_server.translate.gateway import HARDENED, TRANSPARENT, GatewayConfig
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    found = tmp_path / "gateway.yaml"
+    found.write_text("")
+    return found
+
+
+def test_no_file_and_an_empty_one_are_the_transparent_profile(file: Path) -> None:
+    assert read_gateway(None) is TRANSPARENT
+    file.write_text("# nothing yet\n")
+    assert read_gateway(file) == TRANSPARENT
+    file.write_text("profile: hardened")
+    assert read_gateway(file) == HARDENED
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("profil: x", "'profil' is no key of a gateway file; did you mean profile?"),
+        ("http10: no", "http10: 'no' is neither true nor false"),
+        (
+            "http10: true\nprofile: hardened\nhttp10: false",
+            "http10: it is there twice, again in line 3; keep one",
+        ),
+        ("listeners: [{port: 1, port: 2}]", "port: it is there twice, again in line 1; keep one"),
+        ("a: [", "this is no YAML: "),
+        ("profile: hardened # " + "x" * 70_000, "it has 70020 bytes, and 65536 are the most"),
+    ],
+)
+def test_a_bad_file_is_refused_by_file_and_key(file: Path, text: str, wrong: str) -> None:
+    file.write_text(text)
+    with pytest.raises(UsageError) as refusal:
+        read_gateway(file)
+    assert str(refusal.value).startswith(f"--gateway {file}: {wrong}")
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    file.unlink()
+    with pytest.raises(UsageError, match=rf"--gateway {file}: No such file or directory"):
+        read_gateway(file)
+
+
+class Followed:
+    """A file that is followed, and what was found in it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.found: list[tuple[GatewayConfig, tuple[Problem, ...]]] = []
+
+    def take(self, known: GatewayConfig, problems: tuple[Problem, ...]) -> None:
+        self.found.append((known, problems))
+
+    async def until_found(self, text: str | None) -> tuple[GatewayConfig, tuple[Problem, ...]]:
+        """What comes of the file with this text, None being none."""
+        before = len(self.found)
+        if text is None:
+            self.file.unlink()
+        else:
+            part = self.file.with_suffix(".part")
+            part.write_text(text)
+            part.replace(self.file)
+        await eventually(lambda: len(self.found) > before, what=f"what comes of {text}")
+        return self.found[before]
+
+
+@pytest_asyncio.fixture
+async def followed(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Followed]:
+    monkeypatch.setattr(gateway_file, "_LOOK_S", 0.001)
+    followed = Followed(file)
+    following = asyncio.create_task(follow_gateway(file, TRANSPARENT, followed.take))
+    yield followed
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+
+
+async def test_the_last_good_configuration_stays(followed: Followed) -> None:
+    assert await followed.until_found("profile: hardened") == (HARDENED, ())
+    stays = "The last good configuration of the gateway stays."
+    for text, wrong in (
+        ("profile: open", "profile: 'open' is none of transparent, hardened."),
+        ("profile: hardened\nhttp1: true", "'http1' is no key of a gateway file; did you mean http10?"),
+        (None, "No such file or directory."),
+    ):
+        known, problems = await followed.until_found(text)
+        message = f"--gateway {followed.file}: {wrong} {stays}"
+        assert known == HARDENED
+        assert problems == (Problem("", INVALID_GATEWAY, message, str(followed.file)),)
+    assert await followed.until_found("profile: hardened # as before") == (HARDENED, ())
+    assert await followed.until_found("profile: transparent") == (TRANSPARENT, ())
+
+
+async def test_what_is_there_for_one_look_only_changes_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [HARDENED, TRANSPARENT, HARDENED, TRANSPARENT, HARDENED, HARDENED]
+    found: list[GatewayConfig] = []
+
+    def read(_: Path) -> GatewayConfig:
+        return looks.pop(0)
+
+    monkeypatch.setattr(gateway_file, "_LOOK_S", 0.0)
+    monkeypatch.setattr(gateway_file, "read_gateway", read)
+    with pytest.raises(IndexError):  # there are no more looks
+        await follow_gateway(file, TRANSPARENT, lambda known, _: found.append(known))
+    assert found == [HARDENED]

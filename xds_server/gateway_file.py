@@ -1,0 +1,77 @@
+"""The file of ``--gateway``: read at the start, where a mistake in it is the end of the start, and looked at
+again while the control plane runs, where the last good one stays.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from xds_server.base.errors import UsageError
+from xds_server.base.yamltext import texts_of
+from xds_server.model.problems import Problem
+from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayError, gateway_config
+
+INVALID_GATEWAY: Final = "InvalidGateway"
+_LARGEST: Final = 64 * 1024
+_LOOK_S: Final = 1.0
+"""A look is one read of a small file. A ConfigMap that is mounted is a chain of links, which no watch of the
+file itself would see replaced."""
+
+_log = structlog.get_logger("xds_shadow.gateway")
+
+
+def read_gateway(path: Path | None) -> GatewayConfig:
+    """What the file says; without one the transparent profile.
+
+    Raises:
+        UsageError: it cannot be read; file and key are named.
+    """
+    if path is None:
+        return TRANSPARENT
+    option = f"--gateway {path}"
+    try:
+        return gateway_config(texts_of(path, option, _LARGEST))
+    except GatewayError as error:
+        raise UsageError(f"{option}: {error}") from error
+
+
+async def follow_gateway(
+    path: Path, known: GatewayConfig, found: Callable[[GatewayConfig, tuple[Problem, ...]], None]
+) -> None:
+    """Call `found` whenever the file, of which `known` was read, says something else, with the last good
+    configuration and with what is wrong now. Ends only when it is cancelled."""
+    taken: _Look = (known, None)
+    before = taken
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        look = await asyncio.to_thread(_look, path)
+        # Twice the same: an editor that empties a file before it writes must not switch the profile.
+        look, before = (look if look == before else taken), look
+        if look == taken:
+            continue
+        taken = look
+        known = look[0] or known
+        found(known, _problems(path, look[1]))
+
+
+_Look = tuple[GatewayConfig | None, str | None]
+
+
+def _look(path: Path) -> _Look:
+    """What the file says, or why it cannot be used."""
+    try:
+        return read_gateway(path), None
+    except UsageError as error:
+        return None, str(error)
+
+
+def _problems(path: Path, wrong: str | None) -> tuple[Problem, ...]:
+    if wrong is None:
+        _log.info("gateway file read", path=str(path))
+        return ()
+    message = f"{wrong}{'' if wrong.endswith('?') else '.'} The last good configuration of the gateway stays."
+    _log.error("gateway file cannot be used; the last good one stays", problem=wrong)
+    return (Problem("", INVALID_GATEWAY, message, str(path)),)

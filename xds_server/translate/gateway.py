@@ -1,0 +1,322 @@
+"""What ``--gateway FILE`` may say: the listeners and how their connection manager treats a request.
+
+`FIELDS` is the one table: which keys there are, how each is read, what it is without a word in either
+profile, what it does, and what a change of it means for open connections. The page docs/gateway.md is made
+of it. A file that says nothing is the transparent profile: a request arrives as it was sent.
+
+No I/O here; `gateway_file` reads the file.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from xds_server.base.errors import XdsShadowError
+from xds_server.base.text import shown
+from xds_server.translate import gateway_values as values
+from xds_server.translate.gateway_values import ValueProblem
+from xds_server.translate.names import GATEWAY
+
+
+class GatewayError(XdsShadowError):
+    """What is wrong with a gateway file: the key, and what to write instead."""
+
+
+class Profile(StrEnum):
+    """Where the defaults come from."""
+
+    TRANSPARENT = "transparent"
+    HARDENED = "hardened"
+
+
+class Underscores(StrEnum):
+    """What becomes of a request with an underscore in a header's name."""
+
+    ALLOW = "allow"
+    DROP = "drop"
+    REJECT = "reject"
+
+
+class OtherUpgrades(StrEnum):
+    """What becomes of a request that asks for an upgrade which is not in `upgrades`."""
+
+    IGNORE = "ignore"
+    REFUSE = "refuse"
+
+
+class AccessLog(StrEnum):
+    """Where a line for each request goes."""
+
+    OFF = "off"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayListener:
+    """A listener, and the route configuration of the same name. `port` None is that of ``--gateway-port``;
+    `addresses` are canonical IP addresses, one at least."""
+
+    name: str = GATEWAY
+    port: int | None = None
+    addresses: tuple[str, ...] = (values.EVERY_IPV4,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """A gateway file, understood. Timeouts are in seconds, and None for none. Peers in `trusted_cidrs` are
+    trusted for `trusted_hops` of the forwarded headers; without `trusted_cidrs`, all peers are."""
+
+    profile: Profile
+    normalize_paths: bool
+    header_underscores: Underscores
+    keep_request_id: bool
+    http10: bool
+    upgrades: tuple[str, ...]
+    other_upgrades: OtherUpgrades
+    stream_idle_timeout: float | None
+    connection_idle_timeout: float | None
+    request_headers_timeout: float | None
+    trusted_hops: int
+    trusted_cidrs: tuple[values.Cidr, ...]
+    access_log: AccessLog
+    listeners: tuple[GatewayListener, ...]
+
+
+class Effect(StrEnum):
+    """What a change of a field does to the connections that are open then: Envoy drains them, and goes on
+    accepting with the sockets that it has, or with others."""
+
+    DRAIN = "drained"
+    SOCKETS = "drained, sockets anew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One key of the file. `read` takes what YAML has there, as texts, lists and mappings, and raises
+    `ValueProblem`; `transparent` and `hardened` are what it is without a word, as one would write it, and
+    `page` is that for people where it differs."""
+
+    key: str
+    read: Callable[[object], Any]
+    write: str
+    transparent: object
+    hardened: object
+    page: str = ""
+    meaning: str
+    effect: Effect = Effect.DRAIN
+
+    def default(self, profile: Profile) -> object:
+        """As one would write it."""
+        return self.transparent if profile is Profile.TRANSPARENT else self.hardened
+
+
+def _listener(found: object) -> GatewayListener:
+    """One entry of `listeners`."""
+    entry = values.mapping(found, "name, port and addresses")
+    _only_known(entry, ("name", "port", "addresses"))
+    name = _read("name", values.name, entry.get("name", GATEWAY))
+    if "port" not in entry and name != GATEWAY:
+        raise ValueProblem(f"port: listener {name} needs one; write port: 8081")
+    return GatewayListener(
+        name=name,
+        port=_read("port", values.port, entry["port"]) if "port" in entry else None,
+        addresses=_read("addresses", values.addresses, entry.get("addresses", [values.EVERY_IPV4])),
+    )
+
+
+def _listeners(found: object) -> tuple[GatewayListener, ...]:
+    listed = values.entries(found, "- name: gateway", _listener)
+    for key in ("name", "port"):
+        taken = [getattr(each, key) for each in listed]
+        again = next((each for each in taken if taken.count(each) > 1), None)
+        if again is not None:
+            raise ValueProblem(f"two have the {key} {again}; give each its own")
+    # Virtual hosts belong to one route configuration so far.
+    if len(listed) != 1 or listed[0].name != GATEWAY:
+        raise ValueProblem(f"write exactly one, with the name {GATEWAY}")
+    return tuple(listed)
+
+
+FIELDS: Final = (
+    Field(
+        key="profile",
+        read=values.one_of(Profile),
+        write="`transparent` or `hardened`",
+        transparent="transparent",
+        hardened="hardened",
+        page="`transparent`",
+        meaning="Where the defaults of the other fields come from. `transparent` hands a request on as it was"
+        " sent. `hardened` follows Envoy's practices for a proxy on the open internet.",
+    ),
+    Field(
+        key="normalize-paths",
+        read=values.yes_or_no,
+        write="`true` or `false`",
+        transparent="false",
+        hardened="true",
+        meaning="`false`: the path arrives as it was sent. `true`: `.` and `..` are resolved, `//` becomes"
+        " `/`, and a path with an escaped slash (`%2F`, `%5C`) is answered with a redirect (307) to the"
+        " unescaped one.",
+    ),
+    Field(
+        key="header-underscores",
+        read=values.one_of(Underscores),
+        write="`allow`, `drop` or `reject`",
+        transparent="allow",
+        hardened="reject",
+        meaning="A header with `_` in its name (gRPC metadata too) is handed on, or dropped, or its request"
+        " is answered with 400 (HTTP/2: the stream is reset).",
+    ),
+    Field(
+        key="keep-request-id",
+        read=values.yes_or_no,
+        write="`true` or `false`",
+        transparent="true",
+        hardened="false",
+        meaning="Whether the caller's `x-request-id` stays. A request without one always gets a new one.",
+    ),
+    Field(
+        key="http10",
+        read=values.yes_or_no,
+        write="`true` or `false`",
+        transparent="true",
+        hardened="false",
+        meaning="Whether HTTP/1.0 is taken, if the request has a `Host`; otherwise it is answered with 426."
+        " HTTP/1.1 and HTTP/2 (with prior knowledge) always are.",
+    ),
+    Field(
+        key="upgrades",
+        read=values.upgrades,
+        write="a list of tokens, such as `[websocket, spdy/3.1]`",
+        transparent=["websocket"],
+        hardened=["websocket"],
+        meaning="The protocols to which a connection may be upgraded (`Upgrade:`), in any case of letters."
+        " Such requests are never mirrored.",
+    ),
+    Field(
+        key="other-upgrades",
+        read=values.one_of(OtherUpgrades),
+        write="`ignore` or `refuse`",
+        transparent="ignore",
+        hardened="refuse",
+        meaning="A request for another upgrade, such as `TLS/1.2`, is served without it, or answered with"
+        " 403. `h2c` is always ignored.",
+    ),
+    Field(
+        key="stream-idle-timeout",
+        read=values.duration,
+        write="`none`, or a duration such as `5m`",
+        transparent="none",
+        hardened="5m",
+        meaning="After so long without a byte in either direction a request, a stream or an upgraded"
+        " connection is ended: with 408 or 504, or with a reset once the response has begun.",
+    ),
+    Field(
+        key="connection-idle-timeout",
+        read=values.duration,
+        write="`none`, or a duration such as `1h`",
+        transparent="1h",
+        hardened="1h",
+        meaning="A connection without any request is closed after so long.",
+    ),
+    Field(
+        key="request-headers-timeout",
+        read=values.duration,
+        write="`none`, or a duration such as `10s`",
+        transparent="10s",
+        hardened="10s",
+        meaning="How long a client may take to send a request's headers, from their first byte; then it is"
+        " answered with 408.",
+    ),
+    Field(
+        key="trusted-hops",
+        read=values.hops,
+        write="a number from 0 to 10",
+        transparent="",
+        hardened="",
+        page="1 with `trusted-cidrs`, else 0",
+        meaning="How many proxies in front of the gateway are trusted. From 1 on their `X-Forwarded-Proto`"
+        " stays, and the client's address is the one that the outermost of them has put into"
+        " `X-Forwarded-For`. At 0 the gateway sets `X-Forwarded-Proto` itself. `X-Forwarded-For` is always"
+        " handed on, with the peer's address appended.",
+    ),
+    Field(
+        key="trusted-cidrs",
+        read=values.cidrs,
+        write="a list of networks, such as `[10.0.0.0/8, fd00::/8]`",
+        transparent=[],
+        hardened=[],
+        page="none; with `trusted-hops`, every peer",
+        meaning="Only peers of these networks are trusted, as far as `trusted-hops` says.",
+    ),
+    Field(
+        key="access-log",
+        read=values.one_of(AccessLog),
+        write="`off` or `json`",
+        transparent="off",
+        hardened="off",
+        meaning="`json`: one line of JSON for each request on Envoy's standard output.",
+    ),
+    Field(
+        key="listeners",
+        read=_listeners,
+        write="a list of `name`, `port` and `addresses`",
+        transparent=[{}],
+        hardened=[{}],
+        page="one: `gateway`, on the port of `--gateway-port`, at `0.0.0.0`",
+        meaning="Where the gateway listens. The address `::` takes IPv6 and IPv4.",
+        effect=Effect.SOCKETS,
+    ),
+)
+"""Every key, in the order of the page."""
+
+
+def gateway_config(document: object = None) -> GatewayConfig:
+    """What a file says: `document` is what YAML has in it, with every scalar as the text that it is written
+    as; None is an empty file.
+
+    Raises:
+        GatewayError: it says something wrong; the message begins with the key.
+    """
+    try:
+        found = values.mapping({} if document is None else document, "profile: transparent")
+        _only_known(found, [field.key for field in FIELDS])
+        profile = _read("profile", values.one_of(Profile), found.get("profile", Profile.TRANSPARENT.value))
+        read = {
+            field.key: _read(field.key, field.read, found.get(field.key, field.default(profile)))
+            for field in FIELDS
+        }
+        read["trusted-hops"] = _hops(read["trusted-hops"], read["trusted-cidrs"])
+    except ValueProblem as problem:
+        raise GatewayError(str(problem)) from None
+    return GatewayConfig(**{key.replace("-", "_"): value for key, value in read.items()})
+
+
+def _hops(wanted: int | None, cidrs: tuple[values.Cidr, ...]) -> int:
+    if wanted == 0 and cidrs:
+        raise ValueProblem("trusted-hops: 0 trusts nobody, and trusted-cidrs names peers; leave one out")
+    return wanted if wanted is not None else int(bool(cidrs))
+
+
+def _read(key: str, read: Callable[[object], Any], found: object) -> Any:
+    try:
+        return read(found)
+    except ValueProblem as problem:
+        between = "" if str(problem).startswith("[") else ": "
+        raise ValueProblem(f"{key}{between}{problem}") from None
+
+
+def _only_known(found: Mapping[str, object], known: list[str] | tuple[str, ...]) -> None:
+    for key in found:
+        if key not in known:
+            close = difflib.get_close_matches(key.replace("_", "-").lower(), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            raise ValueProblem(f"{shown(key)} is no key of a gateway file; {hint}")
+
+
+TRANSPARENT: Final = gateway_config()
+"""What holds without a file."""
+
+HARDENED: Final = gateway_config({"profile": Profile.HARDENED.value})

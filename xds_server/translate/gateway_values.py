@@ -1,0 +1,180 @@
+"""How the values of a gateway file are read: from texts, lists and mappings, as YAML without types has them.
+
+Every problem is a sentence that says what to write instead; whoever calls puts the key before it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from ipaddress import ip_network
+from typing import Final, NamedTuple, TypeVar
+
+from xds_server.base.address import MAX_PORT, ip_text
+from xds_server.base.text import shown
+
+EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - a gateway
+EVERY_IPV6: Final = "::"
+
+_MOST_HOPS: Final = 10
+_MOST_ENTRIES: Final = 64
+_MOST_UPGRADES: Final = 8
+_LONGEST_S: Final = 24 * 3600
+_DURATION: Final = re.compile(r"([0-9]{1,6})(ms|s|m|h)")
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_UPGRADE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
+_LONGEST_UPGRADE: Final = 32
+_TUNNELS: Final = ("connect", "connect-udp", "connect-ip")
+_NEVER: Final = "none"
+
+E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
+
+
+class ValueProblem(Exception):  # noqa: N818 - never leaves `translate.gateway`
+    """What is wrong with a value."""
+
+
+class Cidr(NamedTuple):
+    """A network: its canonical first address, and how many bits all of it have in common."""
+
+    address: str
+    bits: int
+
+
+def mapping(found: object, example: str) -> Mapping[str, object]:
+    """Keys and values."""
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise ValueProblem(f"write keys and values, such as {example}")
+    return found
+
+
+def entries(found: object, example: str, read: Callable[[object], T], most: int = _MOST_ENTRIES) -> list[T]:
+    """A list; a problem with an entry begins with its place in brackets."""
+    if not isinstance(found, list):
+        raise ValueProblem(f"write a list, such as {example}")
+    if len(found) > most:
+        raise ValueProblem(f"has {len(found)} entries, and {most} are the most")
+    values = []
+    for index, each in enumerate(found):
+        try:
+            values.append(read(each))
+        except ValueProblem as problem:
+            raise ValueProblem(f"[{index}]: {problem}") from None
+    return values
+
+
+def text(found: object) -> str:
+    """A text."""
+    if not isinstance(found, str):
+        raise ValueProblem("write one value, not a list or a mapping")
+    return found
+
+
+def one_of(kind: type[E]) -> Callable[[object], E]:
+    """One of a few words."""
+
+    def read(found: object) -> E:
+        if found not in list(kind):
+            raise ValueProblem(f"{shown(text(found))} is none of {', '.join(kind)}")
+        return kind(text(found))
+
+    return read
+
+
+def yes_or_no(found: object) -> bool:
+    """``true`` or ``false``; no other spelling."""
+    if found not in ("true", "false"):
+        raise ValueProblem(f"{shown(text(found))} is neither true nor false")
+    return found == "true"
+
+
+def duration(found: object) -> float | None:
+    """Seconds; None for ``none``."""
+    written = text(found)
+    if written == _NEVER:
+        return None
+    match = _DURATION.fullmatch(written)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < seconds <= _LONGEST_S:
+        raise ValueProblem(f"{shown(written)} is no duration up to 24h; write 30s, 5m, 1h or none")
+    return seconds
+
+
+def number(found: object, least: int, most: int) -> int:
+    """A whole number in decimal digits."""
+    written = text(found)
+    if not re.fullmatch(r"[0-9]{1,9}", written) or not least <= int(written) <= most:
+        raise ValueProblem(f"{shown(written)} is no number from {least} to {most}")
+    return int(written)
+
+
+def hops(found: object) -> int | None:
+    """How many proxies; None where nothing is said."""
+    return None if found == "" else number(found, 0, _MOST_HOPS)
+
+
+def port(found: object) -> int:
+    """A port."""
+    return number(found, 1, MAX_PORT)
+
+
+def name(found: object) -> str:
+    """A listener's name: a DNS label."""
+    written = text(found)
+    if not _NAME.fullmatch(written):
+        raise ValueProblem(
+            f"{shown(written)} is no name; write small letters, digits and '-', such as internal"
+        )
+    return written
+
+
+def addresses(found: object) -> tuple[str, ...]:
+    """IP addresses to listen on, without repetition, one at least."""
+    listed = entries(found, f"[{EVERY_IPV4}]", _address)
+    if not listed:
+        raise ValueProblem(f'is empty; write ["{EVERY_IPV6}"] for every address of this machine')
+    if len(set(listed)) < len(listed):
+        raise ValueProblem("has an address twice; write each once")
+    return tuple(listed)
+
+
+def cidrs(found: object) -> tuple[Cidr, ...]:
+    """Networks."""
+    return tuple(entries(found, "[10.0.0.0/8]", _cidr))
+
+
+def upgrades(found: object) -> tuple[str, ...]:
+    """Tokens of the Upgrade header, in small letters, sorted."""
+    return tuple(sorted(set(entries(found, "[websocket]", _upgrade, _MOST_UPGRADES))))
+
+
+def _address(found: object) -> str:
+    address = ip_text(text(found))
+    if address is None:
+        raise ValueProblem(f"{shown(text(found))} is no IP address; write {EVERY_IPV4} or {EVERY_IPV6}")
+    return address
+
+
+def _cidr(found: object) -> Cidr:
+    written = text(found)
+    try:
+        network = ip_network(written, strict=False)
+    except ValueError:
+        raise ValueProblem(f"{shown(written)} is no network; write 10.0.0.0/8 or fd00::/8") from None
+    try:
+        ip_network(written)
+    except ValueError:
+        raise ValueProblem(f"{shown(written)} names a host in a network; write {network}") from None
+    return Cidr(str(network.network_address), network.prefixlen)
+
+
+def _upgrade(found: object) -> str:
+    written = text(found)
+    if not _UPGRADE.fullmatch(written) or len(written) > _LONGEST_UPGRADE:
+        raise ValueProblem(f"{shown(written)} is no protocol that Upgrade names; write websocket")
+    if written.lower() in _TUNNELS:
+        raise ValueProblem(f"{shown(written)} would make the gateway a tunnel to anywhere; leave it out")
+    if written.lower() == "h2c":
+        raise ValueProblem("'h2c' is never handed on by Envoy; leave it out, clients may begin with HTTP/2")
+    return written.lower()
