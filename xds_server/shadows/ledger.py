@@ -17,8 +17,8 @@ from xds_server.shadows.routing import UNMIRRORED, size_of
 from xds_server.shadows.services import problem_of
 from xds_server.shadows.terms import MIB, Treatment
 
-_PORT: Final = 72 * 1024
-_ENDPOINT: Final = 1_800
+_PORT: Final = 80 * 1024
+_ENDPOINT: Final = 2_200
 _SHADOW: Final = 360 * 1024
 _POLICY: Final = 9 * 1024
 _BYTE: Final = 8

@@ -1,4 +1,9 @@
-"""Clusters: a Service's own, a plain upstream; and a canary's, bounded so that it can hurt nobody."""
+"""Clusters: a Service's own, a plain upstream that avoids hosts which cannot be reached; and a canary's,
+bounded so that it can hurt nobody.
+
+The settings of a Service's own are measured with one of two and two of three hosts dead; docs/operate.md has
+the figures.
+"""
 
 from functools import cache
 
@@ -16,11 +21,20 @@ from xds_server.translate.names import cluster_key, endpoints_key, secret_key
 from xds_server.translate.wire import over_ads, packed, seconds, serialized, uint32
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_CONNECT_TIMEOUT_S = 2.0
+_CONNECT_TIMEOUT_S = 1.0
+"""A host that swallows packets is noticed only by this. Within a cluster a connection takes milliseconds."""
+_IDLE_S = 4.0
+"""Servers close idle connections (Node.js, Apache and uvicorn after 5 s), and a request that is on its way
+then fails; so Envoy closes them first."""
 # Envoy's edge best practices: bound what one connection may buffer.
 _BUFFER_BYTES = 32 * 1024
 # Envoy's own default of 1,024 would be a limit nobody asked for; the overload manager bounds the process.
 _UNLIMITED = 2**32 - 1
+
+_RETRIES_AT_ONCE = 1_000
+"""When a connection times out, all requests that wait for one to the same host are tried again at once; Envoy
+allows three. A retry is of an attempt that was not sent, so what this bounds is Envoy's own work."""
+_PERCENT_OF_REQUESTS = 100
 
 _FAILURES_IN_A_ROW = 5
 _ERRORS_IN_A_ROW = 20
@@ -28,7 +42,22 @@ _LEFT_ALONE_S = 30
 _LEFT_ALONE_AT_MOST_S = 300
 """A canary that cannot be reached, or does not answer in time, is left alone after so many failures, for
 longer each time; one that answers with errors has more of them free, as errors are what it is watched for."""
+
+_EJECTED_S = 10
+_EJECTED_AT_MOST_S = 60
+_UNLESS_ALL_PERCENT = 1
+"""A host that cannot be reached gets no requests for this time, and for longer each time that follows.
+Kubernetes takes about 50 s to notice a dead node; a host that it removes and adds again is a new one to
+Envoy. With less than this percentage of the hosts left, which is none, Envoy tries them all."""
+
+_KEEPALIVE_S, _KEEPALIVE_PAUSE_S, _KEEPALIVE_PROBES = 30, 10, 3
+"""Probes end a request whose host died before it answered, after a minute."""
+_UNACKNOWLEDGED_MS = 20_000
+"""The same where data was sent that nobody acknowledges; gRPC's own value. For HTTP/2 only, where all
+requests to a host share one connection: Linux counts the time of a full receive window, too, and an HTTP/1
+application may leave an upload unread for longer."""
 _SOL_SOCKET, _SO_SNDBUF = 1, 7  # Linux, on all its processors that Envoy runs on
+_IPPROTO_TCP, _TCP_USER_TIMEOUT = 6, 18
 _SEND_BUFFER_BYTES = 256 * 1024
 """What a worker can hand to the kernel at once. Left to itself the kernel takes megabytes of a large copy in
 one call, and the users of that worker wait for it (bench/policy)."""
@@ -58,8 +87,46 @@ def _primary(protocol: Protocol) -> bytes:
         max_connections=uint32(_UNLIMITED),
         max_pending_requests=uint32(_UNLIMITED),
         max_requests=uint32(_UNLIMITED),
+        retry_budget=circuit_breaker_pb2.CircuitBreakers.Thresholds.RetryBudget(
+            budget_percent=percent_pb2.Percent(value=_PERCENT_OF_REQUESTS),
+            min_retry_concurrency=uint32(_RETRIES_AT_ONCE),
+        ),
     )
-    return _nameless(packed(_options(protocol)), limits)
+    more = _avoiding_the_unreachable()
+    if protocol is Protocol.HTTP2:
+        unacknowledged = _option("TCP_USER_TIMEOUT", _IPPROTO_TCP, _TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+        more.upstream_bind_config.socket_options.append(unacknowledged)
+    return _nameless(packed(_options(protocol)), limits, more)
+
+
+def _avoiding_the_unreachable() -> cluster_pb2.Cluster:
+    """The fields by which a host that cannot be connected to gets no requests for a while. No response of an
+    application counts, whatever its status, and the last host is never ejected."""
+    return cluster_pb2.Cluster(
+        outlier_detection=outlier_detection_pb2.OutlierDetection(
+            split_external_local_origin_errors=True,
+            consecutive_local_origin_failure=uint32(_FAILURES_IN_A_ROW),
+            enforcing_consecutive_5xx=uint32(0),
+            enforcing_success_rate=uint32(0),
+            enforcing_local_origin_success_rate=uint32(0),
+            interval=seconds(1),
+            base_ejection_time=seconds(_EJECTED_S),
+            max_ejection_time=seconds(_EJECTED_AT_MOST_S),
+            max_ejection_percent=uint32(100),
+        ),
+        common_lb_config=cluster_pb2.Cluster.CommonLbConfig(
+            healthy_panic_threshold=percent_pb2.Percent(value=_UNLESS_ALL_PERCENT),
+            # Otherwise Envoy puts the second ejection within a second off.
+            update_merge_window=seconds(0),
+        ),
+        upstream_connection_options=cluster_pb2.UpstreamConnectionOptions(
+            tcp_keepalive=address_pb2.TcpKeepalive(
+                keepalive_time=uint32(_KEEPALIVE_S),
+                keepalive_interval=uint32(_KEEPALIVE_PAUSE_S),
+                keepalive_probes=uint32(_KEEPALIVE_PROBES),
+            )
+        ),
+    )
 
 
 def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes:
@@ -92,19 +159,21 @@ def _kept_off() -> cluster_pb2.Cluster:
             max_ejection_time=seconds(_LEFT_ALONE_AT_MOST_S),
             max_ejection_percent=uint32(100),
         ),
-        upstream_bind_config=address_pb2.BindConfig(socket_options=[_send_buffer()]),
+        upstream_bind_config=address_pb2.BindConfig(
+            socket_options=[_option("SO_SNDBUF", _SOL_SOCKET, _SO_SNDBUF, _SEND_BUFFER_BYTES)]
+        ),
         common_lb_config=cluster_pb2.Cluster.CommonLbConfig(
             healthy_panic_threshold=percent_pb2.Percent(value=0)
         ),
     )
 
 
-def _send_buffer() -> socket_option_pb2.SocketOption:
+def _option(description: str, level: int, name: int, value: int) -> socket_option_pb2.SocketOption:
     return socket_option_pb2.SocketOption(
-        description="SO_SNDBUF",
-        level=_SOL_SOCKET,
-        name=_SO_SNDBUF,
-        int_value=_SEND_BUFFER_BYTES,
+        description=description,
+        level=level,
+        name=name,
+        int_value=value,
         state=socket_option_pb2.SocketOption.STATE_PREBIND,
     )
 
@@ -112,7 +181,7 @@ def _send_buffer() -> socket_option_pb2.SocketOption:
 def _nameless(
     options: Any,
     limits: circuit_breaker_pb2.CircuitBreakers.Thresholds,
-    more: cluster_pb2.Cluster | None = None,
+    more: cluster_pb2.Cluster,
 ) -> bytes:
     message = cluster_pb2.Cluster(
         type=cluster_pb2.Cluster.EDS,
@@ -123,8 +192,7 @@ def _nameless(
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
         typed_extension_protocol_options={_HTTP_OPTIONS: options},
     )
-    if more:
-        message.MergeFrom(more)
+    message.MergeFrom(more)
     return serialized(message)
 
 
@@ -136,5 +204,6 @@ def _options(protocol: Protocol) -> http_protocol_options_pb2.HttpProtocolOption
         case Protocol.HTTP2:
             explicit.http2_protocol_options.SetInParent()
     return http_protocol_options_pb2.HttpProtocolOptions(
-        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(), explicit_http_config=explicit
+        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(idle_timeout=seconds(_IDLE_S)),
+        explicit_http_config=explicit,
     )

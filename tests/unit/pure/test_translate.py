@@ -123,6 +123,26 @@ def test_a_cluster_speaks_its_services_protocol(protocol: Protocol, field: str) 
         assert limits.max_requests.value == (100 if bound else 2**32 - 1)
 
 
+@pytest.mark.parametrize(("protocol", "options"), [(Protocol.HTTP1, []), (Protocol.HTTP2, [(6, 18, 20_000)])])
+def test_only_http2_bounds_how_long_nothing_is_acknowledged(
+    protocol: Protocol, options: list[tuple[int, int, int]]
+) -> None:
+    cluster = cluster_pb2.Cluster.FromString(primary_cluster("c", protocol).body)
+    found = cluster.upstream_bind_config.socket_options
+    assert [(each.level, each.name, each.int_value) for each in found] == options
+
+
+def test_an_endpoint_is_ejected_for_its_connections_alone() -> None:
+    found = cluster_pb2.Cluster.FromString(primary_cluster("c", Protocol.HTTP1).body)
+    detection = found.outlier_detection
+    assert detection.split_external_local_origin_errors
+    assert detection.consecutive_local_origin_failure.value == 5
+    for never in ("consecutive_5xx", "success_rate", "local_origin_success_rate"):
+        assert detection.HasField(f"enforcing_{never}")
+        assert getattr(detection, f"enforcing_{never}").value == 0
+    assert found.common_lb_config.healthy_panic_threshold.value == 1
+
+
 def test_the_shadow_options_do_not_leak_into_the_primarys() -> None:
     before = primary_cluster("c", Protocol.HTTP1)
     shadow_cluster("c", Protocol.HTTP1, mirror("a"))
