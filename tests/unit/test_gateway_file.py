@@ -38,9 +38,12 @@ def test_no_file_and_an_empty_one_are_the_transparent_profile(file: Path) -> Non
         ("http10: no", "http10: 'no' is neither true nor false"),
         (
             "http10: true\nprofile: hardened\nhttp10: false",
-            "http10: it is there twice, again in line 3; keep one",
+            "this is no YAML: line 3, column 1: the key 'http10' stands twice; keep one",
         ),
-        ("listeners: [{port: 1, port: 2}]", "port: it is there twice, again in line 1; keep one"),
+        (
+            "listeners: [{port: 1, port: 2}]",
+            "this is no YAML: line 1, column 23: the key 'port' stands twice; keep one",
+        ),
         ("a: [", "this is no YAML: "),
         ("profile: hardened # " + "x" * 70_000, "it has 70020 bytes, and 65536 are the most"),
     ],

@@ -12,6 +12,10 @@ class UsageError(XdsShadowError):
     """An option or argument is wrong; the command line exits with 2."""
 
 
+class YamlError(XdsShadowError):
+    """A text is not valid YAML, with the place, or would cost far more to read than it is long."""
+
+
 class SourceError(XdsShadowError):
     """A source of Kubernetes objects cannot be opened at all (no such directory, unreadable kubeconfig)."""
 

@@ -4,12 +4,11 @@ Pods are, as EndpointSlices and Pods.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, cast
 
 from xds_server.base.address import Address
-from xds_server.base.errors import UsageError
+from xds_server.base.errors import UsageError, YamlError
+from xds_server.base.yamlload import read_all
 from xds_server.model.objects import PREFIX
 
 NAMESPACE = "staging"
@@ -38,9 +37,10 @@ def documents(manifests: Path) -> Iterator[Document]:
         raise UsageError(f"--manifests: {manifests} has no {CANARY_FILE}; give the directory of the example")
     for file in sorted(manifests.glob("*.yaml")):
         try:
-            yield from filter(None, yaml.safe_load_all(file.read_text()))
-        except yaml.YAMLError as error:
+            found = read_all(file.read_bytes())
+        except YamlError as error:
             raise UsageError(f"--manifests: {file} is not YAML: {error}") from error
+        yield from (cast("Document", each) for each in found if each)
 
 
 def endpoint_slice(name: str, service: str, address: Address) -> Document:

@@ -1,19 +1,17 @@
 """Documents as bytes. Pure.
 
 YAML is read as Kubernetes reads it, as another way to write JSON: no dates, no tags of one's own, every key a
-text. Aliases are refused, since a few lines of them may stand for gigabytes.
+text.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import yaml
 
-from xds_server.base.errors import XdsShadowError
+from xds_server.base.errors import XdsShadowError, YamlError
+from xds_server.base.yamlload import read_one
 from xds_server.embedded.doc import Doc
-
-_DEEPEST: Final = 200
-"""libyaml's composer recurses without a limit of its own."""
 
 
 class UnreadableError(XdsShadowError):
@@ -25,17 +23,6 @@ class _Dumper(yaml.CSafeDumper):
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML whose dates are texts, as JSON has no dates."""
-
-
-def _as_text(loader: _Loader, node: yaml.ScalarNode) -> object:
-    return loader.construct_scalar(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
 
 
 def read_json(data: bytes) -> Any:
@@ -53,17 +40,8 @@ def read_yaml(data: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
     try:
-        _check_events(data)
-        value = yaml.load(data, _Loader)  # noqa: S506  a SafeLoader
-        return msgspec.json.decode(msgspec.json.encode(value))
-    except (
-        yaml.YAMLError,
-        msgspec.MsgspecError,
-        TypeError,
-        ValueError,
-        LookupError,
-        RecursionError,
-    ) as error:
+        return msgspec.json.decode(msgspec.json.encode(read_one(data)))
+    except (YamlError, msgspec.MsgspecError, TypeError, ValueError) as error:
         raise UnreadableError(" ".join(str(error).split())) from error
 
 
@@ -71,14 +49,3 @@ def write_yaml(doc: Doc) -> bytes:
     """In the order of the document's keys."""
     text: bytes = yaml.dump(doc, Dumper=_Dumper, sort_keys=False, allow_unicode=True, encoding="utf-8")
     return text
-
-
-def _check_events(data: bytes) -> None:
-    depth = 0
-    for event in yaml.parse(data, Loader=_Loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise UnreadableError(f"aliases are not read{event.start_mark}")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise UnreadableError(f"nested too deep{event.start_mark}")

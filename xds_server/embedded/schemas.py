@@ -8,10 +8,9 @@ The names and types are data (`schemas.yaml`), made from the models of the `kube
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, cast
 
-import yaml
-
+from xds_server.base.yamlload import read_one
 from xds_server.embedded.doc import Doc
 from xds_server.embedded.errors import bad_request
 from xds_server.embedded.resources import Resource
@@ -30,9 +29,8 @@ _MOST_TOLD: Final = 20
 @cache
 def types() -> Mapping[str, Mapping[str, str]]:
     """The fields of each type, with theirs."""
-    text = files("xds_server.embedded").joinpath("schemas.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Mapping[str, str]] = yaml.load(text, yaml.CSafeLoader)
-    return found
+    data = files("xds_server.embedded").joinpath("schemas.yaml").read_bytes()
+    return cast("Mapping[str, Mapping[str, str]]", read_one(data))
 
 
 def reachable(kinds: Iterable[str]) -> set[str]:

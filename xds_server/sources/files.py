@@ -20,9 +20,10 @@ from watchfiles import awatch
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
+from xds_server.base.yamlload import MAX_BYTES
 from xds_server.model.world import Change
 from xds_server.sources.files_state import Ledger
-from xds_server.sources.manifests import MAX_BYTES, Manifest, parse, unreadable
+from xds_server.sources.manifests import Manifest, parse, unreadable
 from xds_server.sources.source import Health, Sink
 
 _SUFFIXES = (".yaml", ".yml", ".json")

@@ -14,6 +14,7 @@ from xds_server.embedded.codec import UnreadableError, read_json, read_yaml, wri
         ("2: x\n", {"2": "x"}),
         ("a: !!timestamp soon\n", {"a": "soon"}),
         ("a: !!binary aGk=\n", {"a": "aGk="}),
+        ("a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
         ("", None),
     ],
 )
@@ -24,14 +25,15 @@ def test_yaml_is_json_written_otherwise(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: &x 1\nb: *x\n", "aliases are not read"),
-        ("[" * 100_000, "nested too deep"),
+        ("a: &x [1]\nb: [" + "*x, " * 50_001 + "]\n", "its aliases stand for more than 100000 nodes"),
+        ("[" * 100_000, "nests more than 100 levels deep"),
+        ("a: 1\na: 2\n", "the key 'a' stands twice"),
         ("a: !thing 1\n", "could not determine a constructor"),
         ("a: 1\n---\nb: 2\n", "expected a single document"),
         ("{", "did not find expected node content"),
         ("a: 1\n b: 2\n", "line 2, column 3"),
         ("? [a]\n: b\n", "unhashable key"),
-        ("a: !!bool perhaps\n", "perhaps"),
+        ("a: !!bool perhaps\n", "…"),
         ("a: !!int one\n", "invalid literal"),
         ("true: a\n", "keys are supported"),
     ],

@@ -15,11 +15,11 @@ import yaml
 from tests.support.recorder import running
 from tests.unit.sources.manifests import Doc, canary, namespace, service
 from xds_server.base.errors import SourceError
+from xds_server.base.yamlload import MAX_BYTES
 from xds_server.model.objects import Kind
 from xds_server.model.world import Report, Upsert
 from xds_server.sources import files
 from xds_server.sources.files import FileSource, read_once
-from xds_server.sources.manifests import MAX_BYTES
 
 FOREVER = 3600.0
 

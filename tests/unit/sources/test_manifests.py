@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.sources.manifests import Doc, canary, doc, service
+from xds_server.base.yamlload import MAX_ALIASED, MAX_BYTES, MAX_DEPTH
 from xds_server.model.objects import Kind, Ref
-from xds_server.sources.manifests import MAX_ALIASED, MAX_DEPTH, parse
+from xds_server.sources.manifests import parse
 
 WEB = Ref(Kind.SERVICE, "staging", "web")
 API = Ref(Kind.SERVICE, "staging", "api")
@@ -108,6 +109,7 @@ HOSTILE = {
     "tag and value disagree, silently": b"a: !!bool x",
     "tag without value": b"a: !!int ''",
     "endless number": b"a: " + b"9" * 5_000,
+    "too much": b"#" * (MAX_BYTES + 1),
     "no text": b"\x80\x81\x82",
     "control characters": b"a: \x01",
 }
