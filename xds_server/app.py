@@ -101,6 +101,7 @@ class App:
         self._pipeline = Pipeline(
             gateway_port=config.gateway_port,
             gateway=config.gateway,
+            route_configs=config.route_configs,
             expose_all=config.expose_all,
             installation=config.installation,
         )
@@ -306,6 +307,7 @@ class App:
                 for type_url, version in (versions(published.snapshot) if published else {}).items()
             },
             shadows=published.plan.shadows() if published else [],
+            gateways=published.plan.gateways() if published else {},
             problems=sorted([*(published.problems() if published else ()), *found.problems()]),
             notices=published.notices() if published else [],
             objections=found.shadows,

@@ -27,8 +27,8 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from xds_server.ads.events import Variant
 from xds_server.base.address import Address
 from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.shadows.plan import GATEWAY
 from xds_server.translate.copies import UPSTREAM_FILTERS
-from xds_server.translate.names import GATEWAY
 
 _XDS_CLUSTER = "xds-shadow"
 _CERTIFICATE, _ROOTS = "certificate", "roots"
@@ -63,7 +63,8 @@ class BootstrapTls:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapOptions:
     """What differs between Envoys. `gateway_port` and `gateway_address` None leave it to the control plane;
-    no `namespaces` are all; with a `ready_port` it can be seen from outside whether Envoy was configured."""
+    no `namespaces` are all; with a `ready_port` it can be seen from outside whether Envoy was configured.
+    `route_config` is for listeners of its own."""
 
     node_id: str
     node_cluster: str = "xds-shadow"
@@ -77,6 +78,7 @@ class BootstrapOptions:
     namespaces: tuple[str, ...] = ()
     max_heap_mib: int = 1024
     tls: BootstrapTls | None = None
+    route_config: str = GATEWAY
 
 
 def bootstrap_yaml(options: BootstrapOptions) -> str:
@@ -97,7 +99,7 @@ def routes_only_yaml(options: BootstrapOptions) -> str:
         static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(options)]),
     )
     stanza = http_manager.HttpConnectionManager(
-        rds=http_manager.Rds(route_config_name=GATEWAY, config_source=waiting)
+        rds=http_manager.Rds(route_config_name=options.route_config, config_source=waiting)
     )
     filters = ", ".join(UPSTREAM_FILTERS)
     return f"{_PARTS.format(filters=filters)}{_text(parts)}---\n{_STANZA}{_text(stanza)}"

@@ -1,7 +1,7 @@
 """What the command line was asked to do, as checked values. Read by `app`, `demo`, `cli` and `serving`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,22 @@ DEFAULT_GATEWAY_PORT: Final = 8080
 
 
 _HOST: Final = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+
+
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def check_route_configs(names: Iterable[str]) -> None:
+    """Names of route configurations for listeners of others.
+
+    Raises:
+        UsageError: one cannot be a name.
+    """
+    for name in names:
+        if not _LABEL.fullmatch(name):
+            raise UsageError(
+                f"--route-config {name!r}: write small letters, digits and -, at most 63, such as internal"
+            )
 
 
 class Form(StrEnum):
@@ -96,7 +112,8 @@ class ServeConfig:
     though `http_address` is not on loopback. `plaintext_credentials`: send credentials to Envoys though they
     are served without TLS. `own_addresses` are those of this process, canonical, and `namespace` is where its
     replicas are. `page_hosts` are the page's names beside localhost and the address. `gateway` is what
-    `gateway_file` said at the start."""
+    `gateway_file` said at the start. `route_configs` are names of further route configurations, for listeners
+    that Envoys have of their own."""
 
     source: SourceConfig
     expose_all: bool = False
@@ -107,6 +124,7 @@ class ServeConfig:
     gateway_port: int = DEFAULT_GATEWAY_PORT
     gateway: GatewayConfig = TRANSPARENT
     gateway_file: Path | None = None
+    route_configs: tuple[str, ...] = ()
     events: EventsConfig | None = None
     ready_file: Path | None = None
     drain_s: float = 2.0
@@ -125,6 +143,7 @@ class ServeConfig:
         return replace(self.policy, credentials=sendable)
 
     def __post_init__(self) -> None:
+        check_route_configs(self.route_configs)
         for name in self.page_hosts:
             if not _HOST.fullmatch(name):
                 raise UsageError(f"--page-host {name!r} is not a host name, such as shadows.example.com")

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from xds_server.base.text import listed, plain
 from xds_server.pb import status_pb2
+from xds_server.shadows.plan import GATEWAY
 
 _COLOURS = {
     "Active": "green",
@@ -52,7 +53,7 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
     for shadow in shadows:
         table.add_row(
             f"{shadow.namespace}/{shadow.deployment}",
-            shadow.service,
+            _service(shadow),
             _coloured(shadow.state),
             shadow.reason,
             shadow.percent or "-",
@@ -64,6 +65,12 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
         hint = "No shadows. Mark a canary: kubectl label deployment NAME xds-shadow.io/shadow-of=SERVICE"
         return Text(hint, style="dim")
     return table
+
+
+def _service(shadow: status_pb2.Shadow) -> str:
+    """With where it is routed, if that is not simply on the gateway."""
+    on = ", ".join(shadow.gateways)
+    return shadow.service if on in ("", GATEWAY) else f"{shadow.service} on {on}"
 
 
 def _note(shadow: status_pb2.Shadow) -> Text:
@@ -118,6 +125,7 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("Deployment", f"{shadow.namespace}/{shadow.deployment}")
     facts.add_row("Shadow of", f"Service {shadow.namespace}/{shadow.service}")
+    facts.add_row("Routed on", ", ".join(shadow.gateways) or "no gateway")
     facts.add_row("State", Text.assemble(_coloured(shadow.state), f" ({shadow.reason})"))
     facts.add_row("", Text(shadow.message))
     facts.add_row("Percent", shadow.percent or "unknown")

@@ -1,10 +1,12 @@
 """Gathers what follows from one shadow: its routes, what is wrong around it, the resources it causes."""
 
+from collections.abc import Iterable
+
 from xds_server.admin.grpc import ExplainedRoute, Explanation
 from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import NamespacedName
 from xds_server.pipeline import Published
-from xds_server.shadows.plan import PortPlan, ShadowStatus
+from xds_server.shadows.plan import GATEWAY, PortPlan, ShadowStatus
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import Snapshot
 from xds_server.snapshot.types import ROUTE, SECRET, VIRTUAL_HOST
@@ -19,13 +21,14 @@ def explain(published: Published, name: NamespacedName) -> Explanation | None:
         for shadow in plan.shadows:
             if NamespacedName(shadow.namespace, shadow.deployment) == name:
                 share = translate_service(plan)
+                gateways = plan.ports[0].gateways if plan.ports else (GATEWAY,)
                 subjects = {f"Service {target}", f"Deployment {name}"}
                 return Explanation(
                     shadow=shadow,
                     routes=[_explained(port, shadow) for port in plan.ports],
                     problems=[p for p in published.problems() if p.subject in subjects],
                     notices=list(plan.notices),
-                    resources=_only(shadow, _with_routes(share)),
+                    resources=_only(shadow, _with_routes(share, gateways)),
                 )
     return None
 
@@ -40,9 +43,9 @@ def _explained(port: PortPlan, shadow: ShadowStatus) -> ExplainedRoute:
     )
 
 
-def _with_routes(share: tuple[Resource, ...]) -> list[Resource]:
-    """The resources, with their virtual hosts in a route configuration, first."""
-    snapshot = Form(Hosts.INSIDE).of(Snapshot().updated([gateway_routes(), *share]))
+def _with_routes(share: tuple[Resource, ...], gateways: Iterable[str]) -> list[Resource]:
+    """The resources, with their virtual hosts in the route configurations of these gateways, first."""
+    snapshot = Form(Hosts.INSIDE).of(Snapshot().updated([*map(gateway_routes, gateways), *share]))
     routes = snapshot.of(ROUTE).resources.values()
     return [*routes, *(resource for resource in share if resource.key.type_url != VIRTUAL_HOST)]
 

@@ -80,6 +80,7 @@ async def read_once(
     *,
     gateway_port: int,
     gateway: GatewayConfig = TRANSPARENT,
+    route_configs: tuple[str, ...] = (),
     expose_all: bool,
     policy: PolicyFile = NO_FILE,
 ) -> Published:
@@ -100,6 +101,11 @@ async def read_once(
         )
     door = Door(DoorRules(loopback=config.loopback_endpoints))
     pipeline = Pipeline(
-        gateway_port=gateway_port, gateway=gateway, expose_all=expose_all, installation=policy, door=door
+        gateway_port=gateway_port,
+        gateway=gateway,
+        route_configs=route_configs,
+        expose_all=expose_all,
+        installation=policy,
+        door=door,
     )
     return pipeline.step(changes, now=time.time())

@@ -137,6 +137,7 @@ class Pipeline:
         *,
         gateway_port: int,
         gateway: GatewayConfig = TRANSPARENT,
+        route_configs: tuple[str, ...] = (),
         expose_all: bool,
         installation: Layer = NO_FILE,
         door: Door | None = None,
@@ -155,6 +156,7 @@ class Pipeline:
         self._timed: dict[NamespacedName, ServicePlan] = {}
         self._plan = Plan()
         self._gateway_port = gateway_port
+        self._route_configs = route_configs
         self.gateway = gateway
         self._framed: GatewayConfig | None = None
         self._frame: dict[ResourceKey, Resource] = {}
@@ -168,10 +170,12 @@ class Pipeline:
                 self._changed.setdefault(namespace_of(ref), set()).add(ref)
         with self.stages.timed(Stage.BUILD):
             self._resolver.at(now)
+            gateway = self.gateway  # it may be replaced meanwhile
+            self._dirty |= self._resolver.on(gateway.gateways(self._route_configs))
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
             self._moved = {**self._make(), **self._moved}
         with self.stages.timed(Stage.COMBINE):
-            self._reframe()
+            self._reframe(gateway)
             self._combine(self._moved)
             moved, self._moved = self._moved, {}
         return Published(
@@ -185,12 +189,11 @@ class Pipeline:
             unfinished_s=self._unfinished_s(),
         )
 
-    def _reframe(self) -> None:
-        """Put the listeners in place, and their route configurations."""
-        gateway = self.gateway
+    def _reframe(self, gateway: GatewayConfig) -> None:
+        """Put the listeners in place, and the route configurations."""
         if gateway is self._framed:
             return
-        wanted = {each.key: each for each in frame(self._gateway_port, gateway)}
+        wanted = {each.key: each for each in frame(self._gateway_port, gateway, self._route_configs)}
         self._snapshot = self._snapshot.updated(wanted.values(), self._frame.keys() - wanted.keys())
         self._framed, self._frame = gateway, wanted
 

@@ -249,6 +249,11 @@ TABLE = (
     ),
     Entry(
         "docs/own-listener.md",
+        "--route-config internal",
+        Run(instead=(("serve", "serve --xds-address 127.0.0.1:0"),), until=is_ready),
+    ),
+    Entry(
+        "docs/own-listener.md",
         "envoy --config-path",
         Run(before=f"{OWN_LISTENER}{ROUTES_ONLY}", until=connected("edge-1")),
     ),

@@ -49,14 +49,16 @@ def of_the_page(part: str) -> Config:
 
 
 def with_further_listeners(config: Config) -> Config:
-    """The example with two listeners more, as on the page: behind a balancer that ends TLS, and behind one
-    that passes it on."""
+    """The example with three listeners more, as on the page: behind a balancer that ends TLS, behind one that
+    passes it on, and one with other routes."""
     [https] = config["static_resources"]["listeners"]
     behind: Config = {**json.loads(json.dumps(https)), "name": "behind"}
     del behind["filter_chains"][0]["transport_socket"]
     manager_of(behind).update(of_the_page("xff_num_trusted_hops"))
     proxied = {**json.loads(json.dumps(https)), "name": "proxied", **of_the_page("listener_filters")}
-    config["static_resources"]["listeners"] += [behind, proxied]
+    internal: Config = {**json.loads(json.dumps(https)), "name": "internal"}
+    manager_of(internal)["rds"]["route_config_name"] = "internal"
+    config["static_resources"]["listeners"] += [behind, internal, proxied]
     return config
 
 
@@ -69,6 +71,11 @@ class Stage:
     canary: Recorder
     envoys: tuple[OwnEnvoy, ...]
     session: aiohttp.ClientSession
+    manifests: Path
+
+    def write(self, *documents: objects.Document) -> None:
+        """More objects, in place of those that this wrote before."""
+        objects.write_documents(self.manifests / "more.yaml", documents)
 
     async def get(self, at: Address, *, secure: bool = True, **headers: str) -> tuple[int, str]:
         """One request: its status, and its id."""
@@ -112,7 +119,8 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         around: Surroundings = await stack.enter_async_context(surroundings(directory))
         stable = await stack.enter_async_context(recorder("stable"))
         canary = await stack.enter_async_context(recorder("canary"))
-        control_plane = ControlPlane([f"--manifests={directory / 'manifests'}"], directory)
+        source = [f"--manifests={directory / 'manifests'}", "--route-config=internal"]
+        control_plane = ControlPlane(source, directory)
         lay(directory, stable, canary)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
@@ -129,7 +137,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
             await stack.enter_async_context(running(envoy))
             await eventually(partial(envoy.listening, "proxied"), what=f"the listeners of {envoy.id}")
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Stage(control_plane, stable, canary, tuple(envoys), session)
+        yield Stage(control_plane, stable, canary, tuple(envoys), session, directory / "manifests")
 
 
 def lay(directory: Path, stable: Recorder, canary: Recorder) -> None:
@@ -231,6 +239,50 @@ def _without_checks() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+async def test_a_service_is_routed_on_the_gateways_that_it_names(stage: Stage) -> None:
+    def inner(**annotations: str) -> list[objects.Document]:
+        found = objects.service(
+            "inner", annotations={f"xds-shadow.io/{k}": v for k, v in annotations.items()}
+        )
+        return [found, *objects.endpoint_slice("inner", [("inner-1", stage.stable.address)])]
+
+    async def answers(envoy: OwnEnvoy, host: str, expected: dict[str, int]) -> bool:
+        found = {name: (await stage.get(await at(envoy, name), Host=host))[0] for name in expected}
+        return found == expected
+
+    # Without the annotation on all of them, and mirrored there.
+    stage.write(*inner())
+    for envoy in stage.envoys:
+        await eventually(partial(answers, envoy, "inner.staging", {"https": 200, "internal": 200}))
+        status, test_id = await stage.get(await at(envoy, "internal"))
+        assert status == 200
+        await stage.arrived(test_id)
+    for gateways, expected in (
+        ("internal", {"https": 404, "internal": 200}),
+        ("gateway", {"https": 200, "internal": 404}),
+        ("internal,extern", {"https": 404, "internal": 200}),
+        ("extern", {"https": 404, "internal": 200}),  # it stays where it is
+        ("internal,gateway", {"https": 200, "internal": 200}),
+    ):
+        stage.write(*inner(gateways=gateways))
+        problems = ["UnknownGateway"] if "extern" in gateways else []
+        await eventually(partial(_has_problems, stage, problems), what=f"{problems} of {gateways}")
+        for envoy in stage.envoys:
+            await eventually(
+                partial(answers, envoy, "inner.staging", expected), what=f"{gateways} at {envoy.id}"
+            )
+            assert await answers(envoy, HOST, {"https": 200, "internal": 200})
+    status_now = await asyncio.to_thread(get_status, stage.control_plane.admin_address)
+    assert [list(shadow.gateways) for shadow in status_now.shadows] == [["gateway", "internal"]]
+    printed = await xds_shadow("status", "--server", str(stage.control_plane.admin_address))
+    assert "myapp on gateway, internal" in printed
+
+
+async def _has_problems(stage: Stage, expected: list[str]) -> bool:
+    status = await asyncio.to_thread(get_status, stage.control_plane.admin_address)
+    return [problem.reason for problem in status.problems] == expected
 
 
 async def test_status_says_routes_only(stage: Stage) -> None:

@@ -57,8 +57,8 @@ class Told(NamedTuple):
 class ServerState:
     """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
     last changed; `versions` are by type, as people call them; `outage_s` is for how long the source has not
-    answered, or has refused, or None; `objections` are by canary Deployment; `changes` are the last ones, the
-    newest first."""
+    answered, or has refused, or None; `gateways` are those that a shadowed Service is routed on; `objections`
+    are by canary Deployment; `changes` are the last ones, the newest first."""
 
     version: str
     started: float
@@ -68,6 +68,7 @@ class ServerState:
     outage_s: float | None
     versions: dict[str, str]
     shadows: list[ShadowStatus]
+    gateways: Mapping[NamespacedName, tuple[str, ...]] = field(default_factory=dict)
     problems: list[Problem]
     objections: Mapping[NamespacedName, list[Objection]]
     changes: Sequence[Told] = ()
@@ -142,7 +143,10 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     def shadows(self) -> Iterable[status_pb2.Shadow]:
         """Every shadow as it is at the call. The messages are made as they are iterated, in any thread."""
         state = self._state()
-        return (_shadow(each, state.objections.get(_name(each), ())) for each in state.shadows)
+        return (
+            _shadow(each, state.objections.get(_name(each), ()), state.gateways.get(_of(each), ()))
+            for each in state.shadows
+        )
 
     async def Explain(  # noqa: N802 - gRPC's name
         self, request: status_pb2.ExplainRequest, context: _Context
@@ -155,7 +159,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, problem)
             raise AssertionError("abort() raises")  # for mypy: grpcio has no types
         return status_pb2.ExplainResponse(
-            shadow=_shadow(explanation.shadow, explanation.objections),
+            shadow=_shadow(
+                explanation.shadow,
+                explanation.objections,
+                explanation.routes[0].plan.gateways if explanation.routes else (),
+            ),
             routes=map(_route, explanation.routes),
             nodes=self.nodes(),
             problems=map(_problem, explanation.problems),
@@ -173,7 +181,13 @@ def _name(shadow: ShadowStatus) -> NamespacedName:
     return NamespacedName(shadow.namespace, shadow.deployment)
 
 
-def _shadow(shadow: ShadowStatus, objections: Iterable[Objection]) -> status_pb2.Shadow:
+def _of(shadow: ShadowStatus) -> NamespacedName:
+    return NamespacedName(shadow.namespace, shadow.service)
+
+
+def _shadow(
+    shadow: ShadowStatus, objections: Iterable[Objection], gateways: Iterable[str]
+) -> status_pb2.Shadow:
     return status_pb2.Shadow(
         namespace=shadow.namespace,
         deployment=shadow.deployment,
@@ -185,6 +199,7 @@ def _shadow(shadow: ShadowStatus, objections: Iterable[Objection]) -> status_pb2
         methods=shadow.methods,
         endpoints=map(str, shadow.endpoints),
         refusals=map(_refusal, objections),
+        gateways=gateways,
         settings=(status_pb2.Setting(**setting._asdict()) for setting in shadow.settings),
     )
 

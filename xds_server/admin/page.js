@@ -37,10 +37,15 @@ function addresses(all) {
   return more > 0 ? [...shown, line(`and ${more} more`, "dim")] : shown;
 }
 
+function on({ gateways }) {
+  const names = gateways.join(", ");
+  return names === "" || names === "gateway" ? "" : ` on ${names}`;
+}
+
 function shadowCells(s) {
   const settings = s.settings.filter(({ name }) => name !== "percent" && name !== "methods");
   return [
-    [[`${s.namespace}/`, "dim"], [s.deployment, "name"], line(`of Service ${s.service}`, "dim")],
+    [[`${s.namespace}/`, "dim"], [s.deployment, "name"], line(`of Service ${s.service}${on(s)}`, "dim")],
     [badge(s.state), line(s.reason, "dim")],
     s.percent ? [[`${s.percent} %`], line(s.methods.join(", ") || "all methods", "dim")] : [["unknown", "dim"]],
     [[s.endpoints.length], ...addresses(s.endpoints)],

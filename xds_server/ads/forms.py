@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from functools import cache, cached_property
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from envoy.config.core.v3 import config_source_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -86,6 +86,16 @@ def versions(base: Snapshot) -> dict[TypeUrl, Version]:
     return {**base.versions(), **Form(Hosts.INSIDE).of(base).versions()}
 
 
+class _Inside(NamedTuple):
+    """The virtual hosts `of` a moment, and those of them that one route configuration has."""
+
+    of: TypeSnapshot
+    hosts: TypeSnapshot
+
+
+_NOTHING_INSIDE: Final = _Inside(EMPTY, EMPTY)
+
+
 class Form:
     """The latest snapshots of one view in one form."""
 
@@ -93,6 +103,7 @@ class Form:
         self._hosts = hosts
         self._base = Snapshot()
         self._routes = EMPTY
+        self._inside: dict[str, _Inside] = {}
 
     def of(self, base: Snapshot) -> Snapshot:
         """`base` in this form; what did not change since the last is the same object."""
@@ -108,17 +119,34 @@ class Form:
             hosts = base.of(VIRTUAL_HOST)
             if base.of(ROUTE) is not self._base.of(ROUTE) or hosts is not self._base.of(VIRTUAL_HOST):
                 self._replace(
-                    Closed(routes, _hosts_of(routes, base)) if routes.open else routes
+                    Closed(routes, self._hosts_of(routes, base)) if routes.open else routes
                     for routes in base.of(ROUTE).resources.values()
                 )
             types = {ROUTE: self._routes, VIRTUAL_HOST: EMPTY}
         self._base = base
         return base.with_types(types)
 
+    def _hosts_of(self, routes: Resource, base: Snapshot) -> TypeSnapshot:
+        """The virtual hosts of one route configuration, at the cost of what changed; all, where there is
+        one."""
+        hosts = base.of(VIRTUAL_HOST)
+        if len(base.of(ROUTE).resources) == 1:
+            self._inside.clear()
+            return hosts
+        known = self._inside.get(routes.name, _NOTHING_INSIDE)
+        changes = hosts.changes_since(known.of)
+        own = [host for host in changes.upserts.resources if _belongs(host, routes)]
+        found = known.hosts.updated(own, [host.name for host in changes.gone])
+        self._inside[routes.name] = _Inside(hosts, found)
+        return found
+
     def _replace(self, routes: Iterable[Resource]) -> None:
         found = list(routes)
         names = {each.name for each in found}
-        self._routes = self._routes.updated(found, [n for n in self._routes.resources if n not in names])
+        gone = [name for name in self._routes.resources if name not in names]
+        self._routes = self._routes.updated(found, gone)
+        for name in gone:
+            self._inside.pop(name, None)
 
 
 @cache
@@ -137,14 +165,6 @@ def _opened(routes: Resource) -> Resource:
     if not routes.open:
         return routes
     return Resource(routes.key, routes.body + _VHDS, routes.refs, scope=routes.scope)
-
-
-def _hosts_of(routes: Resource, base: Snapshot) -> TypeSnapshot:
-    """The virtual hosts of one route configuration: all, where there is one."""
-    hosts = base.of(VIRTUAL_HOST)
-    if len(base.of(ROUTE).resources) == 1:
-        return hosts
-    return TypeSnapshot().updated(host for host in hosts.resources.values() if _belongs(host, routes))
 
 
 def _belongs(host: Resource, routes: Resource) -> bool:

@@ -41,12 +41,12 @@ _NONE: Final = frozenset[str]()
 
 def units(names: Iterable[str], old: TypeSnapshot, new: TypeSnapshot) -> list[Unit]:
     """`names` by what must go over together on the way from `old` to `new`: a claim connects who had it with
-    who takes it."""
+    who takes it. Virtual hosts of several route configurations may have the same."""
     unit = {name: {name} for name in sorted(names)}
-    had = {claim: name for name in unit for claim in _claims(old, name)}
+    had = {(_parent(name), claim): name for name in unit for claim in _claims(old, name)}
     for name in unit if had else ():
         for claim in _claims(new, name):
-            one, other = unit[had.get(claim, name)], unit[name]
+            one, other = unit[had.get((_parent(name), claim), name)], unit[name]
             if one is not other:
                 one |= other
                 unit.update(dict.fromkeys(other, one))
@@ -57,6 +57,11 @@ def units(names: Iterable[str], old: TypeSnapshot, new: TypeSnapshot) -> list[Un
 def _claims(of: TypeSnapshot, name: str) -> frozenset[str]:
     found = of.resources.get(name)
     return found.claims if found is not None else _NONE
+
+
+def _parent(name: str) -> str:
+    """The route configuration of a virtual host; resources of other types have no claims."""
+    return name.rpartition("/")[0]
 
 
 def version(of: TypeSnapshot, name: str) -> str:

@@ -22,11 +22,13 @@ from xds_server.cli.options import (
     Manifests,
     Namespaces,
     Policy,
+    RouteConfigs,
     TlsKey,
     source_of,
 )
-from xds_server.config import DEFAULT_GATEWAY_PORT, Form
+from xds_server.config import DEFAULT_GATEWAY_PORT, Form, check_route_configs
 from xds_server.logs import LogFormat, configure_logging
+from xds_server.shadows.plan import GATEWAY
 from xds_server.sources.policy_file import read_policy
 
 _DEFAULT_CONTROL_PLANE = "127.0.0.1:18000"
@@ -149,6 +151,14 @@ def bootstrap(
             " Options of listeners, heap and admin interface have no effect.",
         ),
     ] = False,
+    route_config: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_NODE_ROUTE_CONFIG",
+            metavar="NAME",
+            help="With --routes-only: the route configuration that its listeners have.",
+        ),
+    ] = GATEWAY,
     node_cluster: Annotated[
         str, typer.Option(envvar="XDS_SHADOW_NODE_CLUSTER", help="node.cluster: the fleet it belongs to.")
     ] = "xds-shadow",
@@ -170,6 +180,7 @@ def bootstrap(
     ]
     if gateway_address is not None and ip_text(gateway_address) is None:
         raise UsageError(f"--gateway-address: {gateway_address!r} is not an IP address")
+    check_route_configs([route_config])
     options = BootstrapOptions(
         node_id=node_id,
         node_cluster=node_cluster,
@@ -182,6 +193,7 @@ def bootstrap(
         gateway_address=gateway_address,
         ready_port=ready_port,
         max_heap_mib=max_heap_mib,
+        route_config=route_config,
     )
     if tls_cert or tls_key or tls_ca:
         if not (tls_cert and tls_key and tls_ca):
@@ -215,6 +227,7 @@ def render_command(
     policy: Policy = None,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     gateway: Gateway = None,
+    route_config: RouteConfigs = None,
     output: Annotated[
         Form,
         typer.Option(
@@ -232,11 +245,14 @@ def render_command(
         manifests, kubeconfig, context, namespace, allow_loopback_endpoints=allow_loopback_endpoints
     )
     rules = read_policy(policy)
+    further = tuple(route_config or ())
+    check_route_configs(further)
     published = asyncio.run(
         read_once(
             source,
             gateway_port=gateway_port,
             gateway=read_gateway(gateway),
+            route_configs=further,
             expose_all=expose_all,
             policy=rules,
         )

@@ -95,6 +95,17 @@ Gateway = Annotated[
         show_default="profile: transparent",
     ),
 ]
+RouteConfigs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--route-config",
+        envvar="XDS_SHADOW_ROUTE_CONFIG",
+        metavar="NAME",
+        help="A further route configuration, for listeners that Envoys have of their own; repeatable."
+        " Services name those that they are on: xds-shadow.io/gateways.",
+        show_default="none",
+    ),
+]
 Server = Annotated[
     str,
     typer.Option(

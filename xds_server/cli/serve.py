@@ -21,6 +21,7 @@ from xds_server.cli.options import (
     Manifests,
     Namespaces,
     Policy,
+    RouteConfigs,
     TlsKey,
     source_of,
 )
@@ -86,6 +87,7 @@ def serve(
     ] = DEFAULT_HTTP_ADDRESS,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     gateway: Gateway = None,
+    route_config: RouteConfigs = None,
     events: Annotated[
         bool,
         typer.Option(
@@ -195,6 +197,7 @@ def serve(
         gateway_port=gateway_port,
         gateway=read_gateway(gateway),
         gateway_file=gateway,
+        route_configs=tuple(route_config or ()),
         events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)
         if events
         else None,

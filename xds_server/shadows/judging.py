@@ -14,7 +14,7 @@ from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.shadows.scene import MOST_MARKED
 from xds_server.shadows.selection import MAX_BRANCHES
-from xds_server.shadows.services import EXPOSE, Offer
+from xds_server.shadows.services import EXPOSE, GATEWAYS, Offer
 from xds_server.shadows.terms import MIB, MILLION, Policy, Selection, Treatment
 
 MAX_SAMPLED = 4
@@ -81,6 +81,9 @@ def service_refusal(target: NamespacedName, service: Service | None, offer: Offe
     if not offer.exposed:
         hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
         return Refusal(Reason.SERVICE_NOT_EXPOSED, hint)
+    if not offer.gateways:
+        hint = f"Service {target} is not routed: its annotation {GATEWAYS} names no gateway that there is."
+        return Refusal(Reason.UNKNOWN_GATEWAY, hint)
     if not offer.ports:
         return Refusal(
             Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"

@@ -59,7 +59,8 @@ def weigh(plan: ServicePlan) -> Weight:
 
 
 def _domains(port: PortPlan) -> int:
-    return sum(_DOMAIN + _DOMAIN_BYTE * len(domain) for domain in port.domains)
+    """An Envoy may have the virtual host in each route configuration; so may one have its routes."""
+    return len(port.gateways) * sum(_DOMAIN + _DOMAIN_BYTE * len(domain) for domain in port.domains)
 
 
 def _shadows(port: PortPlan) -> int:
@@ -68,7 +69,8 @@ def _shadows(port: PortPlan) -> int:
     size = sum(size_of(route, port.mirrors) for route in port.routes)
     treated = sum(_texts(mirror.treatment) for mirror in port.mirrors)
     clusters = _SHADOW * len(port.mirrors) + _SCRIPTED * treated
-    return clusters + _ENDPOINT * endpoints + _POLICY * policies + _BYTE * size
+    routes = len(port.gateways) * (_POLICY * policies + _BYTE * size)
+    return clusters + _ENDPOINT * endpoints + routes
 
 
 def _texts(treatment: Treatment) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.model.problems import Notice, Problem
@@ -23,6 +23,9 @@ from xds_server.shadows.terms import (
     Setting,
     Treatment,
 )
+
+GATEWAY: Final = "gateway"
+"""The gateway that there is without a gateway file. A gateway has a route configuration of its name."""
 
 
 class State(StrEnum):
@@ -58,6 +61,7 @@ class Reason(StrEnum):
     INVALID_LABEL = "InvalidLabel"
     INVALID_ANNOTATION = "InvalidAnnotation"
     INVALID_HOST = "InvalidHost"
+    UNKNOWN_GATEWAY = "UnknownGateway"
     HOST_CONFLICT = "HostConflict"
     MIRROR_LOOP = "MirrorLoop"
     TOO_MANY_SAMPLED = "TooManySampled"
@@ -140,8 +144,9 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PortPlan:
-    """One HTTP port of an exposed Service, finished: a virtual host and its clusters. `number` is the
-    Service's own; `name` tells the port from the Service's others and is empty for one without a name.
+    """One HTTP port of an exposed Service, finished: its clusters, and a virtual host in the route
+    configuration of each of `gateways`, which are sorted. `number` is the Service's own; `name` tells the
+    port from the Service's others and is empty for one without a name.
     `domains` are sorted and claimed by no other Service; `mirrors` are sorted by Deployment; `routes` are
     tried in order, the last one takes every request."""
 
@@ -153,6 +158,7 @@ class PortPlan:
     endpoints: tuple[Endpoint, ...]
     mirrors: tuple[Mirror, ...] = ()
     routes: tuple[Route, ...] = (Route("all"),)
+    gateways: tuple[str, ...] = (GATEWAY,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,14 @@ class Plan:
         """Every shadow, sorted by namespace and Deployment."""
         found = (shadow for service in self.services.values() for shadow in service.shadows)
         return sorted(found, key=lambda s: (s.namespace, s.deployment))
+
+    def gateways(self) -> dict[NamespacedName, tuple[str, ...]]:
+        """Where each shadowed Service is routed, if it is."""
+        return {
+            target: service.ports[0].gateways
+            for target, service in self.services.items()
+            if service.shadows and service.ports
+        }
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong with a Service or a Namespace, sorted."""

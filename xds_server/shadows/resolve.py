@@ -101,6 +101,8 @@ def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer
         limits=scene.limits,
         host_refused=scene.host_refused,
         served=bool(before.ports),
+        gateways=scene.rules.gateways,
+        routed_on=before.ports[0].gateways if before.ports else (),
     )
 
 
@@ -130,7 +132,13 @@ def plan_service(
         states[each.name] = status(target, each, unfit or excess(target, limits), now)
     hosts, conflicts = _won(target, offer, owner_of)
     planned, surplus_endpoints = _ports(
-        target, ports, hosts, backends=apart.backends, judged=judged, limits=limits
+        target,
+        ports,
+        hosts,
+        gateways=offer.gateways if offer else (),
+        backends=apart.backends,
+        judged=judged,
+        limits=limits,
     )
     since, expires = ends(canaries, now)
     return ServicePlan(
@@ -149,6 +157,7 @@ def _ports(
     ports: Sequence[HttpPort],
     hosts: Sequence[str],
     *,
+    gateways: tuple[str, ...],
     backends: Mapping[str, Sequence[Backend]],
     judged: Judged,
     limits: Limits,
@@ -169,6 +178,7 @@ def _ports(
                 endpoints=endpoints,
                 mirrors=judged.mirrors[http.name],
                 routes=judged.routes[http.name],
+                gateways=gateways,
             )
         )
     return tuple(planned), problems
@@ -221,6 +231,17 @@ class Resolver:
     def at(self, now: float) -> None:
         """Move on to this time, in seconds since 1970."""
         self._rules = self._rules._replace(now=now)
+
+    def on(self, gateways: tuple[str, ...]) -> set[NamespacedName]:
+        """Move on to these gateways, sorted; return the Services whose part of the plan may differ."""
+        if gateways == self._rules.gateways:
+            return set()
+        self._rules = self._rules._replace(gateways=gateways)
+        return {
+            NamespacedName(name, target)
+            for name, scene in self._scenes.items()
+            for target in (*scene.view.services, *scene.view.canaries)
+        }
 
     def update(self, namespace: str, view: NamespaceView, changed: Collection[Ref]) -> set[NamespacedName]:
         """Move a namespace on to `view`, which differs from its last one in the `changed` objects; return the

@@ -16,7 +16,7 @@ from xds_server.model.world import NamespaceView
 from xds_server.shadows.intents import Intent, read_label
 from xds_server.shadows.layers import NO_FILE, Layer, settings_of
 from xds_server.shadows.limits import Limits, host_not_allowed, limits_of
-from xds_server.shadows.plan import Reason
+from xds_server.shadows.plan import GATEWAY, Reason
 from xds_server.shadows.policy import check_defaults, namespace_unknown
 from xds_server.shadows.values import PolicyError, sentence
 
@@ -26,12 +26,13 @@ of its Services."""
 
 
 class Rules(NamedTuple):
-    """What decides besides the objects: the installation's settings, whether every Service is exposed, and
-    the time, in seconds since 1970."""
+    """What decides besides the objects: the installation's settings, whether every Service is exposed, the
+    time, in seconds since 1970, and which gateways there are, sorted."""
 
     installation: Layer = NO_FILE
     expose_all: bool = False
     now: float = 0.0
+    gateways: tuple[str, ...] = (GATEWAY,)
 
 
 @dataclass(slots=True)

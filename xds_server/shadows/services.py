@@ -10,13 +10,17 @@ from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import NamespaceView
 from xds_server.shadows.hosts import Age, own_hosts
 from xds_server.shadows.limits import DEFAULT, Limits
-from xds_server.shadows.plan import Reason
+from xds_server.shadows.plan import GATEWAY, Reason
 from xds_server.shadows.policy import NAMES
 from xds_server.shadows.ports import HTTP_PORTS, HttpPort, no_http_port, ports_of
 from xds_server.shadows.values import is_host_name
 
 EXPOSE = PREFIX + "expose"
 HOSTS = PREFIX + "hosts"
+GATEWAYS = PREFIX + "gateways"
+
+_KNOWN = (GATEWAYS, HOSTS, HTTP_PORTS)
+"""The annotations of a Service."""
 
 _CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 
@@ -24,7 +28,7 @@ _CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What one Service asks for. `age` orders claims: the lower claim of a host wins. `hosts` are in the
-    order of claiming, without repeats; no ports or not exposed means no hosts."""
+    order of claiming, without repeats; no ports, no `gateways` or not exposed means no hosts."""
 
     age: Age
     exposed: bool
@@ -32,6 +36,7 @@ class Offer:
     hosts: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     notices: tuple[Notice, ...] = ()
+    gateways: tuple[str, ...] = (GATEWAY,)
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -53,9 +58,12 @@ def offer_of(
     limits: Limits = DEFAULT,
     host_refused: Callable[[str], str] = lambda _: "",
     served: bool = False,
+    gateways: tuple[str, ...] = (GATEWAY,),
+    routed_on: tuple[str, ...] = (),
 ) -> Offer:
     """Read everything that `service` says of itself; mistakes become `Offer.problems`. `host_refused` says
-    why it may not have a further host, or nothing. `served` says whether it is routed now."""
+    why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
+    which of the `gateways` that there are."""
     age = age_of(service)
     exposed, problems = _exposed(view, service, expose_all=expose_all, served=served)
     problems += _unknown_annotations(service)
@@ -69,6 +77,10 @@ def offer_of(
             unrouted = ""  # that says it
         notices = _notices(service, unrouted)
         return Offer(age, exposed=True, problems=tuple(problems), notices=notices)
+    on, bad_gateways = _gateways(service, gateways, routed_on)
+    problems += bad_gateways
+    if not on:
+        return Offer(age, exposed=True, problems=tuple(problems), gateways=())
     if len(ports) > limits.ports:
         problems.append(_too_many_ports(service, ports, limits.ports))
         ports = ports[: limits.ports]
@@ -80,6 +92,7 @@ def offer_of(
         hosts=hosts,
         problems=(*problems, *bad_hosts),
         notices=_notices(service, unrouted),
+        gateways=on,
     )
 
 
@@ -119,7 +132,7 @@ def _unknown_annotations(service: Service) -> list[Problem]:
     return [
         _problem(service, Reason.INVALID_ANNOTATION, f"Annotation {key} {_misplaced(key)}")
         for key in sorted(service.annotations)
-        if key.startswith(PREFIX) and key not in (HOSTS, HTTP_PORTS)
+        if key.startswith(PREFIX) and key not in _KNOWN
     ]
 
 
@@ -128,7 +141,8 @@ def _misplaced(key: str) -> str:
         return "is a label: set it with kubectl label."
     if key.removeprefix(PREFIX) in NAMES:
         return "belongs to the canary's Deployment, or to its Namespace as a default."
-    return f"is not known here; known are {HOSTS} and {HTTP_PORTS}."
+    *others, last = _KNOWN
+    return f"is not known here; known are {', '.join(others)} and {last}."
 
 
 def _hosts(
@@ -157,6 +171,28 @@ def _hosts(
         else:
             hosts[host] = None
     return tuple(hosts), problems
+
+
+def _gateways(
+    service: Service, there_are: tuple[str, ...], routed_on: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """The gateways that it names, all if it names none. An unknown name costs itself alone; a Service that
+    names no other stays where it is routed. A typo must not take it away from its users, nor open it to
+    others."""
+    text = service.annotations.get(GATEWAYS)
+    if text is None:
+        return there_are, []
+    names = {name.strip() for name in text.split(",")}
+    known = tuple(name for name in there_are if name in names)
+    unknown = sorted(names - {*known})
+    if not unknown:
+        return known, []
+    message = (
+        f"Annotation {GATEWAYS} has {shown(unknown[0])}, which is no gateway here; there are"
+        f" {', '.join(there_are)}. Without the annotation it is routed on all of them."
+    )
+    stays = known or tuple(name for name in there_are if name in routed_on)
+    return stays, [_problem(service, Reason.UNKNOWN_GATEWAY, message)]
 
 
 def _mistake(host: str) -> str:

@@ -30,7 +30,8 @@ class Resource:
     be served. `scope` is what a view may be limited by; what has none is in every view. Two resources are
     equal if type, name and body are. `identity` is what the version is made of instead of the body, where a
     hash of it would tell too much; it has to be as different as the body is. `claims` are what no two
-    resources of a type may have at the same time, as the domains of virtual hosts; they follow from the body.
+    resources of a type and parent may have at the same time, as the domains of the virtual hosts of a route
+    configuration; they follow from the body.
 
     A route configuration that is `open` leaves its virtual hosts to resources of their own, named ``<route
     configuration>/<virtual host>`` (xDS calls that VHDS); `ads.forms` closes it for those clients that cannot

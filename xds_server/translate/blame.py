@@ -8,7 +8,6 @@ import re
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
-from xds_server.translate import names
 
 _LABEL: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN: Final = "[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
@@ -16,9 +15,7 @@ _NAME: Final = re.compile(
     rf"(?<![-\w./])(?P<namespace>{_LABEL})/(?P<service>{_LABEL})"
     rf"(?:(?:/{_LABEL})?/shadow/(?P<deployment>{_SUBDOMAIN})|/{_LABEL})?(?![-\w/]|\.\w)"
 )
-_HOST: Final = re.compile(
-    rf"(?<![-\w./]){names.GATEWAY}/(?P<service>{_LABEL})\.(?P<namespace>{_LABEL})(?![-\w.])"
-)
+_HOST: Final = re.compile(rf"(?<![-\w./]){_LABEL}/(?P<service>{_LABEL})\.(?P<namespace>{_LABEL})(?![-\w.])")
 _DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
 
 

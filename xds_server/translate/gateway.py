@@ -8,7 +8,7 @@ No I/O here; `gateway_file` reads the file.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -83,6 +83,10 @@ class GatewayConfig:
     access_log: AccessLog
     listeners: tuple[GatewayListener, ...]
 
+    def gateways(self, route_configs: Iterable[str] = ()) -> tuple[str, ...]:
+        """The names of all gateways: of its listeners, and `route_configs`, sorted."""
+        return tuple(sorted({*route_configs, *(each.name for each in self.listeners)}))
+
 
 class Effect(StrEnum):
     """What a change of a field does to the connections that are open then: Envoy drains them, and goes on
@@ -128,14 +132,13 @@ def _listener(found: object) -> GatewayListener:
 
 def _listeners(found: object) -> tuple[GatewayListener, ...]:
     listed = values.entries(found, "- name: gateway", _listener)
+    if not listed:
+        raise ValueProblem(f"is empty; write one at least, such as - name: {GATEWAY}")
     for key in ("name", "port"):
         taken = [getattr(each, key) for each in listed]
         again = next((each for each in taken if taken.count(each) > 1), None)
         if again is not None:
             raise ValueProblem(f"two have the {key} {again}; give each its own")
-    # Virtual hosts belong to one route configuration so far.
-    if len(listed) != 1 or listed[0].name != GATEWAY:
-        raise ValueProblem(f"write exactly one, with the name {GATEWAY}")
     return tuple(listed)
 
 
@@ -266,7 +269,9 @@ FIELDS: Final = (
         transparent=[{}],
         hardened=[{}],
         page="one: `gateway`, on the port of `--gateway-port`, at `0.0.0.0`",
-        meaning="Where the gateway listens. The address `::` takes IPv6 and IPv4.",
+        meaning="Where the gateway listens. The address `::` takes IPv6 and IPv4. Each listener has a route"
+        " configuration of its name, and a Service is on all of them unless its annotation `gateways` names"
+        " some.",
         effect=Effect.SOCKETS,
     ),
 )

@@ -7,14 +7,26 @@ import re
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
+from xds_server.shadows import plan
 from xds_server.snapshot.resource import ResourceKey
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
-GATEWAY: Final = "gateway"
+GATEWAY: Final = plan.GATEWAY
 """The listener that there is without a gateway file, and its route configuration."""
 
 LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
 ROUTES_KEY: Final = ResourceKey(ROUTE, GATEWAY)
+
+
+def routes_key(gateway: str) -> ResourceKey:
+    """The route configuration of a gateway."""
+    return ResourceKey(ROUTE, gateway)
+
+
+def no_host_key(gateway: str) -> ResourceKey:
+    """A virtual host that no request has."""
+    return ResourceKey(VIRTUAL_HOST, f"{gateway}/none")
+
 
 # NAMESPACE/SERVICE[/PORT]/shadow/DEPLOYMENT, whole: a Service or a port may itself be called "shadow".
 _SHADOW_CLUSTER = re.compile(r"[^/]+/[^/]+(?:/[^/]+)?/shadow/([^/]+)")
@@ -28,22 +40,17 @@ def listener_key(name: str) -> ResourceKey:
     return ResourceKey(LISTENER, name)
 
 
-def routes_key(listener: str) -> ResourceKey:
-    """A listener's route configuration is named as the listener."""
-    return ResourceKey(ROUTE, listener)
-
-
 def cluster(service: NamespacedName, port: str) -> str:
     """The cluster of one port of a Service, by the port's name; the only port of a Service may have none."""
     return f"{service}/{port}" if port else str(service)
 
 
-def virtual_host_key(service: NamespacedName, port: str) -> ResourceKey:
+def virtual_host_key(service: NamespacedName, port: str, gateway: str = GATEWAY) -> ResourceKey:
     """The virtual host of one port of a Service, as a resource of its own: its name begins with that of its
     route configuration, and is also the name in the message (rule 25)."""
     # Measured: Envoy takes all before the last slash for the route configuration.
     named = f"{service.name}.{service.namespace}" + (f".{service.cluster}" if service.cluster else "")
-    return ResourceKey(VIRTUAL_HOST, f"{GATEWAY}/{named}:{port}" if port else f"{GATEWAY}/{named}")
+    return ResourceKey(VIRTUAL_HOST, f"{gateway}/{named}:{port}" if port else f"{gateway}/{named}")
 
 
 def shadow_cluster(service: NamespacedName, port: str, deployment: str) -> str:

@@ -47,30 +47,39 @@ _LENGTHS: Final = 1024
 _NO_TIMEOUT = seconds(0)  # what a plain reverse proxy in front of unknown applications has
 
 
-def gateway_routes(listener: str = names.GATEWAY) -> Resource:
-    """The route configuration of a listener; its virtual hosts are resources of their own."""
-    key = names.routes_key(listener)
+def gateway_routes(gateway: str = names.GATEWAY) -> Resource:
+    """The route configuration of a gateway; its virtual hosts are resources of their own."""
+    key = names.routes_key(gateway)
     return resource(key, route_pb2.RouteConfiguration(name=key.name), open=True)
 
 
-def virtual_host(plan: PortPlan) -> Resource:
-    """The VirtualHost of one port."""
-    key, cluster = names.virtual_host_key(plan.service, plan.name), names.cluster(plan.service, plan.name)
-    if plan.mirrors:
-        message = route_components_pb2.VirtualHost(
-            name=key.name,
-            domains=plan.domains,
-            routes=_routes(plan, cluster),
-            retry_policy=_RETRY_POLICY,
-        )
-        body = serialized(message)
-    else:
-        domains = b"".join(text(_DOMAINS, domain) for domain in plan.domains)
-        body = text(_NAME, key.name) + domains + _unmirrored(cluster)
-    clusters = [cluster]
+def no_host(gateway: str) -> Resource:
+    """A virtual host that no request has. Measured: Envoy's listener waits 15 s for a first one of its route
+    configuration, and one that has none may stand beside others."""
+    key = names.no_host_key(gateway)
+    body = serialized(route_components_pb2.VirtualHost(name=key.name, domains=["none.invalid"]))
+    return Resource(key, body)
+
+
+def virtual_hosts(plan: PortPlan) -> list[Resource]:
+    """The VirtualHosts of one port: the same in each of its route configurations, but for the name."""
+    clusters = [names.cluster(plan.service, plan.name)]
     clusters += [names.shadow_cluster(plan.service, plan.name, mirror.deployment) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(each) for each in clusters)
-    return Resource(key, body, refs, scope=plan.service.namespace, claims=frozenset(plan.domains))
+    body, claims = _body(plan, clusters[0]), frozenset(plan.domains)
+    keys = [names.virtual_host_key(plan.service, plan.name, gateway) for gateway in plan.gateways]
+    scope = plan.service.namespace
+    return [Resource(key, text(_NAME, key.name) + body, refs, scope=scope, claims=claims) for key in keys]
+
+
+def _body(plan: PortPlan, cluster: str) -> bytes:
+    """A VirtualHost without its name, which is its first field."""
+    if plan.mirrors:
+        message = route_components_pb2.VirtualHost(
+            domains=plan.domains, routes=_routes(plan, cluster), retry_policy=_RETRY_POLICY
+        )
+        return serialized(message)
+    return b"".join(text(_DOMAINS, domain) for domain in plan.domains) + _unmirrored(cluster)
 
 
 def _unmirrored(cluster: str) -> bytes:

@@ -1,5 +1,7 @@
 """From the plan to resources, mechanically. `translate` is the specification: the whole plan, in one pass."""
 
+from collections.abc import Iterable
+
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.shadows.plan import Plan, PortPlan, ServicePlan
 from xds_server.snapshot.resource import Resource
@@ -9,27 +11,31 @@ from xds_server.translate.clusters import primary_cluster, shadow_cluster
 from xds_server.translate.endpoints import load_assignment
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 from xds_server.translate.listeners import gateway_listener
-from xds_server.translate.routes import gateway_routes, virtual_host
+from xds_server.translate.routes import gateway_routes, no_host, virtual_hosts
 from xds_server.translate.secrets import credential_secret
 
 
-def translate(plan: Plan, *, gateway_port: int, gateway: GatewayConfig = TRANSPARENT) -> Snapshot:
+def translate(
+    plan: Plan,
+    *,
+    gateway_port: int,
+    gateway: GatewayConfig = TRANSPARENT,
+    route_configs: Iterable[str] = (),
+) -> Snapshot:
     """The snapshot of a whole plan."""
     shares = [translate_service(plan.services[target]) for target in sorted(plan.services)]
-    whole = Snapshot().updated(frame(gateway_port, gateway))
+    whole = Snapshot().updated(frame(gateway_port, gateway, route_configs))
     return whole.updated(resource for share in shares for resource in share)
 
 
-def frame(gateway_port: int, gateway: GatewayConfig = TRANSPARENT) -> list[Resource]:
-    """What is there without any Service: the gateway's listeners, and their route configurations."""
-    return [
-        each
-        for listener in gateway.listeners
-        for each in (
-            gateway_listener(listener, gateway, port=gateway_port),
-            gateway_routes(listener.name),
-        )
-    ]
+def frame(
+    gateway_port: int, gateway: GatewayConfig = TRANSPARENT, route_configs: Iterable[str] = ()
+) -> list[Resource]:
+    """What is there without any Service: the gateway's listeners, their route configurations, and
+    `route_configs` for listeners that Envoys have of their own."""
+    listeners = [gateway_listener(each, gateway, port=gateway_port) for each in gateway.listeners]
+    found = gateway.gateways(route_configs)
+    return [*listeners, *map(gateway_routes, found), *(map(no_host, found) if len(found) > 1 else ())]
 
 
 def translate_service(plan: ServicePlan) -> tuple[Resource, ...]:
@@ -63,4 +69,4 @@ def _resources(port: PortPlan) -> list[Resource]:
         ]
         if credential:
             found.append(credential_secret(shadow, credential.value, scope=scope))
-    return [*found, virtual_host(port)]
+    return [*found, *virtual_hosts(port)]

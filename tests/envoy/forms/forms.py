@@ -45,11 +45,12 @@ AS_SENT: Final = mirrored()
 @dataclass(frozen=True)
 class Form:
     """`name` says in words what is special about the request. Straight to a backend it is answered 200, or
-    101 where it is upgraded."""
+    101 where it is upgraded. `gateway` is the outcome there, if it is not that behind the own listener."""
 
     name: str
     request: Http1 | Http2
     outcome: Outcome = AS_SENT
+    gateway: Outcome | None = None
 
 
 def _h1(
@@ -119,7 +120,11 @@ METHODS = (
     Form(*_h1("OPTIONS of the server (*)", "OPTIONS * HTTP/1.1"), refused(404)),
     Form(*_h1("TRACE", "TRACE / HTTP/1.1")),
     Form(*_h1("PROPFIND (WebDAV)", "PROPFIND / HTTP/1.1", "depth: 1"), mirrored("+ content-length: 0")),
-    Form(*_h1("a method of one's own", "INVALIDATE-CACHE /a HTTP/1.1"), mirrored("+ content-length: 0")),
+    Form(
+        *_h1("a method of one's own", "INVALIDATE-CACHE /a HTTP/1.1"),
+        mirrored("+ content-length: 0"),
+        gateway=refused(400),
+    ),
 )
 
 PATHS = (
@@ -181,6 +186,11 @@ HEADERS = (
             "+ x-forwarded-for: 203.0.113.9,ADDRESS",
             "- x-forwarded-proto: http",
             without=("+ x-forwarded-for: ADDRESS",),
+        ),
+        gateway=mirrored(
+            "- x-forwarded-for: 203.0.113.9",
+            "+ x-forwarded-for: 203.0.113.9,ADDRESS",
+            without=("+ x-forwarded-for: ADDRESS", "+ x-forwarded-proto: http"),
         ),
     ),
     Form(*_h1("Forwarded and Via", _GET, "forwarded: for=203.0.113.9", "via: 1.1 a")),
@@ -264,6 +274,7 @@ UPGRADES = (
     Form(
         *_h1("Upgrade: another protocol", _GET, "connection: upgrade", "upgrade: a/1"),
         refused(403),
+        gateway=mirrored("- connection: upgrade", "- upgrade: a/1"),
     ),
     Form(
         *_h1(

@@ -5,8 +5,8 @@ import sys
 from typing import Final
 
 from tests.docs.blocks import ROOT
-from tests.envoy.forms.doors import DOORS, Door
-from tests.envoy.forms.forms import FORMS, Outcome
+from tests.envoy.forms.doors import GATEWAY, OWN
+from tests.envoy.forms.forms import AS_SENT, FORMS, Outcome
 
 _BEGIN: Final = "<!-- The table is generated: make generate -->\n"
 _END: Final = "<!-- End of the table -->\n"
@@ -16,20 +16,23 @@ def with_table(page: str) -> str:
     """The page, with the table as it should be."""
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}{''.join(map(_table, DOORS))}{_END}{after}"
+    return f"{before}{_BEGIN}{_table()}{_END}{after}"
 
 
-def _table(door: Door) -> str:
-    rows = [
-        ("every request", _listed(door.every), _listed({*door.every, "+ x-xds-shadow: NAMESPACE/DEPLOYMENT"}))
-    ]
+def _table() -> str:
+    """The own listener's outcomes, and in a row of its own what is different behind the gateway."""
+    marked = {*OWN.every, "+ x-xds-shadow: NAMESPACE/DEPLOYMENT"}
+    rows = [("every request", _listed(OWN.every), _listed(marked))]
+    instead = f"{_listed(GATEWAY.every - OWN.every)} instead"
+    rows.append(("… through the gateway", instead, instead))
     as_sent = []
     for form in FORMS:
-        outcome = door.outcome(form)
-        if outcome.differs or outcome.without or outcome.copy != () or outcome.status != 200:
-            rows.append((form.name, _service(outcome), _canary(outcome)))
-        else:
+        if form.outcome == AS_SENT:
             as_sent.append(form.name)
+        else:
+            rows.append((form.name, _service(form.outcome), _canary(form.outcome)))
+        if form.gateway:
+            rows.append(("… through the gateway", _service(form.gateway), _canary(form.gateway)))
     head = ("Request", "At the Service", "At the canary"), ("---", "---", "---")
     lines = "".join(f"| {' | '.join(row)} |\n" for row in (*head, *rows))
     rest = "Nothing else is different, and nothing at all beside the first row with"

@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.docs.blocks import ROOT
 from tests.envoy.forms.arrival import Arrival, by_form, differences
 from tests.envoy.forms.backend import backend
 from tests.envoy.forms.client import send
 from tests.envoy.forms.doors import DOORS, Door, Seen, walk, world
 from tests.envoy.forms.forms import FORMS, GRPC_HOST, Form
-from tests.envoy.forms.page import with_table
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.objects import write_documents
 from tests.support.own_listener import surroundings
@@ -69,12 +67,3 @@ async def test_a_request_arrives_as_it_was_sent(
     assert found.answered[form.name] == outcome.status
     assert [differences(before, each) for each in found.service.get(form.name, [])] == at_the_service
     assert [differences(before, each) for each in found.canary.get(form.name, [])] == at_the_canary
-
-
-def test_there_are_sixty_forms_of_different_names() -> None:
-    assert len({form.name for form in FORMS}) == len(FORMS) >= 60
-
-
-def test_the_page_has_the_declared_differences() -> None:
-    page = (ROOT / "docs" / "own-listener.md").read_text()
-    assert page == with_table(page), "it is stale; run: make generate"

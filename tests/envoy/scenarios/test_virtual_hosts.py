@@ -11,6 +11,7 @@ from tests.support.waiting import eventually
 from xds_server.ads.events import Acked, Nacked, Sent
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from xds_server.translate.routes import no_host
 
 pytestmark = pytest.mark.envoy
 
@@ -91,3 +92,42 @@ async def test_the_first_virtual_hosts_come_in_parts_that_do_not_wait(
     assert len(sent) > 1
     await eventually(lambda: len(stage.of(Acked, VIRTUAL_HOST)) == len(sent))
     assert stage.of(Nacked, VIRTUAL_HOST) == []
+
+
+async def test_an_envoy_has_the_virtual_hosts_of_its_route_configurations_alone(stage: Stage) -> None:
+    """Three of them have the same domain, and one has no listener."""
+    routes = ("routes_0", "routes_1", "unused")
+    hosts = [virtual_host(name, "a.80", "a.test", "cluster_0") for name in routes]
+    listeners = [listener(f"listener_{number}", f"routes_{number}") for number in (0, 1)]
+    served = [*stage.whole("cluster_0"), *listeners, *map(open_routes, routes)]
+    stage.commit(*served, *hosts)
+    for number in (0, 1):
+        await stage.until_status(f"listener_{number}", "a.test", HTTPStatus.OK)
+    stage.chapter()
+    # A change of one of them is that of one.
+    moved = virtual_host("routes_1", "a.80", "b.test", "cluster_0")
+    stage.commit(*served, hosts[0], moved, hosts[2])
+    await stage.until_status("listener_1", "b.test", HTTPStatus.OK)
+    await stage.until_status("listener_1", "a.test", HTTPStatus.NOT_FOUND)
+    await stage.until_status("listener_0", "a.test", HTTPStatus.OK)
+    changed = VIRTUAL_HOST if stage.hosts_apart else ROUTE
+    [sent] = stage.of(Sent, changed)
+    assert sent.resources == 1
+    # A route configuration that has no virtual host any more.
+    stage.commit(*served, hosts[0], hosts[2])
+    await stage.until_status("listener_1", "b.test", HTTPStatus.NOT_FOUND)
+    stage.commit(*served, *hosts)
+    await stage.until_status("listener_1", "a.test", HTTPStatus.OK)
+    assert stage.of(Nacked, changed) == []
+
+
+async def test_a_listener_waits_for_no_virtual_host_of_its_route_configuration_in_vain(stage: Stage) -> None:
+    listeners = [listener(f"listener_{number}", f"routes_{number}") for number in (0, 1)]
+    served = [*stage.whole("cluster_0"), *listeners, *map(open_routes, ("routes_0", "routes_1"))]
+    stage.commit(*served, A, no_host("routes_1"))
+    await stage.until_status("listener_0", "a.test", HTTPStatus.OK)
+    await stage.until_status("listener_1", "a.test", HTTPStatus.NOT_FOUND)
+    # Without a virtual host in one of them Envoy would wait for 15 seconds.
+    waited = await stage.envoy.stats("init_fetch_timeout$")
+    assert waited
+    assert set(waited.values()) == {0}

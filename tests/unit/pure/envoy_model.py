@@ -9,7 +9,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.shadows.plan import Endpoint, Mirror, PortPlan, Protocol
 from xds_server.shadows.routing import routes_of
 from xds_server.shadows.terms import EVERYTHING, MILLION, Selection
-from xds_server.translate.routes import virtual_host
+from xds_server.translate.routes import virtual_hosts
 
 ADDRESS = (Endpoint("10.0.0.1", 80),)
 
@@ -39,7 +39,7 @@ def host_of(*mirrors: Mirror) -> route_components_pb2.VirtualHost:
         mirrors,
         routes_of(mirrors, 2**20),
     )
-    return route_components_pb2.VirtualHost.FromString(virtual_host(plan).body)
+    return route_components_pb2.VirtualHost.FromString(virtual_hosts(plan)[0].body)
 
 
 def share(of: route_components_pb2.RouteMatch | route_components_pb2.RouteAction.RequestMirrorPolicy) -> int:

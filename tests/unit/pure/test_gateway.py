@@ -238,7 +238,7 @@ def test_a_field_set_to_its_default_changes_nothing(field: Any) -> None:
             "listeners: [{port: 81}, {name: b, port: 81}]",
             "listeners: two have the port 81; give each its own",
         ),
-        ("listeners: []", "listeners: write exactly one, with the name gateway"),
+        ("listeners: []", "listeners: is empty; write one at least, such as - name: gateway"),
     ],
 )
 def test_a_bad_file_is_refused_by_its_key(text: str, message: str) -> None:

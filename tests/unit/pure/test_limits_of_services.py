@@ -288,7 +288,13 @@ def _all(plan: Plan) -> list[tuple[NamespacedName, ServicePlan]]:
     [
         ("percent", "belongs to the canary's Deployment, or to its Namespace as a default."),
         ("expose", "is a label: set it with kubectl label."),
-        ("percnt", "is not known here; known are xds-shadow.io/hosts and xds-shadow.io/http-ports."),
+        (
+            "percnt",
+            (
+                "is not known here; known are xds-shadow.io/gateways, xds-shadow.io/hosts and"
+                " xds-shadow.io/http-ports."
+            ),
+        ),
     ],
 )
 def test_an_annotation_on_the_wrong_object_says_where_it_belongs(key: str, hint: str) -> None:

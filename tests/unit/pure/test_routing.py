@@ -14,7 +14,7 @@ from xds_server.shadows.plan import Endpoint, Mirror, PortPlan, Protocol
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.routing import UNMIRRORED, DoesNotFitError, fitting, routes_of, size_of
 from xds_server.shadows.terms import EVERYTHING, MIB, Selection, Treatment
-from xds_server.translate.routes import virtual_host
+from xds_server.translate.routes import virtual_hosts
 
 
 def mirror(name: str, selection: Selection = EVERYTHING, share: int = 1_000_000, **treated: object) -> Mirror:
@@ -59,7 +59,7 @@ def test_a_route_is_no_larger_than_its_size(several: list[Mirror]) -> None:
     routes = routes_of(several, 64 * MIB)
     service = NamespacedName("staging", "myapp")
     plan = PortPlan(service, "http", 80, Protocol.HTTP1, ("a",), (), tuple(several), routes)
-    message = route_components_pb2.VirtualHost.FromString(virtual_host(plan).body)
+    message = route_components_pb2.VirtualHost.FromString(virtual_hosts(plan)[0].body)
     # The first two are those that are never mirrored.
     assert len(message.routes) == len(routes) + 2
     for route, sent in zip(routes, message.routes[2:], strict=True):

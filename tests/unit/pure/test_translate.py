@@ -17,7 +17,7 @@ from xds_server.translate import translate as translate_module
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
 from xds_server.translate.gateway import TRANSPARENT, GatewayListener
 from xds_server.translate.listeners import gateway_listener
-from xds_server.translate.routes import virtual_host
+from xds_server.translate.routes import virtual_hosts
 from xds_server.translate.translate import translate
 from xds_server.translate.wire import seconds
 
@@ -42,7 +42,7 @@ def port(*mirrors: Mirror, name: str = "http", endpoints: tuple[Endpoint, ...] =
 
 def routes_of(*mirrors: Mirror) -> list[tuple[str, str, list[str]]]:
     """Name, what of the request decides, and the canaries, route by route."""
-    message = route_components_pb2.VirtualHost.FromString(virtual_host(port(*mirrors)).body)
+    message = route_components_pb2.VirtualHost.FromString(virtual_hosts(port(*mirrors))[0].body)
     return [
         (
             found.name,
@@ -100,7 +100,9 @@ def test_each_method_that_somebody_names_has_a_route(
 
 
 def test_a_share_is_out_of_a_million() -> None:
-    message = route_components_pb2.VirtualHost.FromString(virtual_host(port(mirror("a", share=5_000))).body)
+    message = route_components_pb2.VirtualHost.FromString(
+        virtual_hosts(port(mirror("a", share=5_000)))[0].body
+    )
     (policy,) = message.routes[-1].route.request_mirror_policies
     fraction = policy.runtime_fraction.default_value
     assert (fraction.numerator, fraction.denominator) == (5_000, fraction.MILLION)
@@ -186,7 +188,7 @@ def test_seconds(value: float, parts: tuple[int, int]) -> None:
 )
 def test_a_virtual_host_without_mirrors_is_protobufs_own(cluster: str, hosts: set[str]) -> None:
     plan = PortPlan(NamespacedName("shop", cluster), "", 80, Protocol.HTTP1, tuple(sorted(hosts)), LIVE)
-    body = virtual_host(plan).body
+    body = virtual_hosts(plan)[0].body
     message = route_components_pb2.VirtualHost.FromString(body)
 
     assert body == message.SerializeToString(deterministic=True)
