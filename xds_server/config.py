@@ -9,7 +9,7 @@ from typing import Final
 
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
-from xds_server.shadows.policy import NO_FILE, PolicyFile
+from xds_server.shadows.layers import NO_FILE, PolicyFile
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
 DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"

@@ -13,7 +13,7 @@ from xds_server.config import ServeConfig, SourceConfig
 from xds_server.model.door import Door, DoorRules
 from xds_server.model.problems import Problem
 from xds_server.pipeline import Pipeline, Published
-from xds_server.shadows.policy import NO_FILE, PolicyFile
+from xds_server.shadows.layers import NO_FILE, PolicyFile
 from xds_server.sources import Source, files
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 

@@ -20,9 +20,9 @@ from xds_server.model.objects import Kind, Ref
 from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import Change, World, key_of, namespace_of
 from xds_server.shadows.engine import Engine
+from xds_server.shadows.layers import NO_FILE, Layer
 from xds_server.shadows.ledger import Entry
 from xds_server.shadows.plan import NOTHING, Plan, Reason, ServicePlan
-from xds_server.shadows.policy import NO_FILE, Layer
 from xds_server.shadows.resolve import Resolver
 from xds_server.shadows.services import problem_of
 from xds_server.shadows.turns import SLICE_S, Turns

@@ -38,9 +38,6 @@ class Embedded:
     async def connect(self) -> ApiClient:
         return self._client("a test")
 
-    async def connect_as_control_plane(self) -> ApiClient:
-        return self._client(f"{OURS}under test")
-
     def documents(self, plural: str) -> list[Doc]:
         """All objects of a kind."""
         [resource] = [each for each in RESOURCES if each.plural == plural]

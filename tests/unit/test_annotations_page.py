@@ -13,9 +13,10 @@ from xds_server.config import Form
 from xds_server.pipeline import Pipeline
 from xds_server.render import render
 from xds_server.shadows.bounds import BOUNDS
+from xds_server.shadows.layers import Layer
 from xds_server.shadows.limits import DEFAULT, LIMITS, OF_SERVICES
 from xds_server.shadows.plan import State
-from xds_server.shadows.policy import NAMES, Layer, check_defaults
+from xds_server.shadows.policy import NAMES, check_defaults
 from xds_server.shadows.ports import OTHER_PROTOCOLS
 from xds_server.shadows.terms import MIB
 from xds_server.sources.files import read_once

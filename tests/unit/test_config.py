@@ -9,7 +9,7 @@ import pytest
 from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import UsageError
 from xds_server.config import Security, ServeConfig, SourceConfig, TlsFiles
-from xds_server.shadows.policy import PolicyFile
+from xds_server.shadows.layers import PolicyFile
 
 
 @pytest.mark.parametrize(

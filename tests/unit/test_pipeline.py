@@ -8,6 +8,7 @@ import pytest
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from tests.support import objects
+from tests.support.snapshots import dangling
 from xds_server.base.address import Address
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
@@ -51,7 +52,7 @@ def test_a_step_publishes_plan_and_snapshot_together() -> None:
     published = _pipeline().step(_example(), now=0.0)
     assert published.moved == {NamespacedName("staging", "myapp")}
     assert [shadow.state for shadow in published.plan.shadows()] == [State.ACTIVE, State.REJECTED]
-    assert published.snapshot.dangling() == []
+    assert dangling(published.snapshot) == []
 
 
 def test_a_step_without_a_change_gives_equal_bytes() -> None:

@@ -21,11 +21,6 @@ class Engine(Generic[K, V]):
         self._errors: dict[K, Exception] = {}
 
     @property
-    def outputs(self) -> Mapping[K, V]:
-        """What there is now. This very mapping changes with the next `update`."""
-        return self._outputs
-
-    @property
     def errors(self) -> Mapping[K, Exception]:
         """Of the keys that could not be made when last tried."""
         return self._errors

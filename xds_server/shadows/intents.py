@@ -10,8 +10,9 @@ from xds_server.base.ids import NamespacedName
 from xds_server.model.objects import Deployment
 from xds_server.model.world import SHADOW_OF
 from xds_server.shadows.bounds import NotAllowedError
+from xds_server.shadows.layers import Layer
 from xds_server.shadows.plan import Reason
-from xds_server.shadows.policy import Layer, endpoints_source, parse_policy
+from xds_server.shadows.policy import endpoints_source, parse_policy
 from xds_server.shadows.refusal import Refusal
 from xds_server.shadows.terms import Policy
 from xds_server.shadows.values import PolicyError, sentence

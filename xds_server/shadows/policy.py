@@ -19,25 +19,10 @@ from xds_server.shadows.bounds import (
     NotAllowedError,
     services,
 )
-from xds_server.shadows.layers import NO_FILE, Layer, PolicyFile, settings_of
+from xds_server.shadows.layers import NO_FILE, Layer, settings_of
 from xds_server.shadows.limits import OF_SERVICES
 from xds_server.shadows.terms import Policy, SecretKey, Selection, Setting, Treatment
 from xds_server.shadows.values import PolicyError
-
-__all__ = [
-    "CREDENTIAL",
-    "ENDPOINTS_FROM",
-    "NAMES",
-    "NO_FILE",
-    "Layer",
-    "PolicyFile",
-    "check_defaults",
-    "credential_source",
-    "endpoints_source",
-    "namespace_unknown",
-    "parse_policy",
-    "settings_of",
-]
 
 _Read = tuple[Layer, Mapping[str, Any]]
 """A layer, and what it says."""

@@ -18,10 +18,11 @@ from xds_server.shadows.engine import Engine
 from xds_server.shadows.holding import held, held_offer
 from xds_server.shadows.hosts import NOBODY, Claimed, HostTable
 from xds_server.shadows.judging import Judged, ends, excess, judge, service_refusal, status
+from xds_server.shadows.layers import NO_FILE, Layer
 from xds_server.shadows.ledger import Entry, Ledger, cut, weigh
 from xds_server.shadows.limits import Limits
 from xds_server.shadows.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
-from xds_server.shadows.policy import ENDPOINTS_FROM, NO_FILE, Layer
+from xds_server.shadows.policy import ENDPOINTS_FROM
 from xds_server.shadows.ports import HttpPort
 from xds_server.shadows.scene import Rules, Scene, keys_of, may_select
 from xds_server.shadows.separation import Separated, separate

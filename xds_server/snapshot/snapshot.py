@@ -313,13 +313,3 @@ class Snapshot:
             for type_url, of_type in self.types.items()
             for name, size in of_type.too_large.items()
         }
-
-    def dangling(self) -> list[tuple[ResourceKey, ResourceKey]]:
-        """Pairs of a resource and one that it refers to and that is not here; a good snapshot has none."""
-        return sorted(
-            (resource.key, ref)
-            for of_type in self.types.values()
-            for resource in of_type.resources.values()
-            for ref in resource.refs
-            if self.get(ref) is None
-        )

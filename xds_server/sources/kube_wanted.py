@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 from xds_server.model.objects import ALLOW, Deployment, Kind, Namespace, Ref, ref_of
 from xds_server.model.selectors import as_query
 from xds_server.model.world import Change, Delete, Upsert
-from xds_server.shadows.policy import credential_source, settings_of
+from xds_server.shadows.layers import settings_of
+from xds_server.shadows.policy import credential_source
 from xds_server.sources.kube_query import Query
 
 SELECTORS_MAX: Final = 8

@@ -10,7 +10,8 @@ from typing import Final
 from xds_server.base.errors import UsageError
 from xds_server.base.yamltext import texts_of
 from xds_server.model.objects import PREFIX
-from xds_server.shadows.policy import NO_FILE, PolicyFile, check_defaults
+from xds_server.shadows.layers import NO_FILE, PolicyFile
+from xds_server.shadows.policy import check_defaults
 from xds_server.shadows.values import PolicyError
 
 _LARGEST: Final = 64 * 1024

@@ -15,7 +15,6 @@ GATEWAY: Final = plan.GATEWAY
 """The listener that there is without a gateway file, and its route configuration."""
 
 LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
-ROUTES_KEY: Final = ResourceKey(ROUTE, GATEWAY)
 
 
 def routes_key(gateway: str) -> ResourceKey:

@@ -43,10 +43,6 @@ class Fleet:
         """Let these be there besides what is, in one batch."""
         await self.become((self.held | {name_of(document): document for document in documents}).values())
 
-    async def take_away(self, *names: Name) -> None:
-        """Let these be gone, in one batch."""
-        await self.become(document for name, document in self.held.items() if name not in names)
-
     async def status(self) -> status_pb2.GetStatusResponse:
         return await asyncio.to_thread(get_status, self.plane.admin_address)
 

@@ -52,10 +52,6 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
 
-class HistoryError(AssertionError):
-    """A user saw what should not be."""
-
-
 class History:
     """Plays on a fleet that nobody else changes."""
 

@@ -81,9 +81,6 @@ class World:
     def copy(self) -> "World":
         return copy.deepcopy(self)
 
-    def in_namespace(self, namespace: str) -> list[Service]:
-        return [service for service in self.services.values() if service.namespace == namespace]
-
     def documents(self) -> Iterator[Document]:
         """Every object."""
         for namespace in self.namespaces:

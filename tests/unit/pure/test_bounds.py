@@ -8,10 +8,9 @@ from tests.unit.pure.kube import namespace
 from xds_server.shadows import policy as policies
 from xds_server.shadows import values
 from xds_server.shadows.bounds import BOUNDS, NotAllowedError
+from xds_server.shadows.layers import Layer, PolicyFile
 from xds_server.shadows.policy import (
     NAMES,
-    Layer,
-    PolicyFile,
     check_defaults,
     credential_source,
     endpoints_source,

@@ -21,6 +21,7 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from tests.support.snapshots import dangling
 from tests.unit.pure.kube import from_yaml, world_of
 from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import TypeUrl
@@ -62,7 +63,7 @@ def test_the_result_is_the_recorded_one(case: str) -> None:
     plan = resolve(world_of(*from_yaml(source)), rules)
     snapshot = translate(plan, gateway_port=8080)
 
-    assert snapshot.dangling() == []
+    assert dangling(snapshot) == []
     assert snapshot.of(LISTENER) == translate(Plan(), gateway_port=8080).of(LISTENER)
     shown = Form(Hosts.INSIDE).of(snapshot)
     result = dumped(_result(plan, shown, whole=case == EMPTY))

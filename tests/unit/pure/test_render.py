@@ -23,7 +23,7 @@ from xds_server.explain import explain
 from xds_server.pb import status_pb2
 from xds_server.pipeline import Pipeline, Published
 from xds_server.render import render, typed
-from xds_server.shadows.policy import NO_FILE
+from xds_server.shadows.layers import NO_FILE
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE
 
 

@@ -108,32 +108,6 @@ def test_an_update_leaves_other_types_and_the_old_snapshot_alone() -> None:
     assert set(before.of(CLUSTER).resources) == {"a"}
 
 
-def test_a_dangling_reference_is_named_with_its_holder() -> None:
-    here, gone = ResourceKey(ENDPOINT, "here"), ResourceKey(ENDPOINT, "gone")
-    other_type = ResourceKey(ROUTE, "here")
-    snapshot = Snapshot().updated(
-        [
-            Resource(here, b""),
-            cluster("b", b"", here, gone),
-            cluster("a", b"", other_type, gone),
-            cluster("whole", b"", here),
-        ]
-    )
-    assert snapshot.dangling() == [
-        (ResourceKey(CLUSTER, "a"), gone),
-        (ResourceKey(CLUSTER, "a"), other_type),
-        (ResourceKey(CLUSTER, "b"), gone),
-    ]
-    assert snapshot.updated([Resource(gone, b""), Resource(other_type, b"")]).dangling() == []
-
-
-def test_taking_out_what_is_referred_to_is_noticed() -> None:
-    here = ResourceKey(ENDPOINT, "here")
-    snapshot = Snapshot().updated([Resource(here, b""), cluster("a", b"", here)])
-    assert snapshot.dangling() == []
-    assert snapshot.updated([], [here]).dangling() == [(ResourceKey(CLUSTER, "a"), here)]
-
-
 def test_every_type_has_its_short_name() -> None:
     assert SHORT_NAMES == {
         CLUSTER: "CDS",

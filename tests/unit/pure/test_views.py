@@ -6,6 +6,7 @@ from envoy.config.listener.v3 import listener_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.snapshots import dangling
 from tests.unit.pure import worlds
 from tests.unit.pure.kube import pipeline_of
 from xds_server.base.errors import RequestDeniedError, RequestError
@@ -95,7 +96,7 @@ def test_a_gateway_address_of_its_own_goes_with_any_port() -> None:
     ):
         shown = derive(snapshot, view, None)
         assert shown.get(names.LISTENER_KEY) == wanted
-        assert shown.dangling() == []
+        assert dangling(shown) == []
     socket = listener_pb2.Listener.FromString(wanted.body).address.socket_address
     assert (socket.address, socket.port_value) == ("127.0.0.1", 9000)
 
@@ -126,5 +127,5 @@ def test_a_limited_view_is_after_every_step_what_it_would_be_from_scratch(
             for r in of_type.resources.values()
             if not r.scope or r.scope in namespaces
         }
-        assert shown.dangling() == []
+        assert dangling(shown) == []
         before = Derived(base, shown)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xds_server.base.errors import UsageError
-from xds_server.shadows.policy import NO_FILE
+from xds_server.shadows.layers import NO_FILE
 from xds_server.sources.policy_file import read_policy
 
 
