@@ -27,6 +27,7 @@ from envoy_data_plane.google.protobuf import Any, Struct
 from xds_server.ads.events import Variant
 from xds_server.base.address import Address
 from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.base.sizes import MIB
 from xds_server.shadows.plan import GATEWAY
 from xds_server.translate.copies import UPSTREAM_FILTERS
 
@@ -145,7 +146,7 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
             listeners=[_ready_listener(options.ready_port)] if options.ready_port else [],
             clusters=[_xds_cluster(options)],
         ),
-        overload_manager=_overload_manager(options.max_heap_mib * 1024 * 1024),
+        overload_manager=_overload_manager(options.max_heap_mib * MIB),
     )
 
 

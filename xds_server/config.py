@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from xds_server.base.address import Address
+from xds_server.base.dns import LABEL
 from xds_server.base.errors import UsageError
 from xds_server.shadows.layers import NO_FILE, PolicyFile
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
@@ -22,7 +23,7 @@ DEFAULT_GATEWAY_PORT: Final = 8080
 _HOST: Final = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
-_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL: Final = re.compile(LABEL)
 
 
 def check_route_configs(names: Iterable[str]) -> None:

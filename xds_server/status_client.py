@@ -8,10 +8,11 @@ from google.protobuf.message import Message
 
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
+from xds_server.base.sizes import MIB
 from xds_server.pb import status_pb2, status_pb2_grpc
 
 _DEADLINE_S = 10.0
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+_MAX_MESSAGE_BYTES = 64 * MIB
 R = TypeVar("R", bound=Message)
 _Stub = status_pb2_grpc.StatusServiceStub
 

@@ -9,6 +9,7 @@ import yaml
 
 from tests.support import objects
 from xds_server.base.address import Address
+from xds_server.base.sizes import MIB
 from xds_server.config import Form
 from xds_server.pipeline import Pipeline
 from xds_server.render import render
@@ -18,7 +19,6 @@ from xds_server.shadows.limits import DEFAULT, LIMITS, OF_SERVICES
 from xds_server.shadows.plan import State
 from xds_server.shadows.policy import NAMES, check_defaults
 from xds_server.shadows.ports import OTHER_PROTOCOLS
-from xds_server.shadows.terms import MIB
 from xds_server.sources.files import read_once
 from xds_server.sources.policy_file import read_policy
 

@@ -18,11 +18,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
+from xds_server.base.sizes import MIB
 from xds_server.fleet.state import Connection, Fleet, Sync, TypeState
 
 SERVICE: Final = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
 
-_LONGEST_ANSWER: Final = 4 * 1024 * 1024
+_LONGEST_ANSWER: Final = 4 * MIB
 """What a gRPC client takes if it was not told otherwise."""
 
 _LONGEST_DETAILS: Final = 500

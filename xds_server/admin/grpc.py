@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from xds_server.base.ids import NamespacedName, NodeId, TypeUrl
+from xds_server.base.sizes import MIB
 from xds_server.base.text import plain
 from xds_server.fleet.state import Connection, Fleet, Refusal, TypeState
 from xds_server.model.problems import Notice, Problem
@@ -20,7 +21,7 @@ from xds_server.shadows.plan import PortPlan, ShadowStatus
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.types import SHORT_NAMES
 
-_NODES_BYTES: Final = 32 * 1024 * 1024
+_NODES_BYTES: Final = 32 * MIB
 """Of all Envoys in an answer, which has to fit, with the shadows, into the 64 MiB that `status` takes."""
 
 _LONGEST_NODE: Final = 100

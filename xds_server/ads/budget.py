@@ -6,22 +6,21 @@ process, however many streams have it: a fleet that asks for the same costs what
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from xds_server.base.ids import StreamId
+from xds_server.base.sizes import MIB
 from xds_server.snapshot.batch import Batch
 from xds_server.snapshot.names import Names
-
-_MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameLimits:
     """In bytes. 10,000 Services take an Envoy 6 MiB."""
 
-    per_stream: int = 64 * _MIB
-    per_peer: int = 128 * _MIB
-    total: int = 256 * _MIB
+    per_stream: int = 64 * MIB
+    per_peer: int = 128 * MIB
+    total: int = 256 * MIB
 
 
 Kept = Names | Batch
@@ -132,4 +131,4 @@ def _size(held: Held) -> int:
 
 
 def _shown(limit: int) -> str:
-    return f"{limit // _MIB} MiB"
+    return f"{limit // MIB} MiB"

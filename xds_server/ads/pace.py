@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from xds_server.base.errors import RequestLimitError
+from xds_server.base.sizes import MIB
 
-_MIB: Final = 1024 * 1024
 _MANY: Final = 1_000
 """Accounts from which on those that are even are looked for."""
 
@@ -34,7 +34,7 @@ class PaceLimits:
     large_share: float = 0.5
     large_burst: float = 1.0
     long: float = 0.1
-    waiting: int = 128 * _MIB
+    waiting: int = 128 * MIB
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Pace:
         """
         waiting = self._waiting.get(peer, 0) + size
         if waiting > self._limits.waiting:
-            shown = self._limits.waiting // _MIB
+            shown = self._limits.waiting // MIB
             raise RequestLimitError(f"the requests of this address that wait take more than {shown} MiB")
         self._waiting[peer] = waiting
 

@@ -2,10 +2,12 @@
 
 from typing import Final
 
-MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+from xds_server.base.sizes import MIB
+
+MAX_MESSAGE_BYTES: Final = 64 * MIB
 """Of a response."""
 
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
+MAX_REQUEST_BYTES = 16 * MIB
 """gRPC's default of 4 MiB is less than one acknowledgement of 40,000 names (line 19). Of this size every peer
 may have one in memory before this program sees it."""
 

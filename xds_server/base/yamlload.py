@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from xds_server.base.errors import YamlError
+from xds_server.base.sizes import MIB
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _BaseLoader
 else:
     _BaseLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_BYTES: Final = 16 * MIB
 """Of one text. An API server takes no more than 3 MiB a request, so a larger file is no manifest."""
 
 MAX_DEPTH: Final = 100

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from xds_server.base.errors import RequestDeniedError, UsageError
+from xds_server.base.sizes import MIB
 from xds_server.base.text import plain
 from xds_server.base.yamltext import texts_of
 
@@ -15,7 +16,7 @@ Allowed = Mapping[str, frozenset[str] | None]
 """Namespaces by the names of certificates; None is all."""
 
 ALL: Final = "*"
-_LARGEST: Final = 1024 * 1024
+_LARGEST: Final = MIB
 _NAMES: Final = ("peer_uri", "peer_dns")
 """gRPC's words for a certificate's subject alternative names: SPIFFE IDs among the URIs, and DNS names."""
 

@@ -18,10 +18,11 @@ import structlog
 
 from xds_server.base.errors import UsageError
 from xds_server.base.log_limit import LogLimit, omitted
+from xds_server.base.sizes import MIB
 from xds_server.config import TlsFiles
 
 _log = structlog.get_logger("xds_shadow.tls")
-_LARGEST: Final = 1024 * 1024
+_LARGEST: Final = MIB
 _Signature = tuple[tuple[int, int, int], ...]
 
 

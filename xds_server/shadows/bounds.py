@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from xds_server.base.dns import SUBDOMAIN
 from xds_server.base.text import shown
 from xds_server.shadows import quantities, values
 from xds_server.shadows.terms import PRESERVE, FormField, JsonPointer, PathPrefix, SecretKey
@@ -21,7 +22,7 @@ NONE: Final = "none"
 ENDPOINTS_ALLOWED: Final = "endpoints-from-allowed"
 REMOVED: Final = "remove-headers-required"
 
-_SECRET: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
+_SECRET: Final = re.compile(rf"{SUBDOMAIN}\Z")
 
 
 class NotAllowedError(PolicyError):

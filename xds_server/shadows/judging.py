@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xds_server.base.ids import NamespacedName
+from xds_server.base.sizes import MIB
 from xds_server.model.objects import Service
 from xds_server.model.world import SHADOW_OF
 from xds_server.shadows.canaries import Canary
@@ -15,7 +16,7 @@ from xds_server.shadows.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.shadows.scene import MOST_MARKED
 from xds_server.shadows.selection import MAX_BRANCHES
 from xds_server.shadows.services import EXPOSE, GATEWAYS, Offer
-from xds_server.shadows.terms import MIB, MILLION, Policy, Selection, Treatment
+from xds_server.shadows.terms import MILLION, Policy, Selection, Treatment
 
 MAX_SAMPLED = 4
 """Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route

@@ -11,11 +11,12 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
+from xds_server.base.sizes import MIB
 from xds_server.shadows.hosts import Age
 from xds_server.shadows.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
 from xds_server.shadows.routing import UNMIRRORED, size_of
 from xds_server.shadows.services import problem_of
-from xds_server.shadows.terms import MIB, Treatment
+from xds_server.shadows.terms import Treatment
 
 _PORT: Final = 80 * 1024
 _ENDPOINT: Final = 2_200

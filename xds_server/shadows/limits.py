@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
+from xds_server.base.sizes import MIB
 from xds_server.base.text import shown
 from xds_server.model.problems import Problem
 from xds_server.shadows import quantities, values
 from xds_server.shadows.bounds import NONE, names
 from xds_server.shadows.layers import NO_FILE, Layer, PolicyFile
-from xds_server.shadows.terms import MIB
 from xds_server.shadows.values import PolicyError, sentence
 
 HOSTS_ALLOWED: Final = "hosts-allowed"

@@ -5,8 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from xds_server.base.sizes import MIB
 from xds_server.base.text import shown
-from xds_server.shadows.terms import MIB, MILLION
+from xds_server.shadows.terms import MILLION
 from xds_server.shadows.values import PolicyError
 
 SHORTEST_TIMEOUT_MS: Final = 10

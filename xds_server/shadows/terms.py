@@ -6,10 +6,11 @@ Knows neither the annotations that say so (`policy`) nor the Envoy configuration
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from xds_server.base.sizes import MIB
+
 MILLION: Final = 1_000_000
 """Shares are counted out of a million, the finest that Envoy samples."""
 
-MIB: Final = 1024 * 1024
 
 PRESERVE: Final = "preserve"
 SHADOW_SUFFIX: Final = "shadow-suffix"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from xds_server.base.dns import LABEL, SUBDOMAIN
 from xds_server.base.text import shown
 from xds_server.shadows.terms import (
     PRESERVE,
@@ -41,11 +42,8 @@ _GLOB: Final = re.compile(r"[\w.-]\*|\*[\w.-]", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
 # RFC 3986: what a path may hold. Envoy has normalised the request's before it looks.
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*\Z")
-_DNS_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_HOST: Final = re.compile(
-    rf"(?=[^:]{{1,253}}(?::|\Z)){_DNS_LABEL}(\.{_DNS_LABEL})*(?P<port>:[0-9]{{1,5}})?\Z"
-)
-SECRET_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)/([-._A-Za-z0-9]{1,253})\Z")
+_HOST: Final = re.compile(rf"(?=[^:]{{1,253}}(?::|\Z)){LABEL}(\.{LABEL})*(?P<port>:[0-9]{{1,5}})?\Z")
+SECRET_KEY: Final = re.compile(rf"({SUBDOMAIN})/([-._A-Za-z0-9]{{1,253}})\Z")
 _POINTER: Final = re.compile(r"(/([^~/]|~[01])*)+\Z", re.DOTALL)
 _FORMATTER: Final = re.compile(r"%([A-Z_]+)(?:\(([^()%]*)\))?%")
 
@@ -213,7 +211,7 @@ def secret_key(value: str) -> SecretKey:
     match = SECRET_KEY.match(value)
     if not match:
         raise PolicyError(f"{shown(value)} does not name a key of a Secret; write NAME/KEY")
-    return SecretKey(match.group(1), match.group(3))
+    return SecretKey(match.group(1), match.group(2))
 
 
 def boolean(value: str) -> bool:

@@ -5,6 +5,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import TypeUrl, Version
+from xds_server.base.sizes import MIB
 from xds_server.snapshot.framing import field, text
 
 _DIGEST_BYTES = 8
@@ -12,7 +13,7 @@ _NO_CLAIMS: Final = frozenset[str]()
 _ENVELOPE_BYTES: Final = 256
 """What a response adds to a resource, besides its name: its version, its type, the lengths."""
 
-MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 4 * MIB
 """Of a response that can be split, without its envelope."""
 
 

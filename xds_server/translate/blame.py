@@ -7,15 +7,14 @@ is that a refusal concerns an object, in Envoy's words, and the words say the re
 import re
 from typing import Final, NamedTuple
 
+from xds_server.base.dns import LABEL, SUBDOMAIN
 from xds_server.base.ids import NamespacedName
 
-_LABEL: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
-_SUBDOMAIN: Final = "[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 _NAME: Final = re.compile(
-    rf"(?<![-\w./])(?P<namespace>{_LABEL})/(?P<service>{_LABEL})"
-    rf"(?:(?:/{_LABEL})?/shadow/(?P<deployment>{_SUBDOMAIN})|/{_LABEL})?(?![-\w/]|\.\w)"
+    rf"(?<![-\w./])(?P<namespace>{LABEL})/(?P<service>{LABEL})"
+    rf"(?:(?:/{LABEL})?/shadow/(?P<deployment>{SUBDOMAIN})|/{LABEL})?(?![-\w/]|\.\w)"
 )
-_HOST: Final = re.compile(rf"(?<![-\w./]){_LABEL}/(?P<service>{_LABEL})\.(?P<namespace>{_LABEL})(?![-\w.])")
+_HOST: Final = re.compile(rf"(?<![-\w./]){LABEL}/(?P<service>{LABEL})\.(?P<namespace>{LABEL})(?![-\w.])")
 _DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
 
 

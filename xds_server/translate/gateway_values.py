@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Final, NamedTuple, TypeVar
 
 from xds_server.base.address import MAX_PORT, ip_text
+from xds_server.base.dns import LABEL
 from xds_server.base.text import shown
 
 EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - a gateway
@@ -21,7 +22,7 @@ _MOST_UPGRADES: Final = 8
 _LONGEST_S: Final = 24 * 3600
 _DURATION: Final = re.compile(r"([0-9]{1,6})(ms|s|m|h)")
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME: Final = re.compile(LABEL)
 _UPGRADE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
 _LONGEST_UPGRADE: Final = 32
 _TUNNELS: Final = ("connect", "connect-udp", "connect-ip")

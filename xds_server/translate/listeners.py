@@ -14,6 +14,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
+from xds_server.base.sizes import MIB
 from xds_server.snapshot.resource import Resource
 from xds_server.translate.access_log import to_stdout
 from xds_server.translate.gateway import (
@@ -33,7 +34,7 @@ _Chain = listener_components_pb2.FilterChain
 _BUFFER_BYTES = 32 * 1024
 _HTTP2_STREAMS = 100
 _HTTP2_STREAM_WINDOW = 64 * 1024
-_HTTP2_CONNECTION_WINDOW = 1024 * 1024
+_HTTP2_CONNECTION_WINDOW = MIB
 _KEEPALIVE = (("SO_KEEPALIVE", 1, 9, 1), ("TCP_KEEPIDLE", 6, 4, 300), ("TCP_KEEPINTVL", 6, 5, 30))
 """Name, level, option and value, on Linux; seconds. With the kernel's 9 probes a peer that is gone is known
 after less than ten minutes."""

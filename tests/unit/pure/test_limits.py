@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xds_server.base.sizes import MIB
 from xds_server.model.problems import Problem
 from xds_server.shadows.layers import Layer, PolicyFile
 from xds_server.shadows.limits import DEFAULT, LIMITS, Limits, host_not_allowed, limits_of
 from xds_server.shadows.policy import check_defaults
-from xds_server.shadows.terms import MIB
 from xds_server.shadows.values import PolicyError
 
 PREFIX = "xds-shadow.io/"

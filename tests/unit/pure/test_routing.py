@@ -9,11 +9,12 @@ from tests.unit.pure import worlds
 from tests.unit.pure.kube import world_of
 from tests.unit.pure.test_selection import named, selections
 from xds_server.base.ids import NamespacedName
+from xds_server.base.sizes import MIB
 from xds_server.model.objects import Object
 from xds_server.shadows.plan import Endpoint, Mirror, PortPlan, Protocol
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.routing import UNMIRRORED, DoesNotFitError, fitting, routes_of, size_of
-from xds_server.shadows.terms import EVERYTHING, MIB, Selection, Treatment
+from xds_server.shadows.terms import EVERYTHING, Selection, Treatment
 from xds_server.translate.routes import virtual_hosts
 
 

@@ -1,0 +1,10 @@
+"""How names of Kubernetes objects look, as parts of regular expressions without groups."""
+
+from typing import Final
+
+LABEL: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+"""A Namespace's name, and a part of a host (RFC 1123)."""
+
+SUBDOMAIN: Final = "[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
+"""A Secret's or a Deployment's name. Looser than Kubernetes is: two dots may follow each other, in a name
+that no object has."""
