@@ -69,7 +69,6 @@ class OwnEnvoy(Envoy):
         return [
             *super().command(config),
             *("--config-yaml", self._parts),
-            *("--file-flush-interval-msec", "100"),  # of access logs
         ]
 
     async def listening(self, name: str = "https") -> Address | None:

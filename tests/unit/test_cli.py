@@ -61,6 +61,7 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["serve", "--manifests", "x", "--xds-address", "nowhere"], 2, "--xds-address: 'nowhere'"),
         (["serve", "--manifests", "/does/not/exist", "--xds-address", "127.0.0.1:0"], 1, "/does/not/exist"),
         (["serve", "--manifests", "x", "--kubeconfig", "y"], 2, "one of the two"),
+        (["serve", "--manifests", "x", "--gateway", "/none.yaml"], 2, "--gateway /none.yaml: No such file"),
         (["render", "--manifests", "/does/not/exist"], 1, "/does/not/exist"),
         (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server answers at 127.0.0.1:1"),
         (["status", "--watch", "-o", "json"], 2, "--watch redraws a table"),

@@ -46,13 +46,15 @@ class Envoy:
         return Address("127.0.0.1", self.gateway_port)
 
     def command(self, config: Path) -> list[str]:
-        """The command line: one worker, and no shared memory with other Envoys of this machine."""
+        """The command line: one worker, no shared memory with other Envoys of this machine, and an
+        access log that is written soon."""
         return [
             str(self._binary or envoy_binary()),
             *("--config-path", str(config)),
             *("--admin-address-path", str(self._admin_file)),
             *("--concurrency", "1"),
             *("--log-level", "warning"),
+            *("--file-flush-interval-msec", "200"),
             "--disable-hot-restart",
         ]
 

@@ -125,21 +125,14 @@ class Match(NamedTuple):
     headers: frozenset[HeaderCondition] = frozenset()
 
 
-class Mirrored(NamedTuple):
-    """That a route's requests are mirrored to this Deployment, so many of a million."""
-
-    deployment: str
-    per_million: int = MILLION
-
-
 class Route(NamedTuple):
     """The requests that `match` admits, whose random number of a million is below `below`, and that no route
-    before it took. `label` is what a person calls them."""
+    before it took, all of which are `mirrored` to these Deployments. `label` is what a person calls them."""
 
     label: str
     match: Match = Match()
     below: int = MILLION
-    mirrored: tuple[Mirrored, ...] = ()
+    mirrored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

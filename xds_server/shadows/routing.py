@@ -7,8 +7,8 @@ takes the oldest ones whose routes can be built on every port, and gives the rou
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from xds_server.shadows.plan import Match, Mirror, Mirrored, Route
-from xds_server.shadows.sampling import Share, needs_routes, outcomes, ways
+from xds_server.shadows.plan import Match, Mirror, Route
+from xds_server.shadows.sampling import Share, outcomes, ways
 from xds_server.shadows.selection import Branch, TooManyConditionsError, branches
 from xds_server.shadows.terms import MILLION
 
@@ -17,7 +17,7 @@ MAX_ROUTES: Final = 512
 
 UNMIRRORED: Final = (Route("all"),)
 
-_ROUTE_BYTES: Final = 160
+_ROUTE_BYTES: Final = 224
 _MIRRORED_BYTES: Final = 640
 _CARRIED_BYTES: Final = 1_200
 _CONDITION_BYTES: Final = 32
@@ -63,7 +63,7 @@ def size_of(route: Route, mirrors: Sequence[Mirror]) -> int:
         _ROUTE_BYTES
         + sum(len(text.encode()) for text in texts)
         + _CONDITION_BYTES * (len(route.match.headers) + 2)
-        + sum(sizes[each.deployment] for each in route.mirrored)
+        + sum(sizes[each] for each in route.mirrored)
     )
 
 
@@ -81,15 +81,11 @@ def _branch(branch: Branch, mirrors: Sequence[Mirror]) -> Iterator[Route]:
     """The routes of the requests that a branch admits: one, or one for each outcome of sampling."""
     wanted = [mirrors[index] for index in branch.wanted]
     label, shares = _label(branch.match), _shares(mirrors, branch)
-    if not needs_routes(shares):
-        mirrored = tuple(Mirrored(mirror.deployment, mirror.per_million) for mirror in wanted)
-        yield Route(label, branch.match, MILLION, mirrored)
-        return
+    sampled = any(share.per_million < MILLION for share in shares)
     for outcome in outcomes(shares):
-        chosen = [wanted[index].deployment for index in outcome.chosen]
-        yield Route(
-            f"{label}>{'+'.join(chosen) or 'none'}", branch.match, outcome.below, tuple(map(Mirrored, chosen))
-        )
+        chosen = tuple(wanted[index].deployment for index in outcome.chosen)
+        outcome_label = f"{label}>{'+'.join(chosen) or 'none'}" if sampled else label
+        yield Route(outcome_label, branch.match, outcome.below, chosen)
 
 
 def _label(match: Match) -> str:

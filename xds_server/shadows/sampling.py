@@ -1,11 +1,11 @@
-"""Independent samples for several canaries of one Service.
+"""Samples, by routes: which canaries a request is mirrored to is known by its route.
 
 Envoy decides every fraction of a request with one random number of its stream, modulo the denominator: two
 mirrors of 50 percent each copy the very same half (measured on Envoy 1.40: 2,025 both, 1,975 neither, of
-4,000). So where several canaries are sampled, the choice is made by routes instead: the range of the random
-number is cut into one interval for each combination of canaries, as wide as that combination is probable,
-and each interval is a route that mirrors to its combination always. Routes are tried in order with ever
-larger fractions, which makes the intervals.
+4,000). So the fractions of mirror policies are not used. The range of the random number is cut into one
+interval for each combination of canaries, as wide as that combination is probable, and each interval is a
+route that mirrors to its combination always. Routes are tried in order with ever larger fractions, which
+makes the intervals. So also the access log can say to whom a request was mirrored.
 
 Canaries that are to see the same requests (``sample: correlated``) are one choice together: the more a
 canary is sent, the more of the others' requests are among its own.
@@ -42,17 +42,8 @@ class _Option(NamedTuple):
     chosen: tuple[int, ...]
 
 
-def needs_routes(shares: Sequence[Share]) -> bool:
-    """Whether a single route, with a fraction for each canary, would sample them otherwise than it is
-    meant."""
-    sampled = [share for share in shares if share.per_million < MILLION]
-    return len(sampled) > 1 and not all(share.correlated for share in sampled)
-
-
 def ways(shares: Sequence[Share]) -> int:
     """How many routes it takes to sample these canaries; a few more than `outcomes` gives, at most."""
-    if not needs_routes(shares):
-        return 1
     found = 1
     for choice in _choices(shares):
         found *= len(choice)
@@ -82,11 +73,14 @@ def _choices(shares: Sequence[Share]) -> list[list[_Option]]:
     alone = [index for index, share in enumerate(shares) if not share.correlated]
     return [
         *([_levels(shares, together)] if together else []),
-        *(
-            [_Option(shares[index].per_million, (index,)), _Option(MILLION - shares[index].per_million, ())]
-            for index in alone
-        ),
+        *(_either(shares[index].per_million, index) for index in alone),
     ]
+
+
+def _either(per_million: int, index: int) -> list[_Option]:
+    """One canary by itself gets a request or not, as far as both are possible."""
+    options = _Option(per_million, (index,)), _Option(MILLION - per_million, ())
+    return [option for option in options if option.width]
 
 
 def _levels(shares: Sequence[Share], together: Sequence[int]) -> list[_Option]:

@@ -1,16 +1,21 @@
 """A line of JSON for each request of a user, on Envoy's standard output.
 
-Mirrored requests have none: the connection manager never sees them.
+Mirrored requests have none: the connection manager never sees them. To whom a request was mirrored is said by
+the metadata of its route, as routes alone decide about it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from google.protobuf.struct_pb2 import Struct
 
 from xds_server.translate.wire import packed
+
+_METADATA: Final = "xds-shadow"
+_MIRRORED_TO: Final = "mirrored_to"
 
 ACCESS_LOG: Final = (
     ("time", "%START_TIME%", "When the request began."),
@@ -29,8 +34,18 @@ ACCESS_LOG: Final = (
     ("service", "%UPSTREAM_CLUSTER%", "Namespace, Service and port."),
     ("endpoint", "%UPSTREAM_HOST%", "Which of its endpoints answered."),
     ("route", "%ROUTE_NAME%", ""),
+    (
+        _MIRRORED_TO,
+        f"%METADATA(ROUTE:{_METADATA}:{_MIRRORED_TO})%",
+        "The canaries to which it was mirrored, as a list of `NAMESPACE/DEPLOYMENT`; null: to none.",
+    ),
 )
 """Each field: its name, Envoy's format, and what it says."""
+
+
+def tell_mirrored_to(metadata: base_pb2.Metadata, canaries: Sequence[str]) -> None:
+    """Say in a route's metadata to which canaries its requests are mirrored."""
+    metadata.filter_metadata[_METADATA].get_or_create_list(_MIRRORED_TO).extend(canaries)
 
 
 def to_stdout() -> accesslog_pb2.AccessLog:

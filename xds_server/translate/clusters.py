@@ -131,8 +131,6 @@ def _avoiding_the_unreachable() -> cluster_pb2.Cluster:
 
 def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes:
     options, treatment = _options(protocol), mirror.treatment
-    if protocol is Protocol.HTTP1:  # what a listener admits; it is its setting that decides
-        options.explicit_http_config.http_protocol_options.enable_trailers = True
     # A bound on the whole of a copy, whatever the canary does.
     options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(treatment.timeout_ms / 1000))
     options.http_filters.extend(copy_filters(mirror, credential))
@@ -200,7 +198,8 @@ def _options(protocol: Protocol) -> http_protocol_options_pb2.HttpProtocolOption
     explicit = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig()
     match protocol:
         case Protocol.HTTP1:
-            explicit.http_protocol_options.SetInParent()
+            # What a listener admits: it is its setting that decides.
+            explicit.http_protocol_options.enable_trailers = True
         case Protocol.HTTP2:
             explicit.http2_protocol_options.SetInParent()
     return http_protocol_options_pb2.HttpProtocolOptions(

@@ -78,11 +78,9 @@ _KEPT: Final = 1024
 """Treatments whose policies and filters are remembered."""
 
 
-def mirror_policy(
-    cluster: str, mirror: Mirror, runtime_fraction: base_pb2.RuntimeFractionalPercent | None
-) -> MirrorPolicy:
+def mirror_policy(cluster: str, mirror: Mirror) -> MirrorPolicy:
     """The policy that mirrors requests to `cluster`."""
-    found = MirrorPolicy(cluster=cluster, runtime_fraction=runtime_fraction)
+    found = MirrorPolicy(cluster=cluster)
     found.MergeFrom(_policy(mirror.treatment))
     return found
 

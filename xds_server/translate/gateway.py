@@ -39,6 +39,13 @@ class Underscores(StrEnum):
     REJECT = "reject"
 
 
+class OtherMethods(StrEnum):
+    """What becomes of a request with a method that Envoy does not know."""
+
+    ALLOW = "allow"
+    REJECT = "reject"
+
+
 class OtherUpgrades(StrEnum):
     """What becomes of a request that asks for an upgrade which is not in `upgrades`."""
 
@@ -73,6 +80,8 @@ class GatewayConfig:
     header_underscores: Underscores
     keep_request_id: bool
     http10: bool
+    http1_trailers: bool
+    other_methods: OtherMethods
     upgrades: tuple[str, ...]
     other_upgrades: OtherUpgrades
     stream_idle_timeout: float | None
@@ -188,6 +197,25 @@ FIELDS: Final = (
         hardened="false",
         meaning="Whether HTTP/1.0 is taken, if the request has a `Host`; otherwise it is answered with 426."
         " HTTP/1.1 and HTTP/2 (with prior knowledge) always are.",
+    ),
+    Field(
+        key="http1-trailers",
+        read=values.yes_or_no,
+        write="`true` or `false`",
+        transparent="true",
+        hardened="false",
+        meaning="Whether trailers after a body in chunks (HTTP/1.1) are handed on, in both directions."
+        " Those of HTTP/2 always are.",
+    ),
+    Field(
+        key="other-methods",
+        read=values.one_of(OtherMethods),
+        write="`allow` or `reject`",
+        transparent="allow",
+        hardened="reject",
+        meaning="An HTTP/1 request with a method of one's own, such as `INVALIDATE`, is handed on, or"
+        " answered with 400. Registered methods are always handed on. (Envoy warns in its log that its field"
+        " for this, `allow_custom_methods`, is new.)",
     ),
     Field(
         key="upgrades",

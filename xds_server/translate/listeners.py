@@ -21,6 +21,7 @@ from xds_server.translate.gateway import (
     AccessLog,
     GatewayConfig,
     GatewayListener,
+    OtherMethods,
     OtherUpgrades,
     Underscores,
 )
@@ -52,15 +53,17 @@ def gateway_listener(listener: GatewayListener, gateway: GatewayConfig, *, port:
         name=listener.name,
         filter_chains=_chains(listener.name, gateway),
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
+        # The same whatever the file says: with other options Envoy opens other sockets, and a connection that
+        # is being opened while a socket is closed is reset.
+        socket_options=_keepalive(),
     )
-    if gateway.stream_idle_timeout is None:  # nothing else ends a request whose client is gone
-        message.socket_options.extend(_keepalive())
     _listen(message, listener.addresses, listener.port or port)
     return resource(listener_key(listener.name), message, refs=(routes_key(listener.name),))
 
 
 def _keepalive() -> list[socket_option_pb2.SocketOption]:
-    """Options of the listening socket, which those of its connections inherit."""
+    """Options of the listening socket, which those of its connections inherit. Where the file has no idle
+    limit, nothing else ends a request whose client is gone."""
     prebind = socket_option_pb2.SocketOption.STATE_PREBIND
     return [
         socket_option_pb2.SocketOption(
@@ -172,6 +175,10 @@ def _set_paths(manager: http_connection_manager_pb2.HttpConnectionManager, gatew
 def _set_http1(manager: http_connection_manager_pb2.HttpConnectionManager, gateway: GatewayConfig) -> None:
     if gateway.http10:
         manager.http_protocol_options.accept_http_10 = True
+    if gateway.http1_trailers:
+        manager.http_protocol_options.enable_trailers = True
+    if gateway.other_methods is OtherMethods.ALLOW:
+        manager.http_protocol_options.allow_custom_methods = True
     if gateway.other_upgrades is OtherUpgrades.IGNORE:
         manager.http_protocol_options.ignore_http_11_upgrade.extend(_all_but(gateway.upgrades))
 

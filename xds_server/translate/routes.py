@@ -4,7 +4,7 @@ Where a port has mirrors, requests that must never be mirrored come first. Where
 route.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -14,12 +14,13 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
-from xds_server.shadows.plan import Match, Mirror, PortPlan, Route
+from xds_server.shadows.plan import Match, Mirror, PortPlan
 from xds_server.shadows.routing import UNMIRRORED
 from xds_server.shadows.terms import MILLION, HeaderCondition
 from xds_server.snapshot.framing import text
 from xds_server.snapshot.resource import Resource
 from xds_server.translate import names
+from xds_server.translate.access_log import tell_mirrored_to
 from xds_server.translate.copies import MirrorPolicy, mirror_policy
 from xds_server.translate.wire import packed, resource, seconds, serialized, uint32
 
@@ -99,25 +100,23 @@ def _unmirrored_of(length: int) -> bytes:
 def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
     found = [
         _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
-        # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever.
-        _route("websocket", name, _match(Match(), _websocket())),
+        # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever. Of
+        # upgrades that a listener ignores the header is gone by now.
+        _route("upgrade", name, _match(Match(), _header("upgrade"))),
     ]
     mirrors = {mirror.deployment: mirror for mirror in plan.mirrors}
     for route in plan.routes:
+        mirrored = [mirrors[each] for each in route.mirrored]
         match = _match(route.match, below=route.below)
-        found.append(_route(route.label, name, match, _policies(plan, route, mirrors)))
+        made = _route(route.label, name, match, [_policy(plan, each) for each in mirrored])
+        if mirrored:
+            tell_mirrored_to(made.metadata, [each.marker for each in mirrored])
+        found.append(made)
     return found
 
 
-def _policies(plan: PortPlan, route: Route, mirrors: Mapping[str, Mirror]) -> list[MirrorPolicy]:
-    return [
-        mirror_policy(
-            names.shadow_cluster(plan.service, plan.name, each.deployment),
-            mirrors[each.deployment],
-            _fraction(each.per_million) if each.per_million < MILLION else None,
-        )
-        for each in route.mirrored
-    ]
+def _policy(plan: PortPlan, mirror: Mirror) -> MirrorPolicy:
+    return mirror_policy(names.shadow_cluster(plan.service, plan.name, mirror.deployment), mirror)
 
 
 def _route(
@@ -167,11 +166,6 @@ def _condition(condition: HeaderCondition) -> route_components_pb2.HeaderMatcher
         return _header(condition.name)
     match = string_pb2.StringMatcher(exact=condition.value)
     return route_components_pb2.HeaderMatcher(name=condition.name, string_match=match)
-
-
-def _websocket() -> route_components_pb2.HeaderMatcher:
-    value = string_pb2.StringMatcher(exact="websocket", ignore_case=True)
-    return route_components_pb2.HeaderMatcher(name="upgrade", string_match=value)
 
 
 def _method(method: str) -> route_components_pb2.HeaderMatcher:

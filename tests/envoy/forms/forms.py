@@ -120,11 +120,7 @@ METHODS = (
     Form(*_h1("OPTIONS of the server (*)", "OPTIONS * HTTP/1.1"), refused(404)),
     Form(*_h1("TRACE", "TRACE / HTTP/1.1")),
     Form(*_h1("PROPFIND (WebDAV)", "PROPFIND / HTTP/1.1", "depth: 1"), mirrored("+ content-length: 0")),
-    Form(
-        *_h1("a method of one's own", "INVALIDATE-CACHE /a HTTP/1.1"),
-        mirrored("+ content-length: 0"),
-        gateway=refused(400),
-    ),
+    Form(*_h1("a method of one's own", "INVALIDATE-CACHE /a HTTP/1.1"), mirrored("+ content-length: 0")),
 )
 
 PATHS = (
@@ -249,6 +245,7 @@ BODIES = (
     Form(
         *_chunked("chunks with trailers", b"5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n", "trailer: x-sum"),
         mirrored("- trailer x-sum: 1"),
+        gateway=mirrored(),
     ),
 )
 
@@ -302,9 +299,7 @@ HTTP2 = (
     Form(*_h2("HTTP/2, path with %2F and //", path="/a%2Fb//c;d?e??")),
     Form(
         *_h2("HTTP/2, trailers", method="POST", data=(b"hello",), trailers=(("x-sum", "1"),)),
-        mirrored(
-            "- trailer x-sum: 1", "+ transfer-encoding: chunked", copy=("+ transfer-encoding: chunked",)
-        ),
+        mirrored("+ transfer-encoding: chunked"),
     ),
     Form(*_h1("HTTP/1.1 to a port of HTTP/2", host=GRPC_HOST)),
 )

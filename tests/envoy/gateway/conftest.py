@@ -43,6 +43,11 @@ class Reply:
     headers: dict[str, str]
     rest: bytes
 
+    @property
+    def is_from_backend(self) -> bool:
+        """Whether it is a backend's own response, not Envoy's."""
+        return self.headers.get("server", "").startswith("Python")
+
 
 class GatewayFile:
     """The file of ``--gateway``, and how every Envoy gets what it says."""

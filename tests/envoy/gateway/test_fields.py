@@ -7,8 +7,12 @@ from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 
 from tests.envoy.gateway.conftest import FROM_BALANCER, H2C, Metadata, Scene
+from tests.support import objects
+from tests.support.backends import Recorder
+from tests.support.rig import Rig
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
@@ -19,6 +23,8 @@ SEVERAL = {
     "header_underscores": "drop",
     "keep_request_id": "true",
     "http10": "true",
+    "http1_trailers": "true",
+    "other_methods": "allow",
     "upgrades": ["websocket", "Echo/1"],
     "other_upgrades": "ignore",
     "connection_idle_timeout": "300ms",
@@ -53,10 +59,11 @@ async def test_a_hardened_gateway_refuses_what_is_unusual(hardened: Scene, echo:
         (403, "GET / HTTP/1.1", "Connection: Upgrade", "Upgrade: TLS/1.2"),
         (400, "GET / HTTP/1.1", "api_key: 1"),
         (426, "GET / HTTP/1.0"),
+        (400, "INVALIDATE / HTTP/1.1"),
         (200, "GET / HTTP/1.1", *H2C),
     ):
-        reply, arrival = await hardened.asked(request, *headers)
-        assert (reply.status, arrival is not None) == (status, status == 200)
+        reply = await hardened.ask(request, *headers)
+        assert (reply.status, reply.is_from_backend) == (status, status == 200)
     underscored = (("tenant_id", hardened.envoy.id),)
     assert await hardened.call(metadata=underscored) is grpc.StatusCode.INTERNAL
     assert not [each for each in echo if each.get("tenant_id") == hardened.envoy.id]
@@ -88,6 +95,7 @@ async def test_each_field_goes_before_its_profile(several: Scene) -> None:
     assert {"api_key", "upgrade"}.isdisjoint(arrival.headers)
     reply, arrival = await several.asked("GET / HTTP/1.0")
     assert (reply.status, arrival is not None) == (200, True)
+    assert (await several.ask("INVALIDATE / HTTP/1.1")).is_from_backend
 
 
 async def test_an_upgrade_that_is_named_is_handed_on_and_not_mirrored(several: Scene) -> None:
@@ -198,10 +206,50 @@ async def test_a_request_has_a_line_of_json(scene: Scene) -> None:
         "service": "staging/myapp/http",
         "endpoint": str(scene.stable.address),
         "route": "all",
+        "mirrored_to": ["staging/myapp-canary"],
     }
 
 
-def _line(scene: Scene, path: str) -> dict[str, Any] | None:
+@pytest.mark.usefixtures("_sampled")
+async def test_the_line_says_of_each_request_whether_it_was_mirrored(scene: Scene) -> None:
+    """Half of the requests of this Service are, and each line is right about its own."""
+    await scene.file.says(access_log="json")
+    asked = {}
+    for number in range(40):
+        path = f"/half/{scene.envoy.id}/{number}"
+        _, arrival = await scene.asked(f"GET {path} HTTP/1.1", "Host: sampled.staging")
+        assert arrival
+        asked[path] = arrival.test_id
+    path = f"/marked/{scene.envoy.id}"
+    await scene.asked(f"GET {path} HTTP/1.1", "x-xds-shadow: elsewhere/app")
+    await eventually(lambda: _line(scene, path), what="the last line")
+    marked = _line(scene, path)
+    assert marked
+    assert (marked["mirrored_to"], marked["route"]) == (None, "already-a-copy")
+    told = {each["path"]: each["mirrored_to"] for each in _lines(scene) if each["path"] in asked}
+    assert told.keys() == asked.keys()
+    mirrored = {each for each, canaries in told.items() if canaries}
+    assert {str(told[each]) for each in mirrored} == {"['staging/sampled-canary']"}
+    for each in mirrored:
+        await scene.canary.until_seen(asked[each])
+    assert {each for each, test_id in asked.items() if scene.canary.of(test_id)} == mirrored
+    assert 0 < len(mirrored) < len(asked)  # a chance of one in 550 billion that it is all or none
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def _sampled(fleet: Rig, stable: Recorder, canary: Recorder) -> None:
+    """A Service of which half of the requests are mirrored."""
+    slices = objects.endpoint_slice("sampled", [("stable-2", stable.address)])
+    pod = objects.pod("sampled-1", canary.address, labels={"app": "sampled-canary"})
+    half = objects.canary("sampled-canary", shadow_of="sampled", percent="50")
+    fleet.write("sampled.yaml", [objects.service("sampled"), *slices, half, pod])
+    await fleet.until_shadow("Active", deployment="sampled-canary")
+
+
+def _lines(scene: Scene) -> list[dict[str, Any]]:
     lines = scene.envoy.process.log.read_text().splitlines()
-    found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
-    return next((each for each in found if each["path"] == path), None)
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
+def _line(scene: Scene, path: str) -> dict[str, Any] | None:
+    return next((each for each in _lines(scene) if each["path"] == path), None)

@@ -83,6 +83,11 @@ async def test_every_version_of_http_is_taken(transparent: Scene, echo: list[Met
     assert echo
 
 
+async def test_every_method_arrives(transparent: Scene) -> None:
+    for method in ("PROPFIND", "PURGE", "M-SEARCH", "INVALIDATE"):  # aiohttp itself rejects the last
+        assert (await transparent.ask(f"{method} / HTTP/1.1")).is_from_backend
+
+
 async def test_the_forwarded_headers_of_just_anybody_are_not_believed(transparent: Scene) -> None:
     _, arrival = await transparent.asked("GET / HTTP/1.1", *FROM_BALANCER)
     assert arrival
@@ -109,4 +114,3 @@ async def test_nothing_ends_an_idle_websocket_unless_the_file_says_so(scenes: li
         for websocket in patient:
             await websocket.send_str("still here")
             assert await websocket.receive_str() == "still here"
-    assert not any([await each.has_keepalive() for each in scenes])

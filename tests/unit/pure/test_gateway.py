@@ -22,6 +22,7 @@ from xds_server.translate.gateway import (
     GatewayConfig,
     GatewayError,
     GatewayListener,
+    OtherMethods,
     OtherUpgrades,
     Profile,
     Underscores,
@@ -61,6 +62,8 @@ def test_an_empty_file_is_the_transparent_profile() -> None:
             header_underscores=Underscores.ALLOW,
             keep_request_id=True,
             http10=True,
+            http1_trailers=True,
+            other_methods=OtherMethods.ALLOW,
             upgrades=("websocket",),
             other_upgrades=OtherUpgrades.IGNORE,
             stream_idle_timeout=None,
@@ -84,6 +87,8 @@ def test_the_hardened_profile_is_of_envoys_practices_for_edges() -> None:
             header_underscores=Underscores.REJECT,
             keep_request_id=False,
             http10=False,
+            http1_trailers=False,
+            other_methods=OtherMethods.REJECT,
             upgrades=("websocket",),
             other_upgrades=OtherUpgrades.REFUSE,
             stream_idle_timeout=300,
@@ -104,6 +109,8 @@ normalize-paths: false
 header-underscores: drop
 keep-request-id: true
 http10: true
+http1-trailers: true
+other-methods: allow
 upgrades: [spdy/3.1, WebSocket, websocket]
 other-upgrades: ignore
 stream-idle-timeout: 90s
@@ -127,6 +134,8 @@ def test_every_field_can_be_set() -> None:
         header_underscores=Underscores.DROP,
         keep_request_id=True,
         http10=True,
+        http1_trailers=True,
+        other_methods=OtherMethods.ALLOW,
         upgrades=("spdy/3.1", "websocket"),
         other_upgrades=OtherUpgrades.IGNORE,
         stream_idle_timeout=90,
@@ -169,6 +178,8 @@ def test_a_field_set_to_its_default_changes_nothing(field: Any) -> None:
         ("header-underscores: keep", "header-underscores: 'keep' is none of allow, drop, reject"),
         ("keep-request-id: 'True'", "keep-request-id: 'True' is neither true nor false"),
         ("http10: on", "http10: 'on' is neither true nor false"),
+        ("http1-trailers: both", "http1-trailers: 'both' is neither true nor false"),
+        ("other-methods: any", "other-methods: 'any' is none of allow, reject"),
         ("upgrades: websocket", "upgrades: write a list, such as [websocket]"),
         (
             "upgrades: [web socket]",

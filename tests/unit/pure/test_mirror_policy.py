@@ -20,7 +20,7 @@ def mirror(treatment: Treatment) -> Mirror:
 
 def size(treatment: Treatment, cluster: str) -> int:
     """What the policy adds to a route."""
-    policy = mirror_policy(cluster, mirror(treatment), None)
+    policy = mirror_policy(cluster, mirror(treatment))
     return len(route_components_pb2.RouteAction(request_mirror_policies=[policy]).SerializeToString())
 
 
@@ -33,7 +33,7 @@ def test_header_changes_take_no_room_in_a_route(value: str) -> None:
 
 def test_a_value_of_the_clients_connection_is_carried_once() -> None:
     headers = tuple((f"x-{number}", "%PROTOCOL%" * 100) for number in range(MAX_HEADERS))
-    policy = mirror_policy(CLUSTER, mirror(replace(UNTREATED, set_headers=headers)), None)
+    policy = mirror_policy(CLUSTER, mirror(replace(UNTREATED, set_headers=headers)))
     carried = [
         m.append.header for m in policy.request_headers_mutations if m.append.header.value == "%PROTOCOL%"
     ]

@@ -84,8 +84,8 @@ def test_the_oldest_that_fit_together_on_every_port_stay() -> None:
     }
     fits, routes = fitting(wanted, ["a", "b", "c", "d"], MIB)
     assert fits == 2
-    assert {each.deployment for route in routes["http"] for each in route.mirrored} == {"a", "b"}
-    assert {each.deployment for route in routes["grpc"] for each in route.mirrored} == {"a"}
+    assert {each for route in routes["http"] for each in route.mirrored} == {"a", "b"}
+    assert {each for route in routes["grpc"] for each in route.mirrored} == {"a"}
     assert fitting(wanted, ["c", "a", "d", "b"], MIB)[0] == 3
     assert fitting(wanted, ["a", "b", "c", "d"], 0) == (0, {"http": UNMIRRORED, "grpc": UNMIRRORED})
 
@@ -94,6 +94,6 @@ def test_the_oldest_that_fit_together_on_every_port_stay() -> None:
 def test_every_mirror_of_a_port_is_on_a_route_and_every_route_is_to_a_mirror(objects: list[Object]) -> None:
     for part in resolve(world_of(*objects)).services.values():
         for port in part.ports:
-            mirrored = {each.deployment for route in port.routes for each in route.mirrored}
+            mirrored = {each for route in port.routes for each in route.mirrored}
             assert mirrored <= {each.deployment for each in port.mirrors}
             assert port.routes[-1].below == 1_000_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.pure.envoy_model import copies, host_of, mirror, share
 from xds_server.shadows.plan import Mirror
-from xds_server.shadows.sampling import Share, needs_routes, outcomes, ways
+from xds_server.shadows.sampling import Share, outcomes, ways
 from xds_server.shadows.terms import MILLION, Selection
 
 METHODS = ("GET", "PUT", "HEAD", "OTHER")
@@ -61,12 +61,13 @@ def test_every_canary_gets_its_share_of_its_methods_independently_of_the_others(
 
 
 @given(mirrors(), st.sampled_from(METHODS), st.integers(0, MILLION - 1))
-def test_a_copy_is_never_copied_and_neither_is_a_websocket(
+def test_a_copy_is_never_copied_and_neither_is_an_upgrade(
     found: list[Mirror], method: str, number: int
 ) -> None:
     host = host_of(*found)
     assert copies(host, method, number, {"x-xds-shadow": "ns/a"}) == frozenset()
-    assert copies(host, method, number, {"upgrade": "websocket"}) == frozenset()
+    for token in ("websocket", "spdy/3.1"):
+        assert copies(host, method, number, {"upgrade": token}) == frozenset()
 
 
 @given(st.lists(st.integers(1, MILLION - 1), min_size=1, max_size=4))
@@ -116,10 +117,31 @@ def test_correlated_canaries_see_the_same_requests_and_the_others_are_independen
         got = sum(count for names, count in distribution.items() if each.deployment in names)
         assert got == pytest.approx(each.per_million, abs=2 ** len(found))
     shares = [Share(*each) for each in wanted]
-    if needs_routes(shares):
-        assert len(list(outcomes(shares))) <= ways(shares)
-    else:
-        assert len(host_of(*found).routes) == (3 if found else 1)
+    assert 1 <= len(list(outcomes(shares))) <= ways(shares)
+
+
+def test_as_many_canaries_as_there_may_be_are_one_way_if_all_get_everything() -> None:
+    assert ways([Share(MILLION)] * 16) == 1
+    assert [(o.below, o.chosen) for o in outcomes([Share(MILLION)] * 16)] == [(MILLION, tuple(range(16)))]
+    assert [(o.below, o.chosen) for o in outcomes([])] == [(MILLION, ())]
+
+
+def test_of_two_canaries_without_a_sample_and_one_with_two_routes_come() -> None:
+    shares = [Share(MILLION), Share(250_000), Share(MILLION)]
+    assert ways(shares) == 2
+    assert [(o.below, o.chosen) for o in outcomes(shares)] == [(250_000, (0, 1, 2)), (MILLION, (0, 2))]
+
+
+@given(mirrors())
+def test_a_route_says_to_whom_it_mirrors(found: list[Mirror]) -> None:
+    for route in host_of(*found).routes:
+        told = route.metadata.filter_metadata["xds-shadow"].fields["mirrored_to"].list_value
+        policies = route.route.request_mirror_policies
+        assert [each.string_value for each in told.values] == [
+            f"ns/{each.cluster.rpartition('/')[2]}" for each in policies
+        ]
+        # There is no other choice than that of the route.
+        assert not any(each.HasField("runtime_fraction") for each in policies)
 
 
 def test_a_correlated_quarter_is_part_of_the_half() -> None:

@@ -58,7 +58,7 @@ def routes_of(*mirrors: Mirror) -> list[tuple[str, str, list[str]]]:
 
 NEVER: list[tuple[str, str, list[str]]] = [
     ("already-a-copy", "x-xds-shadow=*", []),
-    ("websocket", "upgrade=websocket", []),
+    ("upgrade", "upgrade=*", []),
 ]
 
 
@@ -103,10 +103,14 @@ def test_a_share_is_out_of_a_million() -> None:
     message = route_components_pb2.VirtualHost.FromString(
         virtual_hosts(port(mirror("a", share=5_000)))[0].body
     )
-    (policy,) = message.routes[-1].route.request_mirror_policies
-    fraction = policy.runtime_fraction.default_value
+    mirrored, rest = message.routes[-2:]
+    (policy,) = mirrored.route.request_mirror_policies
+    fraction = mirrored.match.runtime_fraction.default_value
     assert (fraction.numerator, fraction.denominator) == (5_000, fraction.MILLION)
     assert policy.disable_shadow_host_suffix_append
+    assert not policy.HasField("runtime_fraction")
+    assert not rest.match.HasField("runtime_fraction")
+    assert not rest.route.request_mirror_policies
 
 
 @pytest.mark.parametrize(("protocol", "field"), [(p, f"http{p[-1]}_protocol_options") for p in Protocol])
