@@ -65,11 +65,13 @@ def offer_of(
     why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
     which of the `gateways` that there are."""
     age = age_of(service)
-    exposed, problems = _exposed(view, service, expose_all=expose_all, served=served)
+    ports, mistakes, unrouted = ports_of(service)
+    on, bad_gateways = _gateways(service, gateways, routed_on)
+    # What can be served no longer is not served, or the plan would be another when it is made once more.
+    exposed, problems = _exposed(view, service, expose_all=expose_all, served=served and bool(ports and on))
     problems += _unknown_annotations(service)
     if not exposed:
         return Offer(age, exposed=False, problems=tuple(problems))
-    ports, mistakes, unrouted = ports_of(service)
     problems += [_problem(service, each.reason, each.message) for each in mistakes]
     if not ports:
         if EXPOSE in service.labels or (not service.ports and service.spec.type != "ExternalName"):
@@ -77,7 +79,6 @@ def offer_of(
             unrouted = ""  # that says it
         notices = _notices(service, unrouted)
         return Offer(age, exposed=True, problems=tuple(problems), notices=notices)
-    on, bad_gateways = _gateways(service, gateways, routed_on)
     problems += bad_gateways
     if not on:
         return Offer(age, exposed=True, problems=tuple(problems), gateways=())

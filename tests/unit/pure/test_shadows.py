@@ -1,6 +1,7 @@
 """Single decisions of resolving, for which a golden pair would hide the point."""
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
@@ -12,6 +13,7 @@ from xds_server.model.objects import (
     Pod,
     PodSpec,
     ServicePort,
+    ServiceSpec,
     SlicePort,
 )
 from xds_server.model.world import Upsert
@@ -572,6 +574,16 @@ def test_a_bad_label_of_the_namespace_is_told_of_each_service() -> None:
         )
     ]
     assert [target.name for target, service in plan.services.items() if service.ports] == ["b"]
+
+
+def test_a_service_without_ports_is_the_same_beside_a_bad_label_when_it_is_planned_again() -> None:
+    pipeline = kube.pipeline_of()
+    objects: list[Object] = [kube.namespace("staging"), service("myapp"), canary("c", "myapp")]
+    pipeline.step([Upsert(each) for each in objects], now=0.0)
+    portless = replace(service("myapp"), spec=ServiceSpec())
+    published = pipeline.step([Upsert(kube.namespace("staging", expose="yes")), Upsert(portless)], now=0.0)
+    assert published.plan.services[MYAPP].ports == ()
+    assert resolve(published.world, before=published.plan) == published.plan
 
 
 @pytest.mark.parametrize(
