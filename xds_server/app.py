@@ -37,12 +37,12 @@ from xds_server.pipeline import Pipeline, Published, Stage
 from xds_server.publish.facts import Facts
 from xds_server.publish.notes import notes
 from xds_server.publish.prometheus import Metrics
-from xds_server.refusals import concerned
+from xds_server.refusals import concerned, unknown_routes
 from xds_server.servers import Addresses, Servers
 from xds_server.serving.listening import FleetServer
 from xds_server.shadows.plan import Plan, State
 from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import SHORT_NAMES
+from xds_server.snapshot.types import ROUTE, SHORT_NAMES
 from xds_server.sources import Source
 from xds_server.stream_log import StreamLog
 from xds_server.translate.gateway import GatewayConfig
@@ -295,6 +295,8 @@ class App:
         """What `status` shows."""
         published, source = self._published, self._source.health()
         found = concerned(self.fleet.refusals(), published.plan if published else Plan())
+        there_are = published.snapshot.of(ROUTE).resources if published else {}
+        unknown = unknown_routes(self.fleet.asking(), there_are) if there_are else ()
         return ServerState(
             version=VERSION,
             started=self._started,
@@ -308,7 +310,7 @@ class App:
             },
             shadows=published.plan.shadows() if published else [],
             gateways=published.plan.gateways() if published else {},
-            problems=sorted([*(published.problems() if published else ()), *found.problems()]),
+            problems=sorted([*(published.problems() if published else ()), *found.problems(), *unknown]),
             notices=published.notices() if published else [],
             objections=found.shadows,
             changes=tuple(self._told),

@@ -5,13 +5,13 @@ nobody, and is shown with the Envoy alone.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from xds_server.admin.grpc import Objection
 from xds_server.base.ids import NamespacedName, NodeId
-from xds_server.base.text import listed, plain
-from xds_server.fleet.state import Standing
+from xds_server.base.text import listed, plain, shown
+from xds_server.fleet.state import Asking, Standing
 from xds_server.model.problems import Problem
 from xds_server.shadows.plan import Plan
 from xds_server.snapshot.types import SHORT_NAMES
@@ -23,6 +23,13 @@ REFUSED: Final = "RefusedByEnvoy"
 _MOST_OBJECTIONS: Final = 5
 _MOST_NODES: Final = 10
 _LONGEST_MESSAGE: Final = 500
+_LONGEST_NODE: Final = 100
+
+
+UNKNOWN_ROUTES: Final = "UnknownRouteConfiguration"
+"""Reason of a problem with Envoys."""
+
+_MOST_UNKNOWN: Final = 10
 
 
 class Concerned(NamedTuple):
@@ -58,6 +65,24 @@ def concerned(standing: Iterable[Standing], plan: Plan) -> Concerned:
         for name in told:
             shadows[name].append(objection)
     return Concerned(_first(shadows), _first(services))
+
+
+def unknown_routes(fleet: Iterable[Asking], gateways: Collection[str]) -> Iterator[Problem]:
+    """What is wrong with Envoys that ask for a route configuration of no gateway: their listeners wait for
+    it."""
+    asked: dict[str, list[NodeId]] = defaultdict(list)
+    for each in fleet:
+        for name in each.routes:
+            if name not in gateways:
+                asked[name].append(each.node)
+    for name in sorted(asked)[:_MOST_UNKNOWN]:
+        nodes = asked[name]
+        who = f"{listed(nodes, len(nodes), 'Envoy')} {'asks' if len(nodes) == 1 else 'ask'}"
+        message = (
+            f"{who} for route configuration {shown(name)}, which there is not; there are"
+            f" {', '.join(sorted(gateways))}. Correct route_config_name, or add --route-config."
+        )
+        yield Problem(f"Envoy {plain(nodes[0], _LONGEST_NODE)}", UNKNOWN_ROUTES, message)
 
 
 def _objections(standing: Iterable[Standing]) -> list[Objection]:

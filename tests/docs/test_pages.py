@@ -25,6 +25,7 @@ from xds_server.fleet import state
 from xds_server.gateway_file import INVALID_GATEWAY
 from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.publish.metrics import TABLE
+from xds_server.refusals import REFUSED, UNKNOWN_ROUTES
 from xds_server.shadows.plan import Reason
 
 OPERATE, SECURITY = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("operate", "security"))
@@ -61,7 +62,7 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 def reasons_of_problems() -> set[str]:
     """Those that no `Reason` has: words given to Problem and to `unreadable`, and to what is called so."""
-    found: set[str] = {"RefusedByEnvoy", INVALID_ADDRESS, INVALID_PORT, INVALID_GATEWAY}
+    found: set[str] = {REFUSED, UNKNOWN_ROUTES, INVALID_ADDRESS, INVALID_PORT, INVALID_GATEWAY}
     for node in trees("sources", "publish/kube.py"):
         match node:
             case ast.Call(

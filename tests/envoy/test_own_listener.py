@@ -316,6 +316,25 @@ async def test_an_envoy_listens_once_it_has_routes(stage: Stage, tmp_path: Path)
             assert (await stage.get(await at(envoy)))[0] == 200
 
 
+@pytest.mark.parametrize("variant", Variant)
+async def test_a_route_configuration_that_there_is_not_is_a_problem(
+    stage: Stage, tmp_path: Path, variant: Variant
+) -> None:
+    async with surroundings(tmp_path) as around:
+        config = around.example()
+        [listener] = config["static_resources"]["listeners"]
+        manager_of(listener)["rds"]["route_config_name"] = "gatway"
+        wanted = options(stage.control_plane.xds_address, "wrong", variant)
+        async with running(OwnEnvoy(config, wanted, tmp_path)):
+            await eventually(partial(_has_problems, stage, ["UnknownRouteConfiguration"]))
+            status = await asyncio.to_thread(get_status, stage.control_plane.admin_address)
+            assert status.problems[0].message == (
+                f"Envoy {wanted.node_id} asks for route configuration 'gatway', which there is not; there are"
+                " gateway, internal. Correct route_config_name, or add --route-config."
+            )
+        await eventually(partial(_has_problems, stage, []), what="no problem")
+
+
 async def _accepts(envoy: OwnEnvoy) -> bool:
     found = await envoy.listening()
     if found is None:

@@ -2,9 +2,9 @@
 
 from xds_server.base.ids import NamespacedName, NodeId, TypeUrl, Version
 from xds_server.base.text import listed
-from xds_server.fleet.state import Refusal, Standing
+from xds_server.fleet.state import Asking, Refusal, Standing
 from xds_server.model.problems import Problem
-from xds_server.refusals import concerned
+from xds_server.refusals import UNKNOWN_ROUTES, concerned, unknown_routes
 from xds_server.shadows.plan import Plan, PortPlan, Protocol, Reason, ServicePlan, ShadowStatus, State
 from xds_server.snapshot.types import CLUSTER, ROUTE
 
@@ -31,6 +31,23 @@ def refused(message: str, node: str = "a", *, type_url: TypeUrl = CLUSTER, at: f
 def shadows(*standing: Standing) -> dict[NamespacedName, list[str]]:
     found = concerned(standing, PLAN).shadows
     return {name: [each.message for each in objections] for name, objections in found.items()}
+
+
+def test_who_asks_for_routes_of_no_gateway_is_a_problem() -> None:
+    asking = [Asking(NodeId(name), routes) for name, routes in (("a", ("gatway",)), ("b", ("gateway", "in")))]
+    there_are = {"gateway", "external"}
+    tail = (
+        "which there is not; there are external, gateway. Correct route_config_name, or add --route-config."
+    )
+    assert list(unknown_routes(asking, there_are)) == [
+        Problem("Envoy a", UNKNOWN_ROUTES, f"Envoy a asks for route configuration 'gatway', {tail}"),
+        Problem("Envoy b", UNKNOWN_ROUTES, f"Envoy b asks for route configuration 'in', {tail}"),
+    ]
+    together = [Asking(NodeId(name), ("in",)) for name in "ab"]
+    [problem] = unknown_routes(together, there_are)
+    assert problem.message == f"2 Envoys (a, b) ask for route configuration 'in', {tail}"
+    many = [Asking(NodeId("a"), tuple(f"r{number}" for number in range(16)))]
+    assert len(list(unknown_routes(many, there_are))) == 10
 
 
 def test_what_concerns_a_service_concerns_its_canaries() -> None:

@@ -38,7 +38,7 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
                 # Only the server knows whether "*" covers them too (xds_protocol.rst, "Unsubscribing from
                 # Resources").
                 subscription.owe(dropped)
-        self._look_again(subscription)
+        self._look_again(subscription, events)
         return events
 
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:

@@ -63,6 +63,15 @@ class Subscribed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesAsked:
+    """The route configurations that the client asks for from now on, sorted; none where it asks for more
+    than a few."""
+
+    stream: StreamId
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """A response is about to be written. `resources` and `removed` are counts, `size` is bytes."""
 
@@ -138,4 +147,15 @@ class StreamDenied:
     cause: Cause
 
 
-Event = StreamOpened | Subscribed | Sent | Resumed | Withheld | Acked | Nacked | StreamClosed | StreamDenied
+Event = (
+    StreamOpened
+    | Subscribed
+    | RoutesAsked
+    | Sent
+    | Resumed
+    | Withheld
+    | Acked
+    | Nacked
+    | StreamClosed
+    | StreamDenied
+)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from xds_server.ads.budget import Held
-from xds_server.ads.events import Acked, Event, Nacked, Subscribed, Withheld
+from xds_server.ads.events import Acked, Event, Nacked, RoutesAsked, Subscribed, Withheld
 from xds_server.ads.responses import Due, Unanswered
 from xds_server.ads.rollout import Cold
 from xds_server.ads.server_options import MAX_MESSAGE_BYTES
@@ -26,7 +26,7 @@ from xds_server.ads.warming import Warming
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
 from xds_server.snapshot.batch import Batch
-from xds_server.snapshot.names import Names
+from xds_server.snapshot.names import NO_NAMES, Names
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
@@ -43,6 +43,7 @@ _USERS = {
 """By type, the types whose unacknowledged resources may still need one of it."""
 
 _ENVELOPE_BYTES: Final = 4096
+_FEW_ROUTES: Final = 16
 _ALL_WARM: Final = Cold((), 0.0)
 
 RequestT = TypeVar("RequestT")
@@ -96,6 +97,7 @@ class StreamMachine(ABC, Generic[RequestT]):
         self._held_up: list[Subscription] = []
         self._careful: list[Subscription] = []
         self._noted: list[Event] = []
+        self._routes = NO_NAMES
 
     @abstractmethod
     def receive(self, request: RequestT) -> list[Event]:
@@ -340,9 +342,14 @@ class StreamMachine(ABC, Generic[RequestT]):
             events.append(Subscribed(stream=self.stream, type_url=type_url))
         return found, True
 
-    def _look_again(self, subscription: Subscription) -> None:
+    def _look_again(self, subscription: Subscription, events: list[Event]) -> None:
         """A request may have made something due; a mere acknowledgement does so only if removals wait for
-        it."""
+        it. What routes are asked for is an event."""
+        if subscription.type_url == ROUTE and subscription.names is not self._routes:
+            self._routes = subscription.names
+            few = len(self._routes) <= _FEW_ROUTES
+            names = tuple(sorted(self._routes.members)) if few else ()
+            events.append(RoutesAsked(stream=self.stream, names=names))
         if self._removals_wait or self._waits or not subscription.greeted or subscription.owes:
             self._quiet = None
 

@@ -31,7 +31,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
         # A stale nonce acknowledges nothing, but its names count (line 27).
         if request.names is not None:
             self._list_names(subscription, request.names)
-        self._look_again(subscription)
+        self._look_again(subscription, events)
         return events
 
     @staticmethod

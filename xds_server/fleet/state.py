@@ -16,6 +16,7 @@ from xds_server.ads.events import (
     Nacked,
     Node,
     Resumed,
+    RoutesAsked,
     Sent,
     StreamClosed,
     StreamDenied,
@@ -25,12 +26,16 @@ from xds_server.ads.events import (
     Withheld,
 )
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
+from xds_server.base.text import plain
 from xds_server.fleet.totals import Totals, Traffic, TypeTotals
 from xds_server.fleet.words import words
 from xds_server.snapshot.types import LISTENER, ROUTE
 
 _LONGEST_MESSAGE: Final = 2000
 """A client chooses the text of its NACK; this much of it is kept, in characters."""
+
+_LONGEST_NAME: Final = 100
+"""Characters that are kept of the name of a route configuration that is asked for."""
 
 _MOST_WAITING: Final = 64
 """Responses of one type and stream whose time of sending is remembered, for a client that never answers."""
@@ -92,6 +97,14 @@ class Connection:
     def routes_only(self) -> bool:
         """Whether its listeners are its own. Who has them from here asks for them before any routes."""
         return ROUTE in self.types and LISTENER not in self.types
+
+
+class Asking(NamedTuple):
+    """The route configurations that a node asks for, sorted. A client chooses the names; they are cut to what
+    a person reads."""
+
+    node: NodeId
+    routes: tuple[str, ...]
 
 
 class Standing(NamedTuple):
@@ -204,6 +217,7 @@ class _Stream:
     peer: str
     since: float
     types: dict[TypeUrl, _Type] = field(default_factory=dict)
+    routes: tuple[str, ...] = ()
 
     def view(self) -> Connection:
         types = MappingProxyType({url: each.view() for url, each in self.types.items()})
@@ -230,6 +244,10 @@ class Fleet:
             if state.sync is Sync.ERROR and state.refusal is not None
         ]
 
+    def asking(self) -> list[Asking]:
+        """What routes every node asks for, in the order of `connections`."""
+        return [Asking(stream.node.id, stream.routes) for stream in self._ordered()]
+
     def traffic(self) -> Traffic:
         """What all streams together have done."""
         return self._totals.view()
@@ -244,6 +262,8 @@ class Fleet:
                 self._totals.ended[event.cause] += 1
         elif isinstance(event, _OfType):
             self._note(stream, event, now)
+        elif isinstance(event, RoutesAsked):
+            stream.routes = tuple(plain(name, _LONGEST_NAME) for name in event.names)
         elif isinstance(event, StreamClosed):
             del self._streams[event.stream]
             for state in stream.types.values():

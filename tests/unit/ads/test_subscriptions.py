@@ -2,8 +2,21 @@
 
 import pytest
 
-from tests.unit.ads.peer import DeltaPeer, Peer, SotwPeer, cluster, endpoints, listener, route, says, snapshot
+from tests.unit.ads.peer import (
+    STREAM,
+    DeltaPeer,
+    Peer,
+    SotwPeer,
+    cluster,
+    endpoints,
+    listener,
+    pushed,
+    route,
+    says,
+    snapshot,
+)
 from xds_server.ads import subscription
+from xds_server.ads.events import RoutesAsked, Subscribed
 from xds_server.base.errors import RequestLimitError
 from xds_server.base.ids import TypeUrl
 from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -152,3 +165,15 @@ def test_what_was_refused_and_given_up_is_forgotten(either: Peer) -> None:
         either.subscribe(ENDPOINT, following)
         either.unsubscribe(ENDPOINT, name)
         assert either.machine._subscriptions[ENDPOINT].offers.unsure == {}
+
+
+def test_what_routes_are_asked_for_is_an_event(either: Peer) -> None:
+    assert RoutesAsked(stream=STREAM, names=("a",)) in either.subscribe(ROUTE, "a")
+    asked = either.subscribe(ROUTE, "b")
+    assert asked == [RoutesAsked(stream=STREAM, names=("a", "b"))]
+    accepted = either.ack(pushed(either, snapshot(route("a"), route("b"))))
+    assert RoutesAsked not in {type(event) for event in accepted}
+    assert either.unsubscribe(ROUTE, "a")[-1] == RoutesAsked(stream=STREAM, names=("b",))
+    # What a client makes up in numbers is not kept.
+    assert either.subscribe(ROUTE, *map(str, range(16)))[-1] == RoutesAsked(stream=STREAM, names=())
+    assert either.subscribe(ENDPOINT, "a") == [Subscribed(stream=STREAM, type_url=ENDPOINT)]

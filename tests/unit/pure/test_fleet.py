@@ -11,6 +11,7 @@ from xds_server.ads.events import (
     Nacked,
     Node,
     Resumed,
+    RoutesAsked,
     Sent,
     StreamClosed,
     StreamDenied,
@@ -21,7 +22,7 @@ from xds_server.ads.events import (
 )
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.base.latency import BOUNDS_S
-from xds_server.fleet.state import Connection, Fleet, Refusal, Standing, Sync, TypeState
+from xds_server.fleet.state import Asking, Connection, Fleet, Refusal, Standing, Sync, TypeState
 from xds_server.snapshot.types import CLUSTER, LISTENER, ROUTE, SHORT_NAMES
 
 ONE, TWO, THREE = StreamId(1), StreamId(2), StreamId(3)
@@ -152,6 +153,16 @@ def test_types_are_told_apart() -> None:
 def test_who_asks_for_routes_without_listeners_has_its_own(types: list[TypeUrl], routes_only: bool) -> None:
     (connection,) = after(opened(), *map(asked, types)).connections()
     assert connection.routes_only is routes_only
+
+
+def test_it_is_known_what_routes_a_node_asks_for() -> None:
+    assert after(opened()).asking() == [Asking(ENVOY.id, ())]
+    first, then = (RoutesAsked(stream=ONE, names=names) for names in (("a",), ("b", "c\x1b" + "d" * 200)))
+    fleet = after(opened(), first, then)
+    [(_, (short, long))] = fleet.asking()
+    assert short == "b"
+    assert long.startswith("c ddd")
+    assert len(long) < 110
 
 
 def test_a_connection_says_who_and_since_when() -> None:
