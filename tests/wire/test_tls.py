@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from tests.support.certificates import Authority, Issued
+from tests.support.waiting import eventually
 from tests.wire.rig import Stream, node
 from xds_server.ads.events import Event, StreamDenied, StreamOpened, Variant
 from xds_server.base.address import Address
@@ -216,6 +217,8 @@ async def test_whoever_is_not_listed_is_refused_with_the_reason(
     async with served(tmp_path, CLIENTS) as (peer, _):
         stream = peer.stream(peer.authority.issue(**names))  # type: ignore[arg-type]
         assert await refused(stream, **metadata) == (grpc.StatusCode.PERMISSION_DENIED, why)
+        # The client may read the status before the server has told of the end of the call.
+        await eventually(lambda: peer.events, what="the event of the refusal")
         (event,) = peer.events
         assert isinstance(event, StreamDenied)
         assert event.reason == why
