@@ -26,6 +26,7 @@ _BYTE: Final = 8
 _SCRIPTED: Final = 16
 _DOMAIN: Final = 300
 _DOMAIN_BYTE: Final = 11
+_SPELLINGS: Final = 2  # without and with a trailing dot
 """Bytes of Envoy's memory for a port (cluster and virtual host), an endpoint, a shadow's cluster, a mirror
 policy, a byte of a route, one of what a shadow's cluster does to requests, and a domain with each of its
 characters. Measured with Envoy 1.40 and two workers."""
@@ -61,7 +62,7 @@ def weigh(plan: ServicePlan) -> Weight:
 
 def _domains(port: PortPlan) -> int:
     """An Envoy may have the virtual host in each route configuration; so may one have its routes."""
-    return len(port.gateways) * sum(_DOMAIN + _DOMAIN_BYTE * len(domain) for domain in port.domains)
+    return len(port.gateways) * _SPELLINGS * sum(_DOMAIN + _DOMAIN_BYTE * len(each) for each in port.domains)
 
 
 def _shadows(port: PortPlan) -> int:

@@ -15,7 +15,8 @@ _NAME: Final = re.compile(
     rf"(?:(?:/{LABEL})?/shadow/(?P<deployment>{SUBDOMAIN})|/{LABEL})?(?![-\w/]|\.\w)"
 )
 _HOST: Final = re.compile(rf"(?<![-\w./]){LABEL}/(?P<service>{LABEL})\.(?P<namespace>{LABEL})(?![-\w.])")
-_DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
+_DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,262})")
+_TRAILING_DOT: Final = re.compile(r"\.(?=:|$)")
 
 
 class Blamed(NamedTuple):
@@ -39,5 +40,6 @@ def blame(message: str) -> frozenset[Blamed]:
 
 
 def domains(message: str) -> frozenset[str]:
-    """The hosts that `message` calls domains: where two virtual hosts have the same, Envoy names it alone."""
-    return frozenset(_DOMAIN.findall(message))
+    """The hosts that `message` calls domains, spelled as in a plan: where two virtual hosts have the same,
+    Envoy names it alone."""
+    return frozenset(_TRAILING_DOT.sub("", found) for found in _DOMAIN.findall(message))

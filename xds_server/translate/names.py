@@ -4,6 +4,7 @@ Service that is renumbered keeps its virtual host and its clusters.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
@@ -50,6 +51,13 @@ def virtual_host_key(service: NamespacedName, port: str, gateway: str = GATEWAY)
     # Measured: Envoy takes all before the last slash for the route configuration.
     named = f"{service.name}.{service.namespace}" + (f".{service.cluster}" if service.cluster else "")
     return ResourceKey(VIRTUAL_HOST, f"{gateway}/{named}:{port}" if port else f"{gateway}/{named}")
+
+
+def domains(plain: Iterable[str]) -> tuple[str, ...]:
+    """The domains of a virtual host, sorted: each without and with a dot behind the host, which is how a
+    resolver writes a complete name. Envoy could strip the dot, but then the backend would not see it."""
+    found = (domain.partition(":") for domain in plain)
+    return tuple(sorted(f"{host}{dot}{colon}{port}" for host, colon, port in found for dot in ("", ".")))
 
 
 def shadow_cluster(service: NamespacedName, port: str, deployment: str) -> str:

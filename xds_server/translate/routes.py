@@ -67,20 +67,21 @@ def virtual_hosts(plan: PortPlan) -> list[Resource]:
     clusters = [names.cluster(plan.service, plan.name)]
     clusters += [names.shadow_cluster(plan.service, plan.name, mirror.deployment) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(each) for each in clusters)
-    body, claims = _body(plan, clusters[0]), frozenset(plan.domains)
+    domains = names.domains(plan.domains)
+    body, claims = _body(plan, domains, clusters[0]), frozenset(domains)
     keys = [names.virtual_host_key(plan.service, plan.name, gateway) for gateway in plan.gateways]
     scope = plan.service.namespace
     return [Resource(key, text(_NAME, key.name) + body, refs, scope=scope, claims=claims) for key in keys]
 
 
-def _body(plan: PortPlan, cluster: str) -> bytes:
+def _body(plan: PortPlan, domains: Iterable[str], cluster: str) -> bytes:
     """A VirtualHost without its name, which is its first field."""
     if plan.mirrors:
         message = route_components_pb2.VirtualHost(
-            domains=plan.domains, routes=_routes(plan, cluster), retry_policy=_RETRY_POLICY
+            domains=domains, routes=_routes(plan, cluster), retry_policy=_RETRY_POLICY
         )
         return serialized(message)
-    return b"".join(text(_DOMAINS, domain) for domain in plan.domains) + _unmirrored(cluster)
+    return b"".join(text(_DOMAINS, domain) for domain in domains) + _unmirrored(cluster)
 
 
 def _unmirrored(cluster: str) -> bytes:

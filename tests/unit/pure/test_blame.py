@@ -57,6 +57,8 @@ def test_every_name_that_is_generated_is_recognized() -> None:
     ("message", "expected"),
     [
         ("Duplicate entry of domain myapp.staging in route gateway", {"myapp.staging"}),
+        ("Duplicate entry of domain myapp.staging. in route gateway", {"myapp.staging"}),
+        ("Duplicate entry of domain myapp.staging.:* in route gateway", {"myapp.staging:*"}),
         ("Only a single wildcard domain is permitted in route gateway", {"is"}),
         ("no such filter", set()),
     ],
