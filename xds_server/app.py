@@ -104,6 +104,7 @@ class App:
             route_configs=config.route_configs,
             expose_all=config.expose_all,
             installation=config.installation,
+            cluster_domains=config.source.cluster_domains,
         )
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",

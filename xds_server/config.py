@@ -10,7 +10,9 @@ from typing import Final
 from xds_server.base.address import Address
 from xds_server.base.dns import LABEL
 from xds_server.base.errors import UsageError
+from xds_server.shadows.hosts import CLUSTER_DOMAINS
 from xds_server.shadows.layers import NO_FILE, PolicyFile
+from xds_server.shadows.values import is_host_name
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
 DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"
@@ -50,13 +52,15 @@ class Form(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
     """Where the Kubernetes objects come from: directories of files if any are given, else a cluster. With
-    `allow_loopback_endpoints` a cluster's objects may have loopback addresses, as files always may."""
+    `allow_loopback_endpoints` a cluster's objects may have loopback addresses, as files always may. Services
+    are called by their names in `cluster_domains`."""
 
     manifests: tuple[Path, ...] = ()
     kubeconfig: Path | None = None
     context: str | None = None
     namespaces: tuple[str, ...] = ()
     allow_loopback_endpoints: bool = False
+    cluster_domains: tuple[str, ...] = CLUSTER_DOMAINS
 
     @property
     def loopback_endpoints(self) -> bool:
@@ -66,6 +70,9 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if self.manifests and (self.kubeconfig or self.context):
             raise UsageError("--manifests reads files and --kubeconfig a cluster; give one of the two")
+        for domain in self.cluster_domains:
+            if not is_host_name(domain):
+                raise UsageError(f"--cluster-domain {domain!r} is not a domain, such as example.internal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,7 @@ async def read_once(
         route_configs=route_configs,
         expose_all=expose_all,
         installation=policy,
+        cluster_domains=config.cluster_domains,
         door=door,
     )
     return pipeline.step(changes, now=time.time())

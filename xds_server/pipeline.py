@@ -20,6 +20,7 @@ from xds_server.model.objects import Kind, Ref
 from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import Change, World, key_of, namespace_of
 from xds_server.shadows.engine import Engine
+from xds_server.shadows.hosts import CLUSTER_DOMAINS
 from xds_server.shadows.layers import NO_FILE, Layer
 from xds_server.shadows.ledger import Entry
 from xds_server.shadows.plan import NOTHING, Plan, Reason, ServicePlan
@@ -140,6 +141,7 @@ class Pipeline:
         route_configs: tuple[str, ...] = (),
         expose_all: bool,
         installation: Layer = NO_FILE,
+        cluster_domains: tuple[str, ...] = CLUSTER_DOMAINS,
         door: Door | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -147,7 +149,9 @@ class Pipeline:
         self._world = World()
         self._clock = clock
         self._turns: Turns | None = None
-        self._resolver = Resolver(expose_all=expose_all, installation=installation)
+        self._resolver = Resolver(
+            expose_all=expose_all, installation=installation, cluster_domains=cluster_domains
+        )
         self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
         self._refused: dict[Ref | str | tuple[str, str], Exception] = {}
         self._changed: dict[str, set[Ref]] = {}

@@ -33,6 +33,12 @@ def test_a_bad_address_names_its_option(text: str) -> None:
         parse_address(text, option="--xds-address")
 
 
+@pytest.mark.parametrize("domain", ["", "local_domain", "cluster.local:53", "*.internal"])
+def test_a_bad_cluster_domain_names_its_option(domain: str) -> None:
+    with pytest.raises(UsageError, match=r"--cluster-domain .* is not a domain, such as example\.internal"):
+        SourceConfig(cluster_domains=("cluster.local", domain))
+
+
 def test_files_and_a_cluster_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="one of the two"):
         SourceConfig(manifests=(Path("a"),), kubeconfig=Path("b"))

@@ -14,6 +14,7 @@ from xds_server.base.address import MAX_PORT, ip_text, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.cli.options import (
     AllowLoopbackEndpoints,
+    ClusterDomains,
     Context,
     ExposeAll,
     Gateway,
@@ -223,6 +224,7 @@ def render_command(
     context: Context = None,
     namespace: Namespaces = None,
     allow_loopback_endpoints: AllowLoopbackEndpoints = False,
+    cluster_domain: ClusterDomains = None,
     expose_all: ExposeAll = False,
     policy: Policy = None,
     gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
@@ -242,7 +244,12 @@ def render_command(
 
     configure_logging(LogFormat.AUTO, level=logging.WARNING)
     source = source_of(
-        manifests, kubeconfig, context, namespace, allow_loopback_endpoints=allow_loopback_endpoints
+        manifests,
+        kubeconfig,
+        context,
+        namespace,
+        allow_loopback_endpoints=allow_loopback_endpoints,
+        cluster_domains=cluster_domain,
     )
     rules = read_policy(policy)
     further = tuple(route_config or ())

@@ -11,6 +11,7 @@ from rich.console import Console
 from xds_server.base.address import MAX_PORT
 from xds_server.config import SourceConfig
 from xds_server.logs import LogFormat
+from xds_server.shadows.hosts import CLUSTER_DOMAINS
 
 _PIPED_WIDTH = 200
 
@@ -59,6 +60,16 @@ AllowLoopbackEndpoints = Annotated[
         "--allow-loopback-endpoints",
         envvar="XDS_SHADOW_ALLOW_LOOPBACK_ENDPOINTS",
         help="Admit loopback addresses as endpoints of a cluster's objects, for a laptop; files always may.",
+    ),
+]
+ClusterDomains = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster-domain",
+        envvar="XDS_SHADOW_CLUSTER_DOMAIN",
+        metavar="DOMAIN",
+        help="Domain of the cluster's DNS: SERVICE.NAMESPACE.svc.DOMAIN reaches the Service; repeatable.",
+        show_default="cluster.local",
     ),
 ]
 ExposeAll = Annotated[
@@ -132,14 +143,17 @@ def source_of(
     namespaces: list[str] | None,
     *,
     allow_loopback_endpoints: bool = False,
+    cluster_domains: list[str] | None = None,
 ) -> SourceConfig:
     """The source that these options name."""
+    domains = dict.fromkeys(domain.lower().rstrip(".") for domain in cluster_domains or CLUSTER_DOMAINS)
     return SourceConfig(
         manifests=tuple(manifests or ()),
         kubeconfig=kubeconfig,
         context=context,
         namespaces=tuple(namespaces or ()),
         allow_loopback_endpoints=allow_loopback_endpoints,
+        cluster_domains=tuple(domains),
     )
 
 

@@ -12,6 +12,7 @@ from xds_server.base.address import parse_address, parse_addresses
 from xds_server.base.errors import UsageError
 from xds_server.cli.options import (
     AllowLoopbackEndpoints,
+    ClusterDomains,
     Context,
     ExposeAll,
     Gateway,
@@ -50,6 +51,7 @@ def serve(
     context: Context = None,
     namespace: Namespaces = None,
     allow_loopback_endpoints: AllowLoopbackEndpoints = False,
+    cluster_domain: ClusterDomains = None,
     own_addresses: Annotated[
         str,
         typer.Option(
@@ -187,7 +189,12 @@ def serve(
     configure_logging(log_format)
     config = ServeConfig(
         source=source_of(
-            manifests, kubeconfig, context, namespace, allow_loopback_endpoints=allow_loopback_endpoints
+            manifests,
+            kubeconfig,
+            context,
+            namespace,
+            allow_loopback_endpoints=allow_loopback_endpoints,
+            cluster_domains=cluster_domain,
         ),
         expose_all=expose_all,
         policy=read_policy(policy),

@@ -4,6 +4,7 @@ A Service's own cluster names are its own, whatever others claim; of two that cl
 wins. The same claims give the same owners in whatever order they came.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
@@ -11,10 +12,14 @@ from xds_server.base.ids import NamespacedName
 Age = tuple[str, str, str]
 
 
-def own_hosts(service: NamespacedName) -> tuple[str, ...]:
-    """The names that cluster DNS gives a Service."""
+CLUSTER_DOMAINS: Final = ("cluster.local",)
+"""What a cluster's DNS calls itself unless it was installed with another name."""
+
+
+def own_hosts(service: NamespacedName, cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> tuple[str, ...]:
+    """The names that cluster DNS gives a Service, the shortest first."""
     bare = f"{service.name}.{service.namespace}"
-    return (bare, f"{bare}.svc", f"{bare}.svc.cluster.local")
+    return (bare, f"{bare}.svc", *(f"{bare}.svc.{domain}" for domain in cluster_domains))
 
 
 class Claimed(NamedTuple):
@@ -31,7 +36,8 @@ NOBODY: Final = Claimed()
 class HostTable:
     """Claims by host. Mutable, and owned by one resolver."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> None:
+        self._cluster_domains = cluster_domains
         self._claims: dict[NamespacedName, tuple[Age, tuple[str, ...]]] = {}
         self._by_host: dict[str, dict[NamespacedName, tuple[bool, Age]]] = {}
 
@@ -49,7 +55,7 @@ class HostTable:
         before_age, before = self._claims.get(service, (age, ()))
         if (before_age, before) == (age, hosts):
             return NOBODY
-        own = own_hosts(service)
+        own = own_hosts(service, self._cluster_domains)
         if not before and self._by_host.keys().isdisjoint(hosts):  # nearly always: nobody else wants them
             self._by_host.update((host, {service: (host not in own, age)}) for host in hosts)
             self._claims[service] = (age, hosts)

@@ -16,7 +16,7 @@ from xds_server.shadows.canaries import Canary, canary_of
 from xds_server.shadows.endpoints import Backend, CanaryEndpoints, live
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.holding import held, held_offer
-from xds_server.shadows.hosts import NOBODY, Claimed, HostTable
+from xds_server.shadows.hosts import CLUSTER_DOMAINS, NOBODY, Claimed, HostTable
 from xds_server.shadows.judging import Judged, ends, excess, judge, service_refusal, status
 from xds_server.shadows.layers import NO_FILE, Layer
 from xds_server.shadows.ledger import Entry, Ledger, cut, weigh
@@ -46,7 +46,7 @@ def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> 
         for name, scene in scenes.items()
         for target in (*scene.view.services, *scene.view.canaries)
     }
-    hosts = HostTable()
+    hosts = HostTable(rules.cluster_domains)
     offers = {
         target: offer_in(scenes[target.namespace], target, before.services.get(target, NOTHING))
         for target in targets
@@ -104,6 +104,7 @@ def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer
         served=bool(before.ports),
         gateways=scene.rules.gateways,
         routed_on=before.ports[0].gateways if before.ports else (),
+        cluster_domains=scene.rules.cluster_domains,
     )
 
 
@@ -131,7 +132,7 @@ def plan_service(
     states = dict(judged.states)
     for each in surplus:
         states[each.name] = status(target, each, unfit or excess(target, limits), now)
-    hosts, conflicts = _won(target, offer, owner_of)
+    hosts, conflicts = _won(target, offer, owner_of, scene.rules.cluster_domains)
     planned, surplus_endpoints = _ports(
         target,
         ports,
@@ -195,14 +196,16 @@ def _too_many_endpoints(
     return problem_of(target, Reason.TOO_MANY_ENDPOINTS, message)
 
 
-def _won(target: NamespacedName, offer: Offer | None, owner_of: OwnerOf) -> tuple[list[str], list[Problem]]:
+def _won(
+    target: NamespacedName, offer: Offer | None, owner_of: OwnerOf, cluster_domains: Sequence[str]
+) -> tuple[list[str], list[Problem]]:
     won, lost = [], []
     for host in offer.hosts if offer else ():
         owner = owner_of(host)
         if owner is None or owner == target:
             won.append(host)
         else:
-            lost.append(host_conflict(target, host, owner))
+            lost.append(host_conflict(target, host, owner, cluster_domains))
     return won, lost
 
 
@@ -219,10 +222,16 @@ class Resolver:
     for which of them their namespace's budget has changed that. `failed` are errors of ours with a whole
     namespace, and `namespaces` is what is wrong with its settings, by its name."""
 
-    def __init__(self, *, expose_all: bool = False, installation: Layer = NO_FILE) -> None:
-        self._rules = Rules(installation, expose_all)
+    def __init__(
+        self,
+        *,
+        expose_all: bool = False,
+        installation: Layer = NO_FILE,
+        cluster_domains: tuple[str, ...] = CLUSTER_DOMAINS,
+    ) -> None:
+        self._rules = Rules(installation, expose_all, cluster_domains=cluster_domains)
         self._scenes: dict[str, Scene] = {}
-        self._hosts = HostTable()
+        self._hosts = HostTable(cluster_domains)
         self._ledger = Ledger()
         self._before = NOTHING
         self.failed: dict[str, Exception] = {}

@@ -13,6 +13,7 @@ from xds_server.model.objects import Deployment, EndpointSlice, Namespace, Pod, 
 from xds_server.model.problems import Problem
 from xds_server.model.selectors import as_query, matcher
 from xds_server.model.world import NamespaceView
+from xds_server.shadows.hosts import CLUSTER_DOMAINS
 from xds_server.shadows.intents import Intent, read_label
 from xds_server.shadows.layers import NO_FILE, Layer, settings_of
 from xds_server.shadows.limits import Limits, host_not_allowed, limits_of
@@ -27,12 +28,13 @@ of its Services."""
 
 class Rules(NamedTuple):
     """What decides besides the objects: the installation's settings, whether every Service is exposed, the
-    time, in seconds since 1970, and which gateways there are, sorted."""
+    time, in seconds since 1970, which gateways there are, sorted, and what the cluster's DNS calls itself."""
 
     installation: Layer = NO_FILE
     expose_all: bool = False
     now: float = 0.0
     gateways: tuple[str, ...] = (GATEWAY,)
+    cluster_domains: tuple[str, ...] = CLUSTER_DOMAINS
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from xds_server.base.text import shown
 from xds_server.model.objects import PREFIX, Kind, Ref, Service
 from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import NamespaceView
-from xds_server.shadows.hosts import Age, own_hosts
+from xds_server.shadows.hosts import CLUSTER_DOMAINS, Age, own_hosts
 from xds_server.shadows.limits import DEFAULT, Limits
 from xds_server.shadows.plan import GATEWAY, Reason
 from xds_server.shadows.policy import NAMES
@@ -21,8 +21,6 @@ GATEWAYS = PREFIX + "gateways"
 
 _KNOWN = (GATEWAYS, HOSTS, HTTP_PORTS)
 """The annotations of a Service."""
-
-_CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,7 @@ def offer_of(
     served: bool = False,
     gateways: tuple[str, ...] = (GATEWAY,),
     routed_on: tuple[str, ...] = (),
+    cluster_domains: Sequence[str] = CLUSTER_DOMAINS,
 ) -> Offer:
     """Read everything that `service` says of itself; mistakes become `Offer.problems`. `host_refused` says
     why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
@@ -85,7 +84,7 @@ def offer_of(
     if len(ports) > limits.ports:
         problems.append(_too_many_ports(service, ports, limits.ports))
         ports = ports[: limits.ports]
-    hosts, bad_hosts = _hosts(service, limits.hosts, host_refused)
+    hosts, bad_hosts = _hosts(service, limits.hosts, host_refused, cluster_domains)
     return Offer(
         age,
         exposed=True,
@@ -147,9 +146,9 @@ def _misplaced(key: str) -> str:
 
 
 def _hosts(
-    service: Service, most: int, refused: Callable[[str], str]
+    service: Service, most: int, refused: Callable[[str], str], cluster_domains: Sequence[str]
 ) -> tuple[tuple[str, ...], list[Problem]]:
-    own = own_hosts(NamespacedName(service.namespace, service.name))
+    own = own_hosts(NamespacedName(service.namespace, service.name), cluster_domains)
     hosts = dict.fromkeys(own)
     problems: list[Problem] = []
     for entry in service.annotations.get(HOSTS, "").split(","):
@@ -163,7 +162,7 @@ def _hosts(
             )
             problems.append(_problem(service, Reason.TOO_MANY_HOSTS, message))
             break
-        mistake = _mistake(host)
+        mistake = _mistake(host, cluster_domains)
         if mistake:
             message = f"Annotation {HOSTS} has {shown(entry.strip())}, {mistake}"
             problems.append(_problem(service, Reason.INVALID_HOST, message))
@@ -196,9 +195,9 @@ def _gateways(
     return stays, [_problem(service, Reason.UNKNOWN_GATEWAY, message)]
 
 
-def _mistake(host: str) -> str:
+def _mistake(host: str, cluster_domains: Sequence[str]) -> str:
     """What is wrong with a host, or nothing."""
-    if host.endswith(_CLUSTER_SUFFIXES):
+    if host.endswith((".svc", *(f".svc.{domain}" for domain in cluster_domains))):
         return "the form of a cluster's own names; each of these belongs to the Service that it names."
     if not is_host_name(host):
         return (
@@ -217,8 +216,10 @@ def problem_of(service: NamespacedName, reason: Reason, message: str) -> Problem
     return Problem(str(Ref(Kind.SERVICE, service.namespace, service.name)), reason, message)
 
 
-def host_conflict(service: NamespacedName, host: str, owner: NamespacedName) -> Problem:
+def host_conflict(
+    service: NamespacedName, host: str, owner: NamespacedName, cluster_domains: Sequence[str]
+) -> Problem:
     """What to tell the owner of `service`, whose claim of `host` did not prevail."""
-    why = "is the cluster's name of" if host in own_hosts(owner) else "belongs to the older"
+    why = "is the cluster's name of" if host in own_hosts(owner, cluster_domains) else "belongs to the older"
     message = f"Host {host} {why} Service {owner}; this Service is not reached by it."
     return problem_of(service, Reason.HOST_CONFLICT, message)

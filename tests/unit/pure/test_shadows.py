@@ -20,6 +20,7 @@ from xds_server.model.world import Upsert
 from xds_server.shadows.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
 from xds_server.shadows.ports import http_ports, ports_of
 from xds_server.shadows.resolve import resolve
+from xds_server.shadows.scene import Rules
 from xds_server.shadows.services import EXPOSE
 
 NO_SERVICE = (
@@ -661,6 +662,31 @@ def test_names_of_the_cluster_cannot_be_claimed() -> None:
     (route,) = plan.ports
     assert not any(domain.startswith("other.") for domain in route.domains)
     assert "fine.example.com" in route.domains
+
+
+def test_a_service_has_its_name_in_every_domain_of_the_cluster() -> None:
+    taken = "other.prod.svc.example.internal,other.prod.svc.cluster.local"
+    world = kube.world_of(kube.namespace("staging"), service("myapp", annotations={"hosts": taken}))
+    plan = resolve(world, Rules(cluster_domains=("example.internal", "a.b"))).services[MYAPP]
+    (route,) = plan.ports
+    assert {domain.removesuffix(":*") for domain in route.domains} == {
+        "myapp.staging",
+        "myapp.staging.svc",
+        "myapp.staging.svc.a.b",
+        "myapp.staging.svc.example.internal",
+        "other.prod.svc.cluster.local",
+    }
+    (problem,) = plan.problems
+    assert problem.reason == Reason.INVALID_HOST
+    assert "other.prod.svc.example.internal" in problem.message
+
+
+def test_the_name_of_another_cannot_be_had_whatever_the_cluster_is_called() -> None:
+    claimant = service("older", created="2020-01-01T00:00:00Z", annotations={"hosts": "myapp.staging"})
+    world = kube.world_of(kube.namespace("staging"), service("myapp"), claimant)
+    plan = resolve(world, Rules(cluster_domains=("example.internal",)))
+    (problem,) = plan.services[NamespacedName("staging", "older")].problems
+    assert problem.message.startswith("Host myapp.staging is the cluster's name of Service staging/myapp;")
 
 
 def test_a_refused_policy_still_says_whose_endpoints_are_kept_out() -> None:

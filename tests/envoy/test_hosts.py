@@ -1,0 +1,90 @@
+"""Requests reach a Service by every spelling of its hosts, and arrive with the Host as it was sent."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.envoy.scenarios.stage import BINARIES
+from tests.support import objects
+from tests.support.backends import Recorder, recorder
+from tests.support.rig import Rig, rig
+from tests.support.waiting import eventually
+from xds_server.demo.envoy import Envoy
+
+pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
+
+NAMES = (
+    "myapp.staging",
+    "myapp.staging.svc",
+    "myapp.staging.svc.cluster.local",
+    "myapp.staging.svc.example.internal",
+    "shop.example.com",
+)
+PORTS = ("", ":8181", ":8080", ":1")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=sorted(BINARIES))
+async def gateways(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, app: Recorder, other: Recorder
+) -> AsyncIterator[Rig]:
+    """Both variants of one version, and a Service with two HTTP ports."""
+    domains = ["--cluster-domain=cluster.local", "--cluster-domain=example.internal"]
+    directory = tmp_path_factory.mktemp("hosts")
+    async with rig(directory, domains, binary=BINARIES[request.param]) as fleet:
+        ports = [{"name": "http", "port": 8181}, {"name": "http-other", "port": 8282}]
+        service = objects.service(ports=ports, annotations={"xds-shadow.io/hosts": "shop.example.com"})
+        first = objects.endpoint_slice("myapp", [("one", app.address)])
+        second = objects.endpoint_slice("myapp", [("two", other.address)], port_name="http-other")
+        fleet.write("all.yaml", [objects.namespace(), service, *first, *second])
+        await _until_reached(fleet)
+        yield fleet
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app() -> AsyncIterator[Recorder]:
+    async with recorder("app") as backend:
+        yield backend
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def other() -> AsyncIterator[Recorder]:
+    async with recorder("other") as backend:
+        yield backend
+
+
+async def _until_reached(fleet: Rig) -> None:
+    for envoy in fleet.envoys:
+
+        async def reached(envoy: Envoy = envoy) -> bool:
+            return (await fleet.send(envoy, host=f"{NAMES[0]}:8282")).status == 200
+
+        await eventually(reached, what="the second port")
+
+
+def spellings(host: str, port: str) -> list[str]:
+    """Of a host, as clients write them."""
+    return [f"{each}{dot}{port}" for each in (host, host.upper(), host.title()) for dot in ("", ".")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_spelling_of_a_host_reaches_its_service(gateways: Rig, app: Recorder, name: str) -> None:
+    for envoy in gateways.envoys:
+        for host in (spelling for port in PORTS for spelling in spellings(name, port)):
+            answer = await gateways.send(envoy, host=host)
+            assert (answer.status, answer.backend) == (200, "app"), host
+            assert [arrival.host for arrival in app.of(answer.test_id)] == [host]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_spelling_of_another_port_reaches_that(gateways: Rig, name: str) -> None:
+    for envoy in gateways.envoys:
+        for host in spellings(name, ":8282"):
+            answer = await gateways.send(envoy, host=host)
+            assert (answer.status, answer.backend) == (200, "other"), host
+
+
+@pytest.mark.parametrize("host", ["myapp.staging..", ".myapp.staging", "myapp.staging.svc.internal"])
+async def test_what_is_no_spelling_of_a_host_reaches_nobody(gateways: Rig, host: str) -> None:
+    for envoy in gateways.envoys:
+        assert (await gateways.send(envoy, host=host)).status in (400, 404)
