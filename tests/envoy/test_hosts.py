@@ -22,6 +22,7 @@ NAMES = (
     "shop.example.com",
 )
 PORTS = ("", ":8181", ":8080", ":1")
+_PORTS = {"http": 8181, "http-other": 8282, "postgres": 5432}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=sorted(BINARIES))
@@ -32,7 +33,7 @@ async def gateways(
     domains = ["--cluster-domain=cluster.local", "--cluster-domain=example.internal"]
     directory = tmp_path_factory.mktemp("hosts")
     async with rig(directory, domains, binary=BINARIES[request.param]) as fleet:
-        ports = [{"name": "http", "port": 8181}, {"name": "http-other", "port": 8282}]
+        ports = [{"name": name, "port": number} for name, number in _PORTS.items()]
         service = objects.service(ports=ports, annotations={"xds-shadow.io/hosts": "shop.example.com"})
         first = objects.endpoint_slice("myapp", [("one", app.address)])
         second = objects.endpoint_slice("myapp", [("two", other.address)], port_name="http-other")
@@ -88,3 +89,48 @@ async def test_every_spelling_of_another_port_reaches_that(gateways: Rig, name: 
 async def test_what_is_no_spelling_of_a_host_reaches_nobody(gateways: Rig, host: str) -> None:
     for envoy in gateways.envoys:
         assert (await gateways.send(envoy, host=host)).status in (400, 404)
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+async def test_a_port_of_the_service_that_is_not_routed_is_no_other(
+    gateways: Rig, app: Recorder, name: str
+) -> None:
+    before = len(app.arrivals)
+    for envoy in gateways.envoys:
+        for host in spellings(name, ":5432"):
+            headers = {"Host": host}
+            url = f"http://127.0.0.1:{envoy.gateway_port}/"
+            async with gateways.session.post(url, data=b"x", headers=headers) as response:
+                assert (response.status, await response.text()) == (
+                    404,
+                    "Service staging/myapp does not declare this port as HTTP, so it is not routed.\n",
+                )
+    assert len(app.arrivals) == before
+
+
+async def test_the_port_of_a_further_host_is_not_the_services(gateways: Rig) -> None:
+    for envoy in gateways.envoys:
+        answer = await gateways.send(envoy, host="shop.example.com:5432")
+        assert (answer.status, answer.backend) == (200, "app")
+
+
+async def test_an_only_port_gets_a_name_and_a_neighbour_that_is_not_routed(
+    gateways: Rig, app: Recorder
+) -> None:
+    """Its virtual host is then the other's, and no request fails meanwhile."""
+    slices = objects.endpoint_slice("lone", [("one", app.address)], port_name="")
+    slices += objects.endpoint_slice("lone", [("named", app.address)])
+    alone = [objects.service("lone", ports=[{"port": 80}]), *slices]
+    two = [{"name": "http", "port": 80}, {"name": "postgres", "port": 5432}]
+    for documents, status in ((alone, 200), ([objects.service("lone", ports=two), *slices], 404)) * 2:
+        gateways.write("lone.yaml", documents)
+        for envoy in gateways.envoys:
+
+            async def moved(envoy: Envoy = envoy, status: int = status) -> bool:
+                plain = (await gateways.send(envoy, host="lone.staging")).status
+                return (
+                    plain == 200 and (await gateways.send(envoy, host="lone.staging:5432")).status == status
+                )
+
+            await eventually(moved, what=f"{status} at the second port")
+            assert [(await gateways.send(envoy, host="lone.staging")).status for _ in range(5)] == [200] * 5

@@ -62,7 +62,8 @@ def weigh(plan: ServicePlan) -> Weight:
 
 def _domains(port: PortPlan) -> int:
     """An Envoy may have the virtual host in each route configuration; so may one have its routes."""
-    return len(port.gateways) * _SPELLINGS * sum(_DOMAIN + _DOMAIN_BYTE * len(each) for each in port.domains)
+    domains = sum(_DOMAIN + _DOMAIN_BYTE * len(domain) for domain in (*port.domains, *port.closed))
+    return len(port.gateways) * _SPELLINGS * domains
 
 
 def _shadows(port: PortPlan) -> int:

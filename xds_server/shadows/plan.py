@@ -141,7 +141,8 @@ class PortPlan:
     configuration of each of `gateways`, which are sorted. `number` is the Service's own; `name` tells the
     port from the Service's others and is empty for one without a name.
     `domains` are sorted and claimed by no other Service; `mirrors` are sorted by Deployment; `routes` are
-    tried in order, the last one takes every request."""
+    tried in order, the last one takes every request. `closed`, of the Service's first port, are its own names
+    with the numbers of its ports that are not routed."""
 
     service: NamespacedName
     name: str
@@ -152,6 +153,7 @@ class PortPlan:
     mirrors: tuple[Mirror, ...] = ()
     routes: tuple[Route, ...] = (Route("all"),)
     gateways: tuple[str, ...] = (GATEWAY,)
+    closed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

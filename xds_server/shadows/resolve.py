@@ -6,6 +6,7 @@ Service's part of the plan.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
@@ -13,6 +14,7 @@ from xds_server.model.objects import PREFIX, Deployment, EndpointSlice, Kind, Po
 from xds_server.model.problems import Problem
 from xds_server.model.world import NOWHERE, SHADOW_OF, NamespaceView, World
 from xds_server.shadows.canaries import Canary, canary_of
+from xds_server.shadows.domains import closed_domains, routed_domains
 from xds_server.shadows.endpoints import Backend, CanaryEndpoints, live
 from xds_server.shadows.engine import Engine
 from xds_server.shadows.holding import held, held_offer
@@ -142,6 +144,8 @@ def plan_service(
         judged=judged,
         limits=limits,
     )
+    if service and planned and (closed := closed_domains(service, ports, scene.rules.cluster_domains)):
+        planned = (replace(planned[0], closed=closed), *planned[1:])
     since, expires = ends(canaries, now)
     return ServicePlan(
         ports=planned,
@@ -176,7 +180,7 @@ def _ports(
                 name=http.name,
                 number=http.port.port,
                 protocol=http.protocol,
-                domains=_domains(hosts, http.port.port, first=index == 0),
+                domains=routed_domains(hosts, http.port.port, first=index == 0),
                 endpoints=endpoints,
                 mirrors=judged.mirrors[http.name],
                 routes=judged.routes[http.name],
@@ -207,13 +211,6 @@ def _won(
         else:
             lost.append(host_conflict(target, host, owner, cluster_domains))
     return won, lost
-
-
-def _domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]:
-    """A Service's first HTTP port has its bare hosts and every port that is none of its own; an exact
-    ``host:port`` of another port wins over ``host:*`` in Envoy (VirtualHost.domains)."""
-    patterns = ("{0}", "{0}:*") if first else ("{0}:{1}",)
-    return tuple(sorted(pattern.format(host, port) for host in hosts for pattern in patterns))
 
 
 class Resolver:

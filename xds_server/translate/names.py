@@ -60,6 +60,12 @@ def domains(plain: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(f"{host}{dot}{colon}{port}" for host, colon, port in found for dot in ("", ".")))
 
 
+def closed_ports_key(service: NamespacedName, gateway: str = GATEWAY) -> ResourceKey:
+    """The virtual host of a Service's ports that are not routed. All ports of a Service that has several have
+    names, so no port has this one."""
+    return virtual_host_key(service, "", gateway)
+
+
 def shadow_cluster(service: NamespacedName, port: str, deployment: str) -> str:
     """The cluster of a canary's mirrored requests of that port."""
     return f"{cluster(service, port)}/shadow/{deployment}"

@@ -6,6 +6,7 @@ route.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final
 
 from envoy.config.core.v3 import base_pb2
@@ -82,6 +83,22 @@ def _body(plan: PortPlan, domains: Iterable[str], cluster: str) -> bytes:
         )
         return serialized(message)
     return b"".join(text(_DOMAINS, domain) for domain in domains) + _unmirrored(cluster)
+
+
+def closed_ports(plan: PortPlan) -> list[Resource]:
+    """The VirtualHosts that answer for the ports which `plan.closed` names, in each route configuration."""
+    if not plan.closed:
+        return []
+    domains, scope = names.domains(plan.closed), plan.service.namespace
+    reason = f"Service {plan.service} does not declare this port as HTTP, so it is not routed.\n"
+    answer = route_components_pb2.DirectResponseAction(
+        status=HTTPStatus.NOT_FOUND, body=base_pb2.DataSource(inline_string=reason)
+    )
+    route = route_components_pb2.Route(name="not-routed", match=_match(Match()), direct_response=answer)
+    body = serialized(route_components_pb2.VirtualHost(domains=domains, routes=[route]))
+    keys = [names.closed_ports_key(plan.service, gateway) for gateway in plan.gateways]
+    claims = frozenset(domains)
+    return [Resource(key, text(_NAME, key.name) + body, scope=scope, claims=claims) for key in keys]
 
 
 def _unmirrored(cluster: str) -> bytes:

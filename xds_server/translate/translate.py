@@ -11,7 +11,7 @@ from xds_server.translate.clusters import primary_cluster, shadow_cluster
 from xds_server.translate.endpoints import load_assignment
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 from xds_server.translate.listeners import gateway_listener
-from xds_server.translate.routes import gateway_routes, no_host, virtual_hosts
+from xds_server.translate.routes import closed_ports, gateway_routes, no_host, virtual_hosts
 from xds_server.translate.secrets import credential_secret
 
 
@@ -69,4 +69,4 @@ def _resources(port: PortPlan) -> list[Resource]:
         ]
         if credential:
             found.append(credential_secret(shadow, credential.value, scope=scope))
-    return [*found, *virtual_hosts(port)]
+    return [*found, *closed_ports(port), *virtual_hosts(port)]

@@ -681,6 +681,25 @@ def test_a_service_has_its_name_in_every_domain_of_the_cluster() -> None:
     assert "other.prod.svc.example.internal" in problem.message
 
 
+def test_a_port_that_is_not_routed_is_closed_under_the_services_own_names() -> None:
+    ports = (*(ServicePort(port=n, name=f"p{n}") for n in (5432, 80)), ServicePort(port=81, name="http"))
+    (route,) = myapp(service("myapp", ports=ports, annotations={"hosts": "shop.example.com"})).ports
+    names = ("myapp.staging", "myapp.staging.svc", "myapp.staging.svc.cluster.local")
+    assert route.closed == tuple(sorted(f"{name}:{number}" for name in names for number in (5432, 80)))
+
+
+def test_the_first_of_many_ports_that_are_not_routed_are_closed() -> None:
+    ports = (ServicePort(port=80, name="http"), *(ServicePort(port=n, name=f"p{n}") for n in range(100, 200)))
+    (route,) = myapp(service("myapp", ports=ports)).ports
+    assert {int(domain.partition(":")[2]) for domain in route.closed} == set(range(100, 132))
+
+
+def test_ports_without_names_close_none() -> None:
+    udp = ServicePort(port=53, protocol="UDP")
+    (route,) = myapp(service("myapp", ports=(ServicePort(port=80), udp))).ports
+    assert route.closed == ()
+
+
 def test_the_name_of_another_cannot_be_had_whatever_the_cluster_is_called() -> None:
     claimant = service("older", created="2020-01-01T00:00:00Z", annotations={"hosts": "myapp.staging"})
     world = kube.world_of(kube.namespace("staging"), service("myapp"), claimant)
