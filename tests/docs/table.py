@@ -91,12 +91,13 @@ INSTEAD = (
 
 PREPARE = """
 kubectl -n staging create secret generic shadow-token --from-literal=authorization="Bearer of-the-canary"
-for each in shop/httpbin shop/shop shop/foo-v1 test/podinfo default/orders default/www; do
+for each in shop/httpbin shop/shop shop/foo-v1 test/podinfo default/orders default/www default/web; do
   namespace=${each%/*} name=${each#*/}
   kubectl get namespace $namespace || kubectl create namespace $namespace
   kubectl -n $namespace create service clusterip $name --tcp=80
 done
-for each in shop/httpbin-next shop/shop-next shop/foo-v2 test/podinfo default/orders-next default/www-next; do
+for each in shop/httpbin-next shop/shop-next shop/foo-v2 test/podinfo default/orders-next default/www-next \
+  default/web-next; do
   kubectl -n ${each%/*} create deployment ${each#*/} --image=backend
 done
 """
@@ -113,7 +114,22 @@ for each in xds-shadow xds-shadow-gateway; do  # what their controller would rep
 done
 """
 ISTIO = next(block.text for block in blocks_of("docs/migration.md") if block.language == "yaml")
-CONVERTED = f"cat > virtualservice.yaml <<'---'\n{ISTIO}---\ncp virtualservice.yaml httproutes.yaml"
+CONVERTED = f"""
+cat > virtualservice.yaml <<'END'
+{ISTIO}END
+cat > deployments.yaml <<'END'
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: httpbin-next, namespace: shop}}
+spec: {{selector: {{app: httpbin-next}}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: httpbin-next, namespace: shop}}
+spec: {{template: {{metadata: {{labels: {{app: httpbin-next}}}}}}}}
+END
+"""
 REFUSES = f"""{ACTIVE}
 env --unset=XDS_SHADOW_GATEWAY_PORT xds-shadow bootstrap --node-id gateway-2 --xds-address {{xds}} \\
   --gateway-port $(echo {{http}} | cut -d: -f2) > refuses.yaml
@@ -218,8 +234,10 @@ TABLE = (
         Run(
             before=CONVERTED,
             instead=(
-                (" -f deployments.yaml", ""),
-                ("kubectl get httproutes -A -o yaml", "cat httproutes.yaml"),
+                (
+                    "kubectl get httproutes,services,deployments -A -o yaml",
+                    "cat virtualservice.yaml deployments.yaml",
+                ),
             ),
         ),
     ),

@@ -241,21 +241,38 @@ def test_bootstrap_says_where_it_cannot_write(tmp_path: Path) -> None:
     assert "File exists" in found.stderr
 
 
-EXAMPLES = Path(__file__).parent / "convert" / "examples"
+DOCUMENTS = Path(__file__).parent / "convert" / "documents"
 
 
-def test_convert_prints_lines_to_type_and_counts_apart() -> None:
-    found = run("convert", "-f", str(EXAMPLES / "flagger.yaml"), "-f", str(EXAMPLES / "contour.yaml"))
-    assert found.returncode == 0
-    assert "kubectl -n test label deployment podinfo xds-shadow.io/shadow-of=podinfo" in found.stdout
-    assert "www-mirror" in found.stdout
-    assert found.stderr == "mirrors found: 5, 2 of them without an equivalent\n"
+@pytest.mark.parametrize(
+    ("files", "code", "said"),
+    [
+        (["gateway-plain"], 0, "mirrors: 1, of which lines run for 1\n"),
+        (["gateway-plain", "istio-closer-header"], 3, "mirrors: 2, of which lines run for 1\n"),
+        (["istio-closer-header"], 1, "mirrors: 1, of which lines run for 0\n"),
+    ],
+)
+def test_convert_prints_lines_to_type_and_exits_by_what_they_are(
+    files: list[str], code: int, said: str
+) -> None:
+    found = run("convert", *(word for each in files for word in ("-f", str(DOCUMENTS / f"{each}.yaml"))))
+    assert (found.returncode, found.stderr) == (code, said)
+    expected = "".join((DOCUMENTS / f"{each}.txt").read_text() for each in files if len(files) == 1)
+    assert expected in (found.stdout, "")
+    assert "xds-shadow.io/shadow-of=shop" in found.stdout
+
+
+def test_convert_prints_patches() -> None:
+    found = run("convert", "-o", "yaml", "-f", str(DOCUMENTS / "gateway-plain.yaml"))
+    deployment, service = (each for each in yaml.safe_load_all(found.stdout) if each)
+    assert deployment["metadata"]["labels"] == {"xds-shadow.io/shadow-of": "shop"}
+    assert service["metadata"]["labels"] == {"xds-shadow.io/expose": "true"}
 
 
 @pytest.mark.parametrize(
     ("text", "code", "wrong"),
     [
-        ("kind: Service\n", 1, "no mirror in 1 documents; looked for VirtualService, Canary"),
+        ("kind: Service\n", 1, "no mirror in 1 documents; looked for VirtualService"),
         ("a: b: c", 1, "The file is not valid YAML (line 1, column 5"),
         (None, 2, "No such file or directory"),
     ],

@@ -28,11 +28,15 @@ from xds_server.cli.options import (
     source_of,
 )
 from xds_server.config import DEFAULT_GATEWAY_PORT, Form, check_route_configs
+from xds_server.convert.form import Output
 from xds_server.logs import LogFormat, configure_logging
 from xds_server.shadows.plan import GATEWAY
 from xds_server.sources.policy_file import read_policy
 
 _DEFAULT_CONTROL_PLANE = "127.0.0.1:18000"
+
+_NAMED = 3
+"""Exit code of `convert` where something is not carried over."""
 
 
 def bootstrap(
@@ -280,14 +284,19 @@ def convert_command(
             "--filename",
             "-f",
             metavar="FILE",
-            help="YAML of VirtualServices, Canaries, Mappings, HTTPProxies, Ingresses or HTTPRoutes, with the"
-            " Services and Deployments behind them if you have them; - for standard input; repeatable.",
+            help="YAML of the documents with mirrors, of all others for the same hosts, and of the Services"
+            " and Deployments behind them; - for standard input; repeatable.",
         ),
     ],
+    output: Annotated[
+        Output,
+        typer.Option("--output", "-o", help="yaml: patches for a kustomization, instead of lines to type."),
+    ] = Output.KUBECTL,
 ) -> None:
-    """Print what to type instead of mirrors of Istio, Flagger, Emissary, Contour, ingress-nginx or Gateway
-    API."""
-    from xds_server.convert.convert import convert
+    """Print what to type instead of mirrors of Istio, Flagger, Emissary, Contour, ingress-nginx, Gateway API,
+    Apache APISIX or Consul. Exit code 3: something is not carried over, and named in a comment; 1: nothing
+    can be."""
+    from xds_server.convert.convert import READERS, convert
     from xds_server.sources.manifests import documents
 
     found: list[object] = []
@@ -297,12 +306,11 @@ def convert_command(
         except OSError as error:
             raise UsageError(f"--filename {path}: {error.strerror or error}") from error
         found += documents(str(path), data)
-    converted = convert([each for each in found if isinstance(each, dict)])
+    converted = convert([each for each in found if isinstance(each, dict)], output)
     if not converted.mirrors:
-        raise XdsShadowError(
-            f"no mirror in {len(found)} documents; looked for VirtualService, Canary, Mapping, HTTPProxy,"
-            " Ingress, HTTPRoute and GRPCRoute"
-        )
+        kinds = ", ".join(kind for reader in READERS for kind in reader.kinds)
+        raise XdsShadowError(f"no mirror in {len(found)} documents; looked for {kinds}")
     typer.echo("\n".join(converted.lines))
-    without = f", {converted.without} of them without an equivalent" if converted.without else ""
-    typer.echo(f"mirrors found: {converted.mirrors}{without}", err=True)
+    typer.echo(f"mirrors: {converted.mirrors}, of which lines run for {converted.running}", err=True)
+    if not converted.whole:
+        raise typer.Exit(_NAMED if converted.running else 1)

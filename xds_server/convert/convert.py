@@ -1,37 +1,127 @@
-"""Any documents, to the lines of kubectl that do the same here."""
+"""Any documents, to the lines that do the same here."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from xds_server.convert import contour, emissary, flagger, gateway_api, istio, nginx
-from xds_server.convert.found import Doc, Documents, Nothing, Shadow, comment, lines, text
+from xds_server.convert import (
+    apisix,
+    consul,
+    contour,
+    emissary,
+    flagger,
+    gateway_api,
+    istio,
+    nginx,
+)
+from xds_server.convert.documents import Documents, group_of, name_of
+from xds_server.convert.fields import Doc, Fate, Note, Part
+from xds_server.convert.form import Output
+from xds_server.convert.output import block, comments, merged
+from xds_server.convert.planning import Planner, without_conflicts
+from xds_server.convert.plans import Finding, Plan
+from xds_server.convert.rules import Routing, Source
 
-_READERS: Final[dict[str, Callable[[Doc, Documents], Iterator[Shadow | Nothing]]]] = {
-    each.GROUP: each.shadows for each in (contour, emissary, flagger, gateway_api, istio, nginx)
-}
+
+class Reader(NamedTuple):
+    """One project: what its documents are called, and how they are read. Of its `groups` `kinds` are read,
+    and `passed` decide nothing of what is read; others may. `inside`: what is
+    read within a field."""
+
+    project: str
+    groups: tuple[str, ...]
+    kinds: Mapping[str, type[Part]]
+    passed: tuple[str, ...]
+    read: Callable[[Documents], Routing]
+    inside: Mapping[str, type[Part]] = {}
+
+
+READERS: Final = (
+    Reader(istio.PROJECT, istio.GROUPS, istio.KINDS, istio.PASSED, istio.routing),
+    Reader(flagger.PROJECT, flagger.GROUPS, flagger.KINDS, flagger.PASSED, flagger.routing),
+    Reader(emissary.PROJECT, emissary.GROUPS, emissary.KINDS, emissary.PASSED, emissary.routing),
+    Reader(contour.PROJECT, contour.GROUPS, contour.KINDS, contour.PASSED, contour.routing),
+    Reader(nginx.PROJECT, nginx.GROUPS, nginx.KINDS, nginx.PASSED, nginx.routing),
+    Reader(
+        gateway_api.PROJECT, gateway_api.GROUPS, gateway_api.KINDS, gateway_api.PASSED, gateway_api.routing
+    ),
+    Reader(apisix.PROJECT, apisix.GROUPS, apisix.KINDS, apisix.PASSED, apisix.routing, apisix.INSIDE),
+    Reader(consul.PROJECT, consul.GROUPS, consul.KINDS, consul.PASSED, consul.routing, consul.INSIDE),
+)
+
+
+_OF_ALL_NAMESPACES: Final = ("istio-system",)
+"""Whose policies hold in every namespace."""
 
 
 class Converted(NamedTuple):
-    """The lines, and how many mirrors of the documents they are about, of which some have no equivalent."""
+    """The lines; how many mirrors of the documents they are about, and how many of them run. `whole`: nothing
+    is left out, and nothing was assumed."""
 
     lines: list[str]
     mirrors: int
-    without: int
+    running: int
+    whole: bool
 
 
-def convert(docs: Sequence[Doc]) -> Converted:
+def convert(docs: Sequence[Doc], output: Output = Output.KUBECTL) -> Converted:
     """What to type instead of these documents."""
-    found: list[str] = []
-    mirrors = without = 0
     known = Documents(docs)
-    for doc in docs:
-        reader = _READERS.get(text(doc, "apiVersion").partition("/")[0])
-        for each in reader(doc, known) if reader else ():
-            mirrors += 1
-            if isinstance(each, Nothing):
-                without += 1
-                found += [comment(each.origin), comment(f"no equivalent: {each.why}")]
-            else:
-                found += lines(each)
-            found.append("")
-    return Converted(found[:-1], mirrors, without)
+    routings = [each for each in (_routing(reader, known) for reader in READERS) if each.rules]
+    found = [(each, Planner(each, known).findings()) for each in routings]
+    findings = [finding for _, its in found for finding in its]
+    plans = [each for each in findings if isinstance(each, Plan)]
+    without_conflicts(plans)
+    merged(plans)
+    lines: list[str] = []
+    whole = True
+    for routing, its in found:
+        for source in _concerned(routing, its):
+            lines += [*comments(str(source), map(str, source.notes)), ""]
+            whole = False
+        for finding in its:
+            lines += [*block(finding, output), ""]
+    named = any(each.assumed or each.less or each.stopped for each in findings)
+    named |= any(each.not_hosts for each in plans)
+    return Converted(lines[:-1], len(findings), sum(each.runs for each in findings), whole and not named)
+
+
+def _routing(reader: Reader, docs: Documents) -> Routing:
+    """The rules of a project. Documents of its groups that are not read may decide about them: with
+    ``targetRefs`` about these, without about all of their namespace."""
+    routing = reader.read(docs)
+    unread = [
+        (doc, Source(reader.project, str(doc.get("kind")), name_of(doc)))
+        for doc in docs.all
+        if group_of(doc) in reader.groups and str(doc.get("kind")) not in (*reader.kinds, *reader.passed)
+    ]
+    for source in routing.sources if unread else ():
+        source.notes += tuple(
+            Note((), Fate.STOPS, f"{each} is not read, and may decide about it")
+            for doc, each in unread
+            if _decides(doc, each, source)
+        )
+    return routing
+
+
+def _decides(doc: Doc, unread: Source, source: Source) -> bool:
+    """Whether a document that is not read may be about one that is."""
+    spec = doc.get("spec")
+    targets = (spec.get("targetRefs"), [spec.get("targetRef")]) if isinstance(spec, Mapping) else ()
+    lists = [each for each in targets if isinstance(each, list)]
+    named = [
+        (each.get("kind"), each.get("name")) for its in lists for each in its if isinstance(each, Mapping)
+    ]
+    if unread.name.namespace != source.name.namespace:
+        return not named and unread.name.namespace in _OF_ALL_NAMESPACES
+    return not named or any(each == (source.kind, source.name.name) or each[0] == "Gateway" for each in named)
+
+
+def _concerned(routing: Routing, findings: Sequence[Finding]) -> Iterator[Source]:
+    """The documents with notes that have to do with a mirror: with rules for its hosts, or of its
+    namespace."""
+    hosts = {host for finding in findings for rule in finding.rules for host in rule.hosts}
+    near = {rule.source for rule in routing.rules if hosts.intersection(rule.hosts)}
+    namespaces = {finding.source.name.namespace for finding in findings}
+    yield from (
+        each for each in routing.sources if each.notes and (each in near or each.name.namespace in namespaces)
+    )

@@ -1,97 +1,283 @@
-"""Gateway API: the filter ``RequestMirror`` of an HTTPRoute or GRPCRoute."""
+"""Gateway API: the filter ``RequestMirror`` of HTTPRoutes and GRPCRoutes, of Envoy Gateway and others.
 
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
-from typing import Any
+A request goes to the match with the closest host, then the exact path, the longest prefix, a method, the most
+headers, the most query parameters; then the oldest route's (the specification's order).
+"""
 
-from xds_server.convert.found import (
-    Condition,
-    Doc,
-    Documents,
-    Nothing,
-    Shadow,
-    among_others,
-    at,
-    items,
-    named,
-    namespace_of,
-    select,
-    text,
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Annotated, Final
+
+from xds_server.base.ids import NamespacedName
+from xds_server.convert.documents import Documents
+from xds_server.convert.fields import Document, Harmless, Part, PlainMetadata, lost, no_hosts, stops
+from xds_server.convert.reading import by_regex, documents
+from xds_server.convert.rules import Backend, Header, How, Match, Mirror, Path, Routing, Rule, Source
+
+PROJECT: Final = "Gateway API"
+GROUPS: Final = ("gateway.networking.k8s.io", "gateway.envoyproxy.io")
+PASSED: Final = (
+    "Backend",
+    "BackendTLSPolicy",
+    "EnvoyProxy",
+    "Gateway",
+    "GatewayClass",
+    "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
+    "UDPRoute",
 )
 
-GROUP = "gateway.networking.k8s.io"
+_CHANGED = "the stable version's requests are not changed here"
 
 
-def shadows(doc: Doc, docs: Documents) -> Iterator[Shadow | Nothing]:
-    """The mirrors of a route."""
-    if text(doc, "kind") not in ("HTTPRoute", "GRPCRoute"):
-        return
-    for number, rule in enumerate(items(doc, "spec", "rules"), 1):
-        filters = [*items(rule, "filters")]
-        filters += [each for backend in items(rule, "backendRefs") for each in items(backend, "filters")]
-        for each in filters:
-            if text(each, "type") == "RequestMirror":
-                origin = f"{named(doc)}, rule {number}"
-                found = _shadow(doc, docs, rule, at(each, "requestMirror"), origin)
-                if isinstance(found, Shadow):
-                    among_others(found, number, len(items(doc, "spec", "rules")))
-                yield found
+class BackendRef(Part, frozen=True):
+    """BackendObjectReference."""
+
+    group: str = ""
+    kind: str = "Service"
+    name: str = ""
+    namespace: str = ""
+    port: int | None = None
 
 
-def _shadow(doc: Doc, docs: Documents, rule: Any, mirror: Any, origin: str) -> Shadow | Nothing:
-    namespace = namespace_of(doc)
-    backends = items(rule, "backendRefs")
-    if len(backends) != 1:
-        return Nothing(origin, "its rule has no single backend; a shadow is of one Service")
-    kinds = {text(each, "kind") or "Service" for each in (backends[0], at(mirror, "backendRef"))}
-    spaces = {text(each, "namespace") or namespace for each in (backends[0], at(mirror, "backendRef"))}
-    if kinds != {"Service"} or spaces != {namespace}:
-        return Nothing(origin, "a backend that is no Service of the route's namespace")
-    target = docs.behind_service(namespace, text(mirror, "backendRef", "name"))
-    found = Shadow(origin, namespace, text(backends[0], "name"), target)
-    found.hosts = tuple(
-        host for host in items(doc, "spec", "hostnames") if isinstance(host, str) and "*" not in host
+class Fraction(Part, frozen=True):
+    """Fraction."""
+
+    numerator: int = 0
+    denominator: int = 100
+
+
+class RequestMirror(Part, frozen=True):
+    """HTTPRequestMirrorFilter."""
+
+    backend_ref: BackendRef = BackendRef()
+    percent: int | None = None
+    fraction: Fraction | None = None
+
+
+class Filter(Part, frozen=True):
+    """HTTPRouteFilter and GRPCRouteFilter."""
+
+    type: str = ""
+    request_mirror: RequestMirror | None = None
+    request_header_modifier: Annotated[object, stops(_CHANGED)] = None
+    response_header_modifier: Annotated[object, no_hosts("responses are not changed here")] = None
+    request_redirect: Annotated[object, lost("its requests are redirected there, and have no route here")] = (
+        None
     )
-    _share(found, mirror)
-    select(found, [_condition(found, match) for match in items(rule, "matches")])
-    return found
+    url_rewrite: Annotated[object, stops("the stable version's requests are not rewritten here")] = None
+    cors: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
+    external_auth: Annotated[object, stops("refused requests are not mirrored there, and mirrored here")] = (
+        None
+    )
+    extension_ref: Annotated[object, stops("what it does is not known here")] = None
 
 
-def _share(found: Shadow, mirror: Any) -> None:
-    if percent := text(mirror, "percent"):
-        found.annotations["percent"] = percent
-    elif numerator := text(mirror, "fraction", "numerator"):
-        try:
-            share = Decimal(numerator) * 100 / Decimal(text(mirror, "fraction", "denominator") or "100")
-        except (InvalidOperation, ZeroDivisionError):
-            found.differs.append(f"the fraction {numerator} of {text(mirror, 'fraction', 'denominator')}")
-            return
-        found.annotations["percent"] = f"{share.normalize():f}"
+class WeightedRef(BackendRef, frozen=True):
+    """HTTPBackendRef and GRPCBackendRef."""
+
+    weight: int = 1
+    filters: list[Filter] = []
 
 
-def _condition(found: Shadow, match: Any) -> Condition:
-    condition = Condition()
-    method = at(match, "method")
-    if isinstance(method, str):
-        condition.method = method
-    elif method:  # of gRPC
-        service, name = text(method, "service"), text(method, "method")
-        if text(method, "type") not in ("", "Exact") or not service:
-            found.differs.append("a gRPC method without its service, or by a regular expression")
-        else:
-            condition.path = f"/{service}/{name}"
-    if path := text(match, "path", "value"):
-        if text(match, "path", "type") not in ("", "PathPrefix"):
-            found.differs.append(f"the path {path}, which is matched exactly or by a regular expression")
-        elif path != "/":
-            condition.path = path.rstrip("/")
-    headers = set()
-    for header in items(match, "headers"):
-        if text(header, "type") in ("", "Exact"):
-            headers.add(f"{text(header, 'name')}={text(header, 'value')}")
-        else:
-            found.differs.append(f"header {text(header, 'name')}, which is matched by a regular expression")
-    condition.headers = frozenset(headers)
-    if items(match, "queryParams"):
-        found.differs.append("a condition on query parameters")
-    return condition
+class PathPart(Part, frozen=True):
+    """HTTPPathMatch."""
+
+    type: str = "PathPrefix"
+    value: str = "/"
+
+
+class Named(Part, frozen=True):
+    """HTTPHeaderMatch, GRPCHeaderMatch and HTTPQueryParamMatch."""
+
+    type: str = "Exact"
+    name: str = ""
+    value: str = ""
+
+
+class HttpMatch(Part, frozen=True):
+    """HTTPRouteMatch."""
+
+    path: PathPart = PathPart()
+    headers: list[Named] = []
+    query_params: list[Named] = []
+    method: str | None = None
+
+
+class GrpcMethod(Part, frozen=True):
+    """GRPCMethodMatch."""
+
+    type: str = "Exact"
+    service: str = ""
+    method: str = ""
+
+
+class GrpcMatch(Part, frozen=True):
+    """GRPCRouteMatch."""
+
+    method: GrpcMethod | None = None
+    headers: list[Named] = []
+
+
+class BaseRule(Part, frozen=True):
+    """What rules of both kinds have."""
+
+    name: Harmless = None
+    filters: list[Filter] = []
+    backend_refs: list[WeightedRef] = []
+    session_persistence: Annotated[object, lost("sessions are not kept to one endpoint here")] = None
+
+
+class HttpRule(BaseRule, frozen=True):
+    """HTTPRouteRule."""
+
+    matches: list[HttpMatch] = []
+    timeouts: Annotated[object, lost("the stable version has no route timeout here")] = None
+    retry: Annotated[object, lost("the fleet retries as it does for all")] = None
+
+
+class GrpcRule(BaseRule, frozen=True):
+    """GRPCRouteRule."""
+
+    matches: list[GrpcMatch] = []
+
+
+class HttpSpec(Part, frozen=True):
+    """HTTPRouteSpec."""
+
+    parent_refs: Harmless = None
+    use_default_gateways: Harmless = None
+    hostnames: list[str] = []
+    rules: list[HttpRule] = []
+
+
+class GrpcSpec(Part, frozen=True):
+    """GRPCRouteSpec."""
+
+    parent_refs: Harmless = None
+    use_default_gateways: Harmless = None
+    hostnames: list[str] = []
+    rules: list[GrpcRule] = []
+
+
+class HTTPRoute(Document, frozen=True):
+    """An HTTPRoute."""
+
+    metadata: PlainMetadata = PlainMetadata()
+    spec: HttpSpec = HttpSpec()
+
+
+class GRPCRoute(Document, frozen=True):
+    """A GRPCRoute."""
+
+    metadata: PlainMetadata = PlainMetadata()
+    spec: GrpcSpec = GrpcSpec()
+
+
+KINDS: Final[Mapping[str, type[Document]]] = {"HTTPRoute": HTTPRoute, "GRPCRoute": GRPCRoute}
+
+_Order = tuple[int, int, int, int, int]
+
+
+def routing(docs: Documents) -> Routing:
+    """The rules of all routes, the closest first."""
+    http, wrong = documents(docs, PROJECT, GROUPS, HTTPRoute, "HTTPRoute")
+    grpc, further = documents(docs, PROJECT, GROUPS, GRPCRoute, "GRPCRoute")
+    found: list[tuple[_Order, Rule]] = []
+    for source, route in http:
+        for number, rule in enumerate(route.spec.rules):
+            matches = [_http_match(each) for each in rule.matches or [HttpMatch()]]
+            found += _rules(source, route.spec.hostnames, number, rule, matches)
+    for source, call in grpc:
+        for number, each in enumerate(call.spec.rules):
+            matches = [_grpc_match(one) for one in each.matches or [GrpcMatch()]]
+            found += _rules(source, call.spec.hostnames, number, each, matches)
+    found.sort(key=lambda each: each[0])
+    sources = [source for source, _ in http] + [source for source, _ in grpc]
+    unreadable = (*wrong, *further)
+    rules = (*(rule for _, rule in found), *unreadable)
+    return Routing(PROJECT, rules, (*sources, *(each.source for each in unreadable)), falls_through=True)
+
+
+def _rules(
+    source: Source, hosts: list[str], number: int, rule: BaseRule, matches: list[tuple[Match, int]]
+) -> Iterator[tuple[_Order, Rule]]:
+    namespace = source.name.namespace
+    filters = [*rule.filters, *(each for ref in rule.backend_refs for each in ref.filters)]
+    redirected = any(each.request_redirect for each in filters)
+    backends = tuple(_backend(each, namespace, each.weight) for each in rule.backend_refs)
+    mirrors = tuple(_mirror(each.request_mirror, namespace) for each in filters if each.request_mirror)
+    for match, queries in matches:
+        path = match.path
+        order = (
+            # Where regular expressions come is each implementation's; here before all prefixes.
+            0
+            if path and path.how is How.EXACT
+            else 1
+            if any("the path" in each for each in match.others)
+            else 2,
+            -len(path.value if path else ""),
+            0 if match.methods else 1,
+            -len(match.headers) - sum(each.startswith("the header") for each in match.others),
+            -queries,
+        )
+        place = ("spec", "rules", number)
+        yield (
+            order,
+            Rule(source, place, tuple(hosts) or ("*",), match, () if redirected else backends, mirrors),
+        )
+
+
+def _backend(ref: BackendRef, namespace: str, weight: int = 1) -> Backend:
+    is_service = ref.kind == "Service" and ref.group in ("", "core")
+    service = NamespacedName(ref.namespace or namespace, ref.name) if is_service and ref.name else None
+    return Backend(service, f"{ref.kind} {ref.name}", ref.port, weight=weight)
+
+
+def _mirror(mirror: RequestMirror, namespace: str) -> Mirror:
+    backend = _backend(mirror.backend_ref, namespace)
+    if mirror.fraction is None:
+        return Mirror(backend, Decimal(100 if mirror.percent is None else mirror.percent))
+    numerator, denominator = mirror.fraction.numerator, mirror.fraction.denominator
+    if denominator <= 0:
+        return Mirror(backend, problems=(f"the fraction {numerator} of {denominator}",))
+    return Mirror(backend, Decimal(numerator) * 100 / Decimal(denominator))
+
+
+def _http_match(match: HttpMatch) -> tuple[Match, int]:
+    others: list[str] = []
+    hows = {"PathPrefix": How.SEGMENT, "Exact": How.EXACT}
+    path: Path | None = None
+    if match.path.type in hows:
+        path = Path(hows[match.path.type], match.path.value)
+    else:
+        path = by_regex(match.path.value, others)
+    headers = _headers(match.headers, others)
+    others += [f"the query parameter {each.name}" for each in match.query_params]
+    methods = frozenset({match.method}) if match.method else None
+    return Match(path, methods, headers, tuple(others)), len(match.query_params)
+
+
+def _grpc_match(match: GrpcMatch) -> tuple[Match, int]:
+    others: list[str] = []
+    path = None
+    method = match.method or GrpcMethod()
+    if method.type != "Exact":
+        others.append(f"the gRPC method by {method.type}")
+    elif method.service and method.method:
+        path = Path(How.EXACT, f"/{method.service}/{method.method}")
+    elif method.service:
+        path = Path(How.PREFIX, f"/{method.service}/")
+    elif method.method:
+        others.append(f"the gRPC method {method.method} of any service")
+    return Match(path, None, _headers(match.headers, others), tuple(others)), 0
+
+
+def _headers(headers: list[Named], others: list[str]) -> tuple[Header, ...]:
+    """Of several of one name the first counts, as the specification says."""
+    found: dict[str, Named] = {}
+    for each in headers:
+        found.setdefault(each.name.lower(), each)
+    others += [f"the header {each.name} by {each.type}" for each in found.values() if each.type != "Exact"]
+    return tuple(Header(name, How.EXACT, each.value) for name, each in found.items() if each.type == "Exact")

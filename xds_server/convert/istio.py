@@ -1,123 +1,302 @@
-"""Istio's VirtualService: ``mirror`` and ``mirrors`` of its HTTP routes."""
+"""Istio: ``mirror`` and ``mirrors`` of a VirtualService, with the subsets of DestinationRules.
 
-from collections.abc import Iterator
-from typing import Any
+Of several VirtualServices for one host Istio takes one, or puts them together in no order that the documents
+tell; so what is said of a host here holds for each of them.
+"""
 
-from xds_server.convert.found import (
-    Condition,
-    Doc,
-    Documents,
-    Nothing,
-    Shadow,
-    Target,
-    among_others,
-    at,
-    items,
-    labels,
-    local,
-    mapping,
-    named,
-    namespace_of,
-    select,
-    string_prefix,
-    text,
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final
+
+from xds_server.base.ids import NamespacedName
+from xds_server.convert.documents import Documents, own_name
+from xds_server.convert.fields import Document, Harmless, Part, PlainMetadata, lost, no_hosts, stops
+from xds_server.convert.reading import by_regex, documents, percent
+from xds_server.convert.rules import Backend, Header, How, Match, Mirror, Path, Routing, Rule, Source, Subset
+
+PROJECT: Final = "Istio"
+GROUPS: Final = ("networking.istio.io", "security.istio.io", "extensions.istio.io", "telemetry.istio.io")
+PASSED: Final = (
+    "Gateway",
+    "PeerAuthentication",
+    "ProxyConfig",
+    "ServiceEntry",
+    "Sidecar",
+    "Telemetry",
+    "WorkloadEntry",
+    "WorkloadGroup",
 )
 
-GROUP = "networking.istio.io"
+
+class Text(Part, frozen=True):
+    """StringMatch; none of the three is any value."""
+
+    exact: str | None = None
+    prefix: str | None = None
+    regex: str | None = None
 
 
-def shadows(doc: Doc, docs: Documents) -> Iterator[Shadow | Nothing]:
-    """The mirrors of a VirtualService."""
-    if text(doc, "kind") != "VirtualService":
-        return
-    for number, route in enumerate(items(doc, "spec", "http"), 1):
-        origin = f"{named(doc)}, HTTP route {number}"
-        mirrors = [(at(route, "mirror"), _percent(route))] if at(route, "mirror") else []
-        mirrors += [
-            (at(each, "destination"), text(each, "percentage", "value") or "100")
-            for each in items(route, "mirrors")
-        ]
-        for destination, percent in mirrors:
-            found = _shadow(doc, docs, route, destination, origin)
-            if isinstance(found, Shadow):
-                if percent != "100":
-                    found.annotations["percent"] = percent
-                among_others(found, number, len(items(doc, "spec", "http")))
-            yield found
+class HttpMatch(Part, frozen=True):
+    """HTTPMatchRequest."""
+
+    name: Harmless = None
+    stat_prefix: Harmless = None
+    uri: Text | None = None
+    ignore_uri_case: bool = False
+    method: Text | None = None
+    headers: dict[str, Text] = {}
+    without_headers: dict[str, Text] = {}
+    scheme: Text | None = None
+    authority: Text | None = None
+    port: int | None = None
+    query_params: dict[str, Text] = {}
+    source_labels: dict[str, str] = {}
+    source_namespace: str = ""
+    gateways: list[str] = []
 
 
-def _percent(route: Any) -> str:
-    for name in ("mirrorPercentage", "mirror_percentage"):
-        if at(route, name) is not None:
-            return text(route, name, "value") or "0"
-    return text(route, "mirrorPercent") or text(route, "mirror_percent") or "100"
+class Port(Part, frozen=True):
+    """PortSelector."""
+
+    number: int | None = None
 
 
-def _shadow(doc: Doc, docs: Documents, route: Any, destination: Any, origin: str) -> Shadow | Nothing:
-    namespace = namespace_of(doc)
-    primaries = {text(each, "destination", "host") for each in items(route, "route")}
-    if len(primaries) != 1:
-        return Nothing(origin, "its route has no single Service; a shadow is of one Service")
-    primary = local(primaries.pop(), namespace)
-    canary = local(text(destination, "host"), namespace)
-    if primary is None or canary is None:
-        return Nothing(origin, "a host that is no Service of the cluster")
-    if primary[1] != canary[1]:
-        return Nothing(origin, f"a mirror to another namespace ({canary[1]}): a shadow stays in its own")
-    target = _target(docs, canary, text(destination, "subset"))
-    found = Shadow(origin, primary[1], primary[0], target)
-    hosts = [host for host in items(doc, "spec", "hosts") if isinstance(host, str) and host != "*"]
-    found.hosts = tuple(host for host in hosts if local(host, namespace) is None)
-    select(found, [_condition(found, match) for match in items(route, "match")])
-    if text(route, "timeout"):
-        found.lost.append(f"timeout {text(route, 'timeout')} of the route: the primary has none here")
-    if at(route, "fault"):
-        found.lost.append("fault injection")
-    found.lost.append(
-        '"-shadow" at the end of the Host: add xds-shadow.io/host=shadow-suffix if it is needed'
-    )
-    return found
+class Destination(Part, frozen=True):
+    """Destination."""
+
+    host: str = ""
+    subset: str = ""
+    port: Port = Port()
 
 
-def _target(docs: Documents, canary: tuple[str, str], subset: str) -> Target:
-    name, namespace = canary
-    if not subset:
-        return docs.behind_service(namespace, name)
-    guess = Target(
-        f"{name}-{subset}",
-        f"the Deployment of subset {subset} is not in these documents; a guess",
-        sure=False,
-    )
-    for rule in docs.of("DestinationRule", namespace):
-        if local(text(rule, "spec", "host"), namespace) == canary:
-            for each in items(rule, "spec", "subsets"):
-                if text(each, "name") == subset:
-                    return docs.behind_labels(namespace, labels(each, "labels"), guess)
-    return guess
+class Operations(Part, frozen=True):
+    """Headers."""
+
+    request: Annotated[object, stops("the stable version's requests are not changed here")] = None
+    response: Annotated[object, no_hosts("responses are not changed here")] = None
 
 
-def _condition(found: Shadow, match: Any) -> Condition:
-    condition = Condition()
-    uri = mapping(match, "uri")
-    if prefix := text(uri, "prefix"):
-        condition.path = string_prefix(found, prefix)
-    elif uri:
-        found.differs.append("a path that is matched exactly or by a regular expression")
-    method = mapping(match, "method")
-    if exact := text(method, "exact"):
-        condition.method = exact
-    elif method:
-        found.differs.append("a method that is not matched exactly")
-    headers = set()
-    for name, how in mapping(match, "headers").items():
-        if value := text(how, "exact"):
-            headers.add(f"{name}={value}")
-        elif not how:
-            headers.add(name)
+class RouteDestination(Part, frozen=True):
+    """HTTPRouteDestination."""
+
+    destination: Destination = Destination()
+    weight: int | None = None
+    headers: Operations = Operations()
+
+
+class Percent(Part, frozen=True):
+    """Percent; none is zero."""
+
+    value: float = 0
+
+
+class MirrorPolicy(Part, frozen=True):
+    """HTTPMirrorPolicy; no percentage is all."""
+
+    destination: Destination = Destination()
+    percentage: Percent = Percent(value=100)
+
+
+class HttpRoute(Part, frozen=True):
+    """HTTPRoute."""
+
+    name: Harmless = None
+    match: list[HttpMatch] = []
+    route: list[RouteDestination] = []
+    mirror: Destination | None = None
+    mirrors: list[MirrorPolicy] = []
+    mirror_percentage: Percent | None = None
+    mirror_percent: int | None = None
+    redirect: Annotated[object, lost("its requests are redirected there, and have no route here")] = None
+    direct_response: Annotated[object, lost("its requests are answered there, and have no route here")] = None
+    delegate: Annotated[object, lost("its requests have the routes of another VirtualService")] = None
+    rewrite: Annotated[object, stops("the stable version's requests are not rewritten here")] = None
+    headers: Operations = Operations()
+    fault: Annotated[
+        object, stops("requests that are aborted or delayed there are mirrored as any other here")
+    ] = None
+    cors_policy: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
+    timeout: Annotated[object, lost("the stable version has no route timeout here")] = None
+    retries: Annotated[object, lost("the fleet retries as it does for all")] = None
+
+
+class VirtualServiceSpec(Part, frozen=True):
+    """VirtualService."""
+
+    hosts: list[str] = []
+    gateways: Harmless = None
+    export_to: Harmless = None
+    http: list[HttpRoute] = []
+    tls: Annotated[object, no_hosts("connections are not routed by their TLS server name here")] = None
+    tcp: Annotated[object, lost("TCP is not routed here")] = None
+
+
+class VirtualService(Document, frozen=True):
+    """A VirtualService."""
+
+    metadata: PlainMetadata = PlainMetadata()
+    spec: VirtualServiceSpec = VirtualServiceSpec()
+
+
+class SubsetPart(Part, frozen=True):
+    """Subset."""
+
+    name: str = ""
+    labels: dict[str, str] = {}
+    traffic_policy: Annotated[object, lost("the fleet balances and limits as it does for all")] = None
+
+
+class DestinationRuleSpec(Part, frozen=True):
+    """DestinationRule."""
+
+    host: str = ""
+    subsets: list[SubsetPart] = []
+    export_to: Harmless = None
+    workload_selector: Annotated[object, lost("the rule holds for all Envoys of the fleet here")] = None
+    traffic_policy: Annotated[object, lost("the fleet balances and limits as it does for all")] = None
+
+
+class DestinationRule(Document, frozen=True):
+    """A DestinationRule."""
+
+    metadata: PlainMetadata = PlainMetadata()
+    spec: DestinationRuleSpec = DestinationRuleSpec()
+
+
+KINDS: Final[Mapping[str, type[Document]]] = {
+    "VirtualService": VirtualService,
+    "DestinationRule": DestinationRule,
+}
+
+_NAMED: Final = (
+    "scheme",
+    "authority",
+    "port",
+    "source_namespace",
+    "gateways",
+)
+"""Conditions of a match that annotations do not have."""
+
+_Subsets = Mapping[tuple[NamespacedName, str], Mapping[str, str]]
+
+
+def routing(docs: Documents) -> Routing:
+    """The rules of all VirtualServices."""
+    services, wrong = documents(docs, PROJECT, GROUPS, VirtualService, "VirtualService")
+    destinations, _ = documents(docs, PROJECT, GROUPS, DestinationRule, "DestinationRule")
+    subsets = {
+        (service, each.name): each.labels
+        for source, rule in destinations
+        if (service := docs.local(rule.spec.host, source.name.namespace))
+        for each in rule.spec.subsets
+    }
+    rules = [rule for source, doc in services for rule in _rules(source, doc.spec, docs, subsets)]
+    sources = [*(source for source, _ in (*services, *destinations)), *(rule.source for rule in wrong)]
+    return Routing(PROJECT, (*rules, *wrong), tuple(sources), ordered=False)
+
+
+def _rules(source: Source, spec: VirtualServiceSpec, docs: Documents, subsets: _Subsets) -> Iterator[Rule]:
+    namespace = source.name.namespace
+    hosts = tuple(_host(each, docs, namespace) for each in spec.hosts)
+    problems = () if hosts else ("it has no hosts: a root VirtualService delegates to it",)
+    for number, route in enumerate(spec.http):
+        backends = tuple(
+            _backend(each.destination, docs, namespace, subsets, _weight(each, len(route.route)))
+            for each in route.route
+        )
+        elsewhere = route.redirect or route.direct_response or route.delegate
+        mirrors = tuple(
+            Mirror(_backend(to, docs, namespace, subsets), percent(share)) for to, share in _mirrors(route)
+        )
+        for match in route.match or [HttpMatch()]:
+            yield Rule(
+                source,
+                ("spec", "http", number),
+                hosts,
+                match_of(match),
+                () if elsewhere else backends,
+                mirrors,
+                problems,
+            )
+
+
+def _host(host: str, docs: Documents, namespace: str) -> str:
+    service = docs.local(host, namespace)
+    return own_name(service) if service else host
+
+
+def _weight(each: RouteDestination, count: int) -> int:
+    return each.weight or 0 if count > 1 else 1
+
+
+def _mirrors(route: HttpRoute) -> Iterator[tuple[Destination, float]]:
+    if route.mirror:
+        share = route.mirror_percentage
+        yield route.mirror, share.value if share else _or_all(route.mirror_percent)
+    for each in route.mirrors:
+        yield each.destination, each.percentage.value
+
+
+def _or_all(percent: int | None) -> int:
+    return 100 if percent is None else percent
+
+
+def _backend(
+    destination: Destination, docs: Documents, namespace: str, subsets: _Subsets, weight: int = 1
+) -> Backend:
+    service = docs.local(destination.host, namespace)
+    subset = None
+    if destination.subset:
+        labels = subsets.get((service, destination.subset)) if service else None
+        subset = Subset(destination.subset, labels)
+    return Backend(service, destination.host, destination.port.number, subset, weight)
+
+
+def match_of(match: HttpMatch) -> Match:
+    """A match, as Flagger writes it, too."""
+    others: list[str] = []
+    headers = [*_headers(match.headers, others), *_without(match.without_headers, others)]
+    others += [f"the query parameter {name}" for name in match.query_params]
+    others += [f"the label {name} of whoever sends it" for name in match.source_labels]
+    others += [f"the {name.replace('_', ' ')}" for name in _NAMED if getattr(match, name)]
+    path = _path(match, others)
+    methods = _methods(match.method, others)
+    return Match(path, methods, tuple(headers), tuple(others))
+
+
+def _path(match: HttpMatch, others: list[str]) -> Path | None:
+    uri = match.uri or Text()
+    if match.ignore_uri_case and match.uri:
+        others.append("a path without regard to case")
+    elif uri.exact is not None:
+        return Path(How.EXACT, uri.exact)
+    elif uri.prefix is not None:
+        return Path(How.PREFIX, uri.prefix)
+    elif uri.regex is not None and uri.regex not in (".*", "/.*"):
+        return by_regex(uri.regex, others)
+    return None
+
+
+def _methods(method: Text | None, others: list[str]) -> frozenset[str] | None:
+    if method and method.exact is not None:
+        return frozenset({method.exact})
+    if method and (method.prefix is not None or method.regex is not None):
+        others.append("the method not exactly")
+    return None
+
+
+def _headers(headers: Mapping[str, Text], others: list[str]) -> Iterator[Header]:
+    for name, how in headers.items():
+        if how.exact is not None:
+            yield Header(name.lower(), How.EXACT, how.exact)
+        elif how == Text():
+            yield Header(name.lower(), How.PRESENT)
         else:
-            found.differs.append(f"header {name}, which is not matched exactly")
-    condition.headers = frozenset(headers)
-    known = {"uri", "method", "headers", "name", "ignoreUriCase"}
-    for other in sorted(mapping(match).keys() - known):
-        found.differs.append(f"a condition on {other}")
-    return condition
+            others.append(f"the header {name} not exactly")
+
+
+def _without(headers: Mapping[str, Text], others: list[str]) -> Iterator[Header]:
+    for name, how in headers.items():
+        if how == Text():
+            yield Header(name.lower(), How.ABSENT)
+        else:
+            others.append(f"the header {name} with another value")

@@ -1,0 +1,142 @@
+"""The documents of the input, to look up what a rule names: Services, Deployments, ports."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from xds_server.base.ids import NamespacedName
+from xds_server.convert.fields import Doc
+from xds_server.model.objects import Service
+from xds_server.shadows.ports import ports_of
+
+_CLUSTER_SUFFIXES: Final = (".svc.cluster.local", ".svc")
+
+
+class Target(NamedTuple):
+    """A Deployment, and what was assumed to take it for the one that is meant."""
+
+    deployment: str
+    assumed: str = ""
+
+
+class Documents:
+    """All documents of the input."""
+
+    def __init__(self, docs: Sequence[Doc]) -> None:
+        self.all = docs
+        self.services: dict[NamespacedName, Service] = {}
+        self.pod_labels: dict[NamespacedName, dict[str, str]] = {}
+        for doc in docs:
+            name = name_of(doc)
+            if doc.get("kind") == "Service" and doc.get("apiVersion") == "v1":
+                try:
+                    self.services[name] = msgspec.convert(doc, Service)
+                except msgspec.ValidationError:
+                    continue  # as if it were not there: nothing rests on it
+            elif doc.get("kind") == "Deployment" and doc.get("apiVersion") == "apps/v1":
+                self.pod_labels[name] = _labels(doc, "spec", "template", "metadata", "labels")
+
+    def of(self, group: str, kind: str) -> Iterator[Doc]:
+        """The documents of a kind, whatever version."""
+        return (doc for doc in self.all if group_of(doc) == group and doc.get("kind") == kind)
+
+    def behind(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
+        """The Deployments whose Pods have all of these labels."""
+        return [
+            name.name
+            for name, its in self.pod_labels.items()
+            if labels and name.namespace == namespace and labels.items() <= its.items()
+        ]
+
+    def selector(self, service: NamespacedName) -> Mapping[str, str] | None:
+        """By which a Service selects; None if the documents do not have it."""
+        found = self.services.get(service)
+        return found.spec.selector or {} if found else None
+
+    def canary(self, service: NamespacedName) -> Target:
+        """The Deployment to mark for a mirror to a Service. Its endpoints will be the Service's own, so that
+        a wrong assumption fails, or marks what serves as a name alone."""
+        found = self.behind(service.namespace, self.selector(service) or {})
+        if len(found) == 1:
+            return Target(found[0])
+        return Target(
+            service.name,
+            f"the Deployment behind Service {service.name} is not in these documents; taken to have its name",
+        )
+
+    def first_port(self, service: NamespacedName, port: int | str | None) -> str:
+        """Why a Service's further hosts would not reach this port of it; nothing if they do."""
+        found = self.services.get(service)
+        if found is None:
+            return "" if port is None else f"whether {port} is its first HTTP port: give its document, too"
+        ports = ports_of(found).routed
+        if not ports:
+            return "it has no port that is known to be HTTP"
+        if port is None and len(found.ports) > 1:
+            return "it has several ports, and the rule names none"
+        if port is not None and port not in (ports[0].port.port, ports[0].port.name):
+            return f"its first HTTP port is {ports[0].port.port}, and the rule leads to {port}"
+        return ""
+
+    def further_ports(self, service: NamespacedName, port: int | str | None) -> str:
+        """The HTTP ports of a Service besides the one that a rule names; nothing if there are none."""
+        found = self.services.get(service)
+        ports = [each.port for each in ports_of(found).routed] if found and port is not None else []
+        return ", ".join(str(each.port) for each in ports if port not in (each.port, each.name))
+
+    def mirror_port(self, primary: NamespacedName, port: int | str | None, mirror: Any) -> str:
+        """Why a mirrored request would reach another port of the `mirror` backend's Service than it names;
+        nothing if it does not. Ports are paired by name, else by number, else because there is one."""
+        name, wanted = mirror.service, mirror.port
+        source = self.services.get(name)
+        if source is not None and source.spec.type == "ExternalName":
+            return f"Service {name.name} is an ExternalName"
+        if wanted is None or (source is not None and len(source.ports) == 1):
+            return ""
+        stable = self.services.get(primary)
+        if source is None:
+            return "" if wanted == port else f"port {wanted} of Service {name.name}: give its document, too"
+        its = [each for each in stable.ports if port in (each.port, each.name)] if stable else []
+        by_name = [each for each in source.ports if its and its[0].name and each.name == its[0].name]
+        by_number = [each for each in source.ports if its and each.port == its[0].port]
+        found = next(iter((*by_name, *by_number)), None)
+        if found is not None and wanted in (found.port, found.name):
+            return ""
+        return f"port {wanted} of Service {name.name} is not the counterpart of {primary.name}'s {port}"
+
+    def local(self, host: str, namespace: str) -> NamespacedName | None:
+        """The Service that a host of the cluster stands for; None if it is none. A host of two labels is a
+        Service only where its second label is this namespace, or the documents have that Service."""
+        for suffix in _CLUSTER_SUFFIXES:
+            if host.endswith(suffix):
+                name, dot, other = host.removesuffix(suffix).partition(".")
+                return NamespacedName(other, name) if dot and name and "." not in other else None
+        name, dot, other = host.partition(".")
+        if not dot:
+            return NamespacedName(namespace, name) if name and name != "*" else None
+        found = NamespacedName(other, name)
+        return found if name and (other == namespace or found in self.services) else None
+
+
+def own_name(service: NamespacedName) -> str:
+    """The longest of the names that cluster DNS gives a Service."""
+    return f"{service.name}.{service.namespace}.svc.cluster.local"
+
+
+def group_of(doc: Doc) -> str:
+    """The API group of a document."""
+    return str(doc.get("apiVersion", "")).partition("/")[0]
+
+
+def name_of(doc: Doc) -> NamespacedName:
+    """Namespace and name of a document of any shape."""
+    metadata = doc.get("metadata")
+    found = metadata if isinstance(metadata, Mapping) else {}
+    return NamespacedName(str(found.get("namespace") or "default"), str(found.get("name") or ""))
+
+
+def _labels(doc: object, *path: str) -> dict[str, str]:
+    for step in path:
+        doc = doc.get(step) if isinstance(doc, Mapping) else None
+    return {str(key): str(value) for key, value in doc.items()} if isinstance(doc, Mapping) else {}
