@@ -19,7 +19,7 @@ from tests.browser.conftest import Fleet
 from tests.support.waiting import eventually
 from tests.wire.rig import Stream, node
 from xds_server.ads.events import Variant
-from xds_server.snapshot.types import CLUSTER
+from xds_server.snapshot.types import CLUSTER, ROUTE
 
 pytestmark = [pytest.mark.browser, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="session")]
 
@@ -217,3 +217,12 @@ async def test_what_others_write_is_shown_as_text(tab: Tab, fleet: Fleet) -> Non
         await is_gone(tab, found)
         assert await tab.js("window.hurt === undefined")
         assert await tab.js("document.querySelectorAll('main img, main script').length") == 0
+
+
+async def test_an_envoy_with_listeners_of_its_own_is_known_by_that(tab: Tab, fleet: Fleet) -> None:
+    async with opened(tab, fleet), grpc.aio.insecure_channel(str(fleet.control_plane.xds_address)) as channel:
+        envoy = Stream(channel, Variant.DELTA)
+        await envoy.ask(CLUSTER, node=node("edge-1"))
+        await envoy.ask(ROUTE, "gatway")
+        await shows(tab, row("nodes", "edge-1"), "delta, routes only")
+        await shows(tab, "#problems", "Envoy edge-1", "UnknownRouteConfiguration", "'gatway'")

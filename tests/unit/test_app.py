@@ -219,7 +219,7 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
     overview, detail = _text(status_view(status)), _text(explanation_view(explanation))
     assert "staging/myapp-canary" in overview
     assert "Service staging/portless" in overview
-    for fact in ("10.0.0.1:80", "10.0.0.2:80", "myapp.staging.svc.cluster.local", "12.5"):
+    for fact in ("10.0.0.1:80", "10.0.0.2:80", "myapp.staging.svc.cluster.local", "12.5", "Routed on  "):
         assert fact in detail
     names = {resource.name for resource in explanation.resources}
     assert "staging/myapp/http/shadow/myapp-canary" in names

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,9 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),
         (["demo", "--once", "--manifests", "/does/not/exist"], 2, "4-canary.yaml"),
         (["bootstrap", "--node-id", "a", "--gateway-address", "localhost"], 2, "not an IP address"),
+        (["serve", "--manifests", "x", "--route-config", "In_x"], 2, "--route-config 'In_x': write small"),
+        (["render", "--manifests", "x", "--route-config", "A"], 2, "--route-config 'A': write small letters"),
+        (["bootstrap", "--node-id", "a", "--routes-only", "--route-config", ""], 2, "such as internal"),
         (["no-such-command"], 2, "No such command"),
     ],
 )
@@ -103,7 +107,7 @@ def test_bootstrap_beside_an_application() -> None:
 
 @pytest.mark.parametrize(("mode", "api"), [("delta", "DELTA_GRPC"), ("sotw", "GRPC")])
 def test_bootstrap_for_listeners_of_ones_own(mode: str, api: str) -> None:
-    options = ("--routes-only", "--mode", mode, "--namespace", "staging", "--gateway-port", "9")
+    options = ("--routes-only", "--mode", mode, "--namespace", "staging", "--route-config", "internal")
     parts, stanza = yaml.safe_load_all(run("bootstrap", "--node-id", "a", *options).stdout)
     assert parts["node"] == {
         "id": "a",
@@ -115,7 +119,19 @@ def test_bootstrap_for_listeners_of_ones_own(mode: str, api: str) -> None:
     assert parts["dynamic_resources"]["cds_config"] == waiting
     assert parts.keys() == {"node", "static_resources", "dynamic_resources"}
     assert [each["name"] for each in parts["static_resources"]["clusters"]] == ["xds-shadow"]
-    assert stanza == {"rds": {"route_config_name": "gateway", "config_source": waiting}}
+    assert stanza == {"rds": {"route_config_name": "internal", "config_source": waiting}}
+
+
+def test_bootstrap_for_listeners_of_ones_own_has_none_of_others() -> None:
+    of_listeners = ("--gateway-port", "9", "--gateway-address", "127.0.0.1", "--ready-port", "8")
+    own = ("bootstrap", "--node-id", "a", "--routes-only")
+    assert run(*own, *of_listeners).stdout == run(*own).stdout
+    assert "route_config_name: gateway" in run(*own).stdout
+    tls = ("--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key", "--tls-ca", "/tls/ca.crt")
+    with tempfile.TemporaryDirectory() as directory:
+        secured = run(*own, *tls, "--sds-dir", directory)
+    [cluster] = next(yaml.safe_load_all(secured.stdout))["static_resources"]["clusters"]
+    assert cluster["transport_socket"]["name"] == "envoy.transport_sockets.tls"
 
 
 def test_bootstrap_names_the_sds_files_where_envoy_finds_them(tmp_path: Path) -> None:

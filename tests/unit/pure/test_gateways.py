@@ -1,6 +1,8 @@
 """On which gateways a Service is routed: in whose route configurations its virtual hosts stand."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
@@ -12,6 +14,7 @@ from xds_server.shadows.plan import GATEWAY, ServicePlan
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.scene import Rules
 from xds_server.snapshot.types import CLUSTER, ROUTE, VIRTUAL_HOST
+from xds_server.translate.gateway import GatewayConfig, gateway_config
 from xds_server.translate.translate import translate
 
 MYAPP = NamespacedName("staging", "myapp")
@@ -136,3 +139,30 @@ def test_what_several_gateways_take_of_an_envoy_is_weighed() -> None:
     one, all_of_them = weigh(planned("internal")), weigh(planned(None))
     assert all_of_them.service > one.service
     assert one.shadows < all_of_them.shadows < len(ALL) * one.shadows
+
+
+FILES = [
+    gateway_config({"listeners": [{"name": name, "port": str(8080 + at)} for at, name in enumerate(names)]})
+    for names in (["gateway"], ["gateway", "internal"], ["internal"], ["external", "internal"])
+]
+SAID = (None, "internal", "gateway", "interal", "interal,external", "external, internal", "")
+HISTORIES = st.lists(
+    st.tuples(st.sampled_from(["myapp", "other"]), st.sampled_from(SAID), st.sampled_from(FILES)), max_size=8
+)
+
+
+@given(HISTORIES)
+def test_after_every_step_it_is_as_if_all_were_planned_anew(
+    history: list[tuple[str, str | None, GatewayConfig]],
+) -> None:
+    """Whatever Services say and whichever gateways there are; both claim one host."""
+    running = Pipeline(gateway_port=8080, expose_all=False, clock=lambda: 0.0)
+    before = step(running, *world(None)).plan
+    for name, said, file in history:
+        running.gateway = file
+        annotations = {"hosts": "shop.test"} | ({} if said is None else {"gateways": said})
+        published = step(running, service(name, annotations=annotations))
+        expected = resolve(published.world, Rules(gateways=file.gateways()), before)
+        assert published.plan == expected
+        assert published.snapshot == translate(expected, gateway_port=8080, gateway=file)
+        before = published.plan
