@@ -3,6 +3,7 @@ proxy": everything but the control plane's address comes over ADS, and the proce
 Envoy with a bootstrap and listeners of its own needs besides, to have its routes and clusters from here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import PurePath
@@ -13,6 +14,8 @@ import envoy_data_plane.envoy.config.core.v3 as core
 import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
 import envoy_data_plane.envoy.config.listener.v3 as listener
 import envoy_data_plane.envoy.config.overload.v3 as overload
+import envoy_data_plane.envoy.config.route.v3 as route
+import envoy_data_plane.envoy.extensions.filters.http.router.v3 as router
 import envoy_data_plane.envoy.extensions.filters.network.direct_response.v3 as direct_response
 import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 as http_manager
 import envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 as connections
@@ -32,6 +35,11 @@ from xds_server.shadows.plan import GATEWAY
 from xds_server.translate.copies import UPSTREAM_FILTERS
 
 _XDS_CLUSTER = "xds-shadow"
+_ADMIN_CLUSTER = "admin"
+_ADMIN_ADDRESS = "127.0.0.1"
+_SHOWN = ("/stats/prometheus", "/ready")
+"""Of the admin interface, which can also end Envoy and change its log, on the listener for statistics."""
+
 _CERTIFICATE, _ROOTS = "certificate", "roots"
 _SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -65,7 +73,8 @@ class BootstrapTls:
 class BootstrapOptions:
     """What differs between Envoys. `gateway_port` and `gateway_address` None leave it to the control plane;
     no `namespaces` are all; with a `ready_port` it can be seen from outside whether Envoy was configured.
-    `route_config` is for listeners of its own."""
+    At `stats` are its statistics and its readiness; that needs an `admin_port` that is not 0. `route_config`
+    is for listeners of its own."""
 
     node_id: str
     node_cluster: str = "xds-shadow"
@@ -76,6 +85,7 @@ class BootstrapOptions:
     gateway_port: int | None = None
     gateway_address: str | None = None
     ready_port: int | None = None
+    stats: Address | None = None
     namespaces: tuple[str, ...] = ()
     max_heap_mib: int = 1024
     tls: BootstrapTls | None = None
@@ -135,17 +145,19 @@ def sds_files(tls: BootstrapTls) -> dict[str, str]:
 
 
 def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
-    over_ads = _over_ads(waits=bool(options.ready_port))
+    over_ads = _over_ads(waits=bool(options.ready_port or options.stats))
+    listeners = [_ready_listener(options.ready_port)] if options.ready_port else []
+    clusters = [_xds_cluster(options)]
+    if options.stats:
+        listeners.append(_stats_listener(options.stats))
+        clusters.append(_admin_cluster(options.admin_port))
     return bootstrap.Bootstrap(
         node=_node(options),
-        admin=bootstrap.Admin(address=_address(Address("127.0.0.1", options.admin_port))),
+        admin=bootstrap.Admin(address=_address(Address(_ADMIN_ADDRESS, options.admin_port))),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
         ),
-        static_resources=bootstrap.BootstrapStaticResources(
-            listeners=[_ready_listener(options.ready_port)] if options.ready_port else [],
-            clusters=[_xds_cluster(options)],
-        ),
+        static_resources=bootstrap.BootstrapStaticResources(listeners=listeners, clusters=clusters),
         overload_manager=_overload_manager(options.max_heap_mib * MIB),
     )
 
@@ -188,6 +200,45 @@ def _ready_listener(port: int) -> listener.Listener:
     )
 
 
+def _stats_listener(address: Address) -> listener.Listener:
+    """What `_SHOWN` says, to GET, and nothing else. It opens once Envoy was configured, as all listeners."""
+    only_get = route.HeaderMatcher(name=":method", string_match=matcher.StringMatcher(exact="GET"))
+    shown = [
+        route.Route(
+            match=route.RouteMatch(path=path, headers=[only_get]),
+            route=route.RouteAction(cluster=_ADMIN_CLUSTER),
+        )
+        for path in _SHOWN
+    ]
+    host = route.VirtualHost(name="stats", domains=["*"], routes=shown)
+    manager = http_manager.HttpConnectionManager(
+        stat_prefix="stats",
+        route_config=route.RouteConfiguration(name="stats", virtual_hosts=[host]),
+        http_filters=[
+            http_manager.HttpFilter(name="envoy.filters.http.router", typed_config=Any.pack(router.Router()))
+        ],
+    )
+    http_filter = listener.Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(manager)
+    )
+    return listener.Listener(
+        name="stats",
+        address=_address(address),
+        filter_chains=[listener.FilterChain(filters=[http_filter])],
+        # What an overloaded Envoy has to say is wanted most.
+        ignore_global_conn_limit=True,
+        bypass_overload_manager=True,
+    )
+
+
+def _admin_cluster(port: int) -> cluster.Cluster:
+    return cluster.Cluster(
+        name=_ADMIN_CLUSTER,
+        type=cluster.ClusterDiscoveryType.STATIC,
+        load_assignment=_assignment(_ADMIN_CLUSTER, [Address(_ADMIN_ADDRESS, port)]),
+    )
+
+
 def _ads(mode: Variant) -> core.ApiConfigSource:
     delta = core.ApiConfigSourceApiType.DELTA_GRPC
     sotw = core.ApiConfigSourceApiType.GRPC
@@ -212,20 +263,24 @@ def _xds_cluster(options: BootstrapOptions) -> cluster.Cluster:
     http2 = http.HttpProtocolOptionsExplicitHttpConfig(
         http2_protocol_options=core.Http2ProtocolOptions(connection_keepalive=keepalive)
     )
-    hosts = [
-        endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=_address(address))) for address in addresses
-    ]
     return cluster.Cluster(
         name=_XDS_CLUSTER,
         type=cluster.ClusterDiscoveryType.STRICT_DNS,
         connect_timeout=timedelta(seconds=5),
-        load_assignment=endpoint.ClusterLoadAssignment(
-            cluster_name=_XDS_CLUSTER, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=hosts)]
-        ),
+        load_assignment=_assignment(_XDS_CLUSTER, addresses),
         typed_extension_protocol_options={
             _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))
         },
         transport_socket=_mutual_tls(options.tls) if options.tls else None,
+    )
+
+
+def _assignment(name: str, addresses: Iterable[Address]) -> endpoint.ClusterLoadAssignment:
+    hosts = [
+        endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=_address(address))) for address in addresses
+    ]
+    return endpoint.ClusterLoadAssignment(
+        cluster_name=name, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=hosts)]
     )
 
 
@@ -285,5 +340,6 @@ def _overload_manager(max_heap_bytes: int) -> overload.OverloadManager:
 
 
 def _address(address: Address) -> core.Address:
-    socket = core.SocketAddress(address=address.host, port_value=address.port)
+    both = address.host == "::"  # IPv4, too
+    socket = core.SocketAddress(address=address.host, port_value=address.port, ipv4_compat=both)
     return core.Address(socket_address=socket)

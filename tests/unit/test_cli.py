@@ -73,6 +73,12 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["serve", "--manifests", "x", "--route-config", "In_x"], 2, "--route-config 'In_x': write small"),
         (["render", "--manifests", "x", "--route-config", "A"], 2, "--route-config 'A': write small letters"),
         (["bootstrap", "--node-id", "a", "--routes-only", "--route-config", ""], 2, "such as internal"),
+        (["bootstrap", "--node-id", "a", "--stats-address", "pod"], 2, "--stats-address: 'pod' is not an IP"),
+        (
+            ["bootstrap", "--node-id", "a", "--stats-port", "9", "--admin-port", "0"],
+            2,
+            "--admin-port, and not 0",
+        ),
         (["no-such-command"], 2, "No such command"),
     ],
 )

@@ -223,7 +223,7 @@ def test_the_certificates_are_for_the_secrets_that_pods_mount(tls: list[Doc], tm
 def test_the_certificates_have_the_names_that_are_asked_for(tls: list[Doc], tmp_path: Path) -> None:
     by_secret = {each["spec"]["secretName"]: each["spec"] for each in certificates()}
     for directory in BOOTSTRAPS[2:]:
-        [cluster] = yaml.safe_load((directory / "envoy.yaml").read_text())["static_resources"]["clusters"]
+        cluster, *_ = yaml.safe_load((directory / "envoy.yaml").read_text())["static_resources"]["clusters"]
         context = cluster["transport_socket"]["typed_config"]["common_tls_context"]
         validation = context["combined_validation_context"]["default_validation_context"]
         [name] = validation["match_typed_subject_alt_names"]

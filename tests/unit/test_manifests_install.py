@@ -273,14 +273,23 @@ def test_the_bootstrap_finds_the_control_plane_and_keeps_to_its_memory(
         {"name": "bootstrap", "configMap": {"name": config["metadata"]["name"]}}
     ]
     service = named(everything, "Service", "xds-shadow")
-    [cluster] = bootstrap["static_resources"]["clusters"]
+    cluster, admin = bootstrap["static_resources"]["clusters"]
     [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     assert endpoint["endpoint"]["address"]["socket_address"] == {
         "address": f"xds-shadow.{SYSTEM}.svc",
         "port_value": service["spec"]["ports"][0]["port"],
     }
     assert cluster["type"] == "STRICT_DNS"
-    assert bootstrap["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+    at = bootstrap["admin"]["address"]["socket_address"]
+    assert at["address"] == "127.0.0.1"
+    # What is shown of it to Prometheus has a listener of its own.
+    [endpoint] = admin["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["endpoint"]["address"]["socket_address"] == at
+    [stats] = bootstrap["static_resources"]["listeners"]
+    assert stats["address"]["socket_address"] == {
+        "address": "0.0.0.0",
+        "port_value": ports_of(gateway)["stats"],
+    }
     heap = int(bootstrap["overload_manager"]["resource_monitors"][0]["typed_config"]["max_heap_size_bytes"])
     assert heap < memory_limit(container_of(gateway))
 
@@ -291,7 +300,10 @@ async def test_envoy_takes_the_bootstrap_and_its_pods_name(gateway: Doc, tmp_pat
     mounted = container_of(gateway)["volumeMounts"][0]["mountPath"] + "/envoy.yaml"
     assert mounted in args
     config, admin = tmp_path / "envoy.yaml", tmp_path / "admin"
-    config.write_text(BOOTSTRAP.read_text().replace("port_value: 9901", "port_value: 0"))
+    text = BOOTSTRAP.read_text()
+    for port in ("9901", "9903"):
+        text = text.replace(f"port_value: {port}", "port_value: 0")
+    config.write_text(text)
     process = await asyncio.create_subprocess_exec(
         envoy_binary(), *shlex.split(args.replace(mounted, str(config))),
         "--admin-address-path", str(admin), "--log-level", "error",

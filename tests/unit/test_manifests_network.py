@@ -18,7 +18,7 @@ from tests.support.installation import (
 )  # fmt: skip
 from tests.support.network_policies import End, Network
 
-XDS, METRICS, HTTP = 18000, 18081, 8080
+XDS, METRICS, HTTP, STATS = 18000, 18081, 8080, 9903
 NAMESPACES = {
     SYSTEM: {},
     "staging": {"xds-shadow.io/envoy": "true"},
@@ -70,8 +70,10 @@ def test_only_envoys_reach_the_control_plane(network: Network, control_plane: En
 
 def test_only_prometheus_reads_metrics(network: Network, control_plane: End, gateway: End) -> None:
     assert network.allows(PROMETHEUS, control_plane, METRICS)
+    assert network.allows(PROMETHEUS, gateway, STATS)
     for stranger in (gateway, SIDECAR, APP, OUTSIDE):
         assert not network.allows(stranger, control_plane, METRICS)
+        assert not network.allows(stranger, gateway, STATS)
 
 
 def test_nobody_reaches_an_admin_interface(network: Network, control_plane: End, gateway: End) -> None:

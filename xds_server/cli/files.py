@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from xds_server.ads.events import Variant
-from xds_server.base.address import MAX_PORT, ip_text, parse_address
+from xds_server.base.address import MAX_PORT, Address, ip_text, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.cli.options import (
     AllowLoopbackEndpoints,
@@ -94,6 +94,24 @@ def bootstrap(
             show_default="none",
         ),
     ] = None,
+    stats_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="XDS_SHADOW_STATS_PORT",
+            min=1,
+            max=MAX_PORT,
+            help="Serve /stats/prometheus and /ready here, and nothing else of the admin interface.",
+            show_default="none",
+        ),
+    ] = None,
+    stats_address: Annotated[
+        str,
+        typer.Option(
+            envvar="XDS_SHADOW_STATS_ADDRESS",
+            metavar="IP",
+            help="Address of --stats-port: 0.0.0.0, or :: for both families, where Prometheus is elsewhere.",
+        ),
+    ] = "127.0.0.1",
     namespace: Annotated[
         list[str] | None,
         typer.Option(
@@ -197,6 +215,7 @@ def bootstrap(
         gateway_port=gateway_port,
         gateway_address=gateway_address,
         ready_port=ready_port,
+        stats=_stats(stats_address, stats_port, admin_port),
         max_heap_mib=max_heap_mib,
         route_config=route_config,
     )
@@ -219,6 +238,14 @@ def bootstrap(
         except OSError as error:
             raise UsageError(f"--sds-dir {directory}: {error.strerror or error}") from error
     typer.echo(routes_only_yaml(options) if routes_only else bootstrap_yaml(options), nl=False)
+
+
+def _stats(address: str, port: int | None, admin_port: int) -> Address | None:
+    if ip_text(address) is None:
+        raise UsageError(f"--stats-address: {address!r} is not an IP address")
+    if port is not None and admin_port == 0:
+        raise UsageError("--stats-port hands on what the admin interface says; give --admin-port, and not 0")
+    return None if port is None else Address(address, port)
 
 
 def render_command(
