@@ -353,7 +353,7 @@ class App:
         return time.monotonic() - min(waiting) if waiting else 0.0
 
     def explain(self, name: NamespacedName) -> Explanation | None:
-        """What `explain` shows of the canary Deployment `name`; None if it is not marked."""
+        """What `explain` shows of the canary of that key; None if it is not marked."""
         published = self._published
         explanation = explain(published, name) if published else None
         if published is None or explanation is None:

@@ -1,5 +1,6 @@
 """What `status` and `explain` print for a person, from the status API's messages."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -48,11 +49,14 @@ def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
 
 
 def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
-    """One row a shadow."""
+    """One row a shadow; its kind is part of its name where another kind has the same."""
     table = _table("SHADOW", "OF SERVICE", "STATE", "REASON", "PERCENT", "METHODS", "ENDPOINTS", "MESSAGE")
+    shadows = list(shadows)
+    called = Counter((shadow.namespace, shadow.deployment) for shadow in shadows)
     for shadow in shadows:
+        several = called[shadow.namespace, shadow.deployment] > 1
         table.add_row(
-            f"{shadow.namespace}/{shadow.deployment}",
+            f"{shadow.namespace}/{f'{shadow.kind.lower()}/' if several else ''}{shadow.deployment}",
             _service(shadow),
             _coloured(shadow.state),
             shadow.reason,
@@ -123,7 +127,7 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     """One shadow, from the label to the Envoys that carry it out."""
     shadow = explanation.shadow
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("Deployment", f"{shadow.namespace}/{shadow.deployment}")
+    facts.add_row(shadow.kind, f"{shadow.namespace}/{shadow.deployment}")
     facts.add_row("Shadow of", f"Service {shadow.namespace}/{shadow.service}")
     facts.add_row("Routed on", ", ".join(shadow.gateways) or "no gateway")
     facts.add_row("State", Text.assemble(_coloured(shadow.state), f" ({shadow.reason})"))

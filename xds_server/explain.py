@@ -19,10 +19,10 @@ def explain(published: Published, name: NamespacedName) -> Explanation | None:
     """One shadow with all that follows from it, or None if there is none of that name."""
     for target, plan in published.plan.services.items():
         for shadow in plan.shadows:
-            if NamespacedName(shadow.namespace, shadow.deployment) == name:
+            if NamespacedName(shadow.namespace, shadow.canary) == name:
                 share = translate_service(plan)
                 gateways = plan.ports[0].gateways if plan.ports else (GATEWAY,)
-                subjects = {f"Service {target}", f"Deployment {name}"}
+                subjects = {f"Service {target}", f"{shadow.kind} {shadow.namespace}/{shadow.name}"}
                 return Explanation(
                     shadow=shadow,
                     routes=[_explained(port, shadow) for port in plan.ports],
@@ -34,8 +34,8 @@ def explain(published: Published, name: NamespacedName) -> Explanation | None:
 
 
 def _explained(port: PortPlan, shadow: ShadowStatus) -> ExplainedRoute:
-    mirrored = any(mirror.deployment == shadow.deployment for mirror in port.mirrors)
-    mirrors_to = names.shadow_cluster(port.service, port.name, shadow.deployment)
+    mirrored = any(mirror.canary == shadow.canary for mirror in port.mirrors)
+    mirrors_to = names.shadow_cluster(port.service, port.name, shadow.canary)
     return ExplainedRoute(
         plan=port,
         cluster=names.cluster(port.service, port.name),
@@ -55,6 +55,5 @@ def _only(shadow: ShadowStatus, resources: list[Resource]) -> list[Resource]:
     return [
         resource
         for resource in resources
-        if resource.key.type_url != SECRET
-        and names.shadowing_deployment(resource.name) in (None, shadow.deployment)
+        if resource.key.type_url != SECRET and names.shadowing_canary(resource.name) in (None, shadow.canary)
     ]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from xds_server.base.ids import NamespacedName
 from xds_server.base.latency import Latencies, Latency
 from xds_server.model.door import Door
+from xds_server.model.marks import Marks
 from xds_server.model.objects import Kind, Ref
 from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import Change, World, key_of, namespace_of
@@ -146,6 +147,7 @@ class Pipeline:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.door = door or Door()
+        self._marks = Marks()
         self._world = World()
         self._clock = clock
         self._turns: Turns | None = None
@@ -214,7 +216,10 @@ class Pipeline:
     def _apply(self, changes: list[Change]) -> frozenset[Ref]:
         """Take changes into the world; where our own code fails on one, all but that."""
         try:
-            self._world, changed = self._world.apply(self.door.admit(changes))
+            admitted = self.door.admit(changes)
+            self._world, changed = self._world.apply(admitted)
+            if reports := self._marks.note(admitted):
+                self._world, _ = self._world.apply(reports)
         except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself
             if len(changes) == 1:
                 self._refused[key_of(changes[0])] = error

@@ -22,7 +22,7 @@ from rich.live import Live
 from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.display import explanation_view, status_view
-from xds_server.model.objects import PREFIX
+from xds_server.model.objects import PREFIX, WORKLOADS, Kind, kind_called
 from xds_server.model.world import SHADOW_OF
 from xds_server.shadows.policy import NAMES, parse_policy
 from xds_server.shadows.services import EXPOSE
@@ -36,14 +36,20 @@ _WIDTH: Final = 200
 
 cli = typer.Typer(
     name="kubectl shadow",
-    help="Copy a Service's live requests to a canary Deployment, and see what became of it.",
+    help="Copy a Service's live requests to a canary, and see what became of it.",
     no_args_is_help=True,
     add_completion=False,  # kubectl has its own, which asks `complete`
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="The canary.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="[KIND/]NAME",
+        help="The canary: a Deployment, or such as statefulset/NAME (daemonset, replicaset, rollout).",
+    ),
+]
 Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", help="As kubectl's.", show_default="that of the context"),
@@ -143,14 +149,14 @@ def start(
     context: Context = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Copy the requests of a Service to this Deployment."""
+    """Copy the requests of a Service to this workload."""
     kubectl = Kubectl(namespace, kubeconfig, context)
     said = {"percent": percent, "methods": methods}
     settings = [f"{key}={value}" for key, value in said.items() if value is not None] + (setting or [])
     lines = [kubectl.line("label", "service", of, f"{EXPOSE}=true", "--overwrite")] if expose else []
     # The label comes last: before the annotations are there it would copy more than was asked for.
     lines += [_annotate(kubectl, name, settings)] if settings else []
-    lines.append(kubectl.line("label", "deployment", name, f"{SHADOW_OF}={of}", "--overwrite"))
+    lines.append(kubectl.line("label", *_words_of(name), f"{SHADOW_OF}={of}", "--overwrite"))
     kubectl.run(lines, dry=dry_run)
 
 
@@ -163,9 +169,9 @@ def stop(
     context: Context = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Copy nothing to this Deployment any more. Its annotations stay."""
+    """Copy nothing to this workload any more. Its annotations stay."""
     kubectl = Kubectl(namespace, kubeconfig, context)
-    kubectl.run([kubectl.line("label", "deployment", name, f"{SHADOW_OF}-")], dry=dry_run)
+    kubectl.run([kubectl.line("label", *_words_of(name), f"{SHADOW_OF}-")], dry=dry_run)
 
 
 @cli.command("set")
@@ -181,7 +187,7 @@ def set_(
     context: Context = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Change what is copied to this Deployment, and how."""
+    """Change what is copied to this workload, and how."""
     kubectl = Kubectl(namespace, kubeconfig, context)
     kubectl.run([_annotate(kubectl, name, settings)], dry=dry_run)
 
@@ -233,7 +239,29 @@ def explain(
         path = "jsonpath={..namespace}"
         namespace = Kubectl(None, kubeconfig, context).ask("config", "view", "--minify", "-o", path).strip()
     with _control_plane(server, Kubectl(system, kubeconfig, context)) as address:
-        _print(explanation_view(get_explanation(address, namespace or "default", name)))
+        word, _, own = name.rpartition("/")
+        kind = _kind_of(name) if word else ""
+        _print(explanation_view(get_explanation(address, namespace or "default", own, kind)))
+
+
+def _words_of(name: str) -> tuple[str, str]:
+    """What kubectl is to be told of the canary: its kind, as it was given, and its name.
+
+    Raises:
+        UsageError: it is of a kind that cannot be a canary.
+    """
+    word, _, own = name.rpartition("/")
+    _kind_of(name)
+    return word or "deployment", own
+
+
+def _kind_of(name: str) -> Kind:
+    word, _, own = name.rpartition("/")
+    kind = kind_called(word) if word else Kind.DEPLOYMENT
+    if kind is None or not own:
+        kinds = ", ".join(each.lower() for each in WORKLOADS)
+        raise UsageError(f"{name!r} is neither NAME nor KIND/NAME; kinds are {kinds}")
+    return kind
 
 
 def _annotate(kubectl: Kubectl, name: str, settings: Sequence[str]) -> list[str]:
@@ -254,7 +282,7 @@ def _annotate(kubectl: Kubectl, name: str, settings: Sequence[str]) -> list[str]
         parse_policy(wanted)
     except PolicyError as error:
         raise UsageError(str(error)) from error
-    return kubectl.line("annotate", "deployment", name, *(PREFIX + each for each in settings), "--overwrite")
+    return kubectl.line("annotate", *_words_of(name), *(PREFIX + each for each in settings), "--overwrite")
 
 
 @contextlib.contextmanager
@@ -332,8 +360,8 @@ def _words(before: Sequence[str]) -> list[str]:
         return [f"{name}=" for name in NAMES]
     if command in ("start", "stop", "explain", "set") and not rest:
         with contextlib.suppress(XdsShadowError):
-            found = Kubectl().ask("get", "deployments", "-o", "name")
-            return [line.partition("/")[2] for line in found.splitlines()]
+            names = Kubectl().ask("get", "deployments,statefulsets,daemonsets", "-o", "name").splitlines()
+            return [each.removeprefix("deployment.apps/").replace(".apps/", "/") for each in names]
     if rest and rest[-1] == "--of":
         with contextlib.suppress(XdsShadowError):
             found = Kubectl().ask("get", "services", "-o", "name")

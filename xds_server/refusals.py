@@ -33,7 +33,7 @@ _MOST_UNKNOWN: Final = 10
 
 
 class Concerned(NamedTuple):
-    """Objections by the canary Deployment or the Service that they concern; those of most Envoys first."""
+    """Objections by the canary or the Service that they concern; those of most Envoys first."""
 
     shadows: Mapping[NamespacedName, list[Objection]]
     services: Mapping[NamespacedName, list[Objection]]
@@ -54,13 +54,13 @@ def concerned(standing: Iterable[Standing], plan: Plan) -> Concerned:
     services: dict[NamespacedName, list[Objection]] = defaultdict(list)
     for objection in _objections(standing):
         told: set[NamespacedName] = set()
-        for service, deployment in sorted(_owners(objection.message, plan)):
-            if not deployment:
+        for service, canary in sorted(_owners(objection.message, plan)):
+            if not canary:
                 services[service].append(objection)
             told |= {
-                NamespacedName(shadow.namespace, shadow.deployment)
+                NamespacedName(shadow.namespace, shadow.canary)
                 for shadow in plan.services[service].shadows
-                if deployment in ("", shadow.deployment)
+                if canary in ("", shadow.canary)
             }
         for name in told:
             shadows[name].append(objection)
@@ -109,7 +109,7 @@ def _names(group: list[Standing]) -> Iterator[NodeId]:
 
 def _owners(message: str, plan: Plan) -> set[tuple[NamespacedName, str]]:
     """What the message names that there is."""
-    owners = {(service, deployment) for service, deployment in blame(message) if service in plan.services}
+    owners = {(service, canary) for service, canary in blame(message) if service in plan.services}
     if hosts := domains(message):
         owners |= {
             (service, "")

@@ -28,13 +28,14 @@ def get_status(server: Address) -> status_pb2.GetStatusResponse:
     return found
 
 
-def get_explanation(server: Address, namespace: str, deployment: str) -> status_pb2.ExplainResponse:
+def get_explanation(server: Address, namespace: str, name: str, kind: str = "") -> status_pb2.ExplainResponse:
     """One shadow in depth.
 
     Raises:
-        XdsShadowError: as `get_status`, or no Deployment of that name is marked.
+        XdsShadowError: as `get_status`; no workload of that name is marked, or several of different kinds are
+            and `kind` does not say which.
     """
-    request = status_pb2.ExplainRequest(namespace=namespace, deployment=deployment)
+    request = status_pb2.ExplainRequest(namespace=namespace, deployment=name, kind=kind)
     found: status_pb2.ExplainResponse = _call(server, lambda s: s.Explain(request, timeout=_DEADLINE_S))
     return found
 
@@ -51,7 +52,7 @@ def _call(server: Address, call: Callable[[_Stub], R]) -> R:
 def _sentence(server: Address, error: grpc.RpcError) -> str:
     code, details = (error.code(), error.details()) if isinstance(error, grpc.Call) else (None, str(error))
     match code:
-        case grpc.StatusCode.NOT_FOUND:
+        case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.FAILED_PRECONDITION:
             return str(details)
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
             return (

@@ -89,7 +89,7 @@ async def test_the_pods_of_a_new_canary_are_awaited_while_they_are_forbidden(
         await server.create_ready_pod("new-1", {"app": "new"})
         await turned_away(faults, "pods")
         view = recorder.world.view(server.namespace)
-        assert set(view.deployments) == {"canary", "new"}
+        assert set(view.workloads) == {"canary", "new"}
         assert view.awaited == {"app=new"}
         faults.refused = {}
         await agrees(server, recorder)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,67 @@ async def test_start_status_stop(user: Kubectl, control_plane: ControlPlane) -> 
     await eventually(gone)
 
 
+def workload(kind: str, name: str) -> dict[str, object]:
+    spec: dict[str, object] = {
+        "selector": {"matchLabels": {"app": kind}},
+        "template": {
+            "metadata": {"labels": {"app": kind}},
+            "spec": {"containers": [{"name": "main", "image": "a"}]},
+        },
+    }
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+async def test_other_kinds_than_deployments(user: Kubectl, control_plane: ControlPlane) -> None:
+    kind = "StatefulSet"
+    server, where = f"--server={control_plane.admin_address}", f"--namespace={user.namespace}"
+    word = f"{kind.lower()}/{CANARY}"
+    await user("create", "-f", "-", stdin=workload(kind, CANARY))
+    await shadow(user, "start", word, "--of", SERVICE, "--percent", "25", "--expose", where)
+    metadata = (await user.get(kind.lower(), CANARY))["metadata"]
+    assert metadata["labels"][SHADOW_OF] == SERVICE
+    assert SHADOW_OF not in (await user.get("deployment", CANARY))["metadata"].get("labels", {})
+
+    async def shown(*names: str) -> bool:
+        said = await shadow(user, "status", server)
+        return all(f"{user.namespace}/{name} " in said for name in names)
+
+    await eventually(partial(shown, CANARY), what="its name, which is nobody else's")
+    assert f"{kind} " in await shadow(user, "explain", CANARY, where, server)
+    # The Deployment of the same name too: then the kind belongs to the name.
+    await shadow(user, "start", CANARY, "--of", SERVICE, where)
+    await eventually(partial(shown, word, f"deployment/{CANARY}"), what="both names")
+    found = await plugin(user.environment, "explain", CANARY, where, server)
+    assert found.code == 1
+    assert all(f"{user.namespace}/{each}" in found.err for each in (word, f"deployment/{CANARY}")), found
+    assert "None of its Pods is ready yet." in await shadow(user, "explain", word, where, server)
+    await shadow(user, "set", word, "methods=GET", where)
+    await shadow(user, "stop", word, where)
+    assert SHADOW_OF not in (await user.get(kind.lower(), CANARY))["metadata"].get("labels", {})
+    await shadow(user, "stop", CANARY, where)
+
+
+async def test_a_label_where_it_marks_nothing_is_a_problem(
+    user: Kubectl, control_plane: ControlPlane
+) -> None:
+    server = f"--server={control_plane.admin_address}"
+    await user("label", "service", SERVICE, f"{SHADOW_OF}=other")
+    await user("run", "stray", "--image=a", f"--labels={SHADOW_OF}={SERVICE}")
+
+    async def told() -> bool:
+        said = " ".join((await shadow(user, "status", server)).split())
+        return f"Service {user.namespace}/{SERVICE}" in said and f"Pod {user.namespace}/stray" in said
+
+    await eventually(told, what="both problems")
+    await user("label", "service", SERVICE, f"{SHADOW_OF}-")
+    await user("delete", "pod", "stray", "--now")
+
+    async def over() -> bool:
+        return "InvalidLabel" not in await shadow(user, "status", server)
+
+    await eventually(over, what="no problem")
+
+
 async def test_a_dry_run_prints_lines_that_do_the_same(user: Kubectl) -> None:
     where = f"--namespace={user.namespace}"
     said = ("--percent", "25", "--methods", "GET", "--set", "timeout=2s", "--expose", where, "--dry-run")
@@ -136,6 +198,8 @@ async def test_a_dry_run_prints_lines_that_do_the_same(user: Kubectl) -> None:
         (["set", CANARY, "percnt=5"], 2, "'percnt=5' is neither NAME=VALUE nor NAME-; names are "),
         (["set", CANARY, "percent"], 2, "'percent' is neither NAME=VALUE nor NAME-; names are "),
         (["stop", "nothing-of-that-name"], 1, 'deployments.apps "nothing-of-that-name" not found'),
+        (["stop", "pod/x"], 2, "'pod/x' is neither NAME nor KIND/NAME; kinds are deployment, statefulset"),
+        (["stop", "sts/"], 2, "'sts/' is neither NAME nor KIND/NAME"),
         (["status", "--server", "nowhere"], 2, "--server: 'nowhere' is not HOST:PORT"),
     ],
 )
@@ -181,7 +245,7 @@ async def test_status_finds_the_control_plane_by_a_port_forward(
     asked = "--namespace=xds-shadow-system --context=c port-forward deployment/xds-shadow :18080"
     assert log.read_text().splitlines() == [asked]
     found = await plugin(environment, "explain", CANARY)
-    assert (found.code, f"no Deployment staging/{CANARY}" in found.err) == (1, True), found
+    assert (found.code, f"no workload staging/{CANARY}" in found.err) == (1, True), found
 
 
 async def test_a_port_forward_that_cannot_be_had_says_why(tmp_path: Path) -> None:

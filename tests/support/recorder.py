@@ -49,14 +49,15 @@ class Recorder:
                 return {view.namespace.name for view in views if view.namespace}
             case Kind.SERVICE:
                 return {name for view in views for name in view.services}
-            case Kind.DEPLOYMENT:
-                return {name for view in views for name in view.deployments}
             case Kind.ENDPOINT_SLICE:
                 return {name for view in views for name in view.slice_owner}
             case Kind.SECRET:
                 return {name for view in views for name in view.secrets}
             case Kind.POD:
                 return {name for view in views for name in view.pods}
+            case workload:
+                found = (each for view in views for each in view.workloads.values())
+                return {each.name for each in found if each.kind is workload}
 
     @property
     def deletions(self) -> list[Ref]:

@@ -210,7 +210,7 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
         await app.ready.wait()
         status = await asyncio.to_thread(get_status, app.addresses.admin)
         explanation = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "myapp-canary")
-        with pytest.raises(XdsShadowError, match="no Deployment staging/other"):
+        with pytest.raises(XdsShadowError, match="no workload staging/other"):
             await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "other")
     [shadow] = status.shadows
     assert (shadow.state, shadow.percent, list(shadow.methods)) == ("Active", "12.5", ["GET"])

@@ -10,6 +10,7 @@ from cel_expr_python import cel
 from kubernetes.aio.client import models
 
 from tests.support.installation import REPOSITORY, Doc, build, named, of_kind
+from xds_server.model.objects import WORKLOADS
 
 ADMISSION = REPOSITORY / "manifests" / "admission"
 STARTER, EXPOSER = "xds-shadow-starter", "xds-shadow-exposer"
@@ -127,7 +128,9 @@ def test_it_is_in_force_and_fails_closed(documents: list[Doc], spec: Doc) -> Non
         for resource in rule["resources"]
     }
     assert set(map(frozenset, asked.values())) == {frozenset({"CREATE", "UPDATE"})}
-    assert {"deployments", "services", "namespaces", "secrets"} <= asked.keys()
+    assert {"services", "namespaces", "secrets"} <= asked.keys()
+    assert {f"{kind.lower()}s" for kind in WORKLOADS} <= asked.keys()
+    assert {f"{kind.lower()}s/status" for kind in WORKLOADS} <= asked.keys()
 
 
 def test_an_empty_map_stands_for_no_labels_also_to_the_type_checker() -> None:
@@ -212,3 +215,38 @@ def test_guard_rails_of_a_namespace_are_for_who_may_in_the_whole_cluster(
     assert told(User((STARTER,)))
     assert told(User((EXPOSER,), "staging"))
     assert told(User((EXPOSER,))) == ""
+
+
+def made(doc: Doc, *, controls: bool = True) -> Doc:
+    """A ReplicaSet that a Deployment has made."""
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1", "controller": controls}
+    return {"metadata": {**doc["metadata"], "ownerReferences": [owner]}}
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_every_kind_that_can_be_marked_takes_the_verb(documents: list[Doc], kind: str) -> None:
+    resource = f"{kind.lower()}s"
+    assert f"lacks the verb mark for {resource}" in refusal(
+        documents, User(), MARKED, PLAIN, resource=resource
+    )
+    assert refusal(documents, User((STARTER,), "staging"), MARKED, PLAIN, resource=resource) == ""
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "passes"),
+    [
+        (made(MARKED), None, True),  # what the controller of Deployments does
+        (made(MARKED), made(PLAIN), True),
+        (made(PLAIN), made(MARKED), True),
+        (made(MARKED, controls=False), None, False),
+        (MARKED, made(MARKED), False),  # let go, and so a canary
+        (PLAIN, made(PLAIN), True),
+        (PLAIN, MARKED, False),
+    ],
+)
+def test_what_a_deployment_gives_to_its_replica_sets_is_no_mark(
+    documents: list[Doc], after: Doc, before: Doc | None, *, passes: bool
+) -> None:
+    assert (refusal(documents, User(), after, before, resource="replicasets") == "") is passes
+    # Of the other kinds nothing is a gift.
+    assert refusal(documents, User(), made(MARKED), PLAIN, resource="statefulsets")

@@ -59,7 +59,7 @@ class ServerState:
     """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
     last changed; `versions` are by type, as people call them; `outage_s` is for how long the source has not
     answered, or has refused, or None; `gateways` are those that a shadowed Service is routed on; `objections`
-    are by canary Deployment; `changes` are the last ones, the newest first."""
+    are by canary; `changes` are the last ones, the newest first."""
 
     version: str
     started: float
@@ -153,10 +153,13 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.ExplainRequest, context: _Context
     ) -> status_pb2.ExplainResponse:
         """One shadow in depth."""
-        name = NamespacedName(request.namespace, request.deployment)
-        explanation = self._explain(name)
+        found = [each for each in self._state().shadows if _is_called(each, request)]
+        if len(found) > 1:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, _ambiguous(found))
+        explanation = self._explain(_name(found[0])) if found else None
         if explanation is None:
-            problem = f"no Deployment {name} with the label {SHADOW_OF} is known to the server"
+            what = f"{request.kind or 'workload'} {request.namespace}/{request.deployment}"
+            problem = f"no {what} with the label {SHADOW_OF} is known to the server"
             await context.abort(grpc.StatusCode.NOT_FOUND, problem)
             raise AssertionError("abort() raises")  # for mypy: grpcio has no types
         return status_pb2.ExplainResponse(
@@ -178,8 +181,19 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         return _fitting(self._fleet.connections())
 
 
+def _is_called(shadow: ShadowStatus, request: status_pb2.ExplainRequest) -> bool:
+    return (shadow.namespace, shadow.name) == (request.namespace, request.deployment) and (
+        request.kind.lower() in ("", shadow.kind.lower())
+    )
+
+
+def _ambiguous(shadows: Sequence[ShadowStatus]) -> str:
+    names = [f"{each.namespace}/{each.kind.lower()}/{each.name}" for each in shadows]
+    return f"several marked workloads have this name; ask for one of {', '.join(names)}"
+
+
 def _name(shadow: ShadowStatus) -> NamespacedName:
-    return NamespacedName(shadow.namespace, shadow.deployment)
+    return NamespacedName(shadow.namespace, shadow.canary)
 
 
 def _of(shadow: ShadowStatus) -> NamespacedName:
@@ -191,7 +205,8 @@ def _shadow(
 ) -> status_pb2.Shadow:
     return status_pb2.Shadow(
         namespace=shadow.namespace,
-        deployment=shadow.deployment,
+        deployment=shadow.name,
+        kind=shadow.kind,
         service=shadow.service,
         state=shadow.state,
         reason=shadow.reason,

@@ -6,7 +6,6 @@ const MOST_ROWS = 200;    // of a table, until all are asked for
 const FEW_ROWS = 8;       // need no filter
 const MOST_MARKED = 50;   // where more rows than that have changed, a mark tells nothing
 const ADDRESSES = 2;      // of a canary's endpoints, shown
-const OWN = "the Deployment";
 
 const TONES = {
   Active: "good", Pending: "wait", Paused: "idle", Expired: "idle", Rejected: "bad",
@@ -37,6 +36,10 @@ function addresses(all) {
   return more > 0 ? [...shown, line(`and ${more} more`, "dim")] : shown;
 }
 
+function kind(s) {
+  return s.kind === "Deployment" ? "" : `${s.kind} `;
+}
+
 function on({ gateways }) {
   const names = gateways.join(", ");
   return names === "" || names === "gateway" ? "" : ` on ${names}`;
@@ -45,14 +48,14 @@ function on({ gateways }) {
 function shadowCells(s) {
   const settings = s.settings.filter(({ name }) => name !== "percent" && name !== "methods");
   return [
-    [[`${s.namespace}/`, "dim"], [s.deployment, "name"], line(`of Service ${s.service}${on(s)}`, "dim")],
+    [[`${s.namespace}/`, "dim"], [s.deployment, "name"], line(`${kind(s)}of Service ${s.service}${on(s)}`, "dim")],
     [badge(s.state), line(s.reason, "dim")],
     s.percent ? [[`${s.percent} %`], line(s.methods.join(", ") || "all methods", "dim")] : [["unknown", "dim"]],
     [[s.endpoints.length], ...addresses(s.endpoints)],
     [
       [s.message],
       ...s.refusals.map((r) => line(`${r.short_name} refused by ${listed(r.nodes, r.envoys, 3)}: ${r.message}`, "bad")),
-      ...settings.map((each) => line(`${each.name}=${each.value}${each.origin === OWN ? "" : ` (${each.origin})`}`, "dim code")),
+      ...settings.map((each) => line(`${each.name}=${each.value}${each.origin === `the ${s.kind}` ? "" : ` (${each.origin})`}`, "dim code")),
     ],
   ];
 }
@@ -80,7 +83,7 @@ const TABLES = {
   shadows: {
     title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Copies", "Endpoints", "Message"],
     groups: ["Rejected", "Pending", "Active", "Paused", "Expired"], group: (s) => s.state,
-    key: (s) => [s.namespace, s.deployment], cells: shadowCells,
+    key: (s) => [s.namespace, s.deployment, s.kind], cells: shadowCells,
     said: (s) => `${s.namespace}/${s.deployment} is ${s.state}`,
     nothing: "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.",
   },

@@ -19,6 +19,7 @@ from xds_server.base.yamltext import dumped_all
 from xds_server.cli.options import Output, OutputOption, Server, console
 from xds_server.config import DEFAULT_ADMIN_ADDRESS
 from xds_server.display import explanation_view, status_view
+from xds_server.model.objects import kind_called
 from xds_server.status_client import get_explanation, get_status
 
 _WATCH_EVERY_S = 1.0
@@ -45,7 +46,7 @@ def status(
 
 
 def explain(
-    shadow: Annotated[str, typer.Argument(metavar="NAMESPACE/DEPLOYMENT", help="A marked Deployment.")],
+    shadow: Annotated[str, typer.Argument(metavar="NAMESPACE/[KIND/]NAME", help="A marked workload.")],
     *,
     server: Server = DEFAULT_ADMIN_ADDRESS,
     output: OutputOption = Output.TABLE,
@@ -55,10 +56,15 @@ def explain(
     ] = False,
 ) -> None:
     """Show one shadow from its label to the Envoys that carry it out."""
-    namespace, slash, deployment = shadow.partition("/")
-    if not (namespace and slash and deployment) or "/" in deployment:
-        raise UsageError(f"{shadow!r} is not NAMESPACE/DEPLOYMENT, such as staging/myapp-canary")
-    explanation = get_explanation(parse_address(server, option="--server"), namespace, deployment)
+    namespace, _, rest = shadow.partition("/")
+    word, _, name = rest.rpartition("/")
+    kind = kind_called(word)
+    if not (namespace and name) or (word and not kind):
+        raise UsageError(
+            f"{shadow!r} is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME, such as staging/myapp-canary and"
+            " staging/statefulset/db-canary"
+        )
+    explanation = get_explanation(parse_address(server, option="--server"), namespace, name, kind or "")
     if config:
         from xds_server.render import typed
 

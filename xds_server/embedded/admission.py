@@ -21,7 +21,8 @@ _DEEPEST: Final = 100
 _LARGEST: Final = (1 << 63) - 1
 
 _GENERATIONS: Final = (
-    "Deployment", "ReplicaSet", "PodDisruptionBudget", "EndpointSlice", "Pod", "NetworkPolicy",
+    "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "PodDisruptionBudget", "EndpointSlice", "Pod",
+    "NetworkPolicy",
 )  # fmt: skip
 """Kinds whose generation counts the changes of what is wanted."""
 

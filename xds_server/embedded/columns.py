@@ -293,6 +293,23 @@ _COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         _AGE,
         *_TEMPLATE,
     ),
+    "statefulsets": (
+        _NAME,
+        Column(
+            "Ready",
+            lambda doc, _now: f"{_number(doc, 'status', 'readyReplicas')}/{_number(doc, 'spec', 'replicas')}",
+        ),
+        _AGE,
+        *_TEMPLATE,
+    ),
+    "daemonsets": (
+        _NAME,
+        Column("Desired", _count("status", "desiredNumberScheduled"), kind="integer"),
+        Column("Current", _count("status", "currentNumberScheduled"), kind="integer"),
+        Column("Ready", _count("status", "numberReady"), kind="integer"),
+        _AGE,
+        *_TEMPLATE,
+    ),
     "pods": (
         _NAME,
         Column("Ready", _pod_ready),

@@ -62,6 +62,27 @@ def _replica_set(doc: Doc) -> Doc:
     return doc | {"spec": _with_template({"replicas": 1} | mapping(doc, "spec"))}
 
 
+def _stateful_set(doc: Doc) -> Doc:
+    spec: Doc = {"replicas": 1, "revisionHistoryLimit": 10, "podManagementPolicy": "OrderedReady"}
+    spec = spec | mapping(doc, "spec")
+    strategy: Doc = {"type": "RollingUpdate"}
+    strategy = strategy | mapping(spec, "updateStrategy")
+    if strategy["type"] == "RollingUpdate":
+        rolling = {"partition": 0} | mapping(strategy, "rollingUpdate")
+        strategy = strategy | {"rollingUpdate": rolling}
+    return doc | {"spec": _with_template(spec | {"updateStrategy": strategy})}
+
+
+def _daemon_set(doc: Doc) -> Doc:
+    spec: Doc = {"revisionHistoryLimit": 10} | mapping(doc, "spec")
+    strategy: Doc = {"type": "RollingUpdate"}
+    strategy = strategy | mapping(spec, "updateStrategy")
+    if strategy["type"] == "RollingUpdate":
+        rolling = {"maxUnavailable": 1, "maxSurge": 0} | mapping(strategy, "rollingUpdate")
+        strategy = strategy | {"rollingUpdate": rolling}
+    return doc | {"spec": _with_template(spec | {"updateStrategy": strategy})}
+
+
 def _pod(doc: Doc) -> Doc:
     status = {"phase": "Pending"} | mapping(doc, "status")
     return doc | {"spec": _pod_spec(mapping(doc, "spec")), "status": status}
@@ -143,6 +164,8 @@ _FILL: Final[Mapping[str, Callable[[Doc], Doc]]] = {
     "Service": _service,
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
+    "StatefulSet": _stateful_set,
+    "DaemonSet": _daemon_set,
     "Pod": _pod,
     "Secret": _secret,
     "EndpointSlice": _endpoint_slice,

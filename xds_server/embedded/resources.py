@@ -71,6 +71,25 @@ REPLICASETS = Resource(
     categories=("all",),
     status=True,
 )
+STATEFULSETS = Resource(
+    group="apps",
+    kind="StatefulSet",
+    plural="statefulsets",
+    singular="statefulset",
+    short_names=("sts",),
+    categories=("all",),
+    status=True,
+    scale=True,
+)
+DAEMONSETS = Resource(
+    group="apps",
+    kind="DaemonSet",
+    plural="daemonsets",
+    singular="daemonset",
+    short_names=("ds",),
+    categories=("all",),
+    status=True,
+)
 ENDPOINTSLICES = Resource(
     group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices", singular="endpointslice"
 )
@@ -117,6 +136,8 @@ RESOURCES: tuple[Resource, ...] = (
     SERVICES,
     DEPLOYMENTS,
     REPLICASETS,
+    STATEFULSETS,
+    DAEMONSETS,
     ENDPOINTSLICES,
     PODS,
     SECRETS,

@@ -103,6 +103,8 @@ _SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
     },
     "Deployment": _WORKLOAD,
     "ReplicaSet": _WORKLOAD,
+    "StatefulSet": _WORKLOAD,
+    "DaemonSet": _WORKLOAD,
     "Pod": {
         "spec": _POD_SPEC,
         "status": _CONDITIONS | {"phase": str, "containerStatuses": _OBJECTS, "podIP": str},

@@ -50,6 +50,8 @@ def changes(resource: Resource, before: Doc, after: Doc) -> list[Cause]:
 _FIXED: Final[Mapping[str, Sequence[str]]] = {
     "Deployment": ("spec.selector",),
     "ReplicaSet": ("spec.selector",),
+    "StatefulSet": ("spec.selector", "spec.serviceName"),
+    "DaemonSet": ("spec.selector",),
     "EndpointSlice": ("addressType",),
     "Secret": ("type",),
     "RoleBinding": ("roleRef",),
@@ -302,6 +304,8 @@ _RULES: Final[Mapping[str, Callable[[Doc], Iterator[Cause]]]] = {
     "Service": _service,
     "Deployment": _workload,
     "ReplicaSet": _workload,
+    "StatefulSet": _workload,
+    "DaemonSet": _workload,
     "Pod": _pod,
     "EndpointSlice": _endpoint_slice,
     "Secret": _secret,

@@ -9,7 +9,7 @@ Optional lists and maps may be ``null`` in the API's JSON; the accessors hide th
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +27,10 @@ class Kind(StrEnum):
     SERVICE = "Service"
     DEPLOYMENT = "Deployment"
     ENDPOINT_SLICE = "EndpointSlice"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+    REPLICA_SET = "ReplicaSet"
+    ROLLOUT = "Rollout"
     POD = "Pod"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
 
@@ -131,16 +135,85 @@ class LabelSelector(_Base, frozen=True):
     match_expressions: tuple[LabelRequirement, ...] | None = None
 
 
-class DeploymentSpec(_Base, frozen=True):
-    """apps/v1 DeploymentSpec."""
+class OwnerReference(_Base, frozen=True):
+    """meta/v1 OwnerReference."""
+
+    kind: str
+    name: str
+    controller: bool | None = None
+
+
+class WorkloadSpec(_Base, frozen=True):
+    """What the specs of all workloads have in common: which Pods are theirs."""
 
     selector: LabelSelector = LabelSelector()
 
 
-class Deployment(_Object, frozen=True):
+class Workload(_Object, frozen=True):
+    """Whatever says by a selector which Pods are its own, so that the label can mark it as a canary."""
+
+    spec: WorkloadSpec = WorkloadSpec()
+
+    @property
+    def kind(self) -> Kind:
+        return _KIND_OF[type(self)]
+
+    @property
+    def key(self) -> str:
+        """See `workload_key`."""
+        return workload_key(self.kind, self.name)
+
+    @property
+    def controller(self) -> OwnerReference | None:
+        """What made it and changes it, if something does; then its labels say nothing of their own."""
+        return None
+
+
+class Deployment(Workload, frozen=True):
     """apps/v1 Deployment."""
 
-    spec: DeploymentSpec = DeploymentSpec()
+
+class StatefulSet(Workload, frozen=True):
+    """apps/v1 StatefulSet."""
+
+
+class DaemonSet(Workload, frozen=True):
+    """apps/v1 DaemonSet."""
+
+
+class OwnedMeta(Meta, frozen=True):
+    """``metadata`` of what another workload may have made."""
+
+    owner_references: tuple[OwnerReference, ...] | None = None
+
+
+class ReplicaSet(Workload, frozen=True):
+    """apps/v1 ReplicaSet. One that a Deployment has made carries the labels of its Pod template."""
+
+    metadata: OwnedMeta
+
+    @property
+    def controller(self) -> OwnerReference | None:
+        return next((each for each in self.metadata.owner_references or () if each.controller), None)
+
+
+class WorkloadRef(_Base, frozen=True):
+    """argoproj.io/v1alpha1 ObjectRef: the workload whose Pod template a Rollout uses."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class RolloutSpec(WorkloadSpec, frozen=True):
+    """argoproj.io/v1alpha1 RolloutSpec. With a `workload_ref` it has no selector of its own."""
+
+    workload_ref: WorkloadRef | None = None
+
+
+class Rollout(Workload, frozen=True):
+    """argoproj.io/v1alpha1 Rollout."""
+
+    spec: RolloutSpec = RolloutSpec()
 
 
 class ObjectReference(_Base, frozen=True):
@@ -261,17 +334,57 @@ class Secret(_Object, frozen=True):
         return [("name", f"{self.namespace}/{self.name}")]
 
 
-Object = Namespace | Service | Deployment | EndpointSlice | Pod | Secret
+Object = Namespace | Service | Workload | EndpointSlice | Pod | Secret
 
 KINDS: Mapping[Kind, type[Object]] = {
     Kind.NAMESPACE: Namespace,
     Kind.SERVICE: Service,
     Kind.DEPLOYMENT: Deployment,
+    Kind.STATEFUL_SET: StatefulSet,
+    Kind.DAEMON_SET: DaemonSet,
+    Kind.REPLICA_SET: ReplicaSet,
+    Kind.ROLLOUT: Rollout,
     Kind.ENDPOINT_SLICE: EndpointSlice,
     Kind.POD: Pod,
     Kind.SECRET: Secret,
 }
-_KIND_OF = {cls: kind for kind, cls in KINDS.items()}
+_KIND_OF: Mapping[type[_Object], Kind] = {cls: kind for kind, cls in KINDS.items()}
+
+WORKLOADS: Final = (
+    Kind.DEPLOYMENT,
+    Kind.STATEFUL_SET,
+    Kind.DAEMON_SET,
+    Kind.REPLICA_SET,
+    Kind.ROLLOUT,
+)
+"""The kinds that can be marked as canaries."""
+
+_KIND_OF_KEY: Final = {kind.lower(): kind for kind in WORKLOADS} | {"": Kind.DEPLOYMENT}
+
+
+def workload_key(kind: Kind, name: str) -> str:
+    """What tells a workload from all others of its namespace: a Deployment's name, and ``KIND/NAME`` of any
+    other, as in ``statefulset/db``."""
+    return name if kind is Kind.DEPLOYMENT else f"{kind.lower()}/{name}"
+
+
+_SHORT: Final = {"deploy": Kind.DEPLOYMENT, "sts": Kind.STATEFUL_SET, "ds": Kind.DAEMON_SET} | {
+    "rs": Kind.REPLICA_SET,
+    "ro": Kind.ROLLOUT,
+}
+
+
+def kind_called(word: str) -> Kind | None:
+    """The kind of workload that kubectl calls so: ``statefulset``, ``statefulsets.apps``, ``sts``."""
+    resource = word.lower().partition(".")[0]
+    singular = resource.removesuffix("s")
+    return _SHORT.get(resource) or (_KIND_OF_KEY.get(singular) if singular else None)
+
+
+def named_by(key: str) -> tuple[Kind, str]:
+    """The kind and the name that `workload_key` made a key of."""
+    kind, _, name = key.rpartition("/")
+    return _KIND_OF_KEY[kind], name
 
 
 def ref_of(obj: Object) -> Ref:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from xds_server.model.objects import (
     PREFIX,
-    Deployment,
+    WORKLOADS,
     EndpointSlice,
     Kind,
     Namespace,
@@ -20,13 +20,15 @@ from xds_server.model.objects import (
     Ref,
     Secret,
     Service,
+    Workload,
     ref_of,
+    workload_key,
 )
 from xds_server.model.problems import Problem
 from xds_server.model.selectors import as_query
 
 SHADOW_OF = PREFIX + "shadow-of"
-"""The label that marks a canary Deployment; its value names a Service of the same namespace."""
+"""The label that marks a canary; its value names a Service of the same namespace."""
 
 Obj = TypeVar("Obj", bound=Object)
 
@@ -82,13 +84,13 @@ def key_of(change: Change) -> Ref | str | tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceView:
-    """The objects of one namespace. `slices` is by Service name, then slice name; `canaries` gives the
-    marked Deployments' names by the value of their label, sorted; `awaited` the selectors of
-    which it is `Awaiting` the Pods."""
+    """The objects of one namespace. `workloads` is by `workload_key`, `slices` by Service name, then slice
+    name; `canaries` gives the keys of marked workloads by the value of their label, sorted; `awaited` the
+    selectors of which it is `Awaiting` the Pods."""
 
     namespace: Namespace | None = None
     services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
-    deployments: Mapping[str, Deployment] = field(default_factory=lambda: MappingProxyType({}))
+    workloads: Mapping[str, Workload] = field(default_factory=lambda: MappingProxyType({}))
     slices: Mapping[str, Mapping[str, EndpointSlice]] = field(default_factory=lambda: MappingProxyType({}))
     pods: Mapping[str, Pod] = field(default_factory=lambda: MappingProxyType({}))
     canaries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -103,8 +105,6 @@ class NamespaceView:
                 return self.namespace
             case Kind.SERVICE:
                 return self.services.get(ref.name)
-            case Kind.DEPLOYMENT:
-                return self.deployments.get(ref.name)
             case Kind.POD:
                 return self.pods.get(ref.name)
             case Kind.SECRET:
@@ -112,13 +112,15 @@ class NamespaceView:
             case Kind.ENDPOINT_SLICE:
                 owner = self.slice_owner.get(ref.name)
                 return None if owner is None else self.slices[owner].get(ref.name)
+            case kind:
+                return self.workloads.get(workload_key(kind, ref.name))
 
     def refs(self) -> Iterable[Ref]:
         """Every object of the namespace."""
         if self.namespace:
             yield ref_of(self.namespace)
         yield from map(ref_of, self.services.values())
-        yield from map(ref_of, self.deployments.values())
+        yield from map(ref_of, self.workloads.values())
         yield from map(ref_of, self.pods.values())
         yield from map(ref_of, self.secrets.values())
         for group in self.slices.values():
@@ -127,7 +129,7 @@ class NamespaceView:
     @property
     def empty(self) -> bool:
         """Whether nothing is left, so that the namespace itself can be dropped."""
-        objects = (self.services, self.deployments, self.slices, self.pods, self.secrets)
+        objects = (self.services, self.workloads, self.slices, self.pods, self.secrets)
         return not (self.namespace or self.awaited or any(objects))
 
 
@@ -202,9 +204,9 @@ def _update(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> Namespa
         view = replace(view, pods=_merge(Kind.POD, Pod, view.pods, staged))
     if Kind.SECRET in kinds:
         view = replace(view, secrets=_merge(Kind.SECRET, Secret, view.secrets, staged))
-    if Kind.DEPLOYMENT in kinds:
-        deployments = _merge(Kind.DEPLOYMENT, Deployment, view.deployments, staged)
-        view = replace(view, deployments=deployments, canaries=_canaries(deployments))
+    if not kinds.isdisjoint(WORKLOADS):
+        workloads = _merge_workloads(view.workloads, staged)
+        view = replace(view, workloads=workloads, canaries=_canaries(workloads))
     if Kind.ENDPOINT_SLICE in kinds:
         view = _update_slices(view, staged)
     return view
@@ -217,9 +219,9 @@ def _await(view: NamespaceView, name: str, said: Mapping[str, bool]) -> tuple[Na
         return view, set()
     concerned = {Ref(Kind.NAMESPACE, "", name)} if "" in moved else set()
     selectors = moved - {""}
-    for deployment in view.deployments.values() if selectors else ():
-        if as_query(deployment.spec.selector) in selectors:
-            concerned.add(ref_of(deployment))
+    for workload in view.workloads.values() if selectors else ():
+        if as_query(workload.spec.selector) in selectors:
+            concerned.add(ref_of(workload))
     return replace(view, awaited=view.awaited ^ moved), concerned
 
 
@@ -239,13 +241,25 @@ def _merge(
     return merged
 
 
-def _canaries(deployments: Mapping[str, Deployment]) -> dict[str, tuple[str, ...]]:
+def _merge_workloads(
+    before: Mapping[str, Workload], staged: Mapping[Ref, Object | None]
+) -> dict[str, Workload]:
+    merged = dict(before)
+    for ref, obj in staged.items():
+        if ref.kind in WORKLOADS:
+            merged.pop(workload_key(ref.kind, ref.name), None)
+            if isinstance(obj, Workload):
+                merged[obj.key] = obj
+    return merged
+
+
+def _canaries(workloads: Mapping[str, Workload]) -> dict[str, tuple[str, ...]]:
     by_target: dict[str, list[str]] = {}
-    for name in sorted(deployments):
-        target = deployments[name].labels.get(SHADOW_OF)
-        if target is not None:
-            by_target.setdefault(target, []).append(name)
-    return {target: tuple(names) for target, names in by_target.items()}
+    for key in sorted(workloads):
+        target = workloads[key].labels.get(SHADOW_OF)
+        if target is not None and not workloads[key].controller:  # else `marks` reports it
+            by_target.setdefault(target, []).append(key)
+    return {target: tuple(keys) for target, keys in by_target.items()}
 
 
 def _update_slices(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> NamespaceView:

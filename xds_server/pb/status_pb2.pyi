@@ -42,12 +42,14 @@ class Change(_message.Message):
     def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("namespace", "deployment")
+    __slots__ = ("namespace", "deployment", "kind")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     deployment: str
-    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ...) -> None: ...
+    kind: str
+    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
     __slots__ = ("shadow", "routes", "nodes", "problems", "resources", "notices")
@@ -66,7 +68,7 @@ class ExplainResponse(_message.Message):
     def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
 
 class Shadow(_message.Message):
-    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints", "refusals", "settings", "gateways")
+    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints", "refusals", "settings", "gateways", "kind")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +81,7 @@ class Shadow(_message.Message):
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     GATEWAYS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     deployment: str
     service: str
@@ -91,7 +94,8 @@ class Shadow(_message.Message):
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     settings: _containers.RepeatedCompositeFieldContainer[Setting]
     gateways: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ...) -> None: ...
+    kind: str
+    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class Setting(_message.Message):
     __slots__ = ("name", "value", "origin")

@@ -57,7 +57,8 @@ class StatusServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """One shadow with all that follows from it. NOT_FOUND if no Deployment of that name is marked.
+        """One shadow with all that follows from it. NOT_FOUND if nothing of that name is marked, FAILED_PRECONDITION if
+        objects of several kinds are and the request does not say which.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -8,13 +8,17 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from xds_server.model.objects import Kind
+from xds_server.model.objects import WORKLOADS, Kind
 from xds_server.publish.notes import Note, Subject
 
 Document = dict[str, Any]
 
 _COMPONENT: Final = "xds-shadow"
-_API_VERSIONS: Final = {Kind.DEPLOYMENT: "apps/v1", Kind.SERVICE: "v1"}
+_API_VERSIONS: Final = {
+    **dict.fromkeys(WORKLOADS, "apps/v1"),
+    Kind.ROLLOUT: "argoproj.io/v1alpha1",
+    Kind.SERVICE: "v1",
+}
 _LONGEST_NAME: Final = 253
 _LONGEST_MESSAGE: Final = 1024
 """In bytes, as the API server counts (core/v1 Event validation)."""

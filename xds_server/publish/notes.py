@@ -52,18 +52,18 @@ def _of_shadows(
     before: tuple[World, Plan], after: tuple[World, Plan], targets: list[NamespacedName]
 ) -> Iterator[Note]:
     old, new = _shadows(before[1], targets), _shadows(after[1], targets)
-    for name in sorted(old.keys() | new.keys()):
-        was, now = old.get(name), new.get(name)
-        subject = _subject(Kind.DEPLOYMENT, name, before[0], after[0])
+    for ref in sorted(old.keys() | new.keys()):
+        was, now = old.get(ref), new.get(ref)
+        subject = _subject(ref, before[0], after[0])
         if now is None:
             yield Note(subject, "ShadowStopped", "No requests are copied to it any more: it is not marked.")
         elif was is None or _told(was) != _told(now):
             yield _note(subject, now)
 
 
-def _shadows(plan: Plan, targets: list[NamespacedName]) -> dict[NamespacedName, ShadowStatus]:
+def _shadows(plan: Plan, targets: list[NamespacedName]) -> dict[Ref, ShadowStatus]:
     found = (shadow for target in targets for shadow in plan.services.get(target, NOTHING).shadows)
-    return {NamespacedName(shadow.namespace, shadow.deployment): shadow for shadow in found}
+    return {Ref(shadow.kind, shadow.namespace, shadow.name): shadow for shadow in found}
 
 
 def _told(shadow: ShadowStatus) -> tuple[object, ...]:
@@ -86,11 +86,11 @@ def _of_services(
         known = before[1].services.get(target, NOTHING).problems
         for problem in after[1].services.get(target, NOTHING).problems:
             if problem not in known:
-                subject = _subject(Kind.SERVICE, target, before[0], after[0])
+                ref = Ref(Kind.SERVICE, target.namespace, target.name)
+                subject = _subject(ref, before[0], after[0])
                 yield Note(subject, problem.reason, problem.message, warning=True)
 
 
-def _subject(kind: Kind, name: NamespacedName, *worlds: World) -> Subject:
-    ref = Ref(kind, name.namespace, name.name)
+def _subject(ref: Ref, *worlds: World) -> Subject:
     found = [obj.metadata.uid or "" for world in worlds if (obj := world.get(ref))]
-    return Subject(kind, name.namespace, name.name, found[-1] if found else "")
+    return Subject(ref.kind, ref.namespace, ref.name, found[-1] if found else "")

@@ -40,7 +40,7 @@ class Canary:
 
     @property
     def name(self) -> str:
-        """Of the Deployment."""
+        """See `Intent.name`."""
         return self.intent.name
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Deployment, Service
+from xds_server.model.objects import Service, Workload
 from xds_server.shadows.intents import Intent
 from xds_server.shadows.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
 from xds_server.shadows.services import Offer, age_of, problem_of
@@ -24,19 +24,19 @@ def held_offer(service: Service, before: ServicePlan) -> Offer:
 
 def held(
     target: NamespacedName,
-    unknown: Sequence[Deployment],
+    unknown: Sequence[Workload],
     intents: Iterable[Intent],
     owner_of: Callable[[str], NamespacedName | None],
     before: ServicePlan,
 ) -> ServicePlan:
     """What stays of the plan `before`."""
-    names = {deployment.name for deployment in unknown}
-    known = {shadow.deployment: shadow for shadow in before.shadows if shadow.deployment not in names}
+    names = {workload.key for workload in unknown}
+    known = {shadow.canary: shadow for shadow in before.shadows if shadow.canary not in names}
     ports = (replace(port, domains=tuple(_own(port, target, owner_of))) for port in before.ports)
     shadows = (known.get(intent.name) or _pending(target, intent.name) for intent in intents)
     return ServicePlan(
         ports=tuple(port for port in ports if port.domains),
-        shadows=tuple(sorted(shadows, key=lambda shadow: shadow.deployment)),
+        shadows=tuple(sorted(shadows, key=lambda shadow: shadow.canary)),
         problems=(problem_of(target, Reason.PODS_UNKNOWN, _message(sorted(names))),),
         kept=before.kept,
         notices=before.notices,

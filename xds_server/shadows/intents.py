@@ -1,13 +1,20 @@
 """Intents: who shadows whom, by which policy, from where.
 
-A reader makes them of one kind of object. The label on a Deployment is the first; what follows knows intents
+A reader makes them of one kind of object. The label on a workload is the first; what follows knows intents
 and not who said them. An intent is read when the object or its Namespace changes, and kept until then.
 """
 
 from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Deployment
+from xds_server.model.objects import (
+    WORKLOADS,
+    LabelSelector,
+    Rollout,
+    RolloutSpec,
+    Workload,
+    WorkloadRef,
+)
 from xds_server.model.world import SHADOW_OF
 from xds_server.shadows.bounds import NotAllowedError
 from xds_server.shadows.layers import Layer
@@ -24,7 +31,7 @@ class Intent:
     understood it is the `Refusal` that says why: the intent says all the same what the Pods are. `age` sorts
     the oldest first."""
 
-    canary: Deployment
+    canary: Workload
     target: NamespacedName
     age: tuple[str, str]
     policy: Policy | Refusal
@@ -32,24 +39,41 @@ class Intent:
 
     @property
     def name(self) -> str:
-        """Of the Deployment."""
-        return self.canary.name
+        """What tells the canary from the others of its namespace: the workload's key."""
+        return self.canary.key
 
 
-def read_label(deployment: Deployment, namespace: Layer, installation: Layer) -> Intent:
-    """The intent of a Deployment that carries the label `SHADOW_OF`."""
+def read_label(workload: Workload, namespace: Layer, installation: Layer) -> Intent:
+    """The intent of a workload that carries the label `SHADOW_OF`."""
     return Intent(
-        canary=deployment,
-        target=NamespacedName(deployment.namespace, deployment.labels[SHADOW_OF]),
-        age=(deployment.created, deployment.name),
-        policy=_policy(deployment, namespace, installation),
-        endpoints_from=endpoints_source(deployment.annotations, namespace, installation),
+        canary=workload,
+        target=NamespacedName(workload.namespace, workload.labels[SHADOW_OF]),
+        age=(workload.created, workload.key),
+        policy=_policy(workload, namespace, installation),
+        endpoints_from=endpoints_source(workload.annotations, namespace, installation),
     )
 
 
-def _policy(deployment: Deployment, namespace: Layer, installation: Layer) -> Policy | Refusal:
+def _policy(workload: Workload, namespace: Layer, installation: Layer) -> Policy | Refusal:
+    if misplaced := _misplaced(workload):
+        return Refusal(Reason.INVALID_LABEL, misplaced)
     try:
-        return parse_policy(deployment.annotations, namespace, installation)
+        return parse_policy(workload.annotations, namespace, installation, own=f"the {workload.kind}")
     except PolicyError as error:
         reason = Reason.NOT_ALLOWED if isinstance(error, NotAllowedError) else Reason.INVALID_POLICY
         return Refusal(reason, sentence(error))
+
+
+def _misplaced(workload: Workload) -> str:
+    """Where the label belongs instead of on this workload, or nothing."""
+    selector = workload.spec.selector
+    match workload:
+        case Rollout(spec=RolloutSpec(workload_ref=WorkloadRef() as ref)) if selector == LabelSelector():
+            where = f"on {ref.kind} {ref.name}" if ref.kind in WORKLOADS else "where the selector is"
+            return (
+                f"Its Pods are those of {ref.kind} {ref.name} (spec.workloadRef), and a Rollout without a"
+                f" spec.selector does not say which. Put the label {SHADOW_OF} {where}."
+            )
+        case _ if not (selector.match_labels or selector.match_expressions):
+            return "It has no spec.selector, which says which Pods get the mirrored requests."
+    return ""

@@ -25,7 +25,7 @@ for each combination of them (`sampling`)."""
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The states of a Service's shadows by Deployment, and for each of its ports, by name, the mirrors and
+    """The states of a Service's shadows by canary, and for each of its ports, by name, the mirrors and
     the routes of those that are active."""
 
     states: Mapping[str, ShadowStatus]
@@ -109,7 +109,7 @@ def status(target: NamespacedName, canary: Canary, outside: Refusal | None, now:
     state, reason, message = _state(target, canary, outside, now)
     return ShadowStatus(
         namespace=target.namespace,
-        deployment=canary.name,
+        canary=canary.name,
         service=target.name,
         state=state,
         reason=reason,
@@ -131,7 +131,7 @@ def _state(
         return State.REJECTED, refusal.reason, refusal.message + also
     policy = canary.policy or Policy()
     if policy.until is not None and policy.until <= now:
-        return State.EXPIRED, Reason.EXPIRED, f"The time of {_until(policy)} has come; nothing is copied."
+        return State.EXPIRED, Reason.EXPIRED, f"The time of {_until(canary)} has come; nothing is copied."
     if policy.paused:
         return State.PAUSED, Reason.PAUSED, "Paused by its annotation; nothing is copied."
     if policy.per_million == 0:
@@ -142,10 +142,11 @@ def _state(
     return State.ACTIVE, Reason.MIRRORING, " ".join([f"{what} are copied to it.", *canary.left_out])
 
 
-def _until(policy: Policy) -> str:
+def _until(canary: Canary) -> str:
     """Where its end comes from: its own annotation, or what its Namespace or the installation says."""
-    origins = [setting.origin for setting in policy.settings if setting.name == "until"]
-    own = origins[-1:] == ["the Deployment"]
+    settings = canary.policy.settings if canary.policy else ()
+    origins = [setting.origin for setting in settings if setting.name == "until"]
+    own = origins[-1:] == [f"the {canary.intent.canary.kind}"]
     return "its annotation until" if own or not origins else f"until ({origins[-1]})"
 
 
@@ -261,8 +262,8 @@ def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treat
     """The mirrors of one port: the active canaries that have a ready endpoint there, by name."""
     return tuple(
         Mirror(
-            deployment=canary.name,
-            marker=f"{canary.intent.target.namespace}/{canary.name}",
+            canary=canary.name,
+            marker=f"{canary.intent.target.namespace}/{canary.intent.canary.name}",
             endpoints=endpoints,
             selection=policy.selection,
             per_million=policy.per_million,
@@ -278,7 +279,7 @@ def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treat
 
 
 def _without(refused: Mapping[str, Refusal], mirrors: Iterable[Mirror]) -> tuple[Mirror, ...]:
-    return tuple(mirror for mirror in mirrors if mirror.deployment not in refused)
+    return tuple(mirror for mirror in mirrors if mirror.canary not in refused)
 
 
 def ends(canaries: Iterable[Canary], now: float) -> tuple[float | None, float | None]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
+from xds_server.model.objects import Kind, named_by
 from xds_server.model.problems import Notice, Problem
 from xds_server.model.sensitive import Sensitive
 from xds_server.shadows.terms import (
@@ -107,7 +108,7 @@ class Mirror:
     """One canary's copies of one Service port. `marker` is the value of ``x-xds-shadow``. Samples that are
     `correlated` are of the same requests."""
 
-    deployment: str
+    canary: str
     marker: str
     endpoints: tuple[Endpoint, ...]
     selection: Selection = EVERYTHING
@@ -127,7 +128,7 @@ class Match(NamedTuple):
 
 class Route(NamedTuple):
     """The requests that `match` admits, whose random number of a million is below `below`, and that no route
-    before it took, all of which are `mirrored` to these Deployments. `label` is what a person calls them."""
+    before it took, all of which are `mirrored` to these canaries. `label` is what a person calls them."""
 
     label: str
     match: Match = Match()
@@ -140,7 +141,7 @@ class PortPlan:
     """One HTTP port of an exposed Service, finished: its clusters, and a virtual host in the route
     configuration of each of `gateways`, which are sorted. `number` is the Service's own; `name` tells the
     port from the Service's others and is empty for one without a name.
-    `domains` are sorted and claimed by no other Service; `mirrors` are sorted by Deployment; `routes` are
+    `domains` are sorted and claimed by no other Service; `mirrors` are sorted by canary; `routes` are
     tried in order, the last one takes every request. `closed`, of the Service's first port, are its own names
     with the numbers of its ports that are not routed."""
 
@@ -158,11 +159,12 @@ class PortPlan:
 
 @dataclass(frozen=True, slots=True)
 class ShadowStatus:
-    """What became of one marked Deployment. `service` is the label's value as written. `percent`,
-    `methods` and `settings` are empty where the policy could not be read."""
+    """What became of one marked workload, of which `canary` is the key (`model.objects.workload_key`).
+    `service` is the label's value as written. `percent`, `methods` and `settings` are empty where the policy
+    could not be read."""
 
     namespace: str
-    deployment: str
+    canary: str
     service: str
     state: State
     reason: Reason
@@ -171,6 +173,16 @@ class ShadowStatus:
     methods: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     settings: tuple[Setting, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """Of the workload."""
+        return named_by(self.canary)[0]
+
+    @property
+    def name(self) -> str:
+        """Of the workload."""
+        return named_by(self.canary)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +215,9 @@ class Plan:
     namespaces: Mapping[str, tuple[Problem, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def shadows(self) -> list[ShadowStatus]:
-        """Every shadow, sorted by namespace and Deployment."""
+        """Every shadow, sorted by namespace and canary."""
         found = (shadow for service in self.services.values() for shadow in service.shadows)
-        return sorted(found, key=lambda s: (s.namespace, s.deployment))
+        return sorted(found, key=lambda s: (s.namespace, s.canary))
 
     def gateways(self) -> dict[NamespacedName, tuple[str, ...]]:
         """Where each shadowed Service is routed, if it is."""

@@ -1,4 +1,4 @@
-"""What holds for one shadow: its Deployment's annotations, on top of its Namespace's and the installation's.
+"""What holds for one shadow: its workload's annotations, on top of its Namespace's and the installation's.
 
 A policy is understood whole or refused: an unknown or malformed annotation means no mirroring, never a guess,
 as a typo in a limit must not mirror without it.
@@ -86,29 +86,32 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 def parse_policy(
-    annotations: Mapping[str, str], namespace: Layer | None = None, installation: Layer = NO_FILE
+    annotations: Mapping[str, str],
+    namespace: Layer | None = None,
+    installation: Layer = NO_FILE,
+    own: str = "the Deployment",
 ) -> Policy:
-    """The policy of a Deployment with these `annotations` (those of other prefixes are ignored).
+    """The policy of a workload, called `own`, with these `annotations` (those of other prefixes are ignored).
 
     Raises:
         NotAllowedError: it asks for more than its Namespace or the installation allows.
         PolicyError: a setting cannot be understood; it is named with its owner.
     """
-    own = Layer("", settings_of(annotations))
-    _refuse_unknown(own, _KNOWN)
+    said = Layer("", settings_of(annotations))
+    _refuse_unknown(said, _KNOWN)
     defaults = [(layer, check_defaults(layer)) for layer in (namespace, installation) if layer]
     found: dict[str, Any] = dict(_DEFAULTS)
     asked: dict[str, Layer] = {}
     used: list[Setting] = []
     for name in NAMES:
-        if name in own.values:
-            asked[name], found[name] = own, _read(own, name, _READERS[name])
+        if name in said.values:
+            asked[name], found[name] = said, _read(said, name, _READERS[name])
         for layer, settings in defaults:
             if name in settings and name not in asked:
                 asked[name], found[name] = layer, settings[name]
         asks = asked.get(name)
         if asks:
-            used.append(Setting(name, asks.values[name].strip(), asks.owner or "the Deployment"))
+            used.append(Setting(name, asks.values[name].strip(), asks.owner or own))
         if name in BOUNDS_OF:
             found[name], gave = _bounded(name, found[name], asks, defaults)
             used += gave

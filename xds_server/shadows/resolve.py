@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import PREFIX, Deployment, EndpointSlice, Kind, Pod, Ref
+from xds_server.model.objects import PREFIX, EndpointSlice, Kind, Pod, Ref, Workload, workload_key
 from xds_server.model.problems import Problem
 from xds_server.model.world import NOWHERE, SHADOW_OF, NamespaceView, World
 from xds_server.shadows.canaries import Canary, canary_of
@@ -356,8 +356,6 @@ def _touched(scene: Scene, ref: Ref) -> Iterable[str]:
             if isinstance(obj, EndpointSlice):
                 yield obj.service
                 yield from _fed_by(view, obj.service)
-        case Kind.DEPLOYMENT:
-            yield from _shadowed_by(scene, ref.name)
         case Kind.SECRET:
             yield from view.canaries
         case Kind.POD:
@@ -365,35 +363,37 @@ def _touched(scene: Scene, ref: Ref) -> Iterable[str]:
             if pod:
                 yield from _selecting(scene, pod)
                 yield from scene.listing(keys_of(pod))
+        case kind:
+            yield from _shadowed_by(scene, workload_key(kind, ref.name))
 
 
 def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
     view = scene.view
-    deployment = view.deployments.get(name)
-    if deployment and SHADOW_OF in deployment.labels:
-        yield deployment.labels[SHADOW_OF]
-        yield from scene.listing(scene.keys_of(deployment))  # they are excluded from all of these
-        if scene.awaits(deployment):
-            yield from (name for name, service in view.services.items() if may_select(service, deployment))
-        if _FROM in deployment.annotations:  # it may close a circle of several Services, or open it
+    workload = view.workloads.get(name)
+    if workload and SHADOW_OF in workload.labels:
+        yield workload.labels[SHADOW_OF]
+        yield from scene.listing(scene.keys_of(workload))  # they are excluded from all of these
+        if scene.awaits(workload):
+            yield from (name for name, service in view.services.items() if may_select(service, workload))
+        if _FROM in workload.annotations:  # it may close a circle of several Services, or open it
             yield from (target for target, each in _marked(view) if _FROM in each.annotations)
 
 
-def _marked(view: NamespaceView) -> Iterable[tuple[str, Deployment]]:
+def _marked(view: NamespaceView) -> Iterable[tuple[str, Workload]]:
     for target, names in view.canaries.items():
         for name in names:
-            yield target, view.deployments[name]
+            yield target, view.workloads[name]
 
 
 def _fed_by(view: NamespaceView, service: str) -> Iterable[str]:
     """Targets of the canaries whose annotation takes their endpoints from `service`."""
     wanted = f"service/{service}"
-    for target, deployment in _marked(view):
-        if deployment.annotations.get(_FROM, "").strip() == wanted:
+    for target, workload in _marked(view):
+        if workload.annotations.get(_FROM, "").strip() == wanted:
             yield target
 
 
 def _selecting(scene: Scene, pod: Pod) -> Iterable[str]:
-    for target, deployment in _marked(scene.view):
-        if deployment.name in scene.marked and pod.name in scene.pods_of(deployment):
+    for target, workload in _marked(scene.view):
+        if workload.key in scene.marked and pod.name in scene.pods_of(workload):
             yield target

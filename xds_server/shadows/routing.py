@@ -58,7 +58,7 @@ def size_of(route: Route, mirrors: Sequence[Mirror]) -> int:
     """No less than the bytes that a route takes in a virtual host."""
     texts = [route.label, route.match.path or "", route.match.method or ""]
     texts += [f"{each.name}{each.value or ''}" for each in route.match.headers]
-    sizes = {mirror.deployment: _mirror_size(mirror) for mirror in mirrors}
+    sizes = {mirror.canary: _mirror_size(mirror) for mirror in mirrors}
     return (
         _ROUTE_BYTES
         + sum(len(text.encode()) for text in texts)
@@ -83,7 +83,7 @@ def _branch(branch: Branch, mirrors: Sequence[Mirror]) -> Iterator[Route]:
     label, shares = _label(branch.match), _shares(mirrors, branch)
     sampled = any(share.per_million < MILLION for share in shares)
     for outcome in outcomes(shares):
-        chosen = tuple(wanted[index].deployment for index in outcome.chosen)
+        chosen = tuple(wanted[index].canary for index in outcome.chosen)
         outcome_label = f"{label}>{'+'.join(chosen) or 'none'}" if sampled else label
         yield Route(outcome_label, branch.match, outcome.below, chosen)
 
@@ -107,7 +107,7 @@ def fitting(
         taken = set(oldest_first[:count])
         try:
             return {
-                port: routes_of([each for each in mirrors if each.deployment in taken], most_bytes)
+                port: routes_of([each for each in mirrors if each.canary in taken], most_bytes)
                 for port, mirrors in wanted.items()
             }
         except DoesNotFitError:

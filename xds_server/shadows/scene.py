@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from xds_server.model.objects import Deployment, EndpointSlice, Namespace, Pod, Service
+from xds_server.model.objects import EndpointSlice, Namespace, Pod, Service, Workload
 from xds_server.model.problems import Problem
 from xds_server.model.selectors import as_query, matcher
 from xds_server.model.world import NamespaceView
@@ -39,7 +39,7 @@ class Rules(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """What was worked out of single objects: intents by Deployment, the Pods that a Deployment selects, and
+    """What was worked out of single objects: intents by workload, the Pods that a workload selects, and
     what an EndpointSlice lists, each with the object that it was worked out of."""
 
     intents: dict[str, Intent] = field(default_factory=dict)
@@ -72,11 +72,11 @@ class Scene:
         return limits_of(self.layer, self.rules.installation)
 
     @cached_property
-    def marked(self) -> Mapping[str, Deployment]:
+    def marked(self) -> Mapping[str, Workload]:
         """The Deployments with the label, whatever its value, the oldest first, and no more than count."""
         names = (name for group in self.view.canaries.values() for name in group)
-        found = sorted(map(self.view.deployments.__getitem__, names), key=lambda d: (d.created, d.name))
-        return {deployment.name: deployment for deployment in found[:MOST_MARKED]}
+        found = sorted(map(self.view.workloads.__getitem__, names), key=lambda d: (d.created, d.key))
+        return {workload.key: workload for workload in found[:MOST_MARKED]}
 
     @cached_property
     def pods_by_key(self) -> Mapping[str, list[str]]:
@@ -113,39 +113,39 @@ class Scene:
 
     def intents(self, target: str) -> list[Intent]:
         """Whose Pods are to get mirrored requests of this Service, the oldest first."""
-        found = [self.intent(self.view.deployments[name]) for name in self.view.canaries.get(target, ())]
+        found = [self.intent(self.view.workloads[name]) for name in self.view.canaries.get(target, ())]
         return sorted(found, key=lambda intent: intent.age)
 
-    def intent(self, deployment: Deployment) -> Intent:
-        """What a marked Deployment says."""
-        known = self.known.intents.get(deployment.name)
-        if known is None or known.canary is not deployment:
-            known = read_label(deployment, self.layer, self.rules.installation)
-            self.known.intents[deployment.name] = known
+    def intent(self, workload: Workload) -> Intent:
+        """What a marked workload says."""
+        known = self.known.intents.get(workload.key)
+        if known is None or known.canary is not workload:
+            known = read_label(workload, self.layer, self.rules.installation)
+            self.known.intents[workload.key] = known
         return known
 
-    def pods_of(self, deployment: Deployment) -> Mapping[str, Pod]:
-        """The Pods that a marked Deployment selects, by their names."""
-        known = self.known.pods.get(deployment.name)
+    def pods_of(self, workload: Workload) -> Mapping[str, Pod]:
+        """The Pods that a marked workload selects, by their names."""
+        known = self.known.pods.get(workload.key)
         if known is None:
-            selected = matcher(deployment.spec.selector)
+            selected = matcher(workload.spec.selector)
             known = {name: pod for name, pod in self.view.pods.items() if selected(pod.labels)}
-            self.known.pods[deployment.name] = known
+            self.known.pods[workload.key] = known
         return known
 
-    def keys_of(self, deployment: Deployment) -> frozenset[str]:
+    def keys_of(self, workload: Workload) -> frozenset[str]:
         """By what an EndpointSlice can list one of its Pods."""
-        known = self.known.keys.get(deployment.name)
+        known = self.known.keys.get(workload.key)
         if known is None:
-            known = frozenset(key for pod in self.pods_of(deployment).values() for key in keys_of(pod))
-            self.known.keys[deployment.name] = known
+            known = frozenset(key for pod in self.pods_of(workload).values() for key in keys_of(pod))
+            self.known.keys[workload.key] = known
         return known
 
-    def awaits(self, deployment: Deployment) -> bool:
-        """Whether the Pods of a marked Deployment are not known."""
-        return bool(self.view.awaited) and as_query(deployment.spec.selector) in self.view.awaited
+    def awaits(self, workload: Workload) -> bool:
+        """Whether the Pods of a marked workload are not known."""
+        return bool(self.view.awaited) and as_query(workload.spec.selector) in self.view.awaited
 
-    def unknown(self, service: Service) -> list[Deployment]:
+    def unknown(self, service: Service) -> list[Workload]:
         """The marked Deployments whose Pods are not known and may be among this Service's."""
         if not self.view.awaited:
             return []
@@ -174,11 +174,11 @@ def _still_true(
 ) -> Known:
     found = Known()
     if same_layer:
-        found.intents = {n: each for n, each in before.known.intents.items() if n in view.deployments}
+        found.intents = {n: each for n, each in before.known.intents.items() if n in view.workloads}
     for name, pods in before.known.pods.items():
-        deployment = view.deployments.get(name)
-        if deployment is not None and deployment is before.view.deployments.get(name):
-            found.pods[name] = _with(pods, deployment, view, changed_pods)
+        workload = view.workloads.get(name)
+        if workload is not None and workload is before.view.workloads.get(name):
+            found.pods[name] = _with(pods, workload, view, changed_pods)
             if found.pods[name] is pods and name in before.known.keys:
                 found.keys[name] = before.known.keys[name]
     found.listed = {n: each for n, each in before.known.listed.items() if n in view.slice_owner}
@@ -186,10 +186,10 @@ def _still_true(
 
 
 def _with(
-    pods: dict[str, Pod], deployment: Deployment, view: NamespaceView, changed: Collection[str]
+    pods: dict[str, Pod], workload: Workload, view: NamespaceView, changed: Collection[str]
 ) -> dict[str, Pod]:
-    """The Pods of a Deployment, where these of the namespace have changed."""
-    selected = matcher(deployment.spec.selector)
+    """The Pods of a workload, where these of the namespace have changed."""
+    selected = matcher(workload.spec.selector)
     now = {name: pod for name in changed if (pod := view.pods.get(name)) and selected(pod.labels)}
     if not now and pods.keys().isdisjoint(changed):
         return pods
@@ -212,8 +212,8 @@ def _layer(name: str, namespace: Namespace | None) -> Layer:
     return Layer(f"Namespace {name}", settings_of(annotations))
 
 
-def may_select(service: Service, deployment: Deployment) -> bool:
-    """Whether a Service can have Pods of a Deployment, by what their selectors ask for. One without a
+def may_select(service: Service, workload: Workload) -> bool:
+    """Whether a Service can have Pods of a workload, by what their selectors ask for. One without a
     selector can have any."""
-    wanted = deployment.spec.selector.match_labels or {}
+    wanted = workload.spec.selector.match_labels or {}
     return all(wanted.get(key, value) == value for key, value in (service.spec.selector or {}).items())

@@ -1,6 +1,6 @@
 """Keeps canaries out of live traffic.
 
-A Deployment with the label is never live, whatever the label's value: not behind the Service that it names,
+A workload with the label is never live, whatever the label's value: not behind the Service that it names,
 nor behind another of its namespace. The one exception is the guard. A canary whose going would leave a port
 with nobody stays, and then it goes only once somebody else there is ready.
 """
@@ -8,7 +8,7 @@ with nobody stays, and then it goes only once somebody else there is ready.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from xds_server.model.objects import Deployment, Service
+from xds_server.model.objects import Service, Workload
 from xds_server.shadows.canaries import Canary
 from xds_server.shadows.endpoints import (
     Backend,
@@ -43,19 +43,19 @@ def separate(
     kept: dict[str, Refusal] = {}
     if not scene.marked:  # nearly always
         return Separated(backends, kept)
-    for deployment, endpoints in _marked(scene, ports, canaries, backends.values()):
+    for workload, endpoints in _marked(scene, ports, canaries, backends.values()):
         rest = {name: endpoints.taken_out_of(each) for name, each in backends.items()}
-        needed = _needed(backends, rest, waiting=deployment.name in kept_before)
+        needed = _needed(backends, rest, waiting=workload.key in kept_before)
         if needed is None:
             backends = rest
             continue
         number = next(http.port.port for http in ports if http.name == needed)
         which = "that is ready " if rest[needed] else ""
-        kept[deployment.name] = Refusal(
+        kept[workload.key] = Refusal(
             Reason.WOULD_EMPTY_SERVICE,
             f"Every endpoint of Service {service.namespace}/{service.name} port {number} {which}belongs to"
-            " this Deployment or to another canary; live traffic stays as it is. Give the stable version"
-            " Pods of its own.",
+            f" this {workload.kind} or to another canary; live traffic stays as it is. Give the stable"
+            " version Pods of its own.",
         )
     return Separated(backends, kept)
 
@@ -65,18 +65,18 @@ def _marked(
     ports: Sequence[HttpPort],
     canaries: Sequence[Canary],
     backends: Iterable[Sequence[Backend]],
-) -> Iterable[tuple[Deployment, CanaryEndpoints]]:
-    """Every marked Deployment of the namespace that has to do with these backends, the oldest first, with
+) -> Iterable[tuple[Workload, CanaryEndpoints]]:
+    """Every marked workload of the namespace that has to do with these backends, the oldest first, with
     the endpoints that are its own."""
     known = {canary.name: canary.endpoints for canary in canaries}
     keys = {key for each in backends for one in each for key in (one.pod, one.endpoint.address)}
     listed = {name for key in keys & scene.pods_by_key.keys() for name in scene.pods_by_key[key]}
-    for deployment in scene.marked.values():
-        if deployment.name in known:
-            yield deployment, known[deployment.name]
-        elif own := listed & scene.pods_of(deployment).keys():
+    for workload in scene.marked.values():
+        if workload.key in known:
+            yield workload, known[workload.key]
+        elif own := listed & scene.pods_of(workload).keys():
             pods = [scene.view.pods[name] for name in own]
-            yield deployment, canary_endpoints(pods, [http.port for http in ports])
+            yield workload, canary_endpoints(pods, [http.port for http in ports])
 
 
 def _needed(

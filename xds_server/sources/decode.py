@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from xds_server.base.errors import XdsShadowError
-from xds_server.model.objects import KINDS, PREFIX, Deployment, Kind, Object, Ref, Service
+from xds_server.model.objects import KINDS, PREFIX, WORKLOADS, Kind, Object, Ref, Service, Workload
 from xds_server.model.problems import Problem
 from xds_server.sources import validate
 
@@ -21,7 +21,8 @@ ObjectT = TypeVar("ObjectT", bound=Object)
 API_VERSIONS: Mapping[Kind, str] = {
     Kind.NAMESPACE: "v1",
     Kind.SERVICE: "v1",
-    Kind.DEPLOYMENT: "apps/v1",
+    **dict.fromkeys(WORKLOADS, "apps/v1"),
+    Kind.ROLLOUT: "argoproj.io/v1alpha1",
     Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1",
     Kind.POD: "v1",
     Kind.SECRET: "v1",
@@ -33,7 +34,7 @@ MSGSPEC_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _STRING_MAPS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     Kind.SERVICE: (("spec", "selector"),),
-    Kind.DEPLOYMENT: (("spec", "selector", "matchLabels"),),
+    **dict.fromkeys(WORKLOADS, (("spec", "selector", "matchLabels"),)),
 }
 """Maps of strings besides the two of ``metadata``; a forgotten quote there is the usual mistake."""
 
@@ -98,7 +99,7 @@ def trim(obj: ObjectT) -> ObjectT:
     annotations = metadata.annotations
     if annotations is not None:
         annotations = {key: value for key, value in annotations.items() if key.startswith(PREFIX)} or None
-    uid = metadata.uid if isinstance(obj, Deployment | Service) else None
+    uid = metadata.uid if isinstance(obj, Workload | Service) else None
     if annotations is metadata.annotations and uid == metadata.uid:
         return obj
     metadata = msgspec.structs.replace(metadata, annotations=annotations, uid=uid)

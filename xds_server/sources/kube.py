@@ -1,9 +1,9 @@
 """A cluster as a source: which queries are followed, and for how long.
 
-Namespaces, Services, EndpointSlices and the Deployments that carry the mark are followed all the time; Pods
-and Secrets only while a marked Deployment needs them (`kube_wanted`), so that memory and load grow with the
-canaries and not with the cluster. How a query is followed is `reflector`'s part, and what waits while Pods
-are not followed is `kube_pods`'.
+Namespaces, Services, EndpointSlices and what carries the mark, of each kind that may, are followed all the
+time; other Pods and Secrets only while a canary needs them (`kube_wanted`), so that memory and load grow with
+the canaries and not with the cluster. How a query is followed is `reflector`'s part, and what waits while
+Pods are not followed is `kube_pods`'.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
 from xds_server.kube.client import FORBIDDEN, NOT_FOUND
 from xds_server.kube.session import Connect, connect
-from xds_server.model.objects import Kind, Ref, ref_of
+from xds_server.model.objects import WORKLOADS, Kind, Ref, ref_of
 from xds_server.model.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert, key_of
 from xds_server.sources.decode import DecodeError
 from xds_server.sources.kube_api import KubeApi, Timing
@@ -114,8 +114,10 @@ async def _list_once(
             return [report, *(Awaiting(query.namespace, each, waiting=True) for each in sorted(selectors))]
         if error.status in patience.own:
             return [report]
+        if error.status in patience.absent:
+            return []
         if error.status == FORBIDDEN and patience.gives_up is not None:
-            return [report, *known.give_up(query.name)]
+            return [report, *(known.give_up(query.name) if query.kind is Kind.NAMESPACE else ())]
         raise SourceError(error.problem.message) from error
     except DecodeError as error:
         raise SourceError(error.problem.message) from error
@@ -125,14 +127,15 @@ async def _list_once(
 
 def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
     """What is followed all the time. The label selector makes the server say DELETED when a mark is taken
-    away, so unmarked Deployments never cross the wire."""
+    away, so what is not marked never crosses the wire. A Pod with the mark is a mistake, and is reported."""
     if not namespaces:
         yield Query(Kind.NAMESPACE)
     for name in sorted(set(namespaces)):
         yield Query(Kind.NAMESPACE, name=name)
     for namespace in sorted(set(namespaces)) or ("",):
         yield Query(Kind.SERVICE, namespace)
-        yield Query(Kind.DEPLOYMENT, namespace, labels=SHADOW_OF)
+        for kind in (*WORKLOADS, Kind.POD):
+            yield Query(kind, namespace, labels=SHADOW_OF)
         yield Query(Kind.ENDPOINT_SLICE, namespace)
 
 
@@ -140,12 +143,16 @@ def _patience(query: Query, timing: Timing) -> Patience:
     """Whether a refusal by the server leaves the rest worth serving. A Namespace is cluster-scoped, and
     someone who runs this in one namespace may not be allowed to read it; then Services say by themselves
     whether they are exposed. A canary without its Secret is not mirrored to, and which Secrets may be read
-    is said one by one. Without its Pods nobody knows which endpoints are the canary's, so a permission that
-    is missing for them holds up the start; a selector that the server does not take is that canary's own
-    matter, and holds up what concerns it alone."""
+    is said one by one. Of the kinds that can be marked, older installations may read Deployments alone, and
+    few clusters have Rollouts. Without its Pods nobody knows which endpoints are the canary's, so a
+    permission that is missing for them holds up the start; a selector that the server does not take is that
+    canary's own matter, and holds up what concerns it alone."""
     match query.kind:
         case Kind.POD:
-            return Patience(own=_OWN)
+            return Patience(own=_OWN | {FORBIDDEN} if query.labels == SHADOW_OF else _OWN)
+        case Kind.STATEFUL_SET | Kind.DAEMON_SET | Kind.REPLICA_SET | Kind.ROLLOUT as kind:
+            absent = {NOT_FOUND} if kind is Kind.ROLLOUT else ()
+            return Patience(gives_up=timing.gives_up, absent=frozenset(absent))
         case Kind.SECRET:
             return Patience(own=_OWN | {FORBIDDEN})
         case Kind.NAMESPACE if query.name:
@@ -216,7 +223,7 @@ class _Watches:
         self._always = [self._start(query)[0] for query in _queries(namespaces)]
         for reflector in self._always:
             await reflector.synced.wait()
-        # All Deployments are known now. Those marked from here on are changes, not part of the first sync.
+        # All workloads are known now. Those marked from here on are changes, not part of the first sync.
         for reflector, _ in list(self._needed.values()):
             await reflector.synced.wait()
         self._synced = True
@@ -275,15 +282,15 @@ class _Watches:
     def _take(self, query: Query, changes: Sequence[Change], moment: Moment) -> None:
         follow: list[Change] = []
         match query.kind:
-            case Kind.DEPLOYMENT | Kind.NAMESPACE:
+            case Kind.POD | Kind.SECRET:
+                changes = self._claims.filter(query, changes)
+            case kind if kind is Kind.NAMESPACE or kind in WORKLOADS:
                 for change in changes:
                     self._wanted.note(change)
                 follow += self._follow_wanted()
-            case Kind.POD | Kind.SECRET:
-                changes = self._claims.filter(query, changes)
-        if moment is Moment.LISTED and query.kind is Kind.POD:
+        if moment is Moment.LISTED and query.kind is Kind.POD and query in self._needed:
             follow += [*self._pods.listed(query), *self._follow_wanted()]
-        elif moment is Moment.GIVEN_UP:
+        elif moment is Moment.GIVEN_UP and query.kind is Kind.NAMESPACE:
             follow += self._namespaces.give_up(query.name)
         self._outage.pass_on([*changes, *follow, *self._namespaces.note(changes)])
 

@@ -56,7 +56,7 @@ class Timing:
     are tried again after `backoff_base`, doubled up to `backoff_cap`. After an outage, changes wait for one
     another at most `regroup` (`kube_outage`). What one can do without is given up when it has been forbidden
     for `gives_up`: an API server that starts answers 403 to everybody for a moment. For `renew_after` see
-    `Sessions.renew`.
+    `Sessions.renew`. A kind that the server does not know is looked for again after `looks_again`.
     """
 
     watch: int = 120
@@ -69,6 +69,7 @@ class Timing:
     regroup: float = 5.0
     gives_up: float = 60.0
     renew_after: float = 10.0
+    looks_again: float = 60.0
 
 
 class KubeApi:

@@ -7,10 +7,20 @@ Namespace was seen, its Services are neither changed nor served anew (`model.wor
 
 from collections.abc import Iterable
 
-from xds_server.model.objects import Deployment, EndpointSlice, Kind, Namespace, Pod, Ref, Service, ref_of
+from xds_server.model.objects import (
+    WORKLOADS,
+    EndpointSlice,
+    Kind,
+    Namespace,
+    Pod,
+    Ref,
+    Service,
+    Workload,
+    ref_of,
+)
 from xds_server.model.world import Awaiting, Change, Delete, Upsert
 
-_DECIDED_ABOUT = (Kind.SERVICE, Kind.DEPLOYMENT)
+_DECIDED_ABOUT = (Kind.SERVICE, *WORKLOADS)
 
 
 class Namespaces:
@@ -29,7 +39,7 @@ class Namespaces:
             match change:
                 case Upsert(EndpointSlice() | Pod()):  # most of what there is
                     pass
-                case Upsert(Service() | Deployment() as obj):
+                case Upsert(Service() | Workload() as obj):
                     self._members.setdefault(obj.namespace, set()).add(ref_of(obj))
                     touched[obj.namespace] = None
                 case Upsert(Namespace(name=name)):

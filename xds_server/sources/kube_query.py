@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xds_server.base.errors import XdsShadowError
-from xds_server.model.objects import Kind
+from xds_server.model.objects import WORKLOADS, Kind
 from xds_server.model.problems import Problem
 from xds_server.sources.decode import API_VERSIONS
 
 _PLURALS: Mapping[Kind, str] = {
     Kind.NAMESPACE: "namespaces",
     Kind.SERVICE: "services",
-    Kind.DEPLOYMENT: "deployments",
+    **{kind: f"{kind.lower()}s" for kind in WORKLOADS},
     Kind.ENDPOINT_SLICE: "endpointslices",
     Kind.POD: "pods",
     Kind.SECRET: "secrets",

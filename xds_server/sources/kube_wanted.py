@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
-from xds_server.model.objects import ALLOW, Deployment, Kind, Namespace, Ref, ref_of
+from xds_server.model.objects import ALLOW, WORKLOADS, Kind, Namespace, Ref, Workload, ref_of
 from xds_server.model.selectors import as_query
 from xds_server.model.world import Change, Delete, Upsert
 from xds_server.shadows.layers import settings_of
@@ -41,7 +41,7 @@ class _Canaries:
     stays until none of them is left: with a border to go back over, a canary that comes and goes would have
     all Pods listed each time."""
 
-    marked: dict[Ref, Deployment] = field(default_factory=dict)
+    marked: dict[Ref, Workload] = field(default_factory=dict)
     asks: dict[Ref, _Asks] = field(default_factory=dict)
     selectors: frozenset[str] = frozenset()
     queries: frozenset[Query] = frozenset()
@@ -49,7 +49,7 @@ class _Canaries:
 
 
 class Wanted:
-    """Kept up to date with Deployments and Namespaces. `installation` are the settings of ``--policy``."""
+    """Kept up to date with workloads and Namespaces. `installation` are the settings of ``--policy``."""
 
     def __init__(self, installation: Mapping[str, str]) -> None:
         self._installation = installation
@@ -58,23 +58,28 @@ class Wanted:
         self._touched: dict[str, None] = {}
 
     def note(self, change: Change) -> None:
-        """Take a change of a Deployment or Namespace into account."""
+        """Take a change of a workload or Namespace into account."""
         match change:
-            case Upsert(Deployment() as deployment):
-                canaries = self._namespaces.setdefault(deployment.namespace, _Canaries())
-                canaries.marked[ref_of(deployment)] = deployment
-                canaries.asks[ref_of(deployment)] = self._asks(deployment)
-                self._touched[deployment.namespace] = None
+            case Upsert(Workload(controller=None) as workload):
+                canaries = self._namespaces.setdefault(workload.namespace, _Canaries())
+                canaries.marked[ref_of(workload)] = workload
+                canaries.asks[ref_of(workload)] = self._asks(workload)
+                self._touched[workload.namespace] = None
             case Upsert(Namespace() as namespace):
                 self._set_defaults(namespace.name, settings_of(namespace.annotations))
-            case Delete(Ref(kind=Kind.DEPLOYMENT) as ref):
-                if ref.namespace in self._namespaces:
-                    canaries = self._namespaces[ref.namespace]
-                    canaries.marked.pop(ref, None)
-                    canaries.asks.pop(ref, None)
-                    self._touched[ref.namespace] = None
+            case Upsert(Workload() as workload):
+                self._forget(ref_of(workload))
+            case Delete(ref) if ref.kind in WORKLOADS:
+                self._forget(ref)
             case Delete(Ref(kind=Kind.NAMESPACE) as ref):
                 self._set_defaults(ref.name, {})
+
+    def _forget(self, ref: Ref) -> None:
+        if ref.namespace in self._namespaces:
+            canaries = self._namespaces[ref.namespace]
+            canaries.marked.pop(ref, None)
+            canaries.asks.pop(ref, None)
+            self._touched[ref.namespace] = None
 
     def queries(self) -> set[Query]:
         """What is to be followed now."""
@@ -118,11 +123,11 @@ class Wanted:
         for name in islice(names, SECRETS_MAX):
             yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
 
-    def _asks(self, deployment: Deployment) -> _Asks:
-        defaults = self._defaults.get(deployment.namespace, {})
-        found = credential_source(settings_of(deployment.annotations), defaults, self._installation)
+    def _asks(self, workload: Workload) -> _Asks:
+        defaults = self._defaults.get(workload.namespace, {})
+        found = credential_source(settings_of(workload.annotations), defaults, self._installation)
         return _Asks(
-            (deployment.created, deployment.name),
-            as_query(deployment.spec.selector),  # of a Deployment that has none it would mean every Pod
+            (workload.created, workload.key),
+            as_query(workload.spec.selector),  # of a workload that has none it would mean every Pod
             found.name if found else "",
         )

@@ -82,10 +82,12 @@ Emit = Callable[[Sequence[Change], Moment], None]
 class Patience:
     """For which answers the start does not wait for the first list of a query. A status in `own` is about
     this query alone: the others start without it, and it goes on waiting. With `gives_up`, a query that is
-    forbidden for so many seconds on end is done without. Neither is an outage."""
+    forbidden for so many seconds on end is done without. A status in `absent` says that there is nothing of
+    this kind, which is no failure, and is looked for again after a while. None of these is an outage."""
 
     own: frozenset[int] = frozenset()
     gives_up: float | None = None
+    absent: frozenset[int] = frozenset()
 
 
 class Holdings:
@@ -206,8 +208,12 @@ class Reflector:
             try:
                 await self._follow()
             except ApiError as error:
-                self._failed(error)
-                wished = error.retry_after
+                if error.status in self._patience.absent:
+                    wished = self._timing.looks_again
+                    self._absent()
+                else:
+                    self._failed(error)
+                    wished = error.retry_after
             except DecodeError as error:
                 # Not JSON or not a list: what the server meant is unknown, so start from a known state.
                 self._version = self._forbidden_since = None
@@ -314,6 +320,13 @@ class Reflector:
         self._forbidden_since = None
         self._outage.worked(self.query)  # first, as what a list brings may have to wait for other watches
         self._pass_on(changes, failure=None, moment=moment)
+
+    def _absent(self) -> None:
+        """The server knows no such kind: there are none."""
+        self.heard = self._clock()
+        self._version = None
+        self._works(self._holdings.replace(Page("", "", [], {})), Moment.LISTED)
+        self.synced.set()
 
     def _failed(self, error: ApiError) -> None:
         if error.status:

@@ -12,15 +12,21 @@ from ipaddress import IPv4Address, IPv6Address
 
 from xds_server.base.dns import LABEL
 from xds_server.model.objects import (
-    Deployment,
+    KINDS,
+    WORKLOADS,
     EndpointSlice,
+    Kind,
     LabelSelector,
     Namespace,
     Object,
     Pod,
+    Rollout,
+    RolloutSpec,
     Secret,
     Service,
     ServicePort,
+    Workload,
+    WorkloadRef,
 )
 
 _DNS_LABEL = re.compile(LABEL)
@@ -30,13 +36,14 @@ _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SECRET_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 
+_SUBDOMAIN = (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last")
 _NAMES: Mapping[type[Object], tuple[re.Pattern[str], str]] = {
     Namespace: (_DNS_LABEL, "at most 63 of a-z, 0-9 and '-', a letter or digit first and last"),
     Service: (_DNS_1035_LABEL, "at most 63 of a-z, 0-9 and '-', a letter first, a letter or digit last"),
-    Deployment: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
-    EndpointSlice: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
-    Pod: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
-    Secret: (_DNS_SUBDOMAIN, "at most 253 of a-z, 0-9, '-' and '.', a letter or digit first and last"),
+    **dict.fromkeys(map(KINDS.__getitem__, WORKLOADS), _SUBDOMAIN),
+    EndpointSlice: _SUBDOMAIN,
+    Pod: _SUBDOMAIN,
+    Secret: _SUBDOMAIN,
 }
 
 _LAST_PORT = 65535
@@ -64,8 +71,10 @@ def mistakes(obj: Object) -> Iterator[str]:
     match obj:
         case Service():
             yield from _service(obj)
-        case Deployment():
-            yield from _selector("spec.selector", obj.spec.selector)
+        case Rollout(spec=RolloutSpec(workload_ref=WorkloadRef())):
+            yield from _labels("spec.selector.matchLabels", obj.spec.selector.match_labels or {})
+        case Workload():
+            yield from _selector("spec.selector", obj.spec.selector, obj.kind)
         case EndpointSlice():
             yield from _endpoint_slice(obj)
         case Pod():
@@ -144,9 +153,9 @@ def _pod(pod: Pod) -> Iterator[str]:
             yield f"status.podIP is {_show(address)}, which is no IP address"
 
 
-def _selector(field: str, selector: LabelSelector) -> Iterator[str]:
+def _selector(field: str, selector: LabelSelector, kind: Kind) -> Iterator[str]:
     if not selector.match_labels and not selector.match_expressions:
-        yield f"{field} is missing or empty: say which Pods are the Deployment's, with matchLabels"
+        yield f"{field} is missing or empty: say which Pods are the {kind}'s, with matchLabels"
     yield from _labels(f"{field}.matchLabels", selector.match_labels or {})
     for index, term in enumerate(selector.match_expressions or ()):
         at = f"{field}.matchExpressions[{index}]"

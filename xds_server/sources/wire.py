@@ -10,17 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from xds_server.model.objects import (
-    Deployment,
-    EndpointSlice,
-    Kind,
-    Namespace,
-    Object,
-    Pod,
-    Ref,
-    Secret,
-    Service,
-)
+from xds_server.model.objects import KINDS, Kind, Object, Ref
 from xds_server.model.problems import Problem
 from xds_server.sources.decode import (
     MSGSPEC_ERRORS,
@@ -120,14 +110,13 @@ class Ended:
 
 WatchEvent = Seen | Gone | Unreadable | Bookmark | Ended
 
-_PAGES: Mapping[Kind, msgspec.json.Decoder[Any]] = {
-    Kind.NAMESPACE: msgspec.json.Decoder(_Page[Namespace]),
-    Kind.SERVICE: msgspec.json.Decoder(_Page[Service]),
-    Kind.DEPLOYMENT: msgspec.json.Decoder(_Page[Deployment]),
-    Kind.ENDPOINT_SLICE: msgspec.json.Decoder(_Page[EndpointSlice]),
-    Kind.POD: msgspec.json.Decoder(_Page[Pod]),
-    Kind.SECRET: msgspec.json.Decoder(_Page[Secret]),
-}
+
+def _pages_of(cls: type[Object]) -> msgspec.json.Decoder[Any]:
+    page: Any = _Page  # of a class that is known only here
+    return msgspec.json.Decoder(page[cls])
+
+
+_PAGES: Mapping[Kind, msgspec.json.Decoder[Any]] = {kind: _pages_of(cls) for kind, cls in KINDS.items()}
 _RAW_PAGE = msgspec.json.Decoder(_Page[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(_Event)
 _STATUS = msgspec.json.Decoder(Status)

@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 
 from xds_server.base.dns import LABEL, SUBDOMAIN
 from xds_server.base.ids import NamespacedName
+from xds_server.translate import names
 
 _NAME: Final = re.compile(
     rf"(?<![-\w./])(?P<namespace>{LABEL})/(?P<service>{LABEL})"
-    rf"(?:(?:/{LABEL})?/shadow/(?P<deployment>{SUBDOMAIN})|/{LABEL})?(?![-\w/]|\.\w)"
+    rf"(?:(?:/{LABEL})?/shadow/(?P<canary>{names.KINDS_BEFORE_NAMES}{SUBDOMAIN})|/{LABEL})?(?![-\w/]|\.\w)"
 )
 _HOST: Final = re.compile(rf"(?<![-\w./]){LABEL}/(?P<service>{LABEL})\.(?P<namespace>{LABEL})(?![-\w.])")
 _DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,262})")
@@ -20,17 +21,17 @@ _TRAILING_DOT: Final = re.compile(r"\.(?=:|$)")
 
 
 class Blamed(NamedTuple):
-    """What a name belongs to: a canary's copies, or with no `deployment` the Service itself."""
+    """What a name belongs to: a canary's copies, or with no `canary` the Service itself."""
 
     service: NamespacedName
-    deployment: str = ""
+    canary: str = ""
 
 
 def blame(message: str) -> frozenset[Blamed]:
     """The owners of all generated names in `message`."""
     message = message.replace("adding/updating", "")
     clusters = {
-        Blamed(NamespacedName(found["namespace"], found["service"]), found["deployment"] or "")
+        Blamed(NamespacedName(found["namespace"], found["service"]), found["canary"] or "")
         for found in _NAME.finditer(message)
     }
     hosts = {

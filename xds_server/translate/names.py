@@ -28,12 +28,15 @@ def no_host_key(gateway: str) -> ResourceKey:
     return ResourceKey(VIRTUAL_HOST, f"{gateway}/none")
 
 
-# NAMESPACE/SERVICE[/PORT]/shadow/DEPLOYMENT, whole: a Service or a port may itself be called "shadow".
-_SHADOW_CLUSTER = re.compile(r"[^/]+/[^/]+(?:/[^/]+)?/shadow/([^/]+)")
+KINDS_BEFORE_NAMES: Final = "(?:(?:statefulset|daemonset|replicaset|rollout)/)?"
+"""What a regular expression has where a key of `model.objects.workload_key` may say the kind."""
+
+# NAMESPACE/SERVICE[/PORT]/shadow/[KIND/]NAME, whole: a Service or a port may itself be called "shadow".
+_SHADOW_CLUSTER = re.compile(rf"[^/]+/[^/]+(?:/[^/]+)?/shadow/({KINDS_BEFORE_NAMES}[^/]+)")
 
 SHADOW_HEADER: Final = "x-xds-shadow"
-"""On every mirrored request: NAMESPACE/DEPLOYMENT of the canary. A request that has it is not mirrored
-again."""
+"""On every mirrored request: NAMESPACE/NAME of the canary, whatever its kind. A request that has it is not
+mirrored again."""
 
 
 def listener_key(name: str) -> ResourceKey:
@@ -66,12 +69,12 @@ def closed_ports_key(service: NamespacedName, gateway: str = GATEWAY) -> Resourc
     return virtual_host_key(service, "", gateway)
 
 
-def shadow_cluster(service: NamespacedName, port: str, deployment: str) -> str:
+def shadow_cluster(service: NamespacedName, port: str, canary: str) -> str:
     """The cluster of a canary's mirrored requests of that port."""
-    return f"{cluster(service, port)}/shadow/{deployment}"
+    return f"{cluster(service, port)}/shadow/{canary}"
 
 
-def shadowing_deployment(cluster_name: str) -> str | None:
+def shadowing_canary(cluster_name: str) -> str | None:
     """The canary that a shadow cluster belongs to; None for any other cluster."""
     match = _SHADOW_CLUSTER.fullmatch(cluster_name)
     return match.group(1) if match else None

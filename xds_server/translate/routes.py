@@ -66,7 +66,7 @@ def no_host(gateway: str) -> Resource:
 def virtual_hosts(plan: PortPlan) -> list[Resource]:
     """The VirtualHosts of one port: the same in each of its route configurations, but for the name."""
     clusters = [names.cluster(plan.service, plan.name)]
-    clusters += [names.shadow_cluster(plan.service, plan.name, mirror.deployment) for mirror in plan.mirrors]
+    clusters += [names.shadow_cluster(plan.service, plan.name, mirror.canary) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(each) for each in clusters)
     domains = names.domains(plan.domains)
     body, claims = _body(plan, domains, clusters[0]), frozenset(domains)
@@ -122,7 +122,7 @@ def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
         # upgrades that a listener ignores the header is gone by now.
         _route("upgrade", name, _match(Match(), _header("upgrade"))),
     ]
-    mirrors = {mirror.deployment: mirror for mirror in plan.mirrors}
+    mirrors = {mirror.canary: mirror for mirror in plan.mirrors}
     for route in plan.routes:
         mirrored = [mirrors[each] for each in route.mirrored]
         match = _match(route.match, below=route.below)
@@ -134,7 +134,7 @@ def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
 
 
 def _policy(plan: PortPlan, mirror: Mirror) -> MirrorPolicy:
-    return mirror_policy(names.shadow_cluster(plan.service, plan.name, mirror.deployment), mirror)
+    return mirror_policy(names.shadow_cluster(plan.service, plan.name, mirror.canary), mirror)
 
 
 def _route(

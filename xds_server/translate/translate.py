@@ -61,7 +61,7 @@ def _resources(port: PortPlan) -> list[Resource]:
         load_assignment(name, port.endpoints, scope=scope),
     ]
     for mirror in port.mirrors:
-        shadow = names.shadow_cluster(port.service, port.name, mirror.deployment)
+        shadow = names.shadow_cluster(port.service, port.name, mirror.canary)
         credential = mirror.credential
         found += [
             shadow_cluster(shadow, port.protocol, mirror, scope=scope),

@@ -61,6 +61,11 @@ async def test_the_form_before_that(kube: Client) -> None:
         "deployments/status",
         "replicasets",
         "replicasets/status",
+        "statefulsets",
+        "statefulsets/scale",
+        "statefulsets/status",
+        "daemonsets",
+        "daemonsets/status",
     }
     assert resources["deployments/scale"]["kind"] == "Scale"
     assert resources["deployments"]["shortNames"] == ["deploy"]

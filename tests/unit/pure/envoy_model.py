@@ -18,7 +18,7 @@ def mirror(
     name: str, per_million: int = MILLION, selection: Selection = EVERYTHING, *, correlated: bool = False
 ) -> Mirror:
     return Mirror(
-        deployment=name,
+        canary=name,
         marker=f"ns/{name}",
         endpoints=ADDRESS,
         selection=selection,

@@ -12,7 +12,6 @@ from xds_server.model.objects import (
     Container,
     ContainerPort,
     Deployment,
-    DeploymentSpec,
     EndpointConditions,
     EndpointSlice,
     Kind,
@@ -32,6 +31,8 @@ from xds_server.model.objects import (
     ServiceSpec,
     SliceEndpoint,
     SlicePort,
+    Workload,
+    WorkloadSpec,
 )
 from xds_server.model.world import SHADOW_OF, Upsert, World
 from xds_server.pipeline import Pipeline
@@ -111,7 +112,23 @@ def canary(
         creation_timestamp=created,
     )
     selector = LabelSelector(match_labels={"app": name if app is None else app})
-    return Deployment(metadata=metadata, spec=DeploymentSpec(selector=selector))
+    return Deployment(metadata=metadata, spec=WorkloadSpec(selector=selector))
+
+
+def marked(
+    kind: Kind,
+    name: str,
+    of: str | None,
+    *,
+    namespace: str = "staging",
+    app: str | None = None,
+    **annotations: str,
+) -> Workload:
+    """As `canary`, of another kind."""
+    made = canary(name, of, namespace=namespace, app=app, **annotations)
+    found = msgspec.convert(msgspec.to_builtins(made), KINDS[kind])
+    assert isinstance(found, Workload)
+    return found
 
 
 def pod(

@@ -25,7 +25,7 @@ def ending(name: str, seconds: float, *, of: str = "myapp") -> list[Object]:
 
 
 def states(plan: Plan) -> dict[str, State]:
-    return {shadow.deployment: shadow.state for shadow in plan.shadows()}
+    return {shadow.canary: shadow.state for shadow in plan.shadows()}
 
 
 def started(*objects: Object) -> Pipeline:

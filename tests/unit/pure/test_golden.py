@@ -112,7 +112,7 @@ def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
 
 def _shadow(shadow: ShadowStatus) -> dict[str, Any]:
     return {
-        "deployment": f"{shadow.namespace}/{shadow.deployment}",
+        "deployment": f"{shadow.namespace}/{shadow.canary}",
         "service": shadow.service,
         "state": shadow.state.value,
         "reason": shadow.reason.value,

@@ -29,7 +29,7 @@ def problems(plan: ServicePlan) -> list[tuple[str, str]]:
 
 
 def shadows(plan: ServicePlan) -> dict[str, tuple[State, Reason]]:
-    return {shadow.deployment: (shadow.state, shadow.reason) for shadow in plan.shadows}
+    return {shadow.canary: (shadow.state, shadow.reason) for shadow in plan.shadows}
 
 
 def aged(name: str, day: int, **annotations: str) -> list[Object]:
@@ -154,7 +154,7 @@ def test_mirrored_bodies_of_the_oldest_shadows_have_the_memory() -> None:
 def test_shadows_that_do_not_say_how_many_requests_may_be_in_flight_share_what_is_left() -> None:
     objects = [*aged("first", 1, max_concurrent="8"), *aged("second", 2), *aged("third", 3, max_body="2Mi")]
     plan = bounded(service("myapp"), ENDPOINTS, *objects, mirror_memory_max="20Mi")
-    at_once = {mirror.deployment: mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors}
+    at_once = {mirror.canary: mirror.treatment.max_concurrent for mirror in plan.ports[0].mirrors}
     assert at_once == {"first": 8, "second": 4, "third": 4}
     plan = bounded(service("myapp"), ENDPOINTS, *objects, mirror_memory_max="10Mi")
     assert {name: state for name, (state, _) in shadows(plan).items()} == {

@@ -15,7 +15,7 @@ CLUSTER = "staging/myapp/80/shadow/canary"
 
 def mirror(treatment: Treatment) -> Mirror:
     endpoints = (Endpoint("10.0.0.1", 80),)
-    return Mirror(deployment="c", marker="staging/c", endpoints=endpoints, per_million=1, treatment=treatment)
+    return Mirror(canary="c", marker="staging/c", endpoints=endpoints, per_million=1, treatment=treatment)
 
 
 def size(treatment: Treatment, cluster: str) -> int:

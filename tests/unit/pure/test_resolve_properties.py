@@ -72,7 +72,7 @@ def test_every_marked_deployment_has_exactly_one_state_and_a_sentence(objects: l
         for names in view.canaries.values()
         for name in names
     }
-    assert [(s.namespace, s.deployment) for s in shadows] == sorted(marked)
+    assert [(s.namespace, s.canary) for s in shadows] == sorted(marked)
     for shadow in shadows:
         assert shadow.message.endswith(".")
         assert shadow.message[0].isupper() or shadow.message[0].isdigit()
@@ -86,14 +86,14 @@ def test_every_marked_deployment_has_exactly_one_state_and_a_sentence(objects: l
 @given(worlds.worlds())
 def test_only_an_active_shadow_is_mirrored_to_and_every_one_is(objects: list[Object]) -> None:
     for target, service in resolve(world_of(*objects)).services.items():
-        active = {s.deployment: s for s in service.shadows if s.state is State.ACTIVE}
-        mirrored = {mirror.deployment for route in service.ports for mirror in route.mirrors}
+        active = {s.canary: s for s in service.shadows if s.state is State.ACTIVE}
+        mirrored = {mirror.canary for route in service.ports for mirror in route.mirrors}
         assert mirrored == set(active)
         for route in service.ports:
             assert route.service == target
             for mirror in route.mirrors:
-                assert mirror.marker == f"{target.namespace}/{mirror.deployment}"
-                assert set(mirror.endpoints) <= set(active[mirror.deployment].endpoints)
+                assert mirror.marker == f"{target.namespace}/{mirror.canary}"
+                assert set(mirror.endpoints) <= set(active[mirror.canary].endpoints)
                 assert mirror.endpoints
                 assert 0 < mirror.per_million <= 1_000_000
 

@@ -20,7 +20,7 @@ from xds_server.translate.routes import virtual_hosts
 
 def mirror(name: str, selection: Selection = EVERYTHING, share: int = 1_000_000, **treated: object) -> Mirror:
     return Mirror(
-        deployment=name,
+        canary=name,
         marker=f"staging/{name}",
         endpoints=(Endpoint("10.0.0.1", 80),),
         selection=selection,
@@ -51,7 +51,7 @@ mirrors = st.lists(
     ),
     min_size=1,
     max_size=3,
-    unique_by=lambda each: each.deployment,
+    unique_by=lambda each: each.canary,
 )
 
 
@@ -95,5 +95,5 @@ def test_every_mirror_of_a_port_is_on_a_route_and_every_route_is_to_a_mirror(obj
     for part in resolve(world_of(*objects)).services.values():
         for port in part.ports:
             mirrored = {each for route in port.routes for each in route.mirrored}
-            assert mirrored <= {each.deployment for each in port.mirrors}
+            assert mirrored <= {each.canary for each in port.mirrors}
             assert port.routes[-1].below == 1_000_000

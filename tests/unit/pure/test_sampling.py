@@ -52,12 +52,12 @@ def test_every_canary_gets_its_share_of_its_methods_independently_of_the_others(
             expected = float(MILLION)
             for taken, each in zip(combination, wanted, strict=True):
                 expected *= (each.per_million if taken else MILLION - each.per_million) / MILLION
-            names = frozenset(m.deployment for taken, m in zip(combination, wanted, strict=True) if taken)
+            names = frozenset(m.canary for taken, m in zip(combination, wanted, strict=True) if taken)
             assert distribution.pop(names, 0) == pytest.approx(expected, abs=slack)
         assert distribution == {}
     # A canary alone is sampled exactly.
     if len(found) == 1 and found[0].selection.methods is None:
-        assert _distribution(host, "GET").get(frozenset(found[0].deployment)) == found[0].per_million
+        assert _distribution(host, "GET").get(frozenset(found[0].canary)) == found[0].per_million
 
 
 @given(mirrors(), st.sampled_from(METHODS), st.integers(0, MILLION - 1))
@@ -108,13 +108,13 @@ def test_correlated_canaries_see_the_same_requests_and_the_others_are_independen
         for name, (per_million, correlated) in zip("abcd", wanted, strict=False)
     ]
     distribution = _distribution(host_of(*found), "GET")
-    together = {each.deployment: each.per_million for each in found if each.correlated}
+    together = {each.canary: each.per_million for each in found if each.correlated}
     for combination in distribution:
         # Whoever is sent less of the correlated ones never sees what one that is sent more does not.
         seen = {together[name] for name in combination if name in together}
         assert all(each in seen for each in together.values() if seen and each >= min(seen))
     for each in found:
-        got = sum(count for names, count in distribution.items() if each.deployment in names)
+        got = sum(count for names, count in distribution.items() if each.canary in names)
         assert got == pytest.approx(each.per_million, abs=2 ** len(found))
     shares = [Share(*each) for each in wanted]
     assert 1 <= len(list(outcomes(shares))) <= ways(shares)

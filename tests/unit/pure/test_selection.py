@@ -230,7 +230,7 @@ def test_the_youngest_is_refused_whose_conditions_are_too_many() -> None:
             )
         )
     )
-    states = {shadow.deployment: shadow for shadow in found.shadows()}
+    states = {shadow.canary: shadow for shadow in found.shadows()}
     assert {name: shadow.state for name, shadow in states.items()} == {
         "elder": State.ACTIVE,
         "second": State.REJECTED,
@@ -265,9 +265,7 @@ def test_independent_samples_of_many_conditions_are_too_many_routes() -> None:
     )
     found = resolve(world_of(*objects(*sampled.values(), wide)))
     refused = [shadow for shadow in found.shadows() if shadow.state is State.REJECTED]
-    assert [(shadow.deployment, shadow.reason) for shadow in refused] == [
-        ("wide", Reason.TOO_MANY_CONDITIONS)
-    ]
+    assert [(shadow.canary, shadow.reason) for shadow in refused] == [("wide", Reason.TOO_MANY_CONDITIONS)]
 
 
 def test_everything_is_one_branch_without_conditions() -> None:

@@ -239,9 +239,9 @@ def test_of_two_canaries_that_would_empty_a_service_the_younger_is_refused(first
         pod("a-1", "a", "10.0.1.1"),
         pod("b-1", "b", "10.0.1.2"),
     )
-    assert {s.deployment: s.state for s in found.shadows()} == {first: State.ACTIVE, refused: State.REJECTED}
+    assert {s.canary: s.state for s in found.shadows()} == {first: State.ACTIVE, refused: State.REJECTED}
     (route,) = found.services[MYAPP].ports
-    assert [m.deployment for m in route.mirrors] == [first]
+    assert [m.canary for m in route.mirrors] == [first]
     assert [str(e) for e in route.endpoints] == ["10.0.1.1:80" if refused == "a" else "10.0.1.2:80"]
 
 
@@ -253,13 +253,13 @@ def test_of_more_canaries_than_can_be_sampled_the_youngest_are_refused() -> None
     others = canary("whole", "myapp", app="canary"), canary("resting", "myapp", percent="1", paused="true")
     plan = plan_of(service("myapp"), *sampled, *others, CANARY_POD)
 
-    states = {s.deployment: (s.state, s.reason) for s in plan.shadows()}
+    states = {s.canary: (s.state, s.reason) for s in plan.shadows()}
     refused = {name for name, (_, reason) in states.items() if reason is Reason.TOO_MANY_SAMPLED}
     assert refused == {"sampled-0", "sampled-1"}
     assert {states[name][0] for name in refused} == {State.REJECTED}
     assert (states["whole"][0], states["resting"][0]) == (State.ACTIVE, State.PAUSED)
     (route,) = plan.services[MYAPP].ports
-    assert [m.deployment for m in route.mirrors] == [
+    assert [m.canary for m in route.mirrors] == [
         "sampled-2",
         "sampled-3",
         "sampled-4",
@@ -421,7 +421,7 @@ BLUE = (service("blue"), slice_of("blue", at("10.0.3.1")))
 
 
 def rejected(plan: Plan) -> dict[str, str]:
-    return {found.deployment: found.message for found in plan.shadows() if found.state is State.REJECTED}
+    return {found.canary: found.message for found in plan.shadows() if found.state is State.REJECTED}
 
 
 def test_services_that_mirror_to_each_other_are_refused() -> None:
@@ -622,7 +622,7 @@ def test_shadows_and_problems_are_sorted_over_all_services() -> None:
         service("y", expose="maybe"),
         service("x", expose="maybe"),
     )
-    assert [s.deployment for s in plan.shadows()] == ["a", "b"]
+    assert [s.canary for s in plan.shadows()] == ["a", "b"]
     assert [p.subject for p in plan.problems()] == ["Service staging/x", "Service staging/y"]
 
 

@@ -27,7 +27,7 @@ LIVE = (Endpoint("10.0.0.1", 80),)
 
 def mirror(name: str, *methods: str, share: int = 1_000_000) -> Mirror:
     return Mirror(
-        deployment=name,
+        canary=name,
         marker=f"staging/{name}",
         endpoints=(Endpoint("10.0.1.1", 80),),
         selection=Selection(methods=frozenset(methods) or None),
@@ -171,7 +171,7 @@ def test_the_shadow_options_do_not_leak_into_the_primarys() -> None:
     ],
 )
 def test_the_canary_of_a_cluster(name: str, deployment: str | None) -> None:
-    assert names.shadowing_deployment(name) == deployment
+    assert names.shadowing_canary(name) == deployment
 
 
 def test_a_share_that_is_not_whole_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_the_names_of_clusters_say_whose_they_are(objects: list[Object]) -> None
     plan = resolve(world_of(*objects))
     for target, service in plan.services.items():
         for route in service.ports:
-            assert names.shadowing_deployment(names.cluster(target, route.name)) is None
+            assert names.shadowing_canary(names.cluster(target, route.name)) is None
             for mirror in route.mirrors:
-                name = names.shadow_cluster(target, route.name, mirror.deployment)
-                assert names.shadowing_deployment(name) == mirror.deployment
+                name = names.shadow_cluster(target, route.name, mirror.canary)
+                assert names.shadowing_canary(name) == mirror.canary

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.pure import kube
-from xds_server.model.objects import Deployment, Kind, Meta, Namespace, Object, Pod, Ref, ref_of
+from xds_server.model.objects import WORKLOADS, Deployment, Kind, Meta, Namespace, Object, Pod, Ref, ref_of
 from xds_server.model.problems import Problem
 from xds_server.model.world import (
     Awaiting,
@@ -20,6 +20,7 @@ SAMPLES: dict[Kind, Object] = {
     Kind.NAMESPACE: kube.namespace("staging"),
     Kind.SERVICE: kube.service("myapp"),
     Kind.DEPLOYMENT: kube.canary("myapp-canary", "myapp"),
+    **{kind: kube.marked(kind, "other", "other") for kind in WORKLOADS[1:]},
     Kind.ENDPOINT_SLICE: kube.slice_of("myapp", kube.at("10.0.0.1")),
     Kind.POD: kube.pod("myapp-a", "myapp", "10.0.0.1"),
     Kind.SECRET: kube.secret("token", value="Bearer t"),
@@ -59,8 +60,8 @@ def test_an_old_world_is_not_changed_by_a_new_one() -> None:
     before = kube.world_of(*SAMPLES.values())
     after, _ = before.apply([Delete(ref_of(SAMPLES[Kind.SERVICE])), Upsert(kube.canary("b", "myapp"))])
     assert before == kube.world_of(*SAMPLES.values())
-    assert after.view("staging").canaries == {"myapp": ("b", "myapp-canary")}
-    assert before.view("staging").canaries == {"myapp": ("myapp-canary",)}
+    assert after.view("staging").canaries["myapp"] == ("b", "myapp-canary")
+    assert before.view("staging").canaries["myapp"] == ("myapp-canary",)
 
 
 def test_an_untouched_namespace_is_shared() -> None:

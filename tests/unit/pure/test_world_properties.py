@@ -75,7 +75,7 @@ def test_the_indices_of_a_namespace_follow_from_its_objects(history: list[list[C
         assert not view.empty
         marked = {
             (deployment.labels[SHADOW_OF], name)
-            for name, deployment in view.deployments.items()
+            for name, deployment in view.workloads.items()
             if SHADOW_OF in deployment.labels
         }
         assert {(target, name) for target, names in view.canaries.items() for name in names} == marked

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from tests.unit.pure import kube
 from xds_server.model.objects import (
     Deployment,
-    DeploymentSpec,
     EndpointSlice,
     LabelRequirement,
     LabelSelector,
@@ -21,6 +20,7 @@ from xds_server.model.objects import (
     ServicePort,
     ServiceSpec,
     SlicePort,
+    WorkloadSpec,
     ref_of,
 )
 from xds_server.model.problems import Problem
@@ -155,7 +155,7 @@ def deployments(draw: st.DrawFn) -> Deployment:
             annotations=draw(_annotations) or None,
             creation_timestamp=draw(_created),
         ),
-        spec=DeploymentSpec(selector=draw(_selectors)),
+        spec=WorkloadSpec(selector=draw(_selectors)),
     )
 
 

@@ -22,10 +22,28 @@ PLURALS = {
     "namespaces": "Namespace",
     "services": "Service",
     "deployments": "Deployment",
+    "statefulsets": "StatefulSet",
+    "daemonsets": "DaemonSet",
+    "replicasets": "ReplicaSet",
+    "rollouts": "Rollout",
     "endpointslices": "EndpointSlice",
     "pods": "Pod",
     "secrets": "Secret",
 }
+
+
+MARKED_POD = "marked Pod"
+"""The kind of requests for Pods that carry the label by mistake, which are apart from those of canaries."""
+
+
+ALWAYS = (
+    "Namespace",
+    "Service",
+    *("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"),
+    "EndpointSlice",
+    MARKED_POD,
+)
+"""The kinds of requests that there are from the start to the end; nobody serves Rollouts."""
 
 
 class Key(NamedTuple):
@@ -44,7 +62,11 @@ class Request(NamedTuple):
 
     def sees(self, key: Key, obj: Doc | None) -> bool:
         """Whether an object is within the request's scope and selectors."""
-        if obj is None or key.kind != self.kind or (self.namespace and key.namespace != self.namespace):
+        if (
+            obj is None
+            or key.kind != self.kind.removeprefix("marked ")
+            or (self.namespace and key.namespace != self.namespace)
+        ):
             return False
         field_selector = self.parameters.get("fieldSelector")
         if field_selector and field_selector != f"metadata.name={key.name}":
@@ -81,7 +103,8 @@ class ApiServer:
     """Its state, its history, and the script.
 
     `refuse` gives the status to answer requests of a verb and kind with, and `retry_after` the header beside
-    it, and queries with one of `refused_selectors` get 400; `forgotten` is the last version that cannot be
+    it, and queries with one of `refused_selectors` get 400; kinds in `absent` are not
+    served, as Rollouts in most clusters; `forgotten` is the last version that cannot be
     resumed from; `expire_tokens` how many continue tokens are answered with 410; `down` drops every
     connection; `hang_up` ends every watch at once; `credential` is asked for, if there is one. `streams` says
     whether streaming lists are known, `completes` whether their first part ends with its bookmark, and
@@ -92,6 +115,7 @@ class ApiServer:
     page_size: int = 500
     refuse: dict[tuple[str, str], int] = field(default_factory=dict)
     refused_selectors: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=lambda: {"Rollout"})
     forgotten: int = 0
     expire_tokens: int = 0
     down: bool = False
@@ -201,6 +225,8 @@ class ApiServer:
         if self.credential and (scheme.lower(), credential) != ("bearer", self.credential):
             return failure(401, "Unauthorized")
         status = self.refuse.get((request.verb, request.kind))
+        if request.kind in self.absent:
+            status = 404
         if request.parameters.get("labelSelector") in self.refused_selectors:
             status = 400
         if status is not None:
@@ -216,7 +242,10 @@ class ApiServer:
         namespace = parts[parts.index("namespaces") + 1] if "namespaces" in parts[:-1] else ""
         verb = "watch" if http.query.get("watch") == "true" else "list"
         verb = "stream" if "sendInitialEvents" in http.query else verb
-        return Request(verb, PLURALS[plural], namespace, dict(http.query))
+        kind = PLURALS[plural]
+        if kind == "Pod" and http.query.get("labelSelector") == "xds-shadow.io/shadow-of":
+            kind = MARKED_POD
+        return Request(verb, kind, namespace, dict(http.query))
 
     def _list(self, request: Request) -> web.Response:
         start = int(request.parameters.get("continue", "0"))

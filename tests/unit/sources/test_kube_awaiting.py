@@ -31,7 +31,7 @@ def follow(recorder: Recorder) -> list[Seen]:
     def watched(changes: Iterable[Change]) -> None:
         put(changes)
         view = recorder.world.view("staging")
-        worlds.append(Seen(frozenset(view.deployments), frozenset(view.pods), view.awaited))
+        worlds.append(Seen(frozenset(view.workloads), frozenset(view.pods), view.awaited))
 
     recorder.put = watched  # type: ignore[method-assign]
     return worlds

@@ -8,7 +8,7 @@ from kubernetes.aio.client import ApiClient
 from structlog.testing import capture_logs
 
 from tests.support.recorder import Recorder, running, started
-from tests.unit.sources.api_server import ApiServer, error_event, key_of, source
+from tests.unit.sources.api_server import ALWAYS, ApiServer, error_event, key_of, source
 from tests.unit.sources.manifests import (
     EVERYTHING,
     Doc,
@@ -83,10 +83,10 @@ class TestFailures:
         api.put(*EVERYTHING)
         async with running(source(api)) as recorder:
             before: World = recorder.world
-            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice", "Pod")
+            await api.until_watched(*ALWAYS, "Pod")
             api.down = True
             api.cut()
-            await recorder.until(lambda: len(recorder.problems) == 5)
+            await recorder.until(lambda: len(recorder.problems) == len(ALWAYS) + 1)
             assert recorder.reasons == {"ApiUnavailable"}
             assert recorder.world.namespaces == before.namespaces
             api.down = False
@@ -129,7 +129,7 @@ class TestFailures:
             assert len(api.clients) == 2
 
     async def test_refused_credentials_are_not_loaded_in_a_loop(self, api: ApiServer) -> None:
-        for kind in ("Namespace", "Service", "Deployment", "EndpointSlice"):
+        for kind in ALWAYS:
             api.refuse["list", kind] = 401
         timing = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=3600.0)
         async with started(source(api, timing=timing)) as recorder:

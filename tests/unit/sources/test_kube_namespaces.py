@@ -25,5 +25,5 @@ def test_what_is_awaited_follows_from_what_is_known(
             changes += [change for name in sorted(given_up) for change in namespaces.give_up(name)]
         world, _ = world.apply(changes)
         for name, view in world.namespaces.items():
-            unknown = view.namespace is None and bool(view.services or view.deployments)
+            unknown = view.namespace is None and bool(view.services or view.workloads)
             assert view.awaited == ({""} if unknown and name not in excused else set())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.support.recorder import running, started
-from tests.unit.sources.api_server import ApiServer, error_event, source
+from tests.unit.sources.api_server import ALWAYS, ApiServer, error_event, source
 from tests.unit.sources.manifests import EVERYTHING, canary, namespace, service
 from xds_server.model.objects import Kind
 from xds_server.model.world import Change, Report, Upsert
@@ -190,10 +190,10 @@ class TestOnASource:
     async def test_the_difference_is_put_at_once(self, api: ApiServer, lists: int) -> None:
         api.put(*EVERYTHING)
         async with running(source(api)) as recorder:
-            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice", "Pod")
+            await api.until_watched(*ALWAYS, "Pod")
             api.down = True
             api.cut()
-            await recorder.until(lambda: len(recorder.problems) == 5)
+            await recorder.until(lambda: len(recorder.problems) == len(ALWAYS) + 1)
             batches: list[list[Change]] = []
             put = recorder.put
 
@@ -223,19 +223,17 @@ class TestOnASource:
         async with running(followed) as recorder:
             assert followed.health().message == f"Kubernetes at {api.url} is being watched"
             assert set(followed.health().outages.values()) == {0.0}
-            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice")
+            await api.until_watched(*ALWAYS)
             api.down = True
             api.cut()
-            await recorder.until(lambda: len(recorder.problems) == 4)
+            await recorder.until(lambda: len(recorder.problems) == len(ALWAYS))
             health = followed.health()
             assert (health.outage_s or -1) >= 0
-            assert "has not answered for 0 s (deployments in all namespaces, " in health.message
-            assert {kind for kind, lasted in health.outages.items() if lasted} == {
-                Kind.NAMESPACE,
-                Kind.SERVICE,
-                Kind.DEPLOYMENT,
-                Kind.ENDPOINT_SLICE,
-            }
+            assert (
+                "has not answered for 0 s (daemonsets in all namespaces, deployments in all" in health.message
+            )
+            down = {kind for kind, lasted in health.outages.items() if lasted}
+            assert down == {*Kind} - {Kind.ROLLOUT, Kind.SECRET}
             api.down = False
             await recorder.until(lambda: recorder.problems == [])
             assert followed.health().outage_s is None
@@ -289,7 +287,7 @@ class TestOnASource:
         followed = source(api)
         async with started(followed) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
-            await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice")
+            await api.until_watched(*ALWAYS)
             assert followed.health().message == (
                 f"Kubernetes at {api.url}: waiting for the first list of pods in namespace staging. No"
                 " permission to list pods in namespace staging (it says: as the test says); grant list and"

@@ -66,7 +66,7 @@ class TestPods:
             await recorder.until(lambda: recorder.problems == [])
             api.put(service("witness"))
             await recorder.until(lambda: services(recorder) == {"witness"})
-            assert [task for task in asyncio.all_tasks() if "kube/Pod" in task.get_name()] == []
+            assert [task for task in asyncio.all_tasks() if "kube/Pod/staging" in task.get_name()] == []
 
     async def test_canaries_with_one_selector_share_a_watch(self, api: ApiServer) -> None:
         api.put(canary("one", app="x"), canary("two", app="x"), pod("p", app="x"))

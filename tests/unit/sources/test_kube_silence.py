@@ -6,7 +6,8 @@ from functools import partial
 from tests.support.recorder import running
 from tests.support.waiting import eventually
 from tests.unit.sources.api_server import ApiServer, source
-from tests.unit.sources.manifests import EVERYTHING, service
+from tests.unit.sources.manifests import secret, service
+from tests.unit.sources.test_secrets import using
 from xds_server.model.objects import Kind
 from xds_server.sources.kube import KubeSource
 
@@ -38,10 +39,10 @@ async def test_only_what_is_followed_can_be_silent(api: ApiServer) -> None:
     followed = source(api)
     assert followed.health().silence == {}
     async with running(followed):
-        always = {Kind.NAMESPACE, Kind.SERVICE, Kind.DEPLOYMENT, Kind.ENDPOINT_SLICE}
+        always = {*Kind} - {Kind.SECRET}
         assert followed.health().silence.keys() == always
-        api.put(*EVERYTHING)
-        await eventually(lambda: followed.health().silence.keys() == {*always, Kind.POD})
+        api.put(using("canary", "token/key"), secret("token", key="t"))
+        await eventually(lambda: followed.health().silence.keys() == {*always, Kind.SECRET})
 
 
 async def test_a_server_that_does_not_answer_is_silent(api: ApiServer) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.recorder import Recorder, running, started
-from tests.unit.sources.api_server import FAST, ApiServer, error_event, event, source
+from tests.unit.sources.api_server import ALWAYS, FAST, ApiServer, error_event, event, source
 from tests.unit.sources.manifests import EVERYTHING, service
 from xds_server.model.objects import Kind
 from xds_server.sources.kube import Timing
@@ -112,7 +112,7 @@ async def test_changes_during_the_first_part_count(streaming: ApiServer) -> None
         api.delete(service("gone"))
         api.put(service("added"))
         end = {"resourceVersion": str(api.version), "annotations": {"k8s.io/initial-events-end": "true"}}
-        for kind in ("Namespace", "Service", "Deployment", "EndpointSlice"):
+        for kind in ALWAYS:
             await api.until_watched(kind)
             api.bookmark(kind)
             api.say(kind, event("BOOKMARK", {"kind": kind, "metadata": end}))
@@ -126,10 +126,10 @@ async def test_an_error_in_the_first_part_starts_over(streaming: ApiServer) -> N
     api.put(service("web"))
     api.completes = False
     async with started(source(api)) as recorder:
-        for kind in ("Namespace", "Service", "Deployment", "EndpointSlice"):
+        for kind in ALWAYS:
             await api.until_watched(kind)
         api.completes = True
-        for kind in ("Namespace", "Service", "Deployment", "EndpointSlice"):
+        for kind in ALWAYS:
             api.say(kind, error_event(500))
         await recorder.until(lambda: recorder.syncs == 1)
         assert services(recorder) == {"web"}
