@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from tests.support.snapshots import dangling
 from tests.unit.pure.kube import at, canary, marked, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.explain import explain
@@ -89,7 +90,8 @@ def test_two_kinds_may_have_one_name() -> None:
     }
     changes = [Upsert(each) for each in (namespace("staging"), service("myapp"), *objects)]
     published = pipeline_of().step(changes, now=0.0)
-    assert published.snapshot.dangling() == []
+
+    assert dangling(published.snapshot) == []
     for key, kind in (("canary", Kind.DEPLOYMENT), ("statefulset/canary", Kind.STATEFUL_SET)):
         explained = explain(published, NamespacedName("staging", key))
         assert explained
