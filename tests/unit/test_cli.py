@@ -66,7 +66,7 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["render", "--manifests", "/does/not/exist"], 1, "/does/not/exist"),
         (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server answers at 127.0.0.1:1"),
         (["status", "--watch", "-o", "json"], 2, "--watch redraws a table"),
-        (["explain", "myapp-canary"], 2, "NAMESPACE/DEPLOYMENT"),
+        (["explain", "myapp-canary"], 2, "NAMESPACE/NAME"),
         (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),
         (["demo", "--once", "--manifests", "/does/not/exist"], 2, "4-canary.yaml"),
         (["bootstrap", "--node-id", "a", "--gateway-address", "localhost"], 2, "not an IP address"),
