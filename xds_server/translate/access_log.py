@@ -37,7 +37,7 @@ ACCESS_LOG: Final = (
     (
         _MIRRORED_TO,
         f"%METADATA(ROUTE:{_METADATA}:{_MIRRORED_TO})%",
-        "The canaries to which it was mirrored, as a list of `NAMESPACE/DEPLOYMENT`; null: to none.",
+        "The canaries to which it was mirrored, as a list of `NAMESPACE/NAME`; null: to none.",
     ),
 )
 """Each field: its name, Envoy's format, and what it says."""

@@ -21,7 +21,7 @@ def with_table(page: str) -> str:
 
 def _table() -> str:
     """The own listener's outcomes, and in a row of its own what is different behind the gateway."""
-    marked = {*OWN.every, "+ x-xds-shadow: NAMESPACE/DEPLOYMENT"}
+    marked = {*OWN.every, "+ x-xds-shadow: NAMESPACE/NAME"}
     rows = [("every request", _listed(OWN.every), _listed(marked))]
     instead = f"{_listed(GATEWAY.every - OWN.every)} instead"
     rows.append(("… through the gateway", instead, instead))
