@@ -12,7 +12,6 @@ from xds_server.base.dns import LABEL
 from xds_server.base.errors import UsageError
 from xds_server.shadows.hosts import CLUSTER_DOMAINS
 from xds_server.shadows.layers import NO_FILE, PolicyFile
-from xds_server.shadows.values import is_host_name
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
 DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"
@@ -70,9 +69,6 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if self.manifests and (self.kubeconfig or self.context):
             raise UsageError("--manifests reads files and --kubeconfig a cluster; give one of the two")
-        for domain in self.cluster_domains:
-            if not is_host_name(domain):
-                raise UsageError(f"--cluster-domain {domain!r} is not a domain, such as example.internal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

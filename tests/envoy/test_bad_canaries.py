@@ -48,7 +48,7 @@ async def test_it_changes_no_answer_and_holds_nothing_back(fleet: Rig, kind: str
         fleet.write("canary.yaml", [objects.canary(max_body="32Mi"), objects.pod("canary-1", address)])
         await fleet.until_shadow("Active")
         for envoy in fleet.envoys:
-            # Enough to find out that it is dead; otherwise fewer than the four of 32 MiB that may be in flight.
+            # Enough to find out that it is dead; otherwise fewer than the four that may be in flight.
             answers = await fleet.send_many(envoy, 10 if kind == "dead" else 2, at_once=2)
             assert {(answer.status, answer.backend) for answer in answers} == {(200, "stable")}
         uploads = await asyncio.gather(*(upload(fleet, envoy) for envoy in fleet.envoys))

@@ -8,6 +8,7 @@ import pytest
 
 from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import UsageError
+from xds_server.cli.options import cluster_domains_of
 from xds_server.config import Security, ServeConfig, SourceConfig, TlsFiles
 from xds_server.shadows.layers import PolicyFile
 
@@ -36,7 +37,12 @@ def test_a_bad_address_names_its_option(text: str) -> None:
 @pytest.mark.parametrize("domain", ["", "local_domain", "cluster.local:53", "*.internal"])
 def test_a_bad_cluster_domain_names_its_option(domain: str) -> None:
     with pytest.raises(UsageError, match=r"--cluster-domain .* is not a domain, such as example\.internal"):
-        SourceConfig(cluster_domains=("cluster.local", domain))
+        cluster_domains_of(["cluster.local", domain])
+
+
+def test_cluster_domains_are_compared_as_dns_does() -> None:
+    assert cluster_domains_of(["Example.Internal.", "example.internal", "a.b"]) == ("example.internal", "a.b")
+    assert cluster_domains_of(None) == ("cluster.local",)
 
 
 def test_files_and_a_cluster_exclude_each_other() -> None:

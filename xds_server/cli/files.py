@@ -25,6 +25,7 @@ from xds_server.cli.options import (
     Policy,
     RouteConfigs,
     TlsKey,
+    cluster_domains_of,
     source_of,
 )
 from xds_server.config import DEFAULT_GATEWAY_PORT, Form, check_route_configs
@@ -319,6 +320,7 @@ def convert_command(
         Output,
         typer.Option("--output", "-o", help="yaml: patches for a kustomization, instead of lines to type."),
     ] = Output.KUBECTL,
+    cluster_domain: ClusterDomains = None,
 ) -> None:
     """Print what to type instead of mirrors of Istio, Flagger, Emissary, Contour, ingress-nginx, Gateway API,
     Apache APISIX or Consul. Exit code 3: something is not carried over, and named in a comment; 1: nothing
@@ -333,7 +335,8 @@ def convert_command(
         except OSError as error:
             raise UsageError(f"--filename {path}: {error.strerror or error}") from error
         found += documents(str(path), data)
-    converted = convert([each for each in found if isinstance(each, dict)], output)
+    docs = [each for each in found if isinstance(each, dict)]
+    converted = convert(docs, output, cluster_domains_of(cluster_domain))
     if not converted.mirrors:
         kinds = ", ".join(kind for reader in READERS for kind in reader.kinds)
         raise XdsShadowError(f"no mirror in {len(found)} documents; looked for {kinds}")

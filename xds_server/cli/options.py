@@ -9,9 +9,11 @@ import typer
 from rich.console import Console
 
 from xds_server.base.address import MAX_PORT
+from xds_server.base.errors import UsageError
 from xds_server.config import SourceConfig
 from xds_server.logs import LogFormat
 from xds_server.shadows.hosts import CLUSTER_DOMAINS
+from xds_server.shadows.values import is_host_name
 
 _PIPED_WIDTH = 200
 
@@ -136,6 +138,19 @@ OutputOption = Annotated[
 ]
 
 
+def cluster_domains_of(given: list[str] | None) -> tuple[str, ...]:
+    """The domains that the option names, each once.
+
+    Raises:
+        UsageError: one of them is none.
+    """
+    found = tuple(dict.fromkeys(domain.lower().rstrip(".") for domain in given or CLUSTER_DOMAINS))
+    for domain in found:
+        if not is_host_name(domain):
+            raise UsageError(f"--cluster-domain {domain!r} is not a domain, such as example.internal")
+    return found
+
+
 def source_of(
     manifests: list[Path] | None,
     kubeconfig: Path | None,
@@ -146,14 +161,13 @@ def source_of(
     cluster_domains: list[str] | None = None,
 ) -> SourceConfig:
     """The source that these options name."""
-    domains = dict.fromkeys(domain.lower().rstrip(".") for domain in cluster_domains or CLUSTER_DOMAINS)
     return SourceConfig(
         manifests=tuple(manifests or ()),
         kubeconfig=kubeconfig,
         context=context,
         namespaces=tuple(namespaces or ()),
         allow_loopback_endpoints=allow_loopback_endpoints,
-        cluster_domains=tuple(domains),
+        cluster_domains=cluster_domains_of(cluster_domains),
     )
 
 

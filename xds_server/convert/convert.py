@@ -20,6 +20,7 @@ from xds_server.convert.output import block, comments, merged
 from xds_server.convert.planning import Planner, without_conflicts
 from xds_server.convert.plans import Finding, Plan
 from xds_server.convert.rules import Routing, Source
+from xds_server.shadows.hosts import CLUSTER_DOMAINS
 
 
 class Reader(NamedTuple):
@@ -63,9 +64,13 @@ class Converted(NamedTuple):
     whole: bool
 
 
-def convert(docs: Sequence[Doc], output: Output = Output.KUBECTL) -> Converted:
-    """What to type instead of these documents."""
-    known = Documents(docs)
+def convert(
+    docs: Sequence[Doc],
+    output: Output = Output.KUBECTL,
+    cluster_domains: Sequence[str] = CLUSTER_DOMAINS,
+) -> Converted:
+    """What to type instead of these documents of a cluster whose DNS has these domains."""
+    known = Documents(docs, cluster_domains)
     routings = [each for each in (_routing(reader, known) for reader in READERS) if each.rules]
     found = [(each, Planner(each, known).findings()) for each in routings]
     findings = [finding for _, its in found for finding in its]

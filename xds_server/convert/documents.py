@@ -1,16 +1,15 @@
 """The documents of the input, to look up what a rule names: Services, Deployments, ports."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from xds_server.base.ids import NamespacedName
 from xds_server.convert.fields import Doc
 from xds_server.model.objects import Service
+from xds_server.shadows.hosts import CLUSTER_DOMAINS
 from xds_server.shadows.ports import ports_of
-
-_CLUSTER_SUFFIXES: Final = (".svc.cluster.local", ".svc")
 
 
 class Target(NamedTuple):
@@ -21,10 +20,11 @@ class Target(NamedTuple):
 
 
 class Documents:
-    """All documents of the input."""
+    """All documents of the input, of a cluster whose DNS has these domains."""
 
-    def __init__(self, docs: Sequence[Doc]) -> None:
+    def __init__(self, docs: Sequence[Doc], cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> None:
         self.all = docs
+        self._suffixes = (*(f".svc.{domain}" for domain in cluster_domains), ".svc")
         self.services: dict[NamespacedName, Service] = {}
         self.pod_labels: dict[NamespacedName, dict[str, str]] = {}
         for doc in docs:
@@ -108,7 +108,7 @@ class Documents:
     def local(self, host: str, namespace: str) -> NamespacedName | None:
         """The Service that a host of the cluster stands for; None if it is none. A host of two labels is a
         Service only where its second label is this namespace, or the documents have that Service."""
-        for suffix in _CLUSTER_SUFFIXES:
+        for suffix in self._suffixes:
             if host.endswith(suffix):
                 name, dot, other = host.removesuffix(suffix).partition(".")
                 return NamespacedName(other, name) if dot and name and "." not in other else None
@@ -118,10 +118,13 @@ class Documents:
         found = NamespacedName(other, name)
         return found if name and (other == namespace or found in self.services) else None
 
+    def own_name(self, service: NamespacedName) -> str:
+        """The longest of the names that cluster DNS gives a Service, in the first of the domains."""
+        return f"{service.name}.{service.namespace}{self._suffixes[0]}"
 
-def own_name(service: NamespacedName) -> str:
-    """The longest of the names that cluster DNS gives a Service."""
-    return f"{service.name}.{service.namespace}.svc.cluster.local"
+    def is_own_name(self, host: str) -> bool:
+        """Whether a host has the form of such a name."""
+        return host.endswith(self._suffixes[0])
 
 
 def group_of(doc: Doc) -> str:

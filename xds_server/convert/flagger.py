@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Final
 
 from xds_server.base.ids import NamespacedName
-from xds_server.convert.documents import Documents, own_name
+from xds_server.convert.documents import Documents
 from xds_server.convert.fields import Document, Harmless, Part, PlainMetadata, lost, no_hosts, stops
 from xds_server.convert.istio import HttpMatch, match_of
 from xds_server.convert.reading import documents
@@ -129,7 +129,7 @@ def _rules(source: Source, spec: Spec, docs: Documents) -> list[Rule]:
     service = NamespacedName(namespace, spec.service.name or target.name)
     local = {each: docs.local(each, namespace) for each in spec.service.hosts}
     hosts = dict.fromkeys(
-        (own_name(service), *(own_name(its) if its else host for host, its in local.items()))
+        (docs.own_name(service), *(docs.own_name(its) if its else host for host, its in local.items()))
     )
     analysis = spec.analysis or spec.canary_analysis or Analysis()
     mirrors = (_mirror(spec, analysis, service),) if analysis.mirror else ()

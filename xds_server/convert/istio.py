@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
 from xds_server.base.ids import NamespacedName
-from xds_server.convert.documents import Documents, own_name
+from xds_server.convert.documents import Documents
 from xds_server.convert.fields import Document, Harmless, Part, PlainMetadata, lost, no_hosts, stops
 from xds_server.convert.reading import by_regex, documents, percent
 from xds_server.convert.rules import Backend, Header, How, Match, Mirror, Path, Routing, Rule, Source, Subset
@@ -221,7 +221,7 @@ def _rules(source: Source, spec: VirtualServiceSpec, docs: Documents, subsets: _
 
 def _host(host: str, docs: Documents, namespace: str) -> str:
     service = docs.local(host, namespace)
-    return own_name(service) if service else host
+    return docs.own_name(service) if service else host
 
 
 def _weight(each: RouteDestination, count: int) -> int:

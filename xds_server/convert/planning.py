@@ -16,7 +16,7 @@ from typing import Final
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import shown
 from xds_server.convert.comparing import TooManyError, outcomes, representatives
-from xds_server.convert.documents import Documents, own_name
+from xds_server.convert.documents import Documents
 from xds_server.convert.draft import Draft
 from xds_server.convert.fields import Fate, Note, Place, path_text
 from xds_server.convert.plans import Finding, Plan, other_versions, plan_of
@@ -26,7 +26,6 @@ from xds_server.shadows.values import is_host_name
 _MOST_EXCLUSIONS: Final = 16
 _ANY_HOST: Final = "xyz-any.invalid"
 _TOO_MANY: Final = "the rules of this host have too many conditions to be compared"
-_CLUSTER: Final = ".svc.cluster.local"
 
 
 class Planner:
@@ -82,7 +81,7 @@ class Planner:
     def _bound(self, plan: Plan) -> None:
         """Leave out what closer rules take, until all that is mirrored was mirrored; or stop."""
         hosts = list(dict.fromkeys(_concrete(pattern) for rule in plan.rules for pattern in rule.hosts))
-        own = [host for host in hosts if host == own_name(plan.service)]
+        own = [host for host in hosts if host == self._docs.own_name(plan.service)]
         before = self._reference.get(plan.service)
         witness = "it has no host"
         for host in own or ([before] if before else hosts):
@@ -166,9 +165,9 @@ class Planner:
         """Find the further hosts of which every request may reach the plan's Service."""
         for host in dict.fromkeys(pattern for rule in plan.rules for pattern in rule.hosts):
             try:
-                if host == own_name(plan.service):
+                if host == self._docs.own_name(plan.service):
                     self._check_own(plan, host)
-                elif host.endswith(_CLUSTER):
+                elif self._docs.is_own_name(host):
                     plan.not_hosts.append(f"{host}: it is another Service's own")
                 elif why := self._host_refused(plan, host, alike):
                     plan.not_hosts.append(f"{host}: {why}")

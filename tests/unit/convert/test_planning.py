@@ -142,6 +142,20 @@ def test_the_name_of_another_service_is_its_own() -> None:
     assert "hosts=www.example.com" in said(found)
 
 
+def test_names_have_the_domain_of_the_cluster() -> None:
+    http = [
+        {
+            "route": [{"destination": {"host": "shop.s.svc.example.internal"}}],
+            "mirror": {"host": "shop-next.s.svc.example.internal"},
+        }
+    ]
+    docs = [virtual_service(hosts=["www.example.com", "users.s.svc.example.internal"], http=http), SERVICE]
+    found = convert(docs, cluster_domains=("example.internal",))
+    assert found.running == 1
+    assert "host users.s.svc.example.internal: it is another Service's own" in said(found)
+    assert convert(docs).running == 0
+
+
 def test_two_projects_and_one_deployment_or_one_host() -> None:
     users = {**SERVICE, "metadata": {"name": "users", "namespace": "s"}}
     found = convert([route({**MIRROR, **SHOP}), ingress("shop-next", "b.example.com"), SERVICE, users])
