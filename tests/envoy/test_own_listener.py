@@ -241,21 +241,23 @@ def _without_checks() -> ssl.SSLContext:
     return context
 
 
+def inner(stage: Stage, **annotations: str) -> list[objects.Document]:
+    """Another Service, without a canary."""
+    found = objects.service("inner", annotations={f"xds-shadow.io/{k}": v for k, v in annotations.items()})
+    return [found, *objects.endpoint_slice("inner", [("inner-1", stage.stable.address)])]
+
+
+async def answers(stage: Stage, envoy: OwnEnvoy, host: str, expected: dict[str, int]) -> bool:
+    """Whether the listeners of an Envoy answer so."""
+    found = {name: (await stage.get(await at(envoy, name), Host=host))[0] for name in expected}
+    return found == expected
+
+
 async def test_a_service_is_routed_on_the_gateways_that_it_names(stage: Stage) -> None:
-    def inner(**annotations: str) -> list[objects.Document]:
-        found = objects.service(
-            "inner", annotations={f"xds-shadow.io/{k}": v for k, v in annotations.items()}
-        )
-        return [found, *objects.endpoint_slice("inner", [("inner-1", stage.stable.address)])]
-
-    async def answers(envoy: OwnEnvoy, host: str, expected: dict[str, int]) -> bool:
-        found = {name: (await stage.get(await at(envoy, name), Host=host))[0] for name in expected}
-        return found == expected
-
     # Without the annotation on all of them, and mirrored there.
-    stage.write(*inner())
+    stage.write(*inner(stage))
     for envoy in stage.envoys:
-        await eventually(partial(answers, envoy, "inner.staging", {"https": 200, "internal": 200}))
+        await eventually(partial(answers, stage, envoy, "inner.staging", {"https": 200, "internal": 200}))
         status, test_id = await stage.get(await at(envoy, "internal"))
         assert status == 200
         await stage.arrived(test_id)
@@ -266,18 +268,42 @@ async def test_a_service_is_routed_on_the_gateways_that_it_names(stage: Stage) -
         ("extern", {"https": 404, "internal": 200}),  # it stays where it is
         ("internal,gateway", {"https": 200, "internal": 200}),
     ):
-        stage.write(*inner(gateways=gateways))
+        stage.write(*inner(stage, gateways=gateways))
         problems = ["UnknownGateway"] if "extern" in gateways else []
         await eventually(partial(_has_problems, stage, problems), what=f"{problems} of {gateways}")
         for envoy in stage.envoys:
             await eventually(
-                partial(answers, envoy, "inner.staging", expected), what=f"{gateways} at {envoy.id}"
+                partial(answers, stage, envoy, "inner.staging", expected), what=f"{gateways} at {envoy.id}"
             )
-            assert await answers(envoy, HOST, {"https": 200, "internal": 200})
+            assert await answers(stage, envoy, HOST, {"https": 200, "internal": 200})
     status_now = await asyncio.to_thread(get_status, stage.control_plane.admin_address)
     assert [list(shadow.gateways) for shadow in status_now.shadows] == [["gateway", "internal"]]
     printed = await xds_shadow("status", "--server", str(stage.control_plane.admin_address))
     assert "myapp on gateway, internal" in printed
+
+
+async def test_no_request_fails_where_a_service_stays(stage: Stage) -> None:
+    both, one = ("gateway,internal", 200), ("gateway", 404)
+    stage.write(*inner(stage, gateways=both[0]))
+    statuses: list[int] = []
+
+    async def load(envoy: OwnEnvoy) -> None:
+        https = await at(envoy)
+        while True:
+            statuses.append((await stage.get(https, Host="inner.staging"))[0])
+
+    for envoy in stage.envoys:
+        await eventually(partial(answers, stage, envoy, "inner.staging", {"https": 200, "internal": 200}))
+    loads = [asyncio.create_task(load(envoy)) for envoy in stage.envoys]
+    for gateways, expected in (one, both) * 3:
+        stage.write(*inner(stage, gateways=gateways))
+        for envoy in stage.envoys:
+            await eventually(partial(answers, stage, envoy, "inner.staging", {"internal": expected}))
+    for task in loads:
+        task.cancel()
+    ended = await asyncio.gather(*loads, return_exceptions=True)
+    assert {type(end) for end in ended} == {asyncio.CancelledError}
+    assert set(statuses) == {200}
 
 
 async def _has_problems(stage: Stage, expected: list[str]) -> bool:
