@@ -162,7 +162,9 @@ class App:
                 if self._feedback:
                     tasks.append(spawn(group, "feedback", _keep_running(self._feedback)))
                 if file := self._config.gateway_file:
-                    following = follow_gateway(file, self._config.gateway, self._take_gateway)
+                    following = follow_gateway(
+                        file, self._config.gateway, self._take_gateway, port=self._config.gateway_port
+                    )
                     tasks.append(spawn(group, "gateway", following))
                 await self._stopping.wait()
                 for task in tasks:

@@ -16,15 +16,15 @@ from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayErro
 
 INVALID_GATEWAY: Final = "InvalidGateway"
 _LARGEST: Final = 64 * 1024
-_LOOK_S: Final = 1.0
+_LOOK_S: Final = 0.5
 """A look is one read of a small file. A ConfigMap that is mounted is a chain of links, which no watch of the
 file itself would see replaced."""
 
 _log = structlog.get_logger("xds_shadow.gateway")
 
 
-def read_gateway(path: Path | None) -> GatewayConfig:
-    """What the file says; without one the transparent profile.
+def read_gateway(path: Path | None, port: int = 0) -> GatewayConfig:
+    """What the file says; without one the transparent profile. `port` is that of ``--gateway-port``.
 
     Raises:
         UsageError: it cannot be read; file and key are named.
@@ -33,21 +33,28 @@ def read_gateway(path: Path | None) -> GatewayConfig:
         return TRANSPARENT
     option = f"--gateway {path}"
     try:
-        return gateway_config(texts_of(path, option, _LARGEST))
+        found = gateway_config(texts_of(path, option, _LARGEST))
+        found.check_ports(port)
     except GatewayError as error:
         raise UsageError(f"{option}: {error}") from error
+    return found
 
 
 async def follow_gateway(
-    path: Path, known: GatewayConfig, found: Callable[[GatewayConfig, tuple[Problem, ...]], None]
+    path: Path,
+    known: GatewayConfig,
+    found: Callable[[GatewayConfig, tuple[Problem, ...]], None],
+    *,
+    port: int = 0,
 ) -> None:
     """Call `found` whenever the file, of which `known` was read, says something else, with the last good
-    configuration and with what is wrong now. Ends only when it is cancelled."""
+    configuration and with what is wrong now. `port` is as for `read_gateway`. Ends only when it is
+    cancelled."""
     taken: _Look = (known, None)
     before = taken
     while True:
         await asyncio.sleep(_LOOK_S)
-        look = await asyncio.to_thread(_look, path)
+        look = await asyncio.to_thread(_look, path, port)
         # Twice the same: an editor that empties a file before it writes must not switch the profile.
         look, before = (look if look == before else taken), look
         if look == taken:
@@ -60,10 +67,10 @@ async def follow_gateway(
 _Look = tuple[GatewayConfig | None, str | None]
 
 
-def _look(path: Path) -> _Look:
+def _look(path: Path, port: int) -> _Look:
     """What the file says, or why it cannot be used."""
     try:
-        return read_gateway(path), None
+        return read_gateway(path, port), None
     except UsageError as error:
         return None, str(error)
 

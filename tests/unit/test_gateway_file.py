@@ -55,6 +55,13 @@ def test_a_bad_file_is_refused_by_file_and_key(file: Path, text: str, wrong: str
     assert str(refusal.value).startswith(f"--gateway {file}: {wrong}")
 
 
+def test_two_listeners_have_not_the_same_port_by_way_of_the_option(file: Path) -> None:
+    file.write_text("listeners: [{}, {name: internal, port: 8081}]")
+    assert len(read_gateway(file, 8080).listeners) == 2
+    with pytest.raises(UsageError, match=f"{file}: listeners: gateway and internal have the port 8081, that"):
+        read_gateway(file, 8081)
+
+
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
     file.unlink()
     with pytest.raises(UsageError, match=rf"--gateway {file}: No such file or directory"):
@@ -117,7 +124,7 @@ async def test_what_is_there_for_one_look_only_changes_nothing(
     looks = [HARDENED, TRANSPARENT, HARDENED, TRANSPARENT, HARDENED, HARDENED]
     found: list[GatewayConfig] = []
 
-    def read(_: Path) -> GatewayConfig:
+    def read(_: Path, __: int) -> GatewayConfig:
         return looks.pop(0)
 
     monkeypatch.setattr(gateway_file, "_LOOK_S", 0.0)

@@ -290,7 +290,7 @@ def render_command(
         read_once(
             source,
             gateway_port=gateway_port,
-            gateway=read_gateway(gateway),
+            gateway=read_gateway(gateway, gateway_port),
             route_configs=further,
             expose_all=expose_all,
             policy=rules,

@@ -202,7 +202,7 @@ def serve(
         admin_address=parse_address(admin_address, option="--admin-address"),
         http_address=parse_address(http_address, option="--http-address"),
         gateway_port=gateway_port,
-        gateway=read_gateway(gateway),
+        gateway=read_gateway(gateway, gateway_port),
         gateway_file=gateway,
         route_configs=tuple(route_config or ()),
         events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)

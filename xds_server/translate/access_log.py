@@ -43,7 +43,7 @@ ACCESS_LOG: Final = (
 """Each field: its name, Envoy's format, and what it says."""
 
 
-def tell_mirrored_to(metadata: base_pb2.Metadata, canaries: Sequence[str]) -> None:
+def set_mirrored_to(metadata: base_pb2.Metadata, canaries: Sequence[str]) -> None:
     """Say in a route's metadata to which canaries its requests are mirrored."""
     metadata.filter_metadata[_METADATA].get_or_create_list(_MIRRORED_TO).extend(canaries)
 

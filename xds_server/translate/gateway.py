@@ -92,6 +92,19 @@ class GatewayConfig:
     access_log: AccessLog
     listeners: tuple[GatewayListener, ...]
 
+    def check_ports(self, port: int) -> None:
+        """See whether `port`, which a listener has that names none, is nobody else's.
+
+        Raises:
+            GatewayError: another listener names it.
+        """
+        names = [each.name for each in self.listeners if (each.port or port) == port]
+        if len(names) > 1:
+            raise GatewayError(
+                f"listeners: {' and '.join(names)} have the port {port}, that of --gateway-port where none is"
+                " written; give each its own"
+            )
+
     def gateways(self, route_configs: Iterable[str] = ()) -> tuple[str, ...]:
         """The names of all gateways: of its listeners, and `route_configs`, sorted."""
         return tuple(sorted({*route_configs, *(each.name for each in self.listeners)}))

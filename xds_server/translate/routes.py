@@ -21,7 +21,7 @@ from xds_server.shadows.terms import MILLION, HeaderCondition
 from xds_server.snapshot.framing import text
 from xds_server.snapshot.resource import Resource
 from xds_server.translate import names
-from xds_server.translate.access_log import tell_mirrored_to
+from xds_server.translate.access_log import set_mirrored_to
 from xds_server.translate.copies import MirrorPolicy, mirror_policy
 from xds_server.translate.wire import packed, resource, seconds, serialized, uint32
 
@@ -128,7 +128,7 @@ def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
         match = _match(route.match, below=route.below)
         made = _route(route.label, name, match, [_policy(plan, each) for each in mirrored])
         if mirrored:
-            tell_mirrored_to(made.metadata, [each.marker for each in mirrored])
+            set_mirrored_to(made.metadata, [each.marker for each in mirrored])
         found.append(made)
     return found
 

@@ -9,11 +9,13 @@ import pytest
 import yaml
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.snapshot.types import LISTENER, ROUTE
+from xds_server.translate.access_log import ACCESS_LOG
 from xds_server.translate.gateway import (
     FIELDS,
     HARDENED,
@@ -273,6 +275,15 @@ def test_nothing_that_yaml_can_say_fails_otherwise(document: object) -> None:
         assert frame(8080, gateway_config(document))
 
 
+def test_a_port_belongs_to_one_listener() -> None:
+    gateway = read("listeners: [{}, {name: internal, port: 8081}]")
+    gateway.check_ports(8080)
+    with pytest.raises(
+        GatewayError, match="listeners: gateway and internal have the port 8081, that of --gate"
+    ):
+        gateway.check_ports(8081)
+
+
 def test_a_listener_has_the_port_of_the_option_unless_it_says_otherwise() -> None:
     resources = frame(8081)
     assert [(each.key.type_url, each.name) for each in resources] == [
@@ -321,6 +332,15 @@ def test_only_peers_of_the_trusted_networks_are_trusted() -> None:
         ("::1", 128),
     ]
     assert not second.HasField("filter_chain_match")
+
+
+def test_the_access_log_has_every_field_and_is_off_unless_asked_for() -> None:
+    [manager] = managers_of(TRANSPARENT)
+    assert list(manager.access_log) == []
+    [manager] = managers_of(read("access-log: json"))
+    [log] = manager.access_log
+    found = stream_pb2.StdoutAccessLog.FromString(log.typed_config.value).log_format.json_format
+    assert dict(found.items()) == {name: form for name, form, _ in ACCESS_LOG}
 
 
 def test_every_upgrade_but_those_named_is_ignored_or_refused() -> None:

@@ -75,6 +75,14 @@ def test_routes_larger_than_there_may_be_do_not_fit() -> None:
         routes_of(one, 100)
 
 
+def test_the_ways_of_sampling_are_counted_before_they_are_built() -> None:
+    selection = named([f"M{number}" for number in range(40)])
+    four = [mirror(name, selection, share=500_000) for name in "abcd"]
+    assert len(routes_of(four[:3], MIB)) == 40 * 8 + 1
+    with pytest.raises(DoesNotFitError):
+        routes_of(four, 16 * MIB)
+
+
 def test_the_oldest_that_fit_together_on_every_port_stay() -> None:
     wide = named([f"M{number}" for number in range(40)])
     wider = named([f"N{number}" for number in range(40)])
