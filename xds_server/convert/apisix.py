@@ -28,7 +28,7 @@ from xds_server.convert.rules import Backend, How, Match, Mirror, Path, Routing,
 
 PROJECT: Final = "Apache APISIX"
 GROUPS: Final = ("apisix.apache.org",)
-PASSED: Final = ("ApisixConsumer", "ApisixTls", "ApisixUpstream", "Consumer", "GatewayProxy")
+PASSED: Final = ("ApisixConsumer", "ApisixUpstream", "Consumer", "GatewayProxy")
 
 _PLUGIN: Final = "proxy-mirror"
 _REFUSED: Final = "refused requests are not mirrored there, and mirrored here"

@@ -30,7 +30,7 @@ from xds_server.convert.rules import Backend, Header, How, Match, Mirror, Path, 
 
 PROJECT: Final = "Consul"
 GROUPS: Final = ("consul.hashicorp.com",)
-PASSED: Final = ("ExportedServices", "IngressGateway", "Mesh", "SamenessGroup", "TerminatingGateway")
+PASSED: Final = ("ExportedServices", "SamenessGroup", "TerminatingGateway")
 
 _ENVOY: Final = "raw Envoy configuration that is not read"
 _Not = Annotated[object, stops(_ENVOY)]

@@ -13,13 +13,14 @@ from xds_server.convert import (
     istio,
     nginx,
 )
-from xds_server.convert.documents import Documents, group_of, name_of
-from xds_server.convert.fields import Doc, Fate, Note, Part
+from xds_server.convert.documents import Documents
+from xds_server.convert.fields import Doc, Part
 from xds_server.convert.form import Output
 from xds_server.convert.output import block, comments, merged
 from xds_server.convert.planning import Planner, without_conflicts
 from xds_server.convert.plans import Finding, Plan
 from xds_server.convert.rules import Routing, Source
+from xds_server.convert.unread import note_unread
 from xds_server.shadows.hosts import CLUSTER_DOMAINS
 
 
@@ -50,10 +51,6 @@ READERS: Final = (
 )
 
 
-_OF_ALL_NAMESPACES: Final = ("istio-system",)
-"""Whose policies hold in every namespace."""
-
-
 class Converted(NamedTuple):
     """The lines; how many mirrors of the documents they are about, and how many of them run. `whole`: nothing
     is left out, and nothing was assumed."""
@@ -75,7 +72,7 @@ def convert(
     found = [(each, Planner(each, known).findings()) for each in routings]
     findings = [finding for _, its in found for finding in its]
     plans = [each for each in findings if isinstance(each, Plan)]
-    without_conflicts(plans)
+    without_conflicts(plans, routings, known)
     merged(plans)
     lines: list[str] = []
     whole = True
@@ -91,34 +88,9 @@ def convert(
 
 
 def _routing(reader: Reader, docs: Documents) -> Routing:
-    """The rules of a project. Documents of its groups that are not read may decide about them: with
-    ``targetRefs`` about these, without about all of their namespace."""
     routing = reader.read(docs)
-    unread = [
-        (doc, Source(reader.project, str(doc.get("kind")), name_of(doc)))
-        for doc in docs.all
-        if group_of(doc) in reader.groups and str(doc.get("kind")) not in (*reader.kinds, *reader.passed)
-    ]
-    for source in routing.sources if unread else ():
-        source.notes += tuple(
-            Note((), Fate.STOPS, f"{each} is not read, and may decide about it")
-            for doc, each in unread
-            if _decides(doc, each, source)
-        )
+    note_unread(routing, docs, groups=reader.groups, passed=(*reader.kinds, *reader.passed))
     return routing
-
-
-def _decides(doc: Doc, unread: Source, source: Source) -> bool:
-    """Whether a document that is not read may be about one that is."""
-    spec = doc.get("spec")
-    targets = (spec.get("targetRefs"), [spec.get("targetRef")]) if isinstance(spec, Mapping) else ()
-    lists = [each for each in targets if isinstance(each, list)]
-    named = [
-        (each.get("kind"), each.get("name")) for its in lists for each in its if isinstance(each, Mapping)
-    ]
-    if unread.name.namespace != source.name.namespace:
-        return not named and unread.name.namespace in _OF_ALL_NAMESPACES
-    return not named or any(each == (source.kind, source.name.name) or each[0] == "Gateway" for each in named)
 
 
 def _concerned(routing: Routing, findings: Sequence[Finding]) -> Iterator[Source]:

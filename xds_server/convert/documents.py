@@ -7,9 +7,10 @@ import msgspec
 
 from xds_server.base.ids import NamespacedName
 from xds_server.convert.fields import Doc
-from xds_server.model.objects import Service
+from xds_server.model.objects import PREFIX, Service
 from xds_server.shadows.hosts import CLUSTER_DOMAINS
 from xds_server.shadows.ports import ports_of
+from xds_server.shadows.services import HOSTS
 
 
 class Target(NamedTuple):
@@ -27,6 +28,7 @@ class Documents:
         self._suffixes = (*(f".svc.{domain}" for domain in cluster_domains), ".svc")
         self.services: dict[NamespacedName, Service] = {}
         self.pod_labels: dict[NamespacedName, dict[str, str]] = {}
+        self.marked: dict[NamespacedName, dict[str, str]] = {}
         for doc in docs:
             name = name_of(doc)
             if doc.get("kind") == "Service" and doc.get("apiVersion") == "v1":
@@ -36,6 +38,8 @@ class Documents:
                     continue  # as if it were not there: nothing rests on it
             elif doc.get("kind") == "Deployment" and doc.get("apiVersion") == "apps/v1":
                 self.pod_labels[name] = _labels(doc, "spec", "template", "metadata", "labels")
+                said = {**_labels(doc, "metadata", "labels"), **_labels(doc, "metadata", "annotations")}
+                self.marked[name] = {key: value for key, value in said.items() if key.startswith(PREFIX)}
 
     def of(self, group: str, kind: str) -> Iterator[Doc]:
         """The documents of a kind, whatever version."""
@@ -58,8 +62,9 @@ class Documents:
         """The Deployment to mark for a mirror to a Service. Its endpoints will be the Service's own, so that
         a wrong assumption fails, or marks what serves as a name alone."""
         found = self.behind(service.namespace, self.selector(service) or {})
-        if len(found) == 1:
-            return Target(found[0])
+        if found:
+            also = f"Deployments {', '.join(found)} are behind Service {service.name}; the first is marked"
+            return Target(found[0], also if len(found) > 1 else "")
         return Target(
             service.name,
             f"the Deployment behind Service {service.name} is not in these documents; taken to have its name",
@@ -78,6 +83,12 @@ class Documents:
         if port is not None and port not in (ports[0].port.port, ports[0].port.name):
             return f"its first HTTP port is {ports[0].port.port}, and the rule leads to {port}"
         return ""
+
+    def has_hosts(self, service: NamespacedName) -> str:
+        """Why a Service cannot be given further hosts by a line of its own; nothing if it can."""
+        found = self.services.get(service)
+        said = found.annotations.get(HOSTS) if found else None
+        return f"it has {HOSTS}={said} already; add the host to these" if said else ""
 
     def further_ports(self, service: NamespacedName, port: int | str | None) -> str:
         """The HTTP ports of a Service besides the one that a rule names; nothing if there are none."""

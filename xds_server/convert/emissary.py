@@ -20,7 +20,9 @@ PASSED: Final = (
     "DevPortal",
     "KubernetesEndpointResolver",
     "KubernetesServiceResolver",
+    "Listener",
     "LogService",
+    "TracingService",
 )
 
 _CHANGED: Final = "the stable version's requests are not changed here"

@@ -20,7 +20,6 @@ PASSED: Final = (
     "Backend",
     "BackendTLSPolicy",
     "EnvoyProxy",
-    "Gateway",
     "GatewayClass",
     "ReferenceGrant",
     "TCPRoute",

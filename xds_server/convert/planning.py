@@ -15,7 +15,7 @@ from typing import Final
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import shown
-from xds_server.convert.comparing import TooManyError, outcomes, representatives
+from xds_server.convert.comparing import Cases, TooManyError
 from xds_server.convert.documents import Documents
 from xds_server.convert.draft import Draft
 from xds_server.convert.fields import Fate, Note, Place, path_text
@@ -41,7 +41,8 @@ class Planner:
             rule: [str(note) for note in self._notes(rule) if note.fate is Fate.STOPS]
             for rule in routing.rules
         }
-        self._by_host: dict[str, list[Rule]] = {}
+        self._cases = Cases(routing)
+        self._refused: dict[tuple[NamespacedName, str], str] = {}
         self._reference: dict[NamespacedName, str] = {}
 
     def findings(self) -> list[Finding]:
@@ -80,23 +81,35 @@ class Planner:
 
     def _bound(self, plan: Plan) -> None:
         """Leave out what closer rules take, until all that is mirrored was mirrored; or stop."""
-        hosts = list(dict.fromkeys(_concrete(pattern) for rule in plan.rules for pattern in rule.hosts))
-        own = [host for host in hosts if host == self._docs.own_name(plan.service)]
-        before = self._reference.get(plan.service)
         witness = "it has no host"
-        for host in own or ([before] if before else hosts):
+        for host in self._references(plan):
             try:
                 draft, witness = self._bounded(plan, host)
-            except TooManyError:
-                witness = _TOO_MANY
-            else:
                 if not witness:
                     plan.draft = draft
                     self._say_less(plan, host)
-                    plan.stopped += [mistake] if (mistake := plan.mistake()) else []
+                    plan.stopped += filter(None, [plan.mistake(), self._marked(plan)])
                     self._reference.setdefault(plan.service, host)
                     return
+            except TooManyError:
+                witness = _TOO_MANY
         plan.stopped.append(witness)
+
+    def _marked(self, plan: Plan) -> str:
+        """Why the Deployment cannot be marked as it is in the documents; nothing if it can."""
+        name = NamespacedName(plan.service.namespace, plan.deployment)
+        before = self._docs.marked.get(name, {})
+        other = min(before.items() - plan.written().items(), default=None)
+        return f"Deployment {plan.deployment} has {other[0]}={other[1]} already" if other else ""
+
+    def _references(self, plan: Plan) -> list[str]:
+        """The hosts of which one has to have all mirrors of the Service: its own name if the documents say
+        anything of that, else the one that a mirror before this was compared for, else any of its rules'."""
+        own, before = self._docs.own_name(plan.service), self._reference.get(plan.service)
+        if self._cases.names(own):
+            return [own]
+        hosts = dict.fromkeys(_concrete(pattern) for rule in plan.rules for pattern in rule.hosts)
+        return [before] if before else list(hosts)
 
     def _bounded(self, plan: Plan, host: str) -> tuple[Draft, str]:
         """The draft without what is not surely mirrored for a host, and what is wrong with that still."""
@@ -104,7 +117,7 @@ class Planner:
         for _ in range(_MOST_EXCLUSIONS + 1):
             found = self._unsure(draft, plan, host)
             if found is None:
-                some = any(draft.admits(each) for each in self._requests(draft, host))
+                some = any(draft.admits(each.request) for each in self._cases.of(host, draft))
                 return draft, "" if some else "closer rules take all of its requests"
             request, rule = found
             narrower = draft.without(rule.match.path) if rule and rule.match.path else None
@@ -113,34 +126,14 @@ class Planner:
             draft = narrower
         return draft, "closer rules have more paths than can be excluded"
 
-    def _of_host(self, host: str) -> list[Rule]:
-        if host not in self._by_host:
-            self._by_host[host] = self._routing.of_host(host)
-        return self._by_host[host]
-
-    def _requests(self, draft: Draft, host: str) -> list[Request]:
-        rules = self._of_host(host)
-        return list(representatives([*(rule.match for rule in rules), *draft.matches()]))
-
     def _unsure(self, draft: Draft, plan: Plan, host: str) -> tuple[Request, Rule | None] | None:
         """A request that would be mirrored, and perhaps was not, with the rule that took it."""
-        for request in self._requests(draft, host):
+        for request, rules in self._cases.of(host, draft):
             if draft.admits(request):
-                for rule in self._outcomes(host, request):
+                for rule in rules:
                     if rule is None or not self._mirrors_to(rule, plan):
                         return request, rule
         return None
-
-    def _outcomes(self, host: str, request: Request) -> list[Rule | None]:
-        rules = self._of_host(host)
-        if self._routing.ordered or not rules:
-            return outcomes(rules, request)
-        sources = dict.fromkeys(rule.source for rule in rules)
-        return [
-            found
-            for source in sources
-            for found in outcomes([rule for rule in rules if rule.source is source], request)
-        ]
 
     def _mirrors_to(self, rule: Rule, plan: Plan) -> bool:
         """Whether a rule surely mirrors the plan's Service to the same, by the same share or more."""
@@ -155,32 +148,31 @@ class Planner:
 
     def _say_less(self, plan: Plan, host: str) -> None:
         """Name a request that was mirrored and is not any more."""
-        for request in self._requests(plan.draft, host):
-            found = self._outcomes(host, request)
-            if not plan.draft.admits(request) and all(rule in plan.rules for rule in found):
+        for request, rules in self._cases.of(host, plan.draft):
+            if not plan.draft.admits(request) and all(rule in plan.rules for rule in rules):
                 plan.less.append(f"{request} is mirrored there, and not here")
                 return
 
     def _take_hosts(self, plan: Plan, alike: Sequence[Plan]) -> None:
         """Find the further hosts of which every request may reach the plan's Service."""
+        own = self._docs.own_name(plan.service)
+        if self._cases.names(own):
+            self._check_own(plan, own)
         for host in dict.fromkeys(pattern for rule in plan.rules for pattern in rule.hosts):
-            try:
-                if host == self._docs.own_name(plan.service):
-                    self._check_own(plan, host)
-                elif self._docs.is_own_name(host):
-                    plan.not_hosts.append(f"{host}: it is another Service's own")
-                elif why := self._host_refused(plan, host, alike):
-                    plan.not_hosts.append(f"{host}: {why}")
-                else:
-                    plan.hosts.append(host)
-            except TooManyError:
-                plan.not_hosts.append(f"{host}: {_TOO_MANY}")
+            if host == own:
+                continue
+            if (plan.service, host) not in self._refused:
+                self._refused[plan.service, host] = self._host_refused(plan, host, alike)
+            if why := self._refused[plan.service, host]:
+                plan.not_hosts.append(f"{host}: {why}")
+            else:
+                plan.hosts.append(host)
 
     def _check_own(self, plan: Plan, host: str) -> None:
         """A Service's own name reaches it here, whatever a document says of that."""
         refused = ""
-        for request in self._requests(plan.draft, host):
-            for rule in self._outcomes(host, request):
+        for request, rules in self._cases.of(host, plan.draft):
+            for rule in rules:
                 if rule is None:
                     refused = refused or f"{request} for {plan.service.name} is refused there, and not here"
                 elif rule.service is None or rule.service.service != plan.service:
@@ -192,34 +184,43 @@ class Planner:
         """Why a host cannot be the Service's; nothing if it can."""
         if host == "*":
             return "any host; name those that are meant in xds-shadow.io/hosts"
+        if self._docs.is_own_name(host):
+            return "it is another Service's own"
         if not is_host_name(host):
             return f"{shown(host)} is no host name that a Service can have"
-        for rule in self._of_host(host):
+        for rule in self._cases.rules(host):
             for note in self._notes(rule):
                 if note.fate in (Fate.NO_HOSTS, Fate.STOPS):
                     return f"{rule.source}, {note}"
-        for each in alike:
-            for request in self._requests(each.draft, host):
-                if why := self._differs(plan, each, host, request):
-                    return why
-        return ""
+        try:
+            return next(filter(None, self._differences(plan, host, alike)), "")
+        except TooManyError:
+            return _TOO_MANY
 
-    def _differs(self, plan: Plan, other: Plan, host: str, request: Request) -> str:
-        """Why a request for the host would not be treated as it was, by the plan's Service and by the mirror
-        of an `other` plan of the same."""
-        for rule in self._outcomes(host, request):
-            if rule is None:
-                return f"{request} is refused there"
-            backend = rule.service
-            if backend is None or backend.service != plan.service or rule.problems:
-                return f"{request} goes elsewhere{_by(rule, plan)}"
-            if why := self._docs.first_port(plan.service, backend.port):
-                return f"Service {plan.service.name}: {why}"
-            if versions := other_versions(backend, plan.deployment, self._docs):
-                return versions[0]
-            if other.draft.admits(request) and not self._mirrors_to(rule, other):
-                return f"{request} is not mirrored there to {other.deployment}{_by(rule, plan)}"
-        return ""
+    def _differences(self, plan: Plan, host: str, alike: Sequence[Plan]) -> Iterator[str]:
+        """What of a host would not be as it was, at the plan's Service and at the mirrors of all plans of the
+        same."""
+        for case in self._cases.of(host, plan.draft):
+            yield from (self._misrouted(plan, case.request, rule) for rule in case.rules)
+        for each in alike:
+            for case in self._cases.of(host, each.draft):
+                if each.draft.admits(case.request):
+                    yield from (
+                        f"{case.request} is not mirrored there to {each.deployment}{_by(rule, plan)}"
+                        for rule in case.rules
+                        if not (rule and self._mirrors_to(rule, each))
+                    )
+
+    def _misrouted(self, plan: Plan, request: Request, rule: Rule | None) -> str:
+        """Why a request that a rule takes would not reach what it reached; nothing if it would."""
+        if rule is None:
+            return f"{request} is refused there"
+        backend = rule.service
+        if backend is None or backend.service != plan.service or rule.problems:
+            return f"{request} goes elsewhere{_by(rule, plan)}"
+        if why := self._docs.first_port(plan.service, backend.port) or self._docs.has_hosts(plan.service):
+            return f"Service {plan.service.name}: {why}"
+        return next(iter(other_versions(backend, plan.deployment, self._docs)), "")
 
 
 def _joined(before: Plan, plan: Plan) -> bool:
@@ -234,6 +235,8 @@ def _joined(before: Plan, plan: Plan) -> bool:
     elif both is None or before.annotations != plan.annotations:
         why = f"has other annotations already, for {before.origin}"
     else:
+        twice = any(rule in before.rules for rule in plan.rules)
+        before.less += [f"the mirror to {plan.deployment} stands twice there, and once here"] if twice else []
         before.draft = both
         before.rules += plan.rules
         before.origins += plan.origins
@@ -243,16 +246,21 @@ def _joined(before: Plan, plan: Plan) -> bool:
     return False
 
 
-def without_conflicts(plans: Sequence[Plan]) -> None:
-    """Among plans of several projects: a Service follows one, a Deployment has one label, a host has one
-    Service."""
+def without_conflicts(plans: Sequence[Plan], routings: Sequence[Routing], docs: Documents) -> None:
+    """Among plans of several projects: a Service follows one, also by its own name, a Deployment has one
+    label, a host has one Service."""
+    own = {(host, routing.project) for routing in routings for rule in routing.rules for host in rule.hosts}
+    projects = {routing.project for routing in routings}
     services: dict[NamespacedName, Plan] = {}
     deployments: dict[tuple[str, str], Plan] = {}
     owners: dict[str, set[NamespacedName]] = {}
     for plan in (each for each in plans if each.runs):
         first = services.setdefault(plan.service, plan)
         marked = deployments.setdefault((plan.service.namespace, plan.deployment), plan)
-        if first.source.project != plan.source.project:
+        others = projects - {plan.source.project}
+        if named := sorted(each for each in others if (docs.own_name(plan.service), each) in own):
+            plan.stopped.append(f"documents of {named[0]} are for Service {plan.service.name}, too")
+        elif first.source.project != plan.source.project:
             plan.stopped.append(f"Service {plan.service.name} follows documents of another project already")
         elif marked is not plan:
             plan.stopped.append(f"Deployment {plan.deployment} is marked already, for {marked.origin}")

@@ -12,6 +12,7 @@ from xds_server.convert.draft import Draft, draft_of
 from xds_server.convert.fields import path_text
 from xds_server.convert.rules import Backend, Mirror, Rule, Source
 from xds_server.model.objects import PREFIX
+from xds_server.model.world import SHADOW_OF
 from xds_server.shadows.policy import parse_policy
 from xds_server.shadows.values import PolicyError, is_host_name
 
@@ -58,6 +59,11 @@ class Plan(Finding):
     def said(self) -> dict[str, str]:
         """All annotations of the Deployment, by name without the prefix."""
         return {**self.annotations, **self.draft.annotations()}
+
+    def written(self) -> dict[str, str]:
+        """Label and annotations of the Deployment as they will be."""
+        said = {PREFIX + name: value for name, value in self.said().items()}
+        return {SHADOW_OF: self.service.name, **said}
 
     def mistake(self) -> str:
         """What is wrong with the lines; nothing if they can be typed, and are understood."""

@@ -3,7 +3,7 @@
 ``python -m xds_server.convert.tables`` prints them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from xds_server.convert.convert import READERS
@@ -21,10 +21,18 @@ _LEADS: Final[Mapping[Fate, str]] = {
 def page() -> Iterator[str]:
     """Lines of Markdown."""
     for reader in READERS:
-        yield from ("", f"### Fields of {reader.project}")
+        yield from ("", f"### Fields of {reader.project}", "", _kinds(reader.passed))
         for kind, struct in (*reader.kinds.items(), *reader.inside.items()):
             yield from ("", f"**{kind}**", "")
             yield from _list(struct)
+
+
+def _kinds(passed: Iterable[str]) -> str:
+    named = ", ".join(f"`{kind}`" for kind in sorted(passed))
+    return (
+        f"Documents of these kinds have no part in it: {named}. Any"
+        " other of the project that is not read is named, and stops what it may be about, or its hosts."
+    )
 
 
 def _list(struct: type[Part]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from xds_server.convert.istio import VirtualService
 NEXT = {"backendRef": {"name": "shop-next", "port": 80}}
 MIRROR = {"filters": [{"type": "RequestMirror", "requestMirror": NEXT}]}
 SHOP = {"backendRefs": [{"name": "shop", "port": 80}]}
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Service",
     "metadata": {"name": "shop", "namespace": "s"},
@@ -167,6 +167,41 @@ def test_two_projects_and_one_deployment_or_one_host() -> None:
     assert "hosts=" not in said(found)
 
 
+def test_a_service_that_another_project_names_itself() -> None:
+    mesh = virtual_service(hosts=["shop"], http=[{"route": [{"destination": {"host": "shop"}}]}])
+    found = convert([route({**MIRROR, **SHOP}), mesh, SERVICE])
+    assert found.running == 0
+    assert "documents of Istio are for Service shop, too" in said(found)
+
+
+@pytest.mark.parametrize(
+    ("has", "running"),
+    [
+        ({}, 1),
+        ({"labels": {"xds-shadow.io/shadow-of": "shop", "team": "a"}}, 1),
+        ({"labels": {"xds-shadow.io/shadow-of": "users"}}, 0),
+        ({"annotations": {"xds-shadow.io/percent": "5"}}, 0),
+    ],
+)
+def test_a_deployment_that_is_marked_already(has: dict[str, Any], running: int) -> None:
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "shop-next", "namespace": "s", **has},
+    }
+    found = convert([route({**MIRROR, **SHOP}), deployment])
+    assert found.running == running
+    assert running or "Deployment shop-next has xds-shadow.io/" in said(found)
+
+
+def test_hosts_that_a_service_has_already_are_not_taken_away() -> None:
+    metadata = {**SERVICE["metadata"], "annotations": {"xds-shadow.io/hosts": "a.example.com"}}
+    found = convert([route({**MIRROR, **SHOP}), {**SERVICE, "metadata": metadata}])
+    assert found.running == 1
+    assert "it has xds-shadow.io/hosts=a.example.com already" in said(found)
+    assert "annotate service" not in said(found)
+
+
 def test_deployments_of_one_name_in_two_namespaces() -> None:
     other = route({**MIRROR, **SHOP}, hosts=("b.example.com",))
     other["metadata"]["namespace"] = "t"
@@ -178,6 +213,7 @@ def policies() -> Iterator[Any]:
         ({"targetRefs": [{"kind": "HTTPRoute", "name": "shop"}]}, "s", 0),
         ({"targetRef": {"kind": "HTTPRoute", "name": "shop"}}, "s", 0),
         ({"targetRefs": [{"kind": "Gateway", "name": "public"}]}, "s", 0),
+        ({"targetRefs": [{"kind": "Gateway", "name": "public"}]}, "elsewhere", 0),
         ({"targetRefs": [{"kind": "HTTPRoute", "name": "users"}]}, "s", 1),
         ({}, "s", 0),
         ("odd", "s", 0),
@@ -202,6 +238,59 @@ def test_a_policy_that_is_not_read_stops_what_it_may_be_about(policy: Any, runni
     found = convert([route({**MIRROR, **SHOP}), policy])
     assert found.running == running
     assert running or "SecurityPolicy" in said(found)
+
+
+@pytest.mark.parametrize(("tls", "served"), [({"mode": "Terminate"}, False), (None, True)])
+def test_a_gateway_with_tls_keeps_its_hosts(tls: Any, *, served: bool) -> None:
+    listener = {"name": "a", "protocol": "HTTP", "port": 80, **({"tls": tls} if tls else {})}
+    gateway = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "public", "namespace": "edge"},
+        "spec": {"listeners": [listener]},
+    }
+    found = convert([route({**MIRROR, **SHOP}), SERVICE, gateway])
+    assert found.running == 1
+    assert ("hosts=www.example.com" in said(found)) is served
+    assert ("Gateway edge/public is not read: it says where TLS ends" in said(found)) is not served
+
+
+def test_a_module_holds_everywhere() -> None:
+    def mapping(name: str, **spec: Any) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": "s"}
+        spec = {"hostname": "www.example.com", "prefix": "/", "service": name, **spec}
+        return {
+            "apiVersion": "getambassador.io/v3alpha1",
+            "kind": "Mapping",
+            "metadata": metadata,
+            "spec": spec,
+        }
+
+    module = {**mapping("ambassador"), "kind": "Module", "metadata": {"name": "a", "namespace": "edge"}}
+    mappings = [mapping("shop"), mapping("shop-next", shadow=True)]
+    assert (convert(mappings).running, convert([*mappings, module]).running) == (1, 0)
+
+
+def test_several_deployments_behind_a_mirror() -> None:
+    service = {**SERVICE, "metadata": {"name": "shop-next", "namespace": "s"}}
+    deployments = [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "s"},
+            "spec": {"template": {"metadata": {"labels": {"app": "shop"}}}},
+        }
+        for name in ("a", "b")
+    ]
+    found = convert([route({**MIRROR, **SHOP}), service, *deployments])
+    assert found.running == 1
+    assert "Deployments a, b are behind Service shop-next; the first is marked" in said(found)
+
+
+def test_a_mirror_that_stands_twice() -> None:
+    found = convert([route({"filters": MIRROR["filters"] * 2, **SHOP}), SERVICE])
+    assert (found.running, found.whole) == (1, False)
+    assert "stands twice there" in said(found)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', '{"filter_chains": 5}'])

@@ -1,0 +1,72 @@
+"""Documents of a project that are not read: which of those that are read they may decide about.
+
+A policy refuses, limits or changes requests before they are mirrored, so what it is about does not run. Where
+TLS ends says on which door a host is served, so a host is left where it is.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from xds_server.convert.documents import Documents, group_of, name_of
+from xds_server.convert.fields import Doc, Fate, Note
+from xds_server.convert.rules import Routing, Source
+
+_ROOT_NAMESPACES: Final = ("istio-system",)
+"""Whose policies hold in every namespace."""
+
+_EVERYWHERE: Final = (
+    *("ApisixClusterConfig", "ApisixGlobalRule", "AuthService", "Module", "RateLimitService"),
+    "Mesh",
+)
+"""Kinds that hold in every namespace, whichever theirs is."""
+
+_OF_LISTENERS: Final = ("ApisixTls", "Gateway", "Host", "IngressGateway", "TLSContext")
+"""Kinds that say where TLS ends, and by what door requests come in."""
+
+
+def note_unread(
+    routing: Routing, docs: Documents, *, groups: Collection[str], passed: Collection[str]
+) -> None:
+    """Note with each document of a project which others of its `groups` may decide about it; those of kinds
+    that are read, or are `passed`, do not."""
+    for doc in docs.all:
+        kind = str(doc.get("kind"))
+        if group_of(doc) not in groups or kind in passed:
+            continue
+        unread = Source(routing.project, kind, name_of(doc))
+        for source in routing.sources:
+            source.notes += tuple(_notes(doc, unread, source))
+
+
+def _notes(doc: Doc, unread: Source, source: Source) -> Iterator[Note]:
+    if unread.kind in _OF_LISTENERS:
+        if _has_tls(doc) or unread.kind != "Gateway":
+            yield Note((), Fate.NO_HOSTS, f"{unread} is not read: it says where TLS ends")
+    elif _decides(doc, unread, source):
+        yield Note((), Fate.STOPS, f"{unread} is not read, and may decide about it")
+
+
+def _has_tls(value: object) -> bool:
+    match value:
+        case Mapping():
+            return "tls" in value or any(map(_has_tls, value.values()))
+        case list():
+            return any(map(_has_tls, value))
+        case _:
+            return False
+
+
+def _decides(doc: Doc, unread: Source, source: Source) -> bool:
+    """By ``targetRefs``, if it has any; else by its namespace."""
+    spec = doc.get("spec")
+    targets = (spec.get("targetRefs"), [spec.get("targetRef")]) if isinstance(spec, Mapping) else ()
+    lists = [each for each in targets if isinstance(each, list)]
+    named = [
+        (each.get("kind"), each.get("name")) for its in lists for each in its if isinstance(each, Mapping)
+    ]
+    if unread.kind in _EVERYWHERE or (not named and unread.name.namespace in _ROOT_NAMESPACES):
+        return True
+    if any(kind == "Gateway" for kind, _ in named):
+        return True
+    here = unread.name.namespace == source.name.namespace
+    return here and (not named or (source.kind, source.name.name) in named)
