@@ -1,17 +1,22 @@
 """`status` answers whatever Envoys say of themselves and of what they reject."""
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 import grpc
 import pytest
 
-from tests.support.status import status_of
+from tests.support.status import STATE, status_of
+from xds_server.admin.grpc import StatusServicer
 from xds_server.ads.events import Nacked, Node, Sent, StreamOpened, Variant
 from xds_server.ads.node import MAX_TEXT_BYTES
 from xds_server.base.address import Address
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
 from xds_server.fleet.state import Fleet
+from xds_server.pb import status_pb2
+from xds_server.shadows.plan import Reason, ShadowStatus, State
+from xds_server.shadows.terms import Setting
 from xds_server.snapshot.types import SHORT_NAMES
 from xds_server.status_client import get_status
 
@@ -56,3 +61,21 @@ async def test_status_answers_whatever_envoys_say(streams: int, cut: bool) -> No
     (said,) = told
     assert len(said) >= 500
     assert found.ByteSize() <= 34 * 2**20
+
+
+def test_a_setting_is_cut() -> None:
+    settings = (
+        Setting("paths", "/a," * 80_000, "Namespace staging"),
+        Setting("percent", "25", "the Deployment"),
+    )
+    [shadow] = _shown(
+        ShadowStatus("staging", "myapp-canary", "myapp", State.PAUSED, Reason.PAUSED, "", settings=settings)
+    )
+    long, short = shadow.settings
+    assert (long.value[:6], long.value[-1], len(long.value)) == ("/a,/a,", "…", 2_001)
+    assert (short.name, short.value, short.origin) == ("percent", "25", "the Deployment")
+
+
+def _shown(*shadows: ShadowStatus) -> list[status_pb2.Shadow]:
+    state = replace(STATE, shadows=list(shadows))
+    return list(StatusServicer(state=lambda: state, explain=lambda _: None, fleet=Fleet()).shadows())

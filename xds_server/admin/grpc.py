@@ -18,6 +18,7 @@ from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import SHADOW_OF
 from xds_server.pb import status_pb2, status_pb2_grpc
 from xds_server.shadows.plan import PortPlan, ShadowStatus
+from xds_server.shadows.terms import Setting
 from xds_server.snapshot.resource import Resource
 from xds_server.snapshot.types import SHORT_NAMES
 
@@ -26,6 +27,9 @@ _NODES_BYTES: Final = 32 * MIB
 
 _LONGEST_NODE: Final = 100
 """Characters of an id beside a refusal, of which each shadow may have some."""
+
+_LONGEST_SETTING: Final = 2_000
+"""Characters of an annotation in effect, of which each shadow may have a score."""
 
 _LEAST_TEXT: Final = 16
 _TEXTS: Final = 10 * 4
@@ -216,8 +220,15 @@ def _shadow(
         endpoints=map(str, shadow.endpoints),
         refusals=map(_refusal, objections),
         gateways=gateways,
-        settings=(status_pb2.Setting(**setting._asdict()) for setting in shadow.settings),
+        settings=map(_setting, shadow.settings),
     )
+
+
+def _setting(setting: Setting) -> status_pb2.Setting:
+    # A Namespace's annotation can have 256 KiB and be the setting of each shadow in it.
+    value, most = setting.value, _LONGEST_SETTING
+    cut = value if len(value) <= most else f"{value[:most]}…"
+    return status_pb2.Setting(name=setting.name, value=cut, origin=setting.origin)
 
 
 def _refusal(objection: Objection) -> status_pb2.Refusal:

@@ -1,16 +1,31 @@
 """Texts that a peer chose, made fit for a terminal, a log and a table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 _LONGEST_NAME: Final = 100
 _NAMED: Final = 3
 _SHOWN: Final = 60
+_QUOTED: Final = 500
+
+SOME: Final = 5
+"""Entries of a list that a sentence names: a sentence is not to grow with what somebody wrote."""
 
 
 def shown(text: str) -> str:
     """`text` quoted for a message that repeats what was wrong, cut where it is long."""
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def quoted(text: str) -> str:
+    """What somebody else wrote and a message repeats, as it stands, cut where it is very long."""
+    return plain(text, _QUOTED)
+
+
+def first_of(texts: Sequence[str], show: Callable[[str], str] = str) -> str:
+    """The first of `texts`, each as `show` has it: ``a``, ``a, b``, ``a, b, c, d, e and 6 more``."""
+    more = f" and {len(texts) - SOME} more" if len(texts) > SOME else ""
+    return ", ".join(map(show, texts[:SOME])) + more
 
 
 def plain(text: str, limit: int) -> str:

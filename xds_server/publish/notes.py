@@ -83,7 +83,7 @@ def _of_services(
     before: tuple[World, Plan], after: tuple[World, Plan], targets: list[NamespacedName]
 ) -> Iterator[Note]:
     for target in targets:
-        known = before[1].services.get(target, NOTHING).problems
+        known = frozenset(before[1].services.get(target, NOTHING).problems)
         for problem in after[1].services.get(target, NOTHING).problems:
             if problem not in known:
                 ref = Ref(Kind.SERVICE, target.namespace, target.name)

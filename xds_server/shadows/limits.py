@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from xds_server.base.sizes import MIB
-from xds_server.base.text import shown
+from xds_server.base.text import quoted, shown
 from xds_server.model.problems import Problem
 from xds_server.shadows import quantities, values
 from xds_server.shadows.bounds import NONE, names
@@ -111,11 +111,16 @@ def host_not_allowed(host: str, layers: Iterable[Layer | None]) -> str:
     understood whole, the rest of it holds: what is mistyped allows nothing, and takes no other host away."""
     for layer in filter(None, layers):
         text = layer.values.get(HOSTS_ALLOWED)
-        if text is not None and not any(
-            host == suffix or host.endswith(f".{suffix}") for suffix in _entries(text)
-        ):
-            return f"Host {host} is not allowed; allowed are {text.strip()} ({layer.called(HOSTS_ALLOWED)})."
+        if text is not None and _entries(text).isdisjoint(_domains(host)):
+            return f"Host {host} is not allowed; allowed are {quoted(text)} ({layer.called(HOSTS_ALLOWED)})."
     return ""
+
+
+def _domains(host: str) -> Iterator[str]:
+    """The host, and every domain that it is in: ``a.b.c``, ``b.c``, ``c``."""
+    while host:
+        yield host
+        host = host.partition(".")[2]
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from xds_server.base.text import shown
+from xds_server.base.text import quoted, shown
 from xds_server.model.objects import PREFIX, Namespace
 from xds_server.shadows import quantities, values
 from xds_server.shadows.bounds import (
@@ -210,7 +210,7 @@ def _bounded(name: str, value: Any, asks: Layer | None, layers: Sequence[_Read])
             try:
                 limited = bound.limited(value, asks is not None, settings[key])
             except NotAllowedError as error:
-                why = str(error).format(bound=f"{text} ({layer.called(key)})")
+                why = str(error).format(bound=f"{quoted(text)} ({layer.called(key)})")
                 what = f"{asks.called(name)}: {shown(asks.values[name])}" if asks else layer.called(key)
                 raise NotAllowedError(f"{what}: {why}") from None
             if limited != value:
@@ -228,7 +228,7 @@ def _refuse_what_is_removed(
         for name, value in changes:
             taken = removed & {name, *values.headers_read(value)}
             if taken:
-                asks, by = asked["set-headers"], f"{layer.values[REMOVED].strip()} ({layer.called(REMOVED)})"
+                asks, by = asked["set-headers"], f"{quoted(layer.values[REMOVED])} ({layer.called(REMOVED)})"
                 raise NotAllowedError(
                     f"{asks.called('set-headers')}: the header {min(taken)} has to be removed: {by}"
                 )

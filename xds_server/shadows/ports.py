@@ -5,11 +5,11 @@ A port says so by ``appProtocol``, which alone decides where it stands, or by it
 protocol. The annotation `HTTP_PORTS` adds ports that say nothing, or something else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from xds_server.base.text import shown
+from xds_server.base.text import SOME, first_of, shown
 from xds_server.model.objects import PREFIX, Service, ServicePort
 from xds_server.shadows.plan import Protocol, Reason
 from xds_server.shadows.refusal import Refusal
@@ -20,8 +20,6 @@ TCP: Final = "TCP"
 _UNSAID: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"
 _OTHERWISE: Final = "not HTTP, by name or appProtocol"
 _NOT_TCP: Final = "not TCP"
-_SOME: Final = 5
-"""Ports that a sentence lists."""
 
 _BY_APP_PROTOCOL: Final[Mapping[str, Protocol]] = {
     "http": Protocol.HTTP1,
@@ -98,14 +96,18 @@ def ports_of(service: Service) -> Ports:
     if text is None:
         rest = [port for port in service.ports if (port.name or "") not in routed]
         return Ports(tuple(routed.values()), unrouted=_unrouted(rest) if rest else "")
-    mistakes = []
-    for entry in filter(None, (each.strip() for each in text.split(","))):
-        found = _named(service, entry)
-        if isinstance(found, Refusal):
-            mistakes.append(found)
-        else:
+    ports = _by_name_and_number(service)
+    unknown: list[str] = []
+    others: list[tuple[str, ServicePort]] = []
+    for entry in dict.fromkeys(filter(None, (each.strip() for each in text.split(",")))):
+        found = ports.get(entry)
+        if found is None:
+            unknown.append(entry)
+        elif is_tcp(found):
             routed.setdefault(found.name or "", HttpPort(found, _spoken(found) or Protocol.HTTP1))
-    return Ports(tuple(routed.values()), tuple(mistakes))
+        else:
+            others.append((entry, found))
+    return Ports(tuple(routed.values()), tuple(_mistakes(service, unknown, others)))
 
 
 def http_ports(service: Service) -> tuple[HttpPort, ...]:
@@ -165,20 +167,33 @@ def _prefixes(name: str) -> Iterable[str]:
     return (f"{first}-{rest.partition('-')[0]}", first)
 
 
-def _named(service: Service, entry: str) -> ServicePort | Refusal:
-    """The port that an entry of the annotation names, by its name or number."""
-    found = [port for port in service.ports if entry in (port.name, str(port.port))]
-    tcp = next(filter(is_tcp, found), None)
-    if tcp is not None:
-        return tcp
-    if found:
-        return _mistake(f"has {shown(entry)}, which is {found[0].protocol}; only TCP ports are routed.")
-    known = _listed(map(called, service.ports)) or "none"
-    return _mistake(f"has {shown(entry)}, which is no port of this Service; its ports are {known}.")
+def _by_name_and_number(service: Service) -> Mapping[str, ServicePort]:
+    """What an entry of the annotation can name, a TCP port before any other."""
+    found: dict[str, ServicePort] = {}
+    for port in sorted(service.ports, key=is_tcp, reverse=True):
+        for text in filter(None, (port.name, str(port.port))):
+            found.setdefault(text, port)
+    return found
 
 
-def _mistake(what: str) -> Refusal:
-    return Refusal(Reason.INVALID_ANNOTATION, f"Annotation {HTTP_PORTS} {what}")
+def _mistakes(
+    service: Service, unknown: Sequence[str], others: Sequence[tuple[str, ServicePort]]
+) -> Iterator[Refusal]:
+    """One of each kind, however many entries there are: whoever writes the annotation must not fill `status`
+    with them."""
+    if unknown:
+        which = "which is no port" if len(unknown) == 1 else "which are no ports"
+        known = _listed(map(called, service.ports)) or "none"
+        yield _mistake(unknown, f"{which} of this Service; its ports are {known}.")
+    if others:
+        protocols = _listed(sorted({str(port.protocol) for _, port in others}))
+        which = "which is" if len(others) == 1 else "which are"
+        yield _mistake([entry for entry, _ in others], f"{which} {protocols}; only TCP ports are routed.")
+
+
+def _mistake(entries: Sequence[str], what: str) -> Refusal:
+    message = f"Annotation {HTTP_PORTS} has {first_of(entries, shown)}, {what}"
+    return Refusal(Reason.INVALID_ANNOTATION, message)
 
 
 def _unrouted(ports: Iterable[ServicePort]) -> str:
@@ -187,7 +202,7 @@ def _unrouted(ports: Iterable[ServicePort]) -> str:
         groups.setdefault(_why(port), []).append(port)
     sentences = [_not_routed(groups[why], why) for why in (_UNSAID, _OTHERWISE, _NOT_TCP) if why in groups]
     if unsaid := groups.get(_UNSAID):
-        names = ",".join(port.name or str(port.port) for port in unsaid[:_SOME])
+        names = ",".join(port.name or str(port.port) for port in unsaid[:SOME])
         sentences.append(f"To route what speaks HTTP, annotate the Service {HTTP_PORTS}={names}.")
     return " ".join([*sentences, f"An annotation {HTTP_PORTS}, also an empty one, ends this notice."])
 
@@ -209,6 +224,4 @@ def called(port: ServicePort) -> str:
 
 
 def _listed(texts: Iterable[str]) -> str:
-    found = list(texts)
-    more = f" and {len(found) - _SOME} more" if len(found) > _SOME else ""
-    return ", ".join(found[:_SOME]) + more
+    return first_of(list(texts))

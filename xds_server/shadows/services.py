@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
-from xds_server.base.text import shown
+from xds_server.base.text import SOME, shown
 from xds_server.model.objects import PREFIX, Kind, Ref, Service
 from xds_server.model.problems import Notice, Problem
 from xds_server.model.world import NamespaceView
@@ -129,11 +129,12 @@ def _exposed(
 
 
 def _unknown_annotations(service: Service) -> list[Problem]:
-    return [
-        _problem(service, Reason.INVALID_ANNOTATION, f"Annotation {key} {_misplaced(key)}")
-        for key in sorted(service.annotations)
-        if key.startswith(PREFIX) and key not in _KNOWN
-    ]
+    """The first, each by itself, and how many there are besides."""
+    unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KNOWN)
+    messages = [f"Annotation {key} {_misplaced(key)}" for key in unknown[:SOME]]
+    if more := unknown[SOME:]:
+        messages.append(f"So it is with {len(more)} more of its annotations, from {more[0]} on.")
+    return [_problem(service, Reason.INVALID_ANNOTATION, message) for message in messages]
 
 
 def _misplaced(key: str) -> str:

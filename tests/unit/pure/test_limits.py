@@ -1,6 +1,6 @@
 """What a Service may have: limits that are only ever tightened, and hosts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xds_server.base.sizes import MIB
 from xds_server.model.problems import Problem
+from xds_server.shadows import limits
 from xds_server.shadows.layers import Layer, PolicyFile
 from xds_server.shadows.limits import DEFAULT, LIMITS, Limits, host_not_allowed, limits_of
 from xds_server.shadows.policy import check_defaults
@@ -174,6 +175,16 @@ def test_what_is_under_none_of_them_is_not_allowed(host: str, allowed: str) -> N
         f" (annotation {PREFIX}hosts-allowed of Namespace staging)."
     )
     assert refused(host, None, allowed).endswith("(hosts-allowed of the policy file p.yaml).")
+
+
+def test_a_host_is_looked_up_however_long_the_list_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NotRead(frozenset[str]):
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError("the list is gone through for each host")
+
+    monkeypatch.setattr(limits, "_entries", lambda _: NotRead({"example.com"}))
+    assert refused("a.b.example.com", "example.com") == ""
+    assert "Host a.example.org is not allowed" in refused("a.example.org", "example.com")
 
 
 def test_both_have_to_allow_a_host() -> None:
