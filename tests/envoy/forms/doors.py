@@ -38,7 +38,7 @@ class Door:
 
     def mirrored(self) -> set[str]:
         """The names of the forms that arrive at the canary."""
-        return {form.name for form in FORMS if self.outcome(form).copy is not None}
+        return {form.name for form in FORMS if self.outcome(form).canary is not None}
 
 
 OWN: Final = Door(

@@ -19,19 +19,19 @@ _GET: Final = "GET / HTTP/1.1"
 @dataclass(frozen=True)
 class Outcome:
     """What becomes of a request on its way through Envoy. `status` is what the client is answered. `differs`
-    is what is different at the Service, `copy` at the canary, as `arrival.differences` says it, beside what
-    is so with every request; of that `without` is not. No `copy` is none at the canary, and what is refused
-    arrives nowhere."""
+    is what is different at the Service, `canary` at the canary, as `arrival.differences` says it, beside what
+    is so with every request; of that `without` is not. With `canary` None nothing arrives there, and what is
+    refused arrives nowhere."""
 
     differs: tuple[str, ...] = ()
-    copy: tuple[str, ...] | None = None
+    canary: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
     status: int = 200
 
 
-def mirrored(*differs: str, copy: tuple[str, ...] | None = None, without: tuple[str, ...] = ()) -> Outcome:
-    """It arrives at both, and so at the canary unless `copy` says how there."""
-    return Outcome(differs, differs if copy is None else copy, without)
+def mirrored(*differs: str, canary: tuple[str, ...] | None = None, without: tuple[str, ...] = ()) -> Outcome:
+    """It arrives at both, and so at the canary unless `canary` says how there."""
+    return Outcome(differs, differs if canary is None else canary, without)
 
 
 def refused(status: int) -> Outcome:
@@ -226,7 +226,7 @@ HEADERS = (
         mirrored("- keep-alive: timeout=5", "- proxy-connection: keep-alive"),
     ),
     Form(*_h1("TE: trailers", _GET, "connection: te", "te: trailers"), mirrored("- connection: te")),
-    Form(*_h1("x-xds-shadow of the caller's", _GET, "x-xds-shadow: a/b"), Outcome(copy=None)),
+    Form(*_h1("x-xds-shadow of the caller's", _GET, "x-xds-shadow: a/b"), Outcome(canary=None)),
 )
 
 BODIES = (

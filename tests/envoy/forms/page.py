@@ -46,11 +46,11 @@ def _service(outcome: Outcome) -> str:
 
 
 def _canary(outcome: Outcome) -> str:
-    if outcome.copy is None:
+    if outcome.canary is None:
         return "never arrives" if outcome.status not in (101, 200) else "is not mirrored"
-    if outcome.copy == outcome.differs:
+    if outcome.canary == outcome.differs:
         return "the same"
-    return _listed((*outcome.copy, *(f"not {each}" for each in outcome.without))) or "as sent"
+    return _listed((*outcome.canary, *(f"not {each}" for each in outcome.without))) or "as sent"
 
 
 def _listed(differences: "frozenset[str] | set[str] | tuple[str, ...]") -> str:

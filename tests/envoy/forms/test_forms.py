@@ -63,7 +63,9 @@ async def test_a_request_arrives_as_it_was_sent(
     at_the_service = [door.every - {*outcome.without} | {*outcome.differs}] if arrives else []
     canary = "calls-canary" if before.header("host") == GRPC_HOST else "forms-canary"
     mark = f"+ x-xds-shadow: staging/{canary}"
-    at_the_canary = [] if outcome.copy is None else [door.every - {*outcome.without} | {*outcome.copy, mark}]
+    at_the_canary = (
+        [] if outcome.canary is None else [door.every - {*outcome.without} | {*outcome.canary, mark}]
+    )
     assert found.answered[form.name] == outcome.status
     assert [differences(before, each) for each in found.service.get(form.name, [])] == at_the_service
     assert [differences(before, each) for each in found.canary.get(form.name, [])] == at_the_canary
