@@ -122,6 +122,8 @@ class Proxy:
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         *_, plural = http.path.strip("/").split("/")
+        if plural == "pods" and http.query.get("labelSelector") == "xds-shadow.io/shadow-of":
+            plural = "marked pods"  # apart from those of canaries
         verb = "watch" if http.query.get("watch") == "true" else "list"
         asked = Asked("stream" if "sendInitialEvents" in http.query else verb, plural)
         transport = http.transport

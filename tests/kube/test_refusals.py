@@ -108,7 +108,7 @@ async def test_a_server_that_refuses_everything_for_a_while_is_an_outage(
         before = recorder.world.namespaces
         faults.refused[""] = status
         faults.cut()
-        kinds = {Kind.NAMESPACE, Kind.SERVICE, Kind.DEPLOYMENT, Kind.ENDPOINT_SLICE, Kind.POD}
+        kinds = {*Kind} - {Kind.ROLLOUT, Kind.SECRET}  # which are not followed here
         await eventually(
             lambda: {kind for kind, lasted in followed.health().outages.items() if lasted} == kinds,
             within=SLOW,

@@ -113,8 +113,6 @@ def ports_of(service: Service) -> Ports:
 def http_ports(service: Service) -> tuple[HttpPort, ...]:
     """The ports that carry HTTP by what they say themselves, as the Service lists them (an API server admits
     no number or name twice)."""
-    if service.spec.type == "ExternalName":
-        return ()
     found: dict[str, HttpPort] = {}
     only = sum(map(is_tcp, service.ports)) == 1
     for port in filter(is_tcp, service.ports):

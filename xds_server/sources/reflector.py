@@ -324,7 +324,7 @@ class Reflector:
     def _absent(self) -> None:
         """The server knows no such kind: there are none."""
         self.heard = self._clock()
-        self._version = None
+        self._version, self._listed_once = None, True
         self._works(self._holdings.replace(Page("", "", [], {})), Moment.LISTED)
         self.synced.set()
 

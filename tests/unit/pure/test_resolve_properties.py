@@ -10,7 +10,7 @@ from tests.unit.pure import kube, worlds
 from tests.unit.pure.kube import pipeline_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.model.door import Door
-from xds_server.model.objects import Object, Service, ref_of
+from xds_server.model.objects import Object, Service, named_by, ref_of
 from xds_server.model.world import Change, Delete, Upsert, World
 from xds_server.shadows.endpoints import backends_of
 from xds_server.shadows.hosts import own_hosts
@@ -92,7 +92,7 @@ def test_only_an_active_shadow_is_mirrored_to_and_every_one_is(objects: list[Obj
         for route in service.ports:
             assert route.service == target
             for mirror in route.mirrors:
-                assert mirror.marker == f"{target.namespace}/{mirror.canary}"
+                assert mirror.marker == f"{target.namespace}/{named_by(mirror.canary)[1]}"
                 assert set(mirror.endpoints) <= set(active[mirror.canary].endpoints)
                 assert mirror.endpoints
                 assert 0 < mirror.per_million <= 1_000_000

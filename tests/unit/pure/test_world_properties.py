@@ -76,7 +76,7 @@ def test_the_indices_of_a_namespace_follow_from_its_objects(history: list[list[C
         marked = {
             (deployment.labels[SHADOW_OF], name)
             for name, deployment in view.workloads.items()
-            if SHADOW_OF in deployment.labels
+            if SHADOW_OF in deployment.labels and not deployment.controller
         }
         assert {(target, name) for target, names in view.canaries.items() for name in names} == marked
         assert all(list(names) == sorted(names) for names in view.canaries.values())

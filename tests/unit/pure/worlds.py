@@ -2,12 +2,16 @@
 
 from typing import TypeVar
 
+import msgspec
 from hypothesis import strategies as st
 
 from tests.unit.pure import kube
 from xds_server.model.objects import (
+    KINDS,
+    WORKLOADS,
     Deployment,
     EndpointSlice,
+    Kind,
     LabelRequirement,
     LabelSelector,
     Meta,
@@ -20,6 +24,7 @@ from xds_server.model.objects import (
     ServicePort,
     ServiceSpec,
     SlicePort,
+    Workload,
     WorkloadSpec,
     ref_of,
 )
@@ -84,6 +89,9 @@ _ports = st.sampled_from(
         (ServicePort(port=80, name="http"), ServicePort(port=90, name="grpc", target_port="grpc")),
         (ServicePort(port=80, name="db"), ServicePort(port=90, name="db2", app_protocol="kubernetes.io/h2c")),
         (ServicePort(port=53, name="http", protocol="UDP"),),
+        (ServicePort(port=80, name="web"),),
+        (ServicePort(port=80, name="web"), ServicePort(port=90, name="api")),
+        (ServicePort(port=6379, name="redis"),),
     )
 )
 _hosts = st.lists(
@@ -145,9 +153,10 @@ _selectors = st.sampled_from(
 
 
 @st.composite
-def deployments(draw: st.DrawFn) -> Deployment:
+def workloads(draw: st.DrawFn) -> Workload:
+    """A Deployment in most cases; a ReplicaSet may be another's."""
     target = draw(st.sampled_from((None, "web", "web", "api", "shadow", "nothing", "")))
-    return Deployment(
+    made = Deployment(
         metadata=Meta(
             name=draw(st.sampled_from(DEPLOYMENTS)),
             namespace=draw(_namespaces),
@@ -157,6 +166,13 @@ def deployments(draw: st.DrawFn) -> Deployment:
         ),
         spec=WorkloadSpec(selector=draw(_selectors)),
     )
+    kind = draw(st.sampled_from((Kind.DEPLOYMENT, Kind.DEPLOYMENT, *WORKLOADS)))
+    document = msgspec.to_builtins(made)
+    if draw(st.booleans()):
+        document["metadata"]["ownerReferences"] = [{"kind": "Deployment", "name": "web", "controller": True}]
+    found = msgspec.convert(document, KINDS[kind])
+    assert isinstance(found, Workload)
+    return found
 
 
 _booleans = st.sampled_from((None, True, False))
@@ -223,8 +239,8 @@ def objects() -> st.SearchStrategy[Object]:
         namespaces(),
         services(),
         services(),
-        deployments(),
-        deployments(),
+        workloads(),
+        workloads(),
         slices(),
         slices(),
         pods(),
