@@ -40,7 +40,7 @@ _HEADER_NAME: Final = re.compile(r"[a-z0-9!#$&'*+.^_`|~-]{1,128}\Z")
 # A star that is meant for any text; those of */*, text/* and * by itself are values that clients send.
 _GLOB: Final = re.compile(r"[\w.-]\*|\*[\w.-]", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
-# RFC 3986: what a path may hold. Envoy has normalised the request's before it looks.
+# RFC 3986: what a path may hold. Envoy may have normalised the request's before it looks.
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*\Z")
 _HOST: Final = re.compile(rf"(?=[^:]{{1,253}}(?::|\Z)){LABEL}(\.{LABEL})*(?P<port>:[0-9]{{1,5}})?\Z")
 SECRET_KEY: Final = re.compile(rf"({SUBDOMAIN})/([-._A-Za-z0-9]{{1,253}})\Z")
@@ -258,7 +258,8 @@ def _path(value: str) -> PathPrefix:
     steps = value.split("/")
     if "." in steps or ".." in steps or "" in steps[1:-1]:
         raise PolicyError(
-            f"{shown(value)} matches nothing, as Envoy resolves //, /./ and /../ before it looks"
+            f"{shown(value)} matches nothing where normalize-paths of the gateway resolves //, /./ and /../;"
+            " write the path that comes of it"
         )
     return PathPrefix(value)
 

