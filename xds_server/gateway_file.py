@@ -37,6 +37,8 @@ def read_gateway(path: Path | None, port: int = 0) -> GatewayConfig:
         found.check_ports(port)
     except GatewayError as error:
         raise UsageError(f"{option}: {error}") from error
+    if found == TRANSPARENT and path.stat().st_size == 0:  # half of a write, or the disk was full
+        raise UsageError(f"{option}: it is empty; for the defaults write profile: transparent")
     return found
 
 
@@ -54,7 +56,7 @@ async def follow_gateway(
     before = taken
     while True:
         await asyncio.sleep(_LOOK_S)
-        look = await asyncio.to_thread(_look, path, port)
+        look = await asyncio.to_thread(_look, path, port, known)
         # Twice the same: an editor that empties a file before it writes must not switch the profile.
         look, before = (look if look == before else taken), look
         if look == taken:
@@ -67,12 +69,16 @@ async def follow_gateway(
 _Look = tuple[GatewayConfig | None, str | None]
 
 
-def _look(path: Path, port: int) -> _Look:
-    """What the file says, or why it cannot be used."""
+def _look(path: Path, port: int, known: GatewayConfig) -> _Look:
+    """What the file says, or why it cannot be used instead of what is `known`."""
     try:
-        return read_gateway(path, port), None
+        found = read_gateway(path, port)
+        found.check_change(known, port)
+    except GatewayError as error:
+        return None, f"--gateway {path}: {error}"
     except UsageError as error:
         return None, str(error)
+    return found, None
 
 
 def _problems(path: Path, wrong: str | None) -> tuple[Problem, ...]:

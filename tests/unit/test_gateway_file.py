@@ -19,11 +19,11 @@ from xds_server.translate.gateway import HARDENED, TRANSPARENT, GatewayConfig
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     found = tmp_path / "gateway.yaml"
-    found.write_text("")
+    found.write_text("profile: transparent")
     return found
 
 
-def test_no_file_and_an_empty_one_are_the_transparent_profile(file: Path) -> None:
+def test_no_file_and_one_without_keys_are_the_transparent_profile(file: Path) -> None:
     assert read_gateway(None) is TRANSPARENT
     file.write_text("# nothing yet\n")
     assert read_gateway(file) == TRANSPARENT
@@ -45,6 +45,7 @@ def test_no_file_and_an_empty_one_are_the_transparent_profile(file: Path) -> Non
             "this is no YAML: line 1, column 23: the key 'port' stands twice; keep one",
         ),
         ("a: [", "this is no YAML: "),
+        ("", "it is empty; for the defaults write profile: transparent"),
         ("profile: hardened # " + "x" * 70_000, "it has 70020 bytes, and 65536 are the most"),
     ],
 )
@@ -95,7 +96,7 @@ class Followed:
 async def followed(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Followed]:
     monkeypatch.setattr(gateway_file, "_LOOK_S", 0.001)
     followed = Followed(file)
-    following = asyncio.create_task(follow_gateway(file, TRANSPARENT, followed.take))
+    following = asyncio.create_task(follow_gateway(file, TRANSPARENT, followed.take, port=8080))
     yield followed
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -108,6 +109,12 @@ async def test_the_last_good_configuration_stays(followed: Followed) -> None:
     for text, wrong in (
         ("profile: open", "profile: 'open' is none of transparent, hardened."),
         ("profile: hardened\nhttp1: true", "'http1' is no key of a gateway file; did you mean http10?"),
+        ("", "it is empty; for the defaults write profile: transparent."),
+        (
+            "listeners: [{name: public, port: 8080}]",
+            "listeners: public has port 8080, at which gateway listens; keep the name, or change the port"
+            " first.",
+        ),
         (None, "No such file or directory."),
     ):
         known, problems = await followed.until_found(text)

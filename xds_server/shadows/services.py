@@ -193,6 +193,8 @@ def _gateways(
         f" {', '.join(there_are)}. Without the annotation it is routed on all of them."
     )
     stays = known or tuple(name for name in there_are if name in routed_on)
+    if stays and not known:
+        message += f" It stays on {', '.join(stays)}, but a control plane that starts now does not route it."
     return stays, [_problem(service, Reason.UNKNOWN_GATEWAY, message)]
 
 

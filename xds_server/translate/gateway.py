@@ -105,6 +105,22 @@ class GatewayConfig:
                 " written; give each its own"
             )
 
+    def check_change(self, before: "GatewayConfig", port: int) -> None:
+        """See whether no listener takes the port of another that was there `before`; `port` is as above.
+        Envoy rejects the new one, as the other still listens, and then removes the other.
+
+        Raises:
+            GatewayError: one does.
+        """
+        held = {each.port or port: each.name for each in before.listeners}
+        for each in self.listeners:
+            other = held.get(each.port or port, each.name)
+            if other != each.name:
+                raise GatewayError(
+                    f"listeners: {each.name} has port {each.port or port}, at which {other} listens; keep the"
+                    " name, or change the port first"
+                )
+
     def gateways(self, route_configs: Iterable[str] = ()) -> tuple[str, ...]:
         """The names of all gateways: of its listeners, and `route_configs`, sorted."""
         return tuple(sorted({*route_configs, *(each.name for each in self.listeners)}))

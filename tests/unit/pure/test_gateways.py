@@ -90,7 +90,11 @@ def test_a_service_that_is_routed_stays_where_it_is_when_it_names_no_gateway() -
     before = resolve(world_of(*world("internal")), RULES)
     after = resolve(world_of(*world("interal")), RULES, before).services[MYAPP]
     assert routed_on(after) == [("internal",)]
-    assert [problem.reason for problem in after.problems] == ["UnknownGateway"]
+    [problem] = after.problems
+    assert problem.reason == "UnknownGateway"
+    assert problem.message.endswith(
+        " It stays on internal, but a control plane that starts now does not route it."
+    )
     # But not on one that there is no longer.
     gone = resolve(world_of(*world("interal")), Rules(gateways=(GATEWAY,)), before).services[MYAPP]
     assert gone.ports == ()
