@@ -15,6 +15,10 @@ from xds_server.gateway_file import INVALID_GATEWAY, follow_gateway, read_gatewa
 from xds_server.model.problems import Problem
 from xds_server.translate.gateway import HARDENED, TRANSPARENT, GatewayConfig
 
+RENAMED = (
+    "listeners: public has port 8080, at which gateway listens; keep the name, or change the port first."
+)
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -112,8 +116,7 @@ async def test_the_last_good_configuration_stays(followed: Followed) -> None:
         ("", "it is empty; for the defaults write profile: transparent."),
         (
             "listeners: [{name: public, port: 8080}]",
-            "listeners: public has port 8080, at which gateway listens; keep the name, or change the port"
-            " first.",
+            RENAMED,
         ),
         (None, "No such file or directory."),
     ):
