@@ -59,12 +59,12 @@ Object = tuple[str, str, str]
 
 
 class Case:
-    """A file of documents with what is printed for it. Services that the documents name and do not have are
-    made up, each with a Deployment."""
+    """A file of documents, or a `text` of some in Namespace `name`, with what is printed for it.
+    Services that the documents name and do not have are made up, each with a Deployment."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, text: str = "") -> None:
         self.name = name
-        self.text = (DOCUMENTS / f"{name}.yaml").read_text()
+        self.text = text or (DOCUMENTS / f"{name}.yaml").read_text()
         self.docs: list[Any] = []
         self.docs += documents(self.name, self.text.encode())
         self.services: dict[tuple[str, str], Any] = {}
@@ -208,7 +208,8 @@ def exceeds(case: Case, asked: Asked, live: Seen | None, mirrored: Mapping[Seen,
     if own and not _mesh_names(case, own):
         if live and not _is(case, live, Target(*own)):
             return f"{asked.host} reached {live}"
-        hosts = [host for host in case.hosts if not _mirrored(case, _as(asked, host), mirrored)]
+        known = [*case.hosts, *(host for host, of in case.own_hosts.items() if _mesh_names(case, of))]
+        hosts = [host for host in known if not _mirrored(case, _as(asked, host), mirrored)]
         return "" if hosts or not mirrored else f"no host has all of the mirrors {dict(mirrored)}"
     for answer in case.answers(_full(asked, own)):
         if live and not any(_is(case, live, target) for target in answer.backends):

@@ -92,7 +92,11 @@ def _routed(group: Sequence[Doc]) -> Answer:
         return REFUSED
     shares = [doc["spec"].get("weight", 100) for doc in serving]
     backends = frozenset(_target(doc) for doc, share in zip(serving, shares, strict=True) if share)
-    mirrors = {_target(doc): doc["spec"].get("weight", 100) for doc in group if doc["spec"].get("shadow")}
+    mirrors: dict[Target, float] = {}
+    for doc in group:
+        if doc["spec"].get("shadow"):
+            target = _target(doc)
+            mirrors[target] = max(doc["spec"].get("weight", 100), mirrors.get(target, 0))
     first = serving[0]["spec"]
     new = first.get("rewrite", "/")
     rewritten = not first.get("prefix_regex") and new not in ("", first["prefix"])

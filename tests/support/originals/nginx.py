@@ -35,15 +35,14 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
         _said(doc, "use-regex") == "true" or _said(doc, "rewrite-target") for _, _, _, _, doc in locations
     )
     found = [each for each in locations if _meets(each[1], each[2], asked.path, by_regex=by_regex)]
-    if not found:
+    # A canary without a main Ingress for its path is passed over.
+    mains = [each for each in found if _said(each[4], "canary") != "true"]
+    if not mains:
         return [REFUSED]
-    first = min(found, key=lambda each: _rank(each[1], each[2]))
+    first = min(mains, key=lambda each: _rank(each[1], each[2]))
     same = [each for each in found if each[1:3] == first[1:3]]
-    main = [each for each in same if _said(each[4], "canary") != "true"]
     canaries = [each for each in same if _said(each[4], "canary") == "true"]
-    if not main:
-        return [REFUSED]
-    return [_answer(backend, main[0][4]) for _, _, _, backend, _ in [main[0], *canaries]]
+    return [_answer(backend, first[4]) for _, _, _, backend, _ in [first, *canaries]]
 
 
 def _locations(doc: Doc) -> list[tuple[str, str, str, Doc, Doc]]:
