@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ class GatewayFile:
         self.write(yaml.safe_dump({key: f"{mark}ms", **wanted}))
         for envoy in self.envoys:
             await eventually(partial(_serves, envoy, mark), what=f"{envoy.id} serving by {wanted}")
+        # A connection to a socket that is about to be closed may be reset.
+        for listener in wanted.get("listeners", [{}]):
+            if listener.get("name", "gateway") == "gateway":
+                addresses = set(listener.get("addresses", ["0.0.0.0"]))
+                for envoy in self.envoys:
+                    await eventually(
+                        partial(_listens, envoy, addresses), what=f"{envoy.id} listening on {addresses}"
+                    )
         self._said = wanted
 
     def write(self, text: str) -> None:
@@ -86,6 +95,21 @@ async def _serves(envoy: Envoy, mark: int) -> bool:
         and "warming_state" not in each
         for each in found["configs"]
     )
+
+
+async def _listens(envoy: Envoy, addresses: set[str]) -> bool:
+    """Whether the gateway's port is listened on at these addresses and no others (Linux: state 10)."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        text = await asyncio.to_thread(Path("/proc/net", table).read_text)
+        for _, local, _, state, *_ in (line.split() for line in text.splitlines()[1:]):
+            address, port = local.split(":")
+            if state == "0A" and int(port, 16) == envoy.gateway_port:
+                words = bytes.fromhex(address)
+                found.add(
+                    str(ip_address(b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))))
+                )
+    return found == addresses
 
 
 @dataclass(frozen=True)
@@ -176,7 +200,7 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> GatewayFile:
     found = GatewayFile(tmp_path_factory.mktemp("gateway") / "gateway.yaml")
-    found.write("")
+    found.write("profile: transparent")
     return found
 
 
