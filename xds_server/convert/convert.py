@@ -13,6 +13,7 @@ from xds_server.convert import (
     istio,
     nginx,
 )
+from xds_server.convert.claims import keep_named_hosts
 from xds_server.convert.documents import Documents
 from xds_server.convert.fields import Doc, Part
 from xds_server.convert.form import Output
@@ -20,7 +21,7 @@ from xds_server.convert.output import block, comments, merged
 from xds_server.convert.planning import Planner, without_conflicts
 from xds_server.convert.plans import Finding, Plan
 from xds_server.convert.rules import Routing, Source
-from xds_server.convert.unread import note_unread
+from xds_server.convert.unread import OF_LISTENERS, note_unread
 from xds_server.shadows.hosts import CLUSTER_DOMAINS
 
 
@@ -51,6 +52,17 @@ READERS: Final = (
 )
 
 
+_NO_ROUTES: Final = {
+    *((group, kind) for reader in READERS for group in reader.groups for kind in reader.passed),
+    *((group, kind) for reader in READERS for group in reader.groups for kind in OF_LISTENERS),
+}
+_COMPARED: Final = {
+    reader.project: {*_NO_ROUTES, *((group, kind) for group in reader.groups for kind in reader.kinds)}
+    for reader in READERS
+}
+"""Group and kind of what is compared with a project's plans, or says nothing of routes."""
+
+
 class Converted(NamedTuple):
     """The lines; how many mirrors of the documents they are about, and how many of them run. `whole`: nothing
     is left out, and nothing was assumed."""
@@ -73,6 +85,8 @@ def convert(
     findings = [finding for _, its in found for finding in its]
     plans = [each for each in findings if isinstance(each, Plan)]
     without_conflicts(plans, routings, known)
+    for plan in plans:
+        keep_named_hosts(plan, known, _COMPARED[plan.source.project])
     merged(plans)
     lines: list[str] = []
     whole = True

@@ -20,7 +20,7 @@ _EVERYWHERE: Final = (
 )
 """Kinds that hold in every namespace, whichever theirs is."""
 
-_OF_LISTENERS: Final = ("ApisixTls", "Gateway", "Host", "IngressGateway", "TLSContext")
+OF_LISTENERS: Final = ("ApisixTls", "Gateway", "Host", "IngressGateway", "TLSContext")
 """Kinds that say where TLS ends, and by what door requests come in."""
 
 
@@ -39,7 +39,7 @@ def note_unread(
 
 
 def _notes(doc: Doc, unread: Source, source: Source) -> Iterator[Note]:
-    if unread.kind in _OF_LISTENERS:
+    if unread.kind in OF_LISTENERS:
         if _has_tls(doc) or unread.kind != "Gateway":
             yield Note((), Fate.NO_HOSTS, f"{unread} is not read: it says where TLS ends")
     elif _decides(doc, unread, source):
