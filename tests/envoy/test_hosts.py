@@ -20,7 +20,9 @@ NAMES = (
     "myapp.staging.svc.cluster.local",
     "myapp.staging.svc.example.internal",
     "shop.example.com",
+    "none.invalid",
 )
+HOSTS = NAMES[-2:]
 PORTS = ("", ":8181", ":8080", ":1")
 _PORTS = {"http": 8181, "http-other": 8282, "postgres": 5432}
 
@@ -30,11 +32,12 @@ async def gateways(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, app: Recorder, other: Recorder
 ) -> AsyncIterator[Rig]:
     """Both variants of one version, and a Service with two HTTP ports."""
-    domains = ["--cluster-domain=cluster.local", "--cluster-domain=example.internal"]
+    # With a route configuration of one's own each has a virtual host that no request has.
+    options = ["--cluster-domain=cluster.local", "--cluster-domain=example.internal", "--route-config=own"]
     directory = tmp_path_factory.mktemp("hosts")
-    async with rig(directory, domains, binary=BINARIES[request.param]) as fleet:
+    async with rig(directory, options, binary=BINARIES[request.param]) as fleet:
         ports = [{"name": name, "port": number} for name, number in _PORTS.items()]
-        service = objects.service(ports=ports, annotations={"xds-shadow.io/hosts": "shop.example.com"})
+        service = objects.service(ports=ports, annotations={"xds-shadow.io/hosts": ",".join(HOSTS)})
         first = objects.endpoint_slice("myapp", [("one", app.address)])
         second = objects.endpoint_slice("myapp", [("two", other.address)], port_name="http-other")
         fleet.write("all.yaml", [objects.namespace(), service, *first, *second])
@@ -91,7 +94,7 @@ async def test_what_is_no_spelling_of_a_host_reaches_nobody(gateways: Rig, host:
         assert (await gateways.send(envoy, host=host)).status in (400, 404)
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", NAMES[: -len(HOSTS)])
 async def test_a_port_of_the_service_that_is_not_routed_is_no_other(
     gateways: Rig, app: Recorder, name: str
 ) -> None:

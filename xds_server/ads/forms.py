@@ -16,6 +16,7 @@ from envoy.config.core.v3 import config_source_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from xds_server.ads.events import Node, Variant
+from xds_server.base.dns import NOBODYS
 from xds_server.base.ids import TypeUrl, Version
 from xds_server.base.recent import remembered
 from xds_server.snapshot.resource import Resource, ResourceKey
@@ -154,7 +155,7 @@ def _no_hosts(names: tuple[str, ...]) -> TypeSnapshot:
     """A virtual host that no request has, for each of these route configurations. Measured: Envoy's listener
     waits for a first one, and a response without any does not count."""
     keys = [ResourceKey(VIRTUAL_HOST, f"{name}/none") for name in names]
-    hosts = [route_components_pb2.VirtualHost(name=key.name, domains=["none.invalid"]) for key in keys]
+    hosts = [route_components_pb2.VirtualHost(name=key.name, domains=[NOBODYS]) for key in keys]
     return TypeSnapshot().updated(
         Resource(key, host.SerializeToString(deterministic=True))
         for key, host in zip(keys, hosts, strict=True)

@@ -15,6 +15,7 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
+from xds_server.base.dns import NOBODYS
 from xds_server.shadows.plan import Match, Mirror, PortPlan
 from xds_server.shadows.routing import UNMIRRORED
 from xds_server.shadows.terms import MILLION, HeaderCondition
@@ -59,7 +60,7 @@ def no_host(gateway: str) -> Resource:
     """A virtual host that no request has. Measured: Envoy's listener waits 15 s for a first one of its route
     configuration, and one that has none may stand beside others."""
     key = names.no_host_key(gateway)
-    body = serialized(route_components_pb2.VirtualHost(name=key.name, domains=["none.invalid"]))
+    body = serialized(route_components_pb2.VirtualHost(name=key.name, domains=[NOBODYS]))
     return Resource(key, body)
 
 

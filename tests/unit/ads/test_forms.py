@@ -108,7 +108,7 @@ def test_a_first_host_is_always_there() -> None:
     empty = form.of(Snapshot().updated([routes("gateway")]))
     [none] = empty.of(VIRTUAL_HOST).resources.values()
     message = route_components_pb2.VirtualHost.FromString(none.body)
-    assert (message.name, message.domains) == ("gateway/none", ["none.invalid"])
+    assert (message.name, message.domains) == ("gateway/none", ["_none.invalid"])
     full = form.of(Snapshot().updated([routes("gateway"), host("gateway/a", "a")]))
     changes = full.of(VIRTUAL_HOST).changes_since(empty.of(VIRTUAL_HOST))
     assert [each.name for each in changes.gone] == ["gateway/none"]

@@ -2,7 +2,9 @@
 
 import pytest
 
+from xds_server.base.dns import NOBODYS
 from xds_server.base.text import shown
+from xds_server.shadows import values
 from xds_server.shadows.policy import parse_policy
 from xds_server.shadows.terms import (
     FormField,
@@ -503,3 +505,8 @@ def test_bodies_that_are_looked_into_are_small_unless_said() -> None:
     assert treated("redact", "form:a").max_body == 256 * 1024
     said = parse_policy({PREFIX + "redact": "form:a", PREFIX + "max-body": "1k"})
     assert said.treatment.max_body == 1000
+
+
+def test_no_service_can_claim_the_domain_that_is_nobodys() -> None:
+    assert values.is_host_name(NOBODYS.removeprefix("_"))
+    assert not values.is_host_name(NOBODYS)
