@@ -227,6 +227,10 @@ HEADERS = (
     ),
     Form(*_h1("TE: trailers", _GET, "connection: te", "te: trailers"), mirrored("- connection: te")),
     Form(*_h1("x-xds-shadow of the caller's", _GET, "x-xds-shadow: a/b"), Outcome(canary=None)),
+    Form(
+        *_h1("x-xds-shadow that Connection names", _GET, "connection: x-xds-shadow", "x-xds-shadow: a/b"),
+        mirrored("- connection: x-xds-shadow", "- x-xds-shadow: a/b"),
+    ),
 )
 
 BODIES = (
