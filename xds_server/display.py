@@ -27,7 +27,8 @@ _TYPES = ("CDS", "EDS", "SDS", "LDS", "RDS", "VHDS")
 _SHOWN_VERSION = 8
 _SHOWN_NAME = 100
 _SHOWN_VALUE = 500
-_SHOWN_NOTICES = 20
+_SHOWN_ROWS = 20
+"""Of problems and of notices: a terminal has about as many lines, and a thousand rows take a second."""
 _SHOWN_WORDS = 200
 """Characters of what an Envoy says, in a table; `explain` shows more."""
 
@@ -103,24 +104,28 @@ def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
     return table if table.row_count else Text("No Envoy is connected.", style="dim")
 
 
-def problem_table(problems: Iterable[status_pb2.Problem]) -> RenderableType:
-    """One row a mistake."""
+def problem_table(problems: Sequence[status_pb2.Problem]) -> RenderableType:
+    """One row a mistake, and how many there are besides."""
     table = _table("PROBLEM WITH", "REASON", "MESSAGE")
-    for problem in problems:
+    for problem in problems[:_SHOWN_ROWS]:
         origin = f" ({problem.origin})" if problem.subject and problem.origin else problem.origin
         table.add_row(f"{problem.subject}{origin}", f"[red]{problem.reason}[/]", Text(problem.message))
-    return table
+    return _with_rest(table, len(problems), "problems")
 
 
 def notice_table(notices: Sequence[status_pb2.Notice]) -> RenderableType:
     """One row a notice, and how many there are besides."""
     table = _table("NOTICE ABOUT", "REASON", "MESSAGE")
-    for notice in notices[:_SHOWN_NOTICES]:
+    for notice in notices[:_SHOWN_ROWS]:
         table.add_row(notice.subject, Text(notice.reason, style="dim"), Text(notice.message))
-    more = len(notices) - _SHOWN_NOTICES
+    return _with_rest(table, len(notices), "notices")
+
+
+def _with_rest(table: Table, count: int, what: str) -> RenderableType:
+    more = count - _SHOWN_ROWS
     if more <= 0:
         return table
-    return Group(table, Text(f"and {more} more notices: see the page, or -o json", style="dim"))
+    return Group(table, Text(f"and {more} more {what}: see the page, or -o json", style="dim"))
 
 
 def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:

@@ -1,0 +1,30 @@
+"""What `status` prints, whatever there is to say."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from xds_server.display import status_view
+from xds_server.pb import status_pb2
+
+MANY = 4_000
+
+
+@pytest.mark.parametrize("what", ["problems", "notices"])
+@pytest.mark.parametrize(
+    ("count", "rest"), [(20, ""), (21, "and 1 more {}: see"), (MANY, "and 3980 more {}: see")]
+)
+def test_a_table_has_the_first_rows_and_says_how_many_there_are(what: str, count: int, rest: str) -> None:
+    row = {"reason": "InvalidHost", "message": "It is no host. " * 20}
+    found = status_pb2.GetStatusResponse()
+    for number in range(count):
+        getattr(found, what).add(subject=f"Service staging/app-{number}", **row)
+    out = io.StringIO()
+    Console(file=out, width=120).print(status_view(found))
+    text = out.getvalue()
+    assert "staging/app-19 " in text
+    assert "staging/app-20 " not in text
+    assert (f" more {what}" in text) is bool(rest)
+    assert rest.format(what) in text
+    assert len(text) < 20_000
