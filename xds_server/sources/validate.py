@@ -47,6 +47,7 @@ _NAMES: Mapping[type[Object], tuple[re.Pattern[str], str]] = {
 }
 
 _LAST_PORT = 65535
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 _SHOWN = 40
 """Characters of a wrong value that a message repeats: enough to find it, not a page of it."""
@@ -102,6 +103,8 @@ def _service(service: Service) -> Iterator[str]:
     for index, port in enumerate(service.ports):
         at = f"spec.ports[{index}]"
         yield from _port(f"{at}.port", port.port)
+        if port.protocol not in (None, "", *_PROTOCOLS):
+            yield f"{at}.protocol is {_show(port.protocol)}: use TCP, UDP or SCTP, in capitals"
         number = (port.protocol or "TCP", port.port)
         if number in numbers:
             yield f"{at}.port repeats {port.port}: each port of a Service needs a number of its own"

@@ -180,6 +180,10 @@ INVALID = [
     (service("web", port="80"), "spec.ports[0].port: expected `int`"),
     (ports({"port": 1}, {"port": 2}), "spec.ports[0].name is missing"),
     (ports({"port": 1, "name": "a"}, {"port": 2, "name": "a"}), "spec.ports[1].name repeats 'a'"),
+    (
+        ports({"port": 1, "protocol": "tcp"}),
+        "spec.ports[0].protocol is 'tcp': use TCP, UDP or SCTP, in capitals",
+    ),
     (ports({"port": 1, "name": "Web"}), "spec.ports[0].name is 'Web'"),
     (ports({"port": 1, "targetPort": 70000}), "spec.ports[0].targetPort is 70000"),
     (ports({"port": 1, "targetPort": "8080"}), "spec.ports[0].targetPort is '8080'"),
