@@ -76,6 +76,7 @@ class Reason(StrEnum):
     PODS_UNKNOWN = "PodsUnknown"
     TOO_LARGE = "TooLarge"
     PORTS_NOT_ROUTED = "PortsNotRouted"
+    PORT_ASSUMED_HTTP = "PortAssumedHttp"
     INTERNAL_ERROR = "InternalError"
 
 

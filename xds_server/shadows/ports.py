@@ -3,6 +3,9 @@
 A port says so by ``appProtocol``, which alone decides where it stands, or by its name as Istio reads names:
 ``PROTOCOL`` or ``PROTOCOL-SUFFIX``. A Service's only TCP port speaks HTTP unless one of the two names another
 protocol. The annotation `HTTP_PORTS` adds ports that say nothing, or something else.
+
+The number of a port says nothing: HTTP is served on any. But where it is all there is to go by and is known
+for another protocol, the port is routed and the Service has a notice.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,11 +54,38 @@ OTHER_PROTOCOLS: Final = frozenset(
         *("ldaps", "memcache", "mqtt", "nfs", "ntp", "pop3", "pop3s", "postgresql", "rsync", "rtsp", "sftp"),
         *("sip", "sips", "smtp", "smtps", "snmp", "ssh", "submission", "submissions", "syslog", "telnet"),
         # What charts call their ports besides.
-        *("bolt", "cassandra", "cql", "dns", "kafka", "mariadb", "memcached", "mongodb", "mqtts", "nats"),
-        *("pgsql", "postgres", "ssl", "stomp", "thrift", "xmpp", "zookeeper"),
+        *("bolt", "cassandra", "cql", "dns", "grpcs", "kafka", "mariadb", "memcached", "mongodb", "mqtts"),
+        *("nats", "pgsql", "postgres", "ssl", "stomp", "thrift", "websecure", "wss", "xmpp", "zookeeper"),
     ]
 )
 """Well-known names of ports that say that a Service's only port is not HTTP."""
+
+SECURED: Final = ("https", "mtls", "ssl", "tls")
+"""What says so as any word of a name: ``web-tls``."""
+
+_BY_NUMBER: Final[Mapping[int, str]] = {
+    22: "SSH",
+    25: "SMTP",
+    53: "DNS",
+    389: "LDAP",
+    443: "HTTPS",
+    636: "LDAP",
+    1433: "SQL Server",
+    1883: "MQTT",
+    2181: "ZooKeeper",
+    3306: "MySQL",
+    4222: "NATS",
+    5432: "PostgreSQL",
+    5672: "AMQP",
+    6379: "Redis",
+    8443: "HTTPS",
+    9042: "Cassandra",
+    9092: "Kafka",
+    11211: "memcached",
+    27017: "MongoDB",
+    50051: "gRPC",
+}
+"""What a number is known for that HTTP/1.1 without TLS does not reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +108,13 @@ class HttpPort:
 
 class Ports(NamedTuple):
     """A Service's ports: those that are `routed`, the first of which has the Service's bare hosts; what is
-    wrong with the annotation; and a sentence on those that are not routed, if nobody has said that this is as
-    it should be."""
+    wrong with the annotation; and if nobody has said that this is as it should be, a sentence on those that
+    are not routed, and one on those whose number is known for something else."""
 
     routed: tuple[HttpPort, ...]
     mistakes: tuple[Refusal, ...] = ()
     unrouted: str = ""
+    assumed: str = ""
 
 
 def ports_of(service: Service) -> Ports:
@@ -95,7 +126,8 @@ def ports_of(service: Service) -> Ports:
     text = service.annotations.get(HTTP_PORTS)
     if text is None:
         rest = [port for port in service.ports if (port.name or "") not in routed]
-        return Ports(tuple(routed.values()), unrouted=_unrouted(rest) if rest else "")
+        unrouted, assumed = _unrouted(rest) if rest else "", _assumed(routed.values())
+        return Ports(tuple(routed.values()), unrouted=unrouted, assumed=assumed)
     ports = _by_name_and_number(service)
     unknown: list[str] = []
     others: list[tuple[str, ServicePort]] = []
@@ -155,7 +187,12 @@ def _said(port: ServicePort) -> str:
 
 
 def _says_otherwise(port: ServicePort) -> bool:
-    return bool(port.app_protocol) or any(each in OTHER_PROTOCOLS for each in _prefixes(port.name or ""))
+    name = port.name or ""
+    return (
+        bool(port.app_protocol)
+        or any(each in OTHER_PROTOCOLS for each in _prefixes(name))
+        or not set(SECURED).isdisjoint(name.split("-"))
+    )
 
 
 def _prefixes(name: str) -> Iterable[str]:
@@ -192,6 +229,17 @@ def _mistakes(
 def _mistake(entries: Sequence[str], what: str) -> Refusal:
     message = f"Annotation {HTTP_PORTS} has {first_of(entries, shown)}, {what}"
     return Refusal(Reason.INVALID_ANNOTATION, message)
+
+
+def _assumed(ports: Iterable[HttpPort]) -> str:
+    """On a port of which nothing but its number is known, and that number for something else."""
+    found = (http.port for http in ports if http.port.port in _BY_NUMBER and _spoken(http.port) is None)
+    return " ".join(
+        f"Port {called(port)} is routed as HTTP/1.1, but {port.port} is known for {_BY_NUMBER[port.port]}."
+        " Set its appProtocol to what it speaks, to http if that is so."
+        f" An annotation {HTTP_PORTS}, also an empty one, ends this notice."
+        for port in found
+    )
 
 
 def _unrouted(ports: Iterable[ServicePort]) -> str:

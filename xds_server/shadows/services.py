@@ -64,7 +64,7 @@ def offer_of(
     why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
     which of the `gateways` that there are."""
     age = age_of(service)
-    ports, mistakes, unrouted = ports_of(service)
+    ports, mistakes, unrouted, assumed = ports_of(service)
     on, bad_gateways = _gateways(service, gateways, routed_on)
     # What can be served no longer is not served, or the plan would be another when it is made once more.
     exposed, problems = _exposed(view, service, expose_all=expose_all, served=served and bool(ports and on))
@@ -76,7 +76,7 @@ def offer_of(
         if EXPOSE in service.labels or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
             unrouted = ""  # that says it
-        notices = _notices(service, unrouted)
+        notices = _notices(service, unrouted, "")
         return Offer(age, exposed=True, problems=tuple(problems), notices=notices)
     problems += bad_gateways
     if not on:
@@ -91,16 +91,15 @@ def offer_of(
         ports=ports,
         hosts=hosts,
         problems=(*problems, *bad_hosts),
-        notices=_notices(service, unrouted),
+        notices=_notices(service, unrouted, assumed),
         gateways=on,
     )
 
 
-def _notices(service: Service, unrouted: str) -> tuple[Notice, ...]:
-    if not unrouted:
-        return ()
+def _notices(service: Service, unrouted: str, assumed: str) -> tuple[Notice, ...]:
     subject = str(Ref(Kind.SERVICE, service.namespace, service.name))
-    return (Notice(subject, Reason.PORTS_NOT_ROUTED, unrouted),)
+    found = ((Reason.PORT_ASSUMED_HTTP, assumed), (Reason.PORTS_NOT_ROUTED, unrouted))
+    return tuple(Notice(subject, reason, message) for reason, message in found if message)
 
 
 def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> Problem:

@@ -67,6 +67,15 @@ def shadow(*objects: Object) -> ShadowStatus:
         (ServicePort(port=80, name="tcp-redis"), None),
         (ServicePort(port=80, name="postgresql-x"), None),
         (ServicePort(port=80, name="redisweb"), Protocol.HTTP1),
+        (ServicePort(port=80, name="web-tls"), None),
+        (ServicePort(port=80, name="api-mtls-2"), None),
+        (ServicePort(port=80, name="web-ssl"), None),
+        (ServicePort(port=80, name="websecure"), None),
+        (ServicePort(port=80, name="wss"), None),
+        (ServicePort(port=80, name="grpcs"), None),
+        (ServicePort(port=80, name="webtls"), Protocol.HTTP1),
+        (ServicePort(port=80, name="http-tls"), Protocol.HTTP1),
+        (ServicePort(port=443), Protocol.HTTP1),
         (ServicePort(port=80, name="grpc-web"), Protocol.HTTP1),
         (ServicePort(port=80, name="grpc-web-x"), Protocol.HTTP1),
         (ServicePort(port=80, name="grpc-website"), Protocol.HTTP2),
@@ -87,6 +96,30 @@ def test_what_a_port_speaks(port: ServicePort, protocol: Protocol | None) -> Non
     assert [http.protocol for http in http_ports(service("a", ports=(port,)))] == (
         [protocol] if protocol else []
     )
+
+
+@pytest.mark.parametrize(
+    ("port", "known"),
+    [
+        (ServicePort(port=443), "Port 443 is routed as HTTP/1.1, but 443 is known for HTTPS."),
+        (
+            ServicePort(port=6379, name="x"),
+            "Port 6379 (x) is routed as HTTP/1.1, but 6379 is known for Redis.",
+        ),
+        (ServicePort(port=80), ""),
+        (ServicePort(port=443, name="http"), ""),
+        (ServicePort(port=443, app_protocol="http"), ""),
+        (ServicePort(port=50051, app_protocol="grpc"), ""),
+        (ServicePort(port=6379, name="redis"), ""),
+        (ServicePort(port=6379, app_protocol="redis"), ""),
+    ],
+)
+def test_a_port_is_not_taken_for_http_in_silence(port: ServicePort, known: str) -> None:
+    said = ports_of(service("a", ports=(port,))).assumed
+    assert said.startswith(known)
+    assert bool(said) is bool(known)
+    decided = service("a", ports=(port,), annotations={"http-ports": ""})
+    assert ports_of(decided).assumed == ""
 
 
 def test_of_several_ports_one_that_says_nothing_is_not_http() -> None:
@@ -113,7 +146,7 @@ def test_the_annotation_adds_ports_behind_those_that_say_so_themselves() -> None
         ("tls", Protocol.HTTP1),
         ("admin", Protocol.HTTP1),
     ]
-    assert ports_of(annotated)[1:] == ((), "")
+    assert ports_of(annotated)[1:] == ((), "", "")
 
 
 @pytest.mark.parametrize("entry", ["webb", "081", "8" * 5000, "quic"])
