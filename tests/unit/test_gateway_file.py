@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def test_a_file_that_is_not_there_is_named(file: Path) -> None:
         read_gateway(file)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_read(file: Path, kind: str) -> None:
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)  # nobody writes to it
+    else:
+        file.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match=rf"^--gateway {file}: this is no regular file; write one$"):
+        read_gateway(file)
+
+
 class Followed:
     """A file that is followed, and what was found in it."""
 
@@ -115,7 +127,7 @@ async def test_the_last_good_configuration_stays(followed: Followed) -> None:
         ("profile: hardened\nhttp1: true", "'http1' is no key of a gateway file; did you mean http10?"),
         ("", "it is empty; for the defaults write profile: transparent."),
         (
-            "listeners: [{name: public, port: 8080}]",
+            "listeners: [{port: 8081}, {name: public, port: 8080}]",
             RENAMED,
         ),
         (None, "No such file or directory."),

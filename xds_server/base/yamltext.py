@@ -2,6 +2,7 @@
 they write in a small file that an option names.
 """
 
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -48,10 +49,13 @@ def texts_of(path: Path, option: str, largest: int) -> Any:
         UsageError: it cannot be read, is too large, or is no YAML; a key that stands twice is none.
     """
     try:
-        raw = path.read_bytes()
-        if len(raw) > largest:
-            raise UsageError(f"{option}: it has {len(raw)} bytes, and {largest} are the most")
-        return read_one(raw, texts=True)
+        known = path.stat()
+        # A pipe may wait for ever, and a device never end. (Reading says of a directory that it is one.)
+        if not (stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode)):
+            raise UsageError(f"{option}: this is no regular file; write one")
+        if known.st_size > largest:
+            raise UsageError(f"{option}: it has {known.st_size} bytes, and {largest} are the most")
+        return read_one(path.read_bytes(), texts=True)
     except OSError as error:
         raise UsageError(f"{option}: {error.strerror or error}") from error
     except YamlError as error:

@@ -177,6 +177,10 @@ def _listeners(found: object) -> tuple[GatewayListener, ...]:
         again = next((each for each in taken if taken.count(each) > 1), None)
         if again is not None:
             raise ValueProblem(f"two have the {key} {again}; give each its own")
+    if GATEWAY not in [each.name for each in listed]:
+        raise ValueProblem(
+            f"none is named {GATEWAY}, so the port of --gateway-port would close; name one so, with any port"
+        )
     return tuple(listed)
 
 
@@ -224,8 +228,8 @@ FIELDS: Final = (
         write="`true` or `false`",
         transparent="true",
         hardened="false",
-        meaning="Whether HTTP/1.0 is taken, if the request has a `Host`; otherwise it is answered with 426."
-        " HTTP/1.1 and HTTP/2 (with prior knowledge) always are.",
+        meaning="Whether HTTP/1.0 is taken, or answered with 426. HTTP/1.1 and HTTP/2 (with prior knowledge)"
+        " always are.",
     ),
     Field(
         key="http1-trailers",
@@ -253,7 +257,7 @@ FIELDS: Final = (
         transparent=["websocket"],
         hardened=["websocket"],
         meaning="The protocols to which a connection may be upgraded (`Upgrade:`), in any case of letters."
-        " Such requests are never mirrored.",
+        " Requests for these are never mirrored. One with a body is served without the upgrade.",
     ),
     Field(
         key="other-upgrades",
@@ -261,8 +265,8 @@ FIELDS: Final = (
         write="`ignore` or `refuse`",
         transparent="ignore",
         hardened="refuse",
-        meaning="A request for another upgrade, such as `TLS/1.2`, is served without it, or answered with"
-        " 403. `h2c` is always ignored.",
+        meaning="A request for another upgrade, such as `TLS/1.2`, is served without it, and mirrored as"
+        " any; or it is answered with 403. `h2c` is always ignored.",
     ),
     Field(
         key="stream-idle-timeout",
@@ -326,9 +330,9 @@ FIELDS: Final = (
         transparent=[{}],
         hardened=[{}],
         page="one: `gateway`, on the port of `--gateway-port`, at `0.0.0.0`",
-        meaning="Where the gateway listens. The address `::` takes IPv6 and IPv4. Each listener has a route"
-        " configuration of its name, and a Service is on all of them unless its annotation `gateways` names"
-        " some.",
+        meaning="Where the gateway listens; one is named `gateway`. The address `::` takes IPv6 and IPv4."
+        " Each listener has a route configuration of its name, and a Service is on all of them unless its"
+        " annotation `gateways` names some.",
         effect=Effect.SOCKETS,
     ),
 )

@@ -6,7 +6,7 @@ Every problem is a sentence that says what to write instead; whoever calls puts 
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple, TypeVar
 
 from xds_server.base.address import MAX_PORT, ip_text
@@ -19,14 +19,18 @@ EVERY_IPV6: Final = "::"
 _MOST_HOPS: Final = 10
 _MOST_ENTRIES: Final = 64
 _MOST_UPGRADES: Final = 8
+_SHORTEST_S: Final = 0.1
 _LONGEST_S: Final = 24 * 3600
 _DURATION: Final = re.compile(r"([0-9]{1,6})(ms|s|m|h)")
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _NAME: Final = re.compile(LABEL)
-_UPGRADE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
+_UPGRADE: Final = re.compile(r"[A-Za-z][!#$%&'*+.^_`|~0-9A-Za-z-]*(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
 _LONGEST_UPGRADE: Final = 32
 _TUNNELS: Final = ("connect", "connect-udp", "connect-ip")
 _NEVER: Final = "none"
+_NETWORK: Final = re.compile(r"[0-9A-Fa-f.:]+(/[0-9]{1,3})?")
+_MAPPED: Final = IPv6Network("::ffff:0.0.0.0/96")
+_BROADCAST: Final = "255.255.255.255"
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -91,14 +95,14 @@ def yes_or_no(found: object) -> bool:
 
 
 def duration(found: object) -> float | None:
-    """Seconds; None for ``none``."""
+    """Seconds; None for ``none``. Less than a tenth of one is a slip: nobody would be served."""
     written = text(found)
     if written == _NEVER:
         return None
     match = _DURATION.fullmatch(written)
     seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 0 < seconds <= _LONGEST_S:
-        raise ValueProblem(f"{shown(written)} is no duration up to 24h; write 30s, 5m, 1h or none")
+    if not _SHORTEST_S <= seconds <= _LONGEST_S:
+        raise ValueProblem(f"{shown(written)} is no duration from 100ms to 24h; write 30s, 5m, 1h or none")
     return seconds
 
 
@@ -141,8 +145,8 @@ def addresses(found: object) -> tuple[str, ...]:
 
 
 def cidrs(found: object) -> tuple[Cidr, ...]:
-    """Networks."""
-    return tuple(entries(found, "[10.0.0.0/8]", _cidr))
+    """Networks, each once: Envoy refuses a filter chain that names one twice."""
+    return tuple(dict.fromkeys(entries(found, "[10.0.0.0/8]", _cidr)))
 
 
 def upgrades(found: object) -> tuple[str, ...]:
@@ -151,18 +155,37 @@ def upgrades(found: object) -> tuple[str, ...]:
 
 
 def _address(found: object) -> str:
-    address = ip_text(text(found))
+    written = text(found)
+    address = ip_text(written)
     if address is None:
-        raise ValueProblem(f"{shown(text(found))} is no IP address; write {EVERY_IPV4} or {EVERY_IPV6}")
+        raise ValueProblem(f"{shown(written)} is no IP address; write {EVERY_IPV4} or {EVERY_IPV6}")
+    known = ip_address(address)
+    if known in _MAPPED:
+        raise ValueProblem(f"{shown(written)} is IPv4 written as IPv6; write {_unmapped(known.packed)}")
+    if known.version == 6 and known.is_link_local:  # noqa: PLR2004 - IPv6
+        raise ValueProblem(f"{shown(written)} needs an interface, which cannot be named; write {EVERY_IPV6}")
+    if known.is_multicast or address == _BROADCAST:
+        raise ValueProblem(f"{shown(written)} takes no connections; write {EVERY_IPV4} or {EVERY_IPV6}")
     return address
+
+
+def _unmapped(packed: bytes) -> IPv4Address:
+    return IPv4Address(packed[-4:])
 
 
 def _cidr(found: object) -> Cidr:
     written = text(found)
+    wrong = ValueProblem(f"{shown(written)} is no network; write 10.0.0.0/8 or fd00::/8")
+    # No interface (%eth0), and no mask instead of a number of bits, which may be meant either way round.
+    if not _NETWORK.fullmatch(written):
+        raise wrong
     try:
         network = ip_network(written, strict=False)
     except ValueError:
-        raise ValueProblem(f"{shown(written)} is no network; write 10.0.0.0/8 or fd00::/8") from None
+        raise wrong from None
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        plain = f"{_unmapped(network.network_address.packed)}/{network.prefixlen - _MAPPED.prefixlen}"
+        raise ValueProblem(f"{shown(written)} is IPv4 written as IPv6; write {plain}")
     try:
         ip_network(written)
     except ValueError:

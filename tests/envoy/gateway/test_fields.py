@@ -25,10 +25,10 @@ SEVERAL = {
     "http10": "true",
     "http1_trailers": "true",
     "other_methods": "allow",
-    "upgrades": ["websocket", "Echo/1"],
+    "upgrades": ["websocket", "Echo/1", "k" * 32],
     "other_upgrades": "ignore",
     "connection_idle_timeout": "300ms",
-    "trusted_cidrs": ["127.0.0.0/8"],
+    "trusted_cidrs": ["127.0.0.0/8", "10.0.0.1", "10.0.0.1/32"],
 }
 
 

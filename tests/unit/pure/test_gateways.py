@@ -1,5 +1,7 @@
 """On which gateways a Service is routed: in whose route configurations its virtual hosts stand."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from xds_server.shadows.plan import GATEWAY, ServicePlan
 from xds_server.shadows.resolve import resolve
 from xds_server.shadows.scene import Rules
 from xds_server.snapshot.types import CLUSTER, ROUTE, VIRTUAL_HOST
-from xds_server.translate.gateway import GatewayConfig, gateway_config
+from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayListener
 from xds_server.translate.translate import translate
 
 MYAPP = NamespacedName("staging", "myapp")
@@ -146,7 +148,10 @@ def test_what_several_gateways_take_of_an_envoy_is_weighed() -> None:
 
 
 FILES = [
-    gateway_config({"listeners": [{"name": name, "port": str(8080 + at)} for at, name in enumerate(names)]})
+    replace(
+        TRANSPARENT,
+        listeners=tuple(GatewayListener(name=name, port=8080 + at) for at, name in enumerate(names)),
+    )
     for names in (["gateway"], ["gateway", "internal"], ["internal"], ["external", "internal"])
 ]
 SAID = (None, "internal", "gateway", "interal", "interal,external", "external, internal", "")
