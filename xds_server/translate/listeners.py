@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from functools import cache
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import address_pb2, protocol_pb2, socket_option_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, protocol_pb2, socket_option_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
@@ -45,6 +46,19 @@ _UNDERSCORES = {
     Underscores.DROP: _Http.DROP_HEADER,
     Underscores.REJECT: _Http.REJECT_REQUEST,
 }
+
+# Envoy keeps back what follows a request for an upgrade until the backend has agreed to it, and a backend
+# answers when it has the body: both would wait for ever. A server need not take an upgrade (RFC 9110, 7.8).
+_NO_UPGRADE_WITH_A_BODY = """\
+function envoy_on_request(request)
+  local headers = request:headers()
+  local length = headers:get("content-length")
+  if length and length ~= "0" then
+    headers:remove("upgrade")
+    headers:remove("connection")
+  end
+end
+"""
 
 
 def gateway_listener(listener: GatewayListener, gateway: GatewayConfig, *, port: int) -> Resource:
@@ -129,11 +143,7 @@ def _connection_manager(
             route_config_name=routes_key(name).name,
             config_source=over_ads(),
         ),
-        http_filters=[
-            http_connection_manager_pb2.HttpFilter(
-                name="envoy.filters.http.router", typed_config=packed(router_pb2.Router())
-            )
-        ],
+        http_filters=[_router()],
         # Without it, whoever calls could set Envoy's own x-envoy-… headers.
         use_remote_address=true(),
         xff_num_trusted_hops=hops,
@@ -152,11 +162,28 @@ def _connection_manager(
         request_headers_timeout=seconds(gateway.request_headers_timeout or 0),
         # As a plain reverse proxy: the backend's Server header.
         server_header_transformation=_HCM.PASS_THROUGH,
-        upgrade_configs=[_HCM.UpgradeConfig(upgrade_type=each) for each in gateway.upgrades],
+        upgrade_configs=[_upgrade(each) for each in gateway.upgrades],
     )
     _set_paths(manager, gateway)
     _set_http1(manager, gateway)
     return manager
+
+
+def _router() -> http_connection_manager_pb2.HttpFilter:
+    # Without x-envoy-upstream-service-time and its like in responses.
+    router = router_pb2.Router(suppress_envoy_headers=True)
+    return http_connection_manager_pb2.HttpFilter(
+        name="envoy.filters.http.router", typed_config=packed(router)
+    )
+
+
+def _upgrade(token: str) -> http_connection_manager_pb2.HttpConnectionManager.UpgradeConfig:
+    """The filters of requests for this upgrade."""
+    script = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=_NO_UPGRADE_WITH_A_BODY))
+    bodies = http_connection_manager_pb2.HttpFilter(
+        name="xds-shadow.no-upgrade-with-a-body", typed_config=packed(script)
+    )
+    return _HCM.UpgradeConfig(upgrade_type=token, filters=[bodies, _router()])
 
 
 def _access_logs(gateway: GatewayConfig) -> list[accesslog_pb2.AccessLog]:

@@ -137,7 +137,7 @@ class Scene:
             lines.append(f"Content-Length: {len(body)}")
         reader, writer = await asyncio.open_connection(at, self.envoy.gateway_port)
         try:
-            writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+            writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
             reply = await read_reply(reader)
         finally:
             writer.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -100,8 +101,11 @@ async def test_another_address_costs_at_most_connections_that_are_being_opened(s
     async with users.asking():
         await file.says(listeners=[{"addresses": ["127.0.0.1"]}])
         await users.go_on()
-    assert users.failed == []
-    assert {type(each.os_error) for each in users.failed_to_connect} <= {ConnectionResetError}
+    # What the kernel had taken and Envoy had not: reset at once, or when the request is written.
+    resets = [each for each in users.failed if isinstance(each, aiohttp.ClientOSError)]
+    assert [each for each in users.failed if each not in resets] == []
+    assert {each.errno for each in (*resets, *users.failed_to_connect)} <= {errno.ECONNRESET}
+    assert len(resets) + len(users.failed_to_connect) <= AT_ONCE * len(scenes)
     assert await updated_in_place(scenes) == in_place
 
 

@@ -1,5 +1,6 @@
 """Without a word in the gateway file a request arrives as it was sent, mirrored or not."""
 
+import asyncio
 import contextlib
 from uuid import UUID
 
@@ -7,12 +8,30 @@ import grpc
 import pytest
 from aiohttp import WSMsgType
 
-from tests.envoy.gateway.conftest import FROM_BALANCER, H2C, Metadata, Scene
+from tests.envoy.gateway.conftest import FROM_BALANCER, H2C, Metadata, Scene, read_reply
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
 PATHS = ["/projects/group%2Fname", "//a///b", "/a/./b/../c", "/%5Cx?q=%2F//", "/a%2e%2e/b", "/a;b=c"]
 UPGRADES = ["TLS/1.2", "TLS/1.0, TLS/1.2", "h2c, TLS/1.2", "websockets", "web", "HTTP/3", "websocke/1"]
+
+NOT_PASSED_ON = [
+    (400, "POST / HTTP/1.1", "Content-Length: 0", "Content-Length: 0"),
+    (400, "POST / HTTP/1.1", "Content-Length: 5", "Transfer-Encoding: chunked"),
+    (501, "POST / HTTP/1.1", "Transfer-Encoding: identity"),
+    (501, "POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked"),
+    (400, "GET / HTTP/1.1", "Connection: x-forwarded-for"),
+    (400, "GET / HTTP/1.1", "Connection: host"),
+    (400, "GET / HTTP/1.1", f"Connection: {', '.join(f'x-{each}' for each in range(11))}"),
+    (400, "GET /caf\xe9 HTTP/1.1"),
+    (400, "GET /#a HTTP/1.1"),
+    (404, "GET / HTTP/1.1", "Host: myapp.staging:"),
+    (404, "OPTIONS * HTTP/1.1"),
+    (404, "GET http://myapp.staging?x=1 HTTP/1.1"),
+    (403, "GET https://myapp.staging/ HTTP/1.1"),
+    (403, "GET / HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket, websocket"),
+]
+"""What Envoy answers itself, whatever its configuration; docs/gateway.md lists it."""
 
 
 @pytest.fixture
@@ -40,6 +59,37 @@ async def test_an_upgrade_that_nobody_named_is_ignored(transparent: Scene, token
         assert arrival
         assert (reply.status, arrival.body, arrival.headers.get("upgrade")) == (200, body, None)
         await transparent.canary.until_seen(arrival.test_id)
+
+
+@pytest.mark.parametrize(("status", "request_", "headers"), [(s, r, h) for s, r, *h in NOT_PASSED_ON])
+async def test_what_envoy_never_passes_on(
+    transparent: Scene, status: int, request_: str, headers: list[str]
+) -> None:
+    reply, arrival = await transparent.asked(request_, *headers)
+    assert (reply.status, arrival) == (status, None)
+
+
+async def test_nor_a_request_without_a_host(transparent: Scene) -> None:
+    for version in ("1.0", "1.1"):
+        reader, writer = await asyncio.open_connection(*transparent.envoy.gateway)
+        writer.write(f"GET / HTTP/{version}\r\n\r\n".encode())
+        assert (await read_reply(reader)).status == 400
+        writer.close()
+
+
+async def test_an_upgrade_that_is_no_text_is_ignored_but_for_the_oldest_envoy(transparent: Scene) -> None:
+    reply = await transparent.ask("GET / HTTP/1.1", "Connection: Upgrade", "Upgrade: caf\xe9")
+    assert reply.status == (403 if "1.36" in transparent.envoy.id else 200)
+
+
+async def test_a_request_with_a_body_is_served_without_its_upgrade(transparent: Scene) -> None:
+    """Envoy would keep the body back until the backend has answered."""
+    body = b"order" * 20_000
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+    reply, arrival = await transparent.asked("POST / HTTP/1.1", *upgrade, body=body)
+    assert arrival
+    assert (reply.status, arrival.headers.get("upgrade")) == (200, None)
+    assert (arrival.headers["content-length"], arrival.body[:5]) == (str(len(body)), b"order")
 
 
 async def test_h2c_is_ignored(transparent: Scene) -> None:
@@ -86,6 +136,12 @@ async def test_every_version_of_http_is_taken(transparent: Scene, echo: list[Met
 async def test_every_method_arrives(transparent: Scene) -> None:
     for method in ("PROPFIND", "PURGE", "M-SEARCH", "INVALIDATE"):  # aiohttp itself rejects the last
         assert (await transparent.ask(f"{method} / HTTP/1.1")).is_from_backend
+
+
+async def test_a_response_has_the_headers_that_the_backend_gives_it(transparent: Scene) -> None:
+    reply = await transparent.ask("GET / HTTP/1.1")
+    async with transparent.fleet.session.get(f"http://{transparent.stable.address}/") as straight:
+        assert sorted(reply.headers) == sorted(each.lower() for each in straight.headers)
 
 
 async def test_the_forwarded_headers_of_just_anybody_are_not_believed(transparent: Scene) -> None:
