@@ -102,7 +102,10 @@ class World:
             for namespace in dict.fromkeys(namespace for namespace, _ in case.services)
         ]
         for at, spec in case.services.items():
-            ports = [{**port, "targetPort": self._ports[number]} for number, port in enumerate(spec["ports"])]
+            ports = [
+                {**_plain(port), "targetPort": self._ports[number]}
+                for number, port in enumerate(spec["ports"])
+            ]
             found.append(_object("v1", ("Service", *at), edits, {**spec, "ports": ports}))
             found += self._slices(case, at, spec)
         for at, labels in case.deployments.items():
@@ -150,6 +153,11 @@ class World:
             "spec": {"containers": [{"name": "app"}]},
             "status": {"podIP": self._address[at], "conditions": [{"type": "Ready", "status": "True"}]},
         }
+
+
+def _plain(port: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Servers here speak HTTP/1, also at ports that say gRPC."""
+    return {**port, "appProtocol": "http"} if port.get("name") == "grpc" else port
 
 
 def _object(version: str, at: Object, edits: Edits, spec: Mapping[str, Any]) -> Document:

@@ -1,5 +1,6 @@
 """The documents of the input, to look up what a rule names: Services, Deployments, ports."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ from xds_server.base.ids import NamespacedName
 from xds_server.convert.fields import Doc
 from xds_server.model.objects import PREFIX, Service
 from xds_server.shadows.hosts import CLUSTER_DOMAINS
-from xds_server.shadows.ports import ports_of
+from xds_server.shadows.plan import Protocol
+from xds_server.shadows.ports import HTTP_PORTS, no_http_port, ports_of
 from xds_server.shadows.services import HOSTS
 
 
@@ -71,17 +73,43 @@ class Documents:
         )
 
     def first_port(self, service: NamespacedName, port: int | str | None) -> str:
-        """Why a Service's further hosts would not reach this port of it; nothing if they do."""
+        """Why a Service's further hosts would not reach this port of it; nothing if they do. If its document
+        is there, it has a routed port."""
         found = self.services.get(service)
         if found is None:
             return "" if port is None else f"whether {port} is its first HTTP port: give its document, too"
         ports = ports_of(found).routed
-        if not ports:
-            return "it has no port that is known to be HTTP"
         if port is None and len(found.ports) > 1:
             return "it has several ports, and the rule names none"
         if port is not None and port not in (ports[0].port.port, ports[0].port.name):
             return f"its first HTTP port is {ports[0].port.port}, and the rule leads to {port}"
+        return ""
+
+    def not_routed(self, service: NamespacedName, port: int | str | None) -> str:
+        """Why nothing would be routed to this port of a Service; nothing if it would be, or is not known."""
+        found = self.services.get(service)
+        routed = [each.port for each in ports_of(found).routed] if found else []
+        if found is None or any(port in (None, each.port, each.name) for each in routed):
+            return ""
+        if not routed:
+            return f"Service {service.name} has no routed port. {no_http_port(found)}"
+        if all(port not in (each.port, each.name) for each in found.ports):
+            return ""
+        return f"port {port} of Service {service.name} is not routed; name it in {HTTP_PORTS}"
+
+    def not_http2(self, service: NamespacedName, port: int | str | None) -> str:
+        """Why gRPC calls would fail at this port of a Service, with the command that changes it; nothing if
+        they would not, or it is not known."""
+        found = self.services.get(service)
+        for each in ports_of(found).routed if found else ():
+            if port in (None, each.port.port, each.port.name) and each.protocol is not Protocol.HTTP2:
+                said = {"port": each.port.port, "appProtocol": "kubernetes.io/h2c"}
+                patch = msgspec.json.encode({"spec": {"ports": [said]}}).decode()
+                line = ("kubectl", "-n", service.namespace, "patch", "service", service.name, "-p", patch)
+                return (
+                    f"gRPC needs HTTP/2, and port {each.port.port} of Service {service.name} is HTTP/1 here;"
+                    f" change that, then convert again: {shlex.join(line)}"
+                )
         return ""
 
     def has_hosts(self, service: NamespacedName) -> str:

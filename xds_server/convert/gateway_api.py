@@ -5,6 +5,7 @@ headers, the most query parameters; then the oldest route's (the specification's
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -191,7 +192,8 @@ def routing(docs: Documents) -> Routing:
     for source, call in grpc:
         for number, each in enumerate(call.spec.rules):
             matches = [_grpc_match(one) for one in each.matches or [GrpcMatch()]]
-            found += _rules(source, call.spec.hostnames, number, each, matches)
+            calls = _rules(source, call.spec.hostnames, number, each, matches)
+            found += [(order, replace(rule, grpc=True)) for order, rule in calls]
     found.sort(key=lambda each: each[0])
     sources = [source for source, _ in http] + [source for source, _ in grpc]
     unreadable = (*wrong, *further)

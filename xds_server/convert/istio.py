@@ -16,7 +16,6 @@ from xds_server.convert.rules import Backend, Header, How, Match, Mirror, Path, 
 PROJECT: Final = "Istio"
 GROUPS: Final = ("networking.istio.io", "security.istio.io", "extensions.istio.io", "telemetry.istio.io")
 PASSED: Final = (
-    "PeerAuthentication",
     "ProxyConfig",
     "ServiceEntry",
     "Sidecar",

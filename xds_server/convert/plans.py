@@ -109,6 +109,7 @@ def plan_of(rules: Sequence[Rule], mirror: Mirror, docs: Documents) -> Finding:
     _say_mirror(plan, primary, docs)
     _select(plan)
     plan.stopped += other_versions(primary, deployment, docs)
+    _check_port(plan, primary, docs)
     return plan
 
 
@@ -184,6 +185,19 @@ def _mistake(annotations: Mapping[str, str]) -> str:
     except PolicyError as error:
         return str(error)
     return ""
+
+
+def _check_port(plan: Plan, primary: Backend, docs: Documents) -> None:
+    """Stop what would not be routed, and calls that the Service's port would refuse."""
+    grpc = any(rule.grpc for rule in plan.rules)
+    wrong = docs.not_routed(plan.service, primary.port)
+    wrong = wrong or (docs.not_http2(plan.service, primary.port) if grpc else "")
+    plan.stopped += [wrong] if wrong else []
+    if grpc and plan.service not in docs.services:
+        plan.assumed.append(
+            f"Service {plan.service.name} is not in these documents; its port must say HTTP/2, as by"
+            " appProtocol kubernetes.io/h2c, or gRPC calls fail"
+        )
 
 
 def _select(plan: Plan) -> None:

@@ -139,7 +139,7 @@ class Mirror:
 class Rule:
     """One alternative of a document's rule. `hosts` as Envoy's domains, ``*`` for all. Without `backends`
     requests get an answer that comes from no Service. `above` are notes of other documents that hold for it.
-    Compared by identity."""
+    `grpc`: its requests are gRPC calls. Compared by identity."""
 
     source: Source
     place: Place
@@ -149,6 +149,7 @@ class Rule:
     mirrors: tuple[Mirror, ...] = ()
     problems: tuple[str, ...] = ()
     above: tuple[Note, ...] = ()
+    grpc: bool = False
 
     def notes(self, places: Collection[Place]) -> tuple[Note, ...]:
         """What is not carried over of this rule or of its whole document, whose rules are at `places`."""

@@ -23,6 +23,9 @@ _EVERYWHERE: Final = (
 OF_LISTENERS: Final = ("ApisixTls", "Gateway", "Host", "IngressGateway", "TLSContext")
 """Kinds that say where TLS ends, and by what door requests come in."""
 
+_ABOVE_ROUTES: Final = ("Gateway", "GatewayClass", "ListenerSet", "XListenerSet")
+"""Targets of policies that hold for routes of any namespace."""
+
 
 def note_unread(
     routing: Routing, docs: Documents, *, groups: Collection[str], passed: Collection[str]
@@ -31,7 +34,7 @@ def note_unread(
     that are read, or are `passed`, do not."""
     for doc in docs.all:
         kind = str(doc.get("kind"))
-        if group_of(doc) not in groups or kind in passed:
+        if group_of(doc) not in groups or kind in passed or _admits_plain_text(doc):
             continue
         unread = Source(routing.project, kind, name_of(doc))
         for source in routing.sources:
@@ -43,7 +46,24 @@ def _notes(doc: Doc, unread: Source, source: Source) -> Iterator[Note]:
         if _has_tls(doc) or unread.kind != "Gateway":
             yield Note((), Fate.NO_HOSTS, f"{unread} is not read: it says where TLS ends")
     elif _decides(doc, unread, source):
-        yield Note((), Fate.STOPS, f"{unread} is not read, and may decide about it")
+        strict = unread.kind == "PeerAuthentication"
+        why = (
+            "has mode STRICT: the fleet's requests are plain text"
+            if strict
+            else "is not read, and may decide about it"
+        )
+        yield Note((), Fate.STOPS, f"{unread} {why}")
+
+
+def _admits_plain_text(doc: Doc) -> bool:
+    """Whether it is a PeerAuthentication, Istio's, that asks for mutual TLS at no port."""
+    return doc.get("kind") == "PeerAuthentication" and not _has_value(doc.get("spec"), "STRICT")
+
+
+def _has_value(value: object, wanted: str) -> bool:
+    if isinstance(value, Mapping):
+        return any(_has_value(each, wanted) for each in value.values())
+    return value == wanted
 
 
 def _has_tls(value: object) -> bool:
@@ -57,16 +77,22 @@ def _has_tls(value: object) -> bool:
 
 
 def _decides(doc: Doc, unread: Source, source: Source) -> bool:
-    """By ``targetRefs``, if it has any; else by its namespace."""
+    """By ``targetRefs`` or ``targetSelectors``, if it has any; else by its namespace. Which objects have the
+    labels of a selector is not looked up: it may be any of its kind."""
     spec = doc.get("spec")
-    targets = (spec.get("targetRefs"), [spec.get("targetRef")]) if isinstance(spec, Mapping) else ()
-    lists = [each for each in targets if isinstance(each, list)]
-    named = [
-        (each.get("kind"), each.get("name")) for its in lists for each in its if isinstance(each, Mapping)
-    ]
+    found = spec if isinstance(spec, Mapping) else {}
+    named = [(each.get("kind"), each.get("name")) for each in _targets(found, "targetRefs", "targetRef")]
+    named += [(each.get("kind"), None) for each in _targets(found, "targetSelectors")]
     if unread.kind in _EVERYWHERE or (not named and unread.name.namespace in _ROOT_NAMESPACES):
         return True
-    if any(kind == "Gateway" for kind, _ in named):
+    if any(kind in _ABOVE_ROUTES for kind, _ in named):
         return True
     here = unread.name.namespace == source.name.namespace
-    return here and (not named or (source.kind, source.name.name) in named)
+    return here and (not named or any((source.kind, its) in named for its in (source.name.name, None)))
+
+
+def _targets(spec: Mapping[str, object], *keys: str) -> list[Mapping[str, object]]:
+    """What these fields list, or are, of the shape that they have."""
+    values = [spec.get(key) for key in keys]
+    lists = [each if isinstance(each, list) else [each] for each in values]
+    return [each for its in lists for each in its if isinstance(each, Mapping)]
