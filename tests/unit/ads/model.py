@@ -71,7 +71,8 @@ class Ledger:
 
     `wildcards` are the types that the client has everything of. `told` is by name the body that was sent
     last; `asked` are names that must be answered; `warming` are assignments that may be; `first` are
-    wildcards that nothing was sent for; `latest` is the last nonce. `names` are those of each response that
+    wildcards that nothing was sent for; `unheard` are virtual hosts that were told before their routes;
+    `latest` is the last nonce. `names` are those of each response that
     is not answered, `refused` those that were not accepted since.
     """
 
@@ -81,6 +82,7 @@ class Ledger:
     asked: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
     warming: set[str] = field(default_factory=set)
     may_repeat: set[str] = field(default_factory=set)
+    unheard: set[str] = field(default_factory=set)
     opened: set[TypeUrl] = field(default_factory=set)
     first: set[TypeUrl] = field(default_factory=set)
     latest: dict[TypeUrl, str] = field(default_factory=dict)
@@ -141,6 +143,12 @@ class Ledger:
         changed = {each.name for each in response.resources if told.get(each.name) != each.body}
         removed = set(response.removed) if partial else told.keys() - set(names)
         reasons = changed | asked | self.refused[kind] | (self.may_repeat if kind == ENDPOINT else set())
+        if kind == VIRTUAL_HOST:
+            reasons |= self.unheard
+            self.unheard.difference_update(names)
+        if kind == ROUTE:
+            new = {name for name in names if name not in told or name in self.refused[ROUTE]}
+            self.unheard |= {host for host in self.told[VIRTUAL_HOST] if host.rpartition("/")[0] in new}
         if partial:
             assert reasons.issuperset(names), f"{set(names) - reasons} sent again without a reason"
             assert (asked | told.keys() | self.refused[kind]) >= removed, (

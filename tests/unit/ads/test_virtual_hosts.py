@@ -91,6 +91,18 @@ def test_line_25_hosts_may_be_asked_for_by_name(delta: DeltaPeer) -> None:
     assert delta.settle(snapshot(*PAIR)) == [Said("VHDS", ["r/b"], ["r/none"])]
 
 
+def test_line_25_hosts_that_came_before_their_routes_come_again_after_them(delta: DeltaPeer) -> None:
+    """Envoy drops the hosts of a route configuration that it does not have yet, and never asks for them."""
+    current = snapshot(route("r"), route("s"), *PAIR, host("s/a"))
+    delta.subscribe(ROUTE, "r")
+    delta.request(VIRTUAL_HOST)
+    assert delta.settle(current) == [Said("RDS", ["r"], []), Said("VHDS", ["r/a", "r/b", "s/a"], [])]
+    delta.subscribe(ROUTE, "s")
+    assert delta.settle(current) == [Said("RDS", ["s"], []), Said("VHDS", ["s/a"], [])]
+    changed = snapshot(route("r"), route("s", rev=2), *PAIR, host("s/a"))
+    assert delta.settle(changed) == [Said("RDS", ["s"], [])]
+
+
 def test_line_25_there_are_none_in_state_of_the_world(sotw: SotwPeer) -> None:
     routes = Resource(route("r").key, b"", open=True)
     current = Form(Hosts.INSIDE).of(snapshot(routes, *PAIR))
