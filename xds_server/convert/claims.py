@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from xds_server.base.ids import NamespacedName
 from xds_server.base.text import plain
 from xds_server.convert.documents import Documents, group_of, name_of
 from xds_server.convert.fields import Doc
@@ -26,24 +27,32 @@ _ROUTES_OF_CORE: Final = ("Service", "ConfigMap")
 """Of the group without a name: annotations of Services, and files of proxies, may be routes."""
 
 
-def keep_named_hosts(plan: Plan, docs: Documents, compared: Collection[tuple[str, str]]) -> None:
+def keep_named_hosts(
+    plan: Plan,
+    docs: Documents,
+    compared: Collection[tuple[str, str]],
+    unread: Collection[tuple[str, NamespacedName]],
+) -> None:
     """Take from a plan the hosts that other documents name. `compared` are group and kind of those that have
-    decided about the plan already, and of those that route nothing."""
+    decided about the plan already, and of those that route nothing; but for the `unread`, by kind and name,
+    which are not understood."""
+    others = [
+        doc
+        for doc in docs.all
+        if (str(doc.get("kind")), name_of(doc)) in unread or _may_route(doc, plan, compared)
+    ]
     for host in list(plan.hosts):
-        named = next((doc for doc in _others(plan, docs, compared) if _names(doc, host)), None)
+        named = next((doc for doc in others if _names(doc, host)), None)
         if named is not None:
             plan.hosts.remove(host)
             plan.not_hosts.append(f"{host}: {_called(named)} names it, too, and is not compared with it")
 
 
-def _others(plan: Plan, docs: Documents, compared: Collection[tuple[str, str]]) -> Iterator[Doc]:
-    for doc in docs.all:
-        group, kind = _group(doc), str(doc.get("kind"))
-        if (group, kind) in compared or group in _NO_ROUTES:
-            continue
-        if not group and (kind not in _ROUTES_OF_CORE or (kind, name_of(doc)) == ("Service", plan.service)):
-            continue
-        yield doc
+def _may_route(doc: Doc, plan: Plan, compared: Collection[tuple[str, str]]) -> bool:
+    group, kind = _group(doc), str(doc.get("kind"))
+    if group:
+        return (group, kind) not in compared and group not in _NO_ROUTES
+    return kind in _ROUTES_OF_CORE and (kind, name_of(doc)) != ("Service", plan.service)
 
 
 def _group(doc: Doc) -> str:

@@ -85,8 +85,11 @@ def convert(
     findings = [finding for _, its in found for finding in its]
     plans = [each for each in findings if isinstance(each, Plan)]
     without_conflicts(plans, routings, known)
+    wrong = {
+        (rule.source.kind, rule.source.name) for each in routings for rule in each.rules if not rule.hosts
+    }
     for plan in plans:
-        keep_named_hosts(plan, known, _COMPARED[plan.source.project])
+        keep_named_hosts(plan, known, _COMPARED[plan.source.project], wrong)
     merged(plans)
     lines: list[str] = []
     whole = True

@@ -144,7 +144,10 @@ def _mirror(spec: Spec, analysis: Analysis, service: NamespacedName) -> Mirror:
     kind, name = spec.target_ref.kind, spec.target_ref.name
     problems = []
     if kind != "Deployment":
-        problems.append(f"its target is a {kind or 'nothing'}, and a shadow is a Deployment")
+        problems.append(
+            f"its target is a {kind or 'nothing'}, and the lines are for a Deployment; a StatefulSet or"
+            " DaemonSet takes the same label and annotations"
+        )
     if spec.provider and not spec.provider.startswith(_WITH_MIRRORS):
         problems.append(f"the provider {spec.provider} has no mirroring")
     return Mirror(

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from xds_server.base.ids import NamespacedName
 from xds_server.convert.documents import Documents
 from xds_server.convert.fields import Document, Harmless, Part, PlainMetadata, lost, no_hosts, stops
+from xds_server.convert.gateway_parents import Attached, ParentRef, note_parents
 from xds_server.convert.reading import by_regex, documents
 from xds_server.convert.rules import Backend, Header, How, Match, Mirror, Path, Routing, Rule, Source
 
@@ -146,7 +147,7 @@ class GrpcRule(BaseRule, frozen=True):
 class HttpSpec(Part, frozen=True):
     """HTTPRouteSpec."""
 
-    parent_refs: Harmless = None
+    parent_refs: list[ParentRef] = []
     use_default_gateways: Harmless = None
     hostnames: list[str] = []
     rules: list[HttpRule] = []
@@ -155,7 +156,7 @@ class HttpSpec(Part, frozen=True):
 class GrpcSpec(Part, frozen=True):
     """GRPCRouteSpec."""
 
-    parent_refs: Harmless = None
+    parent_refs: list[ParentRef] = []
     use_default_gateways: Harmless = None
     hostnames: list[str] = []
     rules: list[GrpcRule] = []
@@ -196,6 +197,9 @@ def routing(docs: Documents) -> Routing:
             found += [(order, replace(rule, grpc=True)) for order, rule in calls]
     found.sort(key=lambda each: each[0])
     sources = [source for source, _ in http] + [source for source, _ in grpc]
+    routes = [Attached(source, doc.spec.parent_refs, doc.spec.hostnames) for source, doc in http]
+    routes += [Attached(source, doc.spec.parent_refs, doc.spec.hostnames) for source, doc in grpc]
+    note_parents(routes, docs)
     unreadable = (*wrong, *further)
     rules = (*(rule for _, rule in found), *unreadable)
     return Routing(PROJECT, rules, (*sources, *(each.source for each in unreadable)), falls_through=True)

@@ -4,7 +4,7 @@ Of several VirtualServices for one host Istio takes one, or puts them together i
 tell; so what is said of a host here holds for each of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final
 
 from xds_server.base.ids import NamespacedName
@@ -187,15 +187,23 @@ def routing(docs: Documents) -> Routing:
         if (service := docs.local(rule.spec.host, source.name.namespace))
         for each in rule.spec.subsets
     }
-    rules = [rule for source, doc in services for rule in _rules(source, doc.spec, docs, subsets)]
+    roots = _roots(services)
+    rules = [rule for source, doc in services for rule in _rules(source, doc.spec, docs, subsets, roots)]
     sources = [*(source for source, _ in (*services, *destinations)), *(rule.source for rule in wrong)]
     return Routing(PROJECT, (*rules, *wrong), tuple(sources), ordered=False)
 
 
-def _rules(source: Source, spec: VirtualServiceSpec, docs: Documents, subsets: _Subsets) -> Iterator[Rule]:
+def _rules(
+    source: Source,
+    spec: VirtualServiceSpec,
+    docs: Documents,
+    subsets: _Subsets,
+    roots: Mapping[NamespacedName, Source],
+) -> Iterator[Rule]:
     namespace = source.name.namespace
     hosts = tuple(_host(each, docs, namespace) for each in spec.hosts)
-    problems = () if hosts else ("it has no hosts: a root VirtualService delegates to it",)
+    root = roots.get(source.name, "a root VirtualService, which is not in these documents,")
+    problems = () if hosts else (f"it has no hosts: {root} delegates to it",)
     for number, route in enumerate(spec.http):
         backends = tuple(
             _backend(each.destination, docs, namespace, subsets, _weight(each, len(route.route)))
@@ -203,7 +211,8 @@ def _rules(source: Source, spec: VirtualServiceSpec, docs: Documents, subsets: _
         )
         elsewhere = route.redirect or route.direct_response or route.delegate
         mirrors = tuple(
-            Mirror(_backend(to, docs, namespace, subsets), percent(share)) for to, share in _mirrors(route)
+            Mirror(_backend(to, docs, namespace, subsets), percent(share), assumed=_without_effect(route))
+            for to, share in _mirrors(route)
         )
         for match in route.match or [HttpMatch()]:
             yield Rule(
@@ -232,6 +241,23 @@ def _mirrors(route: HttpRoute) -> Iterator[tuple[Destination, float]]:
         yield route.mirror, share.value if share else _or_all(route.mirror_percent)
     for each in route.mirrors:
         yield each.destination, each.percentage.value
+
+
+def _without_effect(route: HttpRoute) -> tuple[str, ...]:
+    said = route.mirror_percentage is not None or route.mirror_percent is not None
+    if not said or route.mirror or not route.mirrors:
+        return ()
+    return ("mirrorPercentage has no effect there: each of `mirrors` has its own percentage",)
+
+
+def _roots(services: Iterable[tuple[Source, VirtualService]]) -> dict[NamespacedName, Source]:
+    """Which VirtualService delegates to another, by the other's name."""
+    found: dict[NamespacedName, Source] = {}
+    for source, doc in services:
+        for each in (route.delegate for route in doc.spec.http if isinstance(route.delegate, Mapping)):
+            name = str(each.get("name")), str(each.get("namespace") or source.name.namespace)
+            found.setdefault(NamespacedName(name[1], name[0]), source)
+    return found
 
 
 def _or_all(percent: int | None) -> int:

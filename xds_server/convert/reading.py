@@ -2,18 +2,30 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, TypeVar
 
 from xds_server.base.ids import NamespacedName
-from xds_server.convert.documents import Documents, name_of
-from xds_server.convert.fields import Document, Metadata, read
+from xds_server.convert.documents import Documents, group_of, name_of
+from xds_server.convert.fields import Doc, Document, Fate, Metadata, Note, read
 from xds_server.convert.rules import Backend, How, Match, Mirror, Path, Rule, Source
 
 D = TypeVar("D", bound=Document)
 
 _HTTP: Final = 80
+_VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "networking.istio.io": ("v1", "v1beta1", "v1alpha3"),
+    "flagger.app": ("v1beta1", "v1alpha3"),
+    "getambassador.io": ("v1", "v2", "v3alpha1"),
+    "projectcontour.io": ("v1",),
+    "networking.k8s.io": ("v1", "v1beta1"),
+    "extensions": ("v1beta1",),
+    "gateway.networking.k8s.io": ("v1", "v1beta1", "v1alpha2"),
+    "apisix.apache.org": ("v2", "v2beta3", "v2beta2", "v2beta1"),
+    "consul.hashicorp.com": ("v1alpha1",),
+}
+"""The newest first."""
 _LITERAL: Final = re.compile(r"[A-Za-z0-9/_~-]+")
 
 
@@ -26,8 +38,8 @@ def documents(
     wrong: list[Rule] = []
     for doc in (each for group in groups for each in docs.of(group, name)):
         reading = read(kind, doc)
-        source = Source(project, name, name_of(doc), notes=reading.notes)
-        if reading.value is None:
+        source = Source(project, name, name_of(doc), notes=(*reading.notes, *_of_version(doc)))
+        if reading.value is None or len(source.notes) > len(reading.notes):
             wrong.append(not_understood(source))
         else:
             metadata = getattr(reading.value, "metadata", Metadata())
@@ -35,6 +47,18 @@ def documents(
             found.append((source, reading.value))
     found.sort(key=lambda each: each[0].created)
     return found, wrong
+
+
+def _of_version(doc: Doc) -> Iterator[Note]:
+    """A version that is not known may mean something else by the same fields."""
+    version = str(doc.get("apiVersion")).partition("/")[2]
+    known = _VERSIONS.get(group_of(doc), (version,))
+    if version not in known:
+        yield Note(
+            ("apiVersion",),
+            Fate.STOPS,
+            f"{version} is none of the versions that are read: {', '.join(known)}",
+        )
 
 
 def not_understood(source: Source) -> Rule:
