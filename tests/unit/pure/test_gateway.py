@@ -314,7 +314,7 @@ def test_nothing_that_yaml_can_say_fails_otherwise(document: object) -> None:
 
 
 def test_a_port_belongs_to_one_listener() -> None:
-    gateway = "listeners: [{}, {name: internal, port: 8081}]"
+    gateway = read("listeners: [{}, {name: internal, port: 8081}]")
     gateway.check_ports(8080)
     with pytest.raises(
         GatewayError, match="listeners: gateway and internal have the port 8081, that of --gate"
@@ -414,10 +414,10 @@ def test_no_expression_is_larger_than_the_oldest_envoy_admits() -> None:
 
 
 def test_a_listener_keeps_its_name() -> None:
-    before = "listeners: [{}, {name: inner, port: 8081}]"
+    before = read("listeners: [{}, {name: inner, port: 8081}]")
     for same in ("[{port: 8080}]", "[{name: inner, port: 8081}, {port: 9000}]", "[{}, {name: x, port: 1}]"):
-        (f"listeners: {same}").check_change(before, 8080)
-    renamed = "listeners: [{}, {name: outer, port: 8081}]"
+        read(f"listeners: {same}").check_change(before, 8080)
+    renamed = read("listeners: [{}, {name: outer, port: 8081}]")
     why = "listeners: outer has port 8081, at which inner listens; keep the name"
     with pytest.raises(GatewayError, match=why):
         renamed.check_change(before, 8080)
