@@ -65,10 +65,12 @@ class Envoy:
         return self
 
     async def until_serving(self) -> None:
-        """Wait until it has a listener, that is until the control plane has configured it."""
+        """Wait until it has a listener, that is until the control plane has configured it, and its workers
+        accept connections, which they begin to a moment later."""
 
         async def serving() -> bool:
-            return await self.stat("listener_manager.total_listeners_active") > 0
+            stats = await self.stats(r"^listener_manager\.(total_listeners_active|workers_started)$")
+            return len(stats) > 1 and all(stats.values())
 
         await self.process.until(serving, what="a listener from the control plane")
 
