@@ -8,6 +8,7 @@ property-tested against protobuf's own parser.
 _WIRE_TYPE_LEN = 2
 _SEVEN_BITS = 0x7F
 _MORE = 0x80
+_ONE_BYTE = tuple(bytes((value,)) for value in range(_SEVEN_BITS + 1))
 _VARINT_BITS = 35
 
 
@@ -27,6 +28,8 @@ def number(field_number: int, value: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    if value <= _SEVEN_BITS:  # nearly always
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > _SEVEN_BITS:
         out.append(value & _SEVEN_BITS | _MORE)
