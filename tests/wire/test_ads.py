@@ -42,7 +42,8 @@ async def test_line_01_a_first_request_without_a_node_is_refused(rig: Rig, conne
     await stream.ask(CLUSTER)
     status = await stream.status()
     assert status == refused("the first request of a stream has no node; set node.id in the bootstrap")
-    # Nobody was there, so no stream was opened.
+    # Nobody was there, so no stream was opened. The event may come after the client's status.
+    await eventually(lambda: rig.events, what="an event")
     [event] = rig.events
     assert isinstance(event, StreamDenied)
     assert event.cause is Cause.INVALID
