@@ -23,8 +23,9 @@ file itself would see replaced."""
 _log = structlog.get_logger("xds_shadow.gateway")
 
 
-def read_gateway(path: Path | None, port: int = 0) -> GatewayConfig:
-    """What the file says; without one the transparent profile. `port` is that of ``--gateway-port``.
+def read_gateway(path: Path | None, port: int = 0, before: GatewayConfig | None = None) -> GatewayConfig:
+    """What the file says; without one the transparent profile. `port` is that of ``--gateway-port``, and
+    `before` what the file replaces, if it does.
 
     Raises:
         UsageError: it cannot be read; file and key are named.
@@ -35,6 +36,8 @@ def read_gateway(path: Path | None, port: int = 0) -> GatewayConfig:
     try:
         found = gateway_config(texts_of(path, option, _LARGEST))
         found.check_ports(port)
+        if before is not None:
+            found.check_change(before, port)
     except GatewayError as error:
         raise UsageError(f"{option}: {error}") from error
     if found == TRANSPARENT and path.stat().st_size == 0:  # half of a write, or the disk was full
@@ -72,13 +75,9 @@ _Look = tuple[GatewayConfig | None, str | None]
 def _look(path: Path, port: int, known: GatewayConfig) -> _Look:
     """What the file says, or why it cannot be used instead of what is `known`."""
     try:
-        found = read_gateway(path, port)
-        found.check_change(known, port)
-    except GatewayError as error:
-        return None, f"--gateway {path}: {error}"
+        return read_gateway(path, port, known), None
     except UsageError as error:
         return None, str(error)
-    return found, None
 
 
 def _problems(path: Path, wrong: str | None) -> tuple[Problem, ...]:

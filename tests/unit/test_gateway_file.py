@@ -146,7 +146,7 @@ async def test_what_is_there_for_one_look_only_changes_nothing(
     looks = [HARDENED, TRANSPARENT, HARDENED, TRANSPARENT, HARDENED, HARDENED]
     found: list[GatewayConfig] = []
 
-    def read(_: Path, __: int) -> GatewayConfig:
+    def read(_: Path, __: int, ___: GatewayConfig) -> GatewayConfig:
         return looks.pop(0)
 
     monkeypatch.setattr(gateway_file, "_LOOK_S", 0.0)
