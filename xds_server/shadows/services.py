@@ -64,12 +64,14 @@ def offer_of(
     why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
     which of the `gateways` that there are."""
     age = age_of(service)
+    exposed, problems = _exposed(view, service, expose_all=expose_all)
+    problems += _unknown_annotations(service)
+    if not (served if exposed is None else exposed):
+        return Offer(age, exposed=False, problems=tuple(problems))
     ports, mistakes, unrouted, assumed = ports_of(service)
     on, bad_gateways = _gateways(service, gateways, routed_on)
-    # What can be served no longer is not served, or the plan would be another when it is made once more.
-    exposed, problems = _exposed(view, service, expose_all=expose_all, served=served and bool(ports and on))
-    problems += _unknown_annotations(service)
-    if not exposed:
+    if exposed is None and not (ports and on):
+        # What can be served no longer does not stay, or the plan would be another when it is made once more.
         return Offer(age, exposed=False, problems=tuple(problems))
     problems += [_problem(service, each.reason, each.message) for each in mistakes]
     if not ports:
@@ -110,12 +112,10 @@ def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> P
     return _problem(service, Reason.TOO_MANY_PORTS, message)
 
 
-def _exposed(
-    view: NamespaceView, service: Service, *, expose_all: bool, served: bool
-) -> tuple[bool, list[Problem]]:
+def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tuple[bool | None, list[Problem]]:
     """The Service's own label decides, then its Namespace's, then the installation's default. A value that is
-    neither true nor false counts as absent; where nothing else decides, a Service that is `served` stays so.
-    A typo must not take it away from its users, nor open it to them."""
+    neither true nor false counts as absent; where nothing else decides, the Service stays as it is (None). A
+    typo must not take it away from its users, nor open it to them."""
     problems: list[Problem] = []
     for whose, owner in (("Label", service), ("Its Namespace's label", view.namespace)):
         value = owner.labels.get(EXPOSE) if owner else None
@@ -124,7 +124,7 @@ def _exposed(
         if value is not None:
             message = f"{whose} {EXPOSE} is {shown(value)}, neither true nor false; it counts as absent."
             problems.append(_problem(service, Reason.INVALID_LABEL, message))
-    return expose_all or (served and bool(problems)), problems
+    return expose_all or (None if problems else False), problems
 
 
 def _unknown_annotations(service: Service) -> list[Problem]:
