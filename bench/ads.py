@@ -11,7 +11,7 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.base.address import Address
-from xds_server.snapshot.types import ENDPOINT
+from xds_server.xds.types import ENDPOINT
 
 _METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _UNLIMITED: Final = (("grpc.max_receive_message_length", -1),)

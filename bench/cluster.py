@@ -14,10 +14,10 @@ from typing import Final
 
 from bench.objects import documents, endpoint_slice, service_of
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
-from xds_server.embedded.kubeconfig import write_kubeconfig
-from xds_server.embedded.resources import RESOURCES
-from xds_server.embedded.server import EmbeddedApi
-from xds_server.embedded.store import Store
+from xds_server.local.kubeapi.kubeconfig import write_kubeconfig
+from xds_server.local.kubeapi.resources import RESOURCES
+from xds_server.local.kubeapi.server import EmbeddedApi
+from xds_server.local.kubeapi.store import Store
 
 PROBE_EVERY: Final = 20
 """Of the changes, one in so many is a probe. Probes go to Services of their own, the first of all."""

@@ -11,8 +11,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from bench.peers.requests import ENVOY
 from xds_server.base.address import Address
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 from xds_server.translate.names import GATEWAY
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 
 _METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _UNLIMITED: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))

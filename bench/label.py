@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import Demo, DemoOptions, running
-from xds_server.demo.stage import CANARY, NAMESPACE, SERVICE, example_manifests
-from xds_server.model.world import SHADOW_OF
+from xds_server.core.world import SHADOW_OF
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import Demo, DemoOptions, running
+from xds_server.local.demo.stage import CANARY, NAMESPACE, SERVICE, example_manifests
 
 _ANY: Final = Address("127.0.0.1", 0)
 _PROBE_S: Final = 0.003

@@ -14,8 +14,8 @@ from bench.process import used
 from bench.scale import Server, Size, control_plane, serving
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, VIRTUAL_HOST
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, VIRTUAL_HOST
 
 _TYPES: Final = {
     "delta": (CLUSTER, ENDPOINT, VIRTUAL_HOST, LISTENER),

@@ -22,7 +22,7 @@ from bench.objects import ENDPOINTS_EACH, service_of
 from bench.process import used
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName
-from xds_server.demo.control_plane import ControlPlane
+from xds_server.local.demo.control_plane import ControlPlane
 from xds_server.translate.names import cluster as cluster_name
 
 _DRAIN_S: Final = 10.0

@@ -30,17 +30,17 @@ from rich.table import Table
 from bench.greedy import NAMESPACE, Greedy, Mix
 from bench.policy.users import Load, send
 from bench.process import used
-from xds_server.ads.events import Variant
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
-from xds_server.embedded.kubeconfig import write_kubeconfig
-from xds_server.embedded.resources import of_kind
-from xds_server.embedded.server import EmbeddedApi
-from xds_server.embedded.store import Store, key_of
-from xds_server.model.objects import PREFIX
-from xds_server.status_client import get_status
+from xds_server.core.objects import PREFIX
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.local.kubeapi.kubeconfig import write_kubeconfig
+from xds_server.local.kubeapi.resources import of_kind
+from xds_server.local.kubeapi.server import EmbeddedApi
+from xds_server.local.kubeapi.store import Store, key_of
+from xds_server.server.status_client import get_status
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 Document = dict[str, Any]
 Answers = dict[str, Any]

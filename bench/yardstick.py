@@ -25,8 +25,8 @@ from google.protobuf.message import Message
 
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import TypeUrl
-from xds_server.model.objects import Deployment, EndpointSlice, Kind, Namespace, Service
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
+from xds_server.core.objects import Deployment, EndpointSlice, Kind, Namespace, Service
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 
 _PATHS: Final = {
     Kind.NAMESPACE: "/api/v1/namespaces",

@@ -16,7 +16,7 @@ from bench.peers.resources import HAS_VIRTUAL_HOSTS, VIRTUAL_HOST, cluster_name,
 from bench.peers.rounds import Rounds
 from bench.peers.settings import Scenario, Setting
 from bench.peers.side import running
-from xds_server.snapshot.types import CLUSTER, ENDPOINT
+from xds_server.xds.types import CLUSTER, ENDPOINT
 
 OURS: Final = "ours"
 THEIRS: Final = "go-control-plane"

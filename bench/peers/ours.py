@@ -17,17 +17,17 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
 from bench.peers.wire import read_varint
-from xds_server.ads.admission import Limits
-from xds_server.ads.events import Event
-from xds_server.ads.server_options import server_options
-from xds_server.ads.servicer import AdsServicer
 from xds_server.base.ids import TypeUrl
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
-from xds_server.fleet.state import Fleet
-from xds_server.snapshot.cache import SnapshotCache
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT
+from xds_server.xds.admission import Limits
+from xds_server.xds.cache import SnapshotCache
+from xds_server.xds.fleet import Fleet
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.server_options import server_options
+from xds_server.xds.servicer import AdsServicer
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Event
+from xds_server.xds.types import CLUSTER, ENDPOINT
 
 
 def read_changes(path: Path) -> tuple[list[Resource], list[ResourceKey]]:

@@ -20,7 +20,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from bench.peers.wire import varint
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, SHORT_NAMES
+from xds_server.xds.types import CLUSTER, ENDPOINT, SHORT_NAMES
 
 VIRTUAL_HOST: Final = TypeUrl("type.googleapis.com/envoy.config.route.v3.VirtualHost")
 HAS_VIRTUAL_HOSTS: Final = VIRTUAL_HOST in SHORT_NAMES

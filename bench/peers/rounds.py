@@ -16,7 +16,7 @@ from bench.peers.settings import CHANGES, Scenario, Setting
 from bench.peers.side import Outcome, Side
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.types import ENDPOINT
+from xds_server.xds.types import ENDPOINT
 
 _COMMANDS: Final = 20
 _NONCES_BYTES: Final = 64

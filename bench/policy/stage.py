@@ -12,13 +12,13 @@ from typing import Any, Final
 import yaml
 
 from bench.policy.backend import Kind
-from xds_server.ads.events import Variant
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
-from xds_server.demo.processes import Process
-from xds_server.status_client import get_status
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.local.demo.processes import Process
+from xds_server.server.status_client import get_status
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 HOST: Final = "myapp.staging"
 SHADOW: Final = "cluster.staging/myapp/shadow/canary."

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from xds_server.demo.processes import Process
+from xds_server.local.demo.processes import Process
 
 _ANSWER_S: Final = 20.0
 _OPTIONS: Final = (

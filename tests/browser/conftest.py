@@ -12,14 +12,14 @@ import pytest_asyncio
 from tests.browser.chromium import Driver, Tab, binary, chromium
 from tests.kubectl.client import Kubectl
 from tests.support.installation import kubectl
-from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.cluster import Cluster
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
-from xds_server.demo.stage import NAMESPACE, documents, example_manifests
+from xds_server.local.demo.cluster import Cluster
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.local.demo.stage import NAMESPACE, documents, example_manifests
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 
 @dataclass(frozen=True)

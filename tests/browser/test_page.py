@@ -18,8 +18,8 @@ from tests.browser.chromium import Driver, Tab
 from tests.browser.conftest import Fleet
 from tests.support.waiting import eventually
 from tests.wire.rig import Stream, node
-from xds_server.ads.events import Variant
-from xds_server.snapshot.types import CLUSTER, ROUTE
+from xds_server.xds.stream_events import Variant
+from xds_server.xds.types import CLUSTER, ROUTE
 
 pytestmark = [pytest.mark.browser, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="session")]
 

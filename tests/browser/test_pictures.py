@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.browser.chromium import Tab
 from tests.browser.conftest import Fleet
 from tests.browser.test_page import row, shows
-from xds_server.ads.events import Variant
+from xds_server.xds.stream_events import Variant
 
 pytestmark = [pytest.mark.browser, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="session")]
 

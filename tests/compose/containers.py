@@ -9,8 +9,8 @@ from urllib.request import Request, urlopen
 from tests.compose.engine import Engine, run
 from tests.compose.images import ROOT
 from tests.support.installation import kubectl
-from xds_server.demo.backend import BACKEND_HEADER
-from xds_server.demo.stage import HOST
+from xds_server.local.demo.backend import BACKEND_HEADER
+from xds_server.local.demo.stage import HOST
 
 GATEWAYS = ("gateway-delta", "gateway-sotw")
 REPLICAS = ("control-plane-1", "control-plane-2")

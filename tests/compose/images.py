@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.compose.engine import Engine, NoEngineError, run
-from xds_server.demo.envoy import envoy_binary
+from xds_server.local.demo.envoy import envoy_binary
 
 ROOT = Path(__file__).parents[2]
 _LOCKS = ("requirements-runtime.lock", "requirements-image.lock")

@@ -19,11 +19,11 @@ import yaml
 from tests.docs.blocks import ROOT
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
-from xds_server.demo.envoy import envoy_binary
-from xds_server.demo.fleet import Demo, DemoOptions, reserved_ports, running
-from xds_server.demo.stage import documents, example_manifests
-from xds_server.model.objects import ALLOW
-from xds_server.status_client import get_status
+from xds_server.core.objects import ALLOW
+from xds_server.local.demo.envoy import envoy_binary
+from xds_server.local.demo.fleet import Demo, DemoOptions, reserved_ports, running
+from xds_server.local.demo.stage import documents, example_manifests
+from xds_server.server.status_client import get_status
 
 DEADLINE = 60.0
 """Seconds for one block."""

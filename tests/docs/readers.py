@@ -9,8 +9,8 @@ import yaml
 
 from tests.support.installation import INSTALL, build, container_of, kubectl, named
 from xds_server.cli import cli
-from xds_server.shadows.policy import check_defaults
-from xds_server.sources.policy_file import read_policy
+from xds_server.core.policy import check_defaults
+from xds_server.manifests.policy_file import read_policy
 
 
 def options_of_serve(path: Path) -> dict[str, Any]:

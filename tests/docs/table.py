@@ -14,7 +14,7 @@ from typing import Any
 from tests.docs.blocks import blocks_of
 from tests.docs.laptop import Until, connected, is_ready
 from tests.docs.readers import options_of_serve, patch_of_the_control_plane, policy
-from xds_server.gateway_file import read_gateway
+from xds_server.server.gateway_file import read_gateway
 
 
 @dataclass(frozen=True)

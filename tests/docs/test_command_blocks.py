@@ -17,7 +17,7 @@ from tests.docs.conftest import FATE
 from tests.docs.laptop import Laptop, laptop
 from tests.docs.table import INSTEAD, PREPARE, TABLE, Checked, Entry, How, Listed, Read, Run, Shows
 from xds_server.cli import cli
-from xds_server.embedded.resources import of_kind
+from xds_server.local.kubeapi.resources import of_kind
 
 BLOCKS = all_blocks()
 

@@ -8,28 +8,29 @@ import pytest
 
 from tests.docs.blocks import PAGES, ROOT
 from tests.support.installation import INSTALL, build, container_of, memory_limit, named
-from xds_server.ads import node as nodes
-from xds_server.ads import outline, servicer
-from xds_server.ads.admission import Limits
-from xds_server.ads.budget import NameLimits
-from xds_server.ads.pace import PaceLimits
-from xds_server.ads.server_options import (
+from xds_server.core.door import INVALID_ADDRESS, INVALID_PORT
+from xds_server.core.plan import Reason
+from xds_server.server.attribution import REFUSED, UNKNOWN_ROUTES
+from xds_server.server.gateway_file import INVALID_GATEWAY
+from xds_server.server.metrics import TABLE
+from xds_server.xds import fleet as state
+from xds_server.xds import node as nodes
+from xds_server.xds import outline, servicer
+from xds_server.xds.admission import Limits
+from xds_server.xds.budget import NameLimits
+from xds_server.xds.pace import PaceLimits
+from xds_server.xds.server_options import (
     HANDSHAKE_S,
     IDLE_S,
     MAX_MESSAGE_BYTES,
     MAX_REQUEST_BYTES,
     server_options,
 )
-from xds_server.ads.view_budget import ViewLimits
-from xds_server.fleet import state
-from xds_server.gateway_file import INVALID_GATEWAY
-from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT
-from xds_server.publish.metrics import TABLE
-from xds_server.refusals import REFUSED, UNKNOWN_ROUTES
-from xds_server.shadows.plan import Reason
+from xds_server.xds.view_budget import ViewLimits
 
 OPERATE, SECURITY = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("operate", "security"))
 SOURCE = ROOT / "xds_server"
+_ROOMS = ("local/demo", *(each.name for each in SOURCE.iterdir() if each.name not in ("local", "pb")))
 _WORD = re.compile(r"[A-Z][A-Za-z]+\Z")
 _LOGS = {"info", "warning", "error", "exception"}
 
@@ -63,7 +64,7 @@ def texts(node: ast.AST) -> Iterator[str]:
 def reasons_of_problems() -> set[str]:
     """Those that no `Reason` has: words given to Problem and to `unreadable`, and to what is called so."""
     found: set[str] = {REFUSED, UNKNOWN_ROUTES, INVALID_ADDRESS, INVALID_PORT, INVALID_GATEWAY}
-    for node in trees("sources", "publish/kube.py"):
+    for node in trees("core/decode.py", "core/validate.py", "kube", "manifests"):
         match node:
             case ast.Call(
                 func=ast.Name(id="Problem" | "unreadable"), args=[_, ast.Constant(value=str(word)), *_]
@@ -86,7 +87,7 @@ def events_of_the_log() -> set[str]:
     """What the program logs while it serves; the embedded API is another program."""
     return {
         node.args[0].value
-        for node in trees(*(part.name for part in SOURCE.iterdir() if part.name not in ("embedded", "pb")))
+        for node in trees(*_ROOMS)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in _LOGS

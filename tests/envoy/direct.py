@@ -13,16 +13,16 @@ import aiohttp
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.backends import BACKEND
 from tests.support.waiting import eventually
-from xds_server.ads.events import Variant
-from xds_server.app import App
 from xds_server.base.address import Address
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.config import ServeConfig, SourceConfig
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
-from xds_server.model.objects import Object
-from xds_server.model.world import Upsert
-from xds_server.sources.source import Health, Sink
+from xds_server.core.objects import Object
+from xds_server.core.source import Health, Sink
+from xds_server.core.world import Upsert
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.server.app import App
+from xds_server.server.config import ServeConfig, SourceConfig
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 ANY_PORT = Address("127.0.0.1", 0)
 

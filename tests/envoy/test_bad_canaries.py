@@ -16,8 +16,8 @@ from tests.support import backends, objects
 from tests.support.backends import Recorder
 from tests.support.rig import Rig
 from xds_server.base.address import Address
-from xds_server.demo.envoy import Envoy
-from xds_server.shadows.terms import UNTREATED
+from xds_server.core.terms import UNTREATED
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -16,8 +16,8 @@ from tests.support.waiting import eventually
 from tests.unit.pure.kube import at, from_yaml, slice_of
 from tests.unit.pure.test_charts import EXPECTED, SERVICES
 from xds_server.base.address import Address
-from xds_server.demo.envoy import Envoy
-from xds_server.model.objects import EndpointSlice, Service, SlicePort
+from xds_server.core.objects import EndpointSlice, Service, SlicePort
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = pytest.mark.envoy
 

@@ -15,15 +15,15 @@ from tests.docs.blocks import blocks_of, missing
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from xds_server.base.address import Address
-from xds_server.config import Form
-from xds_server.demo.envoy import envoy_binary
-from xds_server.demo.stage import example_manifests
-from xds_server.pipeline import Pipeline
-from xds_server.render import render
-from xds_server.shadows.judging import MAX_SAMPLED
-from xds_server.shadows.plan import State
-from xds_server.shadows.values import MAX_METHODS
-from xds_server.sources.files import read_once
+from xds_server.core.judging import MAX_SAMPLED
+from xds_server.core.plan import State
+from xds_server.core.values import MAX_METHODS
+from xds_server.local.demo.envoy import envoy_binary
+from xds_server.local.demo.stage import example_manifests
+from xds_server.manifests.source import read_once
+from xds_server.server.config import Form
+from xds_server.server.pipeline import Pipeline
+from xds_server.server.render import render
 
 pytestmark = pytest.mark.envoy
 

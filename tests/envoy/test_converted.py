@@ -18,7 +18,7 @@ from tests.support.converted_world import Everybody, World, everybody
 from tests.support.originals.answers import Asked
 from tests.support.rig import Rig, rig
 from tests.support.waiting import eventually
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

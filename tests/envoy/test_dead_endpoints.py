@@ -14,7 +14,7 @@ from tests.support import objects
 from tests.support.mortal_hosts import MortalHost, mortal_hosts, packet_filters_are_admitted
 from tests.support.rig import Rig, rig
 from tests.support.waiting import eventually
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -10,8 +10,8 @@ from tests.envoy.scenarios.stage import BINARIES
 from tests.support.backends import Recorder, recorder
 from tests.support.waiting import eventually
 from tests.unit.pure.kube import at, namespace, service, slice_of
-from xds_server.model.objects import EndpointSlice, Object, ServicePort, SlicePort
-from xds_server.snapshot.types import ENDPOINT
+from xds_server.core.objects import EndpointSlice, Object, ServicePort, SlicePort
+from xds_server.xds.types import ENDPOINT
 
 pytestmark = pytest.mark.envoy
 

@@ -13,7 +13,7 @@ from tests.support.backends import Recorder, recorder
 from tests.support.objects import Document
 from tests.support.rig import Answer, Rig
 from tests.support.waiting import eventually
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

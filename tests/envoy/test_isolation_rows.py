@@ -13,8 +13,8 @@ from tests.envoy.histories.fleet import Fleet, fleet, start_of
 from tests.envoy.histories.story import asking, service, until_answered, until_problem, world
 from tests.envoy.histories.world import PREFIX, Canary, Document, Endpoint, Port, Service
 from tests.envoy.scenarios.stage import BINARIES
-from xds_server.ads.events import Variant
-from xds_server.demo.fleet import reserved_ports
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.xds.stream_events import Variant
 
 pytestmark = pytest.mark.envoy
 
@@ -139,7 +139,7 @@ async def test_c2_a_gateway_that_starts_while_a_bad_slice_is_there(gateways: Fle
 
 
 @pytest.mark.parametrize(
-    "function", ["xds_server.shadows.resolve:plan_service", "xds_server.pipeline:translate_service"]
+    "function", ["xds_server.core.resolve:plan_service", "xds_server.server.pipeline:translate_service"]
 )
 async def test_p_our_own_code_raises_on_one_service(gateways: Fleet, function: str) -> None:
     broken, web = service("evil", "app", C, claims=("evil.example",)), service("shop", "web", A)

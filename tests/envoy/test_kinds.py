@@ -10,9 +10,9 @@ from tests.envoy.direct import Fleet, fleet
 from tests.support.backends import BACKEND, TEST_ID, Recorder, recorder
 from tests.support.waiting import eventually
 from tests.unit.pure.kube import at, marked, namespace, pod, service, slice_of
-from xds_server.demo.envoy import Envoy
-from xds_server.model.objects import WORKLOADS, Kind, Object, ServicePort, SlicePort, ref_of
-from xds_server.model.world import Delete
+from xds_server.core.objects import WORKLOADS, Kind, Object, ServicePort, SlicePort, ref_of
+from xds_server.core.world import Delete
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = pytest.mark.envoy
 

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from tests.envoy.scenarios.stage import BINARIES
-from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
-from xds_server.shadows.values import TAKEN_OFF
+from xds_server.core.values import TAKEN_OFF
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 pytestmark = pytest.mark.envoy
 

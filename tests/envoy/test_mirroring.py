@@ -15,7 +15,7 @@ from tests.support.backends import Recorder
 from tests.support.rig import Rig
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -10,7 +10,7 @@ from tests.support import objects
 from tests.support.backends import Recorder
 from tests.support.rig import Rig
 from tests.support.waiting import eventually
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -23,11 +23,11 @@ from tests.support.backends import BACKEND, TEST_ID, Recorder, recorder
 from tests.support.cli import xds_shadow
 from tests.support.own_listener import EXAMPLE, Config, OwnEnvoy, Surroundings, manager_of, surroundings
 from tests.support.waiting import eventually
-from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.bootstrap import BootstrapOptions, routes_only_yaml
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.status_client import get_status
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.server.status_client import get_status
+from xds_server.translate.bootstrap import BootstrapOptions, routes_only_yaml
+from xds_server.xds.stream_events import Variant
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -22,14 +22,14 @@ from tests.support.backends import BACKEND, Recorder, recorder
 from tests.support.embedded import embedded
 from tests.support.rig import HOST, all_have
 from tests.support.waiting import eventually
-from xds_server.ads.events import Variant
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
-from xds_server.embedded.kubeconfig import write_kubeconfig
 from xds_server.kube.client import KubeClient
-from xds_server.status_client import get_status
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.local.kubeapi.kubeconfig import write_kubeconfig
+from xds_server.server.status_client import get_status
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 pytestmark = pytest.mark.envoy
 

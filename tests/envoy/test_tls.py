@@ -17,9 +17,9 @@ from tests.support.certificates import Authority
 from tests.support.mounted import lay as mounted_volume
 from tests.support.rig import Rig, rig
 from tests.support.waiting import eventually
-from xds_server.bootstrap import BootstrapOptions, BootstrapTls, sds_files
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.local.demo.envoy import Envoy
+from xds_server.translate.bootstrap import BootstrapOptions, BootstrapTls, sds_files
 
 pytestmark = pytest.mark.envoy
 

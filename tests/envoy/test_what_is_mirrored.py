@@ -19,9 +19,9 @@ from tests.support.backends import TEST_ID, Recorder, recorder
 from tests.support.waiting import eventually
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of
 from xds_server.base.address import Address
-from xds_server.demo.envoy import Envoy
-from xds_server.model.objects import Container, ContainerPort, Object, Pod, PodSpec, ServicePort, SlicePort
-from xds_server.shadows.plan import ShadowStatus
+from xds_server.core.objects import Container, ContainerPort, Object, Pod, PodSpec, ServicePort, SlicePort
+from xds_server.core.plan import ShadowStatus
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -14,16 +14,16 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noq
 from google.protobuf.json_format import ParseDict
 
 from tests.wire.rig import resource, running
-from xds_server.ads.events import Nacked, Variant
 from xds_server.base.address import Address
 from xds_server.base.ids import NamespacedName, TypeUrl
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.envoy import Envoy
-from xds_server.fleet.words import words
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.types import CLUSTER, LISTENER, ROUTE
+from xds_server.local.demo.envoy import Envoy
 from xds_server.translate import names
 from xds_server.translate.blame import Blamed, blame
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.nack_summary import words
+from xds_server.xds.resource import Resource
+from xds_server.xds.stream_events import Nacked, Variant
+from xds_server.xds.types import CLUSTER, LISTENER, ROUTE
 
 pytestmark = pytest.mark.envoy
 

@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 
 from tests.support.waiting import eventually
+from xds_server.core.world import World
 from xds_server.kube.client import Call, KubeClient
 from xds_server.kube.session import Connect
-from xds_server.model.world import World
-from xds_server.sources.kube import read_once_kube
+from xds_server.kube.source import read_once_kube
 
 Document = dict[str, Any]
 

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.installation import SYSTEM
-from xds_server.app import App
 from xds_server.base.address import Address
-from xds_server.config import EventsConfig, ServeConfig, SourceConfig
+from xds_server.server.app import App
+from xds_server.server.config import EventsConfig, ServeConfig, SourceConfig
 
 ANY_PORT = Address("127.0.0.1", 0)
 

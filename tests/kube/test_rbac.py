@@ -13,11 +13,11 @@ from tests.support.embedded import Embedded, embedded
 from tests.support.installation import INSTALL, SYSTEM, build
 from tests.support.rbac import rules
 from tests.support.waiting import eventually
-from xds_server.config import SourceConfig
-from xds_server.embedded.server import Call
+from xds_server.core.problems import Problem
 from xds_server.kube.client import KubeClient
-from xds_server.model.problems import Problem
-from xds_server.opening import read_once
+from xds_server.local.kubeapi.server import Call
+from xds_server.server.config import SourceConfig
+from xds_server.server.wiring import read_once
 
 Granted = set[tuple[str, str, str]]
 

@@ -12,8 +12,8 @@ from tests.kube.proxy import Proxy
 from tests.kube.test_faults import SLOW, TIMING, agrees, fill, following, source, watched
 from tests.support.recorder import Recorder, running, started
 from tests.support.waiting import eventually
-from xds_server.model.objects import Kind
-from xds_server.model.world import Change, Report
+from xds_server.core.objects import Kind
+from xds_server.core.world import Change, Report
 
 
 async def turned_away(faults: Proxy, plural: str) -> None:

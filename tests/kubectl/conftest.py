@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
     """The environment in which kubectl finds the embedded API: a process, as a user would start it."""
     home = tmp_path_factory.mktemp("kubectl")
     ready, kubeconfig = home / "ready", home / "kubeconfig"
-    command = [sys.executable, "-m", "xds_server.embedded", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "xds_server.local.kubeapi", "--listen", "127.0.0.1:0"]
     command += ["--data", str(home / "data"), "--ready-file", str(ready), "--kubeconfig", str(kubeconfig)]
     with (home / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:

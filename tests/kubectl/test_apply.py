@@ -7,8 +7,8 @@ import yaml
 
 from tests.kubectl.client import Kubectl
 from tests.kubectl.test_read import here
-from tests.unit.embedded.objects import config_map, deployment, service
-from xds_server.embedded.doc import Doc
+from tests.unit.kubeapi.objects import config_map, deployment, service
+from xds_server.local.kubeapi.doc import Doc
 
 
 def web(image: str = "example/main:1", *, replicas: int | None = 2, **env: str) -> Doc:

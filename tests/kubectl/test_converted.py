@@ -12,8 +12,8 @@ import yaml
 from tests.kubectl.client import Kubectl
 from tests.support.converted import NAMES, Case, Edits, case_of, patched, typed
 from tests.support.installation import kubectl
-from xds_server.convert.convert import convert
-from xds_server.convert.form import Output
+from xds_server.cli.convert.convert import convert
+from xds_server.cli.convert.form import Output
 
 SOME = (
     *("apisix-config", "consul-routes", "contour-include-header", "emissary-plain", "flagger-match"),

@@ -12,7 +12,7 @@ import pytest
 
 from tests.kubectl.client import DEADLINE, Kubectl, Ran
 from tests.support.waiting import eventually
-from xds_server.demo.control_plane import ControlPlane
+from xds_server.local.demo.control_plane import ControlPlane
 
 BESIDE = Path(sys.executable).parent
 CANARY, SERVICE = "myapp-canary", "myapp"

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.kubectl.client import Kubectl
-from tests.unit.embedded.objects import config_map, deployment, event, lease, pod, secret, service
-from xds_server.embedded.doc import Doc
-from xds_server.embedded.resources import RESOURCES
+from tests.unit.kubeapi.objects import config_map, deployment, event, lease, pod, secret, service
+from xds_server.local.kubeapi.doc import Doc
+from xds_server.local.kubeapi.resources import RESOURCES
 
 
 def slice_of(name: str) -> Doc:

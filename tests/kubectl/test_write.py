@@ -7,7 +7,7 @@ import pytest
 
 from tests.kubectl.client import Kubectl
 from tests.kubectl.test_read import create, here
-from tests.unit.embedded.objects import config_map, deployment, pod, secret, service
+from tests.unit.kubeapi.objects import config_map, deployment, pod, secret, service
 
 EDITOR = "#!/bin/sh\nsed -i '{}' \"$1\"\n"
 

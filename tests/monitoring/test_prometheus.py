@@ -17,9 +17,9 @@ from tests.support.backends import recorder
 from tests.support.rig import rig
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
-from xds_server.demo.fleet import reserved_ports
-from xds_server.demo.processes import Process
-from xds_server.publish.metrics import TABLE
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.local.demo.processes import Process
+from xds_server.server.metrics import TABLE
 
 KUBERNETES_ALONE = {"xds_shadow_feedback_total"} | {row.name for row in TABLE if "_watch_" in row.name}
 """What is not there without an API server."""

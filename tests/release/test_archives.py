@@ -31,13 +31,13 @@ def test_the_wheel_has_the_package_and_the_example_and_nothing_else(archives: Ar
         for path in PACKAGE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    example = {f"xds_server/demo/manifests/{path.name}" for path in (ROOT / "manifests").glob("*.yaml")}
+    example = {f"xds_server/local/demo/manifests/{path.name}" for path in (ROOT / "manifests").glob("*.yaml")}
     metadata = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     assert set(files(archives.wheel)) == package | example | {f"{METADATA}/{name}" for name in metadata}
     assert {
         "xds_server/py.typed",
-        "xds_server/admin/page.html",
-        "xds_server/embedded/schemas.yaml",
+        "xds_server/server/page.html",
+        "xds_server/local/kubeapi/schemas.yaml",
     } <= package
 
 

@@ -5,13 +5,13 @@ from typing import Self
 import grpc
 
 from tests.support.tap import Tap
-from xds_server.ads.events import Event
-from xds_server.ads.server_options import server_options
-from xds_server.ads.servicer import AdsServicer
 from xds_server.base.address import Address
-from xds_server.snapshot.cache import SnapshotCache
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import Snapshot
+from xds_server.xds.cache import SnapshotCache
+from xds_server.xds.resource import Resource
+from xds_server.xds.server_options import server_options
+from xds_server.xds.servicer import AdsServicer
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Event
 
 
 class Server:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from xds_server.config import TlsFiles
-from xds_server.demo.certificates import Authority as DemoAuthority
-from xds_server.demo.certificates import Issued
+from xds_server.local.demo.certificates import Authority as DemoAuthority
+from xds_server.local.demo.certificates import Issued
+from xds_server.server.config import TlsFiles
 
 __all__ = ["Authority", "Issued"]
 

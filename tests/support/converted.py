@@ -23,8 +23,8 @@ import yaml
 
 from tests.support.originals import apisix, consul, contour, emissary, gateway_api, istio, nginx
 from tests.support.originals.answers import Answer, Asked, Target
-from xds_server.convert.convert import Converted, convert
-from xds_server.sources.manifests import documents
+from xds_server.cli.convert.convert import Converted, convert
+from xds_server.manifests.documents import documents
 
 DOCUMENTS = Path(__file__).parents[1] / "unit" / "convert" / "documents"
 NAMES = sorted(path.stem for path in DOCUMENTS.glob("*.yaml"))

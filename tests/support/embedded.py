@@ -11,11 +11,11 @@ from pathlib import Path
 
 from kubernetes.aio.client import ApiClient, Configuration
 
-from xds_server.embedded.doc import Doc
-from xds_server.embedded.kubeconfig import write_kubeconfig
-from xds_server.embedded.resources import RESOURCES
-from xds_server.embedded.server import Call, EmbeddedApi
-from xds_server.embedded.store import Store
+from xds_server.local.kubeapi.doc import Doc
+from xds_server.local.kubeapi.kubeconfig import write_kubeconfig
+from xds_server.local.kubeapi.resources import RESOURCES
+from xds_server.local.kubeapi.server import Call, EmbeddedApi
+from xds_server.local.kubeapi.store import Store
 
 OURS = "xds-shadow/"
 """How the control plane's User-Agent begins."""

@@ -10,9 +10,9 @@ import aiohttp
 import yaml
 
 from xds_server.base.address import Address
-from xds_server.demo.envoy import envoy_binary
-from xds_server.demo.fleet import reserved_ports
-from xds_server.demo.processes import Process
+from xds_server.local.demo.envoy import envoy_binary
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.local.demo.processes import Process
 
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"

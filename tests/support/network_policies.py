@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from xds_server.embedded.validation import selects
+from xds_server.local.kubeapi.validation import selects
 
 Doc = dict[str, Any]
 

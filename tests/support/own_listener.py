@@ -12,8 +12,8 @@ import yaml
 
 from tests.support.certificates import Authority
 from xds_server.base.address import Address
-from xds_server.bootstrap import BootstrapOptions, routes_only_yaml
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
+from xds_server.translate.bootstrap import BootstrapOptions, routes_only_yaml
 
 EXAMPLE = Path(__file__).parents[2] / "envoy" / "own-listener.yaml"
 Config = dict[str, Any]

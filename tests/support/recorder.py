@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from xds_server.model.objects import Kind, Object, Ref
-from xds_server.model.problems import Problem
-from xds_server.model.world import Change, Delete, World
-from xds_server.sources import Source
+from xds_server.core.objects import Kind, Object, Ref
+from xds_server.core.problems import Problem
+from xds_server.core.source import Source
+from xds_server.core.world import Change, Delete, World
 
 DEADLINE = 10.0
 """Seconds until a condition that does not come true fails its test."""

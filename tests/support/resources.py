@@ -21,8 +21,8 @@ from google.protobuf import any_pb2
 
 from xds_server.base.address import Address
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 ROUND_ROBIN = cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -13,13 +13,13 @@ import aiohttp
 from tests.support.backends import BACKEND, TEST_ID
 from tests.support.objects import Document, write_documents
 from tests.support.waiting import eventually
-from xds_server.ads.events import Variant
-from xds_server.bootstrap import BootstrapOptions, BootstrapTls
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
 from xds_server.pb import status_pb2
-from xds_server.status_client import get_status
+from xds_server.server.status_client import get_status
+from xds_server.translate.bootstrap import BootstrapOptions, BootstrapTls
+from xds_server.xds.stream_events import Variant
 
 HOST = "myapp.staging"
 _IDS = itertools.count()  # of all rigs, as their backends may be the same

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.support.waiting import eventually
-from xds_server.app import App
 from xds_server.base.address import Address, parse_address
 from xds_server.base.ids import NamespacedName
-from xds_server.config import ServeConfig, SourceConfig
-from xds_server.logs import LogFormat, configure_logging
-from xds_server.model.objects import Kind, Ref
-from xds_server.model.world import Change, Delete, Upsert
-from xds_server.sources import Health, Sink
-from xds_server.sources.decode import decode_object
+from xds_server.base.logs import LogFormat, configure_logging
+from xds_server.core.decode import decode_object
+from xds_server.core.objects import Kind, Ref
+from xds_server.core.source import Health, Sink
+from xds_server.core.world import Change, Delete, Upsert
+from xds_server.server.app import App
+from xds_server.server.config import ServeConfig, SourceConfig
 
 Document = Mapping[str, Any]
 Name = tuple[str, str, str]

@@ -1,7 +1,7 @@
 """What tests ask of a snapshot."""
 
-from xds_server.snapshot.resource import ResourceKey
-from xds_server.snapshot.snapshot import Snapshot
+from xds_server.xds.resource import ResourceKey
+from xds_server.xds.snapshot import Snapshot
 
 
 def dangling(snapshot: Snapshot) -> list[tuple[ResourceKey, ResourceKey]]:

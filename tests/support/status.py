@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from xds_server.admin.grpc import ServerState, StatusServicer
-from xds_server.fleet.state import Fleet
+from xds_server.server.status_api import ServerState, StatusServicer
+from xds_server.xds.fleet import Fleet
 
 STATE: Final = ServerState(
     version="",

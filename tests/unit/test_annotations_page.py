@@ -10,17 +10,17 @@ import yaml
 from tests.support import objects
 from xds_server.base.address import Address
 from xds_server.base.sizes import MIB
-from xds_server.config import Form
-from xds_server.pipeline import Pipeline
-from xds_server.render import render
-from xds_server.shadows.bounds import BOUNDS
-from xds_server.shadows.layers import Layer
-from xds_server.shadows.limits import DEFAULT, LIMITS, OF_SERVICES
-from xds_server.shadows.plan import State
-from xds_server.shadows.policy import NAMES, check_defaults
-from xds_server.shadows.ports import OTHER_PROTOCOLS
-from xds_server.sources.files import read_once
-from xds_server.sources.policy_file import read_policy
+from xds_server.core.bounds import BOUNDS
+from xds_server.core.layers import Layer
+from xds_server.core.limits import DEFAULT, LIMITS, OF_SERVICES
+from xds_server.core.plan import State
+from xds_server.core.policy import NAMES, check_defaults
+from xds_server.core.ports import OTHER_PROTOCOLS
+from xds_server.manifests.policy_file import read_policy
+from xds_server.manifests.source import read_once
+from xds_server.server.config import Form
+from xds_server.server.pipeline import Pipeline
+from xds_server.server.render import render
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "annotations.md").read_text()

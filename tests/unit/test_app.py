@@ -23,23 +23,22 @@ from tests.support import objects
 from tests.support.waiting import eventually
 from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
-from xds_server import app as app_module
-from xds_server import gateway_file
-from xds_server.admin import csds
-from xds_server.ads.events import Variant
-from xds_server.app import App
 from xds_server.base.address import Address
 from xds_server.base.errors import SourceError, XdsShadowError
 from xds_server.base.metadata import GATEWAY_PORT
-from xds_server.config import ServeConfig, SourceConfig
-from xds_server.display import explanation_view, status_view
-from xds_server.gateway_file import read_gateway
-from xds_server.model.objects import Kind
-from xds_server.pipeline import Pipeline
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES
-from xds_server.sources import Health, Sink, WatchCounts
-from xds_server.status_client import get_explanation, get_status
+from xds_server.core.objects import Kind
+from xds_server.core.source import Health, Sink, WatchCounts
+from xds_server.server import app as app_module
+from xds_server.server import csds, gateway_file
+from xds_server.server.app import App
+from xds_server.server.config import ServeConfig, SourceConfig
+from xds_server.server.display import explanation_view, status_view
+from xds_server.server.gateway_file import read_gateway
+from xds_server.server.pipeline import Pipeline
+from xds_server.server.status_client import get_explanation, get_status
 from xds_server.translate.readable import readable
+from xds_server.xds.stream_events import Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES
 
 ANY_PORT = Address("127.0.0.1", 0)
 

@@ -9,9 +9,9 @@ from tests.support import objects
 from tests.support.waiting import eventually
 from tests.unit.test_app import ScriptedSource, running
 from tests.unit.test_pipeline import _changes as changes
-from xds_server import app as app_module
 from xds_server.base.address import Address
-from xds_server.shadows.plan import State
+from xds_server.core.plan import State
+from xds_server.server import app as app_module
 
 
 class Clock:

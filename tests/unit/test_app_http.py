@@ -9,11 +9,11 @@ import pytest
 
 from tests.support.status import status_of
 from tests.support.waiting import eventually
-from xds_server.admin.http import Readiness, http_server
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
-from xds_server.config import ServeConfig, SourceConfig
-from xds_server.fleet.state import Fleet
+from xds_server.server.config import ServeConfig, SourceConfig
+from xds_server.server.http import Readiness, http_server
+from xds_server.xds.fleet import Fleet
 
 METRICS = b"x" * 64 * 2**20
 PAGE = ("/", "/api/v1/shadows", "/api/v1/nodes", "/api/v1/config")

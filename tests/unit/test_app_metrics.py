@@ -14,11 +14,11 @@ from tests.unit.test_app import _raise as raises
 from tests.unit.test_app import _syncs as syncs
 from tests.unit.test_pipeline import _changes as changes
 from tests.wire.rig import Stream, node
-from xds_server.ads.events import Variant
-from xds_server.model.objects import Kind
-from xds_server.pipeline import Pipeline
-from xds_server.snapshot.types import CLUSTER
-from xds_server.sources import WatchCounts
+from xds_server.core.objects import Kind
+from xds_server.core.source import WatchCounts
+from xds_server.server.pipeline import Pipeline
+from xds_server.xds.stream_events import Variant
+from xds_server.xds.types import CLUSTER
 
 
 async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:

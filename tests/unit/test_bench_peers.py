@@ -19,7 +19,7 @@ from bench.peers.settings import Scenario, Setting, full, quick, usual
 from bench.peers.side import Outcome, Side
 from bench.peers.wire import Head, field, head_of
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.types import CLUSTER, ENDPOINT
+from xds_server.xds.types import CLUSTER, ENDPOINT
 
 TYPES = [CLUSTER.encode(), ENDPOINT.encode()]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("tests/unit/ads", "tests/wire")
+FOLDERS = ("tests/unit/xds", "tests/wire")
 _NAMED = re.compile(r"test_line_(\d\d)_")
 _LISTED = re.compile(r"^(\d+)\. ", re.MULTILINE)
 
 ELSEWHERE = {
-    ("tests/unit/ads", 19): "the size of a message is gRPC's to allow",
-    ("tests/unit/ads", 20): "pings and the age of a connection are gRPC's",
-    ("tests/unit/ads", 21): "shutting down is done to connections, which a machine does not have",
+    ("tests/unit/xds", 19): "the size of a message is gRPC's to allow",
+    ("tests/unit/xds", 20): "pings and the age of a connection are gRPC's",
+    ("tests/unit/xds", 21): "shutting down is done to connections, which a machine does not have",
 }
 """Lines that make sense in one of the folders alone, with the reason."""
 

@@ -9,8 +9,8 @@ import pytest
 from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import UsageError
 from xds_server.cli.options import cluster_domains_of
-from xds_server.config import Security, ServeConfig, SourceConfig, TlsFiles
-from xds_server.shadows.layers import PolicyFile
+from xds_server.core.layers import PolicyFile
+from xds_server.server.config import Security, ServeConfig, SourceConfig, TlsFiles
 
 
 @pytest.mark.parametrize(

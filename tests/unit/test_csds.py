@@ -8,11 +8,21 @@ import pytest
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 from envoy.type.matcher.v3 import node_pb2, regex_pb2, string_pb2, struct_pb2
 
-from xds_server.admin.csds import CsdsServicer
-from xds_server.ads.events import Acked, Event, Nacked, Node, Resumed, Sent, StreamOpened, Subscribed, Variant
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
-from xds_server.fleet.state import Fleet
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.server.csds import CsdsServicer
+from xds_server.xds.fleet import Fleet
+from xds_server.xds.stream_events import (
+    Acked,
+    Event,
+    Nacked,
+    Node,
+    Resumed,
+    Sent,
+    StreamOpened,
+    Subscribed,
+    Variant,
+)
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 STREAM = StreamId(1)
 ONE, NONCE = Version("1"), Nonce("a")

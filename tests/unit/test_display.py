@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from xds_server.display import status_view
 from xds_server.pb import status_pb2
+from xds_server.server.display import status_view
 
 MANY = 4_000
 

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from tests.support.waiting import eventually
-from xds_server import gateway_file
 from xds_server.base.errors import UsageError
-from xds_server.gateway_file import INVALID_GATEWAY, follow_gateway, read_gateway
-from xds_server.model.problems import Problem
+from xds_server.core.problems import Problem
+from xds_server.server import gateway_file
+from xds_server.server.gateway_file import INVALID_GATEWAY, follow_gateway, read_gateway
 from xds_server.translate.gateway import HARDENED, TRANSPARENT, GatewayConfig
 
 RENAMED = (

@@ -10,7 +10,7 @@ from cel_expr_python import cel
 from kubernetes.aio.client import models
 
 from tests.support.installation import REPOSITORY, Doc, build, named, of_kind
-from xds_server.model.objects import WORKLOADS
+from xds_server.core.objects import WORKLOADS
 
 ADMISSION = REPOSITORY / "manifests" / "admission"
 STARTER, EXPOSER = "xds-shadow-starter", "xds-shadow-exposer"

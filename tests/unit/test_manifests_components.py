@@ -33,8 +33,8 @@ from tests.support.installation import (
 )  # fmt: skip
 from tests.support.pod_security import containers_of, violations
 from xds_server.cli import cli
-from xds_server.demo.envoy import envoy_binary
-from xds_server.serving.identity import read_clients
+from xds_server.local.demo.envoy import envoy_binary
+from xds_server.server.identity import read_clients
 
 EVERYTHING = ("cluster", "gateway")
 COMBINATIONS = {

@@ -31,14 +31,14 @@ from tests.support.installation import (
     snippet,
 )
 from tests.support.waiting import eventually
-from xds_server.app import App
 from xds_server.base.address import Address
 from xds_server.cli import cli
-from xds_server.config import ServeConfig, SourceConfig
-from xds_server.demo.envoy import envoy_binary
-from xds_server.pipeline import Pipeline
-from xds_server.sources import Health, Sink
-from xds_server.sources.files import read_once
+from xds_server.core.source import Health, Sink
+from xds_server.local.demo.envoy import envoy_binary
+from xds_server.manifests.source import read_once
+from xds_server.server.app import App
+from xds_server.server.config import ServeConfig, SourceConfig
+from xds_server.server.pipeline import Pipeline
 
 BOOTSTRAP = INSTALL / "gateway" / "envoy.yaml"
 

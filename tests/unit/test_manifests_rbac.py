@@ -8,9 +8,9 @@ import yaml
 
 from tests.support.installation import INSTALL, SYSTEM, Doc, build, named, namespaces_of, of_kind, snippets
 from tests.support.rbac import Rule, rules
-from xds_server.model.objects import Kind
-from xds_server.sources.kube import _queries
-from xds_server.sources.kube_query import Query
+from xds_server.core.objects import Kind
+from xds_server.kube.query import Query
+from xds_server.kube.source import _queries
 
 READ = {"list", "watch"}
 

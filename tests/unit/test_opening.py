@@ -8,10 +8,10 @@ from tests.support import objects
 from tests.unit.pure.kube import at, slice_of
 from xds_server.base.address import Address, outward_addresses, parse_addresses
 from xds_server.base.errors import UsageError
-from xds_server.config import ServeConfig, SourceConfig
-from xds_server.model.objects import EndpointSlice, SlicePort
-from xds_server.model.world import Upsert
-from xds_server.opening import open_door, read_once
+from xds_server.core.objects import EndpointSlice, SlicePort
+from xds_server.core.world import Upsert
+from xds_server.server.config import ServeConfig, SourceConfig
+from xds_server.server.wiring import open_door, read_once
 
 FILES = SourceConfig(manifests=(Path("manifests"),))
 CLUSTER = SourceConfig()

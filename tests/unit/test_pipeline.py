@@ -12,21 +12,20 @@ from tests.support.snapshots import dangling
 from xds_server.base.address import Address
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
-from xds_server.explain import explain
-from xds_server.model import world
-from xds_server.model.door import Door
-from xds_server.model.objects import KINDS, Kind
-from xds_server.model.problems import Problem
-from xds_server.model.world import Change, Report, Upsert
-from xds_server.pipeline import Pipeline, Published
-from xds_server.shadows import resolve
-from xds_server.shadows.hosts import HostTable
-from xds_server.shadows.ledger import Ledger
-from xds_server.shadows.plan import State
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT
+from xds_server.core import resolve, world
+from xds_server.core.door import Door
+from xds_server.core.hosts import HostTable
+from xds_server.core.ledger import Ledger
+from xds_server.core.objects import KINDS, Kind
+from xds_server.core.plan import State
+from xds_server.core.problems import Problem
+from xds_server.core.world import Change, Report, Upsert
+from xds_server.server.explain import explain
+from xds_server.server.pipeline import Pipeline, Published
 from xds_server.translate import translate
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.types import CLUSTER, ENDPOINT
 
 
 def _changes(*documents: objects.Document) -> list[Change]:

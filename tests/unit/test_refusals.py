@@ -2,11 +2,11 @@
 
 from xds_server.base.ids import NamespacedName, NodeId, TypeUrl, Version
 from xds_server.base.text import listed
-from xds_server.fleet.state import Asking, Refusal, Standing
-from xds_server.model.problems import Problem
-from xds_server.refusals import UNKNOWN_ROUTES, concerned, unknown_routes
-from xds_server.shadows.plan import Plan, PortPlan, Protocol, Reason, ServicePlan, ShadowStatus, State
-from xds_server.snapshot.types import CLUSTER, ROUTE
+from xds_server.core.plan import Plan, PortPlan, Protocol, Reason, ServicePlan, ShadowStatus, State
+from xds_server.core.problems import Problem
+from xds_server.server.attribution import UNKNOWN_ROUTES, concerned, unknown_routes
+from xds_server.xds.fleet import Asking, Refusal, Standing
+from xds_server.xds.types import CLUSTER, ROUTE
 
 MYAPP, SHOP = NamespacedName("staging", "myapp"), NamespacedName("prod", "shop")
 ONE, TWO = NamespacedName("staging", "one"), NamespacedName("staging", "two")

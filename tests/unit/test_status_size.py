@@ -8,17 +8,17 @@ import grpc
 import pytest
 
 from tests.support.status import STATE, status_of
-from xds_server.admin.grpc import StatusServicer
-from xds_server.ads.events import Nacked, Node, Sent, StreamOpened, Variant
-from xds_server.ads.node import MAX_TEXT_BYTES
 from xds_server.base.address import Address
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
-from xds_server.fleet.state import Fleet
+from xds_server.core.plan import Reason, ShadowStatus, State
+from xds_server.core.terms import Setting
 from xds_server.pb import status_pb2
-from xds_server.shadows.plan import Reason, ShadowStatus, State
-from xds_server.shadows.terms import Setting
-from xds_server.snapshot.types import SHORT_NAMES
-from xds_server.status_client import get_status
+from xds_server.server.status_api import StatusServicer
+from xds_server.server.status_client import get_status
+from xds_server.xds.fleet import Fleet
+from xds_server.xds.node import MAX_TEXT_BYTES
+from xds_server.xds.stream_events import Nacked, Node, Sent, StreamOpened, Variant
+from xds_server.xds.types import SHORT_NAMES
 
 WIDE: Final = "\U0001f600"
 """A character of four bytes."""

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from xds_server.ads.events import (
+from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
+from xds_server.server.stream_log import StreamLog
+from xds_server.xds.stream_events import (
     Cause,
     Nacked,
     Node,
@@ -16,9 +18,7 @@ from xds_server.ads.events import (
     Subscribed,
     Variant,
 )
-from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
-from xds_server.snapshot.types import CLUSTER, LISTENER
-from xds_server.stream_log import StreamLog
+from xds_server.xds.types import CLUSTER, LISTENER
 
 Lines = list[dict[str, Any]]
 

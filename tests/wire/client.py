@@ -11,13 +11,13 @@ from typing import Any
 from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.support.waiting import eventually
-from tests.unit.ads.peer import Said
+from tests.unit.xds.peer import Said
 from tests.wire.rig import Rig, Stream, node, resource
-from xds_server.ads.events import Acked, StreamOpened, Variant
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import SECRET, SHORT_NAMES
+from xds_server.xds.resource import Resource
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Acked, StreamOpened, Variant
+from xds_server.xds.types import SECRET, SHORT_NAMES
 
 FENCE = "fence"
 REFUSAL = "no such filter"

@@ -8,10 +8,9 @@ import pytest
 
 from tests.wire.client import Client, Served
 from tests.wire.rig import Rig, Stream, no_tasks_left, running
-from xds_server.ads import responses
-from xds_server.ads.events import Variant
-from xds_server.ads.server_options import MAX_MESSAGE_BYTES
-from xds_server.snapshot import resource
+from xds_server.xds import resource, responses
+from xds_server.xds.server_options import MAX_MESSAGE_BYTES
+from xds_server.xds.stream_events import Variant
 
 
 class Start(Protocol):

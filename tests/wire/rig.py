@@ -10,19 +10,19 @@ import grpc
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from xds_server.ads.admission import Limits
-from xds_server.ads.budget import NameLimits
-from xds_server.ads.events import Event, Node, Variant
-from xds_server.ads.pace import PaceLimits
-from xds_server.ads.server_options import HANDSHAKE_S, IDLE_S, server_options
-from xds_server.ads.servicer import SERVICE, AdsServicer
-from xds_server.ads.view_budget import ViewLimits
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.cache import Derived, SnapshotCache
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, LISTENER
+from xds_server.xds.admission import Limits
+from xds_server.xds.budget import NameLimits
+from xds_server.xds.cache import Derived, SnapshotCache
+from xds_server.xds.pace import PaceLimits
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.server_options import HANDSHAKE_S, IDLE_S, server_options
+from xds_server.xds.servicer import SERVICE, AdsServicer
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Event, Node, Variant
+from xds_server.xds.types import CLUSTER, LISTENER
+from xds_server.xds.view_budget import ViewLimits
 
 DEADLINE_S = 20.0
 IDENTIFIER = "xds-shadow/test"

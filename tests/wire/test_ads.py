@@ -11,7 +11,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from tests.support.waiting import eventually
 from tests.wire.conftest import Start
 from tests.wire.rig import IDENTIFIER, NO_TEAM, Rig, Status, Stream, bodies, node, parse, resource
-from xds_server.ads.events import (
+from xds_server.base.ids import NodeId
+from xds_server.xds.stream_events import (
     Acked,
     Cause,
     Nacked,
@@ -24,8 +25,7 @@ from xds_server.ads.events import (
     Subscribed,
     Variant,
 )
-from xds_server.base.ids import NodeId
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 Connect = Callable[[], Stream]
 MEGABYTE = 1 << 20

@@ -6,11 +6,11 @@ import contextlib
 from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.wire.rig import node
-from xds_server.ads.events import Event, Node, StreamClosed, StreamOpened, Subscribed
-from xds_server.ads.servicer import AdsServicer
-from xds_server.snapshot.cache import Derived, SnapshotCache
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER
+from xds_server.xds.cache import Derived, SnapshotCache
+from xds_server.xds.servicer import AdsServicer
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Event, Node, StreamClosed, StreamOpened, Subscribed
+from xds_server.xds.types import CLUSTER
 
 
 class StubbornContext:

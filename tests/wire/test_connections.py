@@ -11,11 +11,11 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Stream, bodies, no_tasks_left, node, resource, running
-from xds_server.ads.admission import Limits
-from xds_server.ads.events import Cause, StreamClosed, StreamDenied, Variant
-from xds_server.ads.server_options import server_options
-from xds_server.serving.tls import Certificates
-from xds_server.snapshot.types import CLUSTER
+from xds_server.server.tls import Certificates
+from xds_server.xds.admission import Limits
+from xds_server.xds.server_options import server_options
+from xds_server.xds.stream_events import Cause, StreamClosed, StreamDenied, Variant
+from xds_server.xds.types import CLUSTER
 
 BURST = 3
 

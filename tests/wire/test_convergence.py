@@ -2,8 +2,8 @@
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Stream, node, resource
-from xds_server.ads.events import Acked, StreamClosed, Variant
-from xds_server.snapshot.types import CLUSTER, ROUTE
+from xds_server.xds.stream_events import Acked, StreamClosed, Variant
+from xds_server.xds.types import CLUSTER, ROUTE
 
 
 async def synced(rig: Rig, variant: Variant) -> Stream:

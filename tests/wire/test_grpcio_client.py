@@ -19,10 +19,10 @@ from tests.support.ads_server import Server
 from tests.support.resources import api_listener, assignment, cluster, route_configuration
 from tests.support.waiting import eventually
 from tests.support.xds_caller import METHOD
-from xds_server.ads.events import Acked, Nacked, Sent, StreamOpened
 from xds_server.base.address import Address
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.xds.resource import Resource
+from xds_server.xds.stream_events import Acked, Nacked, Sent, StreamOpened
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 DEADLINE_S = 30.0
 

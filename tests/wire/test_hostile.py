@@ -10,14 +10,22 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Status, Stream, no_tasks_left, node, resource, running
-from xds_server.ads.admission import Limits
-from xds_server.ads.events import Cause, Nacked, StreamClosed, StreamDenied, StreamOpened, Subscribed, Variant
-from xds_server.ads.node import MAX_TEXT_BYTES
-from xds_server.ads.outline import LONGEST_NAME, MAX_NAMES, MAX_OTHER_BYTES
-from xds_server.ads.requests import MAX_REASON
-from xds_server.ads.server_options import MAX_REQUEST_BYTES
-from xds_server.snapshot.framing import field
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER
+from xds_server.xds.admission import Limits
+from xds_server.xds.framing import field
+from xds_server.xds.node import MAX_TEXT_BYTES
+from xds_server.xds.outline import LONGEST_NAME, MAX_NAMES, MAX_OTHER_BYTES
+from xds_server.xds.requests import MAX_REASON
+from xds_server.xds.server_options import MAX_REQUEST_BYTES
+from xds_server.xds.stream_events import (
+    Cause,
+    Nacked,
+    StreamClosed,
+    StreamDenied,
+    StreamOpened,
+    Subscribed,
+    Variant,
+)
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER
 
 pytestmark = pytest.mark.parametrize("variant", list(Variant), ids=str)
 

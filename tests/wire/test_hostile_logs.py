@@ -18,10 +18,10 @@ from tests.support.certificates import Authority
 from tests.support.waiting import eventually
 from tests.wire.rig import Stream, node
 from tests.wire.test_tls import Peer, knock
-from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.snapshot.types import CLUSTER, LISTENER
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.xds.stream_events import Variant
+from xds_server.xds.types import CLUSTER, LISTENER
 
 Lines = list[dict[str, Any]]
 

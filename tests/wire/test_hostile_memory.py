@@ -14,9 +14,9 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Stream, node
-from xds_server.ads.events import Variant
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.xds.stream_events import Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES
 
 ROUNDS: Final = 6
 ALLOWED_MIB: Final = 64

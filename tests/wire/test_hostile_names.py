@@ -11,10 +11,10 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Status, Stream, no_tasks_left, node, resource, running
-from xds_server.ads.budget import NameLimits
-from xds_server.ads.events import Acked, Cause, Sent, StreamClosed, StreamOpened, Variant
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SECRET
+from xds_server.xds.budget import NameLimits
+from xds_server.xds.stream_events import Acked, Cause, Sent, StreamClosed, StreamOpened, Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, SECRET
 
 MIB = 2**20
 LIMITS = NameLimits(per_stream=2 * MIB, per_peer=5 * MIB, total=5 * MIB)

@@ -4,10 +4,10 @@ import grpc
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Status, no_tasks_left, node, resource, running
-from xds_server.ads.events import StreamOpened, Subscribed, Variant
-from xds_server.ads.pace import PaceLimits
-from xds_server.ads.view_budget import ViewLimits
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SECRET
+from xds_server.xds.pace import PaceLimits
+from xds_server.xds.stream_events import StreamOpened, Subscribed, Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, SECRET
+from xds_server.xds.view_budget import ViewLimits
 
 SLOW = PaceLimits(large=10_000, large_share=1e-6, large_burst=1e-6, waiting=100_000)
 """The first large request of an address takes all of its share for hours."""

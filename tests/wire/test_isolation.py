@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.unit.ads.peer import Said, cluster, endpoints, route
-from tests.unit.ads.test_refusals import with_domain
+from tests.unit.xds.peer import Said, cluster, endpoints, route
+from tests.unit.xds.test_refusals import with_domain
 from tests.wire.client import Client, Served
-from xds_server.ads.events import Variant
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.stream_events import Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def test_line_41_requests_move_to_a_new_cluster_when_it_is_warm(served: Se
 async def test_line_41_they_wait_for_a_while(
     served: Served, either: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xds_server.ads.rollout.WARMING_S", 0.05)
+    monkeypatch.setattr("xds_server.xds.rollout.WARMING_S", 0.05)
     await either.subscribe(CLUSTER)
     await either.subscribe(ENDPOINT, "old", "new")
     await either.subscribe(ROUTE, "r")
@@ -92,7 +92,7 @@ async def test_line_41_they_wait_for_a_while(
 async def test_line_42_a_large_response_comes_in_parts(
     served: Served, either: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xds_server.ads.responses.MAX_RESPONSE_BYTES", 9000)
+    monkeypatch.setattr("xds_server.xds.responses.MAX_RESPONSE_BYTES", 9000)
     names = ("a", "b", "c", "d")
     await either.subscribe(ENDPOINT, *names)
     served.now(*(Resource(ResourceKey(ENDPOINT, name), name.encode() + b" " * 3000) for name in names))

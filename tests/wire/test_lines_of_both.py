@@ -1,16 +1,16 @@
-"""Lines 3 to 17 at the wire, in each variant: what `tests/unit/ads` says of the machines, a client sees."""
+"""Lines 3 to 17 at the wire, in each variant: what `tests/unit/xds` says of the machines, a client sees."""
 
 import pytest
 
-from tests.unit.ads.peer import Said, cluster, endpoints, listener, route, secret
+from tests.unit.xds.peer import Said, cluster, endpoints, listener, route, secret
 from tests.wire.client import REFUSAL, Client, Served
 from tests.wire.conftest import Start
 from tests.wire.rig import Rig, node, resource
 from tests.wire.test_ads import STUCK, Connect
-from xds_server.ads.events import Acked, Nacked, Sent, Subscribed, Variant
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from xds_server.xds.resource import Resource
+from xds_server.xds.stream_events import Acked, Nacked, Sent, Subscribed, Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 NAMED = [ENDPOINT, SECRET, ROUTE]
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.unit.ads.peer import Said, cluster, endpoints, listener, route, secret
+from tests.unit.xds.peer import Said, cluster, endpoints, listener, route, secret
 from tests.wire.client import Client, Served
 from tests.wire.test_lines_of_both import one
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 NAMED = [ENDPOINT, SECRET, ROUTE]
 

@@ -1,9 +1,9 @@
 """Lines 26 to 30 at the wire, in state of the world."""
 
-from tests.unit.ads.peer import Said, cluster, endpoints, listener, route, secret
+from tests.unit.xds.peer import Said, cluster, endpoints, listener, route, secret
 from tests.wire.client import Client, Served
-from xds_server.ads.events import Acked
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, SECRET
+from xds_server.xds.stream_events import Acked
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, SECRET
 
 
 async def test_line_26_clusters_and_listeners_are_complete_and_nothing_deletes_all(

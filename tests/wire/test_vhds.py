@@ -5,9 +5,9 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from tests.wire.rig import Rig, node
-from xds_server.ads.events import Variant
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.types import ROUTE, VIRTUAL_HOST
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.stream_events import Variant
+from xds_server.xds.types import ROUTE, VIRTUAL_HOST
 
 
 def routes() -> Resource:

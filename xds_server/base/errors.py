@@ -1,4 +1,4 @@
-"""The one tree of exceptions. A user's mistake in a Kubernetes object is data (`model.problems`), not one
+"""The one tree of exceptions. A user's mistake in a Kubernetes object is data (`core.problems`), not one
 of these: an exception here means that a whole operation cannot go on. Errors of libraries are wrapped at
 the edge with ``from``.
 """

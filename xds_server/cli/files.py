@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from xds_server.ads.events import Variant
 from xds_server.base.address import MAX_PORT, Address, ip_text, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
+from xds_server.base.logs import LogFormat, configure_logging
+from xds_server.cli.convert.form import Output
 from xds_server.cli.options import (
     AllowLoopbackEndpoints,
     ClusterDomains,
@@ -28,11 +29,10 @@ from xds_server.cli.options import (
     cluster_domains_of,
     source_of,
 )
-from xds_server.config import DEFAULT_GATEWAY_PORT, Form, check_route_configs
-from xds_server.convert.form import Output
-from xds_server.logs import LogFormat, configure_logging
-from xds_server.shadows.plan import GATEWAY
-from xds_server.sources.policy_file import read_policy
+from xds_server.core.plan import GATEWAY
+from xds_server.manifests.policy_file import read_policy
+from xds_server.server.config import DEFAULT_GATEWAY_PORT, Form, check_route_configs
+from xds_server.xds.stream_events import Variant
 
 _DEFAULT_CONTROL_PLANE = "127.0.0.1:18000"
 
@@ -191,7 +191,7 @@ def bootstrap(
     ] = 1024,
 ) -> None:
     """Print the bootstrap of an Envoy that joins the fleet, for `envoy --config-path`."""
-    from xds_server.bootstrap import (
+    from xds_server.translate.bootstrap import (
         BootstrapOptions,
         BootstrapTls,
         bootstrap_yaml,
@@ -270,9 +270,9 @@ def render_command(
     ] = Form.YAML,
 ) -> None:
     """Print what would be pushed, once, without serving it. Problems and notices go to standard error."""
-    from xds_server.gateway_file import read_gateway
-    from xds_server.opening import read_once
-    from xds_server.render import render
+    from xds_server.server.gateway_file import read_gateway
+    from xds_server.server.render import render
+    from xds_server.server.wiring import read_once
 
     configure_logging(LogFormat.AUTO, level=logging.WARNING)
     source = source_of(
@@ -325,8 +325,8 @@ def convert_command(
     """Print what to type instead of mirrors of Istio, Flagger, Emissary, Contour, ingress-nginx, Gateway API,
     Apache APISIX or Consul. Exit code 3: something is not carried over, and named in a comment; 1: nothing
     can be."""
-    from xds_server.convert.convert import READERS, convert
-    from xds_server.sources.manifests import documents
+    from xds_server.cli.convert.convert import READERS, convert
+    from xds_server.manifests.documents import documents
 
     found: list[object] = []
     for path in filename:

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from xds_server.ads.events import Variant
 from xds_server.base.address import MAX_PORT, parse_address
 from xds_server.base.errors import UsageError
+from xds_server.base.logs import LogFormat, configure_logging
 from xds_server.cli.options import LogFormatOption, console
-from xds_server.config import DEFAULT_KUBE_ADDRESS
-from xds_server.logs import LogFormat, configure_logging
+from xds_server.server.config import DEFAULT_KUBE_ADDRESS
+from xds_server.xds.stream_events import Variant
 
 _INTERRUPTED = 130  # what shells report of Ctrl-C
 
@@ -54,10 +54,10 @@ def demo(
     ] = "127.0.0.1:0",
 ) -> None:
     """Show the main job on this machine: two real Envoys, two backends, real requests; no cluster needed."""
-    from xds_server.demo.fleet import DemoOptions
-    from xds_server.demo.live import watch
-    from xds_server.demo.once import tell
-    from xds_server.demo.stage import example_manifests
+    from xds_server.local.demo.fleet import DemoOptions
+    from xds_server.local.demo.live import watch
+    from xds_server.local.demo.once import tell
+    from xds_server.local.demo.stage import example_manifests
 
     ports = tuple(gateway_port or ())
     if len(set(ports)) not in (0, len(Variant)):
@@ -128,7 +128,7 @@ def kube(
     log_format: LogFormatOption = LogFormat.AUTO,
 ) -> None:
     """Run an embedded Kubernetes API for kubectl: for laptops, demos and tests. Nothing runs Pods here."""
-    from xds_server.embedded.run import run
+    from xds_server.local.kubeapi.run import run
 
     configure_logging(log_format)
     work = run(

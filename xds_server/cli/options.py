@@ -10,10 +10,10 @@ from rich.console import Console
 
 from xds_server.base.address import MAX_PORT
 from xds_server.base.errors import UsageError
-from xds_server.config import SourceConfig
-from xds_server.logs import LogFormat
-from xds_server.shadows.hosts import CLUSTER_DOMAINS
-from xds_server.shadows.values import is_host_name
+from xds_server.base.logs import LogFormat
+from xds_server.core.hosts import CLUSTER_DOMAINS
+from xds_server.core.values import is_host_name
+from xds_server.server.config import SourceConfig
 
 _PIPED_WIDTH = 200
 

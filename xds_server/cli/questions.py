@@ -11,16 +11,16 @@ from google.protobuf.message import Message
 from rich.console import RenderableType
 from rich.live import Live
 
-from xds_server.admin.plain import as_data
 from xds_server.base.address import parse_address
 from xds_server.base.errors import UsageError
 from xds_server.base.ids import TypeUrl
-from xds_server.base.yamltext import dumped_all
+from xds_server.base.yaml_text import dumped_all
 from xds_server.cli.options import Output, OutputOption, Server, console
-from xds_server.config import DEFAULT_ADMIN_ADDRESS
-from xds_server.display import explanation_view, status_view
-from xds_server.model.objects import kind_called
-from xds_server.status_client import get_explanation, get_status
+from xds_server.core.objects import kind_called
+from xds_server.server.config import DEFAULT_ADMIN_ADDRESS
+from xds_server.server.display import explanation_view, status_view
+from xds_server.server.plain import as_data
+from xds_server.server.status_client import get_explanation, get_status
 
 _WATCH_EVERY_S = 1.0
 
@@ -66,7 +66,7 @@ def explain(
         )
     explanation = get_explanation(parse_address(server, option="--server"), namespace, name, kind or "")
     if config:
-        from xds_server.render import typed
+        from xds_server.server.render import typed
 
         found = typed((TypeUrl(each.type_url), each.body) for each in explanation.resources)
         typer.echo(json.dumps(found, indent=2) if output is Output.JSON else dumped_all(found).rstrip("\n"))

@@ -10,6 +10,7 @@ import typer
 
 from xds_server.base.address import parse_address, parse_addresses
 from xds_server.base.errors import UsageError
+from xds_server.base.logs import LogFormat, configure_logging
 from xds_server.cli.options import (
     AllowLoopbackEndpoints,
     ClusterDomains,
@@ -26,7 +27,8 @@ from xds_server.cli.options import (
     TlsKey,
     source_of,
 )
-from xds_server.config import (
+from xds_server.manifests.policy_file import read_policy
+from xds_server.server.config import (
     DEFAULT_ADMIN_ADDRESS,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_HTTP_ADDRESS,
@@ -37,11 +39,9 @@ from xds_server.config import (
     ServeConfig,
     TlsFiles,
 )
-from xds_server.gateway_file import read_gateway
-from xds_server.logs import LogFormat, configure_logging
-from xds_server.serving.identity import read_clients
-from xds_server.serving.tls import Certificates
-from xds_server.sources.policy_file import read_policy
+from xds_server.server.gateway_file import read_gateway
+from xds_server.server.identity import read_clients
+from xds_server.server.tls import Certificates
 
 
 def serve(
@@ -184,7 +184,7 @@ def serve(
     log_format: LogFormatOption = LogFormat.AUTO,
 ) -> None:
     """Run the control plane: watch Kubernetes objects, push Envoy configuration over ADS."""
-    from xds_server import app
+    from xds_server.server import app
 
     configure_logging(log_format)
     config = ServeConfig(

@@ -1,3 +1,1 @@
-"""How an API server is reached: credentials, sessions, one request. What is asked is the callers' part:
-`sources` reads, `publish` writes.
-"""
+"""A Kubernetes cluster as a source, and as the place where Events are written."""

@@ -13,12 +13,12 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf.any_pb2 import Any
 
-from xds_server.shadows.plan import Mirror, Protocol
-from xds_server.snapshot.framing import text
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.translate.copies import copy_filters
+from xds_server.core.plan import Mirror, Protocol
+from xds_server.translate.mirroring import copy_filters
 from xds_server.translate.names import cluster_key, endpoints_key, secret_key
 from xds_server.translate.wire import over_ads, packed, seconds, serialized, uint32
+from xds_server.xds.framing import text
+from xds_server.xds.resource import Resource, ResourceKey
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECT_TIMEOUT_S = 1.0

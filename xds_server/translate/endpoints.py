@@ -1,4 +1,4 @@
-"""Assignments: the addresses of a cluster. Joined by hand (`snapshot.framing`): most of what is translated is
+"""Assignments: the addresses of a cluster. Joined by hand (`xds.framing`): most of what is translated is
 endpoints, and all that two of them do not share is an address."""
 
 from collections.abc import Iterable
@@ -8,10 +8,10 @@ from typing import Final
 from envoy.config.core.v3 import address_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from xds_server.shadows.plan import Endpoint
-from xds_server.snapshot.framing import field, number, text
-from xds_server.snapshot.resource import Resource
+from xds_server.core.plan import Endpoint
 from xds_server.translate.names import endpoints_key
+from xds_server.xds.framing import field, number, text
+from xds_server.xds.resource import Resource
 
 _NAME: Final = endpoint_pb2.ClusterLoadAssignment.CLUSTER_NAME_FIELD_NUMBER
 _LOCALITIES: Final = endpoint_pb2.ClusterLoadAssignment.ENDPOINTS_FIELD_NUMBER

@@ -16,7 +16,6 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 from xds_server.base.sizes import MIB
-from xds_server.snapshot.resource import Resource
 from xds_server.translate.access_log import to_stdout
 from xds_server.translate.gateway import (
     AccessLog,
@@ -29,6 +28,7 @@ from xds_server.translate.gateway import (
 from xds_server.translate.gateway_values import EVERY_IPV4, EVERY_IPV6, Cidr
 from xds_server.translate.names import listener_key, routes_key
 from xds_server.translate.wire import over_ads, packed, resource, seconds, serialized, true, uint32
+from xds_server.xds.resource import Resource
 
 _HCM = http_connection_manager_pb2.HttpConnectionManager
 _Http = protocol_pb2.HttpProtocolOptions

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
-from xds_server.shadows import plan
-from xds_server.snapshot.resource import ResourceKey
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
+from xds_server.core import plan
+from xds_server.xds.resource import ResourceKey
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 GATEWAY: Final = plan.GATEWAY
 """The listener that there is without a gateway file, and its route configuration."""

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 import xds_server.translate.translate  # noqa: F401
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 _MESSAGES: Final[Mapping[TypeUrl, type[Message]]] = {
     LISTENER: listener_pb2.Listener,

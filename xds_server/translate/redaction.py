@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from xds_server.shadows.terms import FormField, JsonPointer
+from xds_server.core.terms import FormField, JsonPointer
 from xds_server.translate.lua import listed, quoted, table
 from xds_server.translate.redaction_script import REDACT
 

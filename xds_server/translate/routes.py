@@ -16,15 +16,15 @@ from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
 from xds_server.base.dns import NOBODYS
-from xds_server.shadows.plan import Match, Mirror, PortPlan
-from xds_server.shadows.routing import UNMIRRORED
-from xds_server.shadows.terms import MILLION, HeaderCondition
-from xds_server.snapshot.framing import text
-from xds_server.snapshot.resource import Resource
+from xds_server.core.plan import Match, Mirror, PortPlan
+from xds_server.core.routing import UNMIRRORED
+from xds_server.core.terms import MILLION, HeaderCondition
 from xds_server.translate import names
 from xds_server.translate.access_log import set_mirrored_to
-from xds_server.translate.copies import MirrorPolicy, mirror_policy
+from xds_server.translate.mirroring import MirrorPolicy, mirror_policy
 from xds_server.translate.wire import packed, resource, seconds, serialized, uint32
+from xds_server.xds.framing import text
+from xds_server.xds.resource import Resource
 
 # Only attempts that no application can have seen, so that nothing is done twice. A mirrored request is never
 # tried again.

@@ -8,7 +8,7 @@ what goes wrong is answered here, with a status that nobody sees: it costs the c
 from collections.abc import Sequence
 from typing import Final
 
-from xds_server.shadows.terms import FormField, JsonPointer, Rewrite
+from xds_server.core.terms import FormField, JsonPointer, Rewrite
 from xds_server.translate.lua import listed, quoted
 from xds_server.translate.redaction import redaction
 

@@ -7,10 +7,10 @@ from typing import Final
 from envoy.config.core.v3 import base_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
-from xds_server.model.sensitive import Sensitive
-from xds_server.snapshot.resource import Resource
+from xds_server.core.sensitive import Sensitive
 from xds_server.translate.names import secret_key
 from xds_server.translate.wire import serialized
+from xds_server.xds.resource import Resource
 
 _ROUNDS: Final = 20_000
 """A version is shown in many places. One that is a plain hash would let a weak credential be guessed at the

@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 
 from xds_server.base.errors import DanglingReferenceError
-from xds_server.shadows.plan import Plan, PortPlan, ServicePlan
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import Snapshot
+from xds_server.core.plan import Plan, PortPlan, ServicePlan
 from xds_server.translate import names
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
 from xds_server.translate.endpoints import load_assignment
@@ -13,6 +11,8 @@ from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.routes import closed_ports, gateway_routes, no_host, virtual_hosts
 from xds_server.translate.secrets import credential_secret
+from xds_server.xds.resource import Resource
+from xds_server.xds.snapshot import Snapshot
 
 
 def translate(

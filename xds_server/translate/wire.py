@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from xds_server.snapshot.resource import Resource, ResourceKey
+from xds_server.xds.resource import Resource, ResourceKey
 
 
 def serialized(message: Message) -> bytes:

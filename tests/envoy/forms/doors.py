@@ -13,12 +13,12 @@ from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from tests.support.own_listener import OwnEnvoy, Surroundings
 from tests.support.waiting import eventually
-from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.control_plane import ControlPlane
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 _PROBE: Final = Http1((f"GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode(),))
 _HOSTS: Final = "xds-shadow.io/hosts"

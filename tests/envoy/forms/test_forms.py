@@ -14,8 +14,8 @@ from tests.envoy.forms.forms import FORMS, GRPC_HOST, Form
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.objects import write_documents
 from tests.support.own_listener import surroundings
-from xds_server.ads.events import Variant
-from xds_server.demo.control_plane import ControlPlane
+from xds_server.local.demo.control_plane import ControlPlane
+from xds_server.xds.stream_events import Variant
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -21,9 +21,9 @@ from tests.support import objects
 from tests.support.backends import TEST_ID, Arrival, Recorder
 from tests.support.rig import HOST, Rig, rig
 from tests.support.waiting import eventually
-from xds_server.ads.events import Variant
 from xds_server.base.address import Address
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
+from xds_server.xds.stream_events import Variant
 
 KINDS = [f"{version}-{variant.value}" for version in BINARIES for variant in Variant]
 MARKED = ("request-headers-timeout", "connection-idle-timeout")

@@ -11,7 +11,7 @@ from tests.support import objects
 from tests.support.backends import TEST_ID
 from tests.support.rig import HOST
 from tests.support.waiting import eventually
-from xds_server.demo.fleet import reserved_ports
+from xds_server.local.demo.fleet import reserved_ports
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.named_backends import NamedBackends, named_backends
 from tests.support.scripted import Document, Name, Scripted, name_of
-from xds_server.ads.events import Variant
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.envoy import Envoy
-from xds_server.demo.fleet import reserved_ports
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
 from xds_server.pb import status_pb2
-from xds_server.status_client import get_status
+from xds_server.server.status_client import get_status
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
 
 BACKEND_PORTS = 3
 _WITNESS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "nobody", "labels": {}}}

@@ -15,7 +15,7 @@ from tests.envoy.histories.fleet import Fleet
 from tests.envoy.histories.should import CLUSTER, Allowed, Should, allowed, touched
 from tests.envoy.histories.users import User
 from tests.envoy.histories.world import World
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 STEPS = 12
 _REMEMBERED_S = 2.0

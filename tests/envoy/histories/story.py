@@ -11,7 +11,7 @@ from tests.envoy.histories.fleet import Fleet
 from tests.envoy.histories.users import User
 from tests.envoy.histories.world import Canary, Endpoint, Port, Service, World
 from tests.support.waiting import eventually
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 _PACE_S = 0.002
 _IN_A_ROW = 2

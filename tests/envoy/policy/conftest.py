@@ -12,7 +12,7 @@ from tests.support.backends import TEST_ID, Arrival, Recorder
 from tests.support.objects import Document
 from tests.support.rig import HOST, Rig
 from tests.support.waiting import eventually
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 Annotate = Callable[..., Awaitable[None]]
 Sent = dict[str, str]

@@ -14,7 +14,7 @@ from tests.support.backends import Arrival, Recorder
 from tests.support.cli import xds_shadow
 from tests.support.rig import Rig
 from tests.support.waiting import eventually
-from xds_server.demo.envoy import Envoy
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

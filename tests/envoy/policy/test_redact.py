@@ -9,7 +9,7 @@ import pytest_asyncio
 from tests.envoy.policy.conftest import Scene, Sent
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.rig import Rig, rig
-from xds_server.shadows.policy import LARGEST_REDACTED
+from xds_server.core.policy import LARGEST_REDACTED
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

@@ -17,8 +17,8 @@ from bench.process import cpu_when_idle
 from tests.envoy.policy.conftest import Annotate
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.rig import Rig, rig
-from xds_server.demo.envoy import Envoy
-from xds_server.shadows.policy import LARGEST_REDACTED
+from xds_server.core.policy import LARGEST_REDACTED
+from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

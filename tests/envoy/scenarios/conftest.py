@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.envoy.scenarios.stage import BINARIES, Stage, stage
-from xds_server.ads.events import Variant
+from xds_server.xds.stream_events import Variant
 
 
 @pytest.fixture(params=list(Variant), ids=str)

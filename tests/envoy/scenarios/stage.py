@@ -14,14 +14,14 @@ from tests.support.backends import Recorder, recorder
 from tests.support.resources import assignment, cluster, listener, route_configuration
 from tests.support.tap import Asked
 from tests.support.waiting import eventually
-from xds_server.ads.events import Acked, Nacked, Resumed, Sent, Variant
 from xds_server.base.address import Address
 from xds_server.base.ids import TypeUrl
-from xds_server.bootstrap import BootstrapOptions
-from xds_server.demo.envoy import Envoy
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.local.demo.envoy import Envoy
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.resource import Resource
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Acked, Nacked, Resumed, Sent, Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 BINARIES: Final = {
     "1.40": None,  # the one beside this Python, from requirements.lock

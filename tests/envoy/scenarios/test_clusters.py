@@ -4,9 +4,9 @@ import pytest
 
 from tests.envoy.scenarios.stage import Stage
 from tests.support.resources import MAGLEV, cluster
-from xds_server.ads.events import Acked, Nacked, Sent
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Acked, Nacked, Sent
+from xds_server.xds.types import CLUSTER, ENDPOINT
 
 pytestmark = pytest.mark.envoy
 

@@ -18,10 +18,10 @@ from google.protobuf import any_pb2
 from tests.envoy.scenarios.stage import Stage, connected
 from tests.support.resources import MAGLEV, cluster
 from tests.support.waiting import eventually
-from xds_server.ads.events import Nacked, Sent, Variant
-from xds_server.ads.servicer import SERVICE
 from xds_server.base.address import Address
-from xds_server.snapshot.types import CLUSTER
+from xds_server.xds.servicer import SERVICE
+from xds_server.xds.stream_events import Nacked, Sent, Variant
+from xds_server.xds.types import CLUSTER
 
 pytestmark = pytest.mark.envoy
 

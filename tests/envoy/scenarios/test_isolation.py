@@ -25,8 +25,8 @@ from tests.support.resources import (
 )
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, VIRTUAL_HOST
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.types import CLUSTER, ENDPOINT, VIRTUAL_HOST
 
 pytestmark = pytest.mark.envoy
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.envoy.scenarios.stage import Stage
 from tests.support.resources import listener, route_configuration
-from xds_server.ads.events import Nacked, Sent
-from xds_server.snapshot.types import LISTENER, ROUTE
+from xds_server.xds.stream_events import Nacked, Sent
+from xds_server.xds.types import LISTENER, ROUTE
 
 pytestmark = pytest.mark.envoy
 

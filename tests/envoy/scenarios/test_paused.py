@@ -20,13 +20,13 @@ from tests.envoy.scenarios.stage import BINARIES, connected
 from tests.support.ads_server import Server
 from tests.support.resources import assignment, cluster, listener, route_configuration
 from tests.support.waiting import eventually
-from xds_server.ads.events import Acked, Resumed, Sent, StreamOpened, Variant
 from xds_server.base.address import Address
 from xds_server.base.ids import StreamId
-from xds_server.demo.envoy import Envoy
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.local.demo.envoy import Envoy
+from xds_server.xds.resource import Resource
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Acked, Resumed, Sent, StreamOpened, Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 pytestmark = pytest.mark.envoy
 

@@ -9,8 +9,8 @@ from tests.support.resources import (
     listener,
     route_configuration,
 )
-from xds_server.ads.events import Acked, Nacked, Sent
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.xds.stream_events import Acked, Nacked, Sent
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 pytestmark = pytest.mark.envoy
 

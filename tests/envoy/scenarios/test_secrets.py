@@ -5,9 +5,9 @@ import pytest
 from tests.envoy.scenarios.stage import Stage
 from tests.support.resources import cluster_with_secret, generic_secret, listener, route_configuration
 from tests.support.waiting import eventually
-from xds_server.ads.events import Nacked, Sent
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.types import CLUSTER, SECRET
+from xds_server.xds.resource import Resource
+from xds_server.xds.stream_events import Nacked, Sent
+from xds_server.xds.types import CLUSTER, SECRET
 
 pytestmark = pytest.mark.envoy
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.envoy.scenarios.stage import Stage
 from tests.support.resources import MAGLEV, cluster
-from xds_server.ads.events import Acked, Nacked, Sent, StreamOpened, Variant
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds_server.xds.stream_events import Acked, Nacked, Sent, StreamOpened, Variant
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 pytestmark = pytest.mark.envoy
 

@@ -8,10 +8,10 @@ import pytest
 from tests.envoy.scenarios.stage import Stage
 from tests.support.resources import listener, open_routes, virtual_host
 from tests.support.waiting import eventually
-from xds_server.ads.events import Acked, Nacked, Sent
-from xds_server.snapshot.resource import Resource
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 from xds_server.translate.routes import no_host
+from xds_server.xds.resource import Resource
+from xds_server.xds.stream_events import Acked, Nacked, Sent
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST
 
 pytestmark = pytest.mark.envoy
 
@@ -83,7 +83,7 @@ async def test_the_first_virtual_hosts_come_in_parts_that_do_not_wait(
     """An Envoy that starts takes requests after the first part, so the others must not be long (line 42)."""
     if not stage.hosts_apart:
         pytest.skip("the hosts are inside their route configuration")
-    monkeypatch.setattr("xds_server.ads.responses.MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr("xds_server.xds.responses.MAX_RESPONSE_BYTES", 1000)
     hosts = [virtual_host("routes_0", f"{n}.80", f"{n}.test", "cluster_0") for n in range(30)]
     snapshot = stage.commit(*base(stage), *hosts)
     await stage.until_acked(snapshot, VIRTUAL_HOST)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.convert.test_planning import MIRROR, SERVICE, SHOP, route, said, virtual_service
-from xds_server.convert.convert import convert
+from xds_server.cli.convert.convert import convert
 
 HOST = "hosts=www.example.com"
 

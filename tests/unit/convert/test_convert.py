@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from tests.support.converted import DOCUMENTS, NAMES, case_of
-from xds_server.convert.convert import READERS, convert
-from xds_server.convert.form import Output
-from xds_server.convert.output import comment
-from xds_server.shadows.policy import parse_policy
+from xds_server.cli.convert.convert import READERS, convert
+from xds_server.cli.convert.form import Output
+from xds_server.cli.convert.output import comment
+from xds_server.core.policy import parse_policy
 
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 SOME = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xds_server.convert.tables import main, page
+from xds_server.cli.convert.tables import main, page
 
 PAGE = (Path(__file__).parents[3] / "docs" / "migration.md").read_text()
 MARKER = "<!-- What follows is made by scripts/generate. -->\n"

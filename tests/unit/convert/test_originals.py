@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.converted import NAMES, Case, Seen, case_of, exceeds, patched, typed
 from tests.support.originals import ours
-from xds_server.convert.convert import convert
-from xds_server.convert.form import Output
+from xds_server.cli.convert.convert import convert
+from xds_server.cli.convert.form import Output
 
 REQUESTS = 400
 PROJECTS = ("apisix", "consul", "contour", "emissary", "flagger", "gateway", "istio", "nginx")

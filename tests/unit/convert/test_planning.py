@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from xds_server.convert.convert import Converted, convert
-from xds_server.convert.fields import path_text, read
-from xds_server.convert.istio import VirtualService
+from xds_server.cli.convert.convert import Converted, convert
+from xds_server.cli.convert.fields import path_text, read
+from xds_server.cli.convert.istio import VirtualService
 
 NEXT = {"backendRef": {"name": "shop-next", "port": 80}}
 MIRROR = {"filters": [{"type": "RequestMirror", "requestMirror": NEXT}]}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import yaml
 
-from xds_server.model.objects import (
+from xds_server.core.objects import (
     ALLOW,
     KINDS,
     Container,
@@ -34,9 +34,9 @@ from xds_server.model.objects import (
     Workload,
     WorkloadSpec,
 )
-from xds_server.model.world import SHADOW_OF, Upsert, World
-from xds_server.pipeline import Pipeline
-from xds_server.shadows.services import EXPOSE
+from xds_server.core.services import EXPOSE
+from xds_server.core.world import SHADOW_OF, Upsert, World
+from xds_server.server.pipeline import Pipeline
 
 PREFIX = "xds-shadow.io/"
 

@@ -5,9 +5,9 @@ import pytest
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pipeline_of, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Deployment, LabelSelector, Meta, Object, ServicePort, ref_of
-from xds_server.model.world import Change, Delete, Upsert
-from xds_server.shadows.resolve import resolve
+from xds_server.core.objects import Deployment, LabelSelector, Meta, Object, ServicePort, ref_of
+from xds_server.core.resolve import resolve
+from xds_server.core.world import Change, Delete, Upsert
 
 WEB = service("web")
 GREEN = service("green")

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pytest
 
 from tests.unit.pure.kube import namespace
-from xds_server.shadows import policy as policies
-from xds_server.shadows import values
-from xds_server.shadows.bounds import BOUNDS, NotAllowedError
-from xds_server.shadows.layers import Layer, PolicyFile
-from xds_server.shadows.policy import (
+from xds_server.core import policy as policies
+from xds_server.core import values
+from xds_server.core.bounds import BOUNDS, NotAllowedError
+from xds_server.core.layers import Layer, PolicyFile
+from xds_server.core.policy import (
     NAMES,
     check_defaults,
     credential_source,
@@ -17,7 +17,7 @@ from xds_server.shadows.policy import (
     namespace_unknown,
     parse_policy,
 )
-from xds_server.shadows.terms import (
+from xds_server.core.terms import (
     MILLION,
     FormField,
     JsonPointer,
@@ -26,7 +26,7 @@ from xds_server.shadows.terms import (
     SecretKey,
     Setting,
 )
-from xds_server.shadows.values import PolicyError
+from xds_server.core.values import PolicyError
 
 PREFIX = "xds-shadow.io/"
 NONE: Mapping[str, str] = {}

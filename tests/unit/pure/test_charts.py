@@ -10,10 +10,10 @@ from typing import Any
 
 from tests.unit.pure.kube import from_yaml, world_of
 from xds_server.base.ids import NamespacedName
-from xds_server.base.yamltext import dumped
-from xds_server.model.objects import Service
-from xds_server.shadows.plan import NOTHING, Plan
-from xds_server.shadows.resolve import resolve
+from xds_server.base.yaml_text import dumped
+from xds_server.core.objects import Service
+from xds_server.core.plan import NOTHING, Plan
+from xds_server.core.resolve import resolve
 
 FOLDER = Path(__file__).parent / "charts"
 SERVICES = FOLDER / "services.in.yaml"

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pod, secret, service, slice_of, world_of
-from xds_server.model.objects import Object, Secret
-from xds_server.model.sensitive import Sensitive
-from xds_server.shadows.layers import PolicyFile
-from xds_server.shadows.plan import Credential, Plan, Reason, ShadowStatus, State
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Rules
+from xds_server.core.layers import PolicyFile
+from xds_server.core.objects import Object, Secret
+from xds_server.core.plan import Credential, Plan, Reason, ShadowStatus, State
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Rules
+from xds_server.core.sensitive import Sensitive
 
 WANTED = "token/authorization"
 

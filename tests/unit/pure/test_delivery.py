@@ -1,6 +1,6 @@
 """From seeing a change to the last acknowledgement."""
 
-from xds_server.fleet.delivery import Delivery
+from xds_server.xds.delivery import Delivery
 
 
 def took(delivery: Delivery) -> tuple[int, float]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pure.kube import at, namespace, pod, service, slice_of
-from xds_server.model.door import INVALID_ADDRESS, INVALID_PORT, Door, DoorRules
-from xds_server.model.objects import (
+from xds_server.core.door import INVALID_ADDRESS, INVALID_PORT, Door, DoorRules
+from xds_server.core.objects import (
     Container,
     ContainerPort,
     EndpointConditions,
@@ -24,8 +24,8 @@ from xds_server.model.objects import (
     SlicePort,
     ref_of,
 )
-from xds_server.model.problems import Problem
-from xds_server.model.world import Change, Delete, Report, Upsert, World
+from xds_server.core.problems import Problem
+from xds_server.core.world import Change, Delete, Report, Upsert, World
 
 OWN = DoorRules(own=frozenset({"10.0.0.9", "fd00::9"}), namespace="system")
 STRICT = DoorRules()

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.publish.election import Election, Record, Terms
+from xds_server.kube.lease import Election, Record, Terms
 
 TERMS = Terms(lease=15, renew=10.0, retry=2.0)
 

@@ -1,6 +1,6 @@
 """The engine: what raises for one key costs that key its update, and nobody else anything."""
 
-from xds_server.shadows.engine import Engine
+from xds_server.core.engine import Engine
 
 
 def test_an_output_moves_when_it_is_another() -> None:

@@ -2,9 +2,9 @@
 
 import re
 
-from xds_server.model.objects import Kind
-from xds_server.publish.events import again, event, event_name
-from xds_server.publish.notes import Note, Subject
+from xds_server.core.notes import Note, Subject
+from xds_server.core.objects import Kind
+from xds_server.kube.event_writer import again, event, event_name
 
 CANARY = Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-1")
 NOTE = Note(CANARY, "ShadowActive", "All is copied.")

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Object, ref_of
-from xds_server.model.world import Delete, Upsert
-from xds_server.pipeline import Pipeline
-from xds_server.shadows.plan import Plan, Reason, State
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Rules
+from xds_server.core.objects import Object, ref_of
+from xds_server.core.plan import Plan, Reason, State
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Rules
+from xds_server.core.world import Delete, Upsert
+from xds_server.server.pipeline import Pipeline
 
 MYAPP = NamespacedName("staging", "myapp")
 OTHER = NamespacedName("staging", "other")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.unit.pure import worlds
 from tests.unit.pure.kube import namespace, service
 from xds_server.base.ids import NamespacedName
-from xds_server.model.world import Change, Upsert
-from xds_server.pipeline import Pipeline
-from xds_server.shadows import resolve
+from xds_server.core import resolve
+from xds_server.core.world import Change, Upsert
+from xds_server.server.pipeline import Pipeline
 from xds_server.translate.translate import translate
 
 SLOW_S = 0.03

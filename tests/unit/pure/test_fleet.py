@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from xds_server.ads.events import (
+from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
+from xds_server.base.latency import BOUNDS_S
+from xds_server.xds.fleet import Asking, Connection, Fleet, Refusal, Standing, Sync, TypeState
+from xds_server.xds.stream_events import (
     Acked,
     Cause,
     Event,
@@ -20,10 +23,7 @@ from xds_server.ads.events import (
     Variant,
     Withheld,
 )
-from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
-from xds_server.base.latency import BOUNDS_S
-from xds_server.fleet.state import Asking, Connection, Fleet, Refusal, Standing, Sync, TypeState
-from xds_server.snapshot.types import CLUSTER, LISTENER, ROUTE, SHORT_NAMES
+from xds_server.xds.types import CLUSTER, LISTENER, ROUTE, SHORT_NAMES
 
 ONE, TWO, THREE = StreamId(1), StreamId(2), StreamId(3)
 ENVOY = Node(id=NodeId("envoy-1"))

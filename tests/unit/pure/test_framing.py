@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.base.ids import TypeUrl
-from xds_server.snapshot.framing import field, text
-from xds_server.snapshot.resource import Resource, ResourceKey
-from xds_server.snapshot.types import CLUSTER
+from xds_server.xds.framing import field, text
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.types import CLUSTER
 
 # Where the length of a length grows: protobuf.dev, "Base 128 Varints".
 EDGES = (0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21)

@@ -14,7 +14,6 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.snapshot.types import LISTENER, ROUTE
 from xds_server.translate.access_log import ACCESS_LOG
 from xds_server.translate.gateway import (
     FIELDS,
@@ -33,6 +32,7 @@ from xds_server.translate.gateway import (
 from xds_server.translate.gateway_values import Cidr
 from xds_server.translate.listeners import other_tokens
 from xds_server.translate.translate import frame
+from xds_server.xds.types import LISTENER, ROUTE
 
 MOST_REGEX = 100
 """What Envoy 1.36 admits as the size of a regular expression's program."""

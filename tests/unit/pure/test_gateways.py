@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Object, Service
-from xds_server.model.world import Upsert
-from xds_server.pipeline import Pipeline, Published
-from xds_server.shadows.ledger import weigh
-from xds_server.shadows.plan import GATEWAY, ServicePlan
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Rules
-from xds_server.snapshot.types import CLUSTER, ROUTE, VIRTUAL_HOST
+from xds_server.core.ledger import weigh
+from xds_server.core.objects import Object, Service
+from xds_server.core.plan import GATEWAY, ServicePlan
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Rules
+from xds_server.core.world import Upsert
+from xds_server.server.pipeline import Pipeline, Published
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayListener
 from xds_server.translate.translate import translate
+from xds_server.xds.types import CLUSTER, ROUTE, VIRTUAL_HOST
 
 MYAPP = NamespacedName("staging", "myapp")
 FURTHER = ("internal", "external")

@@ -23,18 +23,18 @@ from google.protobuf.message import Message
 
 from tests.support.snapshots import dangling
 from tests.unit.pure.kube import from_yaml, world_of
-from xds_server.ads.forms import Form, Hosts
 from xds_server.base.ids import TypeUrl
-from xds_server.base.yamltext import dumped
-from xds_server.shadows.bounds import BOUNDS
-from xds_server.shadows.plan import Plan, ShadowStatus
-from xds_server.shadows.policy import NAMES
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Rules
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
-from xds_server.translate.copies import UPSTREAM_FILTERS
+from xds_server.base.yaml_text import dumped
+from xds_server.core.bounds import BOUNDS
+from xds_server.core.plan import Plan, ShadowStatus
+from xds_server.core.policy import NAMES
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Rules
+from xds_server.translate.mirroring import UPSTREAM_FILTERS
 from xds_server.translate.translate import translate
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from xds_server.xds.variants import Form, Hosts
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))

@@ -4,10 +4,10 @@ import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Object, ref_of
-from xds_server.model.world import Awaiting, Change, Delete, Upsert
-from xds_server.pipeline import Pipeline, Published
-from xds_server.shadows.plan import Reason, State
+from xds_server.core.objects import Object, ref_of
+from xds_server.core.plan import Reason, State
+from xds_server.core.world import Awaiting, Change, Delete, Upsert
+from xds_server.server.pipeline import Pipeline, Published
 
 MYAPP = NamespacedName("staging", "myapp")
 CANARY = canary("canary", "myapp")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.base.ids import NamespacedName
-from xds_server.shadows.hosts import Age, Claimed, HostTable
+from xds_server.core.hosts import Age, Claimed, HostTable
 
 SERVICES = [NamespacedName(namespace, name) for namespace in "ab" for name in ("web", "api")]
 HOSTS = ("one", "two", "three")

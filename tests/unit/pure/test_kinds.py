@@ -6,9 +6,9 @@ import pytest
 from tests.support.snapshots import dangling
 from tests.unit.pure.kube import at, canary, marked, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
-from xds_server.explain import explain
-from xds_server.model.marks import Marks
-from xds_server.model.objects import (
+from xds_server.core.marks import Marks
+from xds_server.core.notes import Note, Subject, notes
+from xds_server.core.objects import (
     WORKLOADS,
     Kind,
     LabelSelector,
@@ -26,12 +26,12 @@ from xds_server.model.objects import (
     ref_of,
     workload_key,
 )
-from xds_server.model.world import SHADOW_OF, Change, Delete, Upsert
-from xds_server.publish.events import event
-from xds_server.publish.notes import Note, Subject, notes
-from xds_server.shadows.plan import Plan, Reason, ShadowStatus, State
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Rules
+from xds_server.core.plan import Plan, Reason, ShadowStatus, State
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Rules
+from xds_server.core.world import SHADOW_OF, Change, Delete, Upsert
+from xds_server.kube.event_writer import event
+from xds_server.server.explain import explain
 from xds_server.translate import names
 from xds_server.translate.blame import blame
 

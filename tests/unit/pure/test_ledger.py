@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
-from xds_server.model.objects import Object, ServicePort, SlicePort
-from xds_server.model.world import Delete, Upsert
-from xds_server.shadows import resolve as resolve_module
-from xds_server.shadows.ledger import Allowed, Entry, Ledger, Weight
-from xds_server.shadows.limits import Limits
-from xds_server.shadows.plan import Plan, Reason, State
-from xds_server.shadows.scene import Scene
+from xds_server.core import resolve as resolve_module
+from xds_server.core.ledger import Allowed, Entry, Ledger, Weight
+from xds_server.core.limits import Limits
+from xds_server.core.objects import Object, ServicePort, SlicePort
+from xds_server.core.plan import Plan, Reason, State
+from xds_server.core.scene import Scene
+from xds_server.core.world import Delete, Upsert
 
 SERVICES = [NamespacedName("a", name) for name in ("one", "two", "three")]
 weights = st.builds(Weight, st.integers(0, 6), st.integers(0, 6))

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.base.sizes import MIB
-from xds_server.model.problems import Problem
-from xds_server.shadows import limits
-from xds_server.shadows.layers import Layer, PolicyFile
-from xds_server.shadows.limits import DEFAULT, LIMITS, Limits, host_not_allowed, limits_of
-from xds_server.shadows.policy import check_defaults
-from xds_server.shadows.values import PolicyError
+from xds_server.core import limits
+from xds_server.core.layers import Layer, PolicyFile
+from xds_server.core.limits import DEFAULT, LIMITS, Limits, host_not_allowed, limits_of
+from xds_server.core.policy import check_defaults
+from xds_server.core.problems import Problem
+from xds_server.core.values import PolicyError
 
 PREFIX = "xds-shadow.io/"
 NONE: Mapping[str, str] = {}

@@ -6,14 +6,14 @@ from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
-from xds_server.model.objects import Object, ServicePort, SlicePort
-from xds_server.model.world import Awaiting, Upsert, World
-from xds_server.shadows import canaries
-from xds_server.shadows.ledger import Allowed, cut
-from xds_server.shadows.limits import Limits
-from xds_server.shadows.plan import Plan, Reason, ServicePlan, State
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Scene
+from xds_server.core import canaries
+from xds_server.core.ledger import Allowed, cut
+from xds_server.core.limits import Limits
+from xds_server.core.objects import Object, ServicePort, SlicePort
+from xds_server.core.plan import Plan, Reason, ServicePlan, State
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Scene
+from xds_server.core.world import Awaiting, Upsert, World
 
 MYAPP = NamespacedName("staging", "myapp")
 

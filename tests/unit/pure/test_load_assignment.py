@@ -4,7 +4,7 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xds_server.shadows.plan import Endpoint
+from xds_server.core.plan import Endpoint
 from xds_server.translate.endpoints import load_assignment
 
 addresses = st.ip_addresses().map(str)

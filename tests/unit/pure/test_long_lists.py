@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
-from xds_server.model.objects import PREFIX, Object, ServicePort
-from xds_server.model.world import World
-from xds_server.publish.notes import notes
-from xds_server.shadows.bounds import BOUNDS
-from xds_server.shadows.limits import HOSTS_ALLOWED
-from xds_server.shadows.plan import Plan
-from xds_server.shadows.policy import NAMES
-from xds_server.shadows.ports import ports_of
-from xds_server.shadows.resolve import resolve
+from xds_server.core.bounds import BOUNDS
+from xds_server.core.limits import HOSTS_ALLOWED
+from xds_server.core.notes import notes
+from xds_server.core.objects import PREFIX, Object, ServicePort
+from xds_server.core.plan import Plan
+from xds_server.core.policy import NAMES
+from xds_server.core.ports import ports_of
+from xds_server.core.resolve import resolve
+from xds_server.core.world import World
 
 MANY = 20_000
 PORTS = (ServicePort(port=80, name="http"), ServicePort(port=53, name="dns", protocol="UDP"))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from envoy.config.route.v3 import route_components_pb2
 
-from xds_server.shadows.plan import Endpoint, Mirror
-from xds_server.shadows.terms import UNTREATED, Treatment
-from xds_server.shadows.values import LONGEST_VALUE, MAX_HEADERS
-from xds_server.translate.copies import mirror_policy
+from xds_server.core.plan import Endpoint, Mirror
+from xds_server.core.terms import UNTREATED, Treatment
+from xds_server.core.values import LONGEST_VALUE, MAX_HEADERS
+from xds_server.translate.mirroring import mirror_policy
 
 CLUSTER = "staging/myapp/80/shadow/canary"
 

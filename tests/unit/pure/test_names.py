@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.snapshot import names as names_module
-from xds_server.snapshot.names import NO_NAMES, Names, size_of
+from xds_server.xds import name_sets as names_module
+from xds_server.xds.name_sets import NO_NAMES, Names, size_of
 
 _some = st.sets(st.sampled_from("abcdef")).map(lambda found: tuple(sorted(found)))
 

@@ -5,11 +5,11 @@ import msgspec
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import Kind, Object
-from xds_server.model.world import World
-from xds_server.publish.notes import Note, Subject, notes
-from xds_server.shadows.plan import Plan
-from xds_server.shadows.resolve import resolve
+from xds_server.core.notes import Note, Subject, notes
+from xds_server.core.objects import Kind, Object
+from xds_server.core.plan import Plan
+from xds_server.core.resolve import resolve
+from xds_server.core.world import World
 
 MYAPP = NamespacedName("staging", "myapp")
 EVERYTHING = [MYAPP, NamespacedName("staging", "other"), NamespacedName("staging", "missing")]

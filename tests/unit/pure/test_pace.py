@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.model.objects import Kind
-from xds_server.publish import pace as pacing
-from xds_server.publish.notes import Note, Subject
-from xds_server.publish.pace import Pace
+from xds_server.core.notes import Note, Subject
+from xds_server.core.objects import Kind
+from xds_server.kube import event_rate as pacing
+from xds_server.kube.event_rate import Pace
 
 
 def note(name: str, message: str = "") -> Note:

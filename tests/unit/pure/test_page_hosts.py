@@ -2,7 +2,7 @@
 
 import pytest
 
-from xds_server.admin.hosts import is_ours
+from xds_server.server.hosts import is_ours
 
 NAMES = {"shadows.example.com", "10.0.0.9"}
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.base.text import shown
-from xds_server.shadows.policy import NAMES, parse_policy
-from xds_server.shadows.terms import MILLION, Policy, Selection
-from xds_server.shadows.values import MAX_METHODS, PolicyError
+from xds_server.core.policy import NAMES, parse_policy
+from xds_server.core.terms import MILLION, Policy, Selection
+from xds_server.core.values import MAX_METHODS, PolicyError
 
 PREFIX = "xds-shadow.io/"
 

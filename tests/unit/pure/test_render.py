@@ -12,19 +12,19 @@ from typer.testing import CliRunner
 
 from tests.support import objects
 from tests.unit.test_pipeline import _changes as changes
-from xds_server.admin.grpc import Explanation
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName, TypeUrl
 from xds_server.cli import questions  # with its commands
 from xds_server.cli.root import cli
-from xds_server.config import Form
-from xds_server.explain import explain
+from xds_server.core.layers import NO_FILE
 from xds_server.pb import status_pb2
-from xds_server.pipeline import Pipeline, Published
-from xds_server.render import render, typed
-from xds_server.shadows.layers import NO_FILE
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE
+from xds_server.server.config import Form
+from xds_server.server.explain import explain
+from xds_server.server.pipeline import Pipeline, Published
+from xds_server.server.render import render, typed
+from xds_server.server.status_api import Explanation
+from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from tests.unit.pure import kube, worlds
 from tests.unit.pure.kube import pipeline_of, world_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.door import Door
-from xds_server.model.objects import Object, Service, named_by, ref_of
-from xds_server.model.world import Change, Delete, Upsert, World
-from xds_server.shadows.endpoints import backends_of
-from xds_server.shadows.hosts import own_hosts
-from xds_server.shadows.plan import NOTHING, Plan, Reason, State
-from xds_server.shadows.ports import ports_of
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Rules
-from xds_server.shadows.services import offer_of
+from xds_server.core.backends import backends_of
+from xds_server.core.door import Door
+from xds_server.core.hosts import own_hosts
+from xds_server.core.objects import Object, Service, named_by, ref_of
+from xds_server.core.plan import NOTHING, Plan, Reason, State
+from xds_server.core.ports import ports_of
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Rules
+from xds_server.core.services import offer_of
+from xds_server.core.world import Change, Delete, Upsert, World
 
 NOON = datetime(2025, 12, 31, 12, tzinfo=UTC).timestamp()
 """Half a day before the first of `worlds.TIMES`."""

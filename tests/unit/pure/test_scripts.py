@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.shadows.terms import FormField, JsonPointer, PathPrefix, Rewrite
+from xds_server.core.terms import FormField, JsonPointer, PathPrefix, Rewrite
 from xds_server.translate.lua import quoted
 from xds_server.translate.scripts import change, pace
 

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from tests.unit.pure.envoy_model import copies, host_of, mirror
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
-from xds_server.model.objects import Object
-from xds_server.shadows import selection as module
-from xds_server.shadows.plan import Match, Reason, State
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.selection import (
+from xds_server.core import branches as module
+from xds_server.core.branches import (
     MAX_BRANCHES,
     Branch,
     TooManyConditionsError,
     branches,
 )
-from xds_server.shadows.terms import HeaderCondition, PathPrefix, Selection
+from xds_server.core.objects import Object
+from xds_server.core.plan import Match, Reason, State
+from xds_server.core.resolve import resolve
+from xds_server.core.terms import HeaderCondition, PathPrefix, Selection
 
 METHODS = ("GET", "POST", "PUT")
 PREFIXES = ("/", "/a", "/a/", "/a/b", "/a/b/", "/ab", "/c/")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from xds_server.model.objects import LabelRequirement, LabelSelector
-from xds_server.model.selectors import as_query, matches
+from xds_server.core.objects import LabelRequirement, LabelSelector
+from xds_server.core.selectors import as_query, matches
 
 X = {"app": "x", "tier": "web"}
 

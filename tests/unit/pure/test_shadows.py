@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.model.objects import (
+from xds_server.core.objects import (
     Container,
     ContainerPort,
     Object,
@@ -16,12 +16,12 @@ from xds_server.model.objects import (
     ServiceSpec,
     SlicePort,
 )
-from xds_server.model.world import Upsert
-from xds_server.shadows.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
-from xds_server.shadows.ports import http_ports, ports_of
-from xds_server.shadows.resolve import resolve
-from xds_server.shadows.scene import Rules
-from xds_server.shadows.services import EXPOSE
+from xds_server.core.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
+from xds_server.core.ports import http_ports, ports_of
+from xds_server.core.resolve import resolve
+from xds_server.core.scene import Rules
+from xds_server.core.services import EXPOSE
+from xds_server.core.world import Upsert
 
 NO_SERVICE = (
     "There is no Service staging/my-app; the label's value names one of its own namespace. Until it does, the"

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.snapshot import snapshot as snapshot_module
-from xds_server.snapshot.batch import Batch
-from xds_server.snapshot.names import NO_NAMES
-from xds_server.snapshot.resource import MAX_RESPONSE_BYTES, Resource, ResourceKey
-from xds_server.snapshot.snapshot import EMPTY, Snapshot, TypeSnapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHORT_NAMES, VIRTUAL_HOST
+from xds_server.xds import snapshot as snapshot_module
+from xds_server.xds.batch import Batch
+from xds_server.xds.name_sets import NO_NAMES
+from xds_server.xds.resource import MAX_RESPONSE_BYTES, Resource, ResourceKey
+from xds_server.xds.snapshot import EMPTY, Snapshot, TypeSnapshot
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHORT_NAMES, VIRTUAL_HOST
 
 keys = st.builds(ResourceKey, st.sampled_from((CLUSTER, ENDPOINT)), st.sampled_from("abcd"))
 resources = st.builds(Resource, keys, st.sampled_from((b"", b"1", b"2")))

@@ -8,15 +8,15 @@ from hypothesis import given
 from tests.support.snapshots import dangling
 from tests.unit.pure import worlds
 from tests.unit.pure.kube import pipeline_of, world_of
-from xds_server.ads.forms import Form, Hosts
-from xds_server.model.objects import Object
-from xds_server.model.world import Change
-from xds_server.shadows.resolve import resolve
-from xds_server.snapshot.resource import ResourceKey
-from xds_server.snapshot.snapshot import Snapshot
-from xds_server.snapshot.types import CLUSTER, ENDPOINT, ROUTE
+from xds_server.core.objects import Object
+from xds_server.core.resolve import resolve
+from xds_server.core.world import Change
 from xds_server.translate import names
 from xds_server.translate.translate import translate
+from xds_server.xds.resource import ResourceKey
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE
+from xds_server.xds.variants import Form, Hosts
 
 
 def routes_of(snapshot: Snapshot) -> route_pb2.RouteConfiguration:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xds_server.shadows.turns import Turns
+from xds_server.core.turns import Turns
 
 
 def test_a_namespace_that_spends_little_never_waits() -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from xds_server.base.dns import NOBODYS
 from xds_server.base.text import shown
-from xds_server.shadows import values
-from xds_server.shadows.policy import parse_policy
-from xds_server.shadows.terms import (
+from xds_server.core import values
+from xds_server.core.policy import parse_policy
+from xds_server.core.terms import (
     FormField,
     HeaderCondition,
     JsonPointer,
@@ -17,7 +17,7 @@ from xds_server.shadows.terms import (
     Selection,
     Treatment,
 )
-from xds_server.shadows.values import PolicyError
+from xds_server.core.values import PolicyError
 
 PREFIX = "xds-shadow.io/"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from xds_server.base.text import plain
-from xds_server.fleet.words import words
+from xds_server.xds.nack_summary import words
 
 CLUSTER = """\
 name: "staging/myapp/80"

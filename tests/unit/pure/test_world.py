@@ -3,9 +3,9 @@
 import pytest
 
 from tests.unit.pure import kube
-from xds_server.model.objects import WORKLOADS, Deployment, Kind, Meta, Namespace, Object, Pod, Ref, ref_of
-from xds_server.model.problems import Problem
-from xds_server.model.world import (
+from xds_server.core.objects import WORKLOADS, Deployment, Kind, Meta, Namespace, Object, Pod, Ref, ref_of
+from xds_server.core.problems import Problem
+from xds_server.core.world import (
     Awaiting,
     Change,
     Delete,

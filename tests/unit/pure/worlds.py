@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from tests.unit.pure import kube
-from xds_server.model.objects import (
+from xds_server.core.objects import (
     KINDS,
     WORKLOADS,
     Deployment,
@@ -28,9 +28,9 @@ from xds_server.model.objects import (
     WorkloadSpec,
     ref_of,
 )
-from xds_server.model.problems import Problem
-from xds_server.model.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert
-from xds_server.shadows.services import EXPOSE, HOSTS
+from xds_server.core.problems import Problem
+from xds_server.core.services import EXPOSE, HOSTS
+from xds_server.core.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert
 
 SERVICES = ("web", "api", "shadow")
 DEPLOYMENTS = ("one", "two", "three")
@@ -272,7 +272,7 @@ def _awaiting() -> st.SearchStrategy[Change]:
 
 def histories(change: st.SearchStrategy[Change] | None = None) -> st.SearchStrategy[list[list[Change]]]:
     """Batches of changes, one after another: a first large one, then small ones."""
-    change = change or changes()
+    change = changes() if change is None else change
     return st.builds(
         lambda scene, first, rest: [[*map(Upsert, scene), *first], *rest],
         _scenes,

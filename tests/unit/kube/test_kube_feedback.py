@@ -1,0 +1,494 @@
+"""Events on a Kubernetes API: written by one replica, once, and never in anybody's way."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client import ApiClient, Configuration
+
+from tests.kube.cluster import Cluster, deployment
+from tests.support.embedded import Embedded, embedded
+from tests.support.installation import kubectl
+from tests.support.waiting import eventually
+from xds_server.base.errors import SourceError
+from xds_server.core.notes import Note, Subject
+from xds_server.core.objects import Kind
+from xds_server.core.problems import Problem
+from xds_server.kube import event_rate as pacing
+from xds_server.kube import feedback as feedback_module
+from xds_server.kube.client import KubeClient
+from xds_server.kube.feedback import KubeFeedback
+from xds_server.kube.lease import Terms
+
+TERMS = Terms(lease=1, renew=0.6, retry=0.1)
+CANARY = Subject(Kind.DEPLOYMENT, "staging", "canary", "u-1")
+CANARY_2 = Subject(Kind.DEPLOYMENT, "staging", "canary-2", "u-2")
+
+
+def note(reason: str = "ShadowActive", message: str = "All is copied.") -> Note:
+    return Note(CANARY, reason, message)
+
+
+class Reports:
+    """Remembers what was reported."""
+
+    def __init__(self) -> None:
+        self.now: tuple[Problem, ...] = ()
+        self.all: list[tuple[Problem, ...]] = []
+
+    def __call__(self, problems: tuple[Problem, ...], /) -> None:
+        self.now = problems
+        self.all.append(problems)
+
+
+def feedback(connect: Any, identity: str = "one", report: Reports | None = None) -> KubeFeedback:
+    return KubeFeedback(
+        connect, identity=identity, namespace="system", terms=TERMS, report=report or Reports()
+    )
+
+
+@asynccontextmanager
+async def running(it: KubeFeedback) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(it.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        ended, _ = await asyncio.wait([task], timeout=20)
+        assert ended, [each.get_stack() for each in asyncio.all_tasks()]
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Embedded]:
+    """An API with the namespaces of an installation and of a user."""
+    async with embedded() as it:
+        client = await KubeClient.open(it.connect)
+        server = Cluster(it.connect, "staging", client)
+        for name in ("system", "staging"):
+            await server.create_namespace(name)
+        yield it
+        await client.close()
+
+
+def told(api: Embedded) -> Counter[str]:
+    return Counter({event["reason"]: event["count"] for event in api.documents("events")})
+
+
+def holder(api: Embedded) -> str:
+    found = [lease["spec"]["holderIdentity"] for lease in api.documents("leases")]
+    return str(found[0]) if found else ""
+
+
+async def leading(it: KubeFeedback) -> None:
+    await eventually(lambda: it.leads, what="the lead")
+
+
+async def test_what_is_put_is_written(api: Embedded) -> None:
+    it = feedback(api.connect)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        assert it.outcomes() == {"written": 1, "repeated": 0, "known": 0, "failed": 0, "dropped": 0}
+    assert holder(api) == ""
+
+
+async def test_what_was_put_before_there_was_a_leader_is_written(api: Embedded) -> None:
+    it = feedback(api.connect)
+    it.put([note()])
+    async with running(it):
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+
+
+async def test_a_state_that_comes_back_is_counted_up(api: Embedded) -> None:
+    it = feedback(api.connect)
+    async with running(it):
+        await leading(it)
+        for count in (1, 2, 3):
+            it.put([note()])
+            await eventually(lambda count=count: told(api) == {"ShadowActive": count})  # type: ignore[misc]
+        assert it.outcomes()["repeated"] == 2
+
+
+async def test_an_event_of_another_replica_is_counted_up_too(api: Embedded) -> None:
+    first, second = feedback(api.connect, "one"), feedback(api.connect, "two")
+    async with running(first):
+        await leading(first)
+        first.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+    async with running(second):
+        await leading(second)
+        second.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 2})
+
+
+async def test_of_two_one_writes(api: Embedded) -> None:
+    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+    async with running(one), running(two):
+        await eventually(lambda: one.leads or two.leads)
+        for each in (one, two):
+            each.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        leader, other = (one, two) if one.leads else (two, one)
+        assert leader.outcomes()["written"] == 1
+        assert sum(other.outcomes().values()) == 0
+
+
+async def test_when_the_leader_dies_the_other_takes_over_and_tells_nothing_twice(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+    monkeypatch.setattr(one, "_resign", AsyncMock())  # who dies does not give up the Lease
+    dying = asyncio.create_task(one.run())
+    await leading(one)
+    async with running(two):
+        for each in (one, two):
+            each.put([note("ShadowPending")])
+        await eventually(lambda: told(api) == {"ShadowPending": 1})
+        dying.cancel()
+        await asyncio.wait([dying])
+        assert holder(api) == "one"
+        two.put([Note(CANARY_2, "ShadowActive", "While nobody leads.")])
+        await leading(two)
+        await eventually(lambda: told(api) == {"ShadowPending": 1, "ShadowActive": 1})
+        assert two.outcomes()["known"] == 1
+        two.put([note("ShadowStopped")])
+        await eventually(lambda: told(api)["ShadowStopped"] == 1)
+
+
+async def test_who_leaves_in_order_is_replaced_at_once(api: Embedded) -> None:
+    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+    async with running(one):
+        await leading(one)
+    assert holder(api) == ""
+    async with running(two):
+        await leading(two)
+        assert holder(api) == "two"
+
+
+async def test_an_event_that_expired_is_written_anew(api: Embedded) -> None:
+    it = feedback(api.connect)
+    client = await KubeClient.open(api.connect)
+    server = Cluster(api.connect, "staging", client)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        (event,) = api.documents("events")
+        await server._send("DELETE", f"/api/v1/namespaces/staging/events/{event['metadata']['name']}", {})
+        it.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        assert it.outcomes()["written"] == 2
+    await client.close()
+
+
+async def test_a_namespace_that_is_gone_costs_its_note_alone(api: Embedded) -> None:
+    it = feedback(api.connect)
+    async with running(it):
+        await leading(it)
+        it.put([Note(Subject(Kind.DEPLOYMENT, "gone", "canary"), "ShadowStopped", "Gone."), note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        assert it.outcomes()["failed"] == 1
+
+
+async def test_kubectl_describe_shows_what_was_told(api: Embedded, tmp_path: Path) -> None:
+    client = await KubeClient.open(api.connect)
+    await Cluster(api.connect, "staging", client).create("deployments", deployment("canary"))
+    await client.close()
+    (canary,) = api.documents("deployments")
+    it = feedback(api.connect)
+    async with running(it):
+        await leading(it)
+        subject = Subject(Kind.DEPLOYMENT, "staging", "canary", canary["metadata"]["uid"])
+        it.put([Note(subject, "ShadowRejected", "ServiceNotFound: there is none.", warning=True)])
+        await eventually(lambda: told(api) == {"ShadowRejected": 1})
+        command = [kubectl(), "-n", "staging", "describe", "deployment", "canary"]
+        described = await _output(command, api.write_kubeconfig(tmp_path / "kubeconfig"), tmp_path)
+    assert "Warning  ShadowRejected" in described
+    assert "ServiceNotFound: there is none." in described
+
+
+async def _output(command: Sequence[str], kubeconfig: Path, home: Path) -> str:
+    environment = {"KUBECONFIG": str(kubeconfig), "HOME": str(home)}
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_a_start_counts_up_nothing_that_was_told_before(api: Embedded) -> None:
+    for identity in ("one", "one again"):
+        it = feedback(api.connect, identity)
+        async with running(it):
+            await leading(it)
+            it.put([note()], initial=True)
+            await eventually(lambda it=it: sum(it.outcomes().values()))  # type: ignore[misc]
+    assert it.outcomes()["known"] == 1
+    assert told(api) == {"ShadowActive": 1}
+
+
+async def test_what_waits_when_the_lead_is_lost_is_told_when_it_is_back(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = feedback(api.connect)
+    renewing = it._put_lease
+    async with running(it):
+        await leading(it)
+        monkeypatch.setattr(it, "_put_lease", AsyncMock(return_value=feedback_module._Answer(0)))
+        await eventually(lambda: not it.leads, what="the lead lost")
+        it.put([note("ShadowPaused")])
+        await eventually(lambda: not it._led, what="the loss noticed")
+        assert told(api) == {}
+        monkeypatch.setattr(it, "_put_lease", renewing)
+        await eventually(lambda: told(api) == {"ShadowPaused": 1})
+
+
+async def test_what_a_leader_had_time_to_tell_is_forgotten(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_KEPT_S", 0.0)
+    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+    async with running(one):
+        await leading(one)
+        two.put([note()])
+        async with running(two):
+            await eventually(lambda: len(two._pace) == 0)
+    assert told(api) == {}
+
+
+async def test_what_nobody_was_there_to_tell_is_kept(api: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feedback_module, "_KEPT_S", 0.0)
+    it = feedback(api.connect)
+    it.put([note()])
+    async with running(it):
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+
+
+async def test_a_namespace_for_the_lease_that_is_not_there_is_reported(api: Embedded) -> None:
+    reports = Reports()
+    it = KubeFeedback(api.connect, identity="one", namespace="nowhere", terms=TERMS, report=reports)
+    async with running(it):
+        await eventually(lambda: bool(reports.now))
+        (problem,) = reports.now
+        assert (problem.reason, it.leads) == ("ApiUnavailable", False)
+        assert "create leases in namespace nowhere" in problem.message
+        assert 'namespaces "nowhere" not found' in problem.message
+
+
+async def test_a_session_that_cannot_be_opened_is_reported_until_it_can(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+    connect = AsyncMock(side_effect=[SourceError("There is no kubeconfig"), await api.connect()])
+    reports = Reports()
+    it = feedback(connect, report=reports)
+    async with running(it):
+        await leading(it)
+    assert [[problem.message for problem in each] for each in reports.all] == [["There is no kubeconfig"], []]
+
+
+class Script:
+    """A server that answers as told; with `status` None it never answers. It takes every bid, and refuses
+    Events in the namespaces of `refusing`."""
+
+    def __init__(self) -> None:
+        self.status: int | None = 403
+        self.retry_after = ""
+        self.asked: Counter[str] = Counter()
+        self.url = ""
+        self.refusing: dict[str, tuple[int, str]] = {}
+        self.events: Counter[str] = Counter()
+
+    async def connect(self) -> ApiClient:
+        configuration = Configuration(host=self.url)
+        configuration.client_session_kwargs = {"trust_env": False}
+        return ApiClient(configuration)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.asked[request.method] += 1
+        if self.status is None:
+            await asyncio.Event().wait()
+        if request.path.endswith("/events"):
+            return self._event(request.path.split("/")[-2])
+        headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+        text = {"kind": "Status", "message": "as the test says"}
+        return web.json_response(text, status=self.status or 500, headers=headers)
+
+    def _event(self, namespace: str) -> web.Response:
+        self.events[namespace] += 1
+        status, message = self.refusing.get(namespace, (201, ""))
+        return web.json_response({"kind": "Status", "message": message}, status=status)
+
+
+@pytest.fixture
+async def script() -> AsyncIterator[Script]:
+    it = Script()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", it.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    it.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield it
+    await runner.cleanup()
+
+
+async def test_a_missing_permission_is_reported_once_with_what_to_grant(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await eventually(lambda: script.asked["GET"] >= 3)
+        (problem,) = reports.now
+        assert problem.reason == "Forbidden"
+        assert (
+            'grant get on "leases" of API group "coordination.k8s.io" in namespace system' in problem.message
+        )
+        assert "as the test says" in problem.message
+        assert len(reports.all) == 1
+
+
+async def test_what_was_reported_is_withdrawn(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await eventually(lambda: bool(reports.now))
+        script.status = 500
+        await eventually(lambda: [problem.reason for problem in reports.now] == ["ApiUnavailable"])
+        script.status = 200  # an empty Lease, and every bid is taken
+        await eventually(lambda: reports.now == ())
+        await leading(it)
+
+
+async def test_what_a_leader_could_not_write_in_time_is_not_lost(
+    api: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = feedback(api.connect)
+    async with running(it):
+        await leading(it)
+        with monkeypatch.context() as patch:
+            patch.setattr(it, "_ask", AsyncMock(return_value=feedback_module._Answer(0)))
+            it.put([note()])
+            await eventually(lambda: not it.leads, what="the lead lost")
+            assert told(api) == {}
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+
+
+async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> None:
+    script.status = None
+    it = feedback(script.connect)
+    async with running(it):
+        await eventually(lambda: script.asked["GET"] > 0)
+        it.put([note(message=str(number)) for number in range(20_000)])
+        assert len(it._pace) == 1
+        it.put(
+            [
+                Note(Subject(Kind.DEPLOYMENT, "staging", str(number)), "ShadowActive", "")
+                for number in range(20_000)
+            ]
+        )
+        assert len(it._pace) == pacing.MOST_WAITING
+
+
+async def test_a_server_that_asks_for_patience_gets_it(script: Script) -> None:
+    script.status, script.retry_after = 429, "3600"
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await eventually(lambda: bool(reports.now))
+        assert script.asked == {"GET": 1}
+
+
+async def test_credentials_that_are_not_accepted_are_not_a_missing_permission(script: Script) -> None:
+    script.status = 401
+    reports = Reports()
+    async with running(feedback(script.connect, report=reports)):
+        await eventually(lambda: bool(reports.now))
+        (problem,) = reports.now
+        assert problem.reason == "Unauthorized"
+        assert "grant" not in problem.message
+
+
+async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script) -> None:
+    script.status = 200
+    script.refusing["poor"] = (403, "exceeded quota: count/events")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([Note(Subject(Kind.DEPLOYMENT, "poor", f"canary-{n}"), "ShadowActive", "") for n in range(20)])
+        it.put([note()])
+        await eventually(lambda: it.outcomes()["written"] == 1)
+        assert script.events == {"poor": 1, "staging": 1}
+        (problem,) = reports.now
+        assert "create events in namespace poor" in problem.message
+        assert "exceeded quota" in problem.message
+
+
+async def test_a_refusal_is_withdrawn_when_events_are_taken(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+    script.status = 200
+    script.refusing["staging"] = (403, "no")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: bool(reports.now))
+        script.refusing.clear()
+        await eventually(lambda: it.outcomes()["written"] == 1 and reports.now == ())
+
+
+async def test_who_does_not_lead_any_more_says_nothing_of_events(script: Script) -> None:
+    script.status = 200
+    script.refusing["staging"] = (403, "no")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: bool(reports.now))
+        script.status = None
+        await eventually(lambda: reports.now == ())
+
+
+async def test_a_namespace_that_is_being_deleted_costs_its_note_alone(script: Script) -> None:
+    script.status = 200
+    script.refusing["staging"] = (403, "because it is being terminated")
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: it.outcomes()["failed"] == 1)
+        assert len(it._pace) == 0
+        assert reports.all == []
+
+
+async def test_many_namespaces_that_refuse_are_not_all_listed(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_module, "_MOST_REPORTED", 2)
+    script.status = 200
+    script.refusing = dict.fromkeys("abc", (403, "no"))
+    reports = Reports()
+    it = feedback(script.connect, report=reports)
+    async with running(it):
+        await leading(it)
+        it.put([Note(Subject(Kind.DEPLOYMENT, name, "canary"), "ShadowActive", "") for name in "abc"])
+        await eventually(lambda: set(script.events) == set("abc"))
+        await eventually(lambda: len(it._problems) == 3)
+        assert len(reports.now) == 2

@@ -1,0 +1,75 @@
+"""The file of --policy: understood whole, or the start fails and says why."""
+
+from pathlib import Path
+
+import pytest
+
+from xds_server.base.errors import UsageError
+from xds_server.core.layers import NO_FILE
+from xds_server.manifests.policy_file import read_policy
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "policy.yaml"
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(UsageError) as caught:
+        read_policy(file)
+    return str(caught.value)
+
+
+def test_settings_are_texts_as_written(file: Path) -> None:
+    file.write_text('percent-max: 010\ntimeout: "5s"\npaused: false\nmethods-allowed: GET,HEAD # reads\n')
+    policy = read_policy(file)
+    assert policy.values == {
+        "percent-max": "010",
+        "timeout": "5s",
+        "paused": "false",
+        "methods-allowed": "GET,HEAD",
+    }
+    assert policy.called("timeout") == f"timeout of the policy file {file}"
+
+
+def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
+    assert read_policy(None) is NO_FILE
+    file.write_text("# nothing yet\n")
+    assert read_policy(file).values == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("- percent-max", 'write settings one a line, such as percent-max: "10"'),
+        ("percent-max", 'write settings one a line, such as percent-max: "10"'),
+        ("methods-allowed: [GET, HEAD]", "methods-allowed: write its value as one text, as in an annotation"),
+        ("[a, b]: c", "this is no YAML"),
+        ("percent: {a: b}", "percent: write its value as one text, as in an annotation"),
+        ("xds-shadow.io/percent: 1", "xds-shadow.io/percent: write it without xds-shadow.io/"),
+        ("percent: 10: 20", "this is no YAML: "),
+        ("a: 1\npercent: 1\npercent: 2", "this is no YAML: line 3, column 1: the key 'percent' stands twice"),
+        ("a: &a " + "[" * 101, "this is no YAML: it nests more than 100 levels deep"),
+        ("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1000 + "]", "a: write its value as one text"),
+        ("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1001 + "]", "this is no YAML: its aliases stand for"),
+        ("percent: lots", "percent of the policy file {}: 'lots' is not a percentage"),
+        ("percent-max: lots", "percent-max of the policy file {}: 'lots' is not a percentage"),
+        ("percnt: 1", "percnt of the policy file {} is not known here; known are credential-from-secret, "),
+        ("endpoints-from: service/a", "endpoints-from of the policy file {} is not known here"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_key(file: Path, text: str, wrong: str) -> None:
+    file.write_text(text)
+    assert refusal(file).startswith(f"--policy {file}: {wrong.format(file)}")
+
+
+def test_a_file_that_cannot_be_read_says_so(file: Path, tmp_path: Path) -> None:
+    assert refusal(file) == f"--policy {file}: No such file or directory"
+    assert refusal(tmp_path) == f"--policy {tmp_path}: Is a directory"
+    file.write_bytes(b"\xff\xfe\x00")
+    assert refusal(file).startswith(f"--policy {file}: this is no YAML")
+
+
+def test_a_file_that_is_too_large_is_not_read(file: Path) -> None:
+    file.write_text("#" * 65_537)
+    assert refusal(file) == f"--policy {file}: it has 65537 bytes, and 65536 are the most"

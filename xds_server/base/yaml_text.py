@@ -1,0 +1,62 @@
+"""YAML for people: what they read, with a script as a block of lines and not as one quoted text; and what
+they write in a small file that an option names.
+"""
+
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from xds_server.base.errors import UsageError, YamlError
+from xds_server.base.yaml_load import read_one
+
+if TYPE_CHECKING:
+    from yaml import SafeDumper as _BaseDumper
+else:
+    _BaseDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # three times as fast
+
+_WIDTH: Final = 110
+
+
+class _Dumper(_BaseDumper):
+    pass
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def dumped(data: Any) -> str:
+    """One document."""
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=_WIDTH))
+
+
+def dumped_all(documents: Iterable[Any]) -> str:
+    """Several documents."""
+    return str(yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=_WIDTH))
+
+
+def texts_of(path: Path, option: str, largest: int) -> Any:
+    """What is in a file of at most so many bytes: texts as they are written, lists and mappings, or None.
+    `option` names it in what is raised.
+
+    Raises:
+        UsageError: it cannot be read, is too large, or is no YAML; a key that stands twice is none.
+    """
+    try:
+        known = path.stat()
+        # A pipe may wait for ever, and a device never end. (Reading says of a directory that it is one.)
+        if not (stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode)):
+            raise UsageError(f"{option}: this is no regular file; write one")
+        if known.st_size > largest:
+            raise UsageError(f"{option}: it has {known.st_size} bytes, and {largest} are the most")
+        return read_one(path.read_bytes(), texts=True)
+    except OSError as error:
+        raise UsageError(f"{option}: {error.strerror or error}") from error
+    except YamlError as error:
+        raise UsageError(f"{option}: this is no YAML: {error}") from error

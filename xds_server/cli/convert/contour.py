@@ -1,0 +1,312 @@
+"""Contour: services of an HTTPProxy's route with ``mirror: true``, through the includes of its root.
+
+Contour has Envoy try exact paths first, then regular expressions, then the longest prefix; of equal paths
+those with the most header and query conditions. A prefix goes by characters.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+
+from xds_server.base.ids import NamespacedName
+from xds_server.cli.convert.documents import Documents
+from xds_server.cli.convert.fields import (
+    Annotations,
+    Document,
+    Harmless,
+    Metadata,
+    Part,
+    lost,
+    no_hosts,
+    stops,
+)
+from xds_server.cli.convert.reading import by_regex, documents
+from xds_server.cli.convert.rules import Backend, Header, How, Match, Mirror, Path, Routing, Rule, Source
+
+PROJECT: Final = "Contour"
+GROUPS: Final = ("projectcontour.io",)
+PASSED: Final = ("TLSCertificateDelegation", "ContourConfiguration", "ContourDeployment", "ExtensionService")
+
+_CHANGED: Final = "the stable version's requests are not changed here"
+_REFUSED: Final = "refused requests are not mirrored there, and mirrored here"
+_MOST_VISITS: Final = 10_000
+"""Of all ways through the includes; a document that includes itself is not visited again."""
+
+_Refused = Annotated[object, stops(_REFUSED)]
+
+
+class ContourAnnotations(Annotations, frozen=True):
+    """Which Contour it is for."""
+
+    own_prefixes = ("projectcontour.io/",)
+
+    ingress_class: Harmless = msgspec.field(default=None, name="projectcontour.io/ingress.class")
+
+
+class ContourMetadata(Metadata, frozen=True):
+    """``metadata``."""
+
+    annotations: ContourAnnotations = ContourAnnotations()
+
+
+class HeaderPart(Part, frozen=True):
+    """HeaderMatchCondition."""
+
+    name: str = ""
+    present: bool = False
+    notpresent: bool = False
+    exact: str | None = None
+    notexact: str | None = None
+    contains: str | None = None
+    notcontains: str | None = None
+    regex: str | None = None
+    ignore_case: bool = False
+    treat_missing_as_empty: bool = False
+
+
+class Query(Part, frozen=True):
+    """QueryParameterMatchCondition."""
+
+    name: str = ""
+    exact: str | None = None
+    prefix: str | None = None
+    suffix: str | None = None
+    regex: str | None = None
+    contains: str | None = None
+    ignore_case: bool = False
+    present: bool = False
+
+
+class Condition(Part, frozen=True):
+    """MatchCondition."""
+
+    prefix: str | None = None
+    exact: str | None = None
+    regex: str | None = None
+    header: HeaderPart | None = None
+    query_parameter: Query | None = None
+
+
+class ServicePart(Part, frozen=True):
+    """Service of a route."""
+
+    name: str = ""
+    port: int | None = None
+    weight: int = 0
+    mirror: bool = False
+    protocol: Annotated[object, lost("here the Service's port says its protocol")] = None
+    health_port: Annotated[object, lost("the fleet does not ask endpoints for their health")] = None
+    validation: Annotated[object, lost("endpoints are reached in plain text here")] = None
+    request_headers_policy: Annotated[object, stops(_CHANGED)] = None
+    response_headers_policy: Annotated[object, no_hosts("responses are not changed here")] = None
+    cookie_rewrite_policies: Annotated[object, no_hosts("responses are not changed here")] = None
+    slow_start_policy: Annotated[object, lost("the fleet balances as it does for all")] = None
+
+
+class Route(Part, frozen=True):
+    """Route."""
+
+    conditions: list[Condition] = []
+    services: list[ServicePart] = []
+    enable_websockets: Harmless = None
+    permit_insecure: Annotated[
+        object, lost("the fleet's gateway is plain HTTP unless the listener is one's own")
+    ] = None
+    timeout_policy: Annotated[object, lost("the stable version has no route timeout here")] = None
+    retry_policy: Annotated[object, lost("the fleet retries as it does for all")] = None
+    health_check_policy: Annotated[object, lost("the fleet does not ask endpoints for their health")] = None
+    load_balancer_policy: Annotated[object, lost("the fleet balances as it does for all")] = None
+    internal_redirect_policy: Annotated[
+        object, lost("redirects of the stable version reach the client here")
+    ] = None
+    path_rewrite_policy: Annotated[object, stops("the stable version's requests are not rewritten here")] = (
+        None
+    )
+    request_headers_policy: Annotated[object, stops(_CHANGED)] = None
+    response_headers_policy: Annotated[object, no_hosts("responses are not changed here")] = None
+    cookie_rewrite_policies: Annotated[object, no_hosts("responses are not changed here")] = None
+    request_redirect_policy: Annotated[
+        object, lost("its requests are redirected there, and have no route here")
+    ] = None
+    direct_response_policy: Annotated[
+        object, lost("its requests are answered there, and have no route here")
+    ] = None
+    auth_policy: _Refused = None
+    rate_limit_policy: _Refused = None
+    jwt_verification_policy: _Refused = None
+    ip_allow_policy: _Refused = None
+    ip_deny_policy: _Refused = None
+
+
+class Include(Part, frozen=True):
+    """Include."""
+
+    name: str = ""
+    namespace: str = ""
+    conditions: list[Condition] = []
+
+
+class VirtualHost(Part, frozen=True):
+    """VirtualHost."""
+
+    fqdn: str = ""
+    tls: Annotated[
+        object, no_hosts("TLS: the fleet's gateway is plain HTTP unless the listener is one's own")
+    ] = None
+    authorization: _Refused = None
+    cors_policy: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
+    rate_limit_policy: _Refused = None
+    jwt_providers: _Refused = None
+    ip_allow_policy: _Refused = None
+    ip_deny_policy: _Refused = None
+
+
+class Spec(Part, frozen=True):
+    """HTTPProxySpec."""
+
+    virtualhost: VirtualHost | None = None
+    routes: list[Route] = []
+    includes: list[Include] = []
+    ingress_class_name: Harmless = None
+    tcpproxy: Annotated[object, no_hosts("TCP is not routed here")] = None
+
+
+class HTTPProxy(Document, frozen=True):
+    """An HTTPProxy."""
+
+    metadata: ContourMetadata = ContourMetadata()
+    spec: Spec = Spec()
+
+
+KINDS: Final[Mapping[str, type[Document]]] = {"HTTPProxy": HTTPProxy}
+
+_Docs = dict[NamespacedName, tuple[Source, HTTPProxy]]
+
+
+class _Visit(NamedTuple):
+    """An HTTPProxy as it is reached from a root: by which documents, under which conditions."""
+
+    source: Source
+    proxy: HTTPProxy
+    host: str
+    conditions: tuple[Condition, ...]
+    by: tuple[Source, ...]
+
+
+def routing(docs: Documents) -> Routing:
+    """The rules of all HTTPProxies, the closest first."""
+    proxies, wrong = documents(docs, PROJECT, GROUPS, HTTPProxy, "HTTPProxy")
+    by_name = {source.name: (source, proxy) for source, proxy in proxies}
+    roots = [
+        _Visit(source, proxy, proxy.spec.virtualhost.fqdn, (), ())
+        for source, proxy in proxies
+        if proxy.spec.virtualhost
+    ]
+    visits = list(islice((visit for root in roots for visit in _visits(root, by_name)), _MOST_VISITS))
+    reached = {visit.source for visit in visits}
+    found = [rule for visit in visits for rule in _rules(visit)]
+    found.sort(key=_order)
+    for source, proxy in proxies:
+        if source not in reached:
+            orphan = _Visit(source, proxy, "", (), ())
+            found += _rules(orphan, "the HTTPProxy that includes it is not in these documents")
+    sources = [source for source, _ in proxies]
+    return Routing(PROJECT, (*found, *wrong), (*sources, *(each.source for each in wrong)))
+
+
+def _visits(visit: _Visit, by_name: _Docs) -> Iterator[_Visit]:
+    yield visit
+    for include in visit.proxy.spec.includes:
+        name = NamespacedName(include.namespace or visit.source.name.namespace, include.name)
+        if name in by_name and by_name[name][0] not in (visit.source, *visit.by):
+            source, proxy = by_name[name]
+            conditions = (*visit.conditions, *include.conditions)
+            yield from _visits(
+                _Visit(source, proxy, visit.host, conditions, (*visit.by, visit.source)), by_name
+            )
+
+
+def _rules(visit: _Visit, problem: str = "") -> Iterator[Rule]:
+    """The rules of one visit. What the including documents do to all their requests holds for these, too."""
+    above = tuple(
+        note for source in visit.by for note in source.notes if note.place[:2] == ("spec", "virtualhost")
+    )
+    problems = tuple(filter(None, [problem]))
+    namespace = visit.source.name.namespace
+    for number, route in enumerate(visit.proxy.spec.routes):
+        place = ("spec", "routes", number)
+        match = _match((*visit.conditions, *route.conditions))
+        elsewhere = route.request_redirect_policy or route.direct_response_policy
+        services = [each for each in route.services if not each.mirror]
+        # All weights 0 is as good as none given.
+        given = any(each.weight for each in services)
+        backends = [_backend(each, namespace, each.weight if given else 1) for each in services]
+        mirrors = [
+            Mirror(_backend(each, namespace), Decimal(each.weight or 100))
+            for each in route.services
+            if each.mirror
+        ]
+        hosts = (visit.host,) if visit.host else ()
+        yield Rule(
+            visit.source,
+            place,
+            hosts,
+            match,
+            () if elsewhere else tuple(backends),
+            tuple(mirrors),
+            problems,
+            above,
+        )
+
+
+def _backend(each: ServicePart, namespace: str, weight: int = 1) -> Backend:
+    service = NamespacedName(namespace, each.name) if each.name else None
+    return Backend(service, each.name, each.port, weight=weight)
+
+
+def _order(rule: Rule) -> tuple[int, int, int]:
+    path, others = rule.match.path, rule.match.others
+    regex = any(each.startswith("the path") for each in others)
+    rank = 0 if path and path.how is How.EXACT else 1 if regex else 2
+    return rank, -len(path.value if path else ""), -len(rule.match.headers) - len(others)
+
+
+def _match(conditions: Sequence[Condition]) -> Match:
+    """All conditions on the way: prefixes are put one after the other."""
+    others: list[str] = []
+    headers: list[Header] = []
+    prefix, exact = "", ""
+    regex: Path | None = None
+    for each in conditions:
+        if each.prefix is not None:
+            prefix = _put_together(prefix, each.prefix)
+        exact = each.exact or exact
+        if each.regex is not None:
+            regex = by_regex(each.regex, others)
+        if each.header:
+            headers += _header(each.header, others)
+        if each.query_parameter:
+            others.append(f"the query parameter {each.query_parameter.name}")
+    path = Path(How.EXACT, _put_together(prefix, exact)) if exact else Path(How.PREFIX, prefix or "/")
+    if regex and not prefix:
+        path = regex
+    return Match(path, None, tuple(headers), tuple(others))
+
+
+def _put_together(first: str, second: str) -> str:
+    return f"{first.rstrip('/')}/{second.lstrip('/')}" if first else second
+
+
+def _header(header: HeaderPart, others: list[str]) -> Iterator[Header]:
+    name = header.name.lower()
+    if header.exact is not None and not header.ignore_case:
+        yield Header(name, How.EXACT, header.exact)
+    elif header.present:
+        yield Header(name, How.PRESENT)
+    elif header.notpresent:
+        yield Header(name, How.ABSENT)
+    else:
+        others.append(f"the header {header.name}, which is neither matched exactly nor only present")

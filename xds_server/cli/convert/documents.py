@@ -1,0 +1,184 @@
+"""The documents of the input, to look up what a rule names: Services, Deployments, ports."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from xds_server.base.ids import NamespacedName
+from xds_server.cli.convert.fields import Doc
+from xds_server.core.hosts import CLUSTER_DOMAINS
+from xds_server.core.objects import PREFIX, Service
+from xds_server.core.plan import Protocol
+from xds_server.core.ports import HTTP_PORTS, no_http_port, ports_of
+from xds_server.core.services import HOSTS
+
+
+class Target(NamedTuple):
+    """A Deployment, and what was assumed to take it for the one that is meant."""
+
+    deployment: str
+    assumed: str = ""
+
+
+class Documents:
+    """All documents of the input, of a cluster whose DNS has these domains."""
+
+    def __init__(self, docs: Sequence[Doc], cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> None:
+        self.all = docs
+        self._suffixes = (*(f".svc.{domain}" for domain in cluster_domains), ".svc")
+        self.services: dict[NamespacedName, Service] = {}
+        self.pod_labels: dict[NamespacedName, dict[str, str]] = {}
+        self.marked: dict[NamespacedName, dict[str, str]] = {}
+        for doc in docs:
+            name = name_of(doc)
+            if doc.get("kind") == "Service" and doc.get("apiVersion") == "v1":
+                try:
+                    self.services[name] = msgspec.convert(doc, Service)
+                except msgspec.ValidationError:
+                    continue  # as if it were not there: nothing rests on it
+            elif doc.get("kind") == "Deployment" and doc.get("apiVersion") == "apps/v1":
+                self.pod_labels[name] = _labels(doc, "spec", "template", "metadata", "labels")
+                said = {**_labels(doc, "metadata", "labels"), **_labels(doc, "metadata", "annotations")}
+                self.marked[name] = {key: value for key, value in said.items() if key.startswith(PREFIX)}
+
+    def of(self, group: str, kind: str) -> Iterator[Doc]:
+        """The documents of a kind, whatever version."""
+        return (doc for doc in self.all if group_of(doc) == group and doc.get("kind") == kind)
+
+    def behind(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
+        """The Deployments whose Pods have all of these labels."""
+        return [
+            name.name
+            for name, its in self.pod_labels.items()
+            if labels and name.namespace == namespace and labels.items() <= its.items()
+        ]
+
+    def selector(self, service: NamespacedName) -> Mapping[str, str] | None:
+        """By which a Service selects; None if the documents do not have it."""
+        found = self.services.get(service)
+        return found.spec.selector or {} if found else None
+
+    def canary(self, service: NamespacedName) -> Target:
+        """The Deployment to mark for a mirror to a Service. Its endpoints will be the Service's own, so that
+        a wrong assumption fails, or marks what serves as a name alone."""
+        found = self.behind(service.namespace, self.selector(service) or {})
+        if found:
+            also = f"Deployments {', '.join(found)} are behind Service {service.name}; the first is marked"
+            return Target(found[0], also if len(found) > 1 else "")
+        return Target(
+            service.name,
+            f"the Deployment behind Service {service.name} is not in these documents; taken to have its name",
+        )
+
+    def first_port(self, service: NamespacedName, port: int | str | None) -> str:
+        """Why a Service's further hosts would not reach this port of it; nothing if they do. If its document
+        is there, it has a routed port."""
+        found = self.services.get(service)
+        if found is None:
+            return "" if port is None else f"whether {port} is its first HTTP port: give its document, too"
+        ports = ports_of(found).routed
+        if port is None and len(found.ports) > 1:
+            return "it has several ports, and the rule names none"
+        if port is not None and port not in (ports[0].port.port, ports[0].port.name):
+            return f"its first HTTP port is {ports[0].port.port}, and the rule leads to {port}"
+        return ""
+
+    def not_routed(self, service: NamespacedName, port: int | str | None) -> str:
+        """Why nothing would be routed to this port of a Service; nothing if it would be, or is not known."""
+        found = self.services.get(service)
+        routed = [each.port for each in ports_of(found).routed] if found else []
+        if found is None or any(port in (None, each.port, each.name) for each in routed):
+            return ""
+        if not routed:
+            return f"Service {service.name} has no routed port. {no_http_port(found)}"
+        if all(port not in (each.port, each.name) for each in found.ports):
+            return ""
+        return f"port {port} of Service {service.name} is not routed; name it in {HTTP_PORTS}"
+
+    def not_http2(self, service: NamespacedName, port: int | str | None) -> str:
+        """Why gRPC calls would fail at this port of a Service, with the command that changes it; nothing if
+        they would not, or it is not known."""
+        found = self.services.get(service)
+        for each in ports_of(found).routed if found else ():
+            if port in (None, each.port.port, each.port.name) and each.protocol is not Protocol.HTTP2:
+                said = {"port": each.port.port, "appProtocol": "kubernetes.io/h2c"}
+                patch = msgspec.json.encode({"spec": {"ports": [said]}}).decode()
+                line = ("kubectl", "-n", service.namespace, "patch", "service", service.name, "-p", patch)
+                return (
+                    f"gRPC needs HTTP/2, and port {each.port.port} of Service {service.name} is HTTP/1 here;"
+                    f" change that, then convert again: {shlex.join(line)}"
+                )
+        return ""
+
+    def has_hosts(self, service: NamespacedName) -> str:
+        """Why a Service cannot be given further hosts by a line of its own; nothing if it can."""
+        found = self.services.get(service)
+        said = found.annotations.get(HOSTS) if found else None
+        return f"it has {HOSTS}={said} already; add the host to these" if said else ""
+
+    def further_ports(self, service: NamespacedName, port: int | str | None) -> str:
+        """The HTTP ports of a Service besides the one that a rule names; nothing if there are none."""
+        found = self.services.get(service)
+        ports = [each.port for each in ports_of(found).routed] if found and port is not None else []
+        return ", ".join(str(each.port) for each in ports if port not in (each.port, each.name))
+
+    def mirror_port(self, primary: NamespacedName, port: int | str | None, mirror: Any) -> str:
+        """Why a mirrored request would reach another port of the `mirror` backend's Service than it names;
+        nothing if it does not. Ports are paired by name, else by number, else because there is one."""
+        name, wanted = mirror.service, mirror.port
+        source = self.services.get(name)
+        if source is not None and source.spec.type == "ExternalName":
+            return f"Service {name.name} is an ExternalName"
+        if wanted is None or (source is not None and len(source.ports) == 1):
+            return ""
+        stable = self.services.get(primary)
+        if source is None:
+            return "" if wanted == port else f"port {wanted} of Service {name.name}: give its document, too"
+        its = [each for each in stable.ports if port in (each.port, each.name)] if stable else []
+        by_name = [each for each in source.ports if its and its[0].name and each.name == its[0].name]
+        by_number = [each for each in source.ports if its and each.port == its[0].port]
+        found = next(iter((*by_name, *by_number)), None)
+        if found is not None and wanted in (found.port, found.name):
+            return ""
+        return f"port {wanted} of Service {name.name} is not the counterpart of {primary.name}'s {port}"
+
+    def local(self, host: str, namespace: str) -> NamespacedName | None:
+        """The Service that a host of the cluster stands for; None if it is none. A host of two labels is a
+        Service only where its second label is this namespace, or the documents have that Service."""
+        for suffix in self._suffixes:
+            if host.endswith(suffix):
+                name, dot, other = host.removesuffix(suffix).partition(".")
+                return NamespacedName(other, name) if dot and name and "." not in other else None
+        name, dot, other = host.partition(".")
+        if not dot:
+            return NamespacedName(namespace, name) if name and name != "*" else None
+        found = NamespacedName(other, name)
+        return found if name and (other == namespace or found in self.services) else None
+
+    def own_name(self, service: NamespacedName) -> str:
+        """The longest of the names that cluster DNS gives a Service, in the first of the domains."""
+        return f"{service.name}.{service.namespace}{self._suffixes[0]}"
+
+    def is_own_name(self, host: str) -> bool:
+        """Whether a host has the form of such a name."""
+        return host.endswith(self._suffixes[0])
+
+
+def group_of(doc: Doc) -> str:
+    """The API group of a document."""
+    return str(doc.get("apiVersion", "")).partition("/")[0]
+
+
+def name_of(doc: Doc) -> NamespacedName:
+    """Namespace and name of a document of any shape."""
+    metadata = doc.get("metadata")
+    found = metadata if isinstance(metadata, Mapping) else {}
+    return NamespacedName(str(found.get("namespace") or "default"), str(found.get("name") or ""))
+
+
+def _labels(doc: object, *path: str) -> dict[str, str]:
+    for step in path:
+        doc = doc.get(step) if isinstance(doc, Mapping) else None
+    return {str(key): str(value) for key, value in doc.items()} if isinstance(doc, Mapping) else {}

@@ -1,0 +1,117 @@
+"""Gateway API: what a route is attached to, as far as it says where its hosts are served.
+
+A route serves a host where a listener of its parents has it. What another listener does with the host, as
+answer it with a redirect, is not known to a Service that is exposed here: the host stays where it is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from xds_server.base.ids import NamespacedName
+from xds_server.cli.convert.documents import Documents, name_of
+from xds_server.cli.convert.fields import Fate, Note, Part, Place
+from xds_server.cli.convert.rules import Source, covers
+
+_GROUP: Final = "gateway.networking.k8s.io"
+_PARENTS: Final[Place] = ("spec", "parentRefs")
+
+
+class ParentRef(Part, frozen=True):
+    """ParentReference."""
+
+    group: str = _GROUP
+    kind: str = "Gateway"
+    name: str = ""
+    namespace: str = ""
+    section_name: str = ""
+    port: int | None = None
+
+
+class Attached(NamedTuple):
+    """A route with its parents and hosts."""
+
+    source: Source
+    parents: Sequence[ParentRef]
+    hosts: Sequence[str]
+
+    def keys(self) -> frozenset[tuple[str, ...]]:
+        """Its parents, to be compared with another route's."""
+        return frozenset(
+            (each.kind, self.parent(each).namespace, each.name, each.section_name, str(each.port))
+            for each in self.parents
+        )
+
+    def parent(self, ref: ParentRef) -> NamespacedName:
+        return NamespacedName(ref.namespace or self.source.name.namespace, ref.name)
+
+
+def note_parents(routes: Sequence[Attached], docs: Documents) -> None:
+    """Note with each route why its hosts, or one of them, are not served as its rules say."""
+    listeners: dict[NamespacedName, list[Any]] = {}
+    for doc in docs.of(_GROUP, "Gateway"):
+        spec = doc.get("spec")
+        found = spec.get("listeners") if isinstance(spec, Mapping) else None
+        listeners[name_of(doc)] = found if isinstance(found, list) else []
+    others: dict[str, list[Attached]] = {}
+    for route in routes:
+        for host in route.hosts or ("*",):
+            others.setdefault(host, []).append(route)
+    patterns = [host for host in others if host.startswith("*")]
+    keys = {route.source: route.keys() for route in routes}
+    for route in routes:
+        notes = [*_of_mesh(route), *_not_attached(route, listeners)]
+        for host in route.hosts:
+            near = {host, *(each for each in patterns if covers(each, host))}
+            elsewhere = (
+                other
+                for each in sorted(near)
+                for other in others.get(each, ())
+                if keys[other.source] != keys[route.source]
+            )
+            notes += [
+                Note(_PARENTS, Fate.NO_HOSTS, f"{other.source} has {host}, too, at other listeners")
+                for other in list(elsewhere)[:1]
+            ]
+        route.source.notes += tuple(dict.fromkeys(notes))
+
+
+def _of_mesh(route: Attached) -> Iterator[Note]:
+    if route.parents and all(each.kind == "Service" for each in route.parents):
+        yield Note(_PARENTS, Fate.NO_HOSTS, "a route of a mesh: no gateway serves its hostnames")
+
+
+def _not_attached(route: Attached, listeners: Mapping[NamespacedName, list[Any]]) -> Iterator[Note]:
+    """Only if the documents have every Gateway of it."""
+    if not route.parents or any(route.parent(each) not in listeners for each in route.parents):
+        return
+    names = [
+        name
+        for ref in route.parents
+        for name in _hostnames(ref, route.source, route.parent(ref), listeners[route.parent(ref)])
+    ]
+    for number, host in enumerate(route.hosts):
+        if not any(name == host or covers(name, host) or covers(host, name) for name in names):
+            yield Note(("spec", "hostnames", number), Fate.NO_HOSTS, f"no listener of its Gateway has {host}")
+
+
+def _hostnames(
+    ref: ParentRef, source: Source, gateway: NamespacedName, listeners: Iterable[Any]
+) -> Iterator[str]:
+    """Of the listeners that a route may be attached to; ``*`` for any."""
+    near = source.name.namespace == gateway.namespace
+    for each in listeners:
+        if (
+            isinstance(each, Mapping)
+            and (near or _admits_others(each))
+            and (not ref.section_name or each.get("name") == ref.section_name)
+            and (ref.port is None or each.get("port") == ref.port)
+        ):
+            yield str(each.get("hostname") or "*").lower()
+
+
+def _admits_others(listener: Mapping[str, Any]) -> bool:
+    """Routes of other namespaces; which a selector admits is not looked up."""
+    for step in ("allowedRoutes", "namespaces"):
+        found = listener.get(step)
+        listener = found if isinstance(found, Mapping) else {}
+    return listener.get("from", "Same") not in ("Same", "None")

@@ -1,0 +1,290 @@
+"""Which plans may run, and which hosts may follow.
+
+A mirror is said by one set of annotations on its Deployment; rules that mirror the same Service to the same
+Deployment are one set, if one can say them. It runs only if every request that it would mirror was surely
+mirrored before, and a host only if every request for it surely reached the same Service: both are found out
+by comparing representatives (`comparing`). What closer rules take away is left out by path where that is
+possible.
+
+The Service's own names reach it here whatever the documents say. For these every mirror has to be one of the
+same host of the documents, the first for which that holds.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from xds_server.base.ids import NamespacedName
+from xds_server.base.text import shown
+from xds_server.cli.convert.comparing import Cases, TooManyError
+from xds_server.cli.convert.documents import Documents
+from xds_server.cli.convert.draft import Draft
+from xds_server.cli.convert.fields import Fate, Note, Place, path_text
+from xds_server.cli.convert.plans import Finding, Plan, other_versions, plan_of
+from xds_server.cli.convert.rules import Mirror, Request, Routing, Rule, Source
+from xds_server.core.values import is_host_name
+
+_MOST_EXCLUSIONS: Final = 16
+_ANY_HOST: Final = "xyz-any.invalid"
+_TOO_MANY: Final = "the rules of this host have too many conditions to be compared"
+
+
+class Planner:
+    """Plans the mirrors of one project's rules."""
+
+    def __init__(self, routing: Routing, docs: Documents) -> None:
+        self._routing = routing
+        self._docs = docs
+        self._places: dict[Source, set[Place]] = {}
+        for rule in routing.rules:
+            self._places.setdefault(rule.source, set()).add(rule.place)
+        self._stops = {
+            rule: [str(note) for note in self._notes(rule) if note.fate is Fate.STOPS]
+            for rule in routing.rules
+        }
+        self._cases = Cases(routing)
+        self._refused: dict[tuple[NamespacedName, str], str] = {}
+        self._reference: dict[NamespacedName, str] = {}
+
+    def findings(self) -> list[Finding]:
+        """One for each mirror; those that one set of annotations says are one."""
+        found: list[Finding] = []
+        for rules, mirror in self._mirrors():
+            finding = plan_of(rules, mirror, self._docs)
+            finding.stopped += self._stops[rules[0]]
+            plans = [each for each in found if isinstance(each, Plan)]
+            if not (
+                isinstance(finding, Plan) and finding.runs and any(_joined(each, finding) for each in plans)
+            ):
+                found.append(finding)
+        plans = [each for each in found if isinstance(each, Plan)]
+        for plan in plans:
+            if plan.runs:
+                self._bound(plan)
+        for plan in plans:
+            if plan.runs:
+                alike = [each for each in plans if each.runs and each.service == plan.service]
+                self._take_hosts(plan, alike)
+        return found
+
+    def _notes(self, rule: Rule) -> tuple[Note, ...]:
+        return rule.notes(self._places[rule.source])
+
+    def _mirrors(self) -> Iterator[tuple[list[Rule], Mirror]]:
+        """Each mirror with the alternatives of its rule, in the order of the documents."""
+        order = {source: number for number, source in enumerate(self._routing.sources)}
+        rules: dict[tuple[Source, Place], list[Rule]] = {}
+        for rule in sorted(self._routing.rules, key=lambda each: (order[each.source], _sortable(each.place))):
+            rules.setdefault((rule.source, rule.place), []).append(rule)
+        for alternatives in rules.values():
+            for mirror in alternatives[0].mirrors:
+                yield alternatives, mirror
+
+    def _bound(self, plan: Plan) -> None:
+        """Leave out what closer rules take, until all that is mirrored was mirrored; or stop."""
+        witness = "it has no host"
+        for host in self._references(plan):
+            try:
+                draft, witness = self._bounded(plan, host)
+                if not witness:
+                    plan.draft = draft
+                    self._say_less(plan, host)
+                    plan.stopped += filter(None, [plan.mistake(), self._marked(plan)])
+                    self._reference.setdefault(plan.service, host)
+                    return
+            except TooManyError:
+                witness = _TOO_MANY
+        plan.stopped.append(witness)
+
+    def _marked(self, plan: Plan) -> str:
+        """Why the Deployment cannot be marked as it is in the documents; nothing if it can."""
+        name = NamespacedName(plan.service.namespace, plan.deployment)
+        before = self._docs.marked.get(name, {})
+        other = min(before.items() - plan.written().items(), default=None)
+        return f"Deployment {plan.deployment} has {other[0]}={other[1]} already" if other else ""
+
+    def _references(self, plan: Plan) -> list[str]:
+        """The hosts of which one has to have all mirrors of the Service: its own name if the documents say
+        anything of that, else the one that a mirror before this was compared for, else any of its rules'."""
+        own, before = self._docs.own_name(plan.service), self._reference.get(plan.service)
+        if self._cases.names(own):
+            return [own]
+        hosts = dict.fromkeys(_concrete(pattern) for rule in plan.rules for pattern in rule.hosts)
+        return [before] if before else list(hosts)
+
+    def _bounded(self, plan: Plan, host: str) -> tuple[Draft, str]:
+        """The draft without what is not surely mirrored for a host, and what is wrong with that still."""
+        draft = plan.draft
+        for _ in range(_MOST_EXCLUSIONS + 1):
+            found = self._unsure(draft, plan, host)
+            if found is None:
+                some = any(draft.admits(each.request) for each in self._cases.of(host, draft))
+                return draft, "" if some else "closer rules take all of its requests"
+            request, rule = found
+            narrower = draft.without(rule.match.path) if rule and rule.match.path else None
+            if narrower is None or narrower.admits(request):
+                return draft, f"{request} would be mirrored, and perhaps is not there{_by(rule, plan)}"
+            draft = narrower
+        return draft, "closer rules have more paths than can be excluded"
+
+    def _unsure(self, draft: Draft, plan: Plan, host: str) -> tuple[Request, Rule | None] | None:
+        """A request that would be mirrored, and perhaps was not, with the rule that took it."""
+        for request, rules in self._cases.of(host, draft):
+            if draft.admits(request):
+                for rule in rules:
+                    if rule is None or not self._mirrors_to(rule, plan):
+                        return request, rule
+        return None
+
+    def _mirrors_to(self, rule: Rule, plan: Plan) -> bool:
+        """Whether a rule surely mirrors the plan's Service to the same, by the same share or more."""
+        if rule.problems or self._stops[rule] or rule.service is None or rule.service.service != plan.service:
+            return False
+        return any(
+            (each.backend, each.deployment) == (plan.mirror.backend, plan.mirror.deployment)
+            and not each.problems
+            and each.percent >= plan.mirror.percent
+            for each in rule.mirrors
+        )
+
+    def _say_less(self, plan: Plan, host: str) -> None:
+        """Name a request that was mirrored and is not any more."""
+        for request, rules in self._cases.of(host, plan.draft):
+            if not plan.draft.admits(request) and all(rule in plan.rules for rule in rules):
+                plan.less.append(f"{request} is mirrored there, and not here")
+                return
+
+    def _take_hosts(self, plan: Plan, alike: Sequence[Plan]) -> None:
+        """Find the further hosts of which every request may reach the plan's Service."""
+        own = self._docs.own_name(plan.service)
+        if self._cases.names(own):
+            self._check_own(plan, own)
+        for host in dict.fromkeys(pattern for rule in plan.rules for pattern in rule.hosts):
+            if host == own:
+                continue
+            if (plan.service, host) not in self._refused:
+                self._refused[plan.service, host] = self._host_refused(plan, host, alike)
+            if why := self._refused[plan.service, host]:
+                plan.not_hosts.append(f"{host}: {why}")
+            else:
+                plan.hosts.append(host)
+
+    def _check_own(self, plan: Plan, host: str) -> None:
+        """A Service's own name reaches it here, whatever a document says of that."""
+        refused = ""
+        for request, rules in self._cases.of(host, plan.draft):
+            for rule in rules:
+                if rule is None:
+                    refused = refused or f"{request} for {plan.service.name} is refused there, and not here"
+                elif rule.service is None or rule.service.service != plan.service:
+                    plan.stopped.append(f"{request} for {plan.service.name} goes elsewhere{_by(rule, plan)}")
+                    return
+        plan.assumed += [refused] if refused else []
+
+    def _host_refused(self, plan: Plan, host: str, alike: Sequence[Plan]) -> str:
+        """Why a host cannot be the Service's; nothing if it can."""
+        if host == "*":
+            return "any host; name those that are meant in xds-shadow.io/hosts"
+        if self._docs.is_own_name(host):
+            return "it is another Service's own"
+        if not is_host_name(host):
+            return f"{shown(host)} is no host name that a Service can have"
+        for rule in self._cases.rules(host):
+            for note in self._notes(rule):
+                if note.fate in (Fate.NO_HOSTS, Fate.STOPS):
+                    return f"{rule.source}, {note}"
+        try:
+            return next(filter(None, self._differences(plan, host, alike)), "")
+        except TooManyError:
+            return _TOO_MANY
+
+    def _differences(self, plan: Plan, host: str, alike: Sequence[Plan]) -> Iterator[str]:
+        """What of a host would not be as it was, at the plan's Service and at the mirrors of all plans of the
+        same."""
+        for case in self._cases.of(host, plan.draft):
+            yield from (self._misrouted(plan, case.request, rule) for rule in case.rules)
+        for each in alike:
+            for case in self._cases.of(host, each.draft):
+                if each.draft.admits(case.request):
+                    yield from (
+                        f"{case.request} is not mirrored there to {each.deployment}{_by(rule, plan)}"
+                        for rule in case.rules
+                        if not (rule and self._mirrors_to(rule, each))
+                    )
+
+    def _misrouted(self, plan: Plan, request: Request, rule: Rule | None) -> str:
+        """Why a request that a rule takes would not reach what it reached; nothing if it would."""
+        if rule is None:
+            return f"{request} is refused there"
+        backend = rule.service
+        if backend is None or backend.service != plan.service or rule.problems:
+            return f"{request} goes elsewhere{_by(rule, plan)}"
+        if why := self._docs.first_port(plan.service, backend.port) or self._docs.has_hosts(plan.service):
+            return f"Service {plan.service.name}: {why}"
+        return next(iter(other_versions(backend, plan.deployment, self._docs)), "")
+
+
+def _joined(before: Plan, plan: Plan) -> bool:
+    """Add a mirror to one of the same Service to the same Deployment; or say why not."""
+    if not before.runs or before.deployment != plan.deployment:
+        return False
+    if before.service.namespace != plan.service.namespace:
+        return False
+    both = before.draft.with_other(plan.draft)
+    if before.service != plan.service:
+        why = f"is a shadow of Service {before.service.name} already"
+    elif both is None or before.annotations != plan.annotations:
+        why = f"has other annotations already, for {before.origin}"
+    else:
+        twice = any(rule in before.rules for rule in plan.rules)
+        before.less += [f"the mirror to {plan.deployment} stands twice there, and once here"] if twice else []
+        before.draft = both
+        before.rules += plan.rules
+        before.origins += plan.origins
+        before.less += [each for each in plan.less if each not in before.less]
+        return True
+    plan.stopped.append(f"Deployment {plan.deployment} {why}")
+    return False
+
+
+def without_conflicts(plans: Sequence[Plan], routings: Sequence[Routing], docs: Documents) -> None:
+    """Among plans of several projects: a Service follows one, also by its own name, a Deployment has one
+    label, a host has one Service."""
+    own = {(host, routing.project) for routing in routings for rule in routing.rules for host in rule.hosts}
+    projects = {routing.project for routing in routings}
+    services: dict[NamespacedName, Plan] = {}
+    deployments: dict[tuple[str, str], Plan] = {}
+    owners: dict[str, set[NamespacedName]] = {}
+    for plan in (each for each in plans if each.runs):
+        first = services.setdefault(plan.service, plan)
+        marked = deployments.setdefault((plan.service.namespace, plan.deployment), plan)
+        others = projects - {plan.source.project}
+        if named := sorted(each for each in others if (docs.own_name(plan.service), each) in own):
+            plan.stopped.append(f"documents of {named[0]} are for Service {plan.service.name}, too")
+        elif first.source.project != plan.source.project:
+            plan.stopped.append(f"Service {plan.service.name} follows documents of another project already")
+        elif marked is not plan:
+            plan.stopped.append(f"Deployment {plan.deployment} is marked already, for {marked.origin}")
+        for host in plan.hosts if plan.runs else ():
+            owners.setdefault(host, set()).add(plan.service)
+    for plan in plans:
+        for host in [each for each in plan.hosts if len(owners.get(each, ())) > 1]:
+            plan.hosts.remove(host)
+            plan.not_hosts.append(f"{host}: documents of another project give it to another Service")
+
+
+def _by(rule: Rule | None, plan: Plan) -> str:
+    if rule is None:
+        return ": no rule takes it"
+    where = path_text(rule.place)
+    return f": {where}" if rule.source is plan.source and where else f": {rule.source} {where}".rstrip()
+
+
+def _concrete(pattern: str) -> str:
+    """A host that a pattern is for."""
+    if pattern == "*":
+        return _ANY_HOST
+    return f"xyz-any{pattern[1:]}" if pattern.startswith("*") else pattern
+
+
+def _sortable(place: Place) -> list[tuple[int, str]]:
+    return [(step, "") if isinstance(step, int) else (-1, step) for step in place]

@@ -1,0 +1,169 @@
+"""The canaries of one Service: each intent with the endpoints and the credential that it leads to."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from xds_server.base.ids import NamespacedName
+from xds_server.core.backends import (
+    CanaryEndpoints,
+    canary_endpoints,
+    counterpart,
+    service_endpoints,
+)
+from xds_server.core.credentials import credential_of
+from xds_server.core.intents import Intent
+from xds_server.core.objects import Pod, Service
+from xds_server.core.plan import Credential, Reason
+from xds_server.core.ports import HttpPort, called
+from xds_server.core.refusal import Refusal
+from xds_server.core.scene import Scene
+from xds_server.core.terms import Policy, Treatment
+from xds_server.core.world import NamespaceView
+
+MOST_PODS: Final = 1_000
+"""Of a canary, that get mirrored requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """`refusal` is what is wrong with the canary itself: it is not mirrored to then. `unreadable` are the
+    names of the ports whose requests its policy cannot treat; `left_out` says in sentences which requests are
+    not mirrored though its policy selects them."""
+
+    intent: Intent
+    endpoints: CanaryEndpoints
+    refusal: Refusal | None = None
+    credential: Credential | None = None
+    unreadable: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """See `Intent.name`."""
+        return self.intent.name
+
+    @property
+    def treatment(self) -> Treatment:
+        """What its policy makes of mirrored requests."""
+        return (self.policy or Policy()).treatment
+
+    @property
+    def policy(self) -> Policy | None:
+        """None where it cannot be understood."""
+        return self.intent.policy if isinstance(self.intent.policy, Policy) else None
+
+
+def canary_of(scene: Scene, intent: Intent, ports: Sequence[HttpPort]) -> Canary:
+    """What an intent leads to on these ports of its Service."""
+    endpoints, refusal = _endpoints(scene, intent, ports)
+    if len(scene.pods_of(intent.canary)) > MOST_PODS:
+        endpoints = replace(endpoints, pods=endpoints.pods | scene.pods_of(intent.canary).keys())
+    if isinstance(intent.policy, Refusal):
+        return Canary(intent, endpoints, intent.policy)
+    wanted = intent.policy.credential
+    credential = (
+        credential_of(scene.view, scene.name, wanted, sendable=scene.rules.installation.credentials)
+        if wanted
+        else None
+    )
+    if isinstance(credential, Refusal):
+        return Canary(intent, endpoints, refusal or credential)
+    unreadable = [http for http in ports if http.grpc] if intent.policy.treatment.redactions else []
+    if unreadable and len(unreadable) == len(ports):
+        return Canary(intent, endpoints, refusal or _cannot_redact(intent))
+    return Canary(
+        intent,
+        endpoints,
+        refusal,
+        credential,
+        frozenset(http.name for http in unreadable),
+        tuple(_left_out(endpoints, unreadable, ports)),
+    )
+
+
+def _cannot_redact(intent: Intent) -> Refusal:
+    message = (
+        f"redact masks values of JSON and of forms, and Service {intent.target} speaks gRPC, whose messages"
+        " it cannot read: no request could be mirrored. Mirror without redact, or say by the port's"
+        " appProtocol that it carries JSON or forms."
+    )
+    return Refusal(Reason.CANNOT_REDACT, message)
+
+
+def _left_out(
+    endpoints: CanaryEndpoints, unreadable: Sequence[HttpPort], ports: Sequence[HttpPort]
+) -> Iterator[str]:
+    for http in ports:
+        if http in unreadable:
+            yield f"Requests of port {http.port.port} are not: it speaks gRPC, which redact cannot read."
+        elif not endpoints.by_port.get(http.name):
+            yield f"Requests of port {http.port.port} are not: the canary has no ready endpoint there."
+
+
+def _endpoints(
+    scene: Scene, intent: Intent, ports: Sequence[HttpPort]
+) -> tuple[CanaryEndpoints, Refusal | None]:
+    """The canary's endpoints, and what is wrong with where they come from."""
+    view, target = scene.view, intent.target
+    own = canary_endpoints(_few(scene.pods_of(intent.canary)), [http.port for http in ports])
+    if intent.endpoints_from is None:
+        return own, None
+    if intent.endpoints_from == target.name:
+        loop = f"Its endpoints would come from Service {target}, the one that it shadows."
+        return own, Refusal(Reason.MIRROR_LOOP, loop)
+    source = view.services.get(intent.endpoints_from)
+    name = NamespacedName(target.namespace, intent.endpoints_from)
+    if source is None:
+        missing = f"There is no Service {name}, which its endpoints are to come from."
+        return own, Refusal(Reason.SERVICE_NOT_FOUND, missing)
+    if why := _no_endpoints(view, source, target, ports):
+        return own, Refusal(Reason.NO_ENDPOINTS, why)
+    theirs = service_endpoints(view, source, [http.port for http in ports])
+    both = replace(theirs, pods=theirs.pods | own.pods, all=theirs.all | own.all)
+    if target.name in _mirrored_to(scene, intent.endpoints_from):
+        loop = f"Its endpoints come from Service {name}, which is mirrored to Service {target} in turn."
+        return both, Refusal(Reason.MIRROR_LOOP, loop)
+    return both, None
+
+
+def _no_endpoints(
+    view: NamespaceView, source: Service, target: NamespacedName, ports: Sequence[HttpPort]
+) -> str:
+    """Why a Service cannot have endpoints for mirrored requests, or nothing."""
+    name = NamespacedName(target.namespace, source.name)
+    if source.spec.type == "ExternalName":
+        return (
+            f"Service {name}, which its endpoints are to come from, is an ExternalName and has none; name a"
+            " Service that has endpoints with IP addresses."
+        )
+    slices = view.slices.get(source.name, {}).values()
+    if slices and all(each.address_type == "FQDN" for each in slices):
+        return (
+            f"The EndpointSlices of Service {name}, which its endpoints are to come from, are of addressType"
+            " FQDN, and only IP addresses get mirrored requests."
+        )
+    if ports and not any(counterpart(source, http.port) for http in ports):
+        return (
+            f"No TCP port of Service {name}, which its endpoints are to come from, has the name or number of"
+            f" a routed port of Service {target} ({', '.join(called(http.port) for http in ports)})."
+        )
+    return ""
+
+
+def _few(pods: Mapping[str, Pod]) -> list[Pod]:
+    """No more than may be endpoints of a canary."""
+    return [pods[name] for name in sorted(pods)[:MOST_PODS]] if len(pods) > MOST_PODS else [*pods.values()]
+
+
+def _mirrored_to(scene: Scene, service: str) -> set[str]:
+    """The Services whose endpoints get mirrored requests of this one, directly or by way of others."""
+    found: set[str] = set()
+    waiting = [service]
+    while waiting:
+        for intent in scene.intents(waiting.pop()):
+            source = intent.endpoints_from
+            if source is not None and source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found

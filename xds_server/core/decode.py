@@ -1,0 +1,241 @@
+"""JSON bytes and YAML documents become model objects here, for both sources.
+
+Every function gives the object or says which one it was and what is wrong with it, so that one bad object
+costs nothing else. What an API server has checked is not checked again; what comes from a file is
+(`validate`). Nothing here knows how bytes arrive or what an object means.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+import msgspec
+
+from xds_server.base.errors import XdsShadowError
+from xds_server.core import validate
+from xds_server.core.objects import KINDS, PREFIX, WORKLOADS, Kind, Object, Ref, Service, Workload
+from xds_server.core.problems import Problem
+
+ObjectT = TypeVar("ObjectT", bound=Object)
+
+API_VERSIONS: Mapping[Kind, str] = {
+    Kind.NAMESPACE: "v1",
+    Kind.SERVICE: "v1",
+    **dict.fromkeys(WORKLOADS, "apps/v1"),
+    Kind.ROLLOUT: "argoproj.io/v1alpha1",
+    Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1",
+    Kind.POD: "v1",
+    Kind.SECRET: "v1",
+}
+"""The version of each kind that is read: in manifests, and in the paths of the API."""
+
+MSGSPEC_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""All that msgspec raises over hostile bytes: wrong types, bytes that are no UTF-8, endless nesting."""
+
+_STRING_MAPS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
+    Kind.SERVICE: (("spec", "selector"),),
+    **dict.fromkeys(WORKLOADS, (("spec", "selector", "matchLabels"),)),
+}
+"""Maps of strings besides the two of ``metadata``; a forgotten quote there is the usual mistake."""
+
+_OBJECTS: Mapping[Kind, msgspec.json.Decoder[Object]] = {
+    kind: cast("msgspec.json.Decoder[Object]", msgspec.json.Decoder(cls)) for kind, cls in KINDS.items()
+}
+
+
+class DecodeError(XdsShadowError):
+    """One object, or one answer, could not be read. `ref` is None when not even its name could."""
+
+    def __init__(self, problem: Problem, ref: Ref | None = None) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.ref = ref
+
+
+class Identity(msgspec.Struct, rename="camel"):
+    """What a watch needs of ``metadata`` besides the object, read apart from it (see `core.objects`)."""
+
+    name: str = ""
+    namespace: str | None = None
+    resource_version: str = ""
+
+
+class _Identified(msgspec.Struct):
+    metadata: Identity
+
+
+_IDENTIFIED = msgspec.json.Decoder(_Identified)
+
+
+def decode_object(kind: Kind, raw: bytes | msgspec.Raw, origin: str = "") -> Object:
+    """One object from the API server's JSON. Raises `DecodeError`."""
+    try:
+        return trim(_OBJECTS[kind].decode(raw))
+    except MSGSPEC_ERRORS as error:
+        identity = decode_identity(raw, origin)
+        ref = Ref(kind, identity.namespace or "", identity.name) if identity.name else None
+        raise DecodeError(unreadable(ref, origin, error), ref) from error
+
+
+def decode_identity(raw: bytes | msgspec.Raw, origin: str = "") -> Identity:
+    """The name and version of an object of any kind. Raises `DecodeError` if it is no object."""
+    try:
+        return _IDENTIFIED.decode(raw).metadata
+    except MSGSPEC_ERRORS as error:
+        raise DecodeError(unreadable(None, origin, error)) from error
+
+
+def unreadable(ref: Ref | None, origin: str, detail: object) -> Problem:
+    """The problem of something that an API server sent and that is not what its API promises."""
+    what = "The object" if ref else "The API server's answer"
+    message = f"{what} cannot be read, so what was last known stays in use: {detail}."
+    return Problem(str(ref or ""), "DecodeFailed", message, origin)
+
+
+def trim(obj: ObjectT) -> ObjectT:
+    """`obj` with only our own annotations: others can be large, and change without meaning anything here; and
+    without its uid, unless Events may refer to it."""
+    metadata = obj.metadata
+    annotations = metadata.annotations
+    if annotations is not None:
+        annotations = {key: value for key, value in annotations.items() if key.startswith(PREFIX)} or None
+    uid = metadata.uid if isinstance(obj, Workload | Service) else None
+    if annotations is metadata.annotations and uid == metadata.uid:
+        return obj
+    metadata = msgspec.structs.replace(metadata, annotations=annotations, uid=uid)
+    return msgspec.structs.replace(obj, metadata=metadata)
+
+
+def from_mapping(document: object, origin: str) -> Object | None:
+    """The object of one YAML or JSON document, or None if it is of a kind that is not watched.
+
+    As strict as an API server: types are never coerced, and its rules hold (`validate`). Defaults are
+    kubectl's. Raises `DecodeError`.
+    """
+    if not isinstance(document, dict):
+        raise _invalid(None, origin, f"This is {_article(document)}, and a Kubernetes object is a mapping.")
+    kind = _kind(document, origin)
+    if kind is None:
+        return None
+    ref = _ref(kind, document, origin)
+    document = _with_string_maps(ref, document, origin)
+    if kind is Kind.SECRET:
+        document = _with_string_data(ref, document, origin)
+    try:
+        obj = msgspec.convert(document, KINDS[kind])
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        detail = f"{where.rstrip('`')}: {what[:1].lower()}{what[1:]}" if where else what
+        raise _invalid(ref, origin, f"{detail}.") from error
+    # An API server sets the time of creation itself and takes no client's word for it.
+    metadata = msgspec.structs.replace(obj.metadata, namespace=ref.namespace or None, creation_timestamp=None)
+    obj = msgspec.structs.replace(obj, metadata=metadata)
+    for mistake in validate.mistakes(obj):
+        raise _invalid(ref, origin, f"{mistake}.")
+    return trim(obj)
+
+
+def _kind(document: Mapping[object, object], origin: str) -> Kind | None:
+    name, version = document.get("kind"), document.get("apiVersion")
+    if not isinstance(name, str) or not name:
+        raise _invalid(None, origin, "There is no kind; write for example `kind: Service`.")
+    if name not in KINDS:
+        return None
+    kind = Kind(name)
+    if not isinstance(version, str) or not version:
+        raise _invalid(None, origin, f"A {kind} has no apiVersion; write `apiVersion: {API_VERSIONS[kind]}`.")
+    if version == API_VERSIONS[kind]:
+        return kind
+    # A Service of serving.knative.dev is another thing, and none of ours; a Service of "v2" is a slip.
+    if version.rpartition("/")[0] != API_VERSIONS[kind].rpartition("/")[0]:
+        return None
+    message = f"A {kind} has apiVersion {version}; write `apiVersion: {API_VERSIONS[kind]}`."
+    raise _invalid(None, origin, message)
+
+
+def _ref(kind: Kind, document: Mapping[object, object], origin: str) -> Ref:
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or "name" not in metadata:
+        raise _invalid(None, origin, f"A {kind} has no metadata.name.")
+    name, namespace = metadata["name"], metadata.get("namespace")
+    for key, value in (("name", name), ("namespace", namespace)):
+        if not isinstance(value, str) and not (key == "namespace" and value is None):
+            raise _invalid(None, origin, f"A {kind} has a metadata.{key} that is {_quote_it(value)}.")
+    namespace = "" if kind is Kind.NAMESPACE else namespace or "default"
+    ref = Ref(kind, namespace, name)
+    mistake = validate.name_mistake(KINDS[kind], name, namespace)
+    if mistake:
+        # Without a ref: no such object can exist, so this is another one whose name was mistyped.
+        raise DecodeError(Problem(str(ref), "InvalidObject", f"{mistake}.", origin))
+    return ref
+
+
+def _with_string_maps(ref: Ref, document: Mapping[object, object], origin: str) -> Mapping[object, object]:
+    """`document` with null for "" in its maps of strings, which is how an API server reads `key:`. Raises
+    `DecodeError`, naming the key, where msgspec would only say that some value is no string."""
+    for path in (("metadata", "labels"), ("metadata", "annotations"), *_STRING_MAPS.get(ref.kind, ())):
+        document = _with_string_map(ref, document, path, ".".join(path), origin)
+    return document
+
+
+def _with_string_map(
+    ref: Ref, parent: Mapping[object, object], path: tuple[str, ...], field: str, origin: str
+) -> Mapping[object, object]:
+    child = parent.get(path[0])
+    if not isinstance(child, dict):
+        return parent
+    if len(path) == 1:
+        return {**parent, path[0]: _string_map(ref, field, child, origin)}
+    return {**parent, path[0]: _with_string_map(ref, child, path[1:], field, origin)}
+
+
+def _string_map(ref: Ref, field: str, found: Mapping[object, object], origin: str) -> dict[str, str]:
+    strings: dict[str, str] = {}
+    for key, value in found.items():
+        if not isinstance(key, str):
+            raise _invalid(ref, origin, f"{field} has a key that is {_quote_it(key)}.")
+        if value is not None and not isinstance(value, str):
+            raise _invalid(ref, origin, f"{field}[{key!r}] is {_quote_it(value)}.")
+        strings[key] = value or ""
+    return strings
+
+
+def _with_string_data(ref: Ref, document: Mapping[object, object], origin: str) -> Mapping[object, object]:
+    """`document` with ``stringData`` in its ``data``, as an API server stores it. Raises `DecodeError`, which
+    says of a value no more than where it is."""
+    data: dict[object, object] = {}
+    for field in ("data", "stringData"):
+        values = document.get(field) or {}
+        if not isinstance(values, dict):
+            raise _invalid(ref, origin, f"{field} is not a mapping.")
+        for key, value in values.items():
+            if not isinstance(value, str):
+                raise _invalid(ref, origin, f"{field}[{key!r}] is no string; quote it.")
+            data[key] = base64.b64encode(value.encode()).decode() if field == "stringData" else value
+    return {**document, "data": data}
+
+
+def _quote_it(value: object) -> str:
+    match value:
+        case bool():
+            return f'a boolean; quote it, as in "{str(value).lower()}"'
+        case int() | float():
+            return f'the number {value}; quote it, as in "{value}"'
+        case _:
+            return f"{_article(value)}; it has to be a string"
+
+
+def _article(value: object) -> str:
+    match value:
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case None:
+            return "empty"
+        case _:
+            return f"a bare {type(value).__name__}"
+
+
+def _invalid(ref: Ref | None, origin: str, message: str) -> DecodeError:
+    return DecodeError(Problem(str(ref or ""), "InvalidObject", message, origin), ref)

@@ -1,0 +1,66 @@
+"""Holds a Service that may have Pods of a canary which were never listed, or are not followed any more.
+
+Whether an endpoint is the canary's cannot be told then. So the Service stays as it is, but for hosts that are
+another's now, and one that was not served is not served anew.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from xds_server.base.ids import NamespacedName
+from xds_server.core.intents import Intent
+from xds_server.core.objects import Service, Workload
+from xds_server.core.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
+from xds_server.core.services import Offer, age_of, problem_of
+
+_SOME = 3
+
+
+def held_offer(service: Service, before: ServicePlan) -> Offer:
+    """What a held Service goes on to ask for: the hosts that it has."""
+    hosts = dict.fromkeys(_host(domain) for port in before.ports for domain in port.domains)
+    return Offer(age_of(service), exposed=bool(before.ports), hosts=tuple(hosts))
+
+
+def held(
+    target: NamespacedName,
+    unknown: Sequence[Workload],
+    intents: Iterable[Intent],
+    owner_of: Callable[[str], NamespacedName | None],
+    before: ServicePlan,
+) -> ServicePlan:
+    """What stays of the plan `before`."""
+    names = {workload.key for workload in unknown}
+    known = {shadow.canary: shadow for shadow in before.shadows if shadow.canary not in names}
+    ports = (replace(port, domains=tuple(_own(port, target, owner_of))) for port in before.ports)
+    shadows = (known.get(intent.name) or _pending(target, intent.name) for intent in intents)
+    return ServicePlan(
+        ports=tuple(port for port in ports if port.domains),
+        shadows=tuple(sorted(shadows, key=lambda shadow: shadow.canary)),
+        problems=(problem_of(target, Reason.PODS_UNKNOWN, _message(sorted(names))),),
+        kept=before.kept,
+        notices=before.notices,
+    )
+
+
+def _pending(target: NamespacedName, name: str) -> ShadowStatus:
+    message = f"Its Pods are not known at present; until they are, Service {target} stays as it is."
+    return ShadowStatus(target.namespace, name, target.name, State.PENDING, Reason.PODS_UNKNOWN, message)
+
+
+def _message(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
+    return (
+        f"The Pods of canary {', '.join(names[:_SOME])}{more} are not known at present, and may be among its"
+        " endpoints; it stays as it is until they are."
+    )
+
+
+def _own(
+    port: PortPlan, target: NamespacedName, owner_of: Callable[[str], NamespacedName | None]
+) -> Iterator[str]:
+    return (domain for domain in port.domains if owner_of(_host(domain)) == target)
+
+
+def _host(domain: str) -> str:
+    return domain.partition(":")[0]

@@ -1,0 +1,79 @@
+"""Intents: who shadows whom, by which policy, from where.
+
+A reader makes them of one kind of object. The label on a workload is the first; what follows knows intents
+and not who said them. An intent is read when the object or its Namespace changes, and kept until then.
+"""
+
+from dataclasses import dataclass
+
+from xds_server.base.ids import NamespacedName
+from xds_server.core.bounds import NotAllowedError
+from xds_server.core.layers import Layer
+from xds_server.core.objects import (
+    WORKLOADS,
+    LabelSelector,
+    Rollout,
+    RolloutSpec,
+    Workload,
+    WorkloadRef,
+)
+from xds_server.core.plan import Reason
+from xds_server.core.policy import endpoints_source, parse_policy
+from xds_server.core.refusal import Refusal
+from xds_server.core.terms import Policy
+from xds_server.core.values import PolicyError, sentence
+from xds_server.core.world import SHADOW_OF
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """That the Pods of `canary` get mirrored requests of the Service `target`. Where the policy cannot be
+    understood it is the `Refusal` that says why: the intent says all the same what the Pods are. `age` sorts
+    the oldest first."""
+
+    canary: Workload
+    target: NamespacedName
+    age: tuple[str, str]
+    policy: Policy | Refusal
+    endpoints_from: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells the canary from the others of its namespace: the workload's key."""
+        return self.canary.key
+
+
+def read_label(workload: Workload, namespace: Layer, installation: Layer) -> Intent:
+    """The intent of a workload that carries the label `SHADOW_OF`."""
+    return Intent(
+        canary=workload,
+        target=NamespacedName(workload.namespace, workload.labels[SHADOW_OF]),
+        age=(workload.created, workload.key),
+        policy=_policy(workload, namespace, installation),
+        endpoints_from=endpoints_source(workload.annotations, namespace, installation),
+    )
+
+
+def _policy(workload: Workload, namespace: Layer, installation: Layer) -> Policy | Refusal:
+    if misplaced := _misplaced(workload):
+        return Refusal(Reason.INVALID_LABEL, misplaced)
+    try:
+        return parse_policy(workload.annotations, namespace, installation, own=f"the {workload.kind}")
+    except PolicyError as error:
+        reason = Reason.NOT_ALLOWED if isinstance(error, NotAllowedError) else Reason.INVALID_POLICY
+        return Refusal(reason, sentence(error))
+
+
+def _misplaced(workload: Workload) -> str:
+    """Where the label belongs instead of on this workload, or nothing."""
+    selector = workload.spec.selector
+    match workload:
+        case Rollout(spec=RolloutSpec(workload_ref=WorkloadRef() as ref)) if selector == LabelSelector():
+            where = f"on {ref.kind} {ref.name}" if ref.kind in WORKLOADS else "where the selector is"
+            return (
+                f"Its Pods are those of {ref.kind} {ref.name} (spec.workloadRef), and a Rollout without a"
+                f" spec.selector does not say which. Put the label {SHADOW_OF} {where}."
+            )
+        case _ if not (selector.match_labels or selector.match_expressions):
+            return "It has no spec.selector, which says which Pods get the mirrored requests."
+    return ""

@@ -1,0 +1,291 @@
+"""Decides the state of each shadow of one Service, from what is wrong with it to what limits allow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from xds_server.base.ids import NamespacedName
+from xds_server.base.sizes import MIB
+from xds_server.core.branches import MAX_BRANCHES
+from xds_server.core.canaries import Canary
+from xds_server.core.limits import Limits
+from xds_server.core.objects import Service
+from xds_server.core.plan import Mirror, Reason, Route, ShadowStatus, State
+from xds_server.core.ports import HttpPort, no_http_port
+from xds_server.core.refusal import Refusal
+from xds_server.core.routing import MAX_ROUTES, UNMIRRORED, fitting
+from xds_server.core.scene import MOST_MARKED
+from xds_server.core.services import EXPOSE, GATEWAYS, Offer
+from xds_server.core.terms import MILLION, Policy, Selection, Treatment
+from xds_server.core.world import SHADOW_OF
+
+MAX_SAMPLED = 4
+"""Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route
+for each combination of them (`sampling`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The states of a Service's shadows by canary, and for each of its ports, by name, the mirrors and
+    the routes of those that are active."""
+
+    states: Mapping[str, ShadowStatus]
+    mirrors: Mapping[str, tuple[Mirror, ...]]
+    routes: Mapping[str, tuple[Route, ...]]
+
+
+def judge(
+    target: NamespacedName,
+    canaries: Sequence[Canary],
+    refusals: Mapping[str, Refusal],
+    ports: Sequence[HttpPort],
+    *,
+    limits: Limits,
+    now: float,
+    unbounded: bool = False,
+) -> Judged:
+    """`canaries` are all of the Service's, the oldest first; `refusals` is what is wrong from outside with
+    each of them, if anything is. `unbounded` says that the bounds of the namespace are not known yet."""
+    if not canaries:  # nearly always
+        names = [http.name for http in ports]
+        return Judged({}, dict.fromkeys(names, ()), dict.fromkeys(names, UNMIRRORED))
+    states = {each.name: status(target, each, refusals.get(each.name), now) for each in canaries}
+    if unbounded:
+        states = {name: _unbounded(each) for name, each in states.items()}
+    active = [each for each in canaries if states[each.name].state is State.ACTIVE]
+    refused: dict[str, Refusal] = {}
+    for check in (_too_many_sampled, _too_much_memory):
+        refused |= check(target, active, limits)
+        active = [each for each in active if each.name not in refused]
+    treatments = _shares(active, limits)
+    mirrors = {http.name: _mirrors(http.name, active, treatments) for http in ports}
+    fits, routes = fitting(mirrors, [each.name for each in active], limits.virtual_host_bytes)
+    if fits < len(active):
+        refused |= _do_not_fit(target, active[fits:], limits)
+        mirrors = {name: _without(refused, each) for name, each in mirrors.items()}
+    for name, refusal in refused.items():
+        states[name] = _rejected(states[name], refusal)
+    return Judged(states, mirrors, routes)
+
+
+def service_refusal(target: NamespacedName, service: Service | None, offer: Offer | None) -> Refusal | None:
+    """Why nothing can shadow this Service, if so."""
+    if not target.name:
+        return Refusal(
+            Reason.INVALID_LABEL, f"Its label {SHADOW_OF} is empty; give it the name of a Service."
+        )
+    if service is None or offer is None:
+        hint = (
+            f"There is no Service {target}; the label's value names one of its own namespace. Until it does,"
+            " the Pods are excluded from the endpoints of every Service there that has others."
+        )
+        return Refusal(Reason.SERVICE_NOT_FOUND, hint)
+    if not offer.exposed:
+        hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
+        return Refusal(Reason.SERVICE_NOT_EXPOSED, hint)
+    if not offer.gateways:
+        hint = f"Service {target} is not routed: its annotation {GATEWAYS} names no gateway that there is."
+        return Refusal(Reason.UNKNOWN_GATEWAY, hint)
+    if not offer.ports:
+        return Refusal(
+            Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"
+        )
+    return None
+
+
+def excess(target: NamespacedName, limits: Limits) -> Refusal:
+    """Of a shadow that has as many older ones as there may be."""
+    return Refusal(
+        Reason.TOO_MANY_SHADOWS,
+        f"Service {target} has as many older shadows as it may have, {limits.shadows} (shadows-max), or its"
+        f" namespace has {MOST_MARKED} older ones; take the label off one of them.",
+    )
+
+
+def status(target: NamespacedName, canary: Canary, outside: Refusal | None, now: float) -> ShadowStatus:
+    """The state of one shadow by itself. `outside` is what is wrong with its Service, or that its Pods could
+    not be excluded from live traffic."""
+    policy = canary.policy or Policy()
+    endpoints = tuple(sorted({e for at in canary.endpoints.by_port.values() for e in at}))
+    state, reason, message = _state(target, canary, outside, now)
+    return ShadowStatus(
+        namespace=target.namespace,
+        canary=canary.name,
+        service=target.name,
+        state=state,
+        reason=reason,
+        message=message,
+        percent=policy.percent if canary.policy else "",
+        methods=tuple(sorted(policy.selection.methods or ())),
+        endpoints=endpoints,
+        settings=policy.settings,
+    )
+
+
+def _state(
+    target: NamespacedName, canary: Canary, outside: Refusal | None, now: float
+) -> tuple[State, Reason, str]:
+    refusal = outside if outside and outside.reason is not Reason.WOULD_EMPTY_SERVICE else canary.refusal
+    refusal = refusal or outside
+    if refusal:
+        also = f" {outside.message}" if outside and refusal is not outside else ""
+        return State.REJECTED, refusal.reason, refusal.message + also
+    policy = canary.policy or Policy()
+    if policy.until is not None and policy.until <= now:
+        return State.EXPIRED, Reason.EXPIRED, f"The time of {_until(canary)} has come; nothing is copied."
+    if policy.paused:
+        return State.PAUSED, Reason.PAUSED, "Paused by its annotation; nothing is copied."
+    if policy.per_million == 0:
+        return State.PAUSED, Reason.ZERO_PERCENT, "It asks for 0 percent; nothing is copied."
+    if not any(canary.endpoints.by_port.values()):
+        return State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
+    what = f"{policy.percent} percent of {_which(policy.selection)} to Service {target}"
+    return State.ACTIVE, Reason.MIRRORING, " ".join([f"{what} are copied to it.", *canary.left_out])
+
+
+def _until(canary: Canary) -> str:
+    """Where its end comes from: its own annotation, or what its Namespace or the installation says."""
+    settings = canary.policy.settings if canary.policy else ()
+    origins = [setting.origin for setting in settings if setting.name == "until"]
+    own = origins[-1:] == [f"the {canary.intent.canary.kind}"]
+    return "its annotation until" if own or not origins else f"until ({origins[-1]})"
+
+
+def _which(selection: Selection) -> str:
+    """The requests, in words: all of those few that are told apart by nothing but their method."""
+    which = f"the {', '.join(sorted(selection.methods))} requests" if selection.methods else "the requests"
+    if selection.paths or selection.exclude_paths or selection.headers:
+        return f"{which} that its annotations select,"
+    return which
+
+
+def _waiting(canary: Canary) -> str:
+    if canary.policy and canary.policy.endpoints_from:
+        return f"Service {canary.policy.endpoints_from} has no ready endpoint yet."
+    if canary.endpoints.pods and not canary.endpoints.all:
+        return (
+            "Its Pods have no address yet that can be an endpoint, or none of their containers has the"
+            " Service's targetPort as a TCP port."
+        )
+    return "None of its Pods is ready yet."
+
+
+def _unbounded(status: ShadowStatus) -> ShadowStatus:
+    if status.state is State.REJECTED:
+        return status
+    message = (
+        f"Namespace {status.namespace}, which may have bounds for it, has not been seen yet; nothing is"
+        " mirrored until then."
+    )
+    return replace(status, state=State.PENDING, reason=Reason.NAMESPACE_UNKNOWN, message=message)
+
+
+def _rejected(status: ShadowStatus, refusal: Refusal) -> ShadowStatus:
+    return replace(status, state=State.REJECTED, reason=refusal.reason, message=refusal.message)
+
+
+def _too_many_sampled(target: NamespacedName, active: Sequence[Canary], _: Limits) -> dict[str, Refusal]:
+    sampled = [
+        each.name
+        for each in active
+        if each.policy and each.policy.per_million < MILLION and not each.policy.correlated
+    ]
+    refusal = Refusal(
+        Reason.TOO_MANY_SAMPLED,
+        f"Service {target} has {MAX_SAMPLED} older shadows below 100 percent, the most that can be sampled"
+        " independently of each other; sample: correlated has no such limit.",
+    )
+    return dict.fromkeys(sampled[MAX_SAMPLED:], refusal)
+
+
+def _too_much_memory(target: NamespacedName, active: Sequence[Canary], limits: Limits) -> dict[str, Refusal]:
+    """Envoy holds each mirrored request until it is complete: what may be in flight is memory. Whoever says
+    how many may be has them, the oldest first; the others share what is left, and at least one each."""
+    refused: dict[str, Refusal] = {}
+    taken = 0
+    for canary in sorted(active, key=lambda each: not _says_how_many(each)):
+        treatment = canary.treatment
+        memory = treatment.max_body * (treatment.max_concurrent if _says_how_many(canary) else 1)
+        if taken + memory <= limits.mirror_memory:
+            taken += memory
+            continue
+        refused[canary.name] = Refusal(
+            Reason.TOO_MUCH_MEMORY,
+            f"Mirrored bodies of Service {target} may take {_mebibytes(limits.mirror_memory)} of an Envoy"
+            " (mirror-memory-max):"
+            f" max-concurrent times max-body of this shadow is {_mebibytes(memory)}, and others have"
+            f" {_mebibytes(taken)}; lower one of the two.",
+        )
+    return refused
+
+
+def _says_how_many(canary: Canary) -> bool:
+    policy = canary.policy
+    return policy is not None and any(setting.name == "max-concurrent" for setting in policy.settings)
+
+
+def _shares(active: Sequence[Canary], limits: Limits) -> dict[str, Treatment]:
+    """What becomes of mirrored requests, where those that do not say how many may be in flight share what is
+    left of the memory for their bodies."""
+    said = [each for each in active if _says_how_many(each)]
+    silent = [each for each in active if not _says_how_many(each)]
+    left = limits.mirror_memory - sum(
+        each.treatment.max_concurrent * each.treatment.max_body for each in said
+    )
+    each_may = left // max(1, sum(each.treatment.max_body for each in silent))
+    return {each.name: each.treatment for each in said} | {
+        each.name: replace(each.treatment, max_concurrent=min(each.treatment.max_concurrent, each_may))
+        for each in silent
+    }
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / MIB:.1f}".removesuffix(".0") + "Mi"
+
+
+def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limits) -> dict[str, Refusal]:
+    first, *others = [each.name for each in younger]
+    refusal = Refusal(
+        Reason.TOO_MANY_CONDITIONS,
+        f"Its conditions and those of the older shadows of Service {target} would take more than"
+        f" {MAX_BRANCHES} branches, {MAX_ROUTES} routes or {limits.virtual_host_bytes // 1024}Ki of"
+        " configuration (virtual-host-bytes-max); ask for fewer methods, paths and headers.",
+    )
+    behind = Refusal(
+        Reason.TOO_MANY_CONDITIONS,
+        f"The older shadow {first} of Service {target} has more conditions than fit, and the younger ones"
+        " wait until it asks for fewer.",
+    )
+    return {first: refusal, **dict.fromkeys(others, behind)}
+
+
+def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treatment]) -> tuple[Mirror, ...]:
+    """The mirrors of one port: the active canaries that have a ready endpoint there, by name."""
+    return tuple(
+        Mirror(
+            canary=canary.name,
+            marker=f"{canary.intent.target.namespace}/{canary.intent.canary.name}",
+            endpoints=endpoints,
+            selection=policy.selection,
+            per_million=policy.per_million,
+            correlated=policy.correlated,
+            treatment=treatments[canary.name],
+            credential=canary.credential,
+        )
+        for canary in sorted(active, key=lambda each: each.name)
+        if (policy := canary.policy)
+        and port not in canary.unreadable
+        and (endpoints := canary.endpoints.by_port.get(port, ()))
+    )
+
+
+def _without(refused: Mapping[str, Refusal], mirrors: Iterable[Mirror]) -> tuple[Mirror, ...]:
+    return tuple(mirror for mirror in mirrors if mirror.canary not in refused)
+
+
+def ends(canaries: Iterable[Canary], now: float) -> tuple[float | None, float | None]:
+    """Since when and until when these states hold, as far as time decides: a clock can be set back, too."""
+    times = [c.policy.until for c in canaries if c.policy and c.policy.until is not None]
+    return (
+        max((until for until in times if until <= now), default=None),
+        min((until for until in times if until > now), default=None),
+    )

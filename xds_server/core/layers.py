@@ -1,0 +1,45 @@
+"""Settings of one owner: a Deployment, its Namespace, or the installation.
+
+Texts only; `policy` and `limits` understand them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from xds_server.core.objects import PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Settings by their names without prefix. `owner` completes "annotation x of …". `credentials` says
+    whether credentials may be sent to the Envoys of the installation."""
+
+    owner: str
+    values: Mapping[str, str]
+    credentials: bool = True
+
+    def __hash__(self) -> int:
+        return hash((self.owner, frozenset(self.values.items())))
+
+    def called(self, name: str) -> str:
+        """The setting as its owner knows it."""
+        return f"annotation {PREFIX}{name} of {self.owner}" if self.owner else f"annotation {PREFIX}{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile(Layer):
+    """What holds for the whole installation (``--policy``)."""
+
+    __hash__ = Layer.__hash__
+
+    def called(self, name: str) -> str:
+        return f"{name} of {self.owner}"
+
+
+NO_FILE: Final = PolicyFile("the policy file", {})
+
+
+def settings_of(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Our own annotations, without the prefix."""
+    return {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}

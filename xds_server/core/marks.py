@@ -1,0 +1,83 @@
+"""The label `SHADOW_OF` where it marks nothing: on a Service, on a Pod, in a Pod template.
+
+Each change passes once, so the cost is that of the change. Pods mostly have the label from a template, and
+then there are as many as the workload has: a namespace has one problem with its Pods. A ReplicaSet that has
+it from the template of what made it is one of several, so its maker has the problem.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from xds_server.core.objects import WORKLOADS, Kind, Pod, Ref, ReplicaSet, Service, ref_of
+from xds_server.core.problems import Problem
+from xds_server.core.world import SHADOW_OF, Change, Delete, Report, Upsert
+
+INVALID_LABEL: Final = "InvalidLabel"
+
+_SOME: Final = 3
+_WHERE: Final = f"put it on the canary's {', '.join(WORKLOADS[:-1])} or {WORKLOADS[-1]}"
+_LOOKED_AT: Final = (Kind.SERVICE, Kind.POD, Kind.REPLICA_SET)
+
+
+class Marks:
+    """Every change passes it once, in order."""
+
+    def __init__(self) -> None:
+        self._group_of: dict[Ref, str] = {}
+        self._groups: dict[str, set[Ref]] = {}
+
+    def note(self, changes: Iterable[Change]) -> list[Report]:
+        """What is to be reported, and no more, after `changes`."""
+        touched: dict[str, None] = {}
+        for change in changes:
+            match change:
+                case Upsert(Service() | Pod() | ReplicaSet() as obj):
+                    group = _group(obj) if SHADOW_OF in obj.labels else ""
+                    touched |= dict.fromkeys(self._moved(ref_of(obj), group))
+                case Delete(ref) if ref.kind in _LOOKED_AT:
+                    touched |= dict.fromkeys(self._moved(ref, ""))
+        return [Report(f"marks: {group}", self._problems(group)) for group in touched]
+
+    def _moved(self, ref: Ref, group: str) -> list[str]:
+        """Put the object where it belongs now; return the groups that this changes."""
+        before = self._group_of.pop(ref, "")
+        if group:
+            self._group_of[ref] = group
+        if before == group:
+            return []
+        if before:
+            self._groups[before].discard(ref)
+        if group:
+            self._groups.setdefault(group, set()).add(ref)
+        return [each for each in (before, group) if each]
+
+    def _problems(self, group: str) -> tuple[Problem, ...]:
+        refs = sorted(self._groups[group])
+        if not refs:
+            del self._groups[group]
+            return ()
+        match refs[0]:
+            case Ref(Kind.SERVICE):
+                value = "with the Service's name as its value"
+                message = f"Label {SHADOW_OF} marks nothing on a Service; {_WHERE}, {value}."
+                return (Problem(group, INVALID_LABEL, message),)
+            case Ref(Kind.POD) as first:
+                names = [ref.name for ref in refs]
+                more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
+                which = f"{', '.join(names[:_SOME])}{more}"
+                message = f"Label {SHADOW_OF} marks nothing on a Pod ({which}); {_WHERE}."
+                return (Problem(str(first), INVALID_LABEL, message),)
+            case _:
+                message = f"Label {SHADOW_OF} marks nothing in its Pod template; put it on itself."
+                return (Problem(group, INVALID_LABEL, message),)
+
+
+def _group(obj: Service | Pod | ReplicaSet) -> str:
+    """What has one problem together; empty for what may have the label."""
+    match obj:
+        case Service():
+            return str(ref_of(obj))
+        case Pod():
+            return f"Pods {obj.namespace}"
+        case ReplicaSet(controller=owner):
+            return f"{owner.kind} {obj.namespace}/{owner.name}" if owner else ""

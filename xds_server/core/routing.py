@@ -1,0 +1,128 @@
+"""The routes of one port, finished: which requests are mirrored to whom.
+
+Whether canaries fit together is found out by building their routes, so there is no second opinion: `fitting`
+takes the oldest ones whose routes can be built on every port, and gives the routes that it built.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from xds_server.core.branches import Branch, TooManyConditionsError, branches
+from xds_server.core.plan import Match, Mirror, Route
+from xds_server.core.sampling import Share, outcomes, ways
+from xds_server.core.terms import MILLION
+
+MAX_ROUTES: Final = 512
+"""Of one port; Envoy tries them in turn."""
+
+UNMIRRORED: Final = (Route("all"),)
+
+_ROUTE_BYTES: Final = 224
+_MIRRORED_BYTES: Final = 640
+_CARRIED_BYTES: Final = 1_200
+_CONDITION_BYTES: Final = 32
+"""What a route, a mirror policy, its formatters and a condition take in Envoy's configuration besides their
+texts, and more than that: a test compares `size_of` with what Envoy is sent."""
+
+
+class DoesNotFitError(Exception):
+    """The routes of these mirrors are more, or larger, than a port's may be; never leaves this package."""
+
+
+def routes_of(mirrors: Sequence[Mirror], most_bytes: int) -> tuple[Route, ...]:
+    """The routes of a port with these mirrors, of which each is on every request that it wants.
+
+    Raises:
+        DoesNotFitError: there is no such list within `MAX_ROUTES` and `most_bytes`.
+    """
+    if not mirrors:
+        return UNMIRRORED
+    try:
+        found = branches(tuple(mirror.selection for mirror in mirrors))
+    except TooManyConditionsError as error:
+        raise DoesNotFitError from error
+    if sum(ways(_shares(mirrors, branch)) for branch in found) > MAX_ROUTES:
+        raise DoesNotFitError
+    routes: list[Route] = []
+    size = 0
+    for branch in found:
+        for route in _branch(branch, mirrors):
+            routes.append(route)
+            size += size_of(route, mirrors)
+            if size > most_bytes:
+                raise DoesNotFitError
+    return tuple(routes)
+
+
+def size_of(route: Route, mirrors: Sequence[Mirror]) -> int:
+    """No less than the bytes that a route takes in a virtual host."""
+    texts = [route.label, route.match.path or "", route.match.method or ""]
+    texts += [f"{each.name}{each.value or ''}" for each in route.match.headers]
+    sizes = {mirror.canary: _mirror_size(mirror) for mirror in mirrors}
+    return (
+        _ROUTE_BYTES
+        + sum(len(text.encode()) for text in texts)
+        + _CONDITION_BYTES * (len(route.match.headers) + 2)
+        + sum(sizes[each] for each in route.mirrored)
+    )
+
+
+def _mirror_size(mirror: Mirror) -> int:
+    # Headers are changed in the shadow cluster; only what formatters give is carried past Envoy.
+    carried = any("%" in value for _, value in mirror.treatment.set_headers)
+    return _MIRRORED_BYTES + 2 * len(mirror.marker) + len(mirror.treatment.host) + _CARRIED_BYTES * carried
+
+
+def _shares(mirrors: Sequence[Mirror], branch: Branch) -> list[Share]:
+    return [Share(mirrors[index].per_million, mirrors[index].correlated) for index in branch.wanted]
+
+
+def _branch(branch: Branch, mirrors: Sequence[Mirror]) -> Iterator[Route]:
+    """The routes of the requests that a branch admits: one, or one for each outcome of sampling."""
+    wanted = [mirrors[index] for index in branch.wanted]
+    label, shares = _label(branch.match), _shares(mirrors, branch)
+    sampled = any(share.per_million < MILLION for share in shares)
+    for outcome in outcomes(shares):
+        chosen = tuple(wanted[index].canary for index in outcome.chosen)
+        outcome_label = f"{label}>{'+'.join(chosen) or 'none'}" if sampled else label
+        yield Route(outcome_label, branch.match, outcome.below, chosen)
+
+
+def _label(match: Match) -> str:
+    """What a person calls these requests."""
+    headers = sorted(
+        each.name if each.value is None else f"{each.name}={each.value}" for each in match.headers
+    )
+    return " ".join([match.method or "", match.path or "", *headers]).strip() or "all"
+
+
+def fitting(
+    wanted: Mapping[str, Sequence[Mirror]], oldest_first: Sequence[str], most_bytes: int
+) -> tuple[int, dict[str, tuple[Route, ...]]]:
+    """How many of the canaries, `oldest_first`, fit together on every port, and the routes of each port with
+    those. `wanted` are all mirrors by port, sorted by Deployment. The first that does not fit ends it: the
+    work is bounded however many are younger."""
+
+    def built(count: int) -> dict[str, tuple[Route, ...]] | None:
+        taken = set(oldest_first[:count])
+        try:
+            return {
+                port: routes_of([each for each in mirrors if each.canary in taken], most_bytes)
+                for port, mirrors in wanted.items()
+            }
+        except DoesNotFitError:
+            return None
+
+    found = built(len(oldest_first))
+    if found is not None:
+        return len(oldest_first), found
+    fits, too_many = 0, len(oldest_first)
+    best: dict[str, tuple[Route, ...]] = dict.fromkeys(wanted, UNMIRRORED)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        found = built(middle)
+        if found is None:
+            too_many = middle
+        else:
+            fits, best = middle, found
+    return fits, best

@@ -1,0 +1,227 @@
+"""What a Service offers to the gateway: whether it is exposed, its HTTP ports, the hosts it claims."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xds_server.base.ids import NamespacedName
+from xds_server.base.text import SOME, shown
+from xds_server.core.hosts import CLUSTER_DOMAINS, Age, own_hosts
+from xds_server.core.limits import DEFAULT, Limits
+from xds_server.core.objects import PREFIX, Kind, Ref, Service
+from xds_server.core.plan import GATEWAY, Reason
+from xds_server.core.policy import NAMES
+from xds_server.core.ports import HTTP_PORTS, HttpPort, no_http_port, ports_of
+from xds_server.core.problems import Notice, Problem
+from xds_server.core.values import is_host_name
+from xds_server.core.world import NamespaceView
+
+EXPOSE = PREFIX + "expose"
+HOSTS = PREFIX + "hosts"
+GATEWAYS = PREFIX + "gateways"
+
+_KNOWN = (GATEWAYS, HOSTS, HTTP_PORTS)
+"""The annotations of a Service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one Service asks for. `age` orders claims: the lower claim of a host wins. `hosts` are in the
+    order of claiming, without repeats; no ports, no `gateways` or not exposed means no hosts."""
+
+    age: Age
+    exposed: bool
+    ports: tuple[HttpPort, ...] = ()
+    hosts: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    gateways: tuple[str, ...] = (GATEWAY,)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The hosts that nobody younger may have. A Service that is not routed still keeps its own name from
+        others."""
+        return self.hosts or own_hosts(NamespacedName(*self.age[1:]))[:1]
+
+
+def age_of(service: Service) -> Age:
+    """By which Services sort, the oldest first."""
+    return (service.created, service.namespace, service.name)
+
+
+def offer_of(
+    view: NamespaceView,
+    service: Service,
+    *,
+    expose_all: bool,
+    limits: Limits = DEFAULT,
+    host_refused: Callable[[str], str] = lambda _: "",
+    served: bool = False,
+    gateways: tuple[str, ...] = (GATEWAY,),
+    routed_on: tuple[str, ...] = (),
+    cluster_domains: Sequence[str] = CLUSTER_DOMAINS,
+) -> Offer:
+    """Read everything that `service` says of itself; mistakes become `Offer.problems`. `host_refused` says
+    why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
+    which of the `gateways` that there are."""
+    age = age_of(service)
+    exposed, problems = _exposed(view, service, expose_all=expose_all)
+    problems += _unknown_annotations(service)
+    if not (served if exposed is None else exposed):
+        return Offer(age, exposed=False, problems=tuple(problems))
+    ports, mistakes, unrouted, assumed = ports_of(service)
+    on, bad_gateways = _gateways(service, gateways, routed_on)
+    if exposed is None and not (ports and on):
+        # What can be served no longer does not stay, or the plan would be another when it is made once more.
+        return Offer(age, exposed=False, problems=tuple(problems))
+    problems += [_problem(service, each.reason, each.message) for each in mistakes]
+    if not ports:
+        if EXPOSE in service.labels or (not service.ports and service.spec.type != "ExternalName"):
+            problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
+            unrouted = ""  # that says it
+        notices = _notices(service, unrouted, "")
+        return Offer(age, exposed=True, problems=tuple(problems), notices=notices)
+    problems += bad_gateways
+    if not on:
+        return Offer(age, exposed=True, problems=tuple(problems), gateways=())
+    if len(ports) > limits.ports:
+        problems.append(_too_many_ports(service, ports, limits.ports))
+        ports = ports[: limits.ports]
+    hosts, bad_hosts = _hosts(service, limits.hosts, host_refused, cluster_domains)
+    return Offer(
+        age,
+        exposed=True,
+        ports=ports,
+        hosts=hosts,
+        problems=(*problems, *bad_hosts),
+        notices=_notices(service, unrouted, assumed),
+        gateways=on,
+    )
+
+
+def _notices(service: Service, unrouted: str, assumed: str) -> tuple[Notice, ...]:
+    subject = str(Ref(Kind.SERVICE, service.namespace, service.name))
+    found = ((Reason.PORT_ASSUMED_HTTP, assumed), (Reason.PORTS_NOT_ROUTED, unrouted))
+    return tuple(Notice(subject, reason, message) for reason, message in found if message)
+
+
+def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> Problem:
+    message = (
+        f"It has {len(ports)} HTTP ports, and ports-max is {most}; those after port"
+        f" {ports[most - 1].port.port} are not routed."
+    )
+    return _problem(service, Reason.TOO_MANY_PORTS, message)
+
+
+def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tuple[bool | None, list[Problem]]:
+    """The Service's own label decides, then its Namespace's, then the installation's default. A value that is
+    neither true nor false counts as absent; where nothing else decides, the Service stays as it is (None). A
+    typo must not take it away from its users, nor open it to them."""
+    problems: list[Problem] = []
+    for whose, owner in (("Label", service), ("Its Namespace's label", view.namespace)):
+        value = owner.labels.get(EXPOSE) if owner else None
+        if value is not None and value.lower() in ("true", "false"):
+            return value.lower() == "true", problems
+        if value is not None:
+            message = f"{whose} {EXPOSE} is {shown(value)}, neither true nor false; it counts as absent."
+            problems.append(_problem(service, Reason.INVALID_LABEL, message))
+    return expose_all or (None if problems else False), problems
+
+
+def _unknown_annotations(service: Service) -> list[Problem]:
+    """The first, each by itself, and how many there are besides."""
+    unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KNOWN)
+    messages = [f"Annotation {key} {_misplaced(key)}" for key in unknown[:SOME]]
+    if more := unknown[SOME:]:
+        messages.append(f"So it is with {len(more)} more of its annotations, from {more[0]} on.")
+    return [_problem(service, Reason.INVALID_ANNOTATION, message) for message in messages]
+
+
+def _misplaced(key: str) -> str:
+    if key == EXPOSE:
+        return "is a label: set it with kubectl label."
+    if key.removeprefix(PREFIX) in NAMES:
+        return "belongs to the canary's Deployment, or to its Namespace as a default."
+    *others, last = _KNOWN
+    return f"is not known here; known are {', '.join(others)} and {last}."
+
+
+def _hosts(
+    service: Service, most: int, refused: Callable[[str], str], cluster_domains: Sequence[str]
+) -> tuple[tuple[str, ...], list[Problem]]:
+    own = own_hosts(NamespacedName(service.namespace, service.name), cluster_domains)
+    hosts = dict.fromkeys(own)
+    problems: list[Problem] = []
+    for entry in service.annotations.get(HOSTS, "").split(","):
+        host = entry.strip().lower()
+        if not host or host in hosts:
+            continue
+        if len(hosts) - len(own) + len(problems) >= most:
+            message = (
+                f"Annotation {HOSTS} has more hosts than hosts-max, {most}; {shown(host)} and those after it"
+                " are left out."
+            )
+            problems.append(_problem(service, Reason.TOO_MANY_HOSTS, message))
+            break
+        mistake = _mistake(host, cluster_domains)
+        if mistake:
+            message = f"Annotation {HOSTS} has {shown(entry.strip())}, {mistake}"
+            problems.append(_problem(service, Reason.INVALID_HOST, message))
+        elif why := refused(host):
+            problems.append(_problem(service, Reason.NOT_ALLOWED, why))
+        else:
+            hosts[host] = None
+    return tuple(hosts), problems
+
+
+def _gateways(
+    service: Service, there_are: tuple[str, ...], routed_on: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """The gateways that it names, all if it names none. An unknown name costs itself alone; a Service that
+    names no other stays where it is routed. A typo must not take it away from its users, nor open it to
+    others."""
+    text = service.annotations.get(GATEWAYS)
+    if text is None:
+        return there_are, []
+    names = {name.strip() for name in text.split(",")}
+    known = tuple(name for name in there_are if name in names)
+    unknown = sorted(names - {*known})
+    if not unknown:
+        return known, []
+    message = (
+        f"Annotation {GATEWAYS} has {shown(unknown[0])}, which is no gateway here; there are"
+        f" {', '.join(there_are)}. Without the annotation it is routed on all of them."
+    )
+    stays = known or tuple(name for name in there_are if name in routed_on)
+    if stays and not known:
+        message += f" It stays on {', '.join(stays)}, but a control plane that starts now does not route it."
+    return stays, [_problem(service, Reason.UNKNOWN_GATEWAY, message)]
+
+
+def _mistake(host: str, cluster_domains: Sequence[str]) -> str:
+    """What is wrong with a host, or nothing."""
+    if host.endswith((".svc", *(f".svc.{domain}" for domain in cluster_domains))):
+        return "the form of a cluster's own names; each of these belongs to the Service that it names."
+    if not is_host_name(host):
+        return (
+            "which is not a host name; write names such as app.example.com, separated by commas, without"
+            " wildcard, scheme or port."
+        )
+    return ""
+
+
+def _problem(service: Service, reason: Reason, message: str) -> Problem:
+    return problem_of(NamespacedName(service.namespace, service.name), reason, message)
+
+
+def problem_of(service: NamespacedName, reason: Reason, message: str) -> Problem:
+    """What is wrong with a Service."""
+    return Problem(str(Ref(Kind.SERVICE, service.namespace, service.name)), reason, message)
+
+
+def host_conflict(
+    service: NamespacedName, host: str, owner: NamespacedName, cluster_domains: Sequence[str]
+) -> Problem:
+    """What to tell the owner of `service`, whose claim of `host` did not prevail."""
+    why = "is the cluster's name of" if host in own_hosts(owner, cluster_domains) else "belongs to the older"
+    message = f"Host {host} {why} Service {owner}; this Service is not reached by it."
+    return problem_of(service, Reason.HOST_CONFLICT, message)

@@ -1,0 +1,207 @@
+"""List and watch over HTTP: raw bodies out, one kind of error.
+
+`wire` decodes them. When to try again is `reflector`'s.
+"""
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from xds_server.core.decode import DecodeError, unreadable
+from xds_server.core.objects import Kind
+from xds_server.core.problems import Problem
+from xds_server.kube.client import (
+    NETWORK_ERRORS,
+    OK,
+    UNAUTHORIZED,
+    Call,
+    CredentialsError,
+    KubeClient,
+    UnreachableError,
+    retry_after,
+)
+from xds_server.kube.query import ApiError, Query, refused, unreachable
+from xds_server.kube.session import Connect
+from xds_server.kube.watch_events import decode_status
+
+_PAGE_SIZE = 500
+"""Objects a page, as client-go asks for."""
+
+_LONGEST_LINE = 16 << 20
+"""Bytes of one event of a watch. An object in etcd has 1.5 MiB at most by default."""
+
+_LARGEST_PAGE = 256 << 20
+"""Bytes of one page of a list: so many of the largest EndpointSlices, and a server may have larger pages."""
+
+_LARGEST_REFUSAL = 64 << 10
+"""Bytes of an error's body that are looked at."""
+
+_SPREAD = (0.7, 1.0)
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """All durations of the Kubernetes source, in seconds.
+
+    A watch is asked to end after `watch` or a little less, so that not all end at once, and one of Pods
+    after `watch_pods`. A connection on which nothing came for `silence` longer than that is dead, as is a
+    list on which nothing came for `read`. So a canary's new Pod goes unseen for `watch_pods` and `silence` at
+    most where a connection falls silent; nothing else tells it from one on which nothing happens. Failures
+    are tried again after `backoff_base`, doubled up to `backoff_cap`. After an outage, changes wait for one
+    another at most `regroup` (`kube_outage`). What one can do without is given up when it has been forbidden
+    for `gives_up`: an API server that starts answers 403 to everybody for a moment. For `renew_after` see
+    `Sessions.renew`. A kind that the server does not know is looked for again after `looks_again`.
+    """
+
+    watch: int = 120
+    watch_pods: int = 30
+    silence: float = 15.0
+    connect: float = 10.0
+    read: float = 60.0
+    backoff_base: float = 0.2
+    backoff_cap: float = 30.0
+    regroup: float = 5.0
+    gives_up: float = 60.0
+    renew_after: float = 10.0
+    looks_again: float = 60.0
+
+
+class KubeApi:
+    """The API server as a source needs it. Use `open`, and `close` in the end."""
+
+    def __init__(self, client: KubeClient, timing: Timing) -> None:
+        self._client = client
+        self._timing = timing
+
+    @classmethod
+    async def open(cls, connect: Connect, timing: Timing) -> "KubeApi":
+        """Raises `SourceError`."""
+        return cls(await KubeClient.open(connect, timing.renew_after), timing)
+
+    async def close(self) -> None:
+        """Close the session; whoever still uses it has been cancelled."""
+        await self._client.close()
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self._client.server
+
+    async def page(self, query: Query, token: str) -> bytes:
+        """The body of one page of a list; `token` is empty for the first. Raises `ApiError`, and
+        `DecodeError` if it is larger than any page."""
+        parameters = [*query.selectors, ("limit", str(_PAGE_SIZE))]
+        if token:
+            parameters.append(("continue", token))
+        async with self._get(query, "list", parameters, silence=self._timing.read) as response:
+            try:
+                body = await _read(response.content, _LARGEST_PAGE)
+            except NETWORK_ERRORS as error:
+                raise unreachable(query, "list", str(error) or type(error).__name__) from error
+        if len(body) > _LARGEST_PAGE:
+            raise _too_long(query, f"a page of more than {_LARGEST_PAGE} bytes")
+        return body
+
+    @asynccontextmanager
+    async def watch(self, query: Query, version: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of a watch that starts after `version`. They end when the server ends the watch and when
+        the connection breaks, which mean the same: go on at the last version. Raises `ApiError`, and the
+        lines `DecodeError` where one is longer than any event."""
+        async with self._stream(query, [("resourceVersion", version)]) as lines:
+            yield lines
+
+    @asynccontextmanager
+    async def streaming_list(self, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of a watch that begins with every object and a bookmark that says so, and goes on as any
+        other (Kubernetes' "streaming lists"). It never makes the server build the whole list at once. Raises
+        `ApiError`, with 400 or 422 where the server does not know it."""
+        parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
+        async with self._stream(query, parameters) as lines:
+            yield lines
+
+    @asynccontextmanager
+    async def _stream(
+        self, query: Query, parameters: list[tuple[str, str]]
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        longest = self._timing.watch_pods if query.kind is Kind.POD else self._timing.watch
+        lasts = max(1, round(longest * random.uniform(*_SPREAD)))  # noqa: S311 - guards nothing
+        parameters = [
+            *query.selectors,
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", str(lasts)),
+            *parameters,
+        ]
+        async with (
+            self._get(query, "watch", parameters, silence=lasts + self._timing.silence) as response,
+            aclosing(_lines(query, response.content)) as lines,
+        ):
+            yield lines
+
+    @asynccontextmanager
+    async def _get(
+        self, query: Query, verb: str, parameters: list[tuple[str, str]], *, silence: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """`verb` is what RBAC calls the request."""
+        limits = aiohttp.ClientTimeout(sock_connect=self._timing.connect, sock_read=silence)
+        call = Call(path=query.path, parameters=parameters, limits=limits)
+        try:
+            async with self._client.request(call) as response:
+                if response.status != OK:
+                    raise await _refused(query, verb, response)
+                yield response
+        except UnreachableError as error:
+            raise unreachable(query, verb, str(error)) from error
+        except CredentialsError as error:
+            message = f"The service account's token cannot be read ({error}); check how it is mounted."
+            raise ApiError(UNAUTHORIZED, Problem("", "Unauthorized", message, query.origin)) from error
+
+
+async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) -> ApiError:
+    try:
+        detail = decode_status(await _read(response.content, _LARGEST_REFUSAL)).message
+    except NETWORK_ERRORS:
+        detail = ""
+    error = refused(query, verb, response.status, detail)
+    error.retry_after = retry_after(response)
+    return error
+
+
+async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
+    """What there is, or one byte more than `most` of it."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > most:
+            break
+    return b"".join(parts)[: most + 1]
+
+
+def _too_long(query: Query, what: str) -> DecodeError:
+    return DecodeError(unreadable(None, query.origin, what))
+
+
+async def _lines(query: Query, content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """Complete lines. A last line that was cut off is dropped: the next watch repeats it."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in content.iter_any():
+            head, *more = chunk.split(b"\n")
+            parts.append(head)
+            size += len(head)
+            for rest in more:
+                yield b"".join(parts)
+                parts, size = [rest], len(rest)
+            if size > _LONGEST_LINE:
+                raise _too_long(query, f"an event of more than {_LONGEST_LINE} bytes")
+    except NETWORK_ERRORS as error:
+        log.debug("watch broke off", error=str(error))

@@ -1,0 +1,133 @@
+"""What is followed only while a canary needs it: the Pods that it selects, and the Secret that its credential
+comes from.
+
+Pods are asked for by the selectors of the canaries, and where a namespace has more than a few of them, by one
+query for all of its Pods: each query is a connection, here and at the API server, and whoever may label
+Deployments decides how many there are. A Secret is asked for by its name and by the label that allows its
+use, so that the permission can be for that one alone (RBAC knows ``resourceNames`` and no labels), and what
+is not labelled never crosses the wire; of these too a namespace has only so many.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, NamedTuple
+
+from xds_server.core.layers import settings_of
+from xds_server.core.objects import ALLOW, WORKLOADS, Kind, Namespace, Ref, Workload, ref_of
+from xds_server.core.policy import credential_source
+from xds_server.core.selectors import as_query
+from xds_server.core.world import Change, Delete, Upsert
+from xds_server.kube.query import Query
+
+SELECTORS_MAX: Final = 8
+"""Selectors of one namespace that are followed one by one."""
+
+SECRETS_MAX: Final = 64
+"""Secrets of one namespace that are followed: those of the oldest canaries."""
+
+
+class _Asks(NamedTuple):
+    """What one canary needs: its Pods' selector and a Secret's name, or nothing."""
+
+    age: tuple[str, str]
+    selector: str
+    secret: str
+
+
+@dataclass(slots=True)
+class _Canaries:
+    """Those of one namespace. `whole` is set once they have more selectors than are followed one by one, and
+    stays until none of them is left: with a border to go back over, a canary that comes and goes would have
+    all Pods listed each time."""
+
+    marked: dict[Ref, Workload] = field(default_factory=dict)
+    asks: dict[Ref, _Asks] = field(default_factory=dict)
+    selectors: frozenset[str] = frozenset()
+    queries: frozenset[Query] = frozenset()
+    whole: bool = False
+
+
+class Wanted:
+    """Kept up to date with workloads and Namespaces. `installation` are the settings of ``--policy``."""
+
+    def __init__(self, installation: Mapping[str, str]) -> None:
+        self._installation = installation
+        self._namespaces: dict[str, _Canaries] = {}
+        self._defaults: dict[str, Mapping[str, str]] = {}
+        self._touched: dict[str, None] = {}
+
+    def note(self, change: Change) -> None:
+        """Take a change of a workload or Namespace into account."""
+        match change:
+            case Upsert(Workload(controller=None) as workload):
+                canaries = self._namespaces.setdefault(workload.namespace, _Canaries())
+                canaries.marked[ref_of(workload)] = workload
+                canaries.asks[ref_of(workload)] = self._asks(workload)
+                self._touched[workload.namespace] = None
+            case Upsert(Namespace() as namespace):
+                self._set_defaults(namespace.name, settings_of(namespace.annotations))
+            case Upsert(Workload() as workload):
+                self._forget(ref_of(workload))
+            case Delete(ref) if ref.kind in WORKLOADS:
+                self._forget(ref)
+            case Delete(Ref(kind=Kind.NAMESPACE) as ref):
+                self._set_defaults(ref.name, {})
+
+    def _forget(self, ref: Ref) -> None:
+        if ref.namespace in self._namespaces:
+            canaries = self._namespaces[ref.namespace]
+            canaries.marked.pop(ref, None)
+            canaries.asks.pop(ref, None)
+            self._touched[ref.namespace] = None
+
+    def queries(self) -> set[Query]:
+        """What is to be followed now."""
+        self._catch_up()
+        return {query for canaries in self._namespaces.values() for query in canaries.queries}
+
+    def selectors(self) -> Mapping[str, Set[str]]:
+        """By namespace, those of all canaries."""
+        self._catch_up()
+        return {name: canaries.selectors for name, canaries in self._namespaces.items()}
+
+    def covered_by(self, query: Query) -> Set[str]:
+        """The selectors of canaries whose Pods `query` asks for."""
+        if query.kind is not Kind.POD:
+            return frozenset()
+        return {query.labels} if query.labels else self.selectors()[query.namespace]
+
+    def _set_defaults(self, namespace: str, settings: Mapping[str, str]) -> None:
+        self._defaults[namespace] = settings
+        canaries = self._namespaces.get(namespace)
+        if canaries:
+            canaries.asks = {ref: self._asks(each) for ref, each in canaries.marked.items()}
+            self._touched[namespace] = None
+
+    def _catch_up(self) -> None:
+        for name in self._touched:
+            canaries = self._namespaces[name]
+            selectors = frozenset(each.selector for each in canaries.asks.values() if each.selector)
+            canaries.selectors = selectors
+            canaries.whole = len(selectors) > SELECTORS_MAX or (canaries.whole and bool(selectors))
+            pods = {""} if canaries.whole else selectors
+            canaries.queries = frozenset(
+                [*(Query(Kind.POD, name, labels=each) for each in pods), *self._secrets(name, canaries)]
+            )
+            if not canaries.marked:
+                del self._namespaces[name]
+        self._touched.clear()
+
+    def _secrets(self, namespace: str, canaries: _Canaries) -> Iterator[Query]:
+        names = dict.fromkeys(each.secret for each in sorted(canaries.asks.values()) if each.secret)
+        for name in islice(names, SECRETS_MAX):
+            yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
+
+    def _asks(self, workload: Workload) -> _Asks:
+        defaults = self._defaults.get(workload.namespace, {})
+        found = credential_source(settings_of(workload.annotations), defaults, self._installation)
+        return _Asks(
+            (workload.created, workload.key),
+            as_query(workload.spec.selector),  # of a workload that has none it would mean every Pod
+            found.name if found else "",
+        )

@@ -1,0 +1,145 @@
+"""When a note may be told. Time is an argument, in seconds of any clock that only goes forward.
+
+A shadow that goes forth and back every second is told a few times, and then its latest state now and then;
+and however much changes at once, the API server is asked a few times a second.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from xds_server.core.notes import Note, Subject
+
+MOST_WAITING: Final = 10_000
+"""Notes. Beyond it the oldest is dropped: what it tells is in `status` too."""
+
+_MOST_BUCKETS: Final = 10_000
+_MOMENT_S: Final = 1e-6  # sums of floats are not exact
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Lets `burst` through at once, then one every `every` seconds."""
+
+    burst: int
+    every: float
+    tokens: float
+    at: float
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next is let through; 0 means now."""
+        self.tokens = min(self.burst, self.tokens + (now - self.at) / self.every)
+        self.at = now
+        wait = (1.0 - self.tokens) * self.every
+        return wait if wait > _MOMENT_S else 0.0
+
+    def full(self, now: float) -> bool:
+        """Whether it is as it was at first."""
+        self.wait(now)
+        return self.tokens >= self.burst
+
+    def take(self) -> None:
+        """Let one through."""
+        self.tokens -= 1.0
+
+
+class _Waiting(NamedTuple):
+    """A note, when it was put, and whether it is fresh."""
+
+    note: Note
+    since: float
+    fresh: bool
+
+
+class Pace:
+    """Notes that wait, the latest of each topic, oldest topic first.
+
+    One that is not `fresh` may have been told already. Times have to be given in ascending order.
+    """
+
+    def __init__(
+        self,
+        *,
+        object_burst: int = 5,
+        object_every: float = 10.0,
+        all_burst: int = 50,
+        all_every: float = 0.1,
+    ) -> None:
+        self.dropped = 0
+        self._object = (object_burst, object_every)
+        self._all = _Bucket(all_burst, all_every, all_burst, 0.0)
+        self._buckets: dict[Subject, _Bucket] = {}
+        self._waiting: dict[tuple[Subject, str], _Waiting] = {}
+        self._held: dict[str, float] = {}  # until when, by namespace
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, note: Note, *, now: float, fresh: bool) -> None:
+        """Let `note` wait for its turn; of one topic the latest alone does."""
+        self._waiting.pop(note.topic, None)
+        self._waiting[note.topic] = _Waiting(note, now, fresh)
+        if len(self._waiting) > MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+            self.dropped += 1
+
+    def put_back(self, note: Note, *, now: float, fresh: bool) -> None:
+        """`note` was taken and could not be told, which does not count; it waits again, unless something
+        newer does."""
+        self._all.tokens += 1.0
+        if note.subject in self._buckets:
+            self._buckets[note.subject].tokens += 1.0
+        if note.topic not in self._waiting:
+            self.put(note, now=now, fresh=fresh)
+
+    def hold(self, namespace: str, *, now: float, seconds: float) -> None:
+        """Tell nothing in `namespace` for a while; the others go on."""
+        self._held = {each: until for each, until in self._held.items() if until > now}
+        self._held[namespace] = now + seconds
+
+    def forget(self, *, before: float) -> None:
+        """What was put before that time waits no more: another told it."""
+        while self._waiting and next(iter(self._waiting.values())).since < before:
+            del self._waiting[next(iter(self._waiting))]
+
+    def doubt(self) -> None:
+        """Another may have told, from now on, what waits here."""
+        self._waiting = {topic: each._replace(fresh=False) for topic, each in self._waiting.items()}
+
+    def take(self, now: float) -> tuple[Note, bool] | None:
+        """The note to tell now, and whether it is fresh; None if `wait` says so."""
+        if self._all.wait(now):
+            return None
+        for topic, (note, _, fresh) in self._waiting.items():
+            if not self._wait_of(note.subject, now):
+                del self._waiting[topic]
+                self._bucket(note.subject, now).take()
+                self._all.take()
+                return note, fresh
+        return None
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until `take` gives something; None if nothing waits."""
+        if not self._waiting:
+            return None
+        soonest = float("inf")
+        for note, _, _ in self._waiting.values():
+            soonest = min(soonest, self._wait_of(note.subject, now))
+            if not soonest:  # of thousands that wait, the first is mostly free to go
+                break
+        return max(self._all.wait(now), soonest)
+
+    def _wait_of(self, subject: Subject, now: float) -> float:
+        bucket = self._buckets.get(subject)
+        held = self._held.get(subject.namespace, now) - now
+        return max(0.0, held, bucket.wait(now) if bucket else 0.0)
+
+    def _bucket(self, subject: Subject, now: float) -> _Bucket:
+        found = self._buckets.get(subject)
+        if found is None:
+            if len(self._buckets) >= _MOST_BUCKETS:
+                self._buckets = {
+                    each: bucket for each, bucket in self._buckets.items() if not bucket.full(now)
+                }
+            burst, every = self._object
+            found = self._buckets[subject] = _Bucket(burst, every, burst, now)
+        return found

@@ -1,0 +1,80 @@
+"""Notes as Kubernetes Events (core/v1), which `kubectl describe` and `kubectl get events` show.
+
+An Event's name follows from what it says: two replicas that tell the same thing tell it once, and what is
+told again counts up the Event that is there.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from xds_server.core.notes import Note, Subject
+from xds_server.core.objects import WORKLOADS, Kind
+
+Document = dict[str, Any]
+
+_COMPONENT: Final = "xds-shadow"
+_API_VERSIONS: Final = {
+    **dict.fromkeys(WORKLOADS, "apps/v1"),
+    Kind.ROLLOUT: "argoproj.io/v1alpha1",
+    Kind.SERVICE: "v1",
+}
+_LONGEST_NAME: Final = 253
+_LONGEST_MESSAGE: Final = 1024
+"""In bytes, as the API server counts (core/v1 Event validation)."""
+
+
+def event_name(note: Note) -> str:
+    """Of the Event that tells `note`."""
+    said = "\0".join((note.subject.kind, note.subject.uid, note.reason, note.message))
+    digest = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+    name = note.subject.name[: _LONGEST_NAME - 1 - len(digest)].rstrip("-.")  # no label may end so
+    return f"{name}.{digest}"
+
+
+def event(note: Note, *, instance: str, now: float) -> Document:
+    """The Event that tells `note` for the first time, at `now` seconds since the epoch; `instance` is the
+    replica that writes it."""
+    time = timestamp(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": event_name(note), "namespace": note.subject.namespace},
+        "involvedObject": _reference(note.subject),
+        "type": "Warning" if note.warning else "Normal",
+        "reason": note.reason,
+        "message": _cut(note.message),
+        "source": {"component": _COMPONENT},
+        "reportingComponent": _COMPONENT,
+        "reportingInstance": instance,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }
+
+
+def again(count: int, now: float) -> Document:
+    """The merge patch that says that an Event was seen for the `count`-th time."""
+    return {"count": count, "lastTimestamp": timestamp(now)}
+
+
+def timestamp(now: float) -> str:
+    """meta/v1 Time."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _reference(subject: Subject) -> Document:
+    found = {
+        "apiVersion": _API_VERSIONS[subject.kind],
+        "kind": str(subject.kind),
+        "namespace": subject.namespace,
+        "name": subject.name,
+    }
+    return {**found, "uid": subject.uid} if subject.uid else found
+
+
+def _cut(message: str) -> str:
+    data = message.encode()
+    if len(data) <= _LONGEST_MESSAGE:
+        return message
+    return data[: _LONGEST_MESSAGE - len("…".encode())].decode(errors="ignore") + "…"

@@ -1,0 +1,59 @@
+"""How the Kubernetes source is, in a sentence: what it waits for, since when, and what would end that."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from xds_server.core.objects import Kind
+from xds_server.core.problems import Problem
+from xds_server.kube.outage import Down
+from xds_server.kube.query import Query
+
+_NAMED = 5
+"""Queries that a sentence names; there may be one for each canary."""
+
+_REASONS = 3
+"""Problems that it repeats; all of them are in `status`."""
+
+
+def message(
+    server: str,
+    *,
+    unsynced: Sequence[Query],
+    down: Mapping[Query, Down],
+    failures: Sequence[Problem],
+    now: float,
+) -> str:
+    """`unsynced` is what the start waits for, `down` what is not followed, and `failures` what is wrong with
+    the requests for either."""
+    where = f"Kubernetes at {server}"
+    if unsynced:
+        return f"{where}: waiting for the first list of {_named(unsynced)}{_why(failures)}"
+    clauses = [
+        f"{verb} for {now - min(down[query].since for query in queries):.0f} s ({_named(queries)})"
+        for refused, verb in ((False, "has not answered"), (True, "has refused requests"))
+        if (queries := [query for query, each in down.items() if each.refused is refused])
+    ]
+    if clauses:
+        return f"{where} {' and '.join(clauses)}; what was last known stays in use{_why(failures)}"
+    return f"{where} is being watched"
+
+
+def outages(down: Mapping[Query, Down], *, now: float) -> dict[Kind, float]:
+    """For how many seconds a query of each kind has not been followed: the longest, and 0 if all are."""
+    found = dict.fromkeys(Kind, 0.0)
+    for query, each in down.items():
+        found[query.kind] = max(found[query.kind], now - each.since)
+    return found
+
+
+def _named(queries: Iterable[Query]) -> str:
+    return _first(_NAMED, sorted(map(str, queries)), ", ")
+
+
+def _why(failures: Iterable[Problem]) -> str:
+    said = _first(_REASONS, sorted({problem.message for problem in failures}), " ")
+    return f". {said}" if said else ""
+
+
+def _first(count: int, texts: Sequence[str], separator: str) -> str:
+    more = f"{separator}and {len(texts) - count} more" if len(texts) > count else ""
+    return separator.join(texts[:count]) + more

@@ -1,0 +1,159 @@
+"""What the reflectors of one API server share: which queries get no answer, or are refused.
+
+After an outage every watch comes back at a time of its own, and each brings only its part of what happened
+meanwhile: a Service that is gone, the Endpoints of its successor. Passed on one by one they would make worlds
+that never were. So what arrives is held back until all watches are back, or `regroup` seconds have passed;
+then it is passed on at once. The first watch that comes back calls the others, which need not wait out their
+delays. A watch that stays away for longer is not waited for again until it was back.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import structlog
+
+from xds_server.core.source import Sink
+from xds_server.core.world import Change
+from xds_server.kube.client import FORBIDDEN, UNAUTHORIZED
+from xds_server.kube.query import Query
+
+_SETTLE_S = 0.05
+"""From the last watch that came back until its first events are here."""
+
+REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
+"""Statuses with which a server that answers refuses who asks."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Down(NamedTuple):
+    """Since when a query is not followed, by the loop's clock, and whether the server refuses it or gives no
+    answer that can be used."""
+
+    since: float
+    refused: bool
+
+
+class Outage:
+    """Knows which queries are not followed. Passes changes to the sink, or holds them while watches come
+    back.
+
+    Holding begins only with `begin_regrouping`, called after the first sync, before which nothing is served.
+    """
+
+    def __init__(self, sink: Sink, regroup: float) -> None:
+        self._sink = sink
+        self._regroup = regroup
+        self._loop = asyncio.get_running_loop()
+        self._down: dict[Query, Down] = {}
+        self._how_many = Counter[bool]()  # of those, by whether they are refused
+        self._expected: set[Query] = set()  # of those, the ones that are waited for
+        self._held: list[Change] | None = None  # None: changes pass
+        self._may_hold = False
+        self._release: asyncio.TimerHandle | None = None
+        self._back = asyncio.Event()
+
+    @property
+    def down(self) -> Mapping[Query, Down]:
+        """What is not followed."""
+        return self._down
+
+    @property
+    def lasted(self) -> float | None:
+        """Seconds for which at least one query has not been followed; None if all is well."""
+        since = min((down.since for down in self._down.values()), default=None)
+        return None if since is None else self._loop.time() - since
+
+    def begin_regrouping(self) -> None:
+        """From now on changes are held while watches come back."""
+        self._may_hold = True
+
+    def failed(self, query: Query, *, refused: bool) -> None:
+        """`query` was refused, or there was no answer to it."""
+        before = self._down.get(query)
+        if before is None or before.refused is not refused:
+            self._note(query, Down(before.since if before else self._loop.time(), refused))
+            if self._how_many[refused] == 1:
+                _log_begin(query, refused=refused)
+        if before is None:
+            self._expected.add(query)
+
+    def worked(self, query: Query) -> None:
+        """`query` is answered."""
+        if query not in self._down:
+            return
+        lasted = self.lasted
+        self._note(query, None)
+        self._back.set()
+        self._back = asyncio.Event()  # who begins to wait from here on waits for the next
+        if not self._down:
+            log.info("Kubernetes answers again", after_s=round(lasted or 0.0, 1))
+        if query not in self._expected:
+            return
+        self._expected.discard(query)
+        if not self._expected:
+            self._release_in(_SETTLE_S, self._release_now)
+        elif self._may_hold and self._release is None:
+            self._held = []
+            self._release_in(self._regroup, self._wait_no_longer)
+
+    def forget(self, query: Query) -> None:
+        """Nobody waits for `query` any more."""
+        self.worked(query)
+
+    def pass_on(self, changes: Sequence[Change]) -> None:
+        """Put `changes`, now or together with what else is held."""
+        if self._held is None:
+            self._sink.put(changes)
+        else:
+            self._held += changes
+
+    async def pause(self, seconds: float, at_least: float = 0.0) -> None:
+        """Wait for `seconds`, or until another query comes back, but for `at_least` so many seconds."""
+        back = self._back
+        await asyncio.sleep(at_least)
+        if not self._down:
+            await asyncio.sleep(seconds - at_least)
+            return
+        try:
+            async with asyncio.timeout(seconds - at_least):
+                await back.wait()
+        except TimeoutError:
+            pass
+
+    def close(self) -> None:
+        """Nothing is passed on from now on."""
+        if self._release:
+            self._release.cancel()
+
+    def _note(self, query: Query, down: Down | None) -> None:
+        before = self._down.pop(query, None)
+        if before:
+            self._how_many[before.refused] -= 1
+        if down:
+            self._down[query] = down
+            self._how_many[down.refused] += 1
+
+    def _release_in(self, seconds: float, release: Callable[[], None]) -> None:
+        if self._release:
+            self._release.cancel()
+        self._release = self._loop.call_later(seconds, release)
+
+    def _wait_no_longer(self) -> None:
+        self._expected.clear()
+        self._release_now()
+
+    def _release_now(self) -> None:
+        held, self._held = self._held, None
+        self._release = None
+        if held:
+            self._sink.put(held)
+
+
+def _log_begin(query: Query, *, refused: bool) -> None:
+    if refused:
+        log.warning("Kubernetes refuses requests; what was last known stays in use", origin=query.origin)
+    else:
+        log.warning("Kubernetes does not answer; what was last known stays in use", origin=query.origin)

@@ -1,0 +1,214 @@
+"""Lets no change of endpoints pass while Pods of canaries may have changed unseen.
+
+Which endpoints are a canary's is known by its Pods alone, and these have watches of their own. While one of
+them is not followed (refused, broken, or just being opened again), an EndpointSlice may list a Pod that was
+never seen, and the canary would get live traffic. So what concerns the namespace of such a slice is held for
+a moment, which is all that a watch needs that the server has ended in order. If the watch is not back by
+then, the namespace's changes pass together with `Awaiting`, and only a complete list ends that. While no
+slice changes, nothing is held and nothing is awaited: what is known is still true.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from xds_server.core.objects import EndpointSlice, Kind, Ref
+from xds_server.core.source import Sink
+from xds_server.core.world import Awaiting, Change, Delete, Report, Upsert, namespace_of
+from xds_server.kube.query import Query
+
+_REOPENS_S: Final = 1.0
+"""How long a watch may take to be opened again, and to say what it missed, before its Pods are awaited."""
+
+_LOOKS_S: Final = 0.02
+"""How often it is looked for meanwhile."""
+
+
+class PodWatch(Protocol):
+    """What has to be known of a watch of Pods."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server sends what happens."""
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether it is open, and has had the time to say what happened before."""
+
+    def list_again(self) -> None:
+        """It is not open; begin anew with a list."""
+
+
+@dataclass(slots=True)
+class _Namespace:
+    """`wanted` are the selectors of canaries; `unknown` the queries whose next list is waited for; `awaited`
+    the selectors that no known query covers."""
+
+    wanted: Set[str] = frozenset()
+    watches: dict[Query, PodWatch] = field(default_factory=dict)
+    unknown: set[Query] = field(default_factory=set)
+    awaited: set[str] = field(default_factory=set)
+    held: list[Change] | None = None
+    deadline: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def behind(self) -> list[Query]:
+        """The queries that are taken for known, and are not followed at the moment."""
+        return [
+            query
+            for query, watch in self.watches.items()
+            if query not in self.unknown and not watch.caught_up
+        ]
+
+    def moved(self) -> dict[str, bool]:
+        """Bring `awaited` up to date; return what came or went."""
+        known = self.watches.keys() - self.unknown
+        if any(not query.labels for query in known):
+            awaited = set[str]()
+        else:
+            awaited = {*self.wanted} - {query.labels for query in known}
+        moved = {selector: selector in awaited for selector in sorted(awaited ^ self.awaited)}
+        self.awaited = awaited
+        return moved
+
+
+class PodGate:
+    """A sink before the sink. It holds nothing until `synced`, before which nothing is served."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._namespaces: dict[str, _Namespace] = {}
+        self._may_hold = False
+
+    def want(self, selectors: Mapping[str, Set[str]]) -> list[Change]:
+        """By namespace the selectors of all canaries, after a change of them."""
+        changes: list[Change] = []
+        for name in sorted(self._namespaces.keys() | selectors.keys()):
+            wanted = selectors.get(name, frozenset())
+            state = self._of(name)
+            if state.wanted != wanted:
+                state.wanted = wanted
+                changes += self._moved(name)
+            self._tidy(name)
+        return changes
+
+    def add(self, query: Query, watch: PodWatch) -> None:
+        """`query` is followed from now on; what comes of it says `want`."""
+        state = self._of(query.namespace)
+        state.watches[query] = watch
+        state.unknown.add(query)
+
+    def remove(self, query: Query) -> list[Change]:
+        """Nobody follows `query` any more."""
+        state = self._namespaces[query.namespace]
+        del state.watches[query]
+        state.unknown.discard(query)
+        changes = self._moved(query.namespace)
+        self._tidy(query.namespace)
+        return changes
+
+    def listed(self, query: Query) -> list[Change]:
+        """`query` has a complete list, which is put together with what this returns."""
+        self._namespaces[query.namespace].unknown.discard(query)
+        return self._moved(query.namespace)
+
+    def knows(self, query: Query) -> bool:
+        """Whether `query` has a complete list, and has missed nothing since."""
+        state = self._namespaces.get(query.namespace)
+        return state is not None and query in state.watches.keys() - state.unknown
+
+    def put(self, changes: Iterable[Change]) -> None:
+        """See `Sink.put`."""
+        passing: list[Change] = []
+        of_namespaces: dict[str, list[Change]] = {}
+        for change in changes:
+            name = _concerned(change)
+            if name in self._namespaces:
+                of_namespaces.setdefault(name, []).append(change)
+            else:
+                passing.append(change)
+        for name, own in of_namespaces.items():
+            state = self._namespaces[name]
+            if state.held is not None:
+                state.held += own
+            elif self._may_hold and any(map(_moves_endpoints, own)) and state.behind:
+                state.held = own
+                state.deadline = self._loop.time() + _REOPENS_S
+                self._look_later(name)
+            else:
+                passing += self._as_it_is_now(name, own)
+        self._sink.put(passing)
+
+    def synced(self) -> None:
+        """See `Sink.synced`."""
+        self._may_hold = True
+        self._sink.synced()
+
+    def close(self) -> None:
+        """Nothing is passed on from now on."""
+        for state in self._namespaces.values():
+            if state.timer:
+                state.timer.cancel()
+
+    def _of(self, namespace: str) -> _Namespace:
+        return self._namespaces.setdefault(namespace, _Namespace())
+
+    def _tidy(self, namespace: str) -> None:
+        state = self._namespaces[namespace]
+        if not (state.wanted or state.watches or state.held is not None):
+            del self._namespaces[namespace]
+
+    def _moved(self, namespace: str) -> list[Change]:
+        moved = self._namespaces[namespace].moved()
+        return [Awaiting(namespace, selector, waiting) for selector, waiting in moved.items()]
+
+    def _look_later(self, name: str) -> None:
+        self._namespaces[name].timer = self._loop.call_later(_LOOKS_S, self._look, name)
+
+    def _look(self, name: str) -> None:
+        """Let go of what is held, if the watches are back or have had their time."""
+        state = self._namespaces[name]
+        back = any(state.watches[query].is_open for query in state.behind)
+        if state.behind and (back or self._loop.time() < state.deadline):
+            self._look_later(name)
+            return
+        held, state.held, state.timer = state.held or [], None, None
+        for query in state.behind:
+            state.unknown.add(query)
+            state.watches[query].list_again()
+        self._sink.put(self._as_it_is_now(name, [*held, *self._moved(name)]))
+        self._tidy(name)
+
+    def _as_it_is_now(self, name: str, changes: Iterable[Change]) -> list[Change]:
+        """`changes`, which may have been held here or before: what they say of awaited Pods may be over."""
+        awaited = self._namespaces[name].awaited
+        return [
+            Awaiting(name, change.selector, change.selector in awaited)
+            if isinstance(change, Awaiting) and change.selector
+            else change
+            for change in changes
+        ]
+
+
+def _concerned(change: Change) -> str:
+    """The namespace of what it is about."""
+    match change:
+        case Upsert(obj):
+            return obj.namespace or obj.name
+        case Delete(ref):
+            return namespace_of(ref)
+        case Awaiting(namespace):
+            return namespace
+        case Report():
+            return ""
+
+
+def _moves_endpoints(change: Change) -> bool:
+    match change:
+        case Upsert(EndpointSlice()) | Delete(Ref(Kind.ENDPOINT_SLICE)):
+            return True
+        case _:
+            return False

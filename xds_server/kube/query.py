@@ -1,0 +1,105 @@
+"""What is asked of the API server, and how its refusals are told to a user.
+
+Values only; `kube_api` asks, `reflector` decides what a refusal leads to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xds_server.base.errors import XdsShadowError
+from xds_server.core.decode import API_VERSIONS
+from xds_server.core.objects import WORKLOADS, Kind
+from xds_server.core.problems import Problem
+
+_PLURALS: Mapping[Kind, str] = {
+    Kind.NAMESPACE: "namespaces",
+    Kind.SERVICE: "services",
+    **{kind: f"{kind.lower()}s" for kind in WORKLOADS},
+    Kind.ENDPOINT_SLICE: "endpointslices",
+    Kind.POD: "pods",
+    Kind.SECRET: "secrets",
+}
+
+_QUOTED = 300
+"""Characters of a foreign error text that a message repeats."""
+
+_KEPT = "what was last known stays in use, and it is tried again"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Query:
+    """What one watch is about: a kind, in one namespace or all, narrowed by a label selector or to a name."""
+
+    kind: Kind
+    namespace: str = ""
+    labels: str = ""
+    name: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path of the collection."""
+        version = API_VERSIONS[self.kind]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        scope = f"/namespaces/{self.namespace}" if self.namespace else ""
+        return f"{root}{scope}/{_PLURALS[self.kind]}"
+
+    @property
+    def origin(self) -> str:
+        """Names the watch in reports. Only Pods have watches that differ in nothing but the selector."""
+        selector = self.labels if self.kind is Kind.POD else ""
+        return "/".join(part for part in ("kube", self.kind, self.namespace, self.name, selector) if part)
+
+    @property
+    def selectors(self) -> list[tuple[str, str]]:
+        """The query parameters that narrow it."""
+        labels = [("labelSelector", self.labels)] if self.labels else []
+        fields = [("fieldSelector", f"metadata.name={self.name}")] if self.name else []
+        return labels + fields
+
+    def __str__(self) -> str:
+        if self.kind is Kind.NAMESPACE:
+            return f"namespace {self.name}" if self.name else "namespaces"
+        if self.kind is Kind.SECRET:
+            return f"secret {self.name} in namespace {self.namespace}"
+        where = f"in namespace {self.namespace}" if self.namespace else "in all namespaces"
+        return f"{_PLURALS[self.kind]} {where}"
+
+
+class ApiError(XdsShadowError):
+    """A request that did not succeed. `status` is HTTP's, or 0 where no answer came; `retry_after` says for
+    how many seconds the server asks to be left alone."""
+
+    def __init__(self, status: int, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.status = status
+        self.problem = problem
+        self.retry_after = 0.0
+
+
+def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
+    """The error for an answer with `status`; `detail` is what the server said of it, or empty."""
+    said = f" (it says: {detail[:_QUOTED]})" if detail else ""
+    version = API_VERSIONS[query.kind]
+    match status:
+        case 401:
+            reason = "Unauthorized"
+            message = f"The API server does not accept the credentials to {verb} {query}{said}; renew them."
+        case 403:
+            reason = "Forbidden"
+            resource = f'"{_PLURALS[query.kind]}" of API group "{version.rpartition("/")[0]}"'
+            if query.kind is Kind.SECRET:
+                resource += f' with resourceNames ["{query.name}"]'
+            message = f"No permission to {verb} {query}{said}; grant list and watch on {resource}."
+        case 404:
+            reason = "NotFound"
+            message = f"The API server serves no {query} at {version}{said}; check its version and address."
+        case _:
+            reason = "ApiUnavailable"
+            message = f"The API server answers {status} to {verb} {query}{said}; {_KEPT}."
+    return ApiError(status, Problem("", reason, message, query.origin))
+
+
+def unreachable(query: Query, verb: str, detail: str) -> ApiError:
+    """The error for a request that got no answer, or only a part of one."""
+    message = f"The API server cannot be reached to {verb} {query} ({detail[:_QUOTED]}); {_KEPT}."
+    return ApiError(0, Problem("", "ApiUnavailable", message, query.origin))

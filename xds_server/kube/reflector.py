@@ -1,0 +1,382 @@
+"""Keeps a copy of what one query matches: list, then watch, for as long as it runs.
+
+The rules are those of client-go's Reflector (tools/cache/reflector.go): a watch that ended goes on at the
+last version seen; only where the server has lost its place (410, an ERROR event, a line that cannot be read)
+is there a new list; nothing that fails takes an object away. A list is a stream that turns into the watch,
+where the server offers that, and is read in pages where it does not. One thing is added: what goes wrong is
+data, reported under the query's origin and withdrawn when it is over. What the objects are for is not known
+here.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import structlog
+
+from xds_server.core.decode import DecodeError
+from xds_server.core.objects import Object, Ref, ref_of
+from xds_server.core.problems import Problem
+from xds_server.core.source import WatchCounts
+from xds_server.core.world import Change, Delete, Report, Upsert
+from xds_server.kube.api import KubeApi, Timing
+from xds_server.kube.client import FORBIDDEN, GONE
+from xds_server.kube.outage import REFUSED, Outage
+from xds_server.kube.query import ApiError, Query, refused
+from xds_server.kube.watch_events import (
+    Bookmark,
+    Ended,
+    Gone,
+    Page,
+    Seen,
+    Unreadable,
+    decode_event,
+    decode_page,
+)
+
+_SHORT = 1.0
+"""Seconds. A watch that ended sooner and said nothing counts as a failure, lest a server or proxy that closes
+at once is asked in a loop."""
+
+_BEHIND_S = 0.05
+"""From a watch that goes on until what it missed is here. A server sends that at once."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def list_all(api: KubeApi, query: Query) -> Page:
+    """Everything the query matches, as one page. Raises `ApiError` and `DecodeError`; with status 410 the
+    list took longer than the server keeps its state, and has to start over."""
+    objects: list[Object] = []
+    rejected: dict[Ref, Problem] = {}
+    token = ""
+    while True:
+        page = decode_page(query.kind, await api.page(query, token), query.origin)
+        objects += page.objects
+        rejected |= page.rejected
+        token = page.token
+        if not token:
+            return Page(page.resource_version, "", objects, rejected)
+
+
+_NO_STREAM = frozenset({400, 422})
+"""How a server refuses a streaming list that it does not know, or has not enabled."""
+
+
+class Moment(Enum):
+    """What a reflector passes on: what a list says, what changed since, or nothing, because it no longer
+    waits for a first list."""
+
+    LISTED = auto()
+    CHANGED = auto()
+    GIVEN_UP = auto()
+
+
+Emit = Callable[[Sequence[Change], Moment], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """For which answers the start does not wait for the first list of a query. A status in `own` is about
+    this query alone: the others start without it, and it goes on waiting. With `gives_up`, a query that is
+    forbidden for so many seconds on end is done without. A status in `absent` says that there is nothing of
+    this kind, which is no failure, and is looked for again after a while. None of these is an outage."""
+
+    own: frozenset[int] = frozenset()
+    gives_up: float | None = None
+    absent: frozenset[int] = frozenset()
+
+
+class Holdings:
+    """What the API server last said of a query. No I/O; each method returns what it changes for others."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Ref, Object] = {}
+        self._rejected: dict[Ref, Problem] = {}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Of objects that do not decode; their last good versions count."""
+        return tuple(problem for _, problem in sorted(self._rejected.items()))
+
+    def replace(self, page: Page) -> list[Change]:
+        """Take a complete list: what it does not name is gone."""
+        before, after = self._objects, {ref_of(obj): obj for obj in page.objects}
+        after |= {ref: before[ref] for ref in page.rejected if ref in before}
+        self._objects, self._rejected = after, dict(page.rejected)
+        return [
+            *(Delete(ref) for ref in before if ref not in after),
+            *(Upsert(obj) for ref, obj in after.items() if before.get(ref) != obj),
+        ]
+
+    def take(self, event: Seen | Gone | Unreadable) -> list[Change]:
+        """Take one event of a watch."""
+        match event:
+            case Seen(_, obj):
+                ref = ref_of(obj)
+                self._rejected.pop(ref, None)
+                if self._objects.get(ref) == obj:
+                    return []
+                self._objects[ref] = obj
+                return [Upsert(obj)]
+            case Unreadable(_, ref, problem):
+                self._rejected[ref] = problem
+                return []
+            case Gone(_, ref):
+                self._rejected.pop(ref, None)
+                return [] if self._objects.pop(ref, None) is None else [Delete(ref)]
+
+
+class Backoff:
+    """Growing, jittered delays, so that the replicas of a fleet do not come back in step."""
+
+    def __init__(self, base: float, cap: float) -> None:
+        self._base = base
+        self._cap = cap
+        self._longest = base
+
+    def next(self) -> float:
+        """Seconds to wait now; about twice as long the next time."""
+        longest, self._longest = self._longest, min(self._cap, max(self._base, self._longest * 2))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, guards nothing
+
+    def reset(self, *, at_once: bool = False) -> None:
+        """It worked; with `at_once`, for long enough that the next delay is none."""
+        self._longest = 0.0 if at_once else self._base
+
+
+class Reflector:
+    """Follows one query and passes on what changes. `heard` is when the server last said something of it, or
+    this began, by the loop's clock; `failure` what is wrong with the last request, if anything is.
+
+    `emit` is called without waiting, with changes that belong together; with a list also if it changes
+    nothing. `synced` is set when that was passed on, or is not waited for (`Patience`).
+    """
+
+    def __init__(
+        self,
+        api: KubeApi,
+        query: Query,
+        emit: Emit,
+        *,
+        timing: Timing,
+        outage: Outage,
+        counts: WatchCounts,
+        patience: Patience,
+    ) -> None:
+        self.query = query
+        self.synced = asyncio.Event()
+        self._api = api
+        self._emit = emit
+        self._timing = timing
+        self._outage = outage
+        self._counts = counts
+        self._patience = patience
+        self._clock = asyncio.get_running_loop().time
+        self.heard = self._clock()
+        self.failure: Problem | None = None
+        self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
+        self._holdings = Holdings()
+        self._streams = True  # until the server shows that it does not
+        self._version: str | None = None  # to watch from; None means that a list is due
+        self._reported: tuple[Problem, ...] = ()
+        self._listed_once = self._given_up = False
+        self._forbidden_since: float | None = None
+        self._caught_up = math.inf
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a watch."""
+        return self._caught_up < math.inf
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the watch is open, and has had the time to say what happened before it was."""
+        return self._clock() >= self._caught_up
+
+    def list_again(self) -> None:
+        """Where the watch is not open, begin anew with a list; what a watch missed is certain with that."""
+        self._version = None
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        while True:
+            wished = 0.0
+            try:
+                await self._follow()
+            except ApiError as error:
+                if error.status in self._patience.absent:
+                    wished = self._timing.looks_again
+                    self._absent()
+                else:
+                    self._failed(error)
+                    wished = error.retry_after
+            except DecodeError as error:
+                # Not JSON or not a list: what the server meant is unknown, so start from a known state.
+                self._version = self._forbidden_since = None
+                self._outage.failed(self.query, refused=False)
+                self._report_failure(error.problem)
+            pause = min(self._backoff.next(), self._until_given_up())
+            await self._outage.pause(max(pause, wished), at_least=wished)
+
+    async def _follow(self) -> None:
+        """From where it stands until the watch ends."""
+        if self._version is None and self._streams and await self._stream():
+            return
+        if self._version is None:
+            self._listed(await list_all(self._api, self.query))
+        else:
+            self._counts.resumes += 1
+        async with self._api.watch(self.query, self._version or "") as lines:
+            self.heard = self._clock()
+            self._works()
+            if self._version is not None:  # else a list came to be due meanwhile
+                await self._watch(lines, behind=_BEHIND_S)
+
+    async def _stream(self) -> bool:
+        """List and watch in one response; False if it did not come to a list, which is to be read in pages
+        then."""
+        try:
+            async with self._api.streaming_list(self.query) as lines:
+                page = await self._first_part(lines)
+                if page is None:
+                    return False
+                self._listed(page)
+                await self._watch(lines)
+        except ApiError as error:
+            if error.status not in _NO_STREAM:
+                raise
+            self._streams = False
+            return False
+        return True
+
+    async def _first_part(self, lines: AsyncIterator[bytes]) -> Page | None:
+        """What a streaming list says there is; None if it breaks off, or falls silent before the bookmark
+        that completes it, as with a server that takes it for an ordinary watch."""
+        objects: dict[Ref, Object] = {}
+        rejected: dict[Ref, Problem] = {}
+        try:
+            async with asyncio.timeout(self._timing.read) as limit:
+                async for line in lines:
+                    now = self.heard = self._clock()
+                    # Half of it may pass in silence at least; a timer for each line would be dear.
+                    if (limit.when() or now) < now + self._timing.read / 2:
+                        limit.reschedule(now + self._timing.read)
+                    match decode_event(self.query.kind, line, self.query.origin):
+                        case Seen(_, obj):
+                            objects[ref_of(obj)] = obj
+                        case Unreadable(_, ref, problem):
+                            rejected[ref] = problem
+                        case Gone(_, ref):
+                            objects.pop(ref, None)
+                        case Bookmark(version, complete):
+                            if complete:
+                                return Page(version, "", list(objects.values()), rejected)
+                        case Ended(status):
+                            raise refused(self.query, "watch", status.code, status.message)
+        except TimeoutError:
+            self._streams = False
+        return None
+
+    def _listed(self, page: Page) -> None:
+        self._version, self.heard = page.resource_version, self._clock()
+        self._counts.lists += 1
+        self._listed_once = True
+        self._works(self._holdings.replace(page), Moment.LISTED)
+        self.synced.set()
+
+    async def _watch(self, lines: AsyncIterator[bytes], *, behind: float = 0.0) -> None:
+        """Until the watch ends, which for so many seconds says what happened before."""
+        opened = self._clock()
+        self._caught_up = opened + behind
+        try:
+            async for line in lines:
+                self._take(line)
+                self._backoff.reset()
+        finally:
+            self._caught_up = math.inf
+        if self._clock() - opened >= _SHORT:
+            self._backoff.reset(at_once=True)
+
+    def _take(self, line: bytes) -> None:
+        self.heard = self._clock()
+        event = decode_event(self.query.kind, line, self.query.origin)
+        match event:
+            case Ended(status):
+                # Whatever the code: the server has lost its place, and only a list finds it again.
+                self._version = None
+                raise refused(self.query, "watch", status.code, status.message)
+            case Bookmark(version):
+                self._version = version
+            case Seen() | Gone() | Unreadable():
+                self._version = event.resource_version
+                self._counts.events += 1
+                self._pass_on(self._holdings.take(event), failure=None)
+
+    def _works(self, changes: Sequence[Change] = (), moment: Moment = Moment.CHANGED) -> None:
+        self._forbidden_since = None
+        self._outage.worked(self.query)  # first, as what a list brings may have to wait for other watches
+        self._pass_on(changes, failure=None, moment=moment)
+
+    def _absent(self) -> None:
+        """The server knows no such kind: there are none."""
+        self.heard = self._clock()
+        self._version, self._listed_once = None, True
+        self._works(self._holdings.replace(Page("", "", [], {})), Moment.LISTED)
+        self.synced.set()
+
+    def _failed(self, error: ApiError) -> None:
+        if error.status:
+            self.heard = self._clock()
+        if error.status == GONE:
+            # Part of the protocol, not a failure: the server keeps a few minutes of history only.
+            self._version = None
+            log.info("list again, the version is gone", origin=self.query.origin)
+            return
+        self._wait_on(error.status)
+        self._report_failure(error.problem)
+
+    def _wait_on(self, status: int) -> None:
+        """Whether this holds up others, after one more answer that is none."""
+        if status != FORBIDDEN:
+            self._forbidden_since = None
+        elif self._forbidden_since is None:
+            self._forbidden_since = self._clock()
+        if status in self._patience.own:
+            self._outage.forget(self.query)
+            self.synced.set()
+        elif self._until_given_up() <= 0:
+            self._given_up = True
+            self._outage.forget(self.query)
+            self._emit((), Moment.GIVEN_UP)
+            self.synced.set()
+        elif not (self._given_up and status == FORBIDDEN):
+            self._outage.failed(self.query, refused=status in REFUSED)
+
+    def _until_given_up(self) -> float:
+        """Seconds until nobody waits for the first list any more, if it stays forbidden."""
+        waits = self._forbidden_since is not None and not (self._listed_once or self._given_up)
+        if not waits or self._patience.gives_up is None:
+            return math.inf
+        return (self._forbidden_since or 0.0) + self._patience.gives_up - self._clock()
+
+    def _report_failure(self, problem: Problem) -> None:
+        self._counts.failures += 1
+        if problem not in self._reported:
+            log.warning("Kubernetes request failed", origin=self.query.origin, reason=problem.reason)
+        self._pass_on((), failure=problem)
+
+    def _pass_on(
+        self, changes: Sequence[Change], *, failure: Problem | None, moment: Moment = Moment.CHANGED
+    ) -> None:
+        """Emit `changes`, with a report if what is wrong is no longer what was last reported."""
+        self.failure = failure
+        problems = (failure, *self._holdings.problems) if failure else self._holdings.problems
+        if problems != self._reported:
+            self._reported = problems
+            changes = [*changes, Report(self.query.origin, problems)]
+        if changes or moment is not Moment.CHANGED:
+            self._emit(changes, moment)

@@ -1,0 +1,322 @@
+"""A cluster as a source: which queries are followed, and for how long.
+
+Namespaces, Services, EndpointSlices and what carries the mark, of each kind that may, are followed all the
+time; other Pods and Secrets only while a canary needs them (`kube_wanted`), so that memory and load grow with
+the canaries and not with the cluster. How a query is followed is `reflector`'s part, and what waits while
+Pods are not followed is `kube_pods`'.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+
+from xds_server.base.aio import spawn
+from xds_server.base.errors import SourceError
+from xds_server.core.decode import DecodeError
+from xds_server.core.objects import WORKLOADS, Kind, Ref, ref_of
+from xds_server.core.source import Health, Sink, WatchCounts
+from xds_server.core.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert, key_of
+from xds_server.kube.api import KubeApi, Timing
+from xds_server.kube.client import FORBIDDEN, NOT_FOUND
+from xds_server.kube.demand import Wanted
+from xds_server.kube.health import message, outages
+from xds_server.kube.namespaces import Namespaces
+from xds_server.kube.outage import Outage
+from xds_server.kube.pods import PodGate
+from xds_server.kube.query import ApiError, Query
+from xds_server.kube.reflector import Holdings, Moment, Patience, Reflector, list_all
+from xds_server.kube.session import Connect, connect
+
+__all__ = ["Connect", "KubeSource", "Timing", "connect", "read_once_kube"]
+
+_DEFAULT_TIMING = Timing()
+_NO_SETTINGS: Mapping[str, str] = {}
+
+_OWN = frozenset({400, NOT_FOUND, 413, 414, 422, 431})
+"""Statuses with which a server, or a proxy before it, refuses one query for what it asks: a selector that it
+does not understand, or that is too long for it."""
+
+
+class KubeSource:
+    """Follows a cluster, or some of its namespaces. `connect` is called once, and again when the server no
+    longer accepts the credentials. `installation` are the settings that hold for every shadow."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        namespaces: Sequence[str] = (),
+        *,
+        installation: Mapping[str, str] = _NO_SETTINGS,
+        timing: Timing = _DEFAULT_TIMING,
+    ) -> None:
+        self._connect = connect
+        self._namespaces = tuple(namespaces)
+        self._installation = installation
+        self._timing = timing
+        self._counts = {kind: WatchCounts() for kind in Kind}
+        self._watches: _Watches | None = None
+
+    def health(self) -> Health:
+        """See `Source.health`."""
+        if self._watches is None:
+            return Health(message="Kubernetes is not connected to yet", watches=self._counts)
+        return self._watches.health()
+
+    async def run(self, sink: Sink) -> None:
+        """See `Source.run`. Raises `SourceError` if no session can be opened; a server that cannot be reached
+        is waited for."""
+        api = await KubeApi.open(self._connect, self._timing)
+        try:
+            async with asyncio.TaskGroup() as group:
+                wanted = Wanted(self._installation)
+                self._watches = _Watches(
+                    api, group, sink, wanted=wanted, timing=self._timing, counts=self._counts
+                )
+                await self._watches.run(self._namespaces)
+        finally:
+            if self._watches:
+                self._watches.close()
+            await api.close()
+
+
+async def read_once_kube(
+    connect: Connect,
+    namespaces: Sequence[str] = (),
+    *,
+    installation: Mapping[str, str] = _NO_SETTINGS,
+    timing: Timing = _DEFAULT_TIMING,
+) -> list[Change]:
+    """What the cluster says now. Raises `SourceError` if any of it cannot be listed."""
+    api = await KubeApi.open(connect, timing)
+    changes: list[Change] = []
+    wanted, known = Wanted(installation), Namespaces()
+    try:
+        for query in _queries(namespaces):
+            changes += await _list_once(api, query, known)
+        for change in changes:
+            wanted.note(change)
+        for query in sorted(wanted.queries()):
+            changes += await _list_once(api, query, known, wanted.covered_by(query))
+    finally:
+        await api.close()
+    return list({key_of(change): change for change in changes}.values())
+
+
+async def _list_once(
+    api: KubeApi, query: Query, known: Namespaces, selectors: Set[str] = frozenset()
+) -> list[Change]:
+    holdings = Holdings()
+    try:
+        changes = holdings.replace(await list_all(api, query))
+    except ApiError as error:
+        patience = _patience(query, _DEFAULT_TIMING)
+        report = Report(query.origin, (error.problem,))
+        if query.kind is Kind.POD and error.status in {FORBIDDEN, *patience.own}:
+            return [report, *(Awaiting(query.namespace, each, waiting=True) for each in sorted(selectors))]
+        if error.status in patience.own:
+            return [report]
+        if error.status in patience.absent:
+            return []
+        if error.status == FORBIDDEN and patience.gives_up is not None:
+            return [report, *(known.give_up(query.name) if query.kind is Kind.NAMESPACE else ())]
+        raise SourceError(error.problem.message) from error
+    except DecodeError as error:
+        raise SourceError(error.problem.message) from error
+    changes += known.note(changes)
+    return [*changes, Report(query.origin, holdings.problems)] if holdings.problems else changes
+
+
+def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
+    """What is followed all the time. The label selector makes the server say DELETED when a mark is taken
+    away, so what is not marked never crosses the wire. A Pod with the mark is a mistake, and is reported."""
+    if not namespaces:
+        yield Query(Kind.NAMESPACE)
+    for name in sorted(set(namespaces)):
+        yield Query(Kind.NAMESPACE, name=name)
+    for namespace in sorted(set(namespaces)) or ("",):
+        yield Query(Kind.SERVICE, namespace)
+        for kind in (*WORKLOADS, Kind.POD):
+            yield Query(kind, namespace, labels=SHADOW_OF)
+        yield Query(Kind.ENDPOINT_SLICE, namespace)
+
+
+def _patience(query: Query, timing: Timing) -> Patience:
+    """Whether a refusal by the server leaves the rest worth serving. A Namespace is cluster-scoped, and
+    someone who runs this in one namespace may not be allowed to read it; then Services say by themselves
+    whether they are exposed. A canary without its Secret is not mirrored to, and which Secrets may be read
+    is said one by one. Of the kinds that can be marked, older installations may read Deployments alone, and
+    few clusters have Rollouts. Without its Pods nobody knows which endpoints are the canary's, so a
+    permission that is missing for them holds up the start; a selector that the server does not take is that
+    canary's own matter, and holds up what concerns it alone."""
+    match query.kind:
+        case Kind.POD:
+            return Patience(own=_OWN | {FORBIDDEN} if query.labels == SHADOW_OF else _OWN)
+        case Kind.STATEFUL_SET | Kind.DAEMON_SET | Kind.REPLICA_SET | Kind.ROLLOUT as kind:
+            absent = {NOT_FOUND} if kind is Kind.ROLLOUT else ()
+            return Patience(gives_up=timing.gives_up, absent=frozenset(absent))
+        case Kind.SECRET:
+            return Patience(own=_OWN | {FORBIDDEN})
+        case Kind.NAMESPACE if query.name:
+            return Patience(gives_up=timing.gives_up)
+        case _:
+            return Patience()
+
+
+class Claims:
+    """Which queries hold an object, and what each last saw of it. Selectors of canaries may overlap, and a
+    Pod is gone only when the last query that saw it lets go; until then it is what another one sees."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Ref, dict[Query, Upsert]] = {}
+
+    def filter(self, query: Query, changes: Iterable[Change]) -> list[Change]:
+        """Note what `query` sees; the deletion of what another query still sees becomes that query's view."""
+        return [self._noted(query, change) for change in changes]
+
+    def release(self, query: Query) -> list[Change]:
+        """Let go of everything that `query` holds; return the changes that follow."""
+        held = sorted(ref for ref, seen in self._seen.items() if query in seen)
+        return self.filter(query, (Delete(ref) for ref in held))
+
+    def _noted(self, query: Query, change: Change) -> Change:
+        match change:
+            case Upsert(obj):
+                self._seen.setdefault(ref_of(obj), {})[query] = change
+            case Delete(ref):
+                seen = self._seen.get(ref, {})
+                seen.pop(query, None)
+                if seen:
+                    return next(iter(seen.values()))
+                self._seen.pop(ref, None)
+        return change
+
+
+class _Watches:
+    """The reflectors of one run. All methods but `run` are synchronous, so that a canary and its Pods leave
+    the world in one step."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        group: asyncio.TaskGroup,
+        sink: Sink,
+        *,
+        wanted: Wanted,
+        timing: Timing,
+        counts: Mapping[Kind, WatchCounts],
+    ) -> None:
+        self._api = api
+        self._group = group
+        self._pods = PodGate(sink)
+        self._timing = timing
+        self._counts = counts
+        self._outage = Outage(self._pods, timing.regroup)
+        self._synced = False
+        self._namespaces = Namespaces()
+        self._wanted = wanted
+        self._always: list[Reflector] = []
+        self._needed: dict[Query, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._claims = Claims()
+
+    async def run(self, namespaces: Sequence[str]) -> None:
+        """Start what is followed all the time, and tell the sink when everything was listed once. Ends with
+        the group."""
+        self._always = [self._start(query)[0] for query in _queries(namespaces)]
+        for reflector in self._always:
+            await reflector.synced.wait()
+        # All workloads are known now. Those marked from here on are changes, not part of the first sync.
+        for reflector, _ in list(self._needed.values()):
+            await reflector.synced.wait()
+        self._synced = True
+        self._pods.synced()
+        self._outage.begin_regrouping()
+
+    def close(self) -> None:
+        """The group has ended."""
+        self._outage.close()
+        self._pods.close()
+
+    def health(self) -> Health:
+        """See `Source.health`."""
+        now, down, reflectors = asyncio.get_running_loop().time(), self._outage.down, self._reflectors()
+        unsynced = [] if self._synced else [each.query for each in reflectors if not each.synced.is_set()]
+        concerned = {*unsynced, *(query for query, each in down.items() if each.refused)}
+        return Health(
+            message=message(
+                self._api.server,
+                unsynced=unsynced,
+                down=down,
+                failures=[each.failure for each in reflectors if each.failure and each.query in concerned],
+                now=now,
+            ),
+            outage_s=self._outage.lasted,
+            outages=outages(down, now=now),
+            watches=self._counts,
+            silence=self._silence(now),
+        )
+
+    def _reflectors(self) -> list[Reflector]:
+        return [*self._always, *(reflector for reflector, _ in self._needed.values())]
+
+    def _silence(self, now: float) -> dict[Kind, float]:
+        found = dict[Kind, float]()
+        for reflector in self._reflectors():
+            kind = reflector.query.kind
+            found[kind] = max(found.get(kind, 0.0), now - reflector.heard)
+        return found
+
+    def _start(self, query: Query) -> tuple[Reflector, asyncio.Task[None]]:
+        def emit(changes: Sequence[Change], moment: Moment) -> None:
+            self._take(query, changes, moment)
+
+        reflector = Reflector(
+            self._api,
+            query,
+            emit,
+            timing=self._timing,
+            outage=self._outage,
+            counts=self._counts[query.kind],
+            patience=_patience(query, self._timing),
+        )
+        return reflector, spawn(self._group, query.origin, reflector.run())
+
+    def _take(self, query: Query, changes: Sequence[Change], moment: Moment) -> None:
+        follow: list[Change] = []
+        match query.kind:
+            case Kind.POD | Kind.SECRET:
+                changes = self._claims.filter(query, changes)
+            case kind if kind is Kind.NAMESPACE or kind in WORKLOADS:
+                for change in changes:
+                    self._wanted.note(change)
+                follow += self._follow_wanted()
+        if moment is Moment.LISTED and query.kind is Kind.POD and query in self._needed:
+            follow += [*self._pods.listed(query), *self._follow_wanted()]
+        elif moment is Moment.GIVEN_UP and query.kind is Kind.NAMESPACE:
+            follow += self._namespaces.give_up(query.name)
+        self._outage.pass_on([*changes, *follow, *self._namespaces.note(changes)])
+
+    def _follow_wanted(self) -> list[Change]:
+        wanted = self._wanted.queries()
+        changes: list[Change] = []
+        for query in sorted(wanted - self._needed.keys()):
+            self._needed[query] = reflector, _ = self._start(query)
+            if query.kind is Kind.POD:
+                self._pods.add(query, reflector)
+        changes += self._pods.want(self._wanted.selectors())
+        for query in sorted(self._needed.keys() - wanted):
+            if not self._stands_in(query, wanted):
+                changes += self._stop(query)
+        return changes
+
+    def _stands_in(self, query: Query, wanted: Set[Query]) -> bool:
+        """Whether it is what is known of some Pods until the query for all of them has a list."""
+        whole = Query(Kind.POD, query.namespace)
+        still = query.labels in self._wanted.selectors().get(query.namespace, ())
+        return query.kind is Kind.POD and still and whole in wanted and not self._pods.knows(whole)
+
+    def _stop(self, query: Query) -> list[Change]:
+        reflector, task = self._needed.pop(query)
+        task.cancel()
+        reflector.synced.set()  # nobody has to wait for it any more
+        self._outage.forget(query)
+        pods = self._pods.remove(query) if query.kind is Kind.POD else []
+        return [*self._claims.release(query), Report(query.origin, ()), *pods]

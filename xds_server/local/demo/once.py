@@ -1,0 +1,250 @@
+"""``xds-shadow demo --once``: the story of one shadow, told and checked step by step."""
+
+import asyncio
+import math
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from rich.console import Console
+
+from xds_server.base.errors import XdsShadowError
+from xds_server.core.world import SHADOW_OF
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import Demo, DemoOptions, running
+from xds_server.local.demo.stage import CANARY, NAMESPACE, PERCENT, SERVICE
+from xds_server.server.display import node_table, shadow_table
+from xds_server.server.status_client import get_status
+
+_REQUESTS = 500
+_SAMPLED_REQUESTS = 2000
+_PERCENT = 25
+_LABELS = 50
+_DEVIATIONS = 4  # a fair sample lies outside once in 16,000 runs
+_ARRIVAL_S = 5.0
+_CHANGE_S = 20.0
+_SURELY_ALL = 20  # at 25 percent, a run of 20 copies comes once in 10^12
+_PROBE_S = 0.005  # while waiting for a first copy: rather the next request than a longer wait
+_UNSEEN_S = 0.1
+"""A copy arrives within a few milliseconds; a request is taken as not copied after this long."""
+
+
+@dataclass(slots=True)
+class Story:
+    """Prints what happens and keeps what did not happen as it should."""
+
+    console: Console
+    failures: list[str] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False)
+
+    def check(self, text: str, *, holds: bool) -> None:
+        """Print a measured fact with its verdict."""
+        self.say(f"   {'[green]✓[/]' if holds else '[red]✗[/]'} {text}")
+        if not holds:
+            self.failures.append(text)
+
+
+async def tell(options: DemoOptions, console: Console) -> None:
+    """Run the demo once.
+
+    Raises:
+        XdsShadowError: something did not start, or something that was to happen did not.
+    """
+    story = Story(console)
+    story.say("Starting a Kubernetes API, a control plane, two Envoys, a stable and a canary backend …")
+    async with running(options) as demo:
+        _introduce(story, demo)
+        await _before(story, demo)
+        if not story.failures:
+            await _shadow(story, demo)
+    if story.failures:
+        raise XdsShadowError("the demo did not show what it should: " + "; ".join(story.failures))
+
+
+async def _shadow(story: Story, demo: Demo) -> None:
+    await _label(story, demo)
+    await _everything(story, demo)
+    await _a_quarter(story, demo)
+    await _unlabel(story, demo)
+    await _again_and_again(story, demo)
+    _conclude(story, demo)
+
+
+def _introduce(story: Story, demo: Demo) -> None:
+    for envoy in demo.envoys:
+        story.say(f"   {envoy.id:12} gateway on 127.0.0.1:{envoy.gateway_port}")
+    story.say(f"   {'stable':12} backend on {demo.stable.address}")
+    story.say(f"   {'canary':12} backend on {demo.canary.address}")
+    story.say(f"   {'status':12} xds-shadow status --server {demo.control_plane.admin_address}")
+
+
+async def _before(story: Story, demo: Demo) -> None:
+    story.say("\n[bold]1. Users before the label[/]")
+    for envoy in demo.envoys:
+        before = demo.users.answers["stable"]
+        names = await demo.users.send_many(envoy, _REQUESTS)
+        answered, copies = demo.users.answers["stable"] - before, _copies(demo, names)
+        story.check(
+            f"{envoy.id}: {_REQUESTS} requests, {answered} answered by the stable version, {copies} copies",
+            holds=answered == _REQUESTS and not copies,
+        )
+
+
+async def _label(story: Story, demo: Demo) -> None:
+    story.say(f"\n[bold]2. kubectl -n {NAMESPACE} label deployment {CANARY} {SHADOW_OF}={SERVICE}[/]")
+    began = time.perf_counter()
+    await demo.cluster.api.label()
+
+    await _timed(
+        story, demo, partial(_first_copy, demo, began), "first copy at the canary {ms:.0f} ms after the label"
+    )
+    status = get_status(demo.control_plane.admin_address)
+    story.console.print(shadow_table(status.shadows), node_table(status.nodes))
+
+
+async def _first_copy(demo: Demo, began: float, envoy: Envoy) -> float:
+    """Seconds from `began` until the canary has a copy of a request through `envoy`."""
+    while True:
+        name = await demo.users.send(envoy)
+        if await _seen(demo, name, within_s=_PROBE_S):
+            return time.perf_counter() - began
+
+
+async def _everything(story: Story, demo: Demo) -> None:
+    story.say("\n[bold]3. Every request is copied; users notice nothing[/]")
+    for envoy in demo.envoys:
+        names = await demo.users.send_many(envoy, _REQUESTS)
+        await _arrived(partial(_all_copied, demo, names))
+        copies = _copies(demo, names)
+        once = all(demo.canary.seen[name] == 1 for name in names)
+        story.check(f"{envoy.id}: {_REQUESTS} requests, {copies} copies, each exactly once", holds=once)
+
+
+async def _a_quarter(story: Story, demo: Demo) -> None:
+    story.say(f"\n[bold]4. kubectl -n {NAMESPACE} annotate deployment {CANARY} {PERCENT}={_PERCENT}[/]")
+    await demo.cluster.api.annotate_percent(str(_PERCENT))
+
+    await _until(story, demo, copied=False, in_a_row=1)
+    share = _PERCENT / 100
+    expected = _SAMPLED_REQUESTS * share
+    bound = _DEVIATIONS * math.sqrt(_SAMPLED_REQUESTS * share * (1 - share))
+    for envoy in demo.envoys:
+        names = await demo.users.send_many(envoy, _SAMPLED_REQUESTS)
+        await asyncio.sleep(_UNSEEN_S)
+        copies = _copies(demo, names)
+        story.check(
+            f"{envoy.id}: {_SAMPLED_REQUESTS} requests, {copies} copies ({copies / _SAMPLED_REQUESTS:.1%};"
+            f" {expected:.0f} ± {bound:.0f} expected)",
+            holds=abs(copies - expected) <= bound,
+        )
+
+
+async def _unlabel(story: Story, demo: Demo) -> None:
+    story.say(f"\n[bold]5. kubectl -n {NAMESPACE} label deployment {CANARY} {SHADOW_OF}-[/]")
+    await demo.cluster.api.annotate_percent("100")
+    await _until(story, demo, copied=True, in_a_row=_SURELY_ALL)
+    began = time.perf_counter()
+    await demo.cluster.api.unlabel()
+
+    async def last_copy(envoy: Envoy) -> float:
+        while True:
+            asked = time.perf_counter()
+            if not await _seen(demo, await demo.users.send(envoy)):
+                return asked - began
+
+    await _timed(story, demo, last_copy, "no more copies {ms:.0f} ms after the label was removed")
+    for envoy in demo.envoys:
+        names = await demo.users.send_many(envoy, _REQUESTS)
+        await asyncio.sleep(_UNSEEN_S)
+        story.check(
+            f"{envoy.id}: {_REQUESTS} requests, {_copies(demo, names)} copies", holds=not _copies(demo, names)
+        )
+
+
+def _conclude(story: Story, demo: Demo) -> None:
+    users = demo.users
+    story.say("\n[bold]What users saw[/]")
+    total = users.answers.total() + users.failures.total()
+    story.check(
+        f"{total} responses: {users.answers['stable']} from the stable version,"
+        f" {users.answers['canary']} from the canary, {users.failures.total()} failures",
+        holds=users.answers["stable"] == total,
+    )
+    story.check(
+        f"requests at the canary that were no copies: {demo.canary.unmarked}", holds=not demo.canary.unmarked
+    )
+
+
+async def _again_and_again(story: Story, demo: Demo) -> None:
+    story.say(f"\n[bold]6. The label {_LABELS} times: from its request to the first copy[/]")
+    taken: dict[str, list[float]] = {envoy.id: [] for envoy in demo.envoys}
+    try:
+        for _ in range(_LABELS):
+            async with asyncio.timeout(_CHANGE_S):
+                began = time.perf_counter()
+                await demo.cluster.api.label()
+                seconds = await asyncio.gather(*(_first_copy(demo, began, envoy) for envoy in demo.envoys))
+            for envoy, each in zip(demo.envoys, seconds, strict=True):
+                taken[envoy.id].append(each * 1000)
+            await demo.cluster.api.unlabel()
+            await _until(story, demo, copied=False, in_a_row=1)
+    except TimeoutError:
+        story.check(f"a label did not reach every Envoy within {_CHANGE_S:g} s", holds=False)
+    for name, ms in taken.items():
+        if ms:
+            text = f"{name}: median {statistics.median(ms):.0f} ms, worst {max(ms):.0f} ms, {len(ms)} times"
+            story.check(text, holds=len(ms) == _LABELS)
+
+
+async def _until(story: Story, demo: Demo, *, copied: bool, in_a_row: int) -> None:
+    """Send requests until a change has reached every Envoy: so many in a row were copied, or were not."""
+
+    async def reached(envoy: Envoy) -> None:
+        run = 0
+        while run < in_a_row:
+            run = run + 1 if await _seen(demo, await demo.users.send(envoy)) is copied else 0
+
+    try:
+        async with asyncio.timeout(_CHANGE_S):
+            await asyncio.gather(*map(reached, demo.envoys))
+    except TimeoutError:
+        story.check(f"the change did not reach every Envoy within {_CHANGE_S:g} s", holds=False)
+
+
+async def _timed(story: Story, demo: Demo, measure: Callable[[Envoy], Awaitable[float]], text: str) -> None:
+    """Measure on every Envoy at once; what takes longer than `_CHANGE_S` has failed."""
+    try:
+        async with asyncio.timeout(_CHANGE_S):
+            seconds = await asyncio.gather(*map(measure, demo.envoys))
+    except TimeoutError:
+        story.check(f"nothing of the kind within {_CHANGE_S:g} s: {text}", holds=False)
+        return
+    for envoy, taken in zip(demo.envoys, seconds, strict=True):
+        story.check(f"{envoy.id}: {text.format(ms=taken * 1000)}", holds=True)
+
+
+async def _seen(demo: Demo, name: str, *, within_s: float = _UNSEEN_S) -> bool:
+    """Whether the canary got a copy of this request, after waiting a moment for it."""
+    return await _arrived(lambda: name in demo.canary.seen, within_s=within_s)
+
+
+async def _arrived(check: Callable[[], bool], *, within_s: float = _ARRIVAL_S) -> bool:
+    """Whether `check` holds by now, or does within `within_s` seconds."""
+    deadline = time.perf_counter() + within_s
+    while not check():
+        if time.perf_counter() > deadline:
+            return False
+        await asyncio.sleep(0.001)
+    return True
+
+
+def _all_copied(demo: Demo, names: list[str]) -> bool:
+    return _copies(demo, names) >= len(names)
+
+
+def _copies(demo: Demo, names: list[str]) -> int:
+    return sum(demo.canary.seen[name] for name in names)

@@ -1,0 +1,36 @@
+"""The kubeconfig that points kubectl, and anything else, at the embedded API."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from xds_server.base.errors import XdsShadowError
+from xds_server.local.kubeapi.codec import write_yaml
+
+CONTEXT: Final = "xds-shadow"
+"""The name of the context, the cluster and the user."""
+
+
+def write_kubeconfig(path: Path, url: str) -> None:
+    """Write it whole or not at all, readable by the owner only.
+
+    Raises:
+        XdsShadowError: it cannot be written.
+    """
+    doc = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": CONTEXT, "cluster": {"server": url}}],
+        "users": [{"name": CONTEXT, "user": {}}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
+        "current-context": CONTEXT,
+    }
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(write_yaml(doc))
+        part.replace(path)
+    except OSError as error:
+        raise XdsShadowError(f"{path}: cannot be written: {error.strerror}") from error

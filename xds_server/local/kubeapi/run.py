@@ -1,0 +1,71 @@
+"""The embedded API as a program: ``xds-shadow kube``."""
+
+import asyncio
+import json
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import structlog
+
+from xds_server.base.address import Address
+from xds_server.base.errors import UsageError
+from xds_server.base.memory import expect_many_objects
+from xds_server.local.kubeapi.files import Directory
+from xds_server.local.kubeapi.kubeconfig import write_kubeconfig
+from xds_server.local.kubeapi.server import EmbeddedApi
+from xds_server.local.kubeapi.store import Store
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+async def run(
+    *,
+    data: Path | None,
+    listen: Address,
+    kubeconfig: Path | None = None,
+    ready_file: Path | None = None,
+    insecure: bool = False,
+) -> None:
+    """Serve until SIGTERM or SIGINT. Without `data`, what is stored ends with the process.
+
+    `ready_file` appears when requests are answered, and says where: ``{"kube_address": "127.0.0.1:8001"}``.
+
+    Raises:
+        UsageError: the address is more than loopback, and `insecure` does not say that this is meant.
+        XdsShadowError: the address, the directory or a file cannot be used.
+    """
+    local = listen.is_loopback
+    if not local and not insecure:
+        raise UsageError(
+            f"--listen: {listen.host} is not a loopback address,"
+            " and whoever reaches this server may do anything; if that is meant, add --insecure"
+        )
+    expect_many_objects()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stopping.set)
+    with ExitStack() as stack:
+        store = stack.enter_context(Directory(data)).open_store() if data else Store()
+        async with EmbeddedApi(store, address=listen, any_host=not local) as api:
+            if kubeconfig:
+                write_kubeconfig(kubeconfig, api.url)
+            if ready_file:
+                _write_ready_file(ready_file, api.address)
+            _log.info(
+                "the Kubernetes API is served",
+                url=api.url,
+                data=str(data) if data else "in memory",
+                kubeconfig=str(kubeconfig) if kubeconfig else None,
+            )
+            await stopping.wait()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(each)
+
+
+def _write_ready_file(path: Path, address: Address) -> None:
+    """The file appears complete or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps({"kube_address": str(address)}))
+    part.replace(path)

@@ -1,0 +1,43 @@
+"""The file of ``--policy``: what a platform team sets and allows for every shadow of the installation.
+
+A mapping of the annotations' names, without prefix, to their values. It is read once, at the start, and one
+mistake in it is the end of the start: guard rails that hold in part are none.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from xds_server.base.errors import UsageError
+from xds_server.base.yaml_text import texts_of
+from xds_server.core.layers import NO_FILE, PolicyFile
+from xds_server.core.objects import PREFIX
+from xds_server.core.policy import check_defaults
+from xds_server.core.values import PolicyError
+
+_LARGEST: Final = 64 * 1024
+
+
+def read_policy(path: Path | None) -> PolicyFile:
+    """The settings of the file, understood.
+
+    Raises:
+        UsageError: it cannot be read; file and key are named.
+    """
+    if path is None:
+        return NO_FILE
+    option = f"--policy {path}"
+    found = texts_of(path, option, _LARGEST)
+    if not isinstance(found or {}, dict):
+        raise UsageError(f'{option}: write settings one a line, such as percent-max: "10"')
+    settings = dict(found or {})
+    for key, value in settings.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise UsageError(f"{option}: {key}: write its value as one text, as in an annotation")
+        if key.startswith(PREFIX):
+            raise UsageError(f"{option}: {key}: write it without {PREFIX}")
+    policy = PolicyFile(f"the policy file {path}", settings)
+    try:
+        check_defaults(policy)
+    except PolicyError as error:
+        raise UsageError(f"{option}: {error}") from error
+    return policy

@@ -1,1 +1,0 @@
-"""What is told outside: Kubernetes Events and Prometheus metrics."""

@@ -1,0 +1,334 @@
+"""The pipeline without its loop: changes in, the next published state out.
+
+Order of the stages: `World.apply`, then for each Service that the changes concern its part of the plan and
+the resources that this means, then the snapshot. A failure with one Service is a bug of ours: it costs that
+Service its update, which keeps what it had, and nobody else anything (`core.engine`).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from xds_server.base.ids import NamespacedName
+from xds_server.base.latency import Latencies, Latency
+from xds_server.core.door import Door
+from xds_server.core.engine import Engine
+from xds_server.core.hosts import CLUSTER_DOMAINS
+from xds_server.core.layers import NO_FILE, Layer
+from xds_server.core.ledger import Entry
+from xds_server.core.marks import Marks
+from xds_server.core.objects import Kind, Ref
+from xds_server.core.plan import NOTHING, Plan, Reason, ServicePlan
+from xds_server.core.problems import Notice, Problem
+from xds_server.core.resolve import Resolver
+from xds_server.core.services import problem_of
+from xds_server.core.turns import SLICE_S, Turns
+from xds_server.core.world import Change, World, key_of, namespace_of
+from xds_server.translate.blame import blame
+from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
+from xds_server.translate.translate import frame, translate_service
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.types import SHORT_NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One consistent state of everything that is shown and served. `moved` are the targets whose part of
+    the plan differs from the state before; `errors` are, by the object, where our own code failed, which
+    leaves the object as it was. `expires` is when it has to be made anew though nothing changed, in seconds
+    since 1970, and `timed` says that it depends on the clock, which can be set back, too. Where changes of a
+    namespace have to wait for its next turn at being built, it comes in `unfinished_s` seconds."""
+
+    world: World
+    plan: Plan
+    snapshot: Snapshot
+    moved: frozenset[NamespacedName] = frozenset()
+    errors: Mapping[str, Exception] = field(default_factory=lambda: MappingProxyType({}))
+    expires: float | None = None
+    timed: bool = False
+    unfinished_s: float | None = None
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with files, watches and Services, sorted."""
+        reported = [problem for problems in self.world.reports.values() for problem in problems]
+        failed = [_internal(subject, error) for subject, error in self.errors.items()]
+        too_large = [
+            problem for key, size in self.snapshot.too_large().items() for problem in _large(key, size)
+        ]
+        return sorted({*reported, *self.plan.problems(), *failed, *too_large})
+
+    def notices(self) -> list[Notice]:
+        """What is worth knowing of Services and no mistake, sorted."""
+        return self.plan.notices()
+
+
+def _internal(subject: str, error: Exception) -> Problem:
+    message = (
+        f"An error of ours ({type(error).__name__}) leaves it as it was until it changes; the log has the"
+        " details. Please report it."
+    )
+    return Problem(subject, Reason.INTERNAL_ERROR, message)
+
+
+class Stage(StrEnum):
+    """What becomes of a change, in order: it waits for others of its burst and for the step before; the
+    stages of `Pipeline.step`; it is handed to whoever serves streams."""
+
+    GATHER = "gather"
+    APPLY = "apply"
+    BUILD = "build"
+    COMBINE = "combine"
+    COMMIT = "commit"
+
+
+class Stages:
+    """How long each stage took, failures included."""
+
+    def __init__(self) -> None:
+        self._took = {stage: Latencies() for stage in Stage}
+
+    def note(self, stage: Stage, seconds: float) -> None:
+        """Once more."""
+        self._took[stage].note(seconds)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """What is done within is the stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.note(stage, time.perf_counter() - began)
+
+    def view(self) -> Mapping[Stage, Latency]:
+        """So far."""
+        return {stage: took.view() for stage, took in self._took.items()}
+
+
+def _large(key: ResourceKey, size: int) -> Iterator[Problem]:
+    """What is wrong with those whose resource no response has room for."""
+    for owner in blame(key.name):
+        message = (
+            f"Its {SHORT_NAMES[key.type_url]} resource {key.name} has {size:,} bytes, more than a response"
+            " may have, and is sent to no Envoy; give it fewer endpoints, hosts, or conditions."
+        )
+        yield problem_of(owner.service, Reason.TOO_LARGE, message)
+
+
+class Built(NamedTuple):
+    """What is made of one Service: its part of the plan, what the whole of it takes of its namespace's
+    budget, and the resources that this means."""
+
+    plan: ServicePlan = NOTHING
+    entry: Entry | None = None
+    resources: tuple[Resource, ...] = ()
+
+
+class Pipeline:
+    """Owns the incremental stages. `step` may run off the event loop, one call at a time. What `door` does
+    not admit never gets into the world; it may be replaced until the first step. `gateway` may be replaced at
+    any time, and holds from the next step on."""
+
+    def __init__(
+        self,
+        *,
+        gateway_port: int,
+        gateway: GatewayConfig = TRANSPARENT,
+        route_configs: tuple[str, ...] = (),
+        expose_all: bool,
+        installation: Layer = NO_FILE,
+        cluster_domains: tuple[str, ...] = CLUSTER_DOMAINS,
+        door: Door | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.door = door or Door()
+        self._marks = Marks()
+        self._world = World()
+        self._clock = clock
+        self._turns: Turns | None = None
+        self._resolver = Resolver(
+            expose_all=expose_all, installation=installation, cluster_domains=cluster_domains
+        )
+        self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
+        self._refused: dict[Ref | str | tuple[str, str], Exception] = {}
+        self._changed: dict[str, set[Ref]] = {}
+        self._dirty: set[NamespacedName] = set()
+        self._moved: dict[NamespacedName, Built] = {}
+        self._timed: dict[NamespacedName, ServicePlan] = {}
+        self._plan = Plan()
+        self._gateway_port = gateway_port
+        self._route_configs = route_configs
+        self.gateway = gateway
+        self._framed: GatewayConfig | None = None
+        self._frame: dict[ResourceKey, Resource] = {}
+        self._snapshot = Snapshot()
+        self.stages = Stages()
+
+    def step(self, changes: Iterable[Change], *, now: float) -> Published:
+        """Take `changes` and return the state that holds at `now`, in seconds since 1970."""
+        with self.stages.timed(Stage.APPLY):
+            for ref in self._apply(list(changes)):
+                self._changed.setdefault(namespace_of(ref), set()).add(ref)
+        with self.stages.timed(Stage.BUILD):
+            self._resolver.at(now)
+            gateway = self.gateway  # it may be replaced meanwhile
+            self._dirty |= self._resolver.on(gateway.gateways(self._route_configs))
+            self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
+            self._moved = {**self._make(), **self._moved}
+        with self.stages.timed(Stage.COMBINE):
+            self._reframe(gateway)
+            self._combine(self._moved)
+            moved, self._moved = self._moved, {}
+        return Published(
+            world=self._world,
+            plan=self._plan,
+            snapshot=self._snapshot,
+            moved=frozenset(t for t, before in moved.items() if before.plan != self._built.get(t).plan),
+            errors=self._errors(),
+            expires=min((p.expires for p in self._timed.values() if p.expires is not None), default=None),
+            timed=bool(self._timed),
+            unfinished_s=self._unfinished_s(),
+        )
+
+    def _reframe(self, gateway: GatewayConfig) -> None:
+        """Put the listeners in place, and the route configurations."""
+        if gateway is self._framed:
+            return
+        wanted = {each.key: each for each in frame(self._gateway_port, gateway, self._route_configs)}
+        self._snapshot = self._snapshot.updated(wanted.values(), self._frame.keys() - wanted.keys())
+        self._framed, self._frame = gateway, wanted
+
+    def _errors(self) -> dict[str, Exception]:
+        services = {
+            str(Ref(Kind.SERVICE, target.namespace, target.name)): error
+            for target, error in self._built.errors.items()
+        }
+        namespaces = {
+            str(Ref(Kind.NAMESPACE, "", name)): error for name, error in self._resolver.failed.items()
+        }
+        return {**services, **namespaces, **{str(key): error for key, error in self._refused.items()}}
+
+    def _apply(self, changes: list[Change]) -> frozenset[Ref]:
+        """Take changes into the world; where our own code fails on one, all but that."""
+        try:
+            admitted = self.door.admit(changes)
+            self._world, changed = self._world.apply(admitted)
+            if reports := self._marks.note(admitted):
+                self._world, _ = self._world.apply(reports)
+        except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself
+            if len(changes) == 1:
+                self._refused[key_of(changes[0])] = error
+                return frozenset()
+            return frozenset().union(*(self._apply([change]) for change in changes))
+        if self._refused:
+            for change in changes:
+                self._refused.pop(key_of(change), None)
+        return changed
+
+    def _make(self) -> dict[NamespacedName, Built]:
+        """Build what is due, as far as its namespace has its turn; return what moved, with what it was. What
+        becomes due by that is built too: who else claims a host that changed hands, and who has another part
+        of its namespace's budget."""
+        moved: dict[NamespacedName, Built] = {}
+        began: dict[str, float] = {}
+        while due := {name for name in self._waiting() if self._has_turn(name, began)}:
+            for namespace in due & self._changed.keys():
+                self._look(namespace)
+            made: list[NamespacedName] = []
+            for target in sorted(target for target in self._dirty if target.namespace in due):
+                if self._has_turn(target.namespace, began):
+                    made += self._make_one(target, moved)
+            entries = {target: self._built.get(target).entry for target in made}
+            self._dirty |= self._resolver.settle(entries)
+        if self._turns is None:  # the first time all there is is built, before anybody is served
+            self._turns = Turns()
+        return moved
+
+    def _waiting(self) -> set[str]:
+        """The namespaces in which something is to be done."""
+        return {*self._changed, *(target.namespace for target in self._dirty)}
+
+    def _look(self, namespace: str) -> None:
+        """Find out which Services the changes of a namespace concern."""
+        began = self._clock()
+        changed = self._changed.pop(namespace)
+        self._dirty |= self._resolver.update(namespace, self._world.view(namespace), changed)
+        self._charge(namespace, began)
+
+    def _charge(self, namespace: str, began: float) -> None:
+        if self._turns is not None:
+            now = self._clock()
+            self._turns.charge(namespace, now - began, now)
+
+    def _make_one(self, target: NamespacedName, moved: dict[NamespacedName, Built]) -> list[NamespacedName]:
+        """Build one Service, with those that a host comes from or goes to; its namespace pays for all."""
+        began = self._clock()
+        self._dirty.discard(target)
+        try:
+            claimed = self._resolver.claim(target, self._built.get(target).plan)
+        except Exception as error:  # noqa: BLE001 - the boundary, as around building
+            self._built.fail(target, error)
+            return []
+        together = sorted({target, *claimed.exchanged}) if claimed.exchanged else [target]
+        for name, before in self._built.update(together).items():
+            moved.setdefault(name, before)
+        self._dirty |= claimed.others
+        self._charge(target.namespace, began)
+        return together
+
+    def _has_turn(self, namespace: str, began: dict[str, float]) -> bool:
+        """Whether the namespace may go on in this step; `began` is what each had spent before it."""
+        if self._turns is None:
+            return True
+        now = self._clock()
+        spent = self._turns.spent(namespace, now)
+        return self._turns.wait(namespace, now) <= 0 and spent - began.setdefault(namespace, spent) <= SLICE_S
+
+    def _unfinished_s(self) -> float | None:
+        waiting = self._waiting()
+        if not waiting or self._turns is None:
+            return None
+        now = self._clock()
+        return min(self._turns.wait(namespace, now) for namespace in waiting)
+
+    def _build(self, target: NamespacedName, before: Built) -> Built:
+        plan, entry = self._resolver.plan(target, before.plan)
+        if plan == before.plan:
+            return before if entry == before.entry else before._replace(entry=entry)
+        return Built(plan, entry, translate_service(plan))
+
+    def _combine(self, moved: Mapping[NamespacedName, Built]) -> None:
+        """Put what is made of the `moved` Services, which was this before, in place."""
+        try:
+            self._snapshot = self._updated(moved)
+        except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself
+            for target, before in moved.items():
+                if len(moved) == 1:
+                    self._built.restore(target, before, error)
+                else:
+                    self._combine({target: before})
+            return
+        services = dict(self._plan.services)
+        for target in moved:
+            plan = self._built.get(target).plan
+            services.pop(target, None)
+            self._timed.pop(target, None)
+            if plan != NOTHING:
+                services[target] = plan
+            if not (plan.since is None and plan.expires is None):
+                self._timed[target] = plan
+        self._plan = Plan(services, self._resolver.namespaces)
+
+    def _updated(self, moved: Mapping[NamespacedName, Built]) -> Snapshot:
+        upserts: list[Resource] = []
+        removals: list[ResourceKey] = []
+        for target, before in moved.items():
+            known = {resource.key: resource for resource in before.resources}
+            upserts.extend(r for r in self._built.get(target).resources if known.pop(r.key, None) != r)
+            removals.extend(known)
+        return self._snapshot.updated(upserts, removals)

@@ -1,0 +1,86 @@
+"""A snapshot as a person reads it: its resources, or one static configuration that Envoy runs."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from xds_server.base.ids import TypeUrl
+from xds_server.base.yaml_text import dumped
+from xds_server.server.config import Form
+from xds_server.translate.readable import Json, readable
+from xds_server.xds import variants as forms
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+
+_HEADINGS = {
+    LISTENER: "listeners",
+    ROUTE: "routes",
+    CLUSTER: "clusters",
+    ENDPOINT: "endpoints",
+    SECRET: "secrets",
+}
+
+
+def render(snapshot: Snapshot, form: Form) -> str:
+    """The whole snapshot as text, sorted, ending in a newline; virtual hosts inside their route
+    configuration."""
+    snapshot = forms.Form(forms.Hosts.INSIDE).of(snapshot)
+    resources = {
+        heading: [
+            readable(type_url, resource.body)
+            for _, resource in sorted(snapshot.of(type_url).resources.items())
+        ]
+        for type_url, heading in _HEADINGS.items()
+    }
+    if form is Form.JSON:
+        return json.dumps(resources, indent=2) + "\n"
+    shown = _static(resources) if form is Form.STATIC else resources
+    return dumped(shown)
+
+
+def typed(resources: Iterable[tuple[TypeUrl, bytes]]) -> list[Json]:
+    """Single resources, each with its type, as an Any has it."""
+    return [{"@type": type_url, **readable(type_url, body)} for type_url, body in resources]
+
+
+def _static(resources: Mapping[str, list[Json]]) -> Json:
+    """The same configuration with nothing left to discovery: assignments inside their clusters, routes
+    inside the listener's connection manager. The admin interface gets a port that the system chooses."""
+    assignments = {assignment["cluster_name"]: assignment for assignment in resources["endpoints"]}
+    routes = {configuration["name"]: configuration for configuration in resources["routes"]}
+    admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
+    return {
+        "admin": admin,
+        "static_resources": {
+            "listeners": [_with_routes(item, routes) for item in resources["listeners"]],
+            "clusters": [_with_assignment(item, assignments) for item in resources["clusters"]],
+            **({"secrets": resources["secrets"]} if resources["secrets"] else {}),
+        },
+    }
+
+
+def _with_assignment(item: Json, assignments: Mapping[str, Json]) -> Json:
+    rest = {key: value for key, value in item.items() if key not in ("type", "eds_cluster_config")}
+    found: Json = _without_sds(rest)
+    return {**found, "type": "STATIC", "load_assignment": assignments[item["name"]]}
+
+
+def _without_sds(item: Any) -> Any:
+    """The same, where secrets are among the static ones."""
+    match item:
+        case dict():
+            return {key: _without_sds(value) for key, value in item.items() if key != "sds_config"}
+        case list():
+            return [_without_sds(value) for value in item]
+        case _:
+            return item
+
+
+def _with_routes(item: Json, routes: Mapping[str, Json]) -> Json:
+    def inlined(filter_: Json) -> Json:
+        manager = dict(filter_["typed_config"])
+        rds = manager.pop("rds")
+        return {**filter_, "typed_config": {**manager, "route_config": routes[rds["route_config_name"]]}}
+
+    chains = [{**chain, "filters": [inlined(f) for f in chain["filters"]]} for chain in item["filter_chains"]]
+    return {**item, "filter_chains": chains}

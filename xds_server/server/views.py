@@ -1,0 +1,114 @@
+"""What a node is served of the whole: a gateway port and address of its own, and its namespaces alone,
+where it asks for that in ``node.metadata``.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from xds_server.base.address import MAX_PORT, ip_text
+from xds_server.base.errors import RequestDeniedError, RequestError
+from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.base.text import plain
+from xds_server.translate.listeners import moved
+from xds_server.translate.names import LISTENER_KEY
+from xds_server.xds.cache import Derived
+from xds_server.xds.resource import Resource
+from xds_server.xds.snapshot import EMPTY, Snapshot, TypeSnapshot
+
+_LONGEST_LIST: Final = 16 * 1024
+_NAMED: Final = 3
+_SHOWN: Final = 100
+
+
+class View(NamedTuple):
+    """`gateway_port` and `gateway_address` are None for the installation's; `namespaces` is None for all."""
+
+    gateway_port: int | None = None
+    namespaces: frozenset[str] | None = None
+    gateway_address: str | None = None
+
+
+def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = None) -> View:
+    """What a node asks for, of the namespaces that it is `allowed` to see (None: all).
+
+    Raises:
+        RequestError: its metadata is not as it must be, with a sentence for its operator.
+        RequestDeniedError: it asks for a namespace by name that it may not see.
+    """
+    wanted = _namespaces(metadata.get(NAMESPACES))
+    if allowed is not None and wanted is not None and not wanted <= allowed:
+        more = ", ".join(plain(each, _SHOWN) for each in sorted(wanted - allowed)[:_NAMED])
+        raise RequestDeniedError(f"node.metadata {NAMESPACES} asks for {more}, which this client may not see")
+    return View(
+        _port(metadata.get(GATEWAY_PORT)),
+        allowed if wanted is None else wanted,
+        _address(metadata.get(GATEWAY_ADDRESS)),
+    )
+
+
+def _port(wanted: object) -> int | None:
+    if wanted is None:
+        return None
+    # A person writes a number or quotes it. A Struct's numbers are floats, NaN and infinities among them.
+    text = str(wanted).removesuffix(".0")
+    if text.isdecimal() and len(text) <= len(str(MAX_PORT)) and 1 <= int(text) <= MAX_PORT:
+        return int(text)
+    shown = plain(repr(wanted), _SHOWN)
+    raise RequestError(f"node.metadata {GATEWAY_PORT} is {shown}, not a port from 1 to {MAX_PORT}")
+
+
+def _address(wanted: object) -> str | None:
+    if wanted is None:
+        return None
+    found = ip_text(wanted) if isinstance(wanted, str) else None
+    if found is None:
+        shown = plain(str(wanted), _SHOWN)
+        raise RequestError(f"node.metadata {GATEWAY_ADDRESS} is {shown!r}, not an IP address")
+    return found
+
+
+def _namespaces(wanted: object) -> frozenset[str] | None:
+    if wanted is None:
+        return None
+    found = frozenset(wanted.replace(" ", "").split(",")) if isinstance(wanted, str) else frozenset({""})
+    if "" in found or len(str(wanted)) > _LONGEST_LIST:
+        # Not taken for "all": whoever limits an Envoy means it.
+        raise RequestError(f"node.metadata {NAMESPACES} must be namespaces separated by commas, as a text")
+    return found
+
+
+def derive(base: Snapshot, view: View, before: Derived | None) -> Snapshot:
+    """The view of a snapshot, at the cost of what changed since `before`."""
+    found = base if view.namespaces is None else _limited(base, view.namespaces, before)
+    listener = base.get(LISTENER_KEY)
+    if listener is None or (view.gateway_port, view.gateway_address) == (None, None):
+        return found
+    wanted = moved(listener, port=view.gateway_port, address=view.gateway_address)
+    listeners = base.of(LISTENER_KEY.type_url).resources
+    old = before.snapshot.of(LISTENER_KEY.type_url) if before else EMPTY
+    gone = [name for name in old.resources if name not in listeners]
+    # The others as they are: an Envoy that shares its machine is told its port of the gateway alone.
+    shown = old.updated([*(each for each in listeners.values() if each.key != LISTENER_KEY), wanted], gone)
+    return found.with_types({LISTENER_KEY.type_url: shown})
+
+
+def _limited(base: Snapshot, namespaces: frozenset[str], before: Derived | None) -> Snapshot:
+    types = {}
+    for type_url, new in base.types.items():
+        old = before.base.of(type_url) if before else EMPTY
+        shown = before.snapshot.of(type_url) if before else EMPTY
+        types[type_url] = shown if new is old else _limited_type(new, old, shown, namespaces)
+    return Snapshot().with_types(types)
+
+
+def _limited_type(
+    new: TypeSnapshot, old: TypeSnapshot, shown: TypeSnapshot, namespaces: frozenset[str]
+) -> TypeSnapshot:
+    def visible(resource: Resource) -> bool:
+        return not resource.scope or resource.scope in namespaces
+
+    changes = new.changes_since(old)
+    return shown.updated(
+        (resource for resource in changes.upserts.resources if visible(resource)),
+        [resource.name for resource in changes.gone],
+    )

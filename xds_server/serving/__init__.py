@@ -1,1 +1,0 @@
-"""The port that the fleet connects to: its gRPC server, its certificates, and who may see what."""

@@ -1,0 +1,345 @@
+"""The bootstrap configuration of an Envoy that joins the fleet, after Envoy's "Configuring Envoy as an edge
+proxy": everything but the control plane's address comes over ADS, and the process is bounded. Also what an
+Envoy with a bootstrap and listeners of its own needs besides, to have its routes and clusters from here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import PurePath
+
+import envoy_data_plane.envoy.config.bootstrap.v3 as bootstrap
+import envoy_data_plane.envoy.config.cluster.v3 as cluster
+import envoy_data_plane.envoy.config.core.v3 as core
+import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
+import envoy_data_plane.envoy.config.listener.v3 as listener
+import envoy_data_plane.envoy.config.overload.v3 as overload
+import envoy_data_plane.envoy.config.route.v3 as route
+import envoy_data_plane.envoy.extensions.filters.http.router.v3 as router
+import envoy_data_plane.envoy.extensions.filters.network.direct_response.v3 as direct_response
+import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 as http_manager
+import envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 as connections
+import envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap.v3 as heap
+import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
+import envoy_data_plane.envoy.extensions.upstreams.http.v3 as http
+import envoy_data_plane.envoy.type.matcher.v3 as matcher
+import yaml
+from betterproto2 import Casing, Message
+from envoy_data_plane.google.protobuf import Any, Struct
+
+from xds_server.base.address import Address
+from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.base.sizes import MIB
+from xds_server.core.plan import GATEWAY
+from xds_server.translate.mirroring import UPSTREAM_FILTERS
+from xds_server.xds.stream_events import Variant
+
+_XDS_CLUSTER = "xds-shadow"
+_ADMIN_CLUSTER = "admin"
+_ADMIN_ADDRESS = "127.0.0.1"
+_SHOWN = ("/stats/prometheus", "/ready")
+"""Of the admin interface, which can also end Envoy and change its log, on the listener for statistics."""
+
+_CERTIFICATE, _ROOTS = "certificate", "roots"
+_SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_MAX_CONNECTIONS = 50_000
+
+_PARTS = """\
+# What an Envoy with listeners of its own needs to have its routes and clusters from xds-shadow. Envoy merges
+# this document with another bootstrap: envoy --config-path BOOTSTRAP --config-yaml "$(cat THIS_FILE)".
+# The clusters of canaries have upstream filters, which every release of Envoy has built in:
+# {filters}.
+"""
+_STANZA = """\
+# In place of route_config, in every connection manager whose requests are to be routed and mirrored. Envoy
+# listens once it has routes; without the timeout of 0 it would listen 15 s after its start and answer 404.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapTls:
+    """Mutual TLS to the control plane, whose certificate has to be for `server_name`. The paths are Envoy's.
+    Under `sds` it finds the files of `sds_files`."""
+
+    certificate: PurePath
+    key: PurePath
+    ca: PurePath
+    server_name: str
+    sds: PurePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapOptions:
+    """What differs between Envoys. `gateway_port` and `gateway_address` None leave it to the control plane;
+    no `namespaces` are all; with a `ready_port` it can be seen from outside whether Envoy was configured.
+    At `stats` are its statistics and its readiness; that needs an `admin_port` that is not 0. `route_config`
+    is for listeners of its own."""
+
+    node_id: str
+    node_cluster: str = "xds-shadow"
+    xds_address: Address
+    further_xds_addresses: tuple[Address, ...] = ()
+    mode: Variant = Variant.DELTA
+    admin_port: int = 9901
+    gateway_port: int | None = None
+    gateway_address: str | None = None
+    ready_port: int | None = None
+    stats: Address | None = None
+    namespaces: tuple[str, ...] = ()
+    max_heap_mib: int = 1024
+    tls: BootstrapTls | None = None
+    route_config: str = GATEWAY
+
+
+def bootstrap_yaml(options: BootstrapOptions) -> str:
+    """The bootstrap as YAML for ``envoy --config-path``."""
+    return _text(_bootstrap(options))
+
+
+def routes_only_yaml(options: BootstrapOptions) -> str:
+    """What an Envoy with listeners of its own needs, as two YAML documents with comments: the parts of a
+    bootstrap, which ``envoy --config-yaml`` merges with another one (it reads the first document), and the
+    part of a connection manager. What `options` say of listeners, heap and admin interface has no effect."""
+    waiting = _over_ads(waits=True)
+    parts = bootstrap.Bootstrap(
+        node=_node(replace(options, gateway_address=None, gateway_port=None)),
+        dynamic_resources=bootstrap.BootstrapDynamicResources(
+            ads_config=_ads(options.mode), cds_config=waiting
+        ),
+        static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(options)]),
+    )
+    stanza = http_manager.HttpConnectionManager(
+        rds=http_manager.Rds(route_config_name=options.route_config, config_source=waiting)
+    )
+    filters = ", ".join(UPSTREAM_FILTERS)
+    return f"{_PARTS.format(filters=filters)}{_text(parts)}---\n{_STANZA}{_text(stanza)}"
+
+
+def _text(message: Message) -> str:
+    return yaml.safe_dump(message.to_dict(casing=Casing.SNAKE), sort_keys=False)
+
+
+def sds_files(tls: BootstrapTls) -> dict[str, str]:
+    """Names and contents of the files by which Envoy finds its certificates, and takes them anew when their
+    directory changes: what the bootstrap itself says of certificates is read once."""
+    certificate = {
+        "certificate_chain": {"filename": str(tls.certificate)},
+        "private_key": {"filename": str(tls.key)},
+        "watched_directory": {"path": str(tls.certificate.parent)},
+    }
+    roots = {
+        "trusted_ca": {"filename": str(tls.ca)},
+        "watched_directory": {"path": str(tls.ca.parent)},
+    }
+    secrets = {
+        _CERTIFICATE: {"tls_certificate": certificate},
+        _ROOTS: {"validation_context": roots},
+    }
+    return {
+        f"{name}.yaml": yaml.safe_dump(
+            {"resources": [{"@type": _SDS_TYPE, "name": name, **secret}]}, sort_keys=False
+        )
+        for name, secret in secrets.items()
+    }
+
+
+def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
+    over_ads = _over_ads(waits=bool(options.ready_port or options.stats))
+    listeners = [_ready_listener(options.ready_port)] if options.ready_port else []
+    clusters = [_xds_cluster(options)]
+    if options.stats:
+        listeners.append(_stats_listener(options.stats))
+        clusters.append(_admin_cluster(options.admin_port))
+    return bootstrap.Bootstrap(
+        node=_node(options),
+        admin=bootstrap.Admin(address=_address(Address(_ADMIN_ADDRESS, options.admin_port))),
+        dynamic_resources=bootstrap.BootstrapDynamicResources(
+            ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
+        ),
+        static_resources=bootstrap.BootstrapStaticResources(listeners=listeners, clusters=clusters),
+        overload_manager=_overload_manager(options.max_heap_mib * MIB),
+    )
+
+
+def _node(options: BootstrapOptions) -> core.Node:
+    metadata = {}
+    if options.gateway_address is not None:
+        metadata[GATEWAY_ADDRESS] = options.gateway_address
+    if options.gateway_port is not None:
+        metadata[GATEWAY_PORT] = str(options.gateway_port)
+    if options.namespaces:
+        metadata[NAMESPACES] = ",".join(options.namespaces)
+    return core.Node(
+        id=options.node_id,
+        cluster=options.node_cluster,
+        metadata=Struct.from_dict(metadata) if metadata else None,
+    )
+
+
+def _over_ads(*, waits: bool) -> core.ConfigSource:
+    """Over the stream of `_ads`. Unless it `waits`, Envoy starts after 15 s even if it has been sent nothing,
+    and looks ready."""
+    return core.ConfigSource(
+        ads=core.AggregatedConfigSource(),
+        resource_api_version=core.ApiVersion.V3,
+        initial_fetch_timeout=timedelta() if waits else None,
+    )
+
+
+def _ready_listener(port: int) -> listener.Listener:
+    """Takes connections, and closes them, from when Envoy was configured: no listener does before. For the
+    probe of a Pod whose gateway listener is on loopback, where no kubelet reaches it."""
+    closing = listener.Filter(
+        name="envoy.filters.network.direct_response", typed_config=Any.pack(direct_response.Config())
+    )
+    return listener.Listener(
+        name="ready",
+        address=_address(Address("0.0.0.0", port)),  # noqa: S104 - for the kubelet; it says nothing
+        filter_chains=[listener.FilterChain(filters=[closing])],
+    )
+
+
+def _stats_listener(address: Address) -> listener.Listener:
+    """What `_SHOWN` says, to GET, and nothing else. It opens once Envoy was configured, as all listeners."""
+    only_get = route.HeaderMatcher(name=":method", string_match=matcher.StringMatcher(exact="GET"))
+    shown = [
+        route.Route(
+            match=route.RouteMatch(path=path, headers=[only_get]),
+            route=route.RouteAction(cluster=_ADMIN_CLUSTER),
+        )
+        for path in _SHOWN
+    ]
+    host = route.VirtualHost(name="stats", domains=["*"], routes=shown)
+    manager = http_manager.HttpConnectionManager(
+        stat_prefix="stats",
+        route_config=route.RouteConfiguration(name="stats", virtual_hosts=[host]),
+        http_filters=[
+            http_manager.HttpFilter(name="envoy.filters.http.router", typed_config=Any.pack(router.Router()))
+        ],
+    )
+    http_filter = listener.Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=Any.pack(manager)
+    )
+    return listener.Listener(
+        name="stats",
+        address=_address(address),
+        filter_chains=[listener.FilterChain(filters=[http_filter])],
+        # What an overloaded Envoy has to say is wanted most.
+        ignore_global_conn_limit=True,
+        bypass_overload_manager=True,
+    )
+
+
+def _admin_cluster(port: int) -> cluster.Cluster:
+    return cluster.Cluster(
+        name=_ADMIN_CLUSTER,
+        type=cluster.ClusterDiscoveryType.STATIC,
+        load_assignment=_assignment(_ADMIN_CLUSTER, [Address(_ADMIN_ADDRESS, port)]),
+    )
+
+
+def _ads(mode: Variant) -> core.ApiConfigSource:
+    delta = core.ApiConfigSourceApiType.DELTA_GRPC
+    sotw = core.ApiConfigSourceApiType.GRPC
+    # Half a second to five: a fleet finds a restarted control plane quickly and does not storm it.
+    back_off = core.BackoffStrategy(
+        base_interval=timedelta(milliseconds=500), max_interval=timedelta(seconds=5)
+    )
+    service = core.GrpcServiceEnvoyGrpc(
+        cluster_name=_XDS_CLUSTER, retry_policy=core.RetryPolicy(retry_back_off=back_off)
+    )
+    return core.ApiConfigSource(
+        api_type=delta if mode is Variant.DELTA else sotw,
+        transport_api_version=core.ApiVersion.V3,
+        set_node_on_first_message_only=True,
+        grpc_services=[core.GrpcService(envoy_grpc=service)],
+    )
+
+
+def _xds_cluster(options: BootstrapOptions) -> cluster.Cluster:
+    addresses = (options.xds_address, *options.further_xds_addresses)
+    keepalive = core.KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
+    http2 = http.HttpProtocolOptionsExplicitHttpConfig(
+        http2_protocol_options=core.Http2ProtocolOptions(connection_keepalive=keepalive)
+    )
+    return cluster.Cluster(
+        name=_XDS_CLUSTER,
+        type=cluster.ClusterDiscoveryType.STRICT_DNS,
+        connect_timeout=timedelta(seconds=5),
+        load_assignment=_assignment(_XDS_CLUSTER, addresses),
+        typed_extension_protocol_options={
+            _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))
+        },
+        transport_socket=_mutual_tls(options.tls) if options.tls else None,
+    )
+
+
+def _assignment(name: str, addresses: Iterable[Address]) -> endpoint.ClusterLoadAssignment:
+    hosts = [
+        endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=_address(address))) for address in addresses
+    ]
+    return endpoint.ClusterLoadAssignment(
+        cluster_name=name, endpoints=[endpoint.LocalityLbEndpoints(lb_endpoints=hosts)]
+    )
+
+
+def _mutual_tls(security: BootstrapTls) -> core.TransportSocket:
+    def over_sds(name: str) -> tls.SdsSecretConfig:
+        path = core.PathConfigSource(path=str(security.sds / f"{name}.yaml"))
+        return tls.SdsSecretConfig(name=name, sds_config=core.ConfigSource(path_config_source=path))
+
+    # Not its being signed by the right root alone: another client's certificate is that too.
+    wanted = tls.SubjectAltNameMatcher(
+        san_type=tls.SubjectAltNameMatcherSanType.DNS,
+        matcher=matcher.StringMatcher(exact=security.server_name),
+    )
+    context = tls.CommonTlsContext(
+        tls_params=tls.TlsParameters(
+            # As a client Envoy offers 1.2 at most, unless told.
+            tls_minimum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_3,
+            tls_maximum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_3,
+        ),
+        tls_certificate_sds_secret_configs=[over_sds(_CERTIFICATE)],
+        combined_validation_context=tls.CommonTlsContextCombinedCertificateValidationContext(
+            default_validation_context=tls.CertificateValidationContext(
+                match_typed_subject_alt_names=[wanted]
+            ),
+            validation_context_sds_secret_config=over_sds(_ROOTS),
+        ),
+    )
+    upstream = tls.UpstreamTlsContext(common_tls_context=context, sni=security.server_name)
+    return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=Any.pack(upstream))
+
+
+def _overload_manager(max_heap_bytes: int) -> overload.OverloadManager:
+    heap_monitor = "envoy.resource_monitors.fixed_heap"
+
+    def when_heap(action: str, share: float) -> overload.OverloadAction:
+        trigger = overload.Trigger(name=heap_monitor, threshold=overload.ThresholdTrigger(value=share))
+        return overload.OverloadAction(name=f"envoy.overload_actions.{action}", triggers=[trigger])
+
+    return overload.OverloadManager(
+        refresh_interval=timedelta(milliseconds=250),
+        resource_monitors=[
+            overload.ResourceMonitor(
+                name=heap_monitor,
+                typed_config=Any.pack(heap.FixedHeapConfig(max_heap_size_bytes=max_heap_bytes)),
+            ),
+            overload.ResourceMonitor(
+                name="envoy.resource_monitors.global_downstream_max_connections",
+                typed_config=Any.pack(
+                    connections.DownstreamConnectionsConfig(
+                        max_active_downstream_connections=_MAX_CONNECTIONS
+                    )
+                ),
+            ),
+        ],
+        actions=[when_heap("shrink_heap", 0.95), when_heap("stop_accepting_requests", 0.98)],
+    )
+
+
+def _address(address: Address) -> core.Address:
+    both = address.host == "::"  # IPv4, too
+    socket = core.SocketAddress(address=address.host, port_value=address.port, ipv4_compat=both)
+    return core.Address(socket_address=socket)

@@ -1,0 +1,235 @@
+"""What becomes of a mirrored request on its way: the mirror policy of a route, and the filters of the shadow
+cluster.
+
+A mirror policy stands once for each route and canary, and Envoy keeps a KiB or more for each header change in
+it; the shadow cluster stands once. So headers are changed in the cluster, and the policy has only what Envoy
+changes before it gets there: Envoy marks a mirrored request (``x-envoy-internal``, its own address at the end
+of ``x-forwarded-for``), rewrites its host, and no longer knows the client's connection. Such values are
+carried to the cluster in headers of our own.
+"""
+
+import re
+from functools import cache, lru_cache
+from typing import Final, TypeAlias
+
+from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
+from envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.http.injected_credentials.generic.v3 import generic_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.type.matcher.v3 import string_pb2
+from google.protobuf.message import Message
+
+from xds_server.core.plan import Mirror
+from xds_server.core.terms import PRESERVE, SHADOW_SUFFIX, Treatment
+from xds_server.core.values import CALLERS_CREDENTIALS
+from xds_server.translate import names, scripts
+from xds_server.translate.wire import over_ads, packed, uint32
+
+MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
+_HttpFilter: TypeAlias = http_connection_manager_pb2.HttpFilter
+_Mutation: TypeAlias = mutation_rules_pb2.HeaderMutation
+
+UPSTREAM_FILTERS: Final = ("buffer", "credential_injector", "header_mutation", "lua", "upstream_codec")
+"""The HTTP filters that shadow clusters use, by what follows ``envoy.filters.http.`` in their names."""
+
+_CARRIER: Final = f"{names.SHADOW_HEADER}-"
+"""What the names of headers that carry a value begin with. None of them reaches a canary."""
+
+_MARKED: Final = {
+    "x-forwarded-for": f"{_CARRIER}forwarded-for",
+    "x-envoy-internal": f"{_CARRIER}internal",
+}
+"""What Envoy changes on every mirrored request, and where its value is meanwhile."""
+
+_LENGTH: Final = "content-length"
+_LENGTH_CARRIER: Final = f"{_CARRIER}{_LENGTH}"
+
+_TIMEOUT: Final = "x-envoy-upstream-rq-timeout-ms"
+_EXPECTED: Final = "x-envoy-expected-rq-timeout-ms"
+
+_FORMATTER: Final = re.compile(r"%%|%([A-Z_]+)(?:\(([^()%]*)\))?%")
+"""Envoy's own reading of a value: ``%%`` is the character, and whatever else begins with one a formatter."""
+
+_LOST: Final = frozenset(
+    {
+        "%DOWNSTREAM_REMOTE_ADDRESS%",
+        "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "%PROTOCOL%",
+        "%REQ(:authority)%",
+        "%REQ(:path)%",
+        "%REQ(content-length)%",
+        "%REQ(host)%",
+        f"%REQ({_TIMEOUT})%",
+        "%START_TIME%",
+        "%STREAM_ID%",
+    }
+)
+"""The formatters that have another value in the shadow cluster, after its other filters, or none (measured on
+1.36 and 1.40)."""
+
+_KEPT: Final = 1024
+"""Treatments whose policies and filters are remembered."""
+
+
+def mirror_policy(cluster: str, mirror: Mirror) -> MirrorPolicy:
+    """The policy that mirrors requests to `cluster`."""
+    found = MirrorPolicy(cluster=cluster)
+    found.MergeFrom(_policy(mirror.treatment))
+    return found
+
+
+@lru_cache(_KEPT)
+def _policy(treatment: Treatment) -> MirrorPolicy:
+    """What the policies of all canaries that are treated so have in common."""
+    literal = treatment.host not in (PRESERVE, SHADOW_SUFFIX)
+    return MirrorPolicy(
+        disable_shadow_host_suffix_append=treatment.host != SHADOW_SUFFIX,
+        host_rewrite_literal=treatment.host if literal else None,
+        request_headers_mutations=[
+            *(_carried(f"%REQ({name})%", carrier) for name, carrier in _MARKED.items()),
+            *(_carried(formatter, _carrier(formatter)) for formatter in _lost(treatment)),
+            # A canary that does not answer in time has failed, which the cluster's outlier detection counts;
+            # it does not count what ends by the cluster's own bound on a stream.
+            _set(_TIMEOUT, str(treatment.timeout_ms)),
+        ],
+    )
+
+
+def _lost(treatment: Treatment) -> list[str]:
+    """The formatters of its header values that have to be carried, sorted."""
+    found = {match.group() for _, value in treatment.set_headers for match in _FORMATTER.finditer(value)}
+    return sorted(found & _LOST)
+
+
+def _carrier(formatter: str) -> str:
+    """The header that carries the value of a formatter."""
+    return _CARRIER + re.sub("[^a-z]+", "-", formatter.lower()).strip("-")
+
+
+def _carried(formatter: str, carrier: str) -> _Mutation:
+    found = _set(carrier, formatter)
+    # A client's request may have a header of this name.
+    found.append.keep_empty_value = True
+    return found
+
+
+def copy_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
+    """The filters of a shadow cluster; `credential` names the secret to use."""
+    injector = [_injector(credential)] if credential else []
+    return [
+        *_pace(mirror.treatment.max_rps),
+        *_length(mirror.treatment),
+        *_body(mirror.treatment),
+        # After `redact`, which goes by what the client says of the body.
+        _filter("header_mutation", _changes(mirror)),
+        *injector,
+        _codec(),
+    ]
+
+
+def _changes(mirror: Mirror) -> header_mutation_pb2.HeaderMutation:
+    """What the client sent, our changes, and the mark."""
+    found = header_mutation_pb2.HeaderMutation()
+    found.CopyFrom(_unmarked(mirror.treatment, own_credential=mirror.credential is not None))
+    found.mutations.request_mutations.append(_set(names.SHADOW_HEADER, mirror.marker))
+    return found
+
+
+@lru_cache(_KEPT)
+def _unmarked(treatment: Treatment, *, own_credential: bool) -> header_mutation_pb2.HeaderMutation:
+    """In this order: a value may be taken from a header that is then removed."""
+    sent = () if treatment.redactions else (_remove(_LENGTH), _set(_LENGTH, f"%REQ({_LENGTH_CARRIER})%"))
+    changes = [
+        *sent,
+        *(_remove(name) for name in (*_MARKED, _EXPECTED)),
+        *(_set(name, f"%REQ({carrier})%") for name, carrier in _MARKED.items()),
+        *(_set(name, _FORMATTER.sub(_from_carrier, value)) for name, value in treatment.set_headers),
+        *(_remove(name) for name in treatment.remove_headers),
+        *(_remove(name) for name in (CALLERS_CREDENTIALS if own_credential else ())),
+        _removed_carriers(),
+    ]
+    return header_mutation_pb2.HeaderMutation(
+        mutations=header_mutation_pb2.Mutations(request_mutations=changes)
+    )
+
+
+def _from_carrier(match: re.Match[str]) -> str:
+    formatter = match.group()
+    return f"%REQ({_carrier(formatter)})%" if formatter in _LOST else formatter
+
+
+def _removed_carriers() -> _Mutation:
+    found = _Mutation()
+    found.remove_on_match.key_matcher.CopyFrom(string_pb2.StringMatcher(prefix=_CARRIER))
+    return found
+
+
+@lru_cache(_KEPT)
+def _pace(max_rps: int | None) -> tuple[_HttpFilter, ...]:
+    return () if max_rps is None else (_lua("pace", scripts.pace(max_rps)),)
+
+
+@lru_cache(_KEPT)
+def _length(treatment: Treatment) -> tuple[_HttpFilter, ...]:
+    """Notes the length that the client gave, or that it gave none: the buffer filter adds one to a request
+    that has none, with which HTTP/1 would have no trailers. A body that is masked has a length of its own."""
+    if treatment.redactions:
+        return ()
+    noted = header_mutation_pb2.Mutations(request_mutations=[_carried(f"%REQ({_LENGTH})%", _LENGTH_CARRIER)])
+    message = header_mutation_pb2.HeaderMutation(mutations=noted)
+    return (_filter("header_mutation", message, name="xds-shadow.length"),)
+
+
+@lru_cache(_KEPT)
+def _body(treatment: Treatment) -> tuple[_HttpFilter, ...]:
+    return (
+        # Holds a mirrored request until it is complete: a canary that does not read holds back nobody, and
+        # what is larger is not sent. (Without it the upload waits for the canary.)
+        _filter("buffer", buffer_pb2.Buffer(max_request_bytes=uint32(treatment.max_body))),
+        _lua("change", scripts.change(treatment.rewrites, treatment.redactions)),
+    )
+
+
+@cache
+def _codec() -> _HttpFilter:
+    return _filter("upstream_codec", upstream_codec_pb2.UpstreamCodec())
+
+
+def _injector(credential: str) -> _HttpFilter:
+    secret = secret_pb2.SdsSecretConfig(name=credential, sds_config=over_ads())
+    generic = generic_pb2.Generic(credential=secret, header="Authorization")
+    injected = extension_pb2.TypedExtensionConfig(
+        name="envoy.http.injected_credentials.generic", typed_config=packed(generic)
+    )
+    return _filter(
+        "credential_injector",
+        credential_injector_pb2.CredentialInjector(overwrite=True, credential=injected),
+    )
+
+
+def _lua(name: str, script: str) -> _HttpFilter:
+    source = base_pb2.DataSource(inline_string=script)
+    return _filter("lua", lua_pb2.Lua(default_source_code=source), name=f"xds-shadow.{name}")
+
+
+def _filter(kind: str, config: Message, *, name: str = "") -> _HttpFilter:
+    return _HttpFilter(name=name or f"envoy.filters.http.{kind}", typed_config=packed(config))
+
+
+def _set(name: str, value: str) -> _Mutation:
+    option = base_pb2.HeaderValueOption(
+        header=base_pb2.HeaderValue(key=name, value=value),
+        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    return _Mutation(append=option)
+
+
+def _remove(name: str) -> _Mutation:
+    return _Mutation(remove=name)

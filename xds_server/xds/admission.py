@@ -1,0 +1,64 @@
+"""Who may open a stream. When a whole fleet reconnects, letting all in at once would make each wait for all;
+so streams are admitted at a bounded rate (line 22), and those that are refused come back by their own
+backoff, as Envoys do. Pure: time is an argument.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from xds_server.xds.stream_events import Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`rate` streams a second after a first `burst`; `per_peer` open at once from one address."""
+
+    rate: float = 200.0
+    burst: int = 1000
+    per_peer: int = 2000
+
+
+class TurnedAway(NamedTuple):
+    """Why a stream is not admitted: in one word, and for its client."""
+
+    cause: Cause
+    reason: str
+
+
+class Admission:
+    """Counts streams."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._tokens = float(limits.burst)
+        self._at: float | None = None
+        self._open: Counter[str] = Counter()
+
+    def refusal(self, peer: str, *, now: float) -> TurnedAway | None:
+        """Why the peer may not open a stream now; None if it may, and then it counts until `leave`."""
+        if self._open[peer] >= self._limits.per_peer:
+            return TurnedAway(
+                Cause.PEER, f"{self._limits.per_peer} streams are open from this address, which is the limit"
+            )
+        if self._at is not None:
+            earned = max(0.0, now - self._at) * self._limits.rate
+            self._tokens = min(float(self._limits.burst), self._tokens + earned)
+        self._at = now
+        if self._tokens < 1:
+            return TurnedAway(Cause.RATE, "too many streams are being opened; try again later")
+        self._tokens -= 1
+        self._open[peer] += 1
+        return None
+
+    def leave(self, peer: str) -> None:
+        """A stream that was admitted has ended."""
+        self._open[peer] -= 1
+        if not self._open[peer]:
+            del self._open[peer]
+
+
+def host_of(peer: str) -> str:
+    """The address without the port of what gRPC calls a peer: ``ipv4:10.0.0.1:5000``,
+    ``ipv6:%5B::1%5D:5000``."""
+    return peer.rpartition(":")[0] if peer.startswith("ip") else peer

@@ -1,0 +1,64 @@
+"""Holds the current snapshot and tells who serves it when there is a newer one.
+
+Each node has a view, a value that says which part and variant of the snapshot it is served. Views are derived
+once per snapshot and shared by every node that has the same.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from xds_server.xds.snapshot import Snapshot
+
+V = TypeVar("V", bound=Hashable)
+V_contra = TypeVar("V_contra", bound=Hashable, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A view, and what it was derived from."""
+
+    base: Snapshot
+    snapshot: Snapshot
+
+
+class Derive(Protocol[V_contra]):
+    """Makes a view of a snapshot; `before` is the last one of the same view, to start from."""
+
+    def __call__(self, base: Snapshot, view: V_contra, before: Derived | None, /) -> Snapshot: ...
+
+
+class SnapshotCache(Generic[V]):
+    """Used from one event loop. Nothing is served before the first commit (line 15)."""
+
+    def __init__(self, derive: Derive[V]) -> None:
+        self._derive = derive
+        self._base: Snapshot | None = None
+        self._views: dict[V, Derived] = {}
+        self._listeners: set[Callable[[], None]] = set()
+        self.generation = 0
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Make `snapshot` the one that is served from now on. Commits are numbered from 1."""
+        self._base = snapshot
+        self.generation += 1
+        for tell in tuple(self._listeners):
+            tell()
+
+    def current(self, view: V) -> Snapshot | None:
+        """What nodes with this view are served; None before the first commit."""
+        if self._base is None:
+            return None
+        known = self._views.get(view)
+        if known is None or known.base is not self._base:
+            known = self._views[view] = Derived(self._base, self._derive(self._base, view, known))
+        return known.snapshot
+
+    def forget(self, view: V) -> None:
+        """Nobody has this view any more."""
+        self._views.pop(view, None)
+
+    def listen(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call `tell` after every commit; the value returned stops that."""
+        self._listeners.add(tell)
+        return lambda: self._listeners.discard(tell)

@@ -1,0 +1,13 @@
+"""What an Envoy says of a configuration that it refuses, in as many words as a person reads."""
+
+from typing import Final
+
+from xds_server.base.text import plain
+from xds_server.xds.nack_text import without_print
+
+_NESTED: Final = "embedded message failed validation | caused by "
+
+
+def words(message: str, limit: int) -> str:
+    """At most `limit` characters on one line, the reason among them where Envoy gave one."""
+    return plain(without_print(message).replace(_NESTED, ""), limit)

@@ -1,0 +1,180 @@
+"""What a client is offered of one type, where that is not simply the current state: because it refused
+something, or because a change waits (lines 37 to 41).
+
+A `Rollout` decides about the resources of the type, and one more for each route configuration about the
+virtual hosts inside.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from xds_server.xds.nack_text import named
+from xds_server.xds.resource import Resource
+from xds_server.xds.responses import Unanswered
+from xds_server.xds.rollout import Cold, Rollout
+from xds_server.xds.snapshot import EMPTY, TypeSnapshot
+from xds_server.xds.variants import Closed
+
+
+@dataclass(slots=True)
+class Offers:
+    """Of one type on one stream, which is `at` what it was offered last.
+
+    `rollout` says what the client is offered, and when; `parts` say it for the virtual hosts in a route
+    configuration. `unsure` is what it had of names that it refused and has not accepted since.
+    """
+
+    rollout: Rollout | None = None
+    parts: dict[str, Rollout] = field(default_factory=dict)
+    unsure: dict[str, Resource | None] = field(default_factory=dict)
+
+    @property
+    def careful(self) -> bool:
+        """Whether the client may not simply be sent the current state."""
+        return self.rollout is not None or bool(self.parts) or bool(self.unsure)
+
+    @property
+    def refusing(self) -> bool:
+        """Whether the client refused something that it should have."""
+        return any(rollout.suspects for rollout in self._rollouts())
+
+    @property
+    def waits(self) -> bool:
+        """Whether something that the client should have may be sent later, without a change."""
+        return self.doubtful or self.wakes_at is not None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether something that was refused is still to be tried."""
+        return any(each.unsure for each in self._rollouts())
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When something waits no longer."""
+        return min((at for each in self._rollouts() if (at := each.wakes_at) is not None), default=None)
+
+    def _rollouts(self) -> Iterator[Rollout]:
+        yield from self.parts.values()
+        if self.rollout is not None:
+            yield self.rollout
+
+    def kept(self, at: TypeSnapshot) -> Iterator[Resource]:
+        """What the client is kept on, instead of what it refuses or waits for."""
+        if self.rollout is not None:
+            yield from self.rollout.kept(at)
+        for name, part in self.parts.items():
+            yield from part.kept(_hosts(at.resources.get(name)))
+
+    def holds_back(self, name: str) -> bool:
+        """Whether the client has to wait for this."""
+        return self.rollout is not None and name in self.rollout.waiting
+
+    def forget(self, names: Collection[str]) -> None:
+        """Whatever the client refused of `names` does not count any more."""
+        if self.rollout is not None:
+            self.rollout.accept(names)
+        for name in names:
+            self.unsure.pop(name, None)
+            self.parts.pop(name, None)
+
+    def joined(self, current: TypeSnapshot, at: TypeSnapshot, cold: Cold, *, trying: bool) -> TypeSnapshot:
+        """`current` with route configurations that have those virtual hosts that the client is offered."""
+        if not self.parts and not cold.clusters:
+            return current
+        others: list[Resource] = []
+        for name, wanted in current.resources.items():
+            held = at.resources.get(name)
+            if not isinstance(wanted, Closed) or (name not in self.parts and not (cold.clusters and held)):
+                continue
+            part = self.parts.get(name) or Rollout(_hosts(held))
+            hosts = part.offer(wanted.hosts, _hosts(held), cold, trying=trying)
+            if part.over:
+                self.parts.pop(name, None)
+            else:
+                self.parts[name] = part
+            if hosts is not wanted.hosts:
+                others.append(wanted.with_hosts(hosts))
+        return current.derived(tuple(each.version for each in others), lambda: current.updated(others))
+
+    def back(self, current: TypeSnapshot) -> list[str]:
+        """Names that were refused and are wanted no more: as a client may have taken a part of what it
+        refused, it is to be sent what it had before."""
+        found = []
+        for name, held in self.unsure.items():
+            wanted = current.resources.get(name)
+            unchanged = same(wanted, held) or wanted is held
+            if unchanged and not (name in self.parts and self.parts[name].waiting):
+                found.append(name)
+        for name in found:
+            del self.unsure[name]
+        if found and self.rollout is not None:
+            self.rollout.accept(found)
+        return found
+
+    def offer(self, current: TypeSnapshot, at: TypeSnapshot, cold: Cold, *, trying: bool) -> TypeSnapshot:
+        """What the client should have next, on its way from `at` to `current`."""
+        if self.rollout is None:
+            if not cold.clusters or current is at:
+                return current
+            self.rollout = Rollout(at)
+        shown = self.rollout.offer(current, at, cold, trying=trying)
+        if self.rollout.over:
+            self.rollout = None
+        return shown
+
+    def accept(self, answered: Unanswered) -> None:
+        """The client accepted a response."""
+        changed = answered.changed
+        for name, part in self.parts.items():
+            if name in changed:
+                after = _hosts(answered.after.resources.get(name))
+                part.accept(after.changes_since(_hosts(self._had(name, answered))).names)
+        if self.rollout is not None:
+            self.rollout.accept(changed)
+        for name in (*self.unsure,) if answered.whole else (*changed, *answered.batch.removed):
+            self.unsure.pop(name, None)
+
+    def had(self, answered: Unanswered) -> dict[str, Resource | None]:
+        """What the client had before of what a response changes for it."""
+        return {name: self._had(name, answered) for name in answered.changed}
+
+    def _had(self, name: str, answered: Unanswered) -> Resource | None:
+        return self.unsure[name] if name in self.unsure else answered.prior(name)
+
+    def refuse(
+        self,
+        answered: Unanswered,
+        prior: Mapping[str, Resource | None],
+        at: TypeSnapshot,
+        message: str,
+    ) -> None:
+        """The client refused a response, and with it the change of the names of `prior`."""
+        after = answered.after
+        self.unsure.update(prior)
+        rest = set(prior)
+        for name, held in prior.items():
+            hosts, before = _hosts(after.resources.get(name)), _hosts(held)
+            if changed := hosts.changes_since(before).names:
+                part = self.parts.setdefault(name, Rollout(_hosts(at.resources.get(name))))
+                part.refuse(changed, before, hosts, named(message, hosts.resources))
+                rest.discard(name)
+        if rest:
+            if self.rollout is None:
+                self.rollout = Rollout(at)
+            self.rollout.refuse(rest, put(after, prior), after, named(message, answered.resources))
+
+
+def put(of: TypeSnapshot, resources: Mapping[str, Resource | None]) -> TypeSnapshot:
+    """The same with these in place, and without those that are None."""
+    gone = [name for name, resource in resources.items() if resource is None]
+    return of.updated([resource for resource in resources.values() if resource is not None], gone)
+
+
+def same(one: Resource | None, other: Resource | None) -> bool:
+    """Whether both are there, and the same."""
+    return one is not None and other is not None and one.version == other.version
+
+
+def _hosts(routes: Resource | None) -> TypeSnapshot:
+    """The virtual hosts that are inside a route configuration."""
+    return routes.hosts if isinstance(routes, Closed) else EMPTY

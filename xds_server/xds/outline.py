@@ -1,0 +1,175 @@
+"""What a request may be, known from its bytes, before protobuf makes objects of it.
+
+Two bytes can be an empty message, and an object takes a hundred: a request of 16 MiB is then a gigabyte, and
+seconds of work. So the fields of a request are walked first, not what is in them. Names are counted; all
+else together is small, whatever it says. Only what an Envoy says of why it rejected something may be long,
+and is cut. What does not look like fields is left to protobuf's own parser, if it is small.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from xds_server.base.errors import RequestLimitError
+from xds_server.xds.framing import field, read_varint
+
+MAX_NAMES: Final = 200_000
+"""Names of one type that one stream may subscribe to, whether they exist or not; and all names in one
+request."""
+
+LONGEST_NAME: Final = 2_048
+"""Characters of a name that one may subscribe to, and of a version. Names that do not exist are kept too, and
+sent back."""
+
+MAX_OTHER_BYTES: Final = 256 * 1024
+"""Of a request, beside its names: an Envoy's ``node`` takes 60 KiB, its metadata up to 64 KiB more."""
+
+MAX_ERROR_BYTES: Final = 16 * 1024
+"""Of an ``error_detail`` from which on it is cut to the first so many bytes of its message. Envoy sends 4,096
+characters."""
+
+_LENGTH_DELIMITED: Final = 2
+_WIRE_TYPE: Final = 7
+_ONE_BYTE: Final = 0x80
+_FRAME_BYTES: Final = 2
+"""Tag and length of a short field."""
+
+_WIDEST: Final = 4
+_ERROR_MESSAGE: Final = 2  # of google.rpc.Status
+_LOOKED_AT: Final = 8
+"""Fields of an ``error_detail`` among which its message is looked for: what libraries write has it second."""
+
+
+class Kind(NamedTuple):
+    """A kind of request, by the tags of its fields. `names` has how many bytes one of each may take; `claims`
+    is the tag of those that come with versions, -1 if there is none."""
+
+    message: Any
+    type_url: int
+    error: int
+    names: Mapping[int, int]
+    claims: int
+
+    @property
+    def name(self) -> str:
+        """As it is called in the protocol."""
+        return str(self.message.DESCRIPTOR.name)
+
+
+def _kind(message: Any, *names: str, claims: str = "") -> Kind:
+    fields = message.DESCRIPTOR.fields_by_name
+    tags = {name: each.number << 3 | _LENGTH_DELIMITED for name, each in fields.items()}
+    most = {tags[name]: _WIDEST * LONGEST_NAME for name in names}
+    if claims:  # a message of both
+        most[tags[claims]] = 2 * _WIDEST * LONGEST_NAME + 4 * _FRAME_BYTES
+    return Kind(message, tags["type_url"], tags["error_detail"], most, tags.get(claims, -1))
+
+
+SOTW: Final = _kind(discovery_pb2.DiscoveryRequest, "resource_names")
+DELTA: Final = _kind(
+    discovery_pb2.DeltaDiscoveryRequest,
+    "resource_names_subscribe",
+    "resource_names_unsubscribe",
+    claims="initial_resource_versions",
+)
+
+
+@dataclass(slots=True)
+class Outline:
+    """What a request has: its type as it is on the wire, whether it has names with versions, and an error to
+    be cut, and how many bytes there are beside names and that error."""
+
+    type_url: bytes = b""
+    claims: bool = False
+    long_error: bool = False
+    other: int = 0
+
+
+def outline(raw: bytes, kind: Kind) -> Outline:
+    """The outline of a request.
+
+    Raises:
+        RequestLimitError: it has more than it may.
+    """
+    found = Outline()
+    names, claims = kind.names, kind.claims
+    count = at = 0
+    for tag, start, at in _fields(raw):
+        if (most := names.get(tag)) is None:
+            _look_at_other(found, kind, tag, raw[start:at])
+            continue
+        count += 1
+        if at - start > most:
+            raise RequestLimitError(f"a name of more than {LONGEST_NAME:,} characters")
+        if count > MAX_NAMES:
+            raise RequestLimitError(f"more than {MAX_NAMES:,} names in one request")
+        if tag == claims:
+            found.claims = True
+    _add_other(found, len(raw) - at)
+    return found
+
+
+def _look_at_other(found: Outline, kind: Kind, tag: int, payload: bytes) -> None:
+    if tag == kind.error and len(payload) > MAX_ERROR_BYTES:
+        found.long_error = True
+        return
+    if tag == kind.type_url:
+        found.type_url = payload
+    _add_other(found, len(payload) + _FRAME_BYTES)
+
+
+def _add_other(found: Outline, size: int) -> None:
+    found.other += size
+    if found.other > MAX_OTHER_BYTES:
+        raise RequestLimitError(f"more than {MAX_OTHER_BYTES:,} bytes beside the names in one request")
+
+
+def without(raw: bytes, tag: int) -> bytes:
+    """The request without a field."""
+    return _mapped(raw, tag, lambda _: b"")
+
+
+def with_error_cut(raw: bytes, kind: Kind) -> bytes:
+    """The request with the first bytes of the message alone of an ``error_detail`` that is long."""
+    return _mapped(raw, kind.error, lambda payload: field(kind.error >> 3, _cut(payload)))
+
+
+def _cut(error: bytes) -> bytes:
+    if len(error) <= MAX_ERROR_BYTES:
+        return error
+    for _, (tag, start, end) in zip(range(_LOOKED_AT), _fields(error), strict=False):
+        if tag == _ERROR_MESSAGE << 3 | _LENGTH_DELIMITED:
+            text = error[start : min(end, start + MAX_ERROR_BYTES)].decode(errors="ignore")
+            return field(_ERROR_MESSAGE, text.encode())
+    return b""
+
+
+def _mapped(raw: bytes, tag: int, change: Callable[[bytes], bytes]) -> bytes:
+    parts: list[bytes] = []
+    before = at = 0
+    for each, start, end in _fields(raw):
+        if each == tag:
+            parts += raw[before:at], change(raw[start:end])
+            before = end
+        at = end
+    return b"".join((*parts, raw[before:]))
+
+
+def _fields(raw: bytes) -> Iterator[tuple[int, int, int]]:
+    """Tag, start and end of what is in each field, up to the first that is not length-delimited, has a large
+    number, or is cut off."""
+    at, length = 0, len(raw)
+    while at + 1 < length:
+        tag, size = raw[at], raw[at + 1]
+        start = at + 2
+        if size >= _ONE_BYTE:
+            read = read_varint(raw, at + 1)
+            if read is None:
+                return
+            size, start = read
+        at = start + size
+        if tag >= _ONE_BYTE or tag & _WIRE_TYPE != _LENGTH_DELIMITED or at > length:
+            return
+        yield tag, start, at

@@ -1,0 +1,227 @@
+"""Requests as the machines take them, and reading them off the wire.
+
+An acknowledgement in state of the world repeats every name of the subscription, and acknowledgements are most
+of what a server reads. So the names are compared as bytes with those of before, and parsed only if they
+differ; and what one stream subscribed to is known when the next subscribes to the same. Anything that does
+not look as expected is left to protobuf's own parser, as far as its outline admits it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from envoy.config.core.v3 import base_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.message import DecodeError
+
+from xds_server.base.errors import RequestError, RequestLimitError
+from xds_server.base.ids import Nonce, TypeUrl
+from xds_server.xds.framing import read_varint, text
+from xds_server.xds.name_sets import NO_NAMES, Names
+from xds_server.xds.outline import (
+    DELTA,
+    LONGEST_NAME,
+    SOTW,
+    Kind,
+    Outline,
+    outline,
+    with_error_cut,
+    without,
+)
+from xds_server.xds.types import SHORT_NAMES
+
+MAX_REASON: Final = 8_192
+"""Characters of a NACK's message that are looked at: twice what Envoy sends."""
+
+_LENGTH_DELIMITED: Final = 2
+_VERSION, _NODE, _NAMES, _TYPE = (
+    bytes([number << 3 | _LENGTH_DELIMITED])[0] for number in (1, 2, 3, 4)
+)  # fields of DiscoveryRequest (discovery.proto)
+_TYPE_PREFIX: Final = b"type.googleapis.com/"
+_WORTH_KEEPING: Final = 64
+"""Bytes of names from which on they are remembered."""
+
+_SERVED: Final = frozenset(type_url.encode() for type_url in SHORT_NAMES)
+
+
+@dataclass(slots=True, kw_only=True)
+class SotwRequest:
+    """A DiscoveryRequest. `names` is None where they are those of the last request for the type."""
+
+    type_url: TypeUrl
+    nonce: Nonce
+    version: str = ""
+    names: Names | None = NO_NAMES
+    error: str | None = None
+    node: base_pb2.Node | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class DeltaRequest:
+    """A DeltaDiscoveryRequest. `claims` are its ``initial_resource_versions``."""
+
+    type_url: TypeUrl
+    nonce: Nonce
+    subscribe: tuple[str, ...] = ()
+    unsubscribe: tuple[str, ...] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+    node: base_pb2.Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """The names of a request as they were on the wire: so many bytes with this hash, and what follows
+    them."""
+
+    length: int
+    digest: int
+    then: bytes
+    names: Names
+
+
+_REGIONS: Final[WeakValueDictionary[tuple[int, int], Names]] = WeakValueDictionary()
+"""Names by the length and hash of their bytes, of all streams. The hash is keyed with the process's own
+secret."""
+
+
+class SotwReader:
+    """Reads the requests of one stream."""
+
+    def __init__(self) -> None:
+        self._regions: dict[str, _Region] = {}
+
+    def read(self, raw: bytes) -> SotwRequest:
+        """One request.
+
+        Raises:
+            RequestError: `raw` is not a DiscoveryRequest, or has more than it may.
+        """
+        start = _start_of_names(raw)
+        if start is None:
+            return self._read_whole(raw, None)
+        for type_url, region in self._regions.items():
+            end = start + region.length
+            if raw.startswith(region.then, end) and _hash(raw, start, end) == region.digest:
+                message = _without_names(raw, start, end)
+                if message is not None and message.type_url == type_url:
+                    return _sotw(message, None)
+        end = raw.rfind(_TYPE_PREFIX) - 2
+        if end <= start or raw[end] != _TYPE:
+            return self._read_whole(raw, start)
+        names = _REGIONS.get((end - start, _hash(raw, start, end)))
+        message = _without_names(raw, start, end) if names else None
+        if names is None or message is None:
+            return self._read_whole(raw, start)
+        if message.type_url in SHORT_NAMES:  # else a client makes up types, and names for each
+            self._regions[message.type_url] = _region(raw, start, end, message.type_url, names)
+        return _sotw(message, names)
+
+    def _read_whole(self, raw: bytes, start: int | None) -> SotwRequest:
+        message = _parse(SOTW, raw, outline(raw, SOTW))
+        listed = _texts(message.resource_names)
+        before = self._regions.pop(message.type_url, None)
+        names = (before.names if before else NO_NAMES).replaced(listed)
+        if start is not None and names and message.type_url in SHORT_NAMES:
+            wire = discovery_pb2.DiscoveryRequest(resource_names=listed).SerializeToString()
+            if len(wire) >= _WORTH_KEEPING and raw.startswith(wire, start):
+                region = _region(raw, start, start + len(wire), message.type_url, names)
+                self._regions[message.type_url] = region
+                _REGIONS[region.length, region.digest] = names
+        return _sotw(message, names)
+
+
+class DeltaReader:
+    """Reads the requests of one stream. What a client has from an earlier stream it says in the first request
+    for a type; it is not looked at in others, nor for types that are not served."""
+
+    def __init__(self) -> None:
+        self._types: set[bytes] = set()
+
+    def read(self, raw: bytes) -> DeltaRequest:
+        """One request.
+
+        Raises:
+            RequestError: `raw` is not a DeltaDiscoveryRequest, or has more than it may.
+        """
+        found = outline(raw, DELTA)
+        first = found.type_url in _SERVED and found.type_url not in self._types
+        if first:
+            self._types.add(found.type_url)
+        elif found.claims:
+            raw = without(raw, DELTA.claims)
+        message = _parse(DELTA, raw, found)
+        return DeltaRequest(
+            type_url=TypeUrl(message.type_url),
+            nonce=Nonce(message.response_nonce),
+            subscribe=_texts(message.resource_names_subscribe),
+            unsubscribe=_texts(message.resource_names_unsubscribe),
+            claims=_claims(message.initial_resource_versions),
+            error=message.error_detail.message[:MAX_REASON] if message.HasField("error_detail") else None,
+            node=message.node if message.HasField("node") else None,
+        )
+
+
+def _sotw(message: Any, names: Names | None) -> SotwRequest:
+    _check_length("version", (message.version_info,))
+    return SotwRequest(
+        type_url=TypeUrl(message.type_url),
+        nonce=Nonce(message.response_nonce),
+        version=message.version_info,
+        names=names,
+        error=message.error_detail.message[:MAX_REASON] if message.HasField("error_detail") else None,
+        node=message.node if message.HasField("node") else None,
+    )
+
+
+def _texts(names: Sequence[str]) -> tuple[str, ...]:
+    found = tuple(names)
+    _check_length("name", found)
+    return found
+
+
+def _claims(claims: Mapping[str, str]) -> Mapping[str, str]:
+    _check_length("name", claims)
+    _check_length("version", claims.values())
+    return claims
+
+
+def _check_length(what: str, texts: Iterable[str]) -> None:
+    if max(map(len, texts), default=0) > LONGEST_NAME:
+        raise RequestLimitError(f"a {what} of more than {LONGEST_NAME:,} characters")
+
+
+def _parse(kind: Kind, raw: bytes, found: Outline) -> Any:
+    try:
+        return kind.message.FromString(with_error_cut(raw, kind) if found.long_error else raw)
+    except DecodeError as error:
+        raise RequestError(f"the request is not a {kind.name}: {error}") from error
+
+
+def _start_of_names(raw: bytes) -> int | None:
+    """Where the names begin, if they are where every protobuf library writes them."""
+    at = 0
+    for tag in (_VERSION, _NODE):
+        if at < len(raw) and raw[at] == tag:
+            read = read_varint(raw, at + 1)
+            if read is None:
+                return None
+            length, at = read
+            at += length
+    return at if at < len(raw) and raw[at] == _NAMES else None
+
+
+def _region(raw: bytes, start: int, end: int, type_url: str, names: Names) -> _Region:
+    return _Region(end - start, _hash(raw, start, end), text(4, type_url), names)
+
+
+def _hash(raw: bytes, start: int, end: int) -> int:
+    return hash(memoryview(raw)[start:end])
+
+
+def _without_names(raw: bytes, start: int, end: int) -> Any:
+    """The request without the names between these places; None if it has others elsewhere."""
+    rest = raw[:start] + raw[end:]
+    message = _parse(SOTW, rest, outline(rest, SOTW))
+    return None if message.resource_names else message

@@ -1,0 +1,103 @@
+"""State of the world: a request lists every name, a response of clusters or listeners every resource."""
+
+from collections.abc import Collection
+
+from xds_server.base.ids import TypeUrl
+from xds_server.xds.batch import NOTHING, Batch
+from xds_server.xds.machine import Draft, StreamMachine
+from xds_server.xds.name_sets import Names
+from xds_server.xds.requests import SotwRequest
+from xds_server.xds.responses import Due
+from xds_server.xds.snapshot import TypeSnapshot
+from xds_server.xds.stream_events import Event, Resumed
+from xds_server.xds.subscription import WILDCARD, WILDCARD_TYPES, Subscription
+
+
+class SotwMachine(StreamMachine[SotwRequest]):
+    """One ``StreamAggregatedResources`` stream."""
+
+    def receive(self, request: SotwRequest) -> list[Event]:
+        events: list[Event] = []
+        subscription, first = self._subscription(request.type_url, events)
+        if first:
+            subscription.known_version = request.version
+        else:
+            repeated = request.nonce == subscription.last_nonce and not subscription.pending
+            self._answer(subscription, request.nonce, request.error, events)
+            if repeated and request.error is None and subscription.rewarm:
+                # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (line
+                # 29).
+                subscription.owe([name for name in subscription.rewarm if name in subscription.names.members])
+        # A stale nonce acknowledges nothing, but its names count (line 27).
+        if request.names is not None:
+            self._list_names(subscription, request.names)
+        self._look_again(subscription, events)
+        return events
+
+    @staticmethod
+    def _list_names(subscription: Subscription, names: Names) -> None:
+        if not names and not subscription.named and subscription.type_url in WILDCARD_TYPES:
+            subscription.wildcard = True  # the empty list of before names were a thing (line 8)
+            return
+        if WILDCARD in names:
+            listed, star = names.minus((WILDCARD,)), True
+        else:
+            listed, star = names, False
+        more, less = subscription.names.difference(listed)
+        if star and not subscription.wildcard:
+            more = (*more, WILDCARD)
+        if subscription.wildcard and not star:
+            less = (*less, WILDCARD)
+        subscription.add(more)
+        subscription.drop(less)
+        subscription.names = listed  # the very object, which other streams have too
+
+    def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
+        full_state = subscription.type_url in WILDCARD_TYPES
+        if (
+            not subscription.greeted
+            and subscription.wildcard
+            and subscription.known_version == current.version
+        ):
+            # The client has exactly this from an earlier stream (line 30).
+            subscription.resume(current)
+            self._noted.append(
+                Resumed(stream=self.stream, type_url=subscription.type_url, version=current.version)
+            )
+            return None
+        due = subscription.due(current)
+        subscription.forget(due.absent)
+        changed = due.changed
+        if not changed.resources and (subscription.greeted or not full_state):
+            return None  # names that do not exist are sent when they appear (line 7)
+        if not full_state:
+            return Draft(current.version, changed, changed, due._replace(answer=changed))
+        return _whole(subscription, current, changed, due)
+
+    def _removals(
+        self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
+    ) -> Draft | None:
+        if subscription.pending and not subscription.leaving:
+            return None  # that is full state, too, and will say it
+        gone = subscription.gone(current, needed)
+        subscription.forget(gone)
+        if not gone or subscription.type_url not in WILDCARD_TYPES:
+            return None  # there is no word for it: the client drops these with what refers to them (line 26)
+        return _whole(subscription, subscription.at, NOTHING)
+
+    def _is_whole(self, type_url: TypeUrl) -> bool:
+        return type_url in WILDCARD_TYPES
+
+
+def _whole(
+    subscription: Subscription, current: TypeSnapshot, changed: Batch, due: Due | None = None
+) -> Draft:
+    """Full state would delete what it leaves out, so what is gone stays in until the removals."""
+    batch = current.everything if subscription.wildcard else current.select(subscription.names).found
+    leaving = tuple(subscription.leaving[name] for name in sorted(subscription.leaving))
+    if leaving:
+        key = (batch.serial, *(resource.version for resource in leaving))
+        together = (*batch.resources, *leaving)
+        batch = current.batch(key, lambda: Batch(together))
+    version = current.version_with(leaving) if leaving else current.version
+    return Draft(version, batch, changed, due, whole=True)

@@ -1,0 +1,68 @@
+"""The streams that are served the same, and which of them a change concerns.
+
+Subscriptions are indexed by what they name: streams that subscribe to the same names are one group, so a
+change asks each group once, however many streams and names it has, and wakes nobody else.
+"""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from xds_server.base.ids import TypeUrl
+from xds_server.xds.name_sets import Names
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.variants import Form, Hosts
+
+S = TypeVar("S", bound=Hashable)
+
+
+class Audience(Generic[S]):
+    """All streams of one view and form. `snapshot` is what they are served; None before the first."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.snapshot: Snapshot | None = None
+        self._form = Form(hosts)
+        self._members: dict[S, dict[TypeUrl, Names | None]] = {}
+        self._groups: dict[TypeUrl, dict[Names | None, set[S]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def join(self, stream: S) -> None:
+        self._members[stream] = {}
+
+    def leave(self, stream: S) -> None:
+        for type_url, names in self._members.pop(stream).items():
+            self._ungroup(stream, type_url, names)
+
+    def watch(self, stream: S, type_url: TypeUrl, names: Names | None) -> None:
+        """From now on changes of these names concern the stream; None for all of the type."""
+        watched = self._members[stream]
+        if type_url in watched:
+            if watched[type_url] is names:
+                return
+            self._ungroup(stream, type_url, watched[type_url])
+        watched[type_url] = names
+        self._groups.setdefault(type_url, {}).setdefault(names, set()).add(stream)
+
+    def _ungroup(self, stream: S, type_url: TypeUrl, names: Names | None) -> None:
+        groups = self._groups[type_url]
+        groups[names].remove(stream)
+        if not groups[names]:
+            del groups[names]
+
+    def show(self, base: Snapshot) -> set[S]:
+        """Serve `base` from now on; returns the streams that it concerns."""
+        before, self.snapshot = self.snapshot, self._form.of(base)
+        if before is None:
+            return set(self._members)
+        concerned: set[S] = set()
+        for type_url, groups in self._groups.items():
+            old, new = before.of(type_url), self.snapshot.of(type_url)
+            if old is new:
+                continue
+            changed = new.changes_since(old).names
+            for names, streams in groups.items():
+                if names is None or names.touched_by(changed):
+                    concerned |= streams
+            old.let_go()
+        return concerned

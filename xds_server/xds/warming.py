@@ -1,0 +1,69 @@
+"""Which clusters a client was sent and cannot use yet (line 41).
+
+Measured: Envoy uses a cluster as soon as it has the assignment and the secrets of it, and acknowledges those
+at once; the acknowledgement of the clusters comes only when none of them is warming, so it may be late for a
+reason that is somebody else's, and it comes too where an assignment was refused.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from xds_server.base.ids import TypeUrl
+from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.types import CLUSTER
+
+
+@dataclass(slots=True)
+class _Cold:
+    """A cluster that the response `number` of the stream brought. What it `needs` was not accepted since;
+    `taken` says that the cluster itself was, or something that it needs."""
+
+    number: int
+    needs: set[ResourceKey]
+    taken: bool = False
+
+
+class Warming:
+    """The new clusters of one stream."""
+
+    def __init__(self) -> None:
+        self._cold: dict[str, _Cold] = {}
+
+    @property
+    def cold(self) -> Collection[str]:
+        """The names of those that the client cannot use yet."""
+        return self._cold.keys()
+
+    def sent(self, clusters: Iterable[Resource], number: int) -> None:
+        """The client is sent these for the first time."""
+        for cluster in clusters:
+            self._cold[cluster.name] = _Cold(number, set(cluster.refs))
+
+    def accepted(
+        self, type_url: TypeUrl, names: Collection[str], number: int, served: Collection[TypeUrl]
+    ) -> None:
+        """The client accepted a response; `served` are the types that it asks for."""
+        for name, cluster in list(self._cold.items()):
+            if number < cluster.number:
+                continue
+            if type_url == CLUSTER:
+                cluster.taken = True
+                cluster.needs = {key for key in cluster.needs if key.type_url in served}
+            elif found := {key for key in cluster.needs if key.type_url == type_url and key.name in names}:
+                cluster.taken = True
+                cluster.needs -= found
+            self._settle(name, cluster)
+
+    def look(self, snapshot: Snapshot) -> None:
+        """Forget clusters that are not wanted any more, and what they need that there is not."""
+        for name, cluster in list(self._cold.items()):
+            if name not in snapshot.of(CLUSTER).resources:
+                del self._cold[name]
+                continue
+            cluster.needs = {key for key in cluster.needs if snapshot.get(key) is not None}
+            self._settle(name, cluster)
+
+    def _settle(self, name: str, cluster: _Cold) -> None:
+        if cluster.taken and not cluster.needs:
+            del self._cold[name]
