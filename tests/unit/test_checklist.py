@@ -1,4 +1,4 @@
-"""Every line of docs/xds-checklist.md has a test named after it, of the machines and at the wire."""
+"""Every rule of docs/internals/xds-checklist.md has tests named after it, for the machines and the wire."""
 
 import ast
 import re
@@ -8,24 +8,24 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("tests/unit/xds", "tests/wire")
-_NAMED = re.compile(r"test_line_(\d\d)_")
+_NAMED = re.compile(r"test_rule_(\d\d)_")
 _LISTED = re.compile(r"^(\d+)\. ", re.MULTILINE)
 
 ELSEWHERE = {
-    ("tests/unit/xds", 19): "the size of a message is gRPC's to allow",
-    ("tests/unit/xds", 20): "pings and the age of a connection are gRPC's",
-    ("tests/unit/xds", 21): "shutting down is done to connections, which a machine does not have",
+    ("tests/unit/xds", 19): "gRPC bounds the size of a message",
+    ("tests/unit/xds", 20): "gRPC sends pings and ends old connections",
+    ("tests/unit/xds", 21): "a machine has no connection to shut down",
 }
-"""Lines that make sense in one of the folders alone, with the reason."""
+"""Rules that only one of the folders can test, with the reason."""
 
 
-def lines() -> list[int]:
-    """The numbers of the checklist."""
-    return [int(number) for number in _LISTED.findall((ROOT / "docs/xds-checklist.md").read_text())]
+def rules() -> list[int]:
+    """The numbers of the rules."""
+    return [int(number) for number in _LISTED.findall((ROOT / "docs/internals/xds-checklist.md").read_text())]
 
 
 def named_after(folder: str) -> set[int]:
-    """The lines that the tests of a folder are named after; their files are read, not run."""
+    """The rules that the tests of a folder are named after. The files are parsed, not run."""
     return {
         int(found[1])
         for path in (ROOT / folder).rglob("test_*.py")
@@ -36,11 +36,11 @@ def named_after(folder: str) -> set[int]:
 
 
 def test_the_checklist_is_numbered_without_a_gap() -> None:
-    assert lines() == list(range(1, len(lines()) + 1))
-    assert len(lines()) >= 36
+    assert rules() == list(range(1, len(rules()) + 1))
+    assert len(rules()) >= 36
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_line_has_a_test_named_after_it(folder: str) -> None:
-    excused = {line for where, line in ELSEWHERE if where == folder}
-    assert named_after(folder) == set(lines()) - excused
+def test_every_rule_has_a_test_named_after_it(folder: str) -> None:
+    excused = {rule for where, rule in ELSEWHERE if where == folder}
+    assert named_after(folder) == set(rules()) - excused

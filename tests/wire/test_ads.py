@@ -37,7 +37,7 @@ def refused(sentence: str) -> Status:
     return Status(grpc.StatusCode.INVALID_ARGUMENT, sentence)
 
 
-async def test_line_01_a_first_request_without_a_node_is_refused(rig: Rig, connect: Connect) -> None:
+async def test_rule_01_a_first_request_without_a_node_is_refused(rig: Rig, connect: Connect) -> None:
     stream = connect()
     await stream.ask(CLUSTER)
     status = await stream.status()
@@ -49,7 +49,7 @@ async def test_line_01_a_first_request_without_a_node_is_refused(rig: Rig, conne
     assert event.cause is Cause.INVALID
 
 
-async def test_line_01_later_requests_need_no_node_and_may_have_one(rig: Rig, connect: Connect) -> None:
+async def test_rule_01_later_requests_need_no_node_and_may_have_one(rig: Rig, connect: Connect) -> None:
     rig.commit(resource(CLUSTER, "a", b"a"), resource(ENDPOINT, "a", b"a"), resource(LISTENER, "a", b"a"))
     stream = connect()
     await stream.ask(CLUSTER, node=node())
@@ -61,7 +61,7 @@ async def test_line_01_later_requests_need_no_node_and_may_have_one(rig: Rig, co
     assert rig.count(StreamOpened) == 1
 
 
-async def test_line_02_an_empty_type_is_refused(rig: Rig, connect: Connect) -> None:
+async def test_rule_02_an_empty_type_is_refused(rig: Rig, connect: Connect) -> None:
     stream = connect()
     await stream.ask("", node=node())
     sentence = "type_url is empty, and an aggregated stream has no default type"
@@ -70,7 +70,7 @@ async def test_line_02_an_empty_type_is_refused(rig: Rig, connect: Connect) -> N
     assert (closed.reason, closed.cause) == (sentence, Cause.INVALID)
 
 
-async def test_line_02_an_unknown_type_leaves_the_stream_open(rig: Rig, connect: Connect) -> None:
+async def test_rule_02_an_unknown_type_leaves_the_stream_open(rig: Rig, connect: Connect) -> None:
     rig.commit(resource(CLUSTER, "a", b"a"))
     stream = connect()
     await stream.ask("type.googleapis.com/envoy.service.runtime.v3.Runtime", node=node())
@@ -131,7 +131,7 @@ async def test_a_client_that_does_not_say_what_it_is_has_no_build(rig: Rig, conn
     assert (await rig.seen(StreamOpened)).node.build == ""
 
 
-async def test_line_15_nothing_is_served_before_the_first_commit(rig: Rig, connect: Connect) -> None:
+async def test_rule_15_nothing_is_served_before_the_first_commit(rig: Rig, connect: Connect) -> None:
     early = connect()
     await early.ask(CLUSTER, node=node())
     await rig.seen(StreamOpened)
@@ -144,7 +144,7 @@ async def test_line_15_nothing_is_served_before_the_first_commit(rig: Rig, conne
     assert bodies(await early.take()) == {"a": b"a"}
 
 
-async def test_line_23_responses_parse_and_say_who_sent_them(
+async def test_rule_23_responses_parse_and_say_who_sent_them(
     rig: Rig, connect: Connect, variant: Variant
 ) -> None:
     contents = [resource(CLUSTER, name, name.encode() * size) for name, size in (("a", 1), ("b", 200))]
@@ -165,7 +165,7 @@ async def test_line_23_responses_parse_and_say_who_sent_them(
     assert version == snapshot.of(CLUSTER).version
 
 
-async def test_line_06_a_commit_pushes_only_what_changed(
+async def test_rule_06_a_commit_pushes_only_what_changed(
     rig: Rig, connect: Connect, variant: Variant
 ) -> None:
     same = resource(ENDPOINT, "same", b"same")
@@ -282,7 +282,7 @@ async def test_a_client_that_vanishes_is_noticed(rig: Rig, connect: Connect) -> 
     assert (await rig.seen(StreamClosed)).stream == opened.stream
 
 
-async def test_line_30_a_client_that_holds_everything_is_sent_nothing_and_counted(rig: Rig) -> None:
+async def test_rule_30_a_client_that_holds_everything_is_sent_nothing_and_counted(rig: Rig) -> None:
     version = rig.commit(resource(CLUSTER, "a", b"a")).of(CLUSTER).version
     stream = rig.connect(Variant.SOTW)
     request = discovery_pb2.DiscoveryRequest(type_url=CLUSTER, version_info=version, node=node())
@@ -304,7 +304,7 @@ async def test_a_closed_stream_is_woken_no_more(rig: Rig, connect: Connect) -> N
 
 
 @pytest.mark.usefixtures("large")
-async def test_line_18_a_slow_reader_delays_nobody_and_then_gets_the_latest(
+async def test_rule_18_a_slow_reader_delays_nobody_and_then_gets_the_latest(
     rig: Rig, connect: Connect
 ) -> None:
     slow, quick = connect(), connect()
@@ -321,7 +321,7 @@ async def test_line_18_a_slow_reader_delays_nobody_and_then_gets_the_latest(
 
 
 @pytest.mark.usefixtures("large")
-async def test_line_18_a_reader_that_takes_nothing_is_dropped(start: Start, variant: Variant) -> None:
+async def test_rule_18_a_reader_that_takes_nothing_is_dropped(start: Start, variant: Variant) -> None:
     rig = await start(write_deadline_s=0.2)
     rig.commit(resource(CLUSTER, "a", b"0" * STUCK))
     stream = rig.connect(variant)
@@ -338,7 +338,7 @@ async def test_line_18_a_reader_that_takes_nothing_is_dropped(start: Start, vari
     assert (rig.count(Sent), rig.count(Acked), rig.count(StreamClosed)) == (1, 0, 1)
 
 
-async def test_line_18_a_reader_in_time_is_not_dropped(start: Start, variant: Variant) -> None:
+async def test_rule_18_a_reader_in_time_is_not_dropped(start: Start, variant: Variant) -> None:
     rig = await start(write_deadline_s=0.5)
     rig.commit(resource(CLUSTER, "a", b"0"))
     stream = rig.connect(variant)
@@ -353,7 +353,7 @@ async def test_line_18_a_reader_in_time_is_not_dropped(start: Start, variant: Va
 
 
 @pytest.mark.usefixtures("large")
-async def test_line_19_messages_larger_than_four_megabytes_pass_both_ways(rig: Rig, connect: Connect) -> None:
+async def test_rule_19_messages_larger_than_four_megabytes_pass_both_ways(rig: Rig, connect: Connect) -> None:
     names = [f"{number:0>1000}" for number in range(5000)]
     rig.commit(resource(ENDPOINT, names[0], b"x" * (5 * MEGABYTE)), resource(ROUTE, "r", b"r"))
     stream = connect()
@@ -364,7 +364,7 @@ async def test_line_19_messages_larger_than_four_megabytes_pass_both_ways(rig: R
     assert (await rig.seen(Acked)).nonce == response.nonce
 
 
-async def test_line_21_draining_ends_the_streams_one_after_another(rig: Rig, connect: Connect) -> None:
+async def test_rule_21_draining_ends_the_streams_one_after_another(rig: Rig, connect: Connect) -> None:
     rig.commit(resource(CLUSTER, "a", b"a"))
     streams = []
     for _ in range(3):  # opened one after the other, so that their order is known
@@ -385,7 +385,7 @@ async def test_line_21_draining_ends_the_streams_one_after_another(rig: Rig, con
     assert reasons == {("the server is shutting down", Cause.SHUTDOWN)}
 
 
-async def test_line_21_draining_an_idle_server_takes_no_time(rig: Rig) -> None:
+async def test_rule_21_draining_an_idle_server_takes_no_time(rig: Rig) -> None:
     async with asyncio.timeout(1):
         await rig.servicer.drain(3600)
 

@@ -37,7 +37,7 @@ async def served(stream: Stream) -> bool:
         return False
 
 
-async def test_line_20_a_connection_that_is_old_enough_is_told_to_go_and_comes_back(variant: Variant) -> None:
+async def test_rule_20_a_connection_that_is_old_enough_is_told_to_go_and_comes_back(variant: Variant) -> None:
     async with no_tasks_left(), running(max_age_s=0.1) as rig:
         rig.commit(resource(CLUSTER, "a", b"a"))
         stream = rig.connect(variant)
@@ -50,14 +50,14 @@ async def test_line_20_a_connection_that_is_old_enough_is_told_to_go_and_comes_b
         assert list(bodies(await again.take()).values()) == [b"a"]
 
 
-def test_line_20_pings_go_out_and_are_allowed() -> None:
+def test_rule_20_pings_go_out_and_are_allowed() -> None:
     options = dict(server_options())
     assert options["grpc.keepalive_time_ms"] == 30_000
     assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] == 10_000
     assert options["grpc.max_connection_age_ms"] == 1_800_000
 
 
-async def test_line_22_past_the_burst_a_stream_is_refused_and_every_client_gets_in(variant: Variant) -> None:
+async def test_rule_22_past_the_burst_a_stream_is_refused_and_every_client_gets_in(variant: Variant) -> None:
     async with limited(Limits(rate=5.0, burst=BURST, per_peer=1000)) as rig:
         for _ in range(BURST):
             assert await served(rig.connect(variant))
@@ -89,7 +89,7 @@ async def test_one_address_may_open_so_many_streams_and_one_more_when_one_has_en
         assert await served(rig.connect(variant))
 
 
-async def test_line_24_no_resource_has_a_time_to_live(variant: Variant) -> None:
+async def test_rule_24_no_resource_has_a_time_to_live(variant: Variant) -> None:
     async with limited(Limits()) as rig:
         stream = rig.connect(variant)
         await stream.ask(CLUSTER, node=node())

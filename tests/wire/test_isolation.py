@@ -1,4 +1,4 @@
-"""Lines 37 to 42 at the wire."""
+"""Rules 37 to 42 at the wire."""
 
 import pytest
 
@@ -15,7 +15,7 @@ async def delta(served: Served) -> Client:
     return await served.client(Variant.DELTA)
 
 
-async def test_line_37_what_is_not_to_blame_is_sent_again(served: Served, either: Client) -> None:
+async def test_rule_37_what_is_not_to_blame_is_sent_again(served: Served, either: Client) -> None:
     await either.subscribe(ENDPOINT, "a", "b")
     served.now(endpoints("a"), endpoints("b"))
     assert await either.flow() == [Said("EDS", ["a", "b"], [])]
@@ -25,7 +25,7 @@ async def test_line_37_what_is_not_to_blame_is_sent_again(served: Served, either
     assert await either.flow() == []
 
 
-async def test_line_38_what_was_refused_is_tried_again_when_others_change(
+async def test_rule_38_what_was_refused_is_tried_again_when_others_change(
     served: Served, either: Client
 ) -> None:
     await either.subscribe(ENDPOINT, "a")
@@ -38,7 +38,7 @@ async def test_line_38_what_was_refused_is_tried_again_when_others_change(
     assert await either.flow() == [Said("EDS", ["b"], []), Said("EDS", ["a"], [])]
 
 
-async def test_line_39_a_domain_goes_over_in_one_response(served: Served, delta: Client) -> None:
+async def test_rule_39_a_domain_goes_over_in_one_response(served: Served, delta: Client) -> None:
     await delta.subscribe(VIRTUAL_HOST)
     served.now(with_domain("r/old", "x"))
     await delta.settle()
@@ -46,7 +46,7 @@ async def test_line_39_a_domain_goes_over_in_one_response(served: Served, delta:
     assert await delta.flow() == [Said("VHDS", ["r/new"], ["r/old"])]
 
 
-async def test_line_40_nothing_goes_while_what_replaces_it_is_refused(served: Served, delta: Client) -> None:
+async def test_rule_40_nothing_goes_while_what_replaces_it_is_refused(served: Served, delta: Client) -> None:
     await delta.subscribe(VIRTUAL_HOST)
     served.now(with_domain("r/old", "x"))
     await delta.settle()
@@ -58,7 +58,7 @@ async def test_line_40_nothing_goes_while_what_replaces_it_is_refused(served: Se
     assert await delta.flow() == [Said("VHDS", ["r/new"], ["r/old"])]
 
 
-async def test_line_41_requests_move_to_a_new_cluster_when_it_is_warm(served: Served, either: Client) -> None:
+async def test_rule_41_requests_move_to_a_new_cluster_when_it_is_warm(served: Served, either: Client) -> None:
     await either.subscribe(CLUSTER)
     await either.subscribe(ENDPOINT, "old", "new")
     await either.subscribe(ROUTE, "r")
@@ -72,7 +72,7 @@ async def test_line_41_requests_move_to_a_new_cluster_when_it_is_warm(served: Se
     assert await either.flow() == [Said("RDS", ["r"], [])]
 
 
-async def test_line_41_they_wait_for_a_while(
+async def test_rule_41_they_wait_for_a_while(
     served: Served, either: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xds_server.xds.rollout.WARMING_S", 0.05)
@@ -89,7 +89,7 @@ async def test_line_41_they_wait_for_a_while(
     assert [each.type for each in said] == ["CDS", "EDS", "RDS"]
 
 
-async def test_line_42_a_large_response_comes_in_parts(
+async def test_rule_42_a_large_response_comes_in_parts(
     served: Served, either: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xds_server.xds.responses.MAX_RESPONSE_BYTES", 9000)

@@ -1,4 +1,4 @@
-"""Line 25 at the wire: a delta client has virtual hosts one by one, the other has them in their routes."""
+"""Rule 25 at the wire: a delta client has virtual hosts one by one, the other has them in their routes."""
 
 import pytest
 from envoy.config.core.v3 import base_pb2
@@ -20,7 +20,7 @@ def host(name: str, domain: str) -> Resource:
     return Resource(ResourceKey(VIRTUAL_HOST, name), message.SerializeToString())
 
 
-async def test_line_25_one_changed_host_is_all_that_a_delta_client_is_sent(rig: Rig) -> None:
+async def test_rule_25_one_changed_host_is_all_that_a_delta_client_is_sent(rig: Rig) -> None:
     rig.commit(routes(), *(host(f"gateway/{n}", f"{n}.example") for n in range(100)))
     stream = rig.connect(Variant.DELTA)
     await stream.ask(ROUTE, "gateway", node=node())
@@ -46,7 +46,7 @@ async def test_line_25_one_changed_host_is_all_that_a_delta_client_is_sent(rig: 
     assert (list(answer.resources), list(answer.removed_resources)) == ([], ["gateway/99"])
 
 
-async def test_line_25_the_other_gets_the_whole(rig: Rig) -> None:
+async def test_rule_25_the_other_gets_the_whole(rig: Rig) -> None:
     rig.commit(routes(), host("gateway/a", "a.example"))
     stream = rig.connect(Variant.SOTW)
     await stream.ask(ROUTE, "gateway", node=node())
@@ -61,7 +61,7 @@ async def test_line_25_the_other_gets_the_whole(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("build", ["envoy 1.36", "another 1.40", "", "envoy"])
-async def test_line_25_an_older_envoy_gets_the_whole_in_delta_too(rig: Rig, build: str) -> None:
+async def test_rule_25_an_older_envoy_gets_the_whole_in_delta_too(rig: Rig, build: str) -> None:
     """It refuses routes that send it for their hosts over the same stream."""
     rig.commit(routes(), host("gateway/a", "a.example"))
     stream = rig.connect(Variant.DELTA)

@@ -30,7 +30,7 @@ GATEWAY: Final = "gateway"
 
 
 class State(StrEnum):
-    """Of a shadow (DESIGN, "Refusals are data")."""
+    """The state of a shadow. A mistake of a user is a state with a reason; it raises nothing."""
 
     ACTIVE = "Active"
     PENDING = "Pending"

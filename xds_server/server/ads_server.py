@@ -77,7 +77,7 @@ class FleetServer:
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     async def stop(self, drain_s: float) -> None:
-        """End the streams one after another over so many seconds (line 21)."""
+        """End the streams one after another over so many seconds (rule 21)."""
         await self._health.enter_graceful_shutdown()
         # stop() sends GOAWAY at once and then waits for the streams, which drain() ends one by one.
         await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))

@@ -1,5 +1,5 @@
 """Who may open a stream. When a whole fleet reconnects, letting all in at once would make each wait for all;
-so streams are admitted at a bounded rate (line 22), and those that are refused come back by their own
+so streams are admitted at a bounded rate (rule 22), and those that are refused come back by their own
 backoff, as Envoys do. Pure: time is an argument.
 """
 

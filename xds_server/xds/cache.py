@@ -29,7 +29,7 @@ class Derive(Protocol[V_contra]):
 
 
 class SnapshotCache(Generic[V]):
-    """Used from one event loop. Nothing is served before the first commit (line 15)."""
+    """Used from one event loop. Nothing is served before the first commit (rule 15)."""
 
     def __init__(self, derive: Derive[V]) -> None:
         self._derive = derive

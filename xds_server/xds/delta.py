@@ -13,7 +13,7 @@ from xds_server.xds.subscription import WILDCARD_TYPES, Subscription
 from xds_server.xds.types import VIRTUAL_HOST
 
 _WITHOUT_NAMES = WILDCARD_TYPES | {VIRTUAL_HOST}
-"""What an empty first subscription means everything of (lines 8, 25 and 36)."""
+"""What an empty first subscription means everything of (rules 8, 25 and 36)."""
 
 
 class DeltaMachine(StreamMachine[DeltaRequest]):
@@ -25,11 +25,11 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
         if first:
             nameless = not request.subscribe and not request.unsubscribe
             if nameless and subscription.type_url in _WITHOUT_NAMES:
-                subscription.wildcard = True  # what Envoy sends, rather than "*" (line 36)
+                subscription.wildcard = True  # what Envoy sends, rather than "*" (rule 36)
             subscription.claimed, subscription.claims_size = request.claims, size_of(request.claims)
         else:
             self._answer(subscription, request.nonce, request.error, events)
-        # With a stale nonce too (line 31).
+        # With a stale nonce too (rule 31).
         if request.subscribe:
             subscription.add(request.subscribe)
         if request.unsubscribe:
@@ -44,12 +44,12 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
         first_of_wildcard = subscription.wildcard and not subscription.greeted
         if first_of_wildcard and subscription.claimed:
-            # Believed for wildcards alone (line 34): a named resource is answered in any case, or a reconnect
-            # during warming deadlocks (line 14).
+            # Believed for wildcards alone (rule 34): a named resource is answered in any case, or a reconnect
+            # during warming deadlocks (rule 14).
             subscription.claim(current)
         subscription.claimed = {}
         due = subscription.due(current)
-        # The first goes out even if it is empty (line 35).
+        # The first goes out even if it is empty (rule 35).
         if not due.answer.resources and not due.answer.removed and not first_of_wildcard:
             return None
         subscription.forget(due.absent)

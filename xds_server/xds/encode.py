@@ -9,7 +9,7 @@ from xds_server.xds.stream_events import Variant
 
 
 class Encoder:
-    """Writes responses in the name of one server; `identifier` goes into ``control_plane`` (line 23)."""
+    """Writes responses in the name of one server; `identifier` goes into ``control_plane`` (rule 23)."""
 
     def __init__(self, identifier: str) -> None:
         self._control_plane = text(1, identifier)

@@ -2,13 +2,13 @@
 
 `next` is asked whenever the stream can take another message and answers from the newest snapshot. So there
 is no queue: a slow reader gets the latest state when it is ready for it, and a response can never be for a
-subscription that has changed since (lines 17 and 18).
+subscription that has changed since (rules 17 and 18).
 
-Order (line 11): everything new or changed goes out first, clusters before the assignments, listeners and
+Order (rule 11): everything new or changed goes out first, clusters before the assignments, listeners and
 routes that need them; what is gone is taken away afterwards, in reverse, once nothing that the client may
-still use can need it. An ACK is never waited for before sending something new (line 12): Envoy withholds it
+still use can need it. An ACK is never waited for before sending something new (rule 12): Envoy withholds it
 while it warms. It is waited for only before taking away, and before requests are moved to a cluster that the
-client cannot use yet (line 41). What a client refuses is taken apart by `rollout`.
+client cannot use yet (rule 41). What a client refuses is taken apart by `rollout`.
 """
 
 from abc import ABC, abstractmethod
@@ -104,7 +104,7 @@ class StreamMachine(ABC, Generic[RequestT]):
         """Take one request; say what it acknowledged or refused.
 
         Raises:
-            RequestError: the request has no type (line 2); the stream must end.
+            RequestError: the request has no type (rule 2); the stream must end.
         """
 
     @abstractmethod
@@ -308,7 +308,7 @@ class StreamMachine(ABC, Generic[RequestT]):
         return Response(type_url=type_url, version=draft.version, nonce=nonce, batch=draft.batch)
 
     def _nonce(self, batch: Batch) -> Nonce:
-        """A nonce that this stream has not had (line 3), and that other streams share where they are sent the
+        """A nonce that this stream has not had (rule 3), and that other streams share where they are sent the
         same: then they share the whole response."""
         if batch.serial > self._serial:
             self._serial, self._repeats = batch.serial, 0
@@ -326,7 +326,7 @@ class StreamMachine(ABC, Generic[RequestT]):
             hosts.owe(name for name in hosts.at.resources if name.startswith(new))
 
     def _rewarm(self, changed: Batch) -> None:
-        """A changed cluster warms until it gets its assignment again, changed or not (line 13)."""
+        """A changed cluster warms until it gets its assignment again, changed or not (rule 13)."""
         endpoints = self._subscriptions.get(ENDPOINT)
         if endpoints is None:
             return
@@ -337,7 +337,7 @@ class StreamMachine(ABC, Generic[RequestT]):
 
     def _subscription(self, type_url: TypeUrl, events: list[Event]) -> tuple[Subscription, bool]:
         """The subscription to a type, and whether this request is the first to name the type. An unknown
-        type gets one that is not kept: it never has anything to send (line 2).
+        type gets one that is not kept: it never has anything to send (rule 2).
 
         Raises:
             RequestError: there is no type.
@@ -367,7 +367,7 @@ class StreamMachine(ABC, Generic[RequestT]):
     def _answer(
         self, subscription: Subscription, nonce: Nonce, error: str | None, events: list[Event]
     ) -> None:
-        """Take what a request says about an earlier response; `error` is set if it refuses it (line 4)."""
+        """Take what a request says about an earlier response; `error` is set if it refuses it (rule 4)."""
         answered = subscription.settle(nonce, error)
         if answered is None:
             return

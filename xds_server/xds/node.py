@@ -1,4 +1,4 @@
-"""Who a client says it is, from the ``node`` of its first request (line 1)."""
+"""Who a client says it is, from the ``node`` of its first request (rule 1)."""
 
 from typing import Final
 

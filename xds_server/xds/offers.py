@@ -1,5 +1,5 @@
 """What a client is offered of one type, where that is not simply the current state: because it refused
-something, or because a change waits (lines 37 to 41).
+something, or because a change waits (rules 37 to 41).
 
 A `Rollout` decides about the resources of the type, and one more for each route configuration about the
 virtual hosts inside.

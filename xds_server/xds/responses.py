@@ -26,7 +26,7 @@ class Due(NamedTuple):
     fresh: frozenset[str] | None = _NONE
 
     def parts(self) -> tuple[Batch, ...]:
-        """`answer` in as many responses as it takes (line 42)."""
+        """`answer` in as many responses as it takes (rule 42)."""
         if self.answer.size <= MAX_RESPONSE_BYTES:
             return (self.answer,)
 
@@ -39,7 +39,7 @@ class Due(NamedTuple):
 
 @dataclass(slots=True)
 class Unanswered:
-    """A response that the client has neither accepted nor refused yet (line 3). `number` counts the responses
+    """A response that the client has neither accepted nor refused yet (rule 3). `number` counts the responses
     of the stream; `at` is when it was sent, in seconds.
 
     It brought the client from `before` to `after`, but for `fresh` names, of which it had nothing (None: of

@@ -2,7 +2,7 @@
 to is not warm yet. Pure: time is an argument.
 
 What must go over together is one unit: resources between which a claim moves, as a domain between virtual
-hosts. A refusal that leaves one unit to blame is certain (line 37). Where it leaves
+hosts. A refusal that leaves one unit to blame is certain (rule 37). Where it leaves
 several, those that Envoy's message names are tried again one by one, after the others; if it names none, the
 units are tried by halves. A message is a peer's and quotes what tenants wrote, so it decides about the order
 alone.
@@ -20,7 +20,7 @@ from xds_server.xds.snapshot import TypeSnapshot
 from xds_server.xds.types import CLUSTER, ROUTE, VIRTUAL_HOST
 
 WARMING_S: Final = 5.0
-"""How long a change waits for the clusters that it leads to (line 41)."""
+"""How long a change waits for the clusters that it leads to (rule 41)."""
 
 
 class Cold(NamedTuple):
@@ -78,7 +78,7 @@ def content(unit: Unit, of: TypeSnapshot) -> _Content:
 @dataclass(slots=True)
 class _Blame:
     """Of content that was refused by itself: tried again after so many changes of others, each time twice as
-    many (line 38)."""
+    many (rule 38)."""
 
     distance: int = 1
     seen: int = 0

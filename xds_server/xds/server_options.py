@@ -8,7 +8,7 @@ MAX_MESSAGE_BYTES: Final = 64 * MIB
 """Of a response."""
 
 MAX_REQUEST_BYTES = 16 * MIB
-"""gRPC's default of 4 MiB is less than one acknowledgement of 40,000 names (line 19). Of this size every peer
+"""gRPC's default of 4 MiB is less than one acknowledgement of 40,000 names (rule 19). Of this size every peer
 may have one in memory before this program sees it."""
 
 HANDSHAKE_S = 20.0
@@ -29,7 +29,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # An Envoy has one stream. What one connection may hold open bounds what one peer can cost.
     ("grpc.max_concurrent_streams", 100),
-    # Line 20: find dead peers, allow Envoy's own pings.
+    # Rule 20: find dead peers, allow Envoy's own pings.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -54,7 +54,7 @@ def server_options(
     idle_s: float = IDLE_S,
 ) -> list[tuple[str, int]]:
     """Of the server of a fleet. A connection lives `max_age_s`, which gRPC spreads by a tenth, so that a
-    fleet spreads over the replicas (line 20)."""
+    fleet spreads over the replicas (rule 20)."""
     return [
         *_OPTIONS,
         *connection_options(handshake_s, idle_s),

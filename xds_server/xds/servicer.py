@@ -110,7 +110,7 @@ class AdsServicer(Generic[V]):
 
     async def drain(self, over_s: float) -> None:
         """End every stream, evenly spread over `over_s` seconds, so that the fleet does not reconnect at
-        once (line 21)."""
+        once (rule 21)."""
         streams = list(self._streams.values())
         for stream in streams:
             stream.ending, stream.cause = "the server is shutting down", Cause.SHUTDOWN
@@ -371,7 +371,7 @@ class AdsServicer(Generic[V]):
             stream.wake.set()
 
     def _greet(self, stream: Stream[V], message: base_pb2.Node | None) -> None:
-        """Learn who the client is; only a stream's first request must say so (line 1)."""
+        """Learn who the client is; only a stream's first request must say so (rule 1)."""
         if message is None:
             raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
         node = node_of(message)

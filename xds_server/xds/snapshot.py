@@ -1,7 +1,7 @@
 """A snapshot: everything served at one moment, immutable; the next one shares what did not change.
 
 Versions depend on content alone, so replicas that see the same world serve the same versions, and so does
-a restarted server (line 16). A type remembers the names of its latest steps, so what differs from an earlier
+a restarted server (rule 16). A type remembers the names of its latest steps, so what differs from an earlier
 snapshot is found without a look at the rest.
 """
 
@@ -307,7 +307,7 @@ class Snapshot:
         )
 
     def too_large(self) -> dict[ResourceKey, int]:
-        """What is left out, as no response may have it, with its size in bytes (line 42)."""
+        """What is left out, as no response may have it, with its size in bytes (rule 42)."""
         return {
             ResourceKey(type_url, name): size
             for type_url, of_type in self.types.items()

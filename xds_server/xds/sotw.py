@@ -28,7 +28,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
                 # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (line
                 # 29).
                 subscription.owe([name for name in subscription.rewarm if name in subscription.names.members])
-        # A stale nonce acknowledges nothing, but its names count (line 27).
+        # A stale nonce acknowledges nothing, but its names count (rule 27).
         if request.names is not None:
             self._list_names(subscription, request.names)
         self._look_again(subscription, events)
@@ -37,7 +37,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
     @staticmethod
     def _list_names(subscription: Subscription, names: Names) -> None:
         if not names and not subscription.named and subscription.type_url in WILDCARD_TYPES:
-            subscription.wildcard = True  # the empty list of before names were a thing (line 8)
+            subscription.wildcard = True  # the empty list of before names were a thing (rule 8)
             return
         if WILDCARD in names:
             listed, star = names.minus((WILDCARD,)), True
@@ -59,7 +59,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
             and subscription.wildcard
             and subscription.known_version == current.version
         ):
-            # The client has exactly this from an earlier stream (line 30).
+            # The client has exactly this from an earlier stream (rule 30).
             subscription.resume(current)
             self._noted.append(
                 Resumed(stream=self.stream, type_url=subscription.type_url, version=current.version)
@@ -69,7 +69,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
         subscription.forget(due.absent)
         changed = due.changed
         if not changed.resources and (subscription.greeted or not full_state):
-            return None  # names that do not exist are sent when they appear (line 7)
+            return None  # names that do not exist are sent when they appear (rule 7)
         if not full_state:
             return Draft(current.version, changed, changed, due._replace(answer=changed))
         return _whole(subscription, current, changed, due)
@@ -82,7 +82,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
         gone = subscription.gone(current, needed)
         subscription.forget(gone)
         if not gone or subscription.type_url not in WILDCARD_TYPES:
-            return None  # there is no word for it: the client drops these with what refers to them (line 26)
+            return None  # there is no word for it: the client drops these with what refers to them (rule 26)
         return _whole(subscription, subscription.at, NOTHING)
 
     def _is_whole(self, type_url: TypeUrl) -> bool:

@@ -86,7 +86,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """The client holds all of this version from an earlier stream, so nothing was sent (line 30)."""
+    """The client holds all of this version from an earlier stream, so nothing was sent (rule 30)."""
 
     stream: StreamId
     type_url: TypeUrl

@@ -27,8 +27,8 @@ from xds_server.xds.types import CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST
 
 WILDCARD = "*"
 WILDCARD_TYPES = frozenset({CLUSTER, LISTENER})
-"""The types for which an empty first list of names means everything (line 8), and whose SotW responses are
-full state (line 26)."""
+"""The types for which an empty first list of names means everything (rule 8), and whose SotW responses are
+full state (rule 26)."""
 
 _NO_NONCE = Nonce("")
 _NONE: frozenset[str] = frozenset()
@@ -54,7 +54,7 @@ class Subscription:
     large. `owed` are names to answer even if unchanged; `unanswered` says that all are. `orphans` are
     names that the client may hold in a version that is not known, from an earlier stream or as it refused
     only a part of a response; it is told when they do not exist. `rewarm` are assignments of clusters
-    that the client was sent and has not acknowledged (line 29). `known_version` (SotW) and `claimed`
+    that the client was sent and has not acknowledged (rule 29). `known_version` (SotW) and `claimed`
     (delta, by name) are what the first request says of an earlier stream, the latter with its size in
     bytes.
     """
@@ -98,7 +98,7 @@ class Subscription:
     def free_at(self) -> float:
         """When the next response may be sent. Where it depends on whether the last was accepted, that is when
         it is answered, or has not been for long: of two virtual hosts the second may take what only the
-        first gives up (line 40). Who has none yet has none that gives up anything."""
+        first gives up (rule 40). Who has none yet has none that gives up anything."""
         if self.type_url != VIRTUAL_HOST or not self.pending or self._begins:
             return 0.0
         return next(reversed(self.pending.values())).at + _ANSWER_S
@@ -128,7 +128,7 @@ class Subscription:
         return self.wildcard or name in self.names.members
 
     def add(self, names: tuple[str, ...]) -> None:
-        """Subscribe to `names`: each is answered, held or not (lines 10, 14 and 33).
+        """Subscribe to `names`: each is answered, held or not (rules 10, 14 and 33).
 
         Raises:
             RequestLimitError: these are too many.
@@ -164,7 +164,7 @@ class Subscription:
         self.fresh.update(name for name in self.at.resources if name not in self.names.members)
 
     def drop(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Unsubscribe from `names` and return those that were subscribed; others are ignored (line 33). What
+        """Unsubscribe from `names` and return those that were subscribed; others are ignored (rule 33). What
         the client then has no reason to hold is forgotten, so that a new subscription is answered anew."""
         asked = dict.fromkeys(names)
         dropped = tuple(name for name in asked if name in self.names.members)
@@ -242,7 +242,7 @@ class Subscription:
             before = before.updated(back)
         answer = Batch(changed.resources, absent) if absent else changed
         if self.type_url == VIRTUAL_HOST:
-            # Nothing refers to a virtual host, and what takes its domains has to come with its end (line 39).
+            # Nothing refers to a virtual host, and what takes its domains has to come with its end (rule 39).
             orphans = [n for n in self.orphans if n not in before.resources and self._absent(n, current)]
             if changed is changes.upserts and len(gone) == len(changes.gone) and not absent and not orphans:
                 answer = changes.together
@@ -301,7 +301,7 @@ class Subscription:
             self.orphans = set()  # one that was large keeps its size when it is emptied
 
     def note_sent(self, nonce: Nonce, response: Unanswered) -> None:
-        """Record a response before it is written (line 3)."""
+        """Record a response before it is written (rule 3)."""
         if response.whole and self.leaving:
             leaving = self.leaving.values()
             response.before = response.before.updated(
@@ -347,7 +347,7 @@ class Subscription:
         self.orphans.difference_update(n for n in names if n in self.at.resources or n in self.leaving)
 
     def _refused(self, answered: Unanswered, message: str) -> None:
-        """Nothing of the response was accepted: the client is where it was before (line 37)."""
+        """Nothing of the response was accepted: the client is where it was before (rule 37)."""
         after = answered.after.resources
         # Full state goes on to leave out what it left out.
         had = {

@@ -1,7 +1,7 @@
 """A snapshot in the form that a client can have it.
 
 An open route configuration leaves its virtual hosts to resources of their own. A delta client is told to
-fetch them as such (VHDS, line 25), so that one changed host is one resource on the wire. VHDS does not exist
+fetch them as such (VHDS, rule 25), so that one changed host is one resource on the wire. VHDS does not exist
 in state of the world, and older Envoys refuse it over ADS: there the hosts are put into the route
 configuration, and it goes out whole.
 """

@@ -1,4 +1,4 @@
-"""Which clusters a client was sent and cannot use yet (line 41).
+"""Which clusters a client was sent and cannot use yet (rule 41).
 
 Measured: Envoy uses a cluster as soon as it has the assignment and the secrets of it, and acknowledges those
 at once; the acknowledgement of the clusters comes only when none of them is warming, so it may be late for a

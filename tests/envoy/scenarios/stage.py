@@ -79,8 +79,8 @@ class Stage:
     def commit_warming(self, *clusters: Resource, beside: Iterable[Resource] = ()) -> None:
         """Serve these new clusters, which warm, as Envoy does not get their assignments.
 
-        State of the world: the assignments do not exist yet. Delta has a word for that, "removed", which ends
-        warming (line 32 of docs/xds-checklist.md); so there they exist, and arrive late."""
+        State of the world: the endpoints do not exist yet. In delta a removal would end warming (rule 32 of
+        docs/internals/xds-checklist.md), so there the endpoints exist and arrive late."""
         served = [*beside, *clusters]
         self._whole = [*served, *(self.endpoints(cluster.name) for cluster in clusters)]
         if self.variant is Variant.SOTW:

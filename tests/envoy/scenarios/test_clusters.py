@@ -41,7 +41,7 @@ async def test_cds_eds_replacement_warming(stage: Stage) -> None:
     await stage.until_warming(0)
     await stage.until_acked(snapshot, CLUSTER)
     assert len(stage.of(Sent, CLUSTER)) == 1
-    # Line 13: the same assignment once more, as the new cluster has none yet.
+    # Rule 13: the same assignment once more, as the new cluster has none yet.
     assert {sent.version for sent in stage.of(Sent, ENDPOINT)} == {snapshot.of(ENDPOINT).version}
     await stage.until_stat("cluster.cluster_0.membership_healthy", 1)
     await stage.until_answered("listener_0")
@@ -54,7 +54,7 @@ async def test_cds_paused_during_warming(stage: Stage) -> None:
     stage.commit_warming(cluster("warming_1"), cluster("warming_2"), beside=stage.basics())
     await stage.until_warming(2)
     assert len(stage.of(Sent, CLUSTER)) == 2
-    assert stage.of(Acked, CLUSTER) == []  # line 12: who waits for this before sending endpoints waits long
+    assert stage.of(Acked, CLUSTER) == []  # rule 12: who waits for this before sending endpoints waits long
     await stage.release()
     await stage.until_warming(0)
     await stage.until_acked(_with(stage, "warming_1", "warming_2"), CLUSTER, ENDPOINT)

@@ -1,5 +1,5 @@
-"""What Envoy refuses costs nobody else anything, and what moves is made before it is broken: lines 37 to 41
-of docs/xds-checklist.md."""
+"""A resource that Envoy rejects affects no other, and moves are make-before-break: rules 37 to 41 of
+docs/internals/xds-checklist.md."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -152,7 +152,7 @@ async def test_two_services_swap_their_hosts_without_a_failed_request(stage: Sta
 
 
 async def test_a_host_moves_on_while_the_service_it_leaves_is_refused(stage: Stage) -> None:
-    """Line 40: what the old Service becomes is refused, so its host stays; once that is mended, it moves."""
+    """Rule 40: what the old Service becomes is refused, so its host stays; once that is mended, it moves."""
     a, b = service(stage, "a", 80, host="x.test"), service(stage, "b", 80)
     stage.commit(*frame(), *a, *b)
     await answered(stage, "x.test", "b.test")
@@ -251,7 +251,7 @@ async def test_a_cluster_that_is_refused_holds_up_nobody_else(stage: Stage) -> N
 
 
 async def test_a_cluster_that_never_warms_holds_up_its_own_routes_alone(stage: Stage) -> None:
-    """Line 41."""
+    """Rule 41."""
     shop, evil = service(stage, "shop", 80), service(stage, "evil", 80)
     stage.commit(*frame(), *shop, *evil)
     await answered(stage, "shop.test", "evil.test")

@@ -1,8 +1,8 @@
-"""An Envoy that stands still for a minute, as on a machine that swaps or in a debugger.
+"""An Envoy is stopped for a minute, as on a machine that swaps or in a debugger.
 
-Line 18 of docs/xds-checklist.md: it delays no other, no queue grows for it, and then it gets the latest state
-at once, with nothing of what was in between. The minute is longer than the server's patience with a write
-that nobody takes and with a ping that nobody answers, so it is a new stream on which it catches up.
+Rule 18 of docs/internals/xds-checklist.md: the stopped Envoy delays no other, and no queue grows for it.
+Afterwards it gets the latest state at once and nothing in between. The minute is longer than the deadlines for a
+write and for a keepalive ping, so the Envoy gets the state on a new stream.
 """
 
 import asyncio

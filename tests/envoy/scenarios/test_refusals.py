@@ -43,7 +43,7 @@ async def test_failure(stage: Stage) -> None:
     await stage.until_acked(snapshot, CLUSTER, ENDPOINT, LISTENER, ROUTE)
     await stage.until_answered("listener_0")
 
-    # Line 5: nothing that was refused was sent again, by the time that all the rest had come and gone.
+    # Rule 5: nothing that was refused was sent again, by the time that all the rest had come and gone.
     for type_url, counter in REJECTED.items():
         [refused] = stage.of(Nacked, type_url)
         assert [sent.version for sent in stage.of(Sent, type_url)].count(refused.version) == 1

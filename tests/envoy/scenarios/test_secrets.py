@@ -43,7 +43,7 @@ async def test_secret_rotated(stage: Stage) -> None:
     assert len(stage.of(Sent, SECRET)) == 1
     assert stage.of(Sent, CLUSTER) == []
     assert stage.of(Nacked, SECRET) == []
-    # Line 14: over a new stream it is told again, and stays what it is.
+    # Rule 14: over a new stream it is told again, and stays what it is.
     await stage.reset()
     await stage.until(Sent, SECRET)
     await until_authorized_as(stage, "second")

@@ -14,7 +14,7 @@ async def test_resend_node_on_stream_reset(stage: Stage) -> None:
     await stage.opened()
     await stage.reset()
     await stage.until(Acked, ENDPOINT)
-    # Line 1: the first request has the node, though the stream before had it. (In the others only Envoy 1.36
+    # Rule 1: the first request has the node, though the stream before had it. (In the others only Envoy 1.36
     # has it, in delta.)
     first = next(asked.message for asked in stage.tap.asked if asked.stream == stage.tap.streams)
     assert first.node.id == stage.envoy.id
@@ -37,7 +37,7 @@ async def test_resource_names_on_stream_reset(stage: Stage) -> None:
     else:
         assert clusters.message.version_info == two.of(CLUSTER).version
 
-    # Line 14: what is asked for by name is answered, though it is held; of the rest nothing is sent again.
+    # Rule 14: what is asked for by name is answered, though it is held; of the rest nothing is sent again.
     await stage.until(Acked, ENDPOINT)
     await stage.until(Acked, ROUTE)
     assert sum(sent.resources for sent in (*stage.of(Sent, CLUSTER), *stage.of(Sent, LISTENER))) == 0
@@ -79,7 +79,7 @@ async def test_cluster_warming_on_named_response(stage: Stage) -> None:
 async def test_a_changed_cluster_whose_assignment_was_lost_with_the_stream_warms_on_the_next(
     stage: Stage,
 ) -> None:
-    """Line 14, which Envoy's tests have no name for: on the new stream Envoy says that it holds the
+    """Rule 14, which Envoy's tests have no name for: on the new stream Envoy says that it holds the
     assignment, and yet the new cluster waits for it."""
     await stage.opened()
     _, *others = stage.basics()

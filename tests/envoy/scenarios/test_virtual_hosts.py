@@ -1,4 +1,4 @@
-"""Virtual hosts as resources of their own where Envoy can have them so (line 25: delta, from 1.37 on), inside
+"""Virtual hosts as resources of their own where Envoy can have them so (rule 25: delta, from 1.37 on), inside
 their route configuration for the others: the same for users."""
 
 from http import HTTPStatus
@@ -80,7 +80,7 @@ async def test_a_virtual_host_that_went_while_the_stream_was_down_goes(stage: St
 async def test_the_first_virtual_hosts_come_in_parts_that_do_not_wait(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An Envoy that starts takes requests after the first part, so the others must not be long (line 42)."""
+    """An Envoy that starts takes requests after the first part, so the others must not be long (rule 42)."""
     if not stage.hosts_apart:
         pytest.skip("the hosts are inside their route configuration")
     monkeypatch.setattr("xds_server.xds.responses.MAX_RESPONSE_BYTES", 1000)

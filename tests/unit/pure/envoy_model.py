@@ -1,5 +1,5 @@
-"""How Envoy takes a route and samples its mirrors: first match, one random number for every fraction
-(ENVOY-MIRRORING, "Sampling is correlated")."""
+"""How Envoy selects a route and samples its mirrors: the first match wins, and all fractions of a request use
+one random number. docs/internals/architecture.md, "One random number", has the measurement."""
 
 from collections.abc import Mapping
 

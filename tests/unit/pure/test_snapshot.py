@@ -197,7 +197,7 @@ def test_many_new_names_at_once_are_sorted_when_they_are_asked_for() -> None:
     ]
 
 
-def test_line_42_what_becomes_too_large_is_taken_out() -> None:
+def test_rule_42_what_becomes_too_large_is_taken_out() -> None:
     key = ResourceKey(CLUSTER, "a")
     before = Snapshot().updated([Resource(key, b"small")])
     after = before.updated([Resource(key, b"x" * MAX_RESPONSE_BYTES)])
@@ -206,7 +206,7 @@ def test_line_42_what_becomes_too_large_is_taken_out() -> None:
     assert after.updated([Resource(key, b"small")]).versions() == before.versions()
 
 
-def test_line_42_a_batch_in_parts_has_together_what_must_be() -> None:
+def test_rule_42_a_batch_in_parts_has_together_what_must_be() -> None:
     batch = Batch(
         (Resource(ResourceKey(CLUSTER, "a"), b"1"), Resource(ResourceKey(CLUSTER, "b"), b"2")), ("c",)
     )

@@ -1,1 +1,1 @@
-"""The ADS machines without I/O. `test_line_NN_…` is line NN of the checklist in docs/xds-checklist.md."""
+"""The ADS machines without I/O. `test_rule_NN_…` tests rule NN of docs/internals/xds-checklist.md."""

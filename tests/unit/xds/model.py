@@ -180,7 +180,7 @@ class Ledger:
             else:
                 changed -= again
                 self.may_repeat |= again & self.subscribed[ENDPOINT]
-            # Line 13: the assignments of changed clusters come again.
+            # Rule 13: the assignments of changed clusters come again.
             self.asked[ENDPOINT] |= changed & self.subscribed[ENDPOINT]
 
 
@@ -223,7 +223,7 @@ class ModelClient(ABC):
             self.ledger.forget_gone(current)
         response = self.machine.next(current, self.now)
         if response is None:
-            self.ledger.first.clear()  # a wildcard whose version matches is never answered (line 30)
+            self.ledger.first.clear()  # a wildcard whose version matches is never answered (rule 30)
             return False
         self.ledger.sent(response, current, partial=self.partial[response.type_url])
         if response.type_url == SECRET and self.synced:
@@ -416,7 +416,7 @@ class ModelSotw(ModelClient):
         self.versions[response.type_url] = response.version
 
     def lost(self, kind: TypeUrl, names: set[str]) -> None:
-        if names:  # Envoy would go on to claim the version, and be believed (line 30)
+        if names:  # Envoy would go on to claim the version, and be believed (rule 30)
             self.versions.pop(kind, None)
 
     def greet(self, kind: TypeUrl) -> None:

@@ -1,4 +1,4 @@
-"""Line 22: streams are admitted at a bounded rate, and every client gets in."""
+"""Rule 22: streams are admitted at a bounded rate, and every client gets in."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from xds_server.xds.stream_events import Cause
 LIMITS = Limits(rate=10.0, burst=3, per_peer=2)
 
 
-def test_line_22_past_the_burst_streams_come_in_at_the_rate() -> None:
+def test_rule_22_past_the_burst_streams_come_in_at_the_rate() -> None:
     admission = Admission(LIMITS)
     admitted = [not admission.refusal(f"peer {n}", now=n / 100) for n in range(100)]
     assert admitted[:3] == [True] * 3
@@ -20,7 +20,7 @@ def test_line_22_past_the_burst_streams_come_in_at_the_rate() -> None:
     assert sum(admitted) in (12, 13)
 
 
-def test_line_22_everybody_gets_in_at_last() -> None:
+def test_rule_22_everybody_gets_in_at_last() -> None:
     admission = Admission(LIMITS)
     waiting = {f"peer {n}" for n in range(50)}
     for tick in range(100):

@@ -1,4 +1,4 @@
-"""A NACK that arrives late, or of something that nothing else can settle (line 37): what the client has is
+"""A NACK that arrives late, or of something that nothing else can settle (rule 37): what the client has is
 told from all that it was sent. Any history of it is in `test_model_clients`."""
 
 from tests.unit.xds.peer import (

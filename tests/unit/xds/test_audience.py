@@ -44,7 +44,7 @@ def test_a_change_concerns_those_who_watch_it() -> None:
 
 
 @pytest.mark.parametrize("hosts", list(Hosts))
-def test_line_15_nothing_is_there_to_be_served_before_the_first_commit(hosts: Hosts) -> None:
+def test_rule_15_nothing_is_there_to_be_served_before_the_first_commit(hosts: Hosts) -> None:
     audience: Audience[str] = Audience(hosts)
     audience.join("early")
     audience.watch("early", CLUSTER, None)

@@ -47,12 +47,12 @@ def pushed(to: Peer, current: Snapshot) -> Response:
     return response
 
 
-def test_line_02_a_request_without_a_type_ends_the_stream(either: Peer) -> None:
+def test_rule_02_a_request_without_a_type_ends_the_stream(either: Peer) -> None:
     with pytest.raises(RequestError, match="type_url is empty"):
         either.subscribe(TypeUrl(""))
 
 
-def test_line_02_an_unknown_type_gets_nothing_and_harms_nothing(either: Peer) -> None:
+def test_rule_02_an_unknown_type_gets_nothing_and_harms_nothing(either: Peer) -> None:
     unknown = TypeUrl("type.googleapis.com/envoy.service.runtime.v3.Runtime")
     assert either.subscribe(unknown, "a") == []
     assert either.subscribe(unknown, "b") == []
@@ -60,7 +60,7 @@ def test_line_02_an_unknown_type_gets_nothing_and_harms_nothing(either: Peer) ->
     assert either.settle(snapshot(cluster("a"))) == [Said("CDS", ["a"], [])]
 
 
-def test_line_03_no_stream_sees_a_nonce_twice(either: Peer) -> None:
+def test_rule_03_no_stream_sees_a_nonce_twice(either: Peer) -> None:
     current = snapshot(cluster("a"), listener("l", "r"))
     either.open(CLUSTER, LISTENER)
     nonces = [pushed(either, current).nonce, pushed(either, current).nonce]
@@ -84,7 +84,7 @@ def test_streams_that_are_sent_the_same_share_the_response(either: Peer) -> None
     assert one.batch is two.batch
 
 
-def test_line_03_an_ack_names_the_version_of_the_response_that_it_is_for(either: Peer) -> None:
+def test_rule_03_an_ack_names_the_version_of_the_response_that_it_is_for(either: Peer) -> None:
     either.open(CLUSTER)
     first = pushed(either, snapshot(cluster("a", 1)))
     second = pushed(either, snapshot(cluster("a", 2)))
@@ -95,7 +95,7 @@ def test_line_03_an_ack_names_the_version_of_the_response_that_it_is_for(either:
         ]
 
 
-def test_line_03_an_ack_settles_the_responses_before_it(either: Peer) -> None:
+def test_rule_03_an_ack_settles_the_responses_before_it(either: Peer) -> None:
     either.open(CLUSTER)
     first = pushed(either, snapshot(cluster("a", 1)))
     second = pushed(either, snapshot(cluster("a", 2)))
@@ -103,7 +103,7 @@ def test_line_03_an_ack_settles_the_responses_before_it(either: Peer) -> None:
     assert either.ack(first) == []
 
 
-def test_line_04_a_nack_is_a_request_with_an_error_whatever_its_message(either: Peer) -> None:
+def test_rule_04_a_nack_is_a_request_with_an_error_whatever_its_message(either: Peer) -> None:
     either.open(CLUSTER)
     response = pushed(either, snapshot(cluster("a")))
     nacked = Nacked(
@@ -112,7 +112,7 @@ def test_line_04_a_nack_is_a_request_with_an_error_whatever_its_message(either: 
     assert either.nack(response) == [nacked]
 
 
-def test_line_04_an_error_without_a_message_is_a_nack(sotw: SotwPeer, delta: DeltaPeer) -> None:
+def test_rule_04_an_error_without_a_message_is_a_nack(sotw: SotwPeer, delta: DeltaPeer) -> None:
     for each in (sotw, delta):
         each.open(CLUSTER)
         nonce = pushed(each, snapshot(cluster("a"))).nonce
@@ -120,7 +120,7 @@ def test_line_04_an_error_without_a_message_is_a_nack(sotw: SotwPeer, delta: Del
         assert [type(event) for event in events] == [Nacked]
 
 
-def test_line_04_an_old_version_without_an_error_is_an_ack(sotw: SotwPeer) -> None:
+def test_rule_04_an_old_version_without_an_error_is_an_ack(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     response = pushed(sotw, snapshot(cluster("a")))
     sotw.nonces[CLUSTER] = response.nonce
@@ -128,7 +128,7 @@ def test_line_04_an_old_version_without_an_error_is_an_ack(sotw: SotwPeer) -> No
     assert [type(event) for event in sotw.request(CLUSTER)] == [Acked]
 
 
-def test_line_05_a_nack_resends_nothing(either: Peer) -> None:
+def test_rule_05_a_nack_resends_nothing(either: Peer) -> None:
     either.open(CLUSTER)
     bad = snapshot(cluster("a"))
     either.nack(pushed(either, bad))
@@ -137,20 +137,20 @@ def test_line_05_a_nack_resends_nothing(either: Peer) -> None:
     assert either.next(snapshot(cluster("a"))) is None
 
 
-def test_line_05_what_was_refused_is_sent_when_its_content_changes(either: Peer) -> None:
+def test_rule_05_what_was_refused_is_sent_when_its_content_changes(either: Peer) -> None:
     either.open(CLUSTER)
     either.nack(pushed(either, snapshot(cluster("a", 1))))
     assert either.flow(snapshot(cluster("a", 2))) == [Said("CDS", ["a"], [])]
 
 
-def test_line_05_a_subscription_that_a_nack_carries_counts(either: Peer) -> None:
+def test_rule_05_a_subscription_that_a_nack_carries_counts(either: Peer) -> None:
     current = snapshot(endpoints("a"), endpoints("b"))
     either.open(ENDPOINT, names=["a"])
     either.nack(pushed(either, current), also=["b"])
     assert either.flow(current) == [Said("EDS", ["b"], [])]
 
 
-def test_line_06_nothing_is_sent_without_a_change(either: Peer) -> None:
+def test_rule_06_nothing_is_sent_without_a_change(either: Peer) -> None:
     def current() -> Snapshot:
         return snapshot(cluster("a"), endpoints("a"), listener("l", "r"), route("r", "a"))
 
@@ -161,14 +161,14 @@ def test_line_06_nothing_is_sent_without_a_change(either: Peer) -> None:
     assert either.settle(current()) == []
 
 
-def test_line_06_a_change_of_what_is_not_subscribed_is_not_sent(either: Peer) -> None:
+def test_rule_06_a_change_of_what_is_not_subscribed_is_not_sent(either: Peer) -> None:
     either.open(ENDPOINT, names=["a"])
     either.settle(snapshot(endpoints("a"), endpoints("b", 1)))
     assert either.settle(snapshot(endpoints("a"), endpoints("b", 2))) == []
 
 
 @pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
-def test_line_06_going_back_to_the_very_snapshot_of_before_is_a_change(
+def test_rule_06_going_back_to_the_very_snapshot_of_before_is_a_change(
     either: Peer, type_url: TypeUrl
 ) -> None:
     before, between = snapshot(), snapshot(cluster("a"), listener("a", "r"))
@@ -181,19 +181,19 @@ def test_line_06_going_back_to_the_very_snapshot_of_before_is_a_change(
     assert back.resources == ()
 
 
-def test_line_06_a_response_names_a_resource_once(either: Peer) -> None:
+def test_rule_06_a_response_names_a_resource_once(either: Peer) -> None:
     either.subscribe(CLUSTER, "*", "a", "a")
     assert either.settle(snapshot(cluster("a"), cluster("b"))) == [Said("CDS", ["a", "b"], [])]
 
 
 @pytest.mark.parametrize("type_url", [ENDPOINT, CLUSTER])
-def test_line_07_a_name_that_does_not_exist_is_sent_when_it_appears(either: Peer, type_url: TypeUrl) -> None:
+def test_rule_07_a_name_that_does_not_exist_is_sent_when_it_appears(either: Peer, type_url: TypeUrl) -> None:
     either.subscribe(type_url, "a")
     either.settle(NOTHING)
     assert [said.resources for said in either.settle(snapshot(endpoints("a"), cluster("a")))] == [["a"]]
 
 
-def test_line_07_a_name_that_went_is_sent_when_it_comes_again(either: Peer) -> None:
+def test_rule_07_a_name_that_went_is_sent_when_it_comes_again(either: Peer) -> None:
     either.open(ENDPOINT, names=["a"])
     for current in (snapshot(endpoints("a")), NOTHING):
         either.settle(current)
@@ -201,26 +201,26 @@ def test_line_07_a_name_that_went_is_sent_when_it_comes_again(either: Peer) -> N
 
 
 @pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
-def test_line_08_no_names_at_first_means_everything(either: Peer, type_url: TypeUrl) -> None:
+def test_rule_08_no_names_at_first_means_everything(either: Peer, type_url: TypeUrl) -> None:
     current = snapshot(cluster("a"), cluster("b"), listener("a", "r"), listener("b", "r"))
     either.subscribe(type_url)
     assert [said.resources for said in either.settle(current)] == [["a", "b"]]
 
 
 @pytest.mark.parametrize("type_url", [ENDPOINT, ROUTE])
-def test_line_08_no_names_is_no_wildcard_for_assignments_and_routes(either: Peer, type_url: TypeUrl) -> None:
+def test_rule_08_no_names_is_no_wildcard_for_assignments_and_routes(either: Peer, type_url: TypeUrl) -> None:
     either.subscribe(type_url)
     assert either.settle(snapshot(endpoints("a"), route("a"))) == []
 
 
-def test_line_08_no_names_means_none_once_there_was_one(either: Peer) -> None:
+def test_rule_08_no_names_means_none_once_there_was_one(either: Peer) -> None:
     either.subscribe(CLUSTER, "a")
     either.settle(snapshot(cluster("a")))
     either.unsubscribe(CLUSTER, "a")
     assert either.settle(snapshot(cluster("a", 2), cluster("b"))) == []
 
 
-def test_line_09_a_star_and_names_coexist(either: Peer) -> None:
+def test_rule_09_a_star_and_names_coexist(either: Peer) -> None:
     either.subscribe(CLUSTER, "*", "a")
     assert either.settle(snapshot(cluster("a"), cluster("b"))) == [Said("CDS", ["a", "b"], [])]
     either.unsubscribe(CLUSTER, "*")
@@ -228,7 +228,7 @@ def test_line_09_a_star_and_names_coexist(either: Peer) -> None:
     assert either.settle(snapshot(cluster("a", 2), cluster("b", 2))) == [Said("CDS", ["a"], [])]
 
 
-def test_line_09_a_star_may_join_names_later(either: Peer) -> None:
+def test_rule_09_a_star_may_join_names_later(either: Peer) -> None:
     current = snapshot(cluster("a"), cluster("b"))
     either.subscribe(CLUSTER, "a")
     assert either.settle(current) == [Said("CDS", ["a"], [])]
@@ -236,7 +236,7 @@ def test_line_09_a_star_may_join_names_later(either: Peer) -> None:
     assert [name for said in either.settle(current) for name in said.resources if name != "a"] == ["b"]
 
 
-def test_line_10_a_name_that_is_subscribed_again_is_sent_again(either: Peer) -> None:
+def test_rule_10_a_name_that_is_subscribed_again_is_sent_again(either: Peer) -> None:
     current = snapshot(endpoints("a"), endpoints("b"))
     either.open(ENDPOINT, names=["a", "b"])
     either.settle(current)
@@ -246,7 +246,7 @@ def test_line_10_a_name_that_is_subscribed_again_is_sent_again(either: Peer) -> 
     assert either.settle(current) == [Said("EDS", ["a"], [])]
 
 
-def test_line_10_also_when_both_come_before_the_machine_is_asked(either: Peer) -> None:
+def test_rule_10_also_when_both_come_before_the_machine_is_asked(either: Peer) -> None:
     current = snapshot(endpoints("a"))
     either.open(ENDPOINT, names=["a"])
     either.settle(current)
@@ -255,7 +255,7 @@ def test_line_10_also_when_both_come_before_the_machine_is_asked(either: Peer) -
     assert either.settle(current) == [Said("EDS", ["a"], [])]
 
 
-def test_line_13_a_changed_cluster_gets_its_assignment_again(either: Peer) -> None:
+def test_rule_13_a_changed_cluster_gets_its_assignment_again(either: Peer) -> None:
     either.open(CLUSTER)
     either.open(ENDPOINT, names=["a", "b"])
     same = (cluster("b"), endpoints("a"), endpoints("b"))
@@ -265,7 +265,7 @@ def test_line_13_a_changed_cluster_gets_its_assignment_again(either: Peer) -> No
     assert said[1] == Said("EDS", ["a"], [])
 
 
-def test_line_13_an_unsubscribed_assignment_is_not_sent_with_its_cluster(either: Peer) -> None:
+def test_rule_13_an_unsubscribed_assignment_is_not_sent_with_its_cluster(either: Peer) -> None:
     either.open(CLUSTER)
     either.open(ENDPOINT, names=["b"])
     either.settle(snapshot(cluster("a", 1), endpoints("a")))
@@ -273,7 +273,7 @@ def test_line_13_an_unsubscribed_assignment_is_not_sent_with_its_cluster(either:
 
 
 @pytest.mark.parametrize("type_url", [ENDPOINT, ROUTE])
-def test_line_14_the_first_request_of_a_stream_is_answered_whatever_the_client_holds(
+def test_rule_14_the_first_request_of_a_stream_is_answered_whatever_the_client_holds(
     sotw: SotwPeer, delta: DeltaPeer, type_url: TypeUrl
 ) -> None:
     held = endpoints("a") if type_url == ENDPOINT else route("a")
@@ -285,7 +285,7 @@ def test_line_14_the_first_request_of_a_stream_is_answered_whatever_the_client_h
         assert [said.resources for said in each.settle(current)] == [["a"]]
 
 
-def test_line_16_replicas_serve_the_same_versions_whatever_their_history(either: Peer) -> None:
+def test_rule_16_replicas_serve_the_same_versions_whatever_their_history(either: Peer) -> None:
     other = peer(either.variant)
     for each in (either, other):
         each.open(CLUSTER)
@@ -294,14 +294,14 @@ def test_line_16_replicas_serve_the_same_versions_whatever_their_history(either:
     assert pushed(either, straight).version == pushed(other, detour).version
 
 
-def test_line_17_nothing_is_sent_for_a_subscription_that_has_ended(either: Peer) -> None:
+def test_rule_17_nothing_is_sent_for_a_subscription_that_has_ended(either: Peer) -> None:
     current = snapshot(endpoints("a"), endpoints("b"))
     either.open(ENDPOINT, names=["a", "b"])
     either.unsubscribe(ENDPOINT, "a")
     assert either.settle(current) == [Said("EDS", ["b"], [])]
 
 
-def test_line_18_a_slow_reader_gets_the_latest_state_alone(either: Peer) -> None:
+def test_rule_18_a_slow_reader_gets_the_latest_state_alone(either: Peer) -> None:
     either.open(CLUSTER)
     either.settle(snapshot(cluster("a", 1)))
     # Revisions 2 to 8 come and go while the stream cannot take a message: the machine is not asked.
@@ -312,7 +312,7 @@ def test_line_18_a_slow_reader_gets_the_latest_state_alone(either: Peer) -> None
     assert either.next(latest) is None
 
 
-def test_line_18_what_a_client_never_answers_is_not_remembered_for_ever(either: Peer) -> None:
+def test_rule_18_what_a_client_never_answers_is_not_remembered_for_ever(either: Peer) -> None:
     either.open(CLUSTER)
     responses = [either.next(snapshot(cluster("a", rev))) for rev in range(1, MAX_UNANSWERED + 2)]
     assert None not in responses
@@ -323,7 +323,7 @@ def test_line_18_what_a_client_never_answers_is_not_remembered_for_ever(either: 
     assert [type(event) for event in either.ack(last)] == [Acked]
 
 
-def test_line_05_an_ack_of_another_resource_says_that_one_is_still_refused(delta: DeltaPeer) -> None:
+def test_rule_05_an_ack_of_another_resource_says_that_one_is_still_refused(delta: DeltaPeer) -> None:
     delta.open(ROUTE, names=["a", "b"])
     bad = delta.next(snapshot(route("a")))
     assert bad is not None
@@ -341,7 +341,7 @@ def test_line_05_an_ack_of_another_resource_says_that_one_is_still_refused(delta
 
 
 @pytest.mark.parametrize("changed", EVERYTHING, ids=lambda each: SHORT_NAMES[each.key.type_url])
-def test_line_06_of_everything_only_what_changed_is_sent(delta: DeltaPeer, changed: Resource) -> None:
+def test_rule_06_of_everything_only_what_changed_is_sent(delta: DeltaPeer, changed: Resource) -> None:
     delta.open(CLUSTER, LISTENER, VIRTUAL_HOST)
     for type_url in (ENDPOINT, SECRET, ROUTE):
         delta.open(type_url, names=["a", "b"])
@@ -350,6 +350,6 @@ def test_line_06_of_everything_only_what_changed_is_sent(delta: DeltaPeer, chang
     after = before.updated([Resource(changed.key, b"another", changed.refs)])
     expected = [Said(SHORT_NAMES[changed.key.type_url], ["a"], [])]
     if changed.key.type_url == CLUSTER:
-        expected.append(Said("EDS", ["a"], []))  # line 13
+        expected.append(Said("EDS", ["a"], []))  # rule 13
     assert delta.settle(after) == expected
     assert delta.settle(after) == []

@@ -9,12 +9,12 @@ from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 
-def test_line_08_a_first_request_that_only_unsubscribes_is_no_wildcard(delta: DeltaPeer) -> None:
+def test_rule_08_a_first_request_that_only_unsubscribes_is_no_wildcard(delta: DeltaPeer) -> None:
     delta.unsubscribe(CLUSTER, "a")
     assert delta.settle(snapshot(cluster("a"))) == []
 
 
-def test_line_09_only_unsubscribing_the_star_drops_the_wildcard(delta: DeltaPeer) -> None:
+def test_rule_09_only_unsubscribing_the_star_drops_the_wildcard(delta: DeltaPeer) -> None:
     delta.open(CLUSTER)
     delta.subscribe(CLUSTER, "a")
     assert delta.settle(snapshot(cluster("a"), cluster("b"))) == [Said("CDS", ["a", "b"], [])]
@@ -22,7 +22,7 @@ def test_line_09_only_unsubscribing_the_star_drops_the_wildcard(delta: DeltaPeer
     assert delta.settle(snapshot(cluster("a", 2), cluster("b", 2))) == [Said("CDS", ["a"], [])]
 
 
-def test_line_09_a_name_dropped_under_a_star_is_answered_if_the_star_covers_it(delta: DeltaPeer) -> None:
+def test_rule_09_a_name_dropped_under_a_star_is_answered_if_the_star_covers_it(delta: DeltaPeer) -> None:
     """The client cannot know whether to keep it (xds_protocol.rst, "Unsubscribing from Resources")."""
     current = snapshot(cluster("a"))
     delta.subscribe(CLUSTER, "*", "a", "b")
@@ -31,7 +31,7 @@ def test_line_09_a_name_dropped_under_a_star_is_answered_if_the_star_covers_it(d
     assert delta.settle(current) == [Said("CDS", ["a"], ["b"])]
 
 
-def test_line_31_subscriptions_of_a_request_with_a_stale_nonce_count(delta: DeltaPeer) -> None:
+def test_rule_31_subscriptions_of_a_request_with_a_stale_nonce_count(delta: DeltaPeer) -> None:
     current = snapshot(endpoints("a"), endpoints("b"))
     delta.subscribe(ENDPOINT, "a")
     delta.settle(current)
@@ -41,7 +41,7 @@ def test_line_31_subscriptions_of_a_request_with_a_stale_nonce_count(delta: Delt
 
 
 @pytest.mark.parametrize("type_url", [ENDPOINT, ROUTE, CLUSTER])
-def test_line_32_a_name_that_does_not_exist_is_said_to_be_removed_at_once(
+def test_rule_32_a_name_that_does_not_exist_is_said_to_be_removed_at_once(
     delta: DeltaPeer, type_url: TypeUrl
 ) -> None:
     delta.subscribe(type_url, "a", "b")
@@ -49,19 +49,19 @@ def test_line_32_a_name_that_does_not_exist_is_said_to_be_removed_at_once(
     assert delta.next(Snapshot()) is None
 
 
-def test_line_32_it_is_said_with_what_does_exist(delta: DeltaPeer) -> None:
+def test_rule_32_it_is_said_with_what_does_exist(delta: DeltaPeer) -> None:
     delta.subscribe(ENDPOINT, "a", "b")
     assert delta.flow(snapshot(endpoints("b"))) == [Said("EDS", ["b"], ["a"])]
 
 
-def test_line_32_it_is_said_again_to_a_client_that_asks_again(delta: DeltaPeer) -> None:
+def test_rule_32_it_is_said_again_to_a_client_that_asks_again(delta: DeltaPeer) -> None:
     delta.subscribe(ENDPOINT, "a")
     delta.settle(Snapshot())
     delta.subscribe(ENDPOINT, "a")
     assert delta.settle(Snapshot()) == [Said("EDS", [], ["a"])]
 
 
-def test_line_32_what_went_and_is_asked_for_again_is_said_to_be_removed_once(delta: DeltaPeer) -> None:
+def test_rule_32_what_went_and_is_asked_for_again_is_said_to_be_removed_once(delta: DeltaPeer) -> None:
     delta.subscribe(ENDPOINT, "a")
     delta.settle(snapshot(endpoints("a")))
     delta.subscribe(ENDPOINT, "a")
@@ -70,7 +70,7 @@ def test_line_32_what_went_and_is_asked_for_again_is_said_to_be_removed_once(del
     assert delta.settle(Snapshot()) == [Said("CDS", [], ["b"])]
 
 
-def test_line_33_a_held_name_that_is_subscribed_again_is_sent_again(delta: DeltaPeer) -> None:
+def test_rule_33_a_held_name_that_is_subscribed_again_is_sent_again(delta: DeltaPeer) -> None:
     current = snapshot(endpoints("a"), endpoints("b"))
     delta.subscribe(ENDPOINT, "a", "b")
     delta.settle(current)
@@ -78,7 +78,7 @@ def test_line_33_a_held_name_that_is_subscribed_again_is_sent_again(delta: Delta
     assert delta.settle(current) == [Said("EDS", ["a"], [])]
 
 
-def test_line_33_a_needless_unsubscribe_is_ignored(delta: DeltaPeer) -> None:
+def test_rule_33_a_needless_unsubscribe_is_ignored(delta: DeltaPeer) -> None:
     current = snapshot(endpoints("a"), cluster("a"))
     delta.open(CLUSTER)
     delta.subscribe(ENDPOINT, "a")
@@ -89,7 +89,7 @@ def test_line_33_a_needless_unsubscribe_is_ignored(delta: DeltaPeer) -> None:
     assert delta.settle(snapshot(endpoints("a", 2), cluster("a"))) == [Said("EDS", ["a"], [])]
 
 
-def test_line_34_a_reconnect_skips_what_the_client_has_and_reports_what_is_gone(delta: DeltaPeer) -> None:
+def test_rule_34_a_reconnect_skips_what_the_client_has_and_reports_what_is_gone(delta: DeltaPeer) -> None:
     same, changed, new = cluster("same"), cluster("changed", 2), cluster("new")
     claims = {"same": same.version, "changed": cluster("changed", 1).version, "gone": "v"}
     delta.request(CLUSTER, claims=claims)
@@ -98,24 +98,24 @@ def test_line_34_a_reconnect_skips_what_the_client_has_and_reports_what_is_gone(
     assert delta.settle(current) == []
 
 
-def test_line_34_what_the_client_claims_is_held_and_goes_when_it_goes(delta: DeltaPeer) -> None:
+def test_rule_34_what_the_client_claims_is_held_and_goes_when_it_goes(delta: DeltaPeer) -> None:
     delta.request(CLUSTER, claims={"a": cluster("a").version})
     delta.settle(snapshot(cluster("a")))
     assert delta.settle(Snapshot()) == [Said("CDS", [], ["a"])]
 
 
-def test_line_34_what_is_gone_is_named_in_order(delta: DeltaPeer) -> None:
+def test_rule_34_what_is_gone_is_named_in_order(delta: DeltaPeer) -> None:
     names = [f"c{number:02}" for number in range(20)]
     delta.request(CLUSTER, claims=dict.fromkeys(reversed(names), "v"))
     assert delta.settle(Snapshot())[-1] == Said("CDS", [], names)
 
 
-def test_line_34_only_a_wildcard_is_told_of_names_that_it_did_not_ask_for(delta: DeltaPeer) -> None:
+def test_rule_34_only_a_wildcard_is_told_of_names_that_it_did_not_ask_for(delta: DeltaPeer) -> None:
     delta.request(ENDPOINT, subscribe=["a"], claims={"a": "v", "another": "v"})
     assert delta.settle(snapshot(endpoints("a"))) == [Said("EDS", ["a"], [])]
 
 
-def test_line_34_a_deletion_waits_as_any_other(delta: DeltaPeer) -> None:
+def test_rule_34_a_deletion_waits_as_any_other(delta: DeltaPeer) -> None:
     delta.open(LISTENER)
     listeners = delta.next(snapshot(listener("l", "r")))
     delta.request(CLUSTER, claims={"gone": "v"})
@@ -126,7 +126,7 @@ def test_line_34_a_deletion_waits_as_any_other(delta: DeltaPeer) -> None:
     assert delta.settle(current) == [Said("CDS", [], ["gone"])]
 
 
-def test_line_34_a_name_that_comes_back_before_its_deletion_was_reported_is_not_deleted(
+def test_rule_34_a_name_that_comes_back_before_its_deletion_was_reported_is_not_deleted(
     delta: DeltaPeer,
 ) -> None:
     delta.open(LISTENER)
@@ -140,7 +140,7 @@ def test_line_34_a_name_that_comes_back_before_its_deletion_was_reported_is_not_
     assert delta.settle(current) == []
 
 
-def test_line_34_what_a_client_claims_later_on_a_stream_is_ignored(delta: DeltaPeer) -> None:
+def test_rule_34_what_a_client_claims_later_on_a_stream_is_ignored(delta: DeltaPeer) -> None:
     delta.open(CLUSTER)
     delta.settle(snapshot(cluster("a", 1)))
     delta.request(CLUSTER, claims={"a": cluster("a", 2).version, "b": "v"})
@@ -148,7 +148,7 @@ def test_line_34_what_a_client_claims_later_on_a_stream_is_ignored(delta: DeltaP
 
 
 @pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
-def test_line_35_the_first_wildcard_response_goes_out_even_if_empty(
+def test_rule_35_the_first_wildcard_response_goes_out_even_if_empty(
     delta: DeltaPeer, type_url: TypeUrl
 ) -> None:
     delta.open(type_url)
@@ -156,12 +156,12 @@ def test_line_35_the_first_wildcard_response_goes_out_even_if_empty(
     assert delta.settle(Snapshot()) == []
 
 
-def test_line_35_also_if_the_client_has_everything(delta: DeltaPeer) -> None:
+def test_rule_35_also_if_the_client_has_everything(delta: DeltaPeer) -> None:
     delta.request(CLUSTER, claims={"a": cluster("a").version})
     assert delta.settle(snapshot(cluster("a"))) == [Said("CDS", [], [])]
 
 
-def test_line_36_no_names_and_a_star_open_the_same_wildcard(delta: DeltaPeer) -> None:
+def test_rule_36_no_names_and_a_star_open_the_same_wildcard(delta: DeltaPeer) -> None:
     delta.subscribe(CLUSTER)
     delta.subscribe(LISTENER, "*")
     current = snapshot(cluster("a"), listener("a", "r"), route("r"))

@@ -33,7 +33,7 @@ def responses(draw: st.DrawFn) -> Response:
 
 
 @given(responses(), _names)
-def test_line_23_a_sotw_response_is_what_protobuf_writes(response: Response, identifier: str) -> None:
+def test_rule_23_a_sotw_response_is_what_protobuf_writes(response: Response, identifier: str) -> None:
     message = discovery_pb2.DiscoveryResponse(
         version_info=response.version,
         resources=[Any(type_url=r.key.type_url, value=r.body) for r in response.resources],
@@ -45,7 +45,7 @@ def test_line_23_a_sotw_response_is_what_protobuf_writes(response: Response, ide
 
 
 @given(responses(), _names)
-def test_line_23_a_delta_response_is_what_protobuf_writes(response: Response, identifier: str) -> None:
+def test_rule_23_a_delta_response_is_what_protobuf_writes(response: Response, identifier: str) -> None:
     message = discovery_pb2.DeltaDiscoveryResponse(
         system_version_info=response.version,
         resources=[
@@ -63,7 +63,7 @@ def test_line_23_a_delta_response_is_what_protobuf_writes(response: Response, id
 
 
 @given(responses(), _names)
-def test_line_24_no_resource_has_a_time_to_live(response: Response, identifier: str) -> None:
+def test_rule_24_no_resource_has_a_time_to_live(response: Response, identifier: str) -> None:
     sotw = discovery_pb2.DiscoveryResponse.FromString(Encoder(identifier).sotw(response))
     delta = discovery_pb2.DeltaDiscoveryResponse.FromString(Encoder(identifier).delta(response))
     # In state of the world a time to live needs a ``Resource`` around each, which is a type of its own.

@@ -1,4 +1,4 @@
-"""Line 25: virtual hosts by themselves for delta clients, inside their route configuration for the others."""
+"""Rule 25: virtual hosts by themselves for delta clients, inside their route configuration for the others."""
 
 import pytest
 from envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -74,7 +74,7 @@ def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
         }
 
 
-def test_line_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
+def test_rule_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a.example")])
     shown = Form(Hosts.APART).of(base)
     [found] = configurations(shown).values()
@@ -83,7 +83,7 @@ def test_line_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
     assert shown.of(VIRTUAL_HOST) is base.of(VIRTUAL_HOST)
 
 
-def test_line_25_a_changed_host_is_all_that_changes_for_a_delta_client() -> None:
+def test_rule_25_a_changed_host_is_all_that_changes_for_a_delta_client() -> None:
     form = Form(Hosts.APART)
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a"), host("gateway/b", "b")])
     before = form.of(base)
@@ -141,7 +141,7 @@ def test_the_versions_shown_are_those_that_clients_are_told() -> None:
         (Variant.SOTW, (1, 40), Hosts.INSIDE),
     ],
 )
-def test_line_25_only_who_can_is_told_to_fetch_them(
+def test_rule_25_only_who_can_is_told_to_fetch_them(
     variant: Variant, release: tuple[int, int], expected: Hosts
 ) -> None:
     assert hosts_for(Node(id=NodeId("envoy"), release=release), variant) is expected

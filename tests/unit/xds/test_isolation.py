@@ -1,5 +1,5 @@
 """Any history of changes, to a client that refuses what is wrong as Envoy does and otherwise takes what it is
-sent: what is wrong costs only itself (lines 37 to 41).
+sent: what is wrong costs only itself (rules 37 to 41).
 
 - In the end the client has all that is not itself wrong, or tied to it by a domain, and nothing else.
 - A domain that it had, and that was there all the time since, it has all the time, and a cluster for it.

@@ -1,7 +1,7 @@
 """A SotW and a delta client of one view, each at its own pace, end with the same configuration.
 
 Both are served what `xds.variants` makes of the view's snapshot, as the servicer does it: the one has the
-virtual hosts inside their route configuration, the other beside it (line 25). Each follows by itself what its
+virtual hosts inside their route configuration, the other beside it (rule 25). Each follows by itself what its
 listeners and clusters refer to.
 """
 

@@ -1,4 +1,4 @@
-"""Line 11, make before break: what comes first, what comes last, and what a removal waits for."""
+"""Rule 11, make before break: what comes first, what comes last, and what a removal waits for."""
 
 import pytest
 
@@ -53,32 +53,32 @@ def types(said: list[Said]) -> list[str]:
     return [each.type for each in said]
 
 
-def test_line_11_clusters_then_assignments_then_listeners_then_routes(subscribed: Peer) -> None:
+def test_rule_11_clusters_then_assignments_then_listeners_then_routes(subscribed: Peer) -> None:
     said = [each for each in subscribed.flow(snapshot(*OLD)) if each.resources]
     assert types(said) == ["CDS", "EDS", "LDS", "RDS"]
 
 
-def test_line_11_a_change_of_all_types_goes_out_in_the_same_order(subscribed: Peer) -> None:
+def test_rule_11_a_change_of_all_types_goes_out_in_the_same_order(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD))
     said = subscribed.settle(snapshot(*NEW[:2], listener("l", "r", rev=2), NEW[3]))
     additions = [each for each in said if each.resources and not each.removed][:4]
     assert types(additions) == ["CDS", "EDS", "LDS", "RDS"]
 
 
-def test_line_12_nothing_new_waits_for_an_ack(subscribed: Peer) -> None:
+def test_rule_12_nothing_new_waits_for_an_ack(subscribed: Peer) -> None:
     # No response is acknowledged at all: Envoy withholds its ACKs while it warms.
     carried = {name for said in subscribed.flow(snapshot(*OLD)) for name in said.resources}
     assert carried == {"old", "l", "r"}
     both = snapshot(*NEW, route("r2", "new"))
     carried = {name for said in subscribed.flow(both) for name in said.resources}
     assert {"new", "r2"} <= carried
-    # But for what moves requests to a new cluster (line 41), and that not for ever.
+    # But for what moves requests to a new cluster (rule 41), and that not for ever.
     assert "r" not in carried
     carried = {name for said in subscribed.flow(both, now=WARMING_S) for name in said.resources}
     assert carried == {"r"}
 
 
-def test_line_11_removals_come_last_and_in_reverse(naming: Peer) -> None:
+def test_rule_11_removals_come_last_and_in_reverse(naming: Peer) -> None:
     naming.settle(snapshot(*OLD))
     said = [each for each in naming.settle(snapshot(cluster("new"), endpoints("new"))) if each.removed]
     assert said == [
@@ -89,7 +89,7 @@ def test_line_11_removals_come_last_and_in_reverse(naming: Peer) -> None:
     ]
 
 
-def test_line_11_a_cluster_goes_only_when_the_routes_without_it_are_acknowledged(subscribed: Peer) -> None:
+def test_rule_11_a_cluster_goes_only_when_the_routes_without_it_are_acknowledged(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD))
     current = snapshot(*NEW)
     first = [push(subscribed, current, "CDS"), push(subscribed, current, "EDS")]
@@ -103,7 +103,7 @@ def test_line_11_a_cluster_goes_only_when_the_routes_without_it_are_acknowledged
 
 
 @pytest.mark.parametrize("user", ["RDS", "LDS"])
-def test_line_11_a_cluster_stays_while_what_uses_it_is_refused(subscribed: Peer, user: str) -> None:
+def test_rule_11_a_cluster_stays_while_what_uses_it_is_refused(subscribed: Peer, user: str) -> None:
     before = (cluster("old"), listener("l", "r"), route("r", "old"))
     if user == "RDS":
         after: tuple[Resource, ...] = (cluster("new"), listener("l", "r"), route("r", "new", rev=2))
@@ -117,7 +117,7 @@ def test_line_11_a_cluster_stays_while_what_uses_it_is_refused(subscribed: Peer,
     assert "old" in _gone(subscribed, good)
 
 
-def test_line_11_accepting_another_route_leaves_the_refused_one_refused(subscribed: Peer) -> None:
+def test_rule_11_accepting_another_route_leaves_the_refused_one_refused(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD, cluster("new"), route("r2", "new")))
     removed = snapshot(cluster("new"), listener("l", "r"), route("r", "new", rev=2), route("r2", "new"))
     assert _gone(subscribed, removed, refuse="RDS") == set()
@@ -131,13 +131,13 @@ def test_line_11_accepting_another_route_leaves_the_refused_one_refused(subscrib
     assert _gone(subscribed, fixed) == {"old"}
 
 
-def test_line_11_a_refused_route_that_is_gone_holds_nothing_back(subscribed: Peer) -> None:
+def test_rule_11_a_refused_route_that_is_gone_holds_nothing_back(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD))
     _gone(subscribed, snapshot(*OLD[:3], route("r", "old", rev=2)), refuse="RDS")
     assert "old" in _gone(subscribed, snapshot())
 
 
-def test_line_11_a_route_goes_only_when_the_listeners_without_it_are_acknowledged(naming: Peer) -> None:
+def test_rule_11_a_route_goes_only_when_the_listeners_without_it_are_acknowledged(naming: Peer) -> None:
     naming.settle(snapshot(*OLD))
     current = snapshot(cluster("old"), endpoints("old"), listener("l", "r2"), route("r2", "old"))
     listeners = push(naming, current, "LDS")
@@ -149,7 +149,7 @@ def test_line_11_a_route_goes_only_when_the_listeners_without_it_are_acknowledge
     assert naming.settle(current) == [Said("RDS", [], ["r"])]
 
 
-def test_line_11_an_assignment_stays_while_its_cluster_may_still_be_of_the_old_kind(naming: Peer) -> None:
+def test_rule_11_an_assignment_stays_while_its_cluster_may_still_be_of_the_old_kind(naming: Peer) -> None:
     naming.settle(snapshot(*OLD))
     without = Resource(cluster("old").key, b"a static cluster")
     current = snapshot(without, *OLD[2:])
@@ -159,7 +159,7 @@ def test_line_11_an_assignment_stays_while_its_cluster_may_still_be_of_the_old_k
     assert naming.settle(current) == [Said("EDS", [], ["old"])]
 
 
-def test_line_11_a_cluster_that_comes_back_before_it_went_stays(subscribed: Peer) -> None:
+def test_rule_11_a_cluster_that_comes_back_before_it_went_stays(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD))
     subscribed.flow(snapshot(*NEW))
     assert "old" not in _gone(subscribed, snapshot(*OLD))

@@ -1,4 +1,4 @@
-"""What a client refuses is taken apart, and what moves goes over in one (lines 37 to 42). Any history of it
+"""What a client refuses is taken apart, and what moves goes over in one (rules 37 to 42). Any history of it
 is in `test_isolation`."""
 
 import pytest
@@ -45,7 +45,7 @@ def refuses(client: Peer, current: Snapshot, wrong: set[str], message: str) -> l
     return [each for each in said if each is not None]
 
 
-def test_line_37_what_is_not_to_blame_is_sent_again_without_what_the_message_names(either: Peer) -> None:
+def test_rule_37_what_is_not_to_blame_is_sent_again_without_what_the_message_names(either: Peer) -> None:
     either.open(ENDPOINT, names=NAMES)
     current = snapshot(*map(endpoints, NAMES))
     said = refuses(either, current, {"b"}, "b: malformed")
@@ -53,13 +53,13 @@ def test_line_37_what_is_not_to_blame_is_sent_again_without_what_the_message_nam
     assert said == [("EDS", [*NAMES], []), ("EDS", ["a", "c", "d"], []), ("EDS", ["b"], [])]
 
 
-def test_line_37_without_a_name_it_is_found_by_halves(either: Peer) -> None:
+def test_rule_37_without_a_name_it_is_found_by_halves(either: Peer) -> None:
     either.open(ENDPOINT, names=NAMES)
     said = refuses(either, snapshot(*map(endpoints, NAMES)), {"d"}, "malformed")
     assert [each.resources for each in said] == [[*NAMES], ["a", "b"], ["c", "d"], ["c"], ["d"]]
 
 
-def test_line_37_full_state_has_what_was_accepted_last_of_what_is_refused(sotw: SotwPeer) -> None:
+def test_rule_37_full_state_has_what_was_accepted_last_of_what_is_refused(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     before = snapshot(cluster("a"), cluster("b"))
     sotw.settle(before)
@@ -73,7 +73,7 @@ def test_line_37_full_state_has_what_was_accepted_last_of_what_is_refused(sotw: 
     ]
 
 
-def test_line_37_one_host_of_a_route_configuration_holds_up_no_other(sotw: SotwPeer) -> None:
+def test_rule_37_one_host_of_a_route_configuration_holds_up_no_other(sotw: SotwPeer) -> None:
     routes = Resource(ResourceKey(ROUTE, "r"), b"start ", open=True)
     form = Form(Hosts.INSIDE)
     sotw.open(ROUTE, names=["r"])
@@ -87,7 +87,7 @@ def test_line_37_one_host_of_a_route_configuration_holds_up_no_other(sotw: SotwP
     assert b"r/c rev 1" in body
 
 
-def test_line_38_what_was_refused_is_tried_again_as_others_change_ever_more_seldom(delta: DeltaPeer) -> None:
+def test_rule_38_what_was_refused_is_tried_again_as_others_change_ever_more_seldom(delta: DeltaPeer) -> None:
     delta.open(ENDPOINT, names=["a", "wrong"])
     current = snapshot(endpoints("wrong"), endpoints("a"))
     refuses(delta, current, {"wrong"}, "malformed")
@@ -100,7 +100,7 @@ def test_line_38_what_was_refused_is_tried_again_as_others_change_ever_more_seld
     assert tried == [1, 3, 7, 15, 31]
 
 
-def test_line_38_what_it_collided_with_goes_and_it_is_tried_at_once(delta: DeltaPeer) -> None:
+def test_rule_38_what_it_collided_with_goes_and_it_is_tried_at_once(delta: DeltaPeer) -> None:
     delta.open(VIRTUAL_HOST)
     both = snapshot(with_domain("r/a", "x"), with_domain("r/b", "x"))
     said = refuses(delta, both, {"r/b"}, "Duplicate entry of domain x in route r")
@@ -108,13 +108,13 @@ def test_line_38_what_it_collided_with_goes_and_it_is_tried_at_once(delta: Delta
     assert delta.settle(both.updated([], [ResourceKey(VIRTUAL_HOST, "r/a")])) == [("VHDS", ["r/b"], ["r/a"])]
 
 
-def test_line_39_a_domain_goes_over_in_one_response(delta: DeltaPeer) -> None:
+def test_rule_39_a_domain_goes_over_in_one_response(delta: DeltaPeer) -> None:
     delta.open(VIRTUAL_HOST)
     delta.settle(snapshot(with_domain("r/old", "x")))
     assert delta.settle(snapshot(with_domain("r/new", "x"))) == [("VHDS", ["r/new"], ["r/old"])]
 
 
-def test_line_40_nothing_goes_while_what_replaces_it_is_refused(delta: DeltaPeer) -> None:
+def test_rule_40_nothing_goes_while_what_replaces_it_is_refused(delta: DeltaPeer) -> None:
     delta.open(VIRTUAL_HOST)
     delta.settle(snapshot(with_domain("r/old", "x"), with_domain("r/b", "b")))
     current = snapshot(with_domain("r/new", "x"), with_domain("r/c", "c"))
@@ -128,7 +128,7 @@ def test_line_40_nothing_goes_while_what_replaces_it_is_refused(delta: DeltaPeer
     assert delta.settle(mended) == [("VHDS", ["r/new"], ["r/old"])]
 
 
-def test_line_41_requests_move_to_a_new_cluster_when_it_is_warm(either: Peer) -> None:
+def test_rule_41_requests_move_to_a_new_cluster_when_it_is_warm(either: Peer) -> None:
     either.open(CLUSTER, ROUTE, ENDPOINT, names=["r", "s", "old", "new"])
     both = (cluster("old"), endpoints("old"))
     either.settle(snapshot(*both, route("r", "old"), route("s", "old")))
@@ -141,7 +141,7 @@ def test_line_41_requests_move_to_a_new_cluster_when_it_is_warm(either: Peer) ->
     assert says(either.next(current)) == ("RDS", ["r"], [])
 
 
-def test_line_41_they_wait_for_a_while(either: Peer) -> None:
+def test_rule_41_they_wait_for_a_while(either: Peer) -> None:
     either.open(CLUSTER, ROUTE, ENDPOINT, names=["r", "old", "new"])
     either.settle(snapshot(cluster("old"), endpoints("old"), route("r", "old")))
     current = snapshot(cluster("old"), endpoints("old"), cluster("new"), endpoints("new"), route("r", "new"))
@@ -151,7 +151,7 @@ def test_line_41_they_wait_for_a_while(either: Peer) -> None:
     assert either.flow(current, now=10.0 + WARMING_S) == [("RDS", ["r"], [])]
 
 
-def test_line_41_a_new_host_waits_where_a_wildcard_may_have_its_requests(delta: DeltaPeer) -> None:
+def test_rule_41_a_new_host_waits_where_a_wildcard_may_have_its_requests(delta: DeltaPeer) -> None:
     """A port is added to a Service: until then its requests went to the host with ``*``."""
     delta.open(CLUSTER, ENDPOINT, names=["c", "new"])
     delta.subscribe(VIRTUAL_HOST)
@@ -166,14 +166,14 @@ def test_line_41_a_new_host_waits_where_a_wildcard_may_have_its_requests(delta: 
     assert delta.settle(current) == [("VHDS", ["r/new"], [])]
 
 
-def test_line_41_a_first_sync_waits_for_no_cluster(delta: DeltaPeer) -> None:
+def test_rule_41_a_first_sync_waits_for_no_cluster(delta: DeltaPeer) -> None:
     delta.open(CLUSTER, ENDPOINT, names=["c"])
     delta.subscribe(VIRTUAL_HOST)
     current = snapshot(cluster("c"), endpoints("c"), with_domain("r/a", "x"))
     assert delta.flow(current) == [("CDS", ["c"], []), ("EDS", ["c"], []), ("VHDS", ["r/a"], [])]
 
 
-def test_line_41_nor_does_a_reconnect(delta: DeltaPeer) -> None:
+def test_rule_41_nor_does_a_reconnect(delta: DeltaPeer) -> None:
     held = with_domain("r/a", "x")
     delta.request(CLUSTER, claims={"c": cluster("c").version})
     delta.open(ENDPOINT, names=["c", "new"])
@@ -187,14 +187,14 @@ def test_line_41_nor_does_a_reconnect(delta: DeltaPeer) -> None:
     ]
 
 
-def test_line_42_a_large_response_comes_in_parts(delta: DeltaPeer) -> None:
+def test_rule_42_a_large_response_comes_in_parts(delta: DeltaPeer) -> None:
     body = b"x" * (MAX_RESPONSE_BYTES // 3)
     current = snapshot(*(Resource(ResourceKey(CLUSTER, name), body) for name in NAMES))
     delta.open(CLUSTER)
     assert [each.resources for each in delta.flow(current)] == [["a", "b"], ["c", "d"]]
 
 
-def test_line_42_the_parts_of_a_first_sync_wait_for_nothing(delta: DeltaPeer) -> None:
+def test_rule_42_the_parts_of_a_first_sync_wait_for_nothing(delta: DeltaPeer) -> None:
     """Those of virtual hosts neither: the client has none that gives up a domain."""
     body = b"x" * (MAX_RESPONSE_BYTES // 3)
     clusters = [Resource(ResourceKey(CLUSTER, name), body) for name in NAMES]
@@ -211,7 +211,7 @@ def test_line_42_the_parts_of_a_first_sync_wait_for_nothing(delta: DeltaPeer) ->
     ]
 
 
-def test_line_42_the_parts_of_a_later_response_of_virtual_hosts_wait(delta: DeltaPeer) -> None:
+def test_rule_42_the_parts_of_a_later_response_of_virtual_hosts_wait(delta: DeltaPeer) -> None:
     body = b"x" * (MAX_RESPONSE_BYTES // 3)
     delta.open(VIRTUAL_HOST)
     delta.settle(snapshot(with_domain("r/old", "x")))
@@ -222,7 +222,7 @@ def test_line_42_the_parts_of_a_later_response_of_virtual_hosts_wait(delta: Delt
     assert len(delta.flow(current)) == 1
 
 
-def test_line_42_what_is_too_large_is_left_out_and_named(either: Peer) -> None:
+def test_rule_42_what_is_too_large_is_left_out_and_named(either: Peer) -> None:
     large = Resource(ResourceKey(CLUSTER, "large"), b"x" * MAX_RESPONSE_BYTES)
     current = snapshot(cluster("a"), large)
     assert current.too_large() == {large.key: large.size}
@@ -232,7 +232,7 @@ def test_line_42_what_is_too_large_is_left_out_and_named(either: Peer) -> None:
     assert current.updated([], [large.key]).too_large() == {}
 
 
-def test_line_42_full_state_larger_than_a_message_is_withheld(sotw: SotwPeer) -> None:
+def test_rule_42_full_state_larger_than_a_message_is_withheld(sotw: SotwPeer) -> None:
     body = b"x" * (MAX_RESPONSE_BYTES - 4096)
     count = MAX_MESSAGE_BYTES // len(body) + 1
     sotw.open(CLUSTER)
@@ -269,7 +269,7 @@ def test_a_client_that_refuses_what_it_has_is_not_sent_it_for_ever(delta: DeltaP
     delta.subscribe(CLUSTER)
     both = current.updated([cluster("a")])
     delta.ack(pushed(delta, both))
-    again = pushed(delta, both)  # line 13
+    again = pushed(delta, both)  # rule 13
     assert says(again) == ("EDS", ["a"], [])
     delta.nack(again)
     assert delta.flow(both) == []
@@ -290,7 +290,7 @@ def test_one_route_configuration_is_refused_beside_another(sotw: SotwPeer) -> No
         assert sotw.settle(other) == [("RDS", ["s"], [])]
 
 
-def test_line_17_the_rest_of_a_large_response_is_only_what_is_still_asked_for(delta: DeltaPeer) -> None:
+def test_rule_17_the_rest_of_a_large_response_is_only_what_is_still_asked_for(delta: DeltaPeer) -> None:
     body = b"x" * (MAX_RESPONSE_BYTES // 3)
     current = snapshot(*(Resource(ResourceKey(ENDPOINT, name), body) for name in NAMES))
     delta.open(ENDPOINT, names=NAMES)

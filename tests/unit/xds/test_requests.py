@@ -201,7 +201,7 @@ def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(raw: bytes) -> Non
             assert reader.read(raw).type_url == message.type_url
 
 
-def test_line_01_whether_a_request_says_who_asks_is_known() -> None:
+def test_rule_01_whether_a_request_says_who_asks_is_known() -> None:
     """An empty node is one: what it lacks is for the server to judge."""
     for reader, kind in (
         (SotwReader(), discovery_pb2.DiscoveryRequest),

@@ -23,7 +23,7 @@ from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHO
 PAIR = snapshot(secret("s"), secret("t"))
 
 
-def test_line_05_a_refused_secret_is_sent_when_its_content_changes(either: Peer) -> None:
+def test_rule_05_a_refused_secret_is_sent_when_its_content_changes(either: Peer) -> None:
     either.open(SECRET, names=["s"])
     response = either.next(PAIR)
     assert response is not None
@@ -32,18 +32,18 @@ def test_line_05_a_refused_secret_is_sent_when_its_content_changes(either: Peer)
     assert either.flow(snapshot(secret("s", 2), secret("t"))) == [Said("SDS", ["s"], [])]
 
 
-def test_line_07_a_secret_that_does_not_exist_is_sent_when_it_appears(either: Peer) -> None:
+def test_rule_07_a_secret_that_does_not_exist_is_sent_when_it_appears(either: Peer) -> None:
     either.open(SECRET, names=["s"])
     either.settle(Snapshot())
     assert either.settle(PAIR) == [Said("SDS", ["s"], [])]
 
 
-def test_line_08_no_names_is_no_wildcard_for_secrets(either: Peer) -> None:
+def test_rule_08_no_names_is_no_wildcard_for_secrets(either: Peer) -> None:
     either.subscribe(SECRET)
     assert either.settle(PAIR) == []
 
 
-def test_line_11_secrets_come_after_assignments_and_before_listeners(either: Peer) -> None:
+def test_rule_11_secrets_come_after_assignments_and_before_listeners(either: Peer) -> None:
     current = snapshot(cluster("c"), endpoints("c"), secret("s"), listener("l", "r"), route("r", "c"))
     either.open(ROUTE, names=["r"])
     either.open(LISTENER)
@@ -54,7 +54,7 @@ def test_line_11_secrets_come_after_assignments_and_before_listeners(either: Pee
 
 
 @pytest.mark.parametrize("user", [CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST], ids=SHORT_NAMES.get)
-def test_line_11_a_secret_stays_while_what_may_use_it_is_unacknowledged(
+def test_rule_11_a_secret_stays_while_what_may_use_it_is_unacknowledged(
     delta: DeltaPeer, user: TypeUrl
 ) -> None:
     def using(rev: int) -> Resource:
@@ -83,7 +83,7 @@ def test_line_11_a_secret_stays_while_what_may_use_it_is_unacknowledged(
     assert delta.settle(snapshot(using(3))) == [Said("SDS", [], ["s"])]
 
 
-def test_line_14_the_first_request_for_secrets_is_answered_whatever_the_client_holds(
+def test_rule_14_the_first_request_for_secrets_is_answered_whatever_the_client_holds(
     sotw: SotwPeer, delta: DeltaPeer
 ) -> None:
     sotw.versions[SECRET] = PAIR.of(SECRET).version
@@ -93,7 +93,7 @@ def test_line_14_the_first_request_for_secrets_is_answered_whatever_the_client_h
         assert each.settle(PAIR) == [Said("SDS", ["s"], [])]
 
 
-def test_line_13_a_changed_cluster_brings_no_secret_again(either: Peer) -> None:
+def test_rule_13_a_changed_cluster_brings_no_secret_again(either: Peer) -> None:
     """Envoy keeps a secret as long as anything uses it, and the new cluster takes it from there; it is the
     assignment that belongs to one cluster alone."""
     either.open(CLUSTER)
@@ -104,14 +104,14 @@ def test_line_13_a_changed_cluster_brings_no_secret_again(either: Peer) -> None:
     assert [said.type for said in either.settle(snapshot(cluster("c", 2), *same))] == ["CDS", "EDS"]
 
 
-def test_line_26_secrets_are_sent_alone_and_never_taken_back(sotw: SotwPeer) -> None:
+def test_rule_26_secrets_are_sent_alone_and_never_taken_back(sotw: SotwPeer) -> None:
     sotw.open(SECRET, names=["s", "t"])
     sotw.settle(PAIR)
     assert sotw.settle(snapshot(secret("s"), secret("t", 2))) == [Said("SDS", ["t"], [])]
     assert sotw.settle(snapshot(secret("s"))) == []
 
 
-def test_line_27_names_of_a_stale_request_for_secrets_count(sotw: SotwPeer) -> None:
+def test_rule_27_names_of_a_stale_request_for_secrets_count(sotw: SotwPeer) -> None:
     sotw.open(SECRET, names=["s"])
     sotw.settle(PAIR)
     current = snapshot(secret("s", 2), secret("t"))
@@ -120,7 +120,7 @@ def test_line_27_names_of_a_stale_request_for_secrets_count(sotw: SotwPeer) -> N
     assert sotw.flow(current) == [Said("SDS", ["t"], [])]
 
 
-def test_line_29_a_repeated_acknowledgement_of_secrets_is_no_question(sotw: SotwPeer) -> None:
+def test_rule_29_a_repeated_acknowledgement_of_secrets_is_no_question(sotw: SotwPeer) -> None:
     """Only assignments are asked for so."""
     sotw.open(CLUSTER)
     sotw.open(SECRET, names=["s"])
@@ -133,12 +133,12 @@ def test_line_29_a_repeated_acknowledgement_of_secrets_is_no_question(sotw: Sotw
     assert sotw.next(current) is None
 
 
-def test_line_32_a_secret_that_does_not_exist_is_said_to_be_removed_at_once(delta: DeltaPeer) -> None:
+def test_rule_32_a_secret_that_does_not_exist_is_said_to_be_removed_at_once(delta: DeltaPeer) -> None:
     delta.subscribe(SECRET, "s", "none")
     assert delta.flow(PAIR) == [Said("SDS", ["s"], ["none"])]
 
 
-def test_line_33_a_secret_that_is_subscribed_again_is_sent_again(delta: DeltaPeer) -> None:
+def test_rule_33_a_secret_that_is_subscribed_again_is_sent_again(delta: DeltaPeer) -> None:
     delta.subscribe(SECRET, "s", "t")
     delta.settle(PAIR)
     delta.subscribe(SECRET, "s")

@@ -10,20 +10,20 @@ from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 PAIR = snapshot(endpoints("a"), endpoints("b"))
 
 
-def test_line_09_a_list_without_the_star_drops_the_wildcard(sotw: SotwPeer) -> None:
+def test_rule_09_a_list_without_the_star_drops_the_wildcard(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     sotw.settle(snapshot(cluster("a"), cluster("b")))
     sotw.subscribe(CLUSTER, "a")
     assert sotw.settle(snapshot(cluster("a"), cluster("b"))) == [Said("CDS", ["a"], [])]
 
 
-def test_line_26_a_change_of_one_cluster_sends_them_all(sotw: SotwPeer) -> None:
+def test_rule_26_a_change_of_one_cluster_sends_them_all(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     sotw.settle(snapshot(cluster("b"), cluster("a")))
     assert sotw.settle(snapshot(cluster("b", 2), cluster("a"))) == [Said("CDS", ["a", "b"], [])]
 
 
-def test_line_26_what_is_missing_is_deleted_and_nothing_deletes_all(sotw: SotwPeer) -> None:
+def test_rule_26_what_is_missing_is_deleted_and_nothing_deletes_all(sotw: SotwPeer) -> None:
     sotw.open(LISTENER)
     sotw.settle(snapshot(listener("a", "r"), listener("b", "r")))
     assert sotw.settle(snapshot(listener("a", "r"))) == [Said("LDS", ["a"], [])]
@@ -31,13 +31,13 @@ def test_line_26_what_is_missing_is_deleted_and_nothing_deletes_all(sotw: SotwPe
     assert sotw.settle(Snapshot()) == []
 
 
-def test_line_26_assignments_and_routes_are_sent_alone(sotw: SotwPeer) -> None:
+def test_rule_26_assignments_and_routes_are_sent_alone(sotw: SotwPeer) -> None:
     sotw.open(ENDPOINT, names=["a", "b"])
     sotw.settle(PAIR)
     assert sotw.settle(snapshot(endpoints("a"), endpoints("b", 2))) == [Said("EDS", ["b"], [])]
 
 
-def test_line_26_the_end_of_an_assignment_is_not_sent(sotw: SotwPeer) -> None:
+def test_rule_26_the_end_of_an_assignment_is_not_sent(sotw: SotwPeer) -> None:
     sotw.open(ENDPOINT, names=["a", "b"])
     sotw.settle(PAIR)
     assert sotw.settle(snapshot(endpoints("a"))) == []
@@ -45,7 +45,7 @@ def test_line_26_the_end_of_an_assignment_is_not_sent(sotw: SotwPeer) -> None:
     assert sotw.settle(PAIR) == [Said("EDS", ["b"], [])]
 
 
-def test_line_26_what_is_on_its_way_out_stays_in_until_it_may_go(sotw: SotwPeer) -> None:
+def test_rule_26_what_is_on_its_way_out_stays_in_until_it_may_go(sotw: SotwPeer) -> None:
     """A full state leaves out what it deletes, so a cluster that a route may still use is sent along."""
     sotw.open(CLUSTER)
     sotw.open(ROUTE, names=["r"])
@@ -67,7 +67,7 @@ def test_line_26_what_is_on_its_way_out_stays_in_until_it_may_go(sotw: SotwPeer)
     assert alone.version == current.of(CLUSTER).version != together.version
 
 
-def test_line_27_a_stale_nonce_acknowledges_nothing(sotw: SotwPeer) -> None:
+def test_rule_27_a_stale_nonce_acknowledges_nothing(sotw: SotwPeer) -> None:
     sotw.open(ENDPOINT, names=["a", "b"])
     first = sotw.next(PAIR)
     assert first is not None
@@ -78,7 +78,7 @@ def test_line_27_a_stale_nonce_acknowledges_nothing(sotw: SotwPeer) -> None:
     assert [type(event) for event in sotw.ack(second)] == [Acked]
 
 
-def test_line_27_the_names_of_a_stale_request_count_and_only_new_ones_are_answered(sotw: SotwPeer) -> None:
+def test_rule_27_the_names_of_a_stale_request_count_and_only_new_ones_are_answered(sotw: SotwPeer) -> None:
     sotw.open(ENDPOINT, names=["a"])
     sotw.settle(PAIR)
     current = snapshot(endpoints("a", 2), endpoints("b"))
@@ -88,7 +88,7 @@ def test_line_27_the_names_of_a_stale_request_count_and_only_new_ones_are_answer
     assert sotw.flow(current) == [Said("EDS", ["b"], [])]
 
 
-def test_line_27_a_name_that_a_stale_request_leaves_out_is_unsubscribed(sotw: SotwPeer) -> None:
+def test_rule_27_a_name_that_a_stale_request_leaves_out_is_unsubscribed(sotw: SotwPeer) -> None:
     sotw.open(ENDPOINT, names=["a", "b"])
     sotw.settle(PAIR)
     sotw.next(snapshot(endpoints("a", 2), endpoints("b")))
@@ -96,7 +96,7 @@ def test_line_27_a_name_that_a_stale_request_leaves_out_is_unsubscribed(sotw: So
     assert sotw.flow(snapshot(endpoints("a", 3), endpoints("b"))) == []
 
 
-def test_line_28_new_names_are_answered_at_the_same_version(sotw: SotwPeer) -> None:
+def test_rule_28_new_names_are_answered_at_the_same_version(sotw: SotwPeer) -> None:
     sotw.open(ENDPOINT, names=["a"])
     first = sotw.next(PAIR)
     assert first is not None
@@ -124,7 +124,7 @@ def warming(sotw: SotwPeer) -> tuple[SotwPeer, Snapshot]:
     return sotw, current
 
 
-def test_line_29_the_last_ack_again_is_answered_while_a_cluster_warms(
+def test_rule_29_the_last_ack_again_is_answered_while_a_cluster_warms(
     warming: tuple[SotwPeer, Snapshot],
 ) -> None:
     client, current = warming
@@ -133,7 +133,7 @@ def test_line_29_the_last_ack_again_is_answered_while_a_cluster_warms(
     assert client.flow(current) == [Said("EDS", ["a"], [])]
 
 
-def test_line_29_the_last_ack_again_is_not_answered_when_it_is_stale(
+def test_rule_29_the_last_ack_again_is_not_answered_when_it_is_stale(
     warming: tuple[SotwPeer, Snapshot],
 ) -> None:
     client, current = warming
@@ -144,7 +144,7 @@ def test_line_29_the_last_ack_again_is_not_answered_when_it_is_stale(
     assert client.next(current) is None
 
 
-def test_line_29_nor_when_it_is_stale_and_all_else_is_acknowledged(
+def test_rule_29_nor_when_it_is_stale_and_all_else_is_acknowledged(
     warming: tuple[SotwPeer, Snapshot],
 ) -> None:
     client, current = warming
@@ -157,7 +157,7 @@ def test_line_29_nor_when_it_is_stale_and_all_else_is_acknowledged(
     assert client.next(current) is None
 
 
-def test_line_29_nothing_is_answered_again_once_the_clusters_are_acknowledged(sotw: SotwPeer) -> None:
+def test_rule_29_nothing_is_answered_again_once_the_clusters_are_acknowledged(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     sotw.open(ENDPOINT, names=["a"])
     current = snapshot(cluster("a"), endpoints("a"))
@@ -166,7 +166,7 @@ def test_line_29_nothing_is_answered_again_once_the_clusters_are_acknowledged(so
     assert sotw.next(current) is None
 
 
-def test_line_29_an_ack_of_older_clusters_leaves_newer_ones_warming(sotw: SotwPeer) -> None:
+def test_rule_29_an_ack_of_older_clusters_leaves_newer_ones_warming(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     sotw.open(ENDPOINT, names=["a"])
     older = sotw.next(snapshot(cluster("a", 1), endpoints("a")))
@@ -181,14 +181,14 @@ def test_line_29_an_ack_of_older_clusters_leaves_newer_ones_warming(sotw: SotwPe
     assert sotw.flow(current) == [Said("EDS", ["a"], [])]
 
 
-def test_line_29_a_refusal_is_no_repeated_request(warming: tuple[SotwPeer, Snapshot]) -> None:
+def test_rule_29_a_refusal_is_no_repeated_request(warming: tuple[SotwPeer, Snapshot]) -> None:
     client, current = warming
     client.request(ENDPOINT, error="again")
     assert client.next(current) is None
 
 
 @pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
-def test_line_30_the_right_version_on_reconnect_skips_a_wildcard(sotw: SotwPeer, type_url: str) -> None:
+def test_rule_30_the_right_version_on_reconnect_skips_a_wildcard(sotw: SotwPeer, type_url: str) -> None:
     current = snapshot(cluster("a"), listener("a", "r"))
     key = CLUSTER if type_url == CLUSTER else LISTENER
     sotw.versions[key] = current.of(key).version
@@ -201,13 +201,13 @@ def test_line_30_the_right_version_on_reconnect_skips_a_wildcard(sotw: SotwPeer,
     assert [said.resources for said in sotw.settle(Snapshot())] == [[]]
 
 
-def test_line_30_another_version_on_reconnect_is_answered(sotw: SotwPeer) -> None:
+def test_rule_30_another_version_on_reconnect_is_answered(sotw: SotwPeer) -> None:
     sotw.versions[CLUSTER] = snapshot(cluster("a", 1)).of(CLUSTER).version
     sotw.open(CLUSTER)
     assert sotw.settle(snapshot(cluster("a", 2))) == [Said("CDS", ["a"], [])]
 
 
-def test_line_30_the_right_version_skips_nothing_for_names(sotw: SotwPeer) -> None:
+def test_rule_30_the_right_version_skips_nothing_for_names(sotw: SotwPeer) -> None:
     current = snapshot(cluster("a"))
     sotw.versions[CLUSTER] = current.of(CLUSTER).version
     sotw.subscribe(CLUSTER, "a")
@@ -215,7 +215,7 @@ def test_line_30_the_right_version_skips_nothing_for_names(sotw: SotwPeer) -> No
 
 
 @pytest.mark.parametrize("type_url", [CLUSTER, LISTENER])
-def test_line_35_the_first_full_state_is_sent_even_if_empty(sotw: SotwPeer, type_url: str) -> None:
+def test_rule_35_the_first_full_state_is_sent_even_if_empty(sotw: SotwPeer, type_url: str) -> None:
     """Envoy initializes its listeners and clusters with the first response, whatever is in it."""
     sotw.open(CLUSTER if type_url == CLUSTER else LISTENER)
     assert [said.resources for said in sotw.settle(Snapshot())] == [[]]

@@ -140,7 +140,7 @@ def test_everything_may_be_asked_for_by_its_name_alone(either: Peer) -> None:
 
 
 def test_assignments_that_are_all_to_be_answered_are_not_listed_again(either: Peer) -> None:
-    """Line 13 and line 14 at once: a reconnected stream is sent its clusters and all it named, once."""
+    """Rule 13 and rule 14 at once: a reconnected stream is sent its clusters and all it named, once."""
     either.open(CLUSTER, ENDPOINT, names=["a", "b"])
     current = snapshot(cluster("a"), cluster("b"), endpoints("a"), endpoints("b"))
     assert either.settle(current) == [("CDS", ["a", "b"], []), ("EDS", ["a", "b"], [])]

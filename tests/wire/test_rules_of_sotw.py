@@ -1,4 +1,4 @@
-"""Lines 26 to 30 at the wire, in state of the world."""
+"""Rules 26 to 30 at the wire, in state of the world."""
 
 from tests.unit.xds.peer import Said, cluster, endpoints, listener, route, secret
 from tests.wire.client import Client, Served
@@ -6,7 +6,7 @@ from xds_server.xds.stream_events import Acked
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, SECRET
 
 
-async def test_line_26_clusters_and_listeners_are_complete_and_nothing_deletes_all(
+async def test_rule_26_clusters_and_listeners_are_complete_and_nothing_deletes_all(
     served: Served, sotw: Client
 ) -> None:
     served.now(cluster("a"), cluster("b"), listener("l", "r"), route("r"))
@@ -19,7 +19,7 @@ async def test_line_26_clusters_and_listeners_are_complete_and_nothing_deletes_a
     assert await sotw.settle() == [Said("CDS", [], [])]
 
 
-async def test_line_26_assignments_and_secrets_are_sent_alone_and_never_taken_back(
+async def test_rule_26_assignments_and_secrets_are_sent_alone_and_never_taken_back(
     served: Served, sotw: Client
 ) -> None:
     served.now(endpoints("a"), endpoints("b"), secret("s"), secret("t"))
@@ -32,7 +32,7 @@ async def test_line_26_assignments_and_secrets_are_sent_alone_and_never_taken_ba
     assert await sotw.settle() == []
 
 
-async def test_line_27_a_stale_nonce_acknowledges_nothing_and_its_new_names_are_answered(
+async def test_rule_27_a_stale_nonce_acknowledges_nothing_and_its_new_names_are_answered(
     served: Served, sotw: Client
 ) -> None:
     served.now(endpoints("a", 1), endpoints("b"))
@@ -51,7 +51,7 @@ async def test_line_27_a_stale_nonce_acknowledges_nothing_and_its_new_names_are_
     assert pending != stale
 
 
-async def test_line_28_new_names_are_answered_at_the_version_of_the_others(
+async def test_rule_28_new_names_are_answered_at_the_version_of_the_others(
     served: Served, sotw: Client
 ) -> None:
     served.now(endpoints("a"), endpoints("b"))
@@ -63,7 +63,7 @@ async def test_line_28_new_names_are_answered_at_the_version_of_the_others(
     assert sotw.latest[ENDPOINT].version_info == version
 
 
-async def test_line_29_the_last_acknowledgement_again_is_answered_while_a_cluster_warms(
+async def test_rule_29_the_last_acknowledgement_again_is_answered_while_a_cluster_warms(
     served: Served, sotw: Client
 ) -> None:
     served.now(cluster("a", 1), endpoints("a"))

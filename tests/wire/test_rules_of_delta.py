@@ -1,17 +1,17 @@
-"""Lines 31 to 36 at the wire, incremental."""
+"""Rules 31 to 36 at the wire, incremental."""
 
 import pytest
 
 from tests.unit.xds.peer import Said, cluster, endpoints, listener, route, secret
 from tests.wire.client import Client, Served
-from tests.wire.test_lines_of_both import one
+from tests.wire.test_rules_of_both import one
 from xds_server.base.ids import TypeUrl
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 NAMED = [ENDPOINT, SECRET, ROUTE]
 
 
-async def test_line_31_a_subscription_with_a_stale_nonce_counts(served: Served, delta: Client) -> None:
+async def test_rule_31_a_subscription_with_a_stale_nonce_counts(served: Served, delta: Client) -> None:
     served.now(endpoints("a"), endpoints("b"))
     await delta.subscribe(ENDPOINT, "a")
     await delta.settle()
@@ -22,7 +22,7 @@ async def test_line_31_a_subscription_with_a_stale_nonce_counts(served: Served, 
 
 
 @pytest.mark.parametrize("type_url", [*NAMED, CLUSTER])
-async def test_line_32_a_name_that_does_not_exist_is_removed_at_once_and_watched(
+async def test_rule_32_a_name_that_does_not_exist_is_removed_at_once_and_watched(
     served: Served, delta: Client, type_url: TypeUrl
 ) -> None:
     served.now(one(type_url, "b"))
@@ -33,7 +33,7 @@ async def test_line_32_a_name_that_does_not_exist_is_removed_at_once_and_watched
 
 
 @pytest.mark.parametrize("type_url", NAMED)
-async def test_line_33_a_second_subscription_is_answered_and_a_needless_end_of_one_ignored(
+async def test_rule_33_a_second_subscription_is_answered_and_a_needless_end_of_one_ignored(
     served: Served, delta: Client, type_url: TypeUrl
 ) -> None:
     served.now(one(type_url, "a"), one(type_url, "b"))
@@ -45,7 +45,7 @@ async def test_line_33_a_second_subscription_is_answered_and_a_needless_end_of_o
     assert await delta.settle() == []
 
 
-async def test_line_34_a_reconnecting_client_gets_what_differs_and_what_is_gone(
+async def test_rule_34_a_reconnecting_client_gets_what_differs_and_what_is_gone(
     served: Served, delta: Client
 ) -> None:
     same, new = cluster("same"), cluster("new")
@@ -56,7 +56,7 @@ async def test_line_34_a_reconnecting_client_gets_what_differs_and_what_is_gone(
 
 
 @pytest.mark.parametrize("held", [True, False])
-async def test_line_35_the_first_answer_to_a_wildcard_goes_out_even_if_empty(
+async def test_rule_35_the_first_answer_to_a_wildcard_goes_out_even_if_empty(
     served: Served, delta: Client, *, held: bool
 ) -> None:
     served.now(*([cluster("a")] if held else []))
@@ -64,7 +64,7 @@ async def test_line_35_the_first_answer_to_a_wildcard_goes_out_even_if_empty(
     assert await delta.settle() == [Said("CDS", [], [])]
 
 
-async def test_line_36_no_names_and_a_star_open_the_same_wildcard(served: Served, delta: Client) -> None:
+async def test_rule_36_no_names_and_a_star_open_the_same_wildcard(served: Served, delta: Client) -> None:
     served.now(cluster("a"), listener("a", "r"), route("r"), secret("a"))
     await delta.subscribe(CLUSTER)
     await delta.subscribe(LISTENER, "*")

@@ -1,4 +1,4 @@
-"""Lines 3 to 17 at the wire, in each variant: what `tests/unit/xds` says of the machines, a client sees."""
+"""Rules 3 to 17 at the wire, in each variant: what `tests/unit/xds` says of the machines, a client sees."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def one(type_url: TypeUrl, name: str, rev: int = 1) -> Resource:
     }[type_url]
 
 
-async def test_line_03_the_nonce_of_another_stream_acknowledges_nothing(
+async def test_rule_03_the_nonce_of_another_stream_acknowledges_nothing(
     served: Served, either: Client, variant: Variant
 ) -> None:
     served.now(cluster("a"), listener("l", "r"), route("r"))
@@ -41,7 +41,7 @@ async def test_line_03_the_nonce_of_another_stream_acknowledges_nothing(
     assert first.nonce == nonce
 
 
-async def test_line_03_a_response_is_on_the_books_before_the_client_can_answer_it(
+async def test_rule_03_a_response_is_on_the_books_before_the_client_can_answer_it(
     served: Served, either: Client
 ) -> None:
     served.now(cluster("a"))
@@ -53,7 +53,7 @@ async def test_line_03_a_response_is_on_the_books_before_the_client_can_answer_i
     assert kinds == [Sent, Acked]
 
 
-async def test_line_04_an_error_without_words_is_a_refusal_and_a_version_is_none(
+async def test_rule_04_an_error_without_words_is_a_refusal_and_a_version_is_none(
     served: Served, either: Client
 ) -> None:
     served.now(cluster("a", 1))
@@ -70,7 +70,7 @@ async def test_line_04_an_error_without_words_is_a_refusal_and_a_version_is_none
     assert served.rig.count(Nacked) == 1
 
 
-async def test_line_05_a_refusal_resends_nothing_until_the_content_changes(
+async def test_rule_05_a_refusal_resends_nothing_until_the_content_changes(
     served: Served, either: Client
 ) -> None:
     served.now(cluster("a", 1))
@@ -84,7 +84,7 @@ async def test_line_05_a_refusal_resends_nothing_until_the_content_changes(
 
 
 @pytest.mark.parametrize("type_url", NAMED)
-async def test_line_05_a_subscription_that_a_refusal_carries_counts(
+async def test_rule_05_a_subscription_that_a_refusal_carries_counts(
     served: Served, either: Client, type_url: TypeUrl
 ) -> None:
     served.now(one(type_url, "a"), one(type_url, "b"))
@@ -94,7 +94,7 @@ async def test_line_05_a_subscription_that_a_refusal_carries_counts(
     assert [said.resources for said in await either.flow()] == [["b"]]
 
 
-async def test_line_06_nothing_is_sent_without_a_change(served: Served, either: Client) -> None:
+async def test_rule_06_nothing_is_sent_without_a_change(served: Served, either: Client) -> None:
     world = (cluster("a"), endpoints("a"), secret("s"), listener("l", "r"), route("r", "a"))
     served.now(*world)
     for type_url, names in (
@@ -111,7 +111,7 @@ async def test_line_06_nothing_is_sent_without_a_change(served: Served, either: 
 
 
 @pytest.mark.parametrize("type_url", [*NAMED, CLUSTER])
-async def test_line_07_a_name_that_does_not_exist_is_sent_when_it_appears(
+async def test_rule_07_a_name_that_does_not_exist_is_sent_when_it_appears(
     served: Served, either: Client, type_url: TypeUrl
 ) -> None:
     await either.subscribe(type_url, "a")
@@ -120,7 +120,7 @@ async def test_line_07_a_name_that_does_not_exist_is_sent_when_it_appears(
     assert [said.resources for said in await either.settle()] == [["a"]]
 
 
-async def test_line_08_no_names_means_everything_at_first_and_nothing_later(
+async def test_rule_08_no_names_means_everything_at_first_and_nothing_later(
     served: Served, either: Client
 ) -> None:
     world = (cluster("a"), listener("l", "r"), listener("m", "r"), route("r"), endpoints("a"))
@@ -135,7 +135,7 @@ async def test_line_08_no_names_means_everything_at_first_and_nothing_later(
     assert not any(said.resources for said in await either.settle())
 
 
-async def test_line_09_a_star_and_names_coexist_until_the_star_is_dropped(
+async def test_rule_09_a_star_and_names_coexist_until_the_star_is_dropped(
     served: Served, either: Client
 ) -> None:
     served.now(cluster("a"), cluster("b"))
@@ -148,7 +148,7 @@ async def test_line_09_a_star_and_names_coexist_until_the_star_is_dropped(
 
 
 @pytest.mark.parametrize("type_url", NAMED)
-async def test_line_10_a_name_that_is_subscribed_again_is_sent_again(
+async def test_rule_10_a_name_that_is_subscribed_again_is_sent_again(
     served: Served, either: Client, type_url: TypeUrl
 ) -> None:
     served.now(one(type_url, "a"), one(type_url, "b"))
@@ -169,7 +169,7 @@ async def _follow(client: Client) -> None:
     await client.subscribe(CLUSTER)
 
 
-async def test_line_11_what_is_needed_comes_before_what_needs_it(served: Served, either: Client) -> None:
+async def test_rule_11_what_is_needed_comes_before_what_needs_it(served: Served, either: Client) -> None:
     await _follow(either)
     await served.rig.seen(Subscribed, lambda event: event.type_url == CLUSTER)
     served.now(cluster("old"), endpoints("old"), secret("old"), listener("l", "r"), route("r", "old"))
@@ -177,7 +177,7 @@ async def test_line_11_what_is_needed_comes_before_what_needs_it(served: Served,
     assert said == ["CDS", "EDS", "SDS", "LDS", "RDS"]
 
 
-async def test_line_11_what_goes_waits_for_what_may_need_it(served: Served, either: Client) -> None:
+async def test_rule_11_what_goes_waits_for_what_may_need_it(served: Served, either: Client) -> None:
     plain = cluster("old")
     using = Resource(plain.key, plain.body, (*plain.refs, secret("old").key))
     old = (using, endpoints("old"), secret("old"), listener("l", "r"))
@@ -191,7 +191,7 @@ async def test_line_11_what_goes_waits_for_what_may_need_it(served: Served, eith
     assert first[0] == Said("CDS", ["new"] if either.variant is Variant.DELTA else ["new", "old"], [])
     await either.ack(CLUSTER)
     assert await either.flow() == []
-    await either.ack(ENDPOINT)  # with it the new cluster is warm (line 41)
+    await either.ack(ENDPOINT)  # with it the new cluster is warm (rule 41)
     assert await either.flow() == [Said("RDS", ["r"], [])]
     await either.ack(ROUTE)
     gone = await either.settle()
@@ -201,7 +201,7 @@ async def test_line_11_what_goes_waits_for_what_may_need_it(served: Served, eith
         assert gone == [Said("CDS", ["new"], [])]
 
 
-async def test_line_12_nothing_new_waits_for_an_acknowledgement(served: Served, either: Client) -> None:
+async def test_rule_12_nothing_new_waits_for_an_acknowledgement(served: Served, either: Client) -> None:
     served.now(cluster("old"), endpoints("old"), listener("l", "r"), route("r", "old"))
     await _follow(either)
     assert {said.type for said in await either.flow() if said.resources} == {"CDS", "EDS", "LDS", "RDS"}
@@ -210,7 +210,7 @@ async def test_line_12_nothing_new_waits_for_an_acknowledgement(served: Served, 
     assert [each.type for each in said if each.resources] == ["CDS", "EDS", "LDS", "RDS"]
 
 
-async def test_line_13_a_changed_cluster_gets_its_assignment_again(served: Served, either: Client) -> None:
+async def test_rule_13_a_changed_cluster_gets_its_assignment_again(served: Served, either: Client) -> None:
     same = (cluster("b"), endpoints("a"), endpoints("b"))
     served.now(cluster("a", 1), *same)
     await either.subscribe(CLUSTER)
@@ -223,7 +223,7 @@ async def test_line_13_a_changed_cluster_gets_its_assignment_again(served: Serve
 
 
 @pytest.mark.parametrize("type_url", NAMED)
-async def test_line_14_the_first_request_is_answered_whatever_the_client_claims_to_hold(
+async def test_rule_14_the_first_request_is_answered_whatever_the_client_claims_to_hold(
     rig: Rig, connect: Connect, variant: Variant, type_url: TypeUrl
 ) -> None:
     held = resource(type_url, "a", b"a")
@@ -240,7 +240,7 @@ async def test_line_14_the_first_request_is_answered_whatever_the_client_claims_
     assert (response.type_url, len(response.resources)) == (type_url, 1)
 
 
-async def test_line_16_a_replica_that_was_started_later_tells_the_same_versions(
+async def test_rule_16_a_replica_that_was_started_later_tells_the_same_versions(
     start: Start, variant: Variant
 ) -> None:
     replicas = [Served(await start()) for _ in range(2)]
@@ -258,7 +258,7 @@ async def test_line_16_a_replica_that_was_started_later_tells_the_same_versions(
 
 
 @pytest.mark.usefixtures("large")
-async def test_line_17_what_is_no_longer_asked_for_is_not_sent_when_the_reader_can_take_it(
+async def test_rule_17_what_is_no_longer_asked_for_is_not_sent_when_the_reader_can_take_it(
     rig: Rig, connect: Connect
 ) -> None:
     rig.commit(
