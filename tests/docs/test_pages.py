@@ -170,3 +170,11 @@ def test_every_link_leads_somewhere(page: str) -> None:
         file = here / name if name else ROOT / page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file.read_text()), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/internals/")])
+def test_every_file_that_a_page_for_maintainers_names_exists(page: str) -> None:
+    named = re.findall(
+        r"`((?:\w[\w.-]*/)+[\w.-]+\.(?:py|html|css|js|md|yaml|lock))`", (ROOT / page).read_text()
+    )
+    assert [name for name in named if not any((root / name).exists() for root in (ROOT, SOURCE))] == []
