@@ -8,7 +8,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Final
 
-from xds_server.core.objects import PREFIX
+from xds_server.core.keys import PREFIX
 
 Document = dict[str, Any]
 

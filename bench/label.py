@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.core.world import SHADOW_OF
+from xds_server.core.keys import SHADOW_OF
 from xds_server.local.demo.envoy import Envoy
 from xds_server.local.demo.fleet import Demo, DemoOptions, running
 from xds_server.local.demo.stage import CANARY, NAMESPACE, SERVICE, example_manifests

@@ -15,7 +15,7 @@ from bench.objects import service_of
 from bench.process import cpu_s, cpu_when_idle
 from bench.scale import Server, Size, control_plane, serving
 from xds_server.base.ids import NamespacedName
-from xds_server.core.world import SHADOW_OF
+from xds_server.core.keys import SHADOW_OF
 from xds_server.translate.names import shadow_cluster, virtual_host_key
 from xds_server.xds.types import CLUSTER, ENDPOINT, VIRTUAL_HOST
 

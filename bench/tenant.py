@@ -30,7 +30,7 @@ from rich.table import Table
 from bench.greedy import NAMESPACE, Greedy, Mix
 from bench.policy.users import Load, send
 from bench.process import used
-from xds_server.core.objects import PREFIX
+from xds_server.core.keys import PREFIX
 from xds_server.local.demo.control_plane import ControlPlane
 from xds_server.local.demo.envoy import Envoy
 from xds_server.local.demo.fleet import reserved_ports

@@ -19,7 +19,7 @@ import yaml
 from tests.docs.blocks import ROOT
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
-from xds_server.core.objects import ALLOW
+from xds_server.core.keys import ALLOW
 from xds_server.local.demo.envoy import envoy_binary
 from xds_server.local.demo.fleet import Demo, DemoOptions, reserved_ports, running
 from xds_server.local.demo.stage import documents, example_manifests

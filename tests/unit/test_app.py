@@ -25,7 +25,6 @@ from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
 from xds_server.base.address import Address
 from xds_server.base.errors import SourceError, XdsShadowError
-from xds_server.base.metadata import GATEWAY_PORT
 from xds_server.core.objects import Kind
 from xds_server.core.source import Health, Sink, WatchCounts
 from xds_server.server import app as app_module
@@ -36,6 +35,7 @@ from xds_server.server.display import explanation_view, status_view
 from xds_server.server.gateway_file import read_gateway
 from xds_server.server.pipeline import Pipeline
 from xds_server.server.status_client import get_explanation, get_status
+from xds_server.translate.node_metadata import GATEWAY_PORT
 from xds_server.translate.readable import readable
 from xds_server.xds.stream_events import Variant
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, SHORT_NAMES

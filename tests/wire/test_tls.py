@@ -18,12 +18,12 @@ from tests.support.waiting import eventually
 from tests.wire.rig import Stream, node
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
-from xds_server.base.metadata import NAMESPACES
 from xds_server.local.demo.control_plane import ControlPlane
 from xds_server.server.ads_server import FleetServer
 from xds_server.server.config import Security, TlsFiles
 from xds_server.server.identity import Allowed, read_clients
 from xds_server.server.tls import Certificates
+from xds_server.translate.node_metadata import NAMESPACES
 from xds_server.xds.resource import Resource, ResourceKey
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Event, StreamDenied, StreamOpened, Variant

@@ -21,11 +21,10 @@ from rich.live import Live
 
 from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import UsageError, XdsShadowError
-from xds_server.core.objects import PREFIX, WORKLOADS, Kind, kind_called
+from xds_server.core.keys import EXPOSE, PREFIX, SHADOW_OF
+from xds_server.core.objects import WORKLOADS, Kind, kind_called
 from xds_server.core.policy import NAMES, parse_policy
-from xds_server.core.services import EXPOSE
 from xds_server.core.values import PolicyError
-from xds_server.core.world import SHADOW_OF
 from xds_server.server.display import explanation_view, status_view
 from xds_server.server.status_client import get_explanation, get_status
 

@@ -8,7 +8,7 @@ import binascii
 import re
 from typing import Final
 
-from xds_server.core.objects import ALLOW
+from xds_server.core.keys import ALLOW
 from xds_server.core.plan import Credential, Reason
 from xds_server.core.refusal import Refusal
 from xds_server.core.sensitive import Sensitive

@@ -13,7 +13,8 @@ import msgspec
 
 from xds_server.base.errors import XdsShadowError
 from xds_server.core import validate
-from xds_server.core.objects import KINDS, PREFIX, WORKLOADS, Kind, Object, Ref, Service, Workload
+from xds_server.core.keys import PREFIX
+from xds_server.core.objects import KINDS, WORKLOADS, Kind, Object, Ref, Service, Workload
 from xds_server.core.problems import Problem
 
 ObjectT = TypeVar("ObjectT", bound=Object)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.bounds import NotAllowedError
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.layers import Layer
 from xds_server.core.objects import (
     WORKLOADS,
@@ -22,7 +23,6 @@ from xds_server.core.policy import endpoints_source, parse_policy
 from xds_server.core.refusal import Refusal
 from xds_server.core.terms import Policy
 from xds_server.core.values import PolicyError, sentence
-from xds_server.core.world import SHADOW_OF
 
 
 @dataclass(frozen=True, slots=True)

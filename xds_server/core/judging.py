@@ -7,6 +7,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
 from xds_server.core.branches import MAX_BRANCHES
 from xds_server.core.canaries import Canary
+from xds_server.core.keys import EXPOSE, GATEWAYS, SHADOW_OF
 from xds_server.core.limits import Limits
 from xds_server.core.objects import Service
 from xds_server.core.plan import Mirror, Reason, Route, ShadowStatus, State
@@ -14,9 +15,8 @@ from xds_server.core.ports import HttpPort, no_http_port
 from xds_server.core.refusal import Refusal
 from xds_server.core.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.core.scene import MOST_MARKED
-from xds_server.core.services import EXPOSE, GATEWAYS, Offer
+from xds_server.core.services import Offer
 from xds_server.core.terms import MILLION, Policy, Selection, Treatment
-from xds_server.core.world import SHADOW_OF
 
 MAX_SAMPLED = 4
 """Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route

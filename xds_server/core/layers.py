@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from xds_server.core.objects import PREFIX
+from xds_server.core.keys import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,3 @@ class PolicyFile(Layer):
 
 
 NO_FILE: Final = PolicyFile("the policy file", {})
-
-
-def settings_of(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Our own annotations, without the prefix."""
-    return {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}

@@ -8,9 +8,10 @@ it from the template of what made it is one of several, so its maker has the pro
 from collections.abc import Iterable
 from typing import Final
 
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import WORKLOADS, Kind, Pod, Ref, ReplicaSet, Service, ref_of
 from xds_server.core.problems import Problem
-from xds_server.core.world import SHADOW_OF, Change, Delete, Report, Upsert
+from xds_server.core.world import Change, Delete, Report, Upsert
 
 INVALID_LABEL: Final = "InvalidLabel"
 

@@ -13,11 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-PREFIX = "xds-shadow.io/"
-"""Of every label and annotation that this program reads."""
-
-ALLOW = PREFIX + "allow"
-"""The label whose value ``true`` lets a Secret be used as a credential."""
+from xds_server.core.keys import SERVICE_NAME
 
 
 class Kind(StrEnum):
@@ -256,7 +252,7 @@ class EndpointSlice(_Object, frozen=True):
     @property
     def service(self) -> str:
         """The name of the Service that the slice belongs to, from its label."""
-        return self.labels.get("kubernetes.io/service-name", "")
+        return self.labels.get(SERVICE_NAME, "")
 
 
 class ContainerPort(_Base, frozen=True):

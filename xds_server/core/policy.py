@@ -18,9 +18,10 @@ from xds_server.core.bounds import (
     NotAllowedError,
     services,
 )
-from xds_server.core.layers import NO_FILE, Layer, settings_of
+from xds_server.core.keys import PREFIX, settings_of
+from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.limits import OF_SERVICES
-from xds_server.core.objects import PREFIX, Namespace
+from xds_server.core.objects import Namespace
 from xds_server.core.terms import Policy, SecretKey, Selection, Setting, Treatment
 from xds_server.core.values import PolicyError
 

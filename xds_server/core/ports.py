@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from xds_server.base.text import SOME, first_of, shown
-from xds_server.core.objects import PREFIX, Service, ServicePort
+from xds_server.core.keys import HTTP_PORTS
+from xds_server.core.objects import Service, ServicePort
 from xds_server.core.plan import Protocol, Reason
 from xds_server.core.refusal import Refusal
-
-HTTP_PORTS: Final = PREFIX + "http-ports"
 
 TCP: Final = "TCP"
 _UNSAID: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"

@@ -17,10 +17,11 @@ from xds_server.core.engine import Engine
 from xds_server.core.holding import held, held_offer
 from xds_server.core.hosts import CLUSTER_DOMAINS, NOBODY, Claimed, HostTable
 from xds_server.core.judging import Judged, ends, excess, judge, service_refusal, status
+from xds_server.core.keys import PREFIX, SHADOW_OF
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry, Ledger, cut, weigh
 from xds_server.core.limits import Limits
-from xds_server.core.objects import PREFIX, EndpointSlice, Kind, Pod, Ref, Workload, workload_key
+from xds_server.core.objects import EndpointSlice, Kind, Pod, Ref, Workload, workload_key
 from xds_server.core.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
 from xds_server.core.policy import ENDPOINTS_FROM
 from xds_server.core.ports import HttpPort
@@ -28,7 +29,7 @@ from xds_server.core.problems import Problem
 from xds_server.core.scene import Rules, Scene, keys_of, may_select
 from xds_server.core.separation import Separated, separate
 from xds_server.core.services import Offer, host_conflict, offer_of, problem_of
-from xds_server.core.world import NOWHERE, SHADOW_OF, NamespaceView, World
+from xds_server.core.world import NOWHERE, NamespaceView, World
 
 OwnerOf = Callable[[str], NamespacedName | None]
 _NO_RULES = Rules()

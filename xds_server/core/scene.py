@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.intents import Intent, read_label
-from xds_server.core.layers import NO_FILE, Layer, settings_of
+from xds_server.core.keys import settings_of
+from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.limits import Limits, host_not_allowed, limits_of
 from xds_server.core.objects import EndpointSlice, Namespace, Pod, Service, Workload
 from xds_server.core.plan import GATEWAY, Reason

@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import SOME, shown
 from xds_server.core.hosts import CLUSTER_DOMAINS, Age, own_hosts
+from xds_server.core.keys import EXPOSE, GATEWAYS, HOSTS, HTTP_PORTS, PREFIX
 from xds_server.core.limits import DEFAULT, Limits
-from xds_server.core.objects import PREFIX, Kind, Ref, Service
+from xds_server.core.objects import Kind, Ref, Service
 from xds_server.core.plan import GATEWAY, Reason
 from xds_server.core.policy import NAMES
-from xds_server.core.ports import HTTP_PORTS, HttpPort, no_http_port, ports_of
+from xds_server.core.ports import HttpPort, no_http_port, ports_of
 from xds_server.core.problems import Notice, Problem
 from xds_server.core.values import is_host_name
 from xds_server.core.world import NamespaceView
-
-EXPOSE = PREFIX + "expose"
-HOSTS = PREFIX + "hosts"
-GATEWAYS = PREFIX + "gateways"
 
 _KNOWN = (GATEWAYS, HOSTS, HTTP_PORTS)
 """The annotations of a Service."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
 
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import (
-    PREFIX,
     WORKLOADS,
     EndpointSlice,
     Kind,
@@ -26,9 +26,6 @@ from xds_server.core.objects import (
 )
 from xds_server.core.problems import Problem
 from xds_server.core.selectors import as_query
-
-SHADOW_OF = PREFIX + "shadow-of"
-"""The label that marks a canary; its value names a Service of the same namespace."""
 
 Obj = TypeVar("Obj", bound=Object)
 

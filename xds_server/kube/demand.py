@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
-from xds_server.core.layers import settings_of
-from xds_server.core.objects import ALLOW, WORKLOADS, Kind, Namespace, Ref, Workload, ref_of
+from xds_server.core.keys import ALLOW, settings_of
+from xds_server.core.objects import WORKLOADS, Kind, Namespace, Ref, Workload, ref_of
 from xds_server.core.policy import credential_source
 from xds_server.core.selectors import as_query
 from xds_server.core.world import Change, Delete, Upsert

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
 from xds_server.core.decode import DecodeError
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import WORKLOADS, Kind, Ref, ref_of
 from xds_server.core.source import Health, Sink, WatchCounts
-from xds_server.core.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert, key_of
+from xds_server.core.world import Awaiting, Change, Delete, Report, Upsert, key_of
 from xds_server.kube.api import KubeApi, Timing
 from xds_server.kube.client import FORBIDDEN, NOT_FOUND
 from xds_server.kube.demand import Wanted

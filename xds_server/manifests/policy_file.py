@@ -9,8 +9,8 @@ from typing import Final
 
 from xds_server.base.errors import UsageError
 from xds_server.base.yaml_text import texts_of
+from xds_server.core.keys import PREFIX
 from xds_server.core.layers import NO_FILE, PolicyFile
-from xds_server.core.objects import PREFIX
 from xds_server.core.policy import check_defaults
 from xds_server.core.values import PolicyError
 

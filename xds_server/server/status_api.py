@@ -13,10 +13,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from xds_server.base.ids import NamespacedName, NodeId, TypeUrl
 from xds_server.base.sizes import MIB
 from xds_server.base.text import plain
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.plan import PortPlan, ShadowStatus
 from xds_server.core.problems import Notice, Problem
 from xds_server.core.terms import Setting
-from xds_server.core.world import SHADOW_OF
 from xds_server.pb import status_pb2, status_pb2_grpc
 from xds_server.xds.fleet import Connection, Fleet, Refusal, TypeState
 from xds_server.xds.resource import Resource

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from xds_server.base.address import MAX_PORT, ip_text
 from xds_server.base.errors import RequestDeniedError, RequestError
-from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.base.text import plain
 from xds_server.translate.listeners import moved
 from xds_server.translate.names import LISTENER_KEY
+from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.xds.cache import Derived
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import EMPTY, Snapshot, TypeSnapshot

@@ -28,10 +28,10 @@ from betterproto2 import Casing, Message
 from envoy_data_plane.google.protobuf import Any, Struct
 
 from xds_server.base.address import Address
-from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.base.sizes import MIB
 from xds_server.core.plan import GATEWAY
 from xds_server.translate.mirroring import UPSTREAM_FILTERS
+from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.xds.stream_events import Variant
 
 _XDS_CLUSTER = "xds-shadow"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import yaml
 
+from xds_server.core.keys import ALLOW, EXPOSE, SHADOW_OF
 from xds_server.core.objects import (
-    ALLOW,
     KINDS,
     Container,
     ContainerPort,
@@ -34,8 +34,7 @@ from xds_server.core.objects import (
     Workload,
     WorkloadSpec,
 )
-from xds_server.core.services import EXPOSE
-from xds_server.core.world import SHADOW_OF, Upsert, World
+from xds_server.core.world import Upsert, World
 from xds_server.server.pipeline import Pipeline
 
 PREFIX = "xds-shadow.io/"

@@ -6,6 +6,7 @@ import pytest
 from tests.support.snapshots import dangling
 from tests.unit.pure.kube import at, canary, marked, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.marks import Marks
 from xds_server.core.notes import Note, Subject, notes
 from xds_server.core.objects import (
@@ -29,7 +30,7 @@ from xds_server.core.objects import (
 from xds_server.core.plan import Plan, Reason, ShadowStatus, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
-from xds_server.core.world import SHADOW_OF, Change, Delete, Upsert
+from xds_server.core.world import Change, Delete, Upsert
 from xds_server.kube.event_writer import event
 from xds_server.server.explain import explain
 from xds_server.translate import names

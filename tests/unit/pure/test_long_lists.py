@@ -7,9 +7,10 @@ import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.core.bounds import BOUNDS
+from xds_server.core.keys import PREFIX
 from xds_server.core.limits import HOSTS_ALLOWED
 from xds_server.core.notes import notes
-from xds_server.core.objects import PREFIX, Object, ServicePort
+from xds_server.core.objects import Object, ServicePort
 from xds_server.core.plan import Plan
 from xds_server.core.policy import NAMES
 from xds_server.core.ports import ports_of

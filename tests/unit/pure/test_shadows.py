@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
+from xds_server.core.keys import EXPOSE
 from xds_server.core.objects import (
     Container,
     ContainerPort,
@@ -20,7 +21,6 @@ from xds_server.core.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, 
 from xds_server.core.ports import http_ports, ports_of
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
-from xds_server.core.services import EXPOSE
 from xds_server.core.world import Upsert
 
 NO_SERVICE = (

@@ -10,13 +10,13 @@ from tests.support.snapshots import dangling
 from tests.unit.pure import worlds
 from tests.unit.pure.kube import pipeline_of
 from xds_server.base.errors import RequestDeniedError, RequestError
-from xds_server.base.metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.core.plan import Plan
 from xds_server.core.world import Change
 from xds_server.server.views import View, derive, view_of
 from xds_server.translate import names
 from xds_server.translate.gateway import TRANSPARENT, GatewayListener
 from xds_server.translate.listeners import gateway_listener
+from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.translate.translate import translate
 from xds_server.xds.cache import Derived
 from xds_server.xds.resource import Resource

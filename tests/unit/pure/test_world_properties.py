@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pure import worlds
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import Ref
-from xds_server.core.world import NOWHERE, SHADOW_OF, Change, Delete, Report, Upsert, World, key_of
+from xds_server.core.world import NOWHERE, Change, Delete, Report, Upsert, World, key_of
 
 
 def _refs(world: World) -> set[Ref]:

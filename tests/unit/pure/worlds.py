@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from tests.unit.pure import kube
+from xds_server.core.keys import EXPOSE, HOSTS, SHADOW_OF
 from xds_server.core.objects import (
     KINDS,
     WORKLOADS,
@@ -29,8 +30,7 @@ from xds_server.core.objects import (
     ref_of,
 )
 from xds_server.core.problems import Problem
-from xds_server.core.services import EXPOSE, HOSTS
-from xds_server.core.world import SHADOW_OF, Awaiting, Change, Delete, Report, Upsert
+from xds_server.core.world import Awaiting, Change, Delete, Report, Upsert
 
 SERVICES = ("web", "api", "shadow")
 DEPLOYMENTS = ("one", "two", "three")

@@ -9,10 +9,10 @@ import msgspec
 from xds_server.base.ids import NamespacedName
 from xds_server.cli.convert.fields import Doc
 from xds_server.core.hosts import CLUSTER_DOMAINS
-from xds_server.core.objects import PREFIX, Service
+from xds_server.core.keys import HOSTS, HTTP_PORTS, PREFIX
+from xds_server.core.objects import Service
 from xds_server.core.plan import Protocol
-from xds_server.core.ports import HTTP_PORTS, no_http_port, ports_of
-from xds_server.core.services import HOSTS
+from xds_server.core.ports import no_http_port, ports_of
 
 
 class Target(NamedTuple):

@@ -11,9 +11,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.base.text import plain
 from xds_server.cli.convert.form import Output
 from xds_server.cli.convert.plans import Finding, Plan
-from xds_server.core.objects import PREFIX
-from xds_server.core.services import EXPOSE, HOSTS
-from xds_server.core.world import SHADOW_OF
+from xds_server.core.keys import EXPOSE, HOSTS, PREFIX, SHADOW_OF
 
 _LONGEST: Final = 1000
 _LONGEST_WORD: Final = 32_768

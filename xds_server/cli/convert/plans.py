@@ -11,10 +11,9 @@ from xds_server.cli.convert.documents import Documents
 from xds_server.cli.convert.draft import Draft, draft_of
 from xds_server.cli.convert.fields import path_text
 from xds_server.cli.convert.rules import Backend, Mirror, Rule, Source
-from xds_server.core.objects import PREFIX
+from xds_server.core.keys import PREFIX, SHADOW_OF
 from xds_server.core.policy import parse_policy
 from xds_server.core.values import PolicyError, is_host_name
-from xds_server.core.world import SHADOW_OF
 
 _FINEST: Final = Decimal("0.0001")
 _ALL: Final = Decimal(100)

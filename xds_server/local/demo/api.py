@@ -10,7 +10,7 @@ import aiohttp
 
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.core.world import SHADOW_OF
+from xds_server.core.keys import SHADOW_OF
 from xds_server.local.demo.stage import CANARY, NAMESPACE, PERCENT, SERVICE, Document, endpoint_slice, pod
 
 _COLLECTIONS = {

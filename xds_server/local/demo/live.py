@@ -12,7 +12,7 @@ from rich.text import Text
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import XdsShadowError
-from xds_server.core.world import SHADOW_OF
+from xds_server.core.keys import SHADOW_OF
 from xds_server.local.demo.fleet import Demo, DemoOptions, running
 from xds_server.local.demo.stage import CANARY, HOST, NAMESPACE, PERCENT, SERVICE
 from xds_server.server.display import status_view

@@ -11,7 +11,7 @@ from functools import partial
 from rich.console import Console
 
 from xds_server.base.errors import XdsShadowError
-from xds_server.core.world import SHADOW_OF
+from xds_server.core.keys import SHADOW_OF
 from xds_server.local.demo.envoy import Envoy
 from xds_server.local.demo.fleet import Demo, DemoOptions, running
 from xds_server.local.demo.stage import CANARY, NAMESPACE, PERCENT, SERVICE

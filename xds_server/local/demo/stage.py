@@ -9,7 +9,7 @@ from typing import Any, cast
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError, YamlError
 from xds_server.base.yaml_load import read_all
-from xds_server.core.objects import PREFIX
+from xds_server.core.keys import PREFIX
 
 NAMESPACE = "staging"
 SERVICE = "myapp"

@@ -1,0 +1,12 @@
+"""Keys of ``node.metadata`` by which an Envoy asks for its own listener and namespaces.
+
+`bootstrap` writes them, and `server/views.py` reads them.
+"""
+
+from typing import Final
+
+from xds_server.core.keys import PREFIX
+
+GATEWAY_ADDRESS: Final = f"{PREFIX}gateway-address"
+GATEWAY_PORT: Final = f"{PREFIX}gateway-port"
+NAMESPACES: Final = f"{PREFIX}namespaces"
