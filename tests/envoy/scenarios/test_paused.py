@@ -1,8 +1,8 @@
 """An Envoy is stopped for a minute, as on a machine that swaps or in a debugger.
 
 Rule 18 of docs/internals/xds-checklist.md: the stopped Envoy delays no other, and no queue grows for it.
-Afterwards it gets the latest state at once and nothing in between. The minute is longer than the deadlines for
-a write and for a keepalive ping, so the Envoy gets the state on a new stream.
+Afterwards it gets the latest state at once and nothing in between. The minute is longer than the deadlines
+of a write and a keepalive ping, so the Envoy gets the state on a new stream.
 """
 
 import asyncio
