@@ -21,7 +21,7 @@ from xds_server.core.values import MAX_METHODS
 from xds_server.local.demo.envoy import envoy_binary
 from xds_server.local.demo.stage import example_manifests
 from xds_server.manifests.source import read_once
-from xds_server.server.config import Form
+from xds_server.server.config import RenderFormat
 from xds_server.server.pipeline import Pipeline
 from xds_server.server.render import render
 
@@ -62,7 +62,7 @@ def test_every_golden_result_is_valid_to_envoy(path: Path, tmp_path: Path) -> No
     shutil.copy(path, source / "all.yaml")
     published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]), now=0.0)
     static = tmp_path / "static.yaml"
-    static.write_text(render(published.snapshot, Form.STATIC))
+    static.write_text(render(published.snapshot, RenderFormat.STATIC))
     assert validate(static) == []
 
 
@@ -80,7 +80,7 @@ def test_the_largest_policies_that_are_accepted_are_valid_to_envoy(tmp_path: Pat
     published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([source]), now=0.0)
     assert [shadow.state for shadow in published.plan.shadows()] == [State.ACTIVE] * MAX_SAMPLED
     static = tmp_path / "static.yaml"
-    static.write_text(render(published.snapshot, Form.STATIC))
+    static.write_text(render(published.snapshot, RenderFormat.STATIC))
     assert validate(static) == []
 
 

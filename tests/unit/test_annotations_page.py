@@ -18,7 +18,7 @@ from xds_server.core.policy import NAMES, check_defaults
 from xds_server.core.ports import OTHER_PROTOCOLS
 from xds_server.manifests.policy_file import read_policy
 from xds_server.manifests.source import read_once
-from xds_server.server.config import Form
+from xds_server.server.config import RenderFormat
 from xds_server.server.pipeline import Pipeline
 from xds_server.server.render import render
 
@@ -63,7 +63,7 @@ def rendered(directory: Path, annotations: dict[str, str]) -> tuple[State, str]:
     (directory / "all.yaml").write_text(yaml.safe_dump_all(documents))
     published = Pipeline(gateway_port=8080, expose_all=False).step(read_once([directory]), now=0.0)
     [shadow] = published.plan.shadows()
-    return shadow.state, render(published.snapshot, Form.YAML)
+    return shadow.state, render(published.snapshot, RenderFormat.YAML)
 
 
 def missing(fragment: str, configuration: str) -> str:

@@ -65,7 +65,7 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["serve", "--manifests", "x", "--gateway", "/none.yaml"], 2, "--gateway /none.yaml: No such file"),
         (["render", "--manifests", "/does/not/exist"], 1, "/does/not/exist"),
         (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server answers at 127.0.0.1:1"),
-        (["status", "--watch", "-o", "json"], 2, "--watch redraws a table"),
+        (["status", "--watch", "-o", "json"], 2, "--watch prints a table"),
         (["explain", "myapp-canary"], 2, "NAMESPACE/NAME"),
         (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),
         (["demo", "--once", "--manifests", "/does/not/exist"], 2, "4-canary.yaml"),
@@ -269,12 +269,12 @@ DOCUMENTS = Path(__file__).parent / "convert" / "documents"
 @pytest.mark.parametrize(
     ("files", "code", "said"),
     [
-        (["gateway-plain"], 0, "mirrors: 1, of which lines run for 1\n"),
-        (["gateway-plain", "istio-closer-header"], 3, "mirrors: 2, of which lines run for 1\n"),
-        (["istio-closer-header"], 1, "mirrors: 1, of which lines run for 0\n"),
+        (["gateway-plain"], 0, "mirrors: 1, converted: 1\n"),
+        (["gateway-plain", "istio-closer-header"], 3, "mirrors: 2, converted: 1\n"),
+        (["istio-closer-header"], 1, "mirrors: 1, converted: 0\n"),
     ],
 )
-def test_convert_prints_lines_to_type_and_exits_by_what_they_are(
+def test_convert_prints_commands_and_its_exit_code_says_whether_all_is_converted(
     files: list[str], code: int, said: str
 ) -> None:
     found = run("convert", *(word for each in files for word in ("-f", str(DOCUMENTS / f"{each}.yaml"))))
@@ -294,7 +294,7 @@ def test_convert_prints_patches() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "wrong"),
     [
-        ("kind: Service\n", 1, "no mirror in 1 documents; looked for VirtualService"),
+        ("kind: Service\n", 1, "no mirror found in 1 documents; supported kinds: VirtualService"),
         ("a: b: c", 1, "The file is not valid YAML (line 1, column 5"),
         (None, 2, "No such file or directory"),
     ],

@@ -36,7 +36,7 @@ def test_a_bad_address_names_its_option(text: str) -> None:
 
 @pytest.mark.parametrize("domain", ["", "local_domain", "cluster.local:53", "*.internal"])
 def test_a_bad_cluster_domain_names_its_option(domain: str) -> None:
-    with pytest.raises(UsageError, match=r"--cluster-domain .* is not a domain, such as example\.internal"):
+    with pytest.raises(UsageError, match=r"--cluster-domain .* is not a domain name, such as example\."):
         cluster_domains_of(["cluster.local", domain])
 
 

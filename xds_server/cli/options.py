@@ -1,12 +1,10 @@
-"""Options that several commands share. Every one is also an environment variable."""
+"""The options that more than one command has, each defined once, and what the commands make of them."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from xds_server.base.address import MAX_PORT
 from xds_server.base.errors import UsageError
@@ -15,11 +13,21 @@ from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.values import is_host_name
 from xds_server.server.config import SourceConfig
 
-_PIPED_WIDTH = 200
+# The headings of `--help`.
+SOURCE = "Source of objects"
+POLICY = "Services and shadows"
+ADDRESSES = "Addresses"
+GATEWAY = "Gateway"
+TLS = "TLS"
+EVENTS = "Kubernetes Events"
+PAGE = "Live page"
+CONTROL_PLANE = "Control plane"
+OUTPUT = "Output"
+KUBECTL = "Cluster"
 
 
 class Output(StrEnum):
-    """How `status` and `explain` print."""
+    """The output formats of `status` and `explain`."""
 
     TABLE = "table"
     JSON = "json"
@@ -29,22 +37,35 @@ class Output(StrEnum):
 Manifests = Annotated[
     list[Path] | None,
     typer.Option(
+        "--manifests",
         envvar="XDS_SHADOW_MANIFESTS",
-        help="Directory of ordinary Kubernetes YAML to read and watch instead of a cluster; repeatable.",
+        metavar="DIR",
+        help="Directory of Kubernetes YAML to watch instead of a cluster. Repeatable.",
         show_default=False,
+        rich_help_panel=SOURCE,
     ),
 ]
 Kubeconfig = Annotated[
     Path | None,
     typer.Option(
+        "--kubeconfig",
         envvar="XDS_SHADOW_KUBECONFIG",
+        metavar="FILE",
         help="Kubeconfig of the cluster to watch.",
         show_default="in-cluster, else $KUBECONFIG, else ~/.kube/config",
+        rich_help_panel=SOURCE,
     ),
 ]
 Context = Annotated[
     str | None,
-    typer.Option(envvar="XDS_SHADOW_CONTEXT", help="Context of the kubeconfig.", show_default="current"),
+    typer.Option(
+        "--context",
+        envvar="XDS_SHADOW_CONTEXT",
+        metavar="NAME",
+        help="Context of the kubeconfig.",
+        show_default="the current context",
+        rich_help_panel=SOURCE,
+    ),
 ]
 Namespaces = Annotated[
     list[str] | None,
@@ -52,8 +73,10 @@ Namespaces = Annotated[
         "--namespace",
         "-n",
         envvar="XDS_SHADOW_NAMESPACE",
-        help="Watch only this namespace of the cluster; repeatable.",
-        show_default="all",
+        metavar="NAME",
+        help="Namespace of the cluster to watch. Repeatable.",
+        show_default="all namespaces",
+        rich_help_panel=SOURCE,
     ),
 ]
 AllowLoopbackEndpoints = Annotated[
@@ -61,7 +84,9 @@ AllowLoopbackEndpoints = Annotated[
     typer.Option(
         "--allow-loopback-endpoints",
         envvar="XDS_SHADOW_ALLOW_LOOPBACK_ENDPOINTS",
-        help="Admit loopback addresses as endpoints of a cluster's objects, for a laptop; files always may.",
+        help="Accept loopback addresses as endpoints of a cluster's objects, for use on a laptop. They are"
+        " always accepted from --manifests.",
+        rich_help_panel=SOURCE,
     ),
 ]
 ClusterDomains = Annotated[
@@ -70,8 +95,9 @@ ClusterDomains = Annotated[
         "--cluster-domain",
         envvar="XDS_SHADOW_CLUSTER_DOMAIN",
         metavar="DOMAIN",
-        help="Domain of the cluster's DNS: SERVICE.NAMESPACE.svc.DOMAIN reaches the Service; repeatable.",
+        help="Domain of the cluster's DNS: a Service is reached at SERVICE.NAMESPACE.svc.DOMAIN. Repeatable.",
         show_default="cluster.local",
+        rich_help_panel=SOURCE,
     ),
 ]
 ExposeAll = Annotated[
@@ -79,7 +105,9 @@ ExposeAll = Annotated[
     typer.Option(
         "--expose-all",
         envvar="XDS_SHADOW_EXPOSE_ALL",
-        help="Route every Service that has no xds-shadow.io/expose label, as does its Namespace.",
+        help="Route every Service for which neither the Service nor its Namespace has an xds-shadow.io/expose"
+        " label.",
+        rich_help_panel=POLICY,
     ),
 ]
 Policy = Annotated[
@@ -88,14 +116,42 @@ Policy = Annotated[
         "--policy",
         envvar="XDS_SHADOW_POLICY",
         metavar="FILE",
-        help='Defaults and bounds for every shadow, in YAML: percent: "5", percent-max: "10", …',
+        help='YAML file of defaults and bounds for all shadows, such as percent: "5" and percent-max: "10".',
         show_default="none",
+        rich_help_panel=POLICY,
+    ),
+]
+XdsAddress = Annotated[
+    str,
+    typer.Option(
+        "--xds-address",
+        envvar="XDS_SHADOW_XDS_ADDRESS",
+        metavar="HOST:PORT",
+        help="Address of the xDS server, to which Envoys connect. Port 0 selects a free port.",
+        rich_help_panel=ADDRESSES,
+    ),
+]
+AdminAddress = Annotated[
+    str,
+    typer.Option(
+        "--admin-address",
+        envvar="XDS_SHADOW_ADMIN_ADDRESS",
+        metavar="HOST:PORT",
+        help="Address of the gRPC server for status, health and reflection, to which `status` and `explain`"
+        " connect. Port 0 selects a free port.",
+        rich_help_panel=ADDRESSES,
     ),
 ]
 GatewayPort = Annotated[
     int,
     typer.Option(
-        envvar="XDS_SHADOW_GATEWAY_PORT", min=1, max=MAX_PORT, help="Port of the Envoys' gateway listener."
+        "--gateway-port",
+        envvar="XDS_SHADOW_GATEWAY_PORT",
+        metavar="PORT",
+        min=1,
+        max=MAX_PORT,
+        help="Port of the Envoys' gateway listener.",
+        rich_help_panel=GATEWAY,
     ),
 ]
 Gateway = Annotated[
@@ -104,8 +160,9 @@ Gateway = Annotated[
         "--gateway",
         envvar="XDS_SHADOW_GATEWAY",
         metavar="FILE",
-        help="The gateway's listeners and what they do to requests, in YAML: profile: hardened, …",
+        help="YAML file of the gateway's listeners and HTTP settings, such as profile: hardened.",
         show_default="profile: transparent",
+        rich_help_panel=GATEWAY,
     ),
 ]
 RouteConfigs = Annotated[
@@ -114,40 +171,119 @@ RouteConfigs = Annotated[
         "--route-config",
         envvar="XDS_SHADOW_ROUTE_CONFIG",
         metavar="NAME",
-        help="A further route configuration, for listeners that Envoys have of their own; repeatable."
-        " Services name those that they are on: xds-shadow.io/gateways.",
+        help="Additional route configuration, for listeners that are defined outside of xds-shadow. Services"
+        " select it with the annotation xds-shadow.io/gateways. Repeatable.",
         show_default="none",
-    ),
-]
-Server = Annotated[
-    str,
-    typer.Option(
-        envvar="XDS_SHADOW_SERVER", metavar="HOST:PORT", help="Admin address of the running server."
+        rich_help_panel=GATEWAY,
     ),
 ]
 TlsKey = Annotated[
     Path | None,
-    typer.Option(envvar="XDS_SHADOW_TLS_KEY", metavar="FILE", help="Its key.", show_default=False),
+    typer.Option(
+        "--tls-key",
+        envvar="XDS_SHADOW_TLS_KEY",
+        metavar="FILE",
+        help="Private key of --tls-cert (PEM).",
+        show_default=False,
+        rich_help_panel=TLS,
+    ),
+]
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ready-file",
+        envvar="XDS_SHADOW_READY_FILE",
+        metavar="FILE",
+        help="File to which the server writes its addresses as JSON once it is ready.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 LogFormatOption = Annotated[
     LogFormat,
-    typer.Option("--log-format", envvar="XDS_SHADOW_LOG_FORMAT", help="auto: text on a terminal, else JSON."),
+    typer.Option(
+        "--log-format",
+        envvar="XDS_SHADOW_LOG_FORMAT",
+        help="Format of the log. auto: text on a terminal, JSON otherwise.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", envvar="XDS_SHADOW_OUTPUT", help="Form of the output.")
+    Output,
+    typer.Option("--output", "-o", envvar="XDS_SHADOW_OUTPUT", help="Output format.", rich_help_panel=OUTPUT),
+]
+
+_SERVER = typer.Option(
+    "--server",
+    envvar="XDS_SHADOW_SERVER",
+    metavar="HOST:PORT",
+    help="Address of the control plane: its --admin-address.",
+    rich_help_panel=CONTROL_PLANE,
+)
+Server = Annotated[str, _SERVER]
+
+# The plugin's. Like kubectl's own, they are no environment variables.
+ServerOfPlugin = Annotated[str | None, _SERVER]
+"""Without it the plugin opens a port-forward."""
+
+SystemNamespace = Annotated[
+    str,
+    typer.Option(
+        "--system",
+        metavar="NAMESPACE",
+        help="Namespace of the control plane, for the port-forward.",
+        rich_help_panel=CONTROL_PLANE,
+    ),
+]
+Workload = Annotated[
+    str,
+    typer.Argument(
+        metavar="[KIND/]NAME",
+        help="The canary: the name of a Deployment, or of another kind such as statefulset/NAME (daemonset,"
+        " replicaset, rollout).",
+    ),
+]
+KubectlNamespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="As of kubectl.",
+        show_default="that of the context",
+        rich_help_panel=KUBECTL,
+    ),
+]
+KubectlKubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--kubeconfig", metavar="FILE", help="As of kubectl.", show_default=False, rich_help_panel=KUBECTL
+    ),
+]
+KubectlContext = Annotated[
+    str | None,
+    typer.Option(
+        "--context", metavar="NAME", help="As of kubectl.", show_default=False, rich_help_panel=KUBECTL
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Print the kubectl commands instead of running them.", rich_help_panel=OUTPUT
+    ),
 ]
 
 
 def cluster_domains_of(given: list[str] | None) -> tuple[str, ...]:
-    """The domains that the option names, each once.
+    """The values of ``--cluster-domain`` without duplicates, or the default.
 
     Raises:
-        UsageError: one of them is none.
+        UsageError: a value is not a domain name.
     """
     found = tuple(dict.fromkeys(domain.lower().rstrip(".") for domain in given or CLUSTER_DOMAINS))
     for domain in found:
         if not is_host_name(domain):
-            raise UsageError(f"--cluster-domain {domain!r} is not a domain, such as example.internal")
+            raise UsageError(f"--cluster-domain {domain!r} is not a domain name, such as example.internal")
     return found
 
 
@@ -160,7 +296,11 @@ def source_of(
     allow_loopback_endpoints: bool = False,
     cluster_domains: list[str] | None = None,
 ) -> SourceConfig:
-    """The source that these options name."""
+    """The source of objects that these options select.
+
+    Raises:
+        UsageError: the options contradict each other, or a value is invalid.
+    """
     return SourceConfig(
         manifests=tuple(manifests or ()),
         kubeconfig=kubeconfig,
@@ -169,8 +309,3 @@ def source_of(
         allow_loopback_endpoints=allow_loopback_endpoints,
         cluster_domains=cluster_domains_of(cluster_domains),
     )
-
-
-def console() -> Console:
-    """Standard output. Where it is piped, for other programs and for files: no folding at 80 columns."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)

@@ -12,6 +12,11 @@ from xds_server.base.address import parse_address, parse_addresses
 from xds_server.base.errors import UsageError
 from xds_server.base.logs import LogFormat, configure_logging
 from xds_server.cli.options import (
+    ADDRESSES,
+    EVENTS,
+    PAGE,
+    TLS,
+    AdminAddress,
     AllowLoopbackEndpoints,
     ClusterDomains,
     Context,
@@ -23,11 +28,12 @@ from xds_server.cli.options import (
     Manifests,
     Namespaces,
     Policy,
+    ReadyFile,
     RouteConfigs,
     TlsKey,
+    XdsAddress,
     source_of,
 )
-from xds_server.manifests.policy_file import read_policy
 from xds_server.server.config import (
     DEFAULT_ADMIN_ADDRESS,
     DEFAULT_GATEWAY_PORT,
@@ -39,9 +45,6 @@ from xds_server.server.config import (
     ServeConfig,
     TlsFiles,
 )
-from xds_server.server.gateway_file import read_gateway
-from xds_server.server.identity import read_clients
-from xds_server.server.tls import Certificates
 
 
 def serve(
@@ -52,109 +55,70 @@ def serve(
     namespace: Namespaces = None,
     allow_loopback_endpoints: AllowLoopbackEndpoints = False,
     cluster_domain: ClusterDomains = None,
-    own_addresses: Annotated[
-        str,
-        typer.Option(
-            envvar=["XDS_SHADOW_OWN_ADDRESSES", "POD_IPS"],
-            metavar="IP,…",
-            help="This control plane's own addresses, such as its Pod's and its Service's; never endpoints.",
-            show_default="those that it listens on",
-        ),
-    ] = "",
-    expose_all: ExposeAll = False,
     policy: Policy = None,
-    xds_address: Annotated[
-        str,
-        typer.Option(
-            envvar="XDS_SHADOW_XDS_ADDRESS",
-            metavar="HOST:PORT",
-            help="Where Envoys connect; port 0: any free.",
-        ),
-    ] = DEFAULT_XDS_ADDRESS,
-    admin_address: Annotated[
-        str,
-        typer.Option(
-            envvar="XDS_SHADOW_ADMIN_ADDRESS",
-            metavar="HOST:PORT",
-            help="Where `status` and `explain` connect (gRPC: status, health, reflection); port 0: any free.",
-        ),
-    ] = DEFAULT_ADMIN_ADDRESS,
+    expose_all: ExposeAll = False,
+    gateway: Gateway = None,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
+    route_config: RouteConfigs = None,
+    xds_address: XdsAddress = DEFAULT_XDS_ADDRESS,
+    admin_address: AdminAddress = DEFAULT_ADMIN_ADDRESS,
     http_address: Annotated[
         str,
         typer.Option(
+            "--http-address",
             envvar="XDS_SHADOW_HTTP_ADDRESS",
             metavar="HOST:PORT",
-            help="Where the live page, /healthz, /readyz and /metrics are served (HTTP); port 0: any free.",
+            help="Address of the HTTP server for the live page, /healthz, /readyz and /metrics. Port 0"
+            " selects a free port.",
+            rich_help_panel=ADDRESSES,
         ),
     ] = DEFAULT_HTTP_ADDRESS,
-    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
-    gateway: Gateway = None,
-    route_config: RouteConfigs = None,
-    events: Annotated[
-        bool,
-        typer.Option(
-            envvar="XDS_SHADOW_EVENTS",
-            help="Write Kubernetes Events that say what became of each label; nothing else is written.",
-        ),
-    ] = True,
-    lease_namespace: Annotated[
+    own_addresses: Annotated[
         str,
         typer.Option(
-            envvar=["XDS_SHADOW_LEASE_NAMESPACE", "POD_NAMESPACE"],
-            help="Namespace of the replicas, and of the Lease by which they agree on who writes the Events.",
+            "--own-addresses",
+            envvar=["XDS_SHADOW_OWN_ADDRESSES", "POD_IPS"],
+            metavar="IP,…",
+            help="Addresses of this control plane, such as those of its Pod and its Service. They are never"
+            " accepted as endpoints.",
+            show_default="the addresses on which it listens",
+            rich_help_panel=ADDRESSES,
         ),
-    ] = "default",
-    replica: Annotated[
-        str | None,
-        typer.Option(
-            envvar=["XDS_SHADOW_REPLICA", "POD_NAME"],
-            help="Name of this replica in that Lease.",
-            show_default="the host's, and a random part",
-        ),
-    ] = None,
+    ] = "",
     tls_cert: Annotated[
         Path | None,
         typer.Option(
+            "--tls-cert",
             envvar="XDS_SHADOW_TLS_CERT",
             metavar="FILE",
-            help="Certificate for Envoys, with what leads to its root (PEM); read anew when it changes.",
+            help="Certificate of the xDS server with its intermediate certificates (PEM). It is reloaded when"
+            " the file changes.",
             show_default="plain text",
+            rich_help_panel=TLS,
         ),
     ] = None,
     tls_key: TlsKey = None,
     tls_client_ca: Annotated[
         Path | None,
         typer.Option(
+            "--tls-client-ca",
             envvar="XDS_SHADOW_TLS_CLIENT_CA",
             metavar="FILE",
-            help="Roots of the certificates that Envoys have to have.",
+            help="CA certificates by which the certificates of Envoys are verified (PEM).",
             show_default=False,
+            rich_help_panel=TLS,
         ),
     ] = None,
     tls_clients: Annotated[
         Path | None,
         typer.Option(
+            "--tls-clients",
             envvar="XDS_SHADOW_TLS_CLIENTS",
             metavar="FILE",
-            help="Who may see which namespaces, in YAML: `spiffe://example/gateway: [staging]`.",
-            show_default="every certificate sees everything",
-        ),
-    ] = None,
-    page: Annotated[
-        bool,
-        typer.Option(
-            "--page",
-            envvar="XDS_SHADOW_PAGE",
-            help="Serve the live page and /api/v1 though --http-address is not on loopback.",
-        ),
-    ] = False,
-    page_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="XDS_SHADOW_PAGE_HOST",
-            metavar="NAME",
-            help="A name under which browsers open the live page; repeatable. Others are refused (421).",
-            show_default="localhost, and the address",
+            help="YAML file of the namespaces that each client certificate may see, such as"
+            ' "spiffe://example/gateway": [staging].',
+            show_default="every certificate may see all namespaces",
+            rich_help_panel=TLS,
         ),
     ] = None,
     insecure: Annotated[
@@ -162,7 +126,8 @@ def serve(
         typer.Option(
             "--insecure",
             envvar="XDS_SHADOW_INSECURE",
-            help="Serve Envoys in plain text though --xds-address is not on loopback.",
+            help="Allow plain text on an --xds-address that is not loopback.",
+            rich_help_panel=TLS,
         ),
     ] = False,
     plaintext_credentials: Annotated[
@@ -170,21 +135,72 @@ def serve(
         typer.Option(
             "--plaintext-credentials",
             envvar="XDS_SHADOW_PLAINTEXT_CREDENTIALS",
-            help="Send the credentials of mirrored requests to Envoys though they are served in plain text.",
+            help="Send the credentials of mirrored requests to Envoys over plain text too.",
+            rich_help_panel=TLS,
         ),
     ] = False,
-    ready_file: Annotated[
-        Path | None,
+    page: Annotated[
+        bool,
         typer.Option(
-            envvar="XDS_SHADOW_READY_FILE",
-            help="Write the addresses here as JSON once the server is ready.",
-            show_default=False,
+            "--page",
+            envvar="XDS_SHADOW_PAGE",
+            help="Serve the live page and /api/v1 on an --http-address that is not loopback.",
+            rich_help_panel=PAGE,
+        ),
+    ] = False,
+    page_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--page-host",
+            envvar="XDS_SHADOW_PAGE_HOST",
+            metavar="NAME",
+            help="Additional host name of the live page. Requests for other hosts are answered with 421."
+            " Repeatable.",
+            show_default="localhost and the address",
+            rich_help_panel=PAGE,
         ),
     ] = None,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events/--no-events",
+            envvar="XDS_SHADOW_EVENTS",
+            help="Write Kubernetes Events about the states of shadows.",
+            rich_help_panel=EVENTS,
+        ),
+    ] = True,
+    lease_namespace: Annotated[
+        str,
+        typer.Option(
+            "--lease-namespace",
+            envvar=["XDS_SHADOW_LEASE_NAMESPACE", "POD_NAMESPACE"],
+            metavar="NAME",
+            help="Namespace of the replicas and of their Lease. The replica that holds the Lease writes the"
+            " Events.",
+            rich_help_panel=EVENTS,
+        ),
+    ] = "default",
+    replica: Annotated[
+        str | None,
+        typer.Option(
+            "--replica",
+            envvar=["XDS_SHADOW_REPLICA", "POD_NAME"],
+            metavar="NAME",
+            help="Identity of this replica in the Lease.",
+            show_default="the host name and a random suffix",
+            rich_help_panel=EVENTS,
+        ),
+    ] = None,
+    ready_file: ReadyFile = None,
     log_format: LogFormatOption = LogFormat.AUTO,
 ) -> None:
-    """Run the control plane: watch Kubernetes objects, push Envoy configuration over ADS."""
+    """Run the control plane.
+
+    Watches Kubernetes objects and pushes Envoy configuration over ADS.
+    """
+    from xds_server.manifests.policy_file import read_policy
     from xds_server.server import app
+    from xds_server.server.gateway_file import read_gateway
 
     configure_logging(log_format)
     config = ServeConfig(
@@ -221,19 +237,25 @@ def serve(
 
 
 def _security(cert: Path | None, key: Path | None, client_ca: Path | None, clients: Path | None) -> Security:
-    """What the options say of TLS.
+    """The TLS settings that the options select.
 
     Raises:
-        UsageError: some of them are missing, or cannot be read.
+        UsageError: an option is missing, or a file cannot be read.
     """
+    from xds_server.server.identity import read_clients
+    from xds_server.server.tls import Certificates
+
     if cert is None and key is None and client_ca is None:
         if clients is not None:
             raise UsageError("--tls-clients needs --tls-cert, --tls-key and --tls-client-ca")
         return PLAIN
     if cert is None or key is None or client_ca is None:
-        raise UsageError("--tls-cert, --tls-key and --tls-client-ca go together: clients are always checked")
+        raise UsageError(
+            "--tls-cert, --tls-key and --tls-client-ca go together, because client certificates are always"
+            " verified"
+        )
     files = TlsFiles(certificate=cert, key=key, client_ca=client_ca)
-    Certificates(files)  # what cannot be used is told before anything is started
+    Certificates(files)  # Report unusable files before anything is started.
     return Security(tls=files, clients=read_clients(clients))
 
 

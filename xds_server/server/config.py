@@ -40,8 +40,8 @@ def check_route_configs(names: Iterable[str]) -> None:
             )
 
 
-class Form(StrEnum):
-    """What ``render -o`` takes."""
+class RenderFormat(StrEnum):
+    """The output formats of ``render``."""
 
     YAML = "yaml"
     JSON = "json"

@@ -6,7 +6,7 @@ from typing import Any
 
 from xds_server.base.ids import TypeUrl
 from xds_server.base.yaml_text import dumped
-from xds_server.server.config import Form
+from xds_server.server.config import RenderFormat
 from xds_server.translate.readable import Json, readable
 from xds_server.xds import variants as forms
 from xds_server.xds.snapshot import Snapshot
@@ -21,7 +21,7 @@ _HEADINGS = {
 }
 
 
-def render(snapshot: Snapshot, form: Form) -> str:
+def render(snapshot: Snapshot, form: RenderFormat) -> str:
     """The whole snapshot as text, sorted, ending in a newline; virtual hosts inside their route
     configuration."""
     snapshot = forms.Form(forms.Hosts.INSIDE).of(snapshot)
@@ -32,9 +32,9 @@ def render(snapshot: Snapshot, form: Form) -> str:
         ]
         for type_url, heading in _HEADINGS.items()
     }
-    if form is Form.JSON:
+    if form is RenderFormat.JSON:
         return json.dumps(resources, indent=2) + "\n"
-    shown = _static(resources) if form is Form.STATIC else resources
+    shown = _static(resources) if form is RenderFormat.STATIC else resources
     return dumped(shown)
 
 

@@ -15,11 +15,11 @@ from tests.unit.test_pipeline import _changes as changes
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import NamespacedName, TypeUrl
-from xds_server.cli import questions  # with its commands
-from xds_server.cli.root import cli
+from xds_server.cli import cli
 from xds_server.core.layers import NO_FILE
 from xds_server.pb import status_pb2
-from xds_server.server.config import Form
+from xds_server.server import status_client
+from xds_server.server.config import RenderFormat
 from xds_server.server.explain import explain
 from xds_server.server.pipeline import Pipeline, Published
 from xds_server.server.render import render, typed
@@ -43,16 +43,16 @@ def published() -> Published:
 
 
 def test_all_forms_have_every_resource_and_no_secret(published: Published) -> None:
-    text = render(published.snapshot, Form.YAML)
+    text = render(published.snapshot, RenderFormat.YAML)
     shown = yaml.safe_load(text)
-    assert json.loads(render(published.snapshot, Form.JSON)) == shown
+    assert json.loads(render(published.snapshot, RenderFormat.JSON)) == shown
     assert [each["name"] for each in shown["clusters"]] == [
         "staging/myapp/http",
         "staging/myapp/http/shadow/myapp-canary",
     ]
     [secret] = shown["secrets"]
     assert secret["generic_secret"] == {"secret": {"inline_string": "(hidden)"}}
-    static = yaml.safe_load(render(published.snapshot, Form.STATIC))["static_resources"]
+    static = yaml.safe_load(render(published.snapshot, RenderFormat.STATIC))["static_resources"]
     assert [each["load_assignment"]["cluster_name"] for each in static["clusters"]] == [
         each["name"] for each in shown["clusters"]
     ]
@@ -74,7 +74,7 @@ def explanation_of(published: Published) -> status_pb2.ExplainResponse:
 def test_explain_prints_resources_that_envoy_reads_with_their_types(
     published: Published, monkeypatch: pytest.MonkeyPatch, output: list[str]
 ) -> None:
-    monkeypatch.setattr(questions, "get_explanation", lambda *_: explanation_of(published))
+    monkeypatch.setattr(status_client, "get_explanation", lambda *_: explanation_of(published))
     printed = CliRunner().invoke(cli, ["explain", "staging/myapp-canary", "--config", *output])
     assert printed.exit_code == 0, printed.output
     found: list[dict[str, Any]] = (

@@ -1,0 +1,39 @@
+"""``kubectl shadow explain``: as ``xds-shadow explain``."""
+
+from xds_server.cli.console import console
+from xds_server.cli.options import (
+    KubectlContext,
+    KubectlKubeconfig,
+    KubectlNamespace,
+    ServerOfPlugin,
+    SystemNamespace,
+    Workload,
+)
+from xds_server.cli.plugin.kubectl import Kubectl, kind_of
+from xds_server.cli.plugin.port_forward import control_plane
+
+
+def explain(
+    name: Workload,
+    *,
+    namespace: KubectlNamespace = None,
+    server: ServerOfPlugin = None,
+    system: SystemNamespace = "xds-shadow-system",
+    kubeconfig: KubectlKubeconfig = None,
+    context: KubectlContext = None,
+) -> None:
+    """Explain one shadow, from its label to the Envoys.
+
+    Opens a port-forward to the control plane unless --server is given.
+    """
+    from xds_server.server.display import explanation_view
+    from xds_server.server.status_client import get_explanation
+
+    if namespace is None:
+        path = "jsonpath={..namespace}"
+        current = Kubectl(None, kubeconfig, context).output("config", "view", "--minify", "-o", path)
+        namespace = current.strip() or "default"
+    word, _, own = name.rpartition("/")
+    kind = kind_of(name) if word else ""
+    with control_plane(server, Kubectl(system, kubeconfig, context)) as address:
+        console().print(explanation_view(get_explanation(address, namespace, own, kind)))
