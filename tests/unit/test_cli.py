@@ -70,8 +70,8 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),
         (["demo", "--once", "--manifests", "/does/not/exist"], 2, "4-canary.yaml"),
         (["bootstrap", "--node-id", "a", "--gateway-address", "localhost"], 2, "not an IP address"),
-        (["serve", "--manifests", "x", "--route-config", "In_x"], 2, "--route-config 'In_x': write small"),
-        (["render", "--manifests", "x", "--route-config", "A"], 2, "--route-config 'A': write small letters"),
+        (["serve", "--manifests", "x", "--route-config", "In_x"], 2, "--route-config 'In_x': a name has"),
+        (["render", "--manifests", "x", "--route-config", "A"], 2, "--route-config 'A': a name has at most"),
         (["bootstrap", "--node-id", "a", "--routes-only", "--route-config", ""], 2, "such as internal"),
         (["bootstrap", "--node-id", "a", "--stats-address", "pod"], 2, "--stats-address: 'pod' is not an IP"),
         (
@@ -218,7 +218,7 @@ def test_render_keeps_to_the_policy_file(manifests: Path, tmp_path: Path) -> Non
     [
         (
             ["--xds-address", "0.0.0.0:18000"],
-            "--xds-address 0.0.0.0:18000 is not on loopback, and without TLS whoever reaches it can read",
+            "--xds-address 0.0.0.0:18000 is not on loopback, and without TLS every client that reaches it",
         ),
         (["--xds-address", "envoys.example:18000"], "--xds-address envoys.example:18000 is not on loopback"),
         (["--tls-cert", "a.pem"], "--tls-cert, --tls-key and --tls-client-ca go together"),

@@ -20,8 +20,8 @@ from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
 from xds_server.local.demo.control_plane import ControlPlane
 from xds_server.server.ads_server import FleetServer
-from xds_server.server.config import Security, TlsFiles
-from xds_server.server.identity import Allowed, read_clients
+from xds_server.server.config import TlsFiles
+from xds_server.server.identity import Allowed, Clients, read_clients
 from xds_server.server.tls import Certificates
 from xds_server.translate.node_metadata import NAMESPACES
 from xds_server.xds.resource import Resource, ResourceKey
@@ -73,8 +73,12 @@ class Peer:
 async def served(directory: Path, clients: Allowed | None = None) -> AsyncIterator[tuple[Peer, FleetServer]]:
     """A fleet's port with a cluster in each of two namespaces."""
     authority, events = Authority(), list[Event]()
-    security = Security(tls=authority.server_files(directory), clients=clients)
-    fleet = FleetServer(identifier="test", observe=events.append, security=security)
+    fleet = FleetServer(
+        identifier="test",
+        observe=events.append,
+        tls=authority.server_files(directory),
+        clients=Clients(clients),
+    )
     fleet.commit(Snapshot().updated([of("staging"), of("production")]))
     peer = Peer(authority, await fleet.start(Address("127.0.0.1", 0)), events)
     try:
@@ -201,9 +205,9 @@ async def test_a_client_is_sent_what_its_certificate_may_see(
         (
             {"uris": ["spiffe://other"]},
             {},
-            "the certificate's names (spiffe://other) are not among those of --tls-clients",
+            "the certificate's names (spiffe://other) are not listed in --tls-clients",
         ),
-        ({}, {}, "the certificate's names (no name) are not among those of --tls-clients"),
+        ({}, {}, "the certificate's names (no name) are not listed in --tls-clients"),
         (
             {"uris": [STAGING]},
             {NAMESPACES: "staging,production"},
@@ -267,7 +271,7 @@ async def test_a_rotation_while_there_are_no_file_descriptors_is_taken_afterward
             # Whoever knows the old ones is served meanwhile.
             for _ in range(2):
                 assert len(await seen(peer.stream(peer.authority.issue(uris=[GATEWAY])))) == 2
-        assert [each["event"] for each in logs] == ["certificates cannot be used; the last good ones stay"]
+        assert [each["event"] for each in logs] == ["certificates rejected; the last valid ones stay in use"]
         assert len(await seen(peer.stream(second.issue(uris=[GATEWAY]), root=second.pem))) == 2
 
 
@@ -286,11 +290,11 @@ def files_of(directory: Path) -> TlsFiles:
         ("ca.crt", None, "--tls-client-ca {}: No such file or directory"),
         ("server.key", b"no key", "--tls-cert"),
         ("server.crt", b"-----BEGIN CERTIFICATE-----\nx\n", "--tls-cert"),
-        ("ca.crt", b"no certificate", "--tls-client-ca {}: no certificates as PEM"),
+        ("ca.crt", b"no certificate", "--tls-client-ca {}: the file must contain PEM certificates"),
         (
             "ca.crt",
             b"x" * (1024 * 1024 + 1),
-            "--tls-client-ca {}: it has 1048577 bytes, and 1048576 are",
+            "--tls-client-ca {}: the file has 1048577 bytes; the maximum is",
         ),
     ],
 )
@@ -310,14 +314,14 @@ def test_files_that_cannot_be_used_are_named_with_their_option(
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("", "write a line for each client, such as spiffe://example/gateway: [staging]"),
-        ("- a", "write a line for each client, such as spiffe://example/gateway: [staging]"),
-        ("a: {b: c}", 'a: write its namespaces as a list, or "*" for all'),
-        ("a: []", 'a: write its namespaces as a list, or "*" for all'),
-        ("a: ['']", 'a: write its namespaces as a list, or "*" for all'),
-        ("a: ['*', b]", 'a: "*" stands for all namespaces, and goes with no other'),
+        ("", "the file must map clients to namespaces, such as spiffe://example/gateway: [staging]"),
+        ("- a", "the file must map clients to namespaces, such as spiffe://example/gateway: [staging]"),
+        ("a: {b: c}", 'a: the value must be a list of namespaces, or "*" for all'),
+        ("a: []", 'a: the value must be a list of namespaces, or "*" for all'),
+        ("a: ['']", 'a: the value must be a list of namespaces, or "*" for all'),
+        ("a: ['*', b]", 'a: "*" means all namespaces and cannot be combined with others'),
         ("a: [b", "this is no YAML: "),
-        ("'': [b]", "'' is no name of a certificate"),
+        ("'': [b]", "'' is not a name in a certificate"),
     ],
 )
 def test_a_list_of_clients_that_is_none_is_refused(tmp_path: Path, text: str, wrong: str) -> None:

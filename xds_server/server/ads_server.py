@@ -1,4 +1,4 @@
-"""The gRPC server of the fleet: the aggregated discovery service, and health."""
+"""The gRPC server for Envoys: the aggregated discovery service (ADS) and health."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.memory import Trimmer
-from xds_server.server.config import PLAIN, Security
-from xds_server.server.identity import Clients, names_of
+from xds_server.server.config import TlsFiles
+from xds_server.server.identity import ANY_CLIENT, Clients, names_of
 from xds_server.server.tls import Certificates
 from xds_server.server.views import View, derive, view_of
 from xds_server.xds.cache import SnapshotCache
@@ -21,8 +21,15 @@ from xds_server.xds.stream_events import Event
 
 
 class FleetServer:
-    """Serves what was committed last to every Envoy. `observe` is called with each event of the streams, and
-    `converged` as `Convergence` says. Its health is NOT_SERVING until `set_serving`."""
+    """Serves the last committed snapshot to every Envoy. Its health is NOT_SERVING until `set_serving`.
+
+    Args:
+        identifier: the `control_plane` identifier of responses.
+        observe: is called with each event of the streams.
+        converged: is called as `Convergence` documents.
+        tls: files of the server certificate; None serves plain text.
+        clients: maps the names in a client certificate to namespaces.
+    """
 
     def __init__(
         self,
@@ -30,10 +37,10 @@ class FleetServer:
         identifier: str,
         observe: Callable[[Event], None],
         converged: Callable[[int, bool], None] = lambda *_: None,
-        security: Security = PLAIN,
+        tls: TlsFiles | None = None,
+        clients: Clients = ANY_CLIENT,
     ) -> None:
-        clients = Clients(security.clients)
-        self._tls = security.tls
+        self._tls = tls
         self._cache: SnapshotCache[View] = SnapshotCache(derive)
         self._servicer = AdsServicer(
             cache=self._cache,
@@ -51,18 +58,18 @@ class FleetServer:
 
     @property
     def generation(self) -> int:
-        """How many snapshots were committed, which is the number of the last."""
+        """The number of the last committed snapshot; the first is 1."""
         return self._cache.generation
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Serve `snapshot` from now on."""
+        """Serve `snapshot`."""
         self._cache.commit(snapshot)
 
     async def start(self, address: Address) -> Address:
-        """Listen; returns where, as the port may have been left to the system.
+        """Listen on `address`. Returns it with the port in use, which the system selects for port 0.
 
         Raises:
-            XdsShadowError: the address cannot be listened on, or the certificates cannot be used.
+            XdsShadowError: the address cannot be listened on, or the certificates are invalid.
         """
         await self.set_serving(False)
         credentials = Certificates(self._tls).credentials() if self._tls else None
@@ -71,26 +78,25 @@ class FleetServer:
         return Address(address.host, port)
 
     async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name says it
-        """What the health service says from now on."""
+        """Set the state that the health service reports."""
         states = health_pb2.HealthCheckResponse
         for service in ("", SERVICE):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     async def stop(self, drain_s: float) -> None:
-        """End the streams one after another over so many seconds (rule 21)."""
+        """Close the streams one after another within `drain_s` seconds (rule 21)."""
         await self._health.enter_graceful_shutdown()
-        # stop() sends GOAWAY at once and then waits for the streams, which drain() ends one by one.
+        # stop() sends GOAWAY at once and then waits for the streams, which drain() closes one by one.
         await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))
 
 
 def add_port(
     server: grpc.aio.Server, address: Address, option: str, credentials: grpc.ServerCredentials | None = None
 ) -> int:
-    """Let `server` listen on `address`, which `option` gave, in plain text without `credentials`; returns the
-    port.
+    """Let `server` listen on `address`, in plain text without `credentials`. Returns the port in use.
 
     Raises:
-        XdsShadowError: it cannot.
+        XdsShadowError: the address cannot be listened on. The message names `option`, which sets it.
     """
     try:
         if credentials is not None:
@@ -98,5 +104,5 @@ def add_port(
         return server.add_insecure_port(str(address))
     except RuntimeError as error:
         raise XdsShadowError(
-            f"cannot listen on {address}; is it in use? Choose another with {option}"
+            f"cannot listen on {address}: the address may be in use; select another with {option}"
         ) from error

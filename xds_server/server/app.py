@@ -33,6 +33,7 @@ from xds_server.server.explain import explain
 from xds_server.server.facts import Facts
 from xds_server.server.gateway_file import follow_gateway
 from xds_server.server.http import Readiness
+from xds_server.server.identity import Clients
 from xds_server.server.listeners import Addresses, Servers
 from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
@@ -110,7 +111,8 @@ class App:
             identifier=f"xds-shadow/{VERSION}",
             observe=self._observe,
             converged=self._converged,
-            security=config.security,
+            tls=config.security.tls,
+            clients=Clients(config.security.clients),
         )
         self._published: Published | None = None
         self._started = self._committed = self._built = time.time()
@@ -119,9 +121,16 @@ class App:
         self._told: deque[Told] = deque(maxlen=_TOLD)
         self._stream_log = StreamLog()
         self._failures = 0
-        self._feedback = open_feedback(config, self._report_feedback)
+        self._feedback = open_feedback(config.source, config.events, self._report_feedback)
         self._stopping = asyncio.Event()
-        self._servers = Servers(config, VERSION)
+        self._servers = Servers(
+            Addresses(config.xds_address, config.admin_address, config.http_address),
+            version=VERSION,
+            tls=config.security.tls is not None,
+            drain_s=config.drain_s,
+            page=config.page,
+            page_hosts=config.page_hosts,
+        )
         self.fleet = Fleet()
         self.ready = asyncio.Event()
         self._lag = LoopLag()
@@ -153,7 +162,12 @@ class App:
         failed: XdsShadowError | None = None
         try:
             async with asyncio.TaskGroup() as group, running:
-                self._pipeline.door = open_door(self._config, self.addresses)
+                self._pipeline.door = open_door(
+                    self.addresses,
+                    loopback=self._config.source.loopback_endpoints,
+                    own=self._config.own_addresses,
+                    namespace=self._config.namespace,
+                )
                 tasks = [
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),

@@ -1,4 +1,4 @@
-"""What the command line was asked to do, as checked values. Read by `app`, `demo`, `cli` and `serving`."""
+"""The configuration of the control plane, validated. `cli` creates it; `app` passes its values on."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,23 +20,21 @@ DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:18081"
 DEFAULT_KUBE_ADDRESS: Final = "127.0.0.1:18082"
 DEFAULT_GATEWAY_PORT: Final = 8080
 
-
 _HOST: Final = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
-
-
 _LABEL: Final = re.compile(LABEL)
 
 
 def check_route_configs(names: Iterable[str]) -> None:
-    """Names of route configurations for listeners of others.
+    """Check the names of route configurations.
 
     Raises:
-        UsageError: one cannot be a name.
+        UsageError: a name is invalid.
     """
     for name in names:
         if not _LABEL.fullmatch(name):
             raise UsageError(
-                f"--route-config {name!r}: write small letters, digits and -, at most 63, such as internal"
+                f"--route-config {name!r}: a name has at most 63 lowercase letters, digits and -,"
+                " such as internal"
             )
 
 
@@ -50,9 +48,11 @@ class RenderFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """Where the Kubernetes objects come from: directories of files if any are given, else a cluster. With
-    `allow_loopback_endpoints` a cluster's objects may have loopback addresses, as files always may. Services
-    are called by their names in `cluster_domains`."""
+    """The source of Kubernetes objects: the directories `manifests`, or a cluster if there are none.
+
+    With `allow_loopback_endpoints` the objects of a cluster may have loopback addresses; those of files
+    always may. Services are served under their names in `cluster_domains`.
+    """
 
     manifests: tuple[Path, ...] = ()
     kubeconfig: Path | None = None
@@ -68,12 +68,14 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         if self.manifests and (self.kubeconfig or self.context):
-            raise UsageError("--manifests reads files and --kubeconfig a cluster; give one of the two")
+            raise UsageError(
+                "--manifests reads files, --kubeconfig and --context a cluster; give one of the two"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsConfig:
-    """Who writes Events. `identity` tells the replicas apart that share the Lease of `lease_namespace`."""
+    """The replica's identity and the namespace of the Lease. The holder of the Lease writes the Events."""
 
     identity: str
     lease_namespace: str
@@ -81,15 +83,15 @@ class EventsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """PEM files: the server's certificate with what leads to its root, its key, and the roots that clients'
-    certificates come from."""
+    """PEM files: the server certificate with its intermediate certificates, its private key, and the CA
+    certificates that verify client certificates."""
 
     certificate: Path
     key: Path
     client_ca: Path
 
     def options(self) -> tuple[tuple[str, Path], ...]:
-        """Each with the option that names it."""
+        """Each file with its option."""
         return (
             ("--tls-cert", self.certificate),
             ("--tls-key", self.key),
@@ -99,9 +101,11 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """How the fleet's port is protected: without `tls` it is plain text. `clients` are the namespaces that
-    the names in a certificate may see, None being all; if it is None itself, every certificate may see
-    everything."""
+    """The protection of the xDS server. Without `tls` it serves plain text.
+
+    `clients` maps the names in a client certificate to the namespaces that the client may see; None stands
+    for all. If `clients` itself is None, every valid certificate may see all namespaces.
+    """
 
     tls: TlsFiles | None = None
     clients: Mapping[str, frozenset[str] | None] | None = None
@@ -112,12 +116,19 @@ PLAIN: Final = Security()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """Everything that `serve` needs. Without `events` none are written. `page`: serve the page and its API
-    though `http_address` is not on loopback. `plaintext_credentials`: send credentials to Envoys though they
-    are served without TLS. `own_addresses` are those of this process, canonical, and `namespace` is where its
-    replicas are. `page_hosts` are the page's names beside localhost and the address. `gateway` is what
-    `gateway_file` said at the start. `route_configs` are names of further route configurations, for listeners
-    that Envoys have of their own."""
+    """The configuration of `serve`.
+
+    Attributes:
+        route_configs: names of additional route configurations, for listeners that Envoys define themselves.
+        gateway: the content of `gateway_file` at the start.
+        events: None disables Kubernetes Events.
+        drain_s: over how many seconds streams are closed at the end.
+        plaintext_credentials: send credentials to Envoys without TLS too.
+        page: serve the live page on an `http_address` that is not loopback.
+        page_hosts: host names of the live page besides localhost and the address.
+        own_addresses: canonical IP addresses of this control plane.
+        namespace: the namespace of its replicas.
+    """
 
     source: SourceConfig
     expose_all: bool = False
@@ -142,7 +153,7 @@ class ServeConfig:
 
     @property
     def installation(self) -> PolicyFile:
-        """What holds for every shadow."""
+        """The policy of every shadow."""
         sendable = self.security.tls is not None or self.plaintext_credentials
         return replace(self.policy, credentials=sendable)
 
@@ -153,7 +164,7 @@ class ServeConfig:
                 raise UsageError(f"--page-host {name!r} is not a host name, such as shadows.example.com")
         if not (self.security.tls or self.insecure or self.xds_address.is_loopback):
             raise UsageError(
-                f"--xds-address {self.xds_address} is not on loopback, and without TLS whoever reaches it can"
-                " read routes and addresses; give --tls-cert, --tls-key and --tls-client-ca, or"
-                " --insecure on a network that you trust"
+                f"--xds-address {self.xds_address} is not on loopback, and without TLS every client that"
+                " reaches it can read routes and addresses; give --tls-cert, --tls-key and --tls-client-ca,"
+                " or --insecure on a trusted network"
             )

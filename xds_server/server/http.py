@@ -1,10 +1,9 @@
-"""Health, readiness and metrics over HTTP, for kubelets and Prometheus. Read-only; nothing secret.
+"""Health, readiness and metrics over HTTP, for kubelets and Prometheus. Read-only, without secrets.
 
-Ready means that the fleet can be served: not before the first complete reading of the source, and still while
-the source does not answer, as what was last known is what the Envoys have.
+The server is ready once the source was read completely. It stays ready while the source is unavailable,
+because Envoys keep the last known configuration.
 
-Whoever says or reads nothing for too long is cut off: a connection that is left half-open costs a file
-descriptor.
+Connections that are idle for too long are closed, because a half-open connection costs a file descriptor.
 """
 
 import socket
@@ -20,14 +19,14 @@ from xds_server.server.page import Status, routes
 
 _CLOSE_S = 1.0
 _IDLE_S: Final = 30.0
-"""For which a connection may send no whole request, or take nothing of an answer."""
+"""How long a connection may take to send a complete request or to accept a part of a response."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PROMETHEUS: Final = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
 class Readiness(NamedTuple):
-    """Whether the fleet can be served, and a sentence why or why not."""
+    """Whether Envoys can be served, and the reason as a sentence."""
 
     ready: bool
     message: str
@@ -43,9 +42,10 @@ async def http_server(
     page_hosts: Collection[str] = (),
     idle_s: float = _IDLE_S,
 ) -> AsyncIterator[Address]:
-    """Serve ``/healthz``, ``/readyz`` and ``/metrics``, whatever ``Host`` says, as kubelets and Prometheus
-    use addresses of Pods; and with `status` the page and its API, under their own names and `page_hosts`.
-    Gives the address with the port in use.
+    """Serve ``/healthz``, ``/readyz`` and ``/metrics``, and with `status` the live page and its API.
+
+    The first three accept any ``Host``, because kubelets and Prometheus use the addresses of Pods. The page
+    accepts the names of `is_ours` and `page_hosts`. Yields the address with the port in use.
 
     Raises:
         XdsShadowError: the address cannot be listened on.
@@ -62,13 +62,13 @@ async def http_server(
         return web.Response(body=metrics(), headers=_PROMETHEUS)
 
     @web.middleware
-    async def cut_off(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def bound_writes(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if (transport := request.transport) is not None:
             found = transport.get_extra_info("socket")
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(idle_s * 1000))
         return await handler(request)
 
-    app = web.Application(client_max_size=0, middlewares=[cut_off])
+    app = web.Application(client_max_size=0, middlewares=[bound_writes])
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])
     if status is not None:
         app.add_routes(routes(status, {address.host.lower(), *page_hosts}))
@@ -76,7 +76,7 @@ async def http_server(
         app,
         access_log=None,
         shutdown_timeout=_CLOSE_S,
-        # Also of a first request; what a client sends beside a request that is answered is read for a moment.
+        # It bounds the first request too. The body of a request that has its response is read for a moment.
         keepalive_timeout=idle_s,
         lingering_time=_CLOSE_S,
     )
@@ -86,7 +86,7 @@ async def http_server(
             await web.TCPSite(runner, *address).start()
         except OSError as error:
             raise XdsShadowError(
-                f"cannot listen on {address}; is it in use? Choose another with --http-address"
+                f"cannot listen on {address}: the address may be in use; select another with --http-address"
             ) from error
         yield Address(address.host, runner.addresses[0][1])
     finally:

@@ -1,6 +1,7 @@
-"""Who a client is by its certificate, and which namespaces it may see (``--tls-clients``).
+"""Maps a client certificate to the namespaces that the client may see (``--tls-clients``).
 
-What an Envoy says of itself in `node` limits it, and proves nothing; a certificate does.
+`node`, which an Envoy sends itself, can narrow these namespaces. It does not prove an identity; the
+certificate does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,41 +14,40 @@ from xds_server.base.text import plain
 from xds_server.base.yaml_text import texts_of
 
 Allowed = Mapping[str, frozenset[str] | None]
-"""Namespaces by the names of certificates; None is all."""
+"""Namespaces by the names in certificates. None stands for all namespaces."""
 
 ALL: Final = "*"
 _LARGEST: Final = MIB
 _NAMES: Final = ("peer_uri", "peer_dns")
-"""gRPC's words for a certificate's subject alternative names: SPIFFE IDs among the URIs, and DNS names."""
+"""The keys of a certificate's subject alternative names in gRPC's auth context: URIs, such as SPIFFE IDs, and
+DNS names."""
 
 _SHOWN: Final = 200
 
 
 def names_of(auth_context: Mapping[str, Iterable[bytes]]) -> frozenset[str]:
-    """The names in the certificate of a client; none without TLS."""
+    """The names in a client's certificate. The set is empty without TLS."""
     return frozenset(name.decode(errors="replace") for kind in _NAMES for name in auth_context.get(kind, ()))
 
 
 class Clients:
-    """Who may connect; None: whoever has a certificate, and sees everything."""
+    """The clients that may connect. Without `allowed`, every valid certificate may see all namespaces."""
 
     def __init__(self, allowed: Allowed | None = None) -> None:
         self._allowed = allowed
 
     def namespaces(self, names: Iterable[str]) -> frozenset[str] | None:
-        """What a client with these names may see: all that any of them may; None is everything.
+        """The namespaces that a client with these names may see: the union over its names. None: all.
 
         Raises:
-            RequestDeniedError: none of them is listed.
+            RequestDeniedError: no name is listed.
         """
         if self._allowed is None:
             return None
         known = [self._allowed[name] for name in names if name in self._allowed]
         if not known:
             shown = ", ".join(plain(name, _SHOWN) for name in sorted(names)) or "no name"
-            raise RequestDeniedError(
-                f"the certificate's names ({shown}) are not among those of --tls-clients"
-            )
+            raise RequestDeniedError(f"the certificate's names ({shown}) are not listed in --tls-clients")
         found: set[str] = set()
         for each in known:
             if each is None:
@@ -56,11 +56,15 @@ class Clients:
         return frozenset(found)
 
 
+ANY_CLIENT: Final = Clients()
+
+
 def read_clients(path: Path | None) -> Allowed | None:
-    """The file: a mapping of a certificate's URI or DNS name to namespaces, or to ``*`` for all of them.
+    """Read the file of ``--tls-clients``, which maps the URI or DNS name in a certificate to a list of
+    namespaces, or to ``*`` for all.
 
     Raises:
-        UsageError: it cannot be read; file and name are told.
+        UsageError: the file is invalid. The message has its path and the entry.
     """
     if path is None:
         return None
@@ -68,14 +72,14 @@ def read_clients(path: Path | None) -> Allowed | None:
     found = texts_of(path, option, _LARGEST)
     if not isinstance(found, dict) or not found:
         raise UsageError(
-            f"{option}: write a line for each client, such as spiffe://example/gateway: [staging]"
+            f"{option}: the file must map clients to namespaces, such as spiffe://example/gateway: [staging]"
         )
     return {_name(option, name): _namespaces(option, name, listed) for name, listed in found.items()}
 
 
 def _name(option: str, name: object) -> str:
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{option}: {name!r} is no name of a certificate")
+        raise UsageError(f"{option}: {name!r} is not a name in a certificate")
     return name
 
 
@@ -84,7 +88,7 @@ def _namespaces(option: str, name: object, listed: object) -> frozenset[str] | N
         return None
     found = [listed] if isinstance(listed, str) else listed
     if not isinstance(found, list) or not found or not all(isinstance(each, str) and each for each in found):
-        raise UsageError(f'{option}: {name}: write its namespaces as a list, or "*" for all')
+        raise UsageError(f'{option}: {name}: the value must be a list of namespaces, or "*" for all')
     if ALL in found:
-        raise UsageError(f'{option}: {name}: "*" stands for all namespaces, and goes with no other')
+        raise UsageError(f'{option}: {name}: "*" means all namespaces and cannot be combined with others')
     return frozenset(found)

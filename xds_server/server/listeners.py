@@ -1,9 +1,9 @@
-"""The servers of one control plane: ADS for the fleet, status and CSDS, and HTTP for kubelets and Prometheus.
+"""The servers of a control plane: ADS for Envoys, gRPC for status and CSDS, HTTP for probes and Prometheus.
 
-Each has an address of its own, as each is for other people. What they say is `app`'s.
+Each has its own address, because each has other clients. `app` provides what they serve.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ from xds_server.base.address import Address
 from xds_server.pb import status_pb2
 from xds_server.server import csds
 from xds_server.server.ads_server import FleetServer, add_port
-from xds_server.server.config import ServeConfig
 from xds_server.server.csds import CsdsServicer
 from xds_server.server.http import Readiness, http_server
 from xds_server.server.status_api import StatusServicer
@@ -27,7 +26,7 @@ _log = structlog.get_logger("xds_shadow.servers")
 
 
 class Addresses(NamedTuple):
-    """Where a control plane listens."""
+    """The addresses of a control plane."""
 
     xds: Address
     admin: Address
@@ -35,19 +34,37 @@ class Addresses(NamedTuple):
 
 
 class Servers:
-    """Not serving until told so; then the gRPC health service says it."""
+    """The servers. Their health service reports NOT_SERVING until `set_serving`.
 
-    def __init__(self, config: ServeConfig, version: str) -> None:
-        self._drain_s = config.drain_s
+    Args:
+        addresses: where to listen. A port of 0 is replaced by the one in use.
+        version: of the control plane, for the log.
+        tls: whether Envoys are served over TLS, for the log.
+        drain_s: over how many seconds the streams of the Envoys are closed.
+        page: whether the live page is served on an HTTP address that is not loopback.
+        page_hosts: further host names of the live page.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        *,
+        version: str,
+        tls: bool,
+        drain_s: float,
+        page: bool,
+        page_hosts: Collection[str],
+    ) -> None:
+        self.addresses = addresses
         self._version = version
-        self._tls = config.security.tls is not None
-        self._page_hosts = config.page_hosts
-        self._page = config.page or config.http_address.is_loopback
+        self._tls = tls
+        self._drain_s = drain_s
+        self._page = page or addresses.http.is_loopback
+        self._page_hosts = page_hosts
         self._health = health.aio.HealthServicer()
-        self.addresses = Addresses(config.xds_address, config.admin_address, config.http_address)
 
     async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name says it
-        """What the health service says from now on."""
+        """Set the state that the health service reports."""
         states = health_pb2.HealthCheckResponse
         for service in ("", _STATUS_SERVICE, csds.SERVICE):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
@@ -62,7 +79,7 @@ class Servers:
         readiness: Callable[[], Readiness],
         metrics: Callable[[], bytes],
     ) -> AsyncIterator[None]:
-        """Listen on all addresses; in the end drain the fleet's streams.
+        """Listen on all addresses. At the end, drain the streams of the Envoys.
 
         Raises:
             XdsShadowError: an address cannot be listened on.
@@ -84,13 +101,7 @@ class Servers:
             xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)
             await admin_server.start()
-            _log.info("listening", **self._told(), version=self._version, tls=self._tls)
-            if not self._tls and not xds.is_loopback:
-                _log.warning(
-                    "PLAIN TEXT: whoever reaches this address can read routes and addresses; use --tls-cert,"
-                    " --tls-key and --tls-client-ca, or keep others away from it",
-                    xds=str(xds),
-                )
+            self._log_addresses()
             try:
                 yield
             finally:
@@ -99,5 +110,13 @@ class Servers:
                 await admin_server.stop(0)
                 _log.info("stopped")
 
-    def _told(self) -> dict[str, str]:
-        return {name: str(address) for name, address in self.addresses._asdict().items()}
+    def _log_addresses(self) -> None:
+        addresses = {name: str(address) for name, address in self.addresses._asdict().items()}
+        _log.info("listening", **addresses, version=self._version, tls=self._tls)
+        if not self._tls and not self.addresses.xds.is_loopback:
+            _log.warning(
+                "serving without TLS",
+                xds=addresses["xds"],
+                hint="every client that reaches this address can read routes and addresses; use --tls-cert,"
+                " --tls-key and --tls-client-ca, or restrict access to the address",
+            )

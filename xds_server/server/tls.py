@@ -1,8 +1,7 @@
-"""Mutual TLS for the fleet: certificates that are read anew when their files change, and who a client is.
+"""Mutual TLS for the connections of Envoys. Certificates are reloaded when their files change.
 
-gRPC asks for the certificates at every handshake, so a rotation concerns new connections alone and drops no
-stream. Files that do not fit together, as in the middle of a rotation, are not taken: the last good ones
-stay.
+gRPC asks for the certificates at every handshake, so a rotation affects new connections only and closes no
+stream. If the files do not match, as in the middle of a rotation, the last valid certificates stay in use.
 """
 
 import contextlib
@@ -38,13 +37,13 @@ class _Loaded(NamedTuple):
 
 
 class Certificates:
-    """What is in the files, as long as it can be used."""
+    """The certificates of the files: the last ones that were valid."""
 
     def __init__(self, files: TlsFiles) -> None:
         """Read the files.
 
         Raises:
-            UsageError: they cannot be read or used; file and option are named.
+            UsageError: a file cannot be read or is invalid. The message has its option and path.
         """
         self._files = files
         self._lock = threading.Lock()
@@ -53,15 +52,15 @@ class Certificates:
         self._loaded = _load(files)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For a server's port; clients have to have a certificate."""
+        """The credentials of a server's port. Clients must present a certificate."""
         return grpc.dynamic_ssl_server_credentials(
             self._loaded.configuration(),
-            self._changed,  # type: ignore[arg-type]  # None says that nothing changed
+            self._changed,  # type: ignore[arg-type]  # None: nothing changed
             require_client_authentication=True,
         )
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What is to be used from now on; None: as before. gRPC asks from threads of its own."""
+        """The new certificates, or None if they did not change. gRPC calls this from its own threads."""
         with self._lock:
             try:
                 signature = _signature(self._files)
@@ -69,13 +68,13 @@ class Certificates:
                     return None
                 loaded = _load(self._files)
                 if _signature(self._files) != signature:
-                    return None  # in the middle of a rotation; the next handshake looks again
+                    return None  # in the middle of a rotation; the next handshake reads the files again
             except UsageError as error:
-                # Looked at again at the next handshake: it may be for want of file descriptors.
+                # The next handshake reads the files again: the cause may be a lack of file descriptors.
                 left_out = self._limit.admit(str(error), now=time.monotonic())
                 if left_out is not None:
                     _log.error(
-                        "certificates cannot be used; the last good ones stay",
+                        "certificates rejected; the last valid ones stay in use",
                         problem=str(error),
                         **omitted(left_out),
                     )
@@ -84,13 +83,13 @@ class Certificates:
             if loaded == self._loaded:
                 return None
             self._loaded = loaded
-            _log.info("certificates read anew", certificate=str(self._files.certificate))
+            _log.info("certificates reloaded", certificate=str(self._files.certificate))
             return loaded.configuration()
 
 
 @contextlib.contextmanager
-def _told(option: str, path: Path) -> Iterator[None]:
-    """What the system says of a file, with the option that names it."""
+def _errors_name(option: str, path: Path) -> Iterator[None]:
+    """Turn an error of the system into one that names the option and the file."""
     try:
         yield
     except OSError as error:
@@ -100,7 +99,7 @@ def _told(option: str, path: Path) -> Iterator[None]:
 def _signature(files: TlsFiles) -> _Signature:
     found = []
     for option, path in files.options():
-        with _told(option, path):
+        with _errors_name(option, path):
             stat = path.stat()
         found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
     return tuple(found)
@@ -109,23 +108,25 @@ def _signature(files: TlsFiles) -> _Signature:
 def _load(files: TlsFiles) -> _Loaded:
     contents = []
     for option, path in files.options():
-        with _told(option, path):
+        with _errors_name(option, path):
             raw = path.read_bytes()
         if len(raw) > _LARGEST:
-            raise UsageError(f"{option} {path}: it has {len(raw)} bytes, and {_LARGEST} are the most")
+            raise UsageError(f"{option} {path}: the file has {len(raw)} bytes; the maximum is {_LARGEST}")
         contents.append(raw)
     loaded = _Loaded(*contents)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # A password would be asked for on the terminal.
+        # Without a password OpenSSL would prompt for one on the terminal.
         context.load_cert_chain(files.certificate, files.key, password="")
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"--tls-cert {files.certificate} and --tls-key {files.key} are no certificate and its key,"
-            f" as PEM and without a password ({error})"
+            f"--tls-cert {files.certificate} and --tls-key {files.key} must be a certificate and its private"
+            f" key, as PEM without a password ({error})"
         ) from error
     try:
         context.load_verify_locations(cadata=loaded.client_ca.decode("ascii"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"--tls-client-ca {files.client_ca}: no certificates as PEM ({error})") from error
+        raise UsageError(
+            f"--tls-client-ca {files.client_ca}: the file must contain PEM certificates ({error})"
+        ) from error
     return loaded

@@ -1,7 +1,7 @@
-"""What a configuration asks for, opened: the source, the door that its objects pass, and who tells in the
-cluster what became of labels.
+"""Creates the parts of the control plane that the configuration selects: the source of objects, the checks on
+incoming objects and the Kubernetes Event writer.
 
-Kubernetes' client, slow to import, is imported only where a cluster is read.
+The Kubernetes client is imported only if a cluster is read, because importing it is slow.
 """
 
 import time
@@ -14,7 +14,7 @@ from xds_server.core.layers import NO_FILE, PolicyFile
 from xds_server.core.problems import Problem
 from xds_server.core.source import Source
 from xds_server.manifests import source as files
-from xds_server.server.config import ServeConfig, SourceConfig
+from xds_server.server.config import EventsConfig, SourceConfig
 from xds_server.server.pipeline import Pipeline, Published
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
@@ -22,36 +22,40 @@ if TYPE_CHECKING:
     from xds_server.kube.feedback import KubeFeedback
 
 
-def open_source(config: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
-    """The source that the configuration asks for, not yet running."""
-    if config.manifests:
-        return files.FileSource(config.manifests)
+def open_source(source: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
+    """The configured source of objects. It does not run yet."""
+    if source.manifests:
+        return files.FileSource(source.manifests)
     from xds_server.kube import source as kube
 
     return kube.KubeSource(
-        lambda: kube.connect(config.kubeconfig, config.context),
-        config.namespaces,
+        lambda: kube.connect(source.kubeconfig, source.context),
+        source.namespaces,
         installation=policy.values,
     )
 
 
-def open_door(config: ServeConfig, listening: Iterable[Address]) -> Door:
-    """The door for a control plane that listens at these addresses. A wildcard, or a name, may be any address
-    of this machine."""
+def open_door(listening: Iterable[Address], *, loopback: bool, own: frozenset[str], namespace: str) -> Door:
+    """The check of endpoint addresses for a control plane that listens on `listening`.
+
+    `loopback` accepts loopback addresses. `own` are addresses of the control plane that are rejected at any
+    port, and `namespace` is that of its replicas. A wildcard or a host name among `listening` stands for
+    every address of this machine.
+    """
     listeners: set[tuple[str, int]] = set()
     everywhere: set[int] = set()
     for address in listening:
         text = ip_text(address.host)
         if text is None or text in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
             everywhere.add(address.port)
-            listeners.update((own, address.port) for own in outward_addresses())
+            listeners.update((own_text, address.port) for own_text in outward_addresses())
         else:
             listeners.add((text, address.port))
     return Door(
         DoorRules(
-            loopback=config.source.loopback_endpoints,
-            own=config.own_addresses,
-            namespace=config.namespace,
+            loopback=loopback,
+            own=own,
+            namespace=namespace,
             listeners=frozenset(listeners),
             everywhere=frozenset(everywhere),
         )
@@ -59,25 +63,25 @@ def open_door(config: ServeConfig, listening: Iterable[Address]) -> Door:
 
 
 def open_feedback(
-    config: ServeConfig, report: Callable[[tuple[Problem, ...]], None]
+    source: SourceConfig, events: EventsConfig | None, report: Callable[[tuple[Problem, ...]], None]
 ) -> "KubeFeedback | None":
-    """Who tells in the cluster what became of labels; None where the source is none, or it is not wanted."""
-    source = config.source
-    if source.manifests or config.events is None:
+    """The writer of Kubernetes Events, or None if `source` is not a cluster or Events are disabled. Problems
+    with writing are passed to `report`."""
+    if source.manifests or events is None:
         return None
     from xds_server.kube.feedback import KubeFeedback
     from xds_server.kube.session import connect
 
     return KubeFeedback(
         lambda: connect(source.kubeconfig, source.context),
-        identity=config.events.identity,
-        namespace=config.events.lease_namespace,
+        identity=events.identity,
+        namespace=events.lease_namespace,
         report=report,
     )
 
 
 async def read_once(
-    config: SourceConfig,
+    source: SourceConfig,
     *,
     gateway_port: int,
     gateway: GatewayConfig = TRANSPARENT,
@@ -85,29 +89,28 @@ async def read_once(
     expose_all: bool,
     policy: PolicyFile = NO_FILE,
 ) -> Published:
-    """Read the source once and build what would be served.
+    """Read the source once and build the configuration that would be served.
 
     Raises:
         SourceError: the source cannot be read.
     """
-    if config.manifests:
-        changes = files.read_once(config.manifests)
+    if source.manifests:
+        changes = files.read_once(source.manifests)
     else:
         from xds_server.kube import source as kube
 
         changes = await kube.read_once_kube(
-            lambda: kube.connect(config.kubeconfig, config.context),
-            config.namespaces,
+            lambda: kube.connect(source.kubeconfig, source.context),
+            source.namespaces,
             installation=policy.values,
         )
-    door = Door(DoorRules(loopback=config.loopback_endpoints))
     pipeline = Pipeline(
         gateway_port=gateway_port,
         gateway=gateway,
         route_configs=route_configs,
         expose_all=expose_all,
         installation=policy,
-        cluster_domains=config.cluster_domains,
-        door=door,
+        cluster_domains=source.cluster_domains,
+        door=Door(DoorRules(loopback=source.loopback_endpoints)),
     )
     return pipeline.step(changes, now=time.time())
