@@ -38,7 +38,7 @@ class Containers:
         return run([*self._command, *arguments], self._environment, cwd=ROOT)
 
     def up(self) -> None:
-        """As the README says, and in the background."""
+        """As docs/try.md says, and in the background."""
         self("up", "--build", "--detach")
 
     def down(self) -> None:

@@ -161,14 +161,14 @@ CONTAINERS = "tests/compose/test_compose.py"
 HERE = "tests/docs/test_command_blocks.py"
 
 TABLE = (
-    Entry("README.md", "users ----", Listed("a drawing")),
+    Entry("README.md", "callers ----", Listed("a drawing")),
     Entry(
-        "README.md",
+        "docs/try.md",
         "first copy at the canary",
         Checked("tests/envoy/test_commands.py::test_the_demo_tells_its_story_and_ends_all_that_it_started"),
     ),
     Entry(
-        "README.md",
+        "docs/try.md",
         "docker compose up",
         Checked(f"{CONTAINERS}::test_one_replica_is_killed_and_nobody_notices"),
     ),
@@ -179,12 +179,12 @@ TABLE = (
     Entry("README.md", "SHADOW   ", Shows("xds-shadow status", before=ACTIVE)),
     Entry("README.md", "$ kubectl -n staging get events", Run(before=TOLD)),
     Entry(
-        "README.md",
+        "docs/commands.md",
         "xds-shadow serve      run",
         Checked(f"{HERE}::test_the_synopsis_names_the_real_commands_and_options"),
     ),
     Entry(
-        "README.md",
+        "docs/commands.md",
         "kubectl shadow start",
         Run(
             before="kubectl config set-context --current --namespace=staging",

@@ -118,7 +118,7 @@ def test_the_demo_tells_its_story_and_ends_all_that_it_started(tmp_path: Path) -
     assert found.returncode == 0, found.stdout + found.stderr
     for part in ("each exactly once", "(2", "no more copies"):
         assert part in found.stdout
-    [shown] = [block for block in blocks_of("README.md") if "first copy at the canary" in block.text]
+    [shown] = [block for block in blocks_of("docs/try.md") if "first copy at the canary" in block.text]
     assert missing(shown.output(), found.stdout) == []
     assert "✗" not in found.stdout
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What may answer a request, said from README's words alone and without any of the product's code.
+"""What may answer a request, written from the documentation alone and without any of the product's code.
 
 A request names an authority, ``HOST`` or ``HOST:PORT``. The host has at most one owner:
 
