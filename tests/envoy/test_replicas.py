@@ -22,7 +22,7 @@ from xds_server.server.status_client import get_status
 from xds_server.translate.bootstrap import BootstrapOptions
 from xds_server.xds.stream_events import Variant
 
-pytestmark = pytest.mark.envoy
+pytestmark = [pytest.mark.envoy, pytest.mark.thorough]
 
 TAKEOVER_S = 40.0
 """A Lease lasts 15 s; on a busy machine it takes longer."""

@@ -224,7 +224,7 @@ async def test_marking_and_unmarking_while_connections_break(server: Cluster, fa
         assert faults.lists("deployments") == 1
 
 
-@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, id="a minute")])
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, id="a minute", marks=pytest.mark.thorough)])
 async def test_the_server_is_gone_while_objects_are_added_changed_and_deleted(
     server: Cluster, faults: Proxy, seconds: float
 ) -> None:

@@ -4,8 +4,12 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
+PATIENCE_S = 120.0
+"""Deadline of whatever a test waits for. It only decides how long a failure takes, so it allows for a machine on
+which many other processes run."""
 
-async def eventually(check: Callable[[], object], *, within: float = 20.0, what: str = "") -> None:
+
+async def eventually(check: Callable[[], object], *, within: float = PATIENCE_S, what: str = "") -> None:
     """Wait until `check`, which may be a coroutine function, returns something true; fail after `within`
     seconds."""
     deadline = asyncio.get_running_loop().time() + within

@@ -87,6 +87,7 @@ def test_the_page_shows_the_results_and_nothing_else() -> None:
 
 
 @pytest.mark.envoy
+@pytest.mark.thorough
 def test_a_quick_run_measures_everything() -> None:
     # Building the other side takes as long as a cold Go cache takes.
     command = [sys.executable, "-m", "bench", "--quick", "--alone"]

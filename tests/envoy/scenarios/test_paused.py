@@ -28,7 +28,7 @@ from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Acked, Resumed, Sent, StreamOpened, Variant
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
-pytestmark = pytest.mark.envoy
+pytestmark = [pytest.mark.envoy, pytest.mark.thorough]
 
 TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
 PAUSE_S = 60.0
