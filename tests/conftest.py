@@ -1,4 +1,4 @@
-"""What holds for the whole run: Hypothesis' profiles, which tests are left out, permissions, parallel processes."""
+"""What holds for the whole run: examples, tests that are left out, parallel processes, permissions."""
 
 import os
 from collections.abc import Iterator
@@ -43,7 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if THOROUGH not in config.option.markexpr:
-        terminalreporter.write_line("Tests marked `thorough` take minutes and were not run: make test-thorough")
+        terminalreporter.write_line(
+            "Tests with the marker `thorough` were not run; make test-thorough runs them."
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

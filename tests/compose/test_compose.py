@@ -27,7 +27,7 @@ async def demo(containers: Containers) -> Containers:
 
 
 async def healthy(demo: Containers, service: str) -> None:
-    await eventually(lambda: demo.health(service) == "healthy", within=60, what=f"the health of {service}")
+    await eventually(lambda: demo.health(service) == "healthy", what=f"the health of {service}")
 
 
 async def shown(demo: Containers, shadows: dict[str, str], *replicas: str) -> None:
@@ -37,7 +37,7 @@ async def shown(demo: Containers, shadows: dict[str, str], *replicas: str) -> No
 
 async def copied(demo: Containers, count: int = 1) -> None:
     """Wait until so many copies have arrived since the start."""
-    await eventually(lambda: demo.copies() >= count, within=30, what=f"{count} copies at the canary")
+    await eventually(lambda: demo.copies() >= count, what=f"{count} copies at the canary")
 
 
 def nobody_saw_the_canary(demo: Containers) -> None:
@@ -71,14 +71,14 @@ async def test_without_the_label_no_copy_arrives(demo: Containers) -> None:
         await eventually(lambda: demo.users()[0] >= stable + 20, what="20 further users")
         return demo.copies() == copies
 
-    await eventually(steady, within=60, what="no further copies")
+    await eventually(steady, what="no further copies")
 
 
 async def test_one_replica_is_killed_and_nobody_notices(demo: Containers) -> None:
     demo("kill", "control-plane-1")
     demo.kubectl(*LABEL, START)
     await shown(demo, {SHADOW: "Active"}, "control-plane-2")
-    await eventually(lambda: _synced(demo) == {"envoy-delta", "envoy-sotw"}, within=60, what="both Envoys")
+    await eventually(lambda: _synced(demo) == {"envoy-delta", "envoy-sotw"}, what="both Envoys")
     await copied(demo, demo.copies() + 1)
     nobody_saw_the_canary(demo)
 

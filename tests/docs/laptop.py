@@ -17,16 +17,13 @@ from pathlib import Path
 import yaml
 
 from tests.docs.blocks import ROOT
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
 from xds_server.core.keys import ALLOW
 from xds_server.local.demo.envoy import envoy_binary
 from xds_server.local.demo.fleet import Demo, DemoOptions, reserved_ports, running
 from xds_server.local.demo.stage import documents, example_manifests
 from xds_server.server.status_client import get_status
-
-DEADLINE = 60.0
-"""Seconds for one block."""
 
 _ANYWHERE = Address("127.0.0.1", 0)
 _IN_A_CHECKOUT = ("manifests", "envoy")
@@ -52,9 +49,9 @@ class Laptop:
         """What a shell prints that has to succeed."""
         shell = await self._start(script)
         try:
-            printed, _ = await asyncio.wait_for(shell.communicate(), DEADLINE)
+            printed, _ = await asyncio.wait_for(shell.communicate(), PATIENCE_S)
         except TimeoutError:
-            raise AssertionError(f"it did not end within {DEADLINE:g} s:\n{script}") from None
+            raise AssertionError(f"it did not end within {PATIENCE_S:g} s:\n{script}") from None
         finally:
             _end(shell)
         assert shell.returncode == 0, f"{script}\n{printed.decode()}"
@@ -72,7 +69,7 @@ class Laptop:
             return await until(self)
 
         try:
-            await eventually(done, within=DEADLINE, what=f"the work of\n{script}\n")
+            await eventually(done, what=f"the work of\n{script}\n")
         finally:
             _end(shell)
             await shell.wait()

@@ -12,7 +12,7 @@ import aiohttp
 
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.backends import BACKEND
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
 from xds_server.core.objects import Object
 from xds_server.core.source import Health, Sink
@@ -81,7 +81,7 @@ async def control_plane() -> AsyncIterator[tuple[Anything, App]]:
     )
     app = App(config, source=source)
     task = asyncio.create_task(app.run())
-    await asyncio.wait_for(app.ready.wait(), 20)
+    await asyncio.wait_for(app.ready.wait(), PATIENCE_S)
     try:
         yield source, app
     finally:

@@ -14,6 +14,7 @@ import yaml
 from tests.docs.blocks import blocks_of, missing
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
 from xds_server.core.judging import MAX_SAMPLED
 from xds_server.core.plan import State
@@ -37,7 +38,7 @@ def validate(configuration: Path) -> list[str]:
     for binary in BINARIES.values():
         command = [str(binary or envoy_binary()), "--mode", "validate", "--config-path", str(configuration)]
         found = subprocess.run(
-            [*command, "-l", "error"], capture_output=True, text=True, timeout=60, check=False
+            [*command, "-l", "error"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         if found.returncode != 0:
             wrong.append(found.stderr)
@@ -49,7 +50,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-m", "xds_server.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
         cwd=REPOSITORY,
     )
@@ -113,7 +114,13 @@ def test_the_demo_tells_its_story_and_ends_all_that_it_started(tmp_path: Path) -
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "xds_server.cli", "demo", "--once"]
     found = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY, env=environment
+        command,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        cwd=REPOSITORY,
+        env=environment,
     )
     assert found.returncode == 0, found.stdout + found.stderr
     for part in ("each exactly once", "(2", "no more copies"):

@@ -43,7 +43,7 @@ async def answered(
         world = World([case_of(name) for name in NAMES], backend.ports)
         for case in world.cases:
             fleet.write(f"{case.name}.yaml", world.manifests(case))
-        await eventually(lambda: _all_active(fleet, world), what="every shadow Active", within=60)
+        await eventually(lambda: _all_active(fleet, world), what="every shadow Active")
         await fleet.until_synced()
         found = {}
         for envoy in fleet.envoys:

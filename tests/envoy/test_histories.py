@@ -14,11 +14,9 @@ import pytest_asyncio
 from tests.envoy.histories.changes import CANARIES, STABLE
 from tests.envoy.histories.fleet import Fleet, fleet
 from tests.envoy.histories.history import History, Settings
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
-
-PATIENT_S = 10.0
-"""After a step, on a machine that does other things as well. By hand it is 2 s."""
 
 SEEDS = [int(seed) for seed in os.environ.get("HISTORY_SEED", "").split(",") if seed] or range(10)
 STEPS = [int(step) for step in os.environ.get("HISTORY_STEPS", "").split(",") if step] or None
@@ -57,7 +55,7 @@ async def fleets(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Flee
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_who_should_be_answered_is_whatever_tenants_do(fleets: Fleets, seed: int) -> None:
-    report = await History(await fleets.get(), seed, Settings(STEPS, within_s=PATIENT_S)).play()
+    report = await History(await fleets.get(), seed, Settings(STEPS, within_s=PATIENCE_S)).play()
     if report.failures:
         await fleets.end()
     assert not report.failures, "\n".join(report.failures)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.envoy.scenarios.stage import BINARIES
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
 from xds_server.core.values import TAKEN_OFF
 from xds_server.local.demo.envoy import Envoy
@@ -62,7 +63,7 @@ async def status(port: int, name: str) -> int:
         writer.write("\r\n".join([*head, "", body]).encode())
         line = b" 100 "
         while b" 100 " in line or not line.startswith(b"HTTP/1.1 "):
-            line = await asyncio.wait_for(reader.readline(), 20)
+            line = await asyncio.wait_for(reader.readline(), PATIENCE_S)
         return int(line.split()[1])
     finally:
         writer.close()

@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.support import objects
 from tests.support.backends import Recorder
 from tests.support.rig import Rig
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
 from xds_server.local.demo.envoy import Envoy
 
@@ -159,6 +159,6 @@ async def _call_over_grpc(envoy: Envoy, calls: dict[str, list[bytes]]) -> None:
     options = [("grpc.default_authority", "echo.staging:50051")]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{envoy.gateway_port}", options=options) as channel:
         say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Echo/Say")
-        assert await say(message, timeout=10) == b"stable"
+        assert await say(message, timeout=PATIENCE_S) == b"stable"
     await eventually(lambda: message in calls["canary"])
     assert calls["canary"].count(message) == calls["stable"].count(message) == 1

@@ -201,7 +201,7 @@ async def test_the_access_log_has_one_line_a_request(stage: Stage) -> None:
             found = [json.loads(line) for line in lines if line.startswith("{")]
             return [each for each in found if each["request_id"] == f"log-of-{of.id}"]
 
-        await eventually(partial(logged, envoy), what=f"a line of {envoy.id}", within=30)
+        await eventually(partial(logged, envoy), what=f"a line of {envoy.id}")
         [line] = logged(envoy)
         assert (line["path"], line["status"], line["cluster"]) == ("/a", 200, "staging/myapp/http")
 

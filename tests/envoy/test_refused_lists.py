@@ -36,9 +36,6 @@ pytestmark = pytest.mark.envoy
 SHARED = {"app": "myapp", "track": "canary"}
 """The labels of the canary's Pods: the Service's selector matches them."""
 
-PATIENCE_S = 60.0
-"""What is refused is tried again after up to half a minute."""
-
 _PACE_S = 0.01
 """Between the requests of a user, so that the rest of the machine has its share."""
 
@@ -101,13 +98,11 @@ class Fleet:
             found = await asyncio.to_thread(get_status, self.control_plane.admin_address)
             return [s.state for s in found.shadows] == [state] and len(found.nodes) == 2 and all_have(found)
 
-        await eventually(there, within=PATIENCE_S, what=f"the shadow {state}")
+        await eventually(there, what=f"the shadow {state}")
 
     async def refused(self, plural: str) -> None:
         before = self.faults.turned_away[plural]
-        await eventually(
-            lambda: self.faults.turned_away[plural] > before, within=PATIENCE_S, what=f"{plural} refused"
-        )
+        await eventually(lambda: self.faults.turned_away[plural] > before, what=f"{plural} refused")
 
     async def readiness(self) -> tuple[int, str]:
         url = f"http://{self.control_plane.http_address}/readyz"
@@ -119,7 +114,7 @@ class Fleet:
             status, said = await self.readiness()
             return status == 503 and because in said
 
-        await eventually(there, within=PATIENCE_S, what=f"not ready: {because}")
+        await eventually(there, what=f"not ready: {because}")
 
     async def mirrored(self) -> None:
         """Wait until a copy arrives that was not there before."""

@@ -99,7 +99,7 @@ async def cluster(connect: Connect) -> AsyncIterator[Cluster]:
             yield it
         finally:
             await it._send("DELETE", f"/api/v1/namespaces/{it.namespace}", {})
-            await eventually(it._gone, what="the namespace gone", within=120)
+            await eventually(it._gone, what="the namespace gone")
     finally:
         await client.close()
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.installation import SYSTEM
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
 from xds_server.server.app import App
 from xds_server.server.config import EventsConfig, ServeConfig, SourceConfig
@@ -29,7 +30,7 @@ async def control_plane(
     app = App(config)
     task = asyncio.create_task(app.run())
     try:
-        await asyncio.wait_for(app.ready.wait(), 20)
+        await asyncio.wait_for(app.ready.wait(), PATIENCE_S)
         yield app
     finally:
         app.stop()

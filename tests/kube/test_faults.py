@@ -19,9 +19,6 @@ from xds_server.kube.source import KubeSource, Timing
 TIMING = Timing(watch=60, silence=1.0, read=5.0, backoff_base=0.01, backoff_cap=0.05, renew_after=0.0)
 """Short delays; a watch may be silent for a second longer than it may last."""
 
-SLOW = 60.0
-"""Seconds: a cluster may take its time."""
-
 
 def source(server: Cluster, faults: Proxy, timing: Timing = TIMING) -> KubeSource:
     return KubeSource(faults.connect, [server.namespace], timing=timing)
@@ -44,12 +41,12 @@ async def agrees(server: Cluster, recorder: Recorder) -> None:
     async def equal() -> bool:
         return recorder.world.namespaces == (await server.world()).namespaces
 
-    await eventually(equal, within=SLOW, what="the source's world equal to the server's")
+    await eventually(equal, what="the source's world equal to the server's")
 
 
 async def watched(faults: Proxy, *plurals: str) -> None:
     wanted = set(plurals) or WATCHED
-    await eventually(lambda: faults.watched() >= wanted, within=SLOW, what=f"watches of {wanted}")
+    await eventually(lambda: faults.watched() >= wanted, what=f"watches of {wanted}")
 
 
 @asynccontextmanager
@@ -184,7 +181,7 @@ async def test_a_watch_that_goes_silent_is_given_up_and_goes_on(server: Cluster,
         for n in range(3):
             await server.label("services", "web", n=str(n))
         opened = sum(faults.asked[key] for key in faults.asked if key == ("watch", "services"))
-        await eventually(lambda: faults.asked["watch", "services"] > opened, within=SLOW)  # type: ignore[index]
+        await eventually(lambda: faults.asked["watch", "services"] > opened)  # type: ignore[index]
         faults.silent.clear()
         faults.cut("services")
         await agrees(server, recorder)
@@ -201,10 +198,10 @@ async def test_kinds_may_come_in_any_order(server: Cluster, faults: Proxy) -> No
         await server.create("endpointslices", endpoint_slice("late-1", "late", "10.0.0.7"))
         await server.create("deployments", deployment("late-canary", shadow_of="late"))
         await server.create_ready_pod("late-canary-1", {"app": "late-canary"})
-        await recorder.until(lambda: recorder.names(Kind.POD) == {"canary-1", "late-canary-1"}, within=SLOW)
+        await recorder.until(lambda: recorder.names(Kind.POD) == {"canary-1", "late-canary-1"})
         assert recorder.names(Kind.SERVICE) == {"web"}
         faults.let_go("endpointslices")
-        await recorder.until(lambda: recorder.names(Kind.ENDPOINT_SLICE) == {"web-1", "late-1"}, within=SLOW)
+        await recorder.until(lambda: recorder.names(Kind.ENDPOINT_SLICE) == {"web-1", "late-1"})
         assert recorder.names(Kind.SERVICE) == {"web"}
         faults.let_go("services")
         await agrees(server, recorder)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kube.cluster import Cluster, deployment
 from tests.kube.proxy import Proxy
-from tests.kube.test_faults import SLOW, TIMING, agrees, fill, following, source, watched
+from tests.kube.test_faults import TIMING, agrees, fill, following, source, watched
 from tests.support.recorder import Recorder, running, started
 from tests.support.waiting import eventually
 from xds_server.core.objects import Kind
@@ -19,7 +19,7 @@ from xds_server.core.world import Change, Report
 async def turned_away(faults: Proxy, plural: str) -> None:
     """Wait until a kind was refused several times more."""
     wanted = faults.turned_away[plural] + 3
-    await eventually(lambda: faults.turned_away[plural] >= wanted, within=SLOW, what=f"{plural} refused")
+    await eventually(lambda: faults.turned_away[plural] >= wanted, what=f"{plural} refused")
 
 
 async def test_a_starting_server_that_forbids_everything_is_waited_for(
@@ -39,7 +39,7 @@ async def test_a_starting_server_that_forbids_everything_is_waited_for(
         assert f"No permission to watch pods in namespace {server.namespace}" in followed.health().message
         assert 'grant list and watch on "pods"' in followed.health().message
         faults.refused = {}
-        await recorder.until(lambda: recorder.syncs == 1, within=SLOW)
+        await recorder.until(lambda: recorder.syncs == 1)
         assert recorder.world_at_sync is not None
         view = recorder.world_at_sync.view(server.namespace)
         assert view.awaited == set()
@@ -58,7 +58,7 @@ async def test_a_namespace_that_is_forbidden_for_a_moment_is_waited_for(
         await turned_away(faults, "namespaces")
         assert recorder.syncs == 0
         faults.refused = {}
-        await recorder.until(lambda: recorder.syncs == 1, within=SLOW)
+        await recorder.until(lambda: recorder.syncs == 1)
         assert recorder.world_at_sync is not None
         view = recorder.world_at_sync.view(server.namespace)
         assert view.namespace is not None
@@ -111,7 +111,6 @@ async def test_a_server_that_refuses_everything_for_a_while_is_an_outage(
         kinds = {*Kind} - {Kind.ROLLOUT, Kind.SECRET}  # which are not followed here
         await eventually(
             lambda: {kind for kind, lasted in followed.health().outages.items() if lasted} == kinds,
-            within=SLOW,
             what="an outage of all kinds",
         )
         await server.delete("services", "web")

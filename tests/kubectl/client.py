@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-DEADLINE = 30.0
+from tests.support.waiting import PATIENCE_S
+
 """Seconds for one command."""
 
 
@@ -30,7 +31,7 @@ class Watching:
     async def line(self) -> list[str]:
         """The next line, as words."""
         assert self.process.stdout
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE_S):
             found = (await self.process.stdout.readline()).decode()
         assert found, "kubectl has ended"
         return found.split()
@@ -67,7 +68,7 @@ class Kubectl:
     async def run(self, *arguments: str, stdin: object = "", **environment: str) -> Ran:
         process = await self._start(*arguments, **environment)
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(PATIENCE_S):
                 out, err = await process.communicate(_text(stdin).encode())
         finally:
             if process.returncode is None:

@@ -15,8 +15,7 @@ import pytest
 
 from tests.kubectl.client import Kubectl
 from tests.support.installation import kubectl
-
-READY_WITHIN = 30.0
+from tests.support.waiting import PATIENCE_S
 
 _numbers = itertools.count(1)
 
@@ -39,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
 
 
 def _until_there(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + READY_WITHIN
+    deadline = time.monotonic() + PATIENCE_S
     while not path.exists():
         assert process.poll() is None, "the server has ended"
         assert time.monotonic() < deadline, "the server is not ready"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubectl.client import DEADLINE, Kubectl, Ran
-from tests.support.waiting import eventually
+from tests.kubectl.client import Kubectl, Ran
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.local.demo.control_plane import ControlPlane
 
 BESIDE = Path(sys.executable).parent
@@ -59,7 +59,7 @@ async def ran(environment: Mapping[str, str], *command: str) -> Ran:
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
     )
-    out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     return Ran(process.returncode or 0, out.decode(), err.decode())
 
 

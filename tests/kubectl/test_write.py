@@ -7,7 +7,10 @@ import pytest
 
 from tests.kubectl.client import Kubectl
 from tests.kubectl.test_read import create, here
+from tests.support.waiting import PATIENCE_S
 from tests.unit.kubeapi.objects import config_map, deployment, pod, secret, service
+
+PATIENT = f"--timeout={PATIENCE_S:g}s"
 
 EDITOR = "#!/bin/sh\nsed -i '{}' \"$1\"\n"
 
@@ -208,7 +211,7 @@ class TestDelete:
     async def test_it_waits_for_finalizers(self, kube: Kubectl) -> None:
         await create(kube, config_map("c") | {"metadata": {"name": "c", "finalizers": ["example.io/hold"]}})
         deleting = asyncio.create_task(kube("delete", "configmap", "c"))
-        await kube("wait", "configmap/c", "--for=jsonpath={.metadata.deletionTimestamp}", "--timeout=20s")
+        await kube("wait", "configmap/c", "--for=jsonpath={.metadata.deletionTimestamp}", PATIENT)
         assert not deleting.done()
         await kube("patch", "configmap", "c", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
         assert (await deleting).startswith('configmap "c" deleted')
@@ -223,21 +226,19 @@ class TestDelete:
 class TestWait:
     async def test_for_what_is_so(self, kube: Kubectl) -> None:
         await create(kube, deployment("web"))
-        said = await kube("wait", "deployment/web", "--for=jsonpath={.spec.replicas}=1", "--timeout=20s")
+        said = await kube("wait", "deployment/web", "--for=jsonpath={.spec.replicas}=1", PATIENT)
         assert said == "deployment.apps/web condition met\n"
 
     async def test_for_a_condition_that_comes(self, kube: Kubectl) -> None:
         await create(kube, deployment("web"))
-        waiting = asyncio.create_task(
-            kube("wait", "deployment/web", "--for=condition=Available", "--timeout=20s")
-        )
+        waiting = asyncio.create_task(kube("wait", "deployment/web", "--for=condition=Available", PATIENT))
         patch = '{"status":{"conditions":[{"type":"Available","status":"True"}]}}'
         await kube("patch", "deployment", "web", "--subresource=status", "--type=merge", "-p", patch)
         assert await waiting == "deployment.apps/web condition met\n"
 
     async def test_for_deletion(self, kube: Kubectl) -> None:
         await create(kube, service("web"))
-        waiting = asyncio.create_task(kube("wait", "service/web", "--for=delete", "--timeout=20s"))
+        waiting = asyncio.create_task(kube("wait", "service/web", "--for=delete", PATIENT))
         await kube("delete", "service", "web")
         await waiting
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.waiting import PATIENCE_S
+
 Doc = dict[str, Any]
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,7 +28,7 @@ def kubectl() -> str:
 def build(directory: Path) -> list[Doc]:
     """The objects that ``kubectl apply -k`` would send, without a cluster."""
     command = [kubectl(), "kustomize", str(directory)]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (found.returncode, found.stderr) == (0, ""), found.stderr
     return list(yaml.safe_load_all(found.stdout))
 

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
+from tests.support.waiting import PATIENCE_S
 from xds_server.core.objects import Kind, Object, Ref
 from xds_server.core.problems import Problem
 from xds_server.core.source import Source
 from xds_server.core.world import Change, Delete, World
 
-DEADLINE = 10.0
 """Seconds until a condition that does not come true fails its test."""
 
 
@@ -71,7 +71,7 @@ class Recorder:
     def reasons(self) -> set[str]:
         return {problem.reason for problem in self.problems}
 
-    async def until(self, condition: Callable[[], bool], *, within: float = DEADLINE) -> None:
+    async def until(self, condition: Callable[[], bool], *, within: float = PATIENCE_S) -> None:
         """Wait until something that the source did makes the condition true."""
         async with asyncio.timeout(within):
             while not condition():

@@ -61,7 +61,7 @@ class Scripted:
                 stderr=log,
             )
         await self.put(first)
-        await eventually(self._ready, within=30.0, what="a control plane that is ready")
+        await eventually(self._ready, what="a control plane that is ready")
         where = json.loads(self._ready_file.read_text())
         self.xds_address, self.admin_address, self.http_address = (
             parse_address(where[each], option=each)

@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Callable
 
 PATIENCE_S = 120.0
-"""Deadline of whatever a test waits for. It only decides how long a failure takes, so it allows for a machine on
-which many other processes run."""
+"""The deadline of every wait. It only decides how long a failure takes, so it allows for a machine on which
+many other processes run."""
 
 
 async def eventually(check: Callable[[], object], *, within: float = PATIENCE_S, what: str = "") -> None:

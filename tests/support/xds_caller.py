@@ -8,8 +8,9 @@ import sys
 
 import grpc
 
+from tests.support.waiting import PATIENCE_S
+
 METHOD = "/xds_shadow.test.Greeter/Greet"
-DEADLINE_S = 20.0
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
         greet: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         for line in sys.stdin:
             try:
-                answer = greet(line.strip().encode(), timeout=DEADLINE_S).decode()
+                answer = greet(line.strip().encode(), timeout=PATIENCE_S).decode()
             except grpc.RpcError as error:
                 answer = f"! {error}".replace("\n", " ")
             print(answer, flush=True)

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rich.console import Console, RenderableType
 
 from tests.support import objects
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
 from xds_server.base.address import Address
@@ -142,7 +142,7 @@ async def test_an_empty_source_is_served_too() -> None:
     source = ScriptedSource()
     async with running(source) as app:
         (await source.opened()).synced()
-        await asyncio.wait_for(app.ready.wait(), 10)
+        await asyncio.wait_for(app.ready.wait(), PATIENCE_S)
         status = await asyncio.to_thread(get_status, app.addresses.admin)
     assert set(status.server.versions) == {"LDS", "RDS"}
     assert "No shadows" in _text(status_view(status))
@@ -282,7 +282,7 @@ async def test_a_shadow_ends_at_its_time_though_nothing_happens() -> None:
             found = (await asyncio.to_thread(get_status, app.addresses.admin)).shadows
             return [shadow.state for shadow in found] == ["Expired"]
 
-        await asyncio.wait_for(app.ready.wait(), 10)  # the first step is done, well before the time
+        await asyncio.wait_for(app.ready.wait(), PATIENCE_S)  # the first step is done, well before the time
         await eventually(expired)
         assert datetime.now(UTC) >= until
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from tests.support.status import status_of
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
 from xds_server.server.config import ServeConfig, SourceConfig
@@ -112,7 +112,7 @@ async def test_a_connection_that_sends_no_whole_request_is_closed(sent: bytes) -
     async with served(idle_s=0.2) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(sent)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await reader.read()
         writer.close()
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.support import objects
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
 
 NEEDED = ("PATH", "HOME", "LANG")
@@ -24,7 +25,7 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
         env={**bare, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.embedded import Embedded, embedded
 from tests.support.installation import INSTALL, REPOSITORY, build, kubectl
+from tests.support.waiting import PATIENCE_S
 
 
 async def run(kube: Embedded, tmp_path: Path, *arguments: str) -> list[str]:
@@ -18,7 +19,7 @@ async def run(kube: Embedded, tmp_path: Path, *arguments: str) -> list[str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, error = await asyncio.wait_for(process.communicate(), 60)
+    out, error = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, error.decode()
     return out.decode().splitlines()
 

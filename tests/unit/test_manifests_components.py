@@ -32,6 +32,7 @@ from tests.support.installation import (
     snippet,
 )  # fmt: skip
 from tests.support.pod_security import containers_of, violations
+from tests.support.waiting import PATIENCE_S
 from xds_server.cli import cli
 from xds_server.local.demo.envoy import envoy_binary
 from xds_server.server.identity import read_clients
@@ -340,7 +341,7 @@ def test_a_bootstrap_is_what_its_command_prints(directory: Path, tmp_path: Path)
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (found.returncode, found.stdout) == (0, rest), found.stderr
@@ -357,7 +358,7 @@ def validated(text: str, directory: Path) -> str:
         [envoy_binary(), "--mode", "validate", "--config-path", str(directory / "envoy.yaml")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     return "OK" if found.returncode == 0 else found.stderr

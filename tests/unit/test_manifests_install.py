@@ -30,7 +30,7 @@ from tests.support.installation import (
     ports_of,
     snippet,
 )
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
 from xds_server.cli import cli
 from xds_server.core.source import Health, Sink
@@ -258,7 +258,7 @@ def test_the_bootstrap_is_what_its_command_prints() -> None:
         env={},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (found.returncode, found.stdout) == (0, rest), found.stderr

@@ -10,6 +10,7 @@ import grpc
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
 from xds_server.xds.admission import Limits
@@ -24,7 +25,6 @@ from xds_server.xds.stream_events import Event, Node, Variant
 from xds_server.xds.types import CLUSTER, LISTENER
 from xds_server.xds.view_budget import ViewLimits
 
-DEADLINE_S = 20.0
 IDENTIFIER = "xds-shadow/test"
 NO_TEAM = "node.metadata.team must be a text"
 METHODS = {Variant.SOTW: "StreamAggregatedResources", Variant.DELTA: "DeltaAggregatedResources"}
@@ -100,7 +100,7 @@ class Rig:
 
     async def seen(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> E:
         """The first event of a kind that passes, waiting for it if need be."""
-        async with asyncio.timeout(DEADLINE_S), self._happened:
+        async with asyncio.timeout(PATIENCE_S), self._happened:
             while True:
                 for event in self.events:
                     if isinstance(event, kind) and where(event):
@@ -137,7 +137,7 @@ class Stream:
 
     async def raw(self, payload: bytes) -> None:
         """Send any bytes."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             await self._call.write(payload)
 
     async def ask(
@@ -182,12 +182,12 @@ class Stream:
         return parse(await self.take_raw(), self.variant)
 
     async def _read(self) -> Any:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             return await self._call.read()
 
     async def end(self) -> Status:
         """How the stream ended, after reading all that came before."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             with suppress(grpc.aio.AioRpcError):
                 while await self._call.read() is not grpc.aio.EOF:
                     pass
@@ -195,7 +195,7 @@ class Stream:
 
     async def status(self) -> Status:
         """How the stream ended, waiting for the end."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             return Status(await self._call.code(), await self._call.details())
 
     async def finish(self) -> None:
@@ -275,7 +275,7 @@ async def no_tasks_left() -> AsyncIterator[None]:
     current = asyncio.current_task()
     left = [task for task in asyncio.all_tasks() - before if task is not current]
     if left:
-        _, running_on = await asyncio.wait(left, timeout=DEADLINE_S)
+        _, running_on = await asyncio.wait(left, timeout=PATIENCE_S)
         assert not running_on, f"tasks left: {sorted(task.get_name() for task in running_on)}"
 
 

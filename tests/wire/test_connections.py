@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.wire.rig import Rig, Stream, bodies, no_tasks_left, node, resource, running
 from xds_server.server.tls import Certificates
 from xds_server.xds.admission import Limits
@@ -67,7 +67,7 @@ async def test_rule_22_past_the_burst_a_stream_is_refused_and_every_client_gets_
         )
         assert (await rig.seen(StreamDenied)).cause is Cause.RATE
         waiting, refused = 5, 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while waiting:
                 if await served(rig.connect(variant)):
                     waiting -= 1
@@ -124,7 +124,7 @@ async def test_a_connection_that_comes_to_no_call_ends(tmp_path: Path, sent: str
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(HALF[sent])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionError):
                 await reader.read()
     finally:

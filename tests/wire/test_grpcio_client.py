@@ -17,14 +17,12 @@ import pytest
 
 from tests.support.ads_server import Server
 from tests.support.resources import api_listener, assignment, cluster, route_configuration
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.xds_caller import METHOD
 from xds_server.base.address import Address
 from xds_server.xds.resource import Resource
 from xds_server.xds.stream_events import Acked, Nacked, Sent, StreamOpened
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-
-DEADLINE_S = 30.0
 
 
 class Caller:
@@ -38,7 +36,7 @@ class Caller:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(b"hello\n")
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             return (await self._process.stdout.readline()).decode().strip()
 
     async def until_answered_by(self, backend: str) -> None:

@@ -11,9 +11,8 @@ import h2.config
 import h2.connection
 import h2.events
 
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
-
-DEADLINE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Http2:
 
 async def send(request: Http1 | Http2, at: Address, *, secure: bool = False) -> int:
     """The status that is answered; 0 if the stream or connection is ended without one."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         tls = _tls("h2" if isinstance(request, Http2) else "http/1.1") if secure else None
         async with _connected(at, tls) as streams:
             if isinstance(request, Http2):

@@ -104,7 +104,7 @@ async def walk(
         at = await _routed(envoy, door)
         answered = {form.name: await send(form.request, at, secure=door.secure) for form in FORMS}
         with contextlib.suppress(AssertionError):  # the test of a form that did not arrive says so
-            await eventually(lambda: door.mirrored() <= by_form(canary.arrivals).keys(), within=10)
+            await eventually(lambda: door.mirrored() <= by_form(canary.arrivals).keys())
         # And those that should not have been, which Envoy had begun to mirror before the last.
         mirrored = sum((await envoy.stats(r"/shadow/.*upstream_rq_total$")).values())
         await eventually(lambda: len(canary.arrivals) >= mirrored, what=f"{mirrored} mirrored requests")

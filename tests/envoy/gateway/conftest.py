@@ -20,7 +20,7 @@ from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from tests.support.backends import TEST_ID, Arrival, Recorder
 from tests.support.rig import HOST, Rig, rig
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
 from xds_server.local.demo.envoy import Envoy
 from xds_server.xds.stream_events import Variant
@@ -152,7 +152,7 @@ class Scene:
         async with grpc.aio.insecure_channel(str(self.envoy.gateway), options=options) as channel:
             say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             try:
-                await say(b"", timeout=10, metadata=metadata)
+                await say(b"", timeout=PATIENCE_S, metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 return error.code()
             return grpc.StatusCode.OK
@@ -167,7 +167,7 @@ class Scene:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.envoy.gateway_port)
         try:
             writer.write(begin.encode())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await reader.read()
         finally:
             writer.close()

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from tests.envoy.gateway.conftest import FROM_BALANCER, H2C, Metadata, Scene, read_reply
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -166,7 +167,10 @@ async def test_nothing_ends_an_idle_websocket_unless_the_file_says_so(scenes: li
         await file.says(stream_idle_timeout="200ms")
         for scene in scenes:
             async with scene.websocket() as ended:
-                assert (await ended.receive(timeout=20)).type not in (WSMsgType.TEXT, WSMsgType.BINARY)
+                assert (await ended.receive(timeout=PATIENCE_S)).type not in (
+                    WSMsgType.TEXT,
+                    WSMsgType.BINARY,
+                )
         for websocket in patient:
             await websocket.send_str("still here")
             assert await websocket.receive_str() == "still here"

@@ -15,13 +15,14 @@ from tests.envoy.histories.fleet import Fleet
 from tests.envoy.histories.should import CLUSTER, Allowed, Should, allowed, touched
 from tests.envoy.histories.users import User
 from tests.envoy.histories.world import World
+from tests.support.waiting import PATIENCE_S
 from xds_server.local.demo.envoy import Envoy
 
 STEPS = 12
 _REMEMBERED_S = 2.0
 """For so long after a step an endpoint that it took away may still answer; nothing may fail any more."""
 
-_GIVEN_UP_S = 20.0
+_GIVEN_UP_S = PATIENCE_S
 _IN_A_ROW = 2
 """Right answers that make a request right: an old endpoint and a new one may take turns."""
 

@@ -5,8 +5,9 @@ import contextlib
 from typing import Self
 
 from tests.support.backends import BACKEND
+from tests.support.waiting import PATIENCE_S
 
-_AT_MOST_S = 10.0
+_AT_MOST_S = PATIENCE_S
 _NAME = f"{BACKEND}: ".encode()
 _LENGTH = b"content-length: "
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
+from tests.support.waiting import PATIENCE_S
 from tests.unit.kube.manifests import Doc
 from xds_server.kube.source import KubeSource, Timing
 
@@ -153,7 +154,7 @@ class ApiServer:
 
     async def until_watched(self, *kinds: str, verb: str = "") -> None:
         """Wait until each kind has an open watch, so that what follows arrives as events."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not self._watched(verb) >= set(kinds):
                 self.news.clear()
                 await self.news.wait()
@@ -162,7 +163,7 @@ class ApiServer:
         return {each.request.kind for each in self.watchers if verb in ("", each.request.verb)}
 
     async def until_asked(self, verb: str, kind: str, times: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while self.count(verb, kind) < times:
                 self.news.clear()
                 await self.news.wait()

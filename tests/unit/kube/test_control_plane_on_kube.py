@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.support import objects
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.unit.kube.api_server import ApiServer
 from tests.unit.kube.test_kube_api import kubeconfig
 from xds_server.base.address import Address
@@ -35,7 +35,7 @@ async def test_a_label_starts_and_stops_mirroring(api: ApiServer, tmp_path: Path
     )
     app = App(config)
     running = asyncio.create_task(app.run())
-    await asyncio.wait_for(app.ready.wait(), 20)
+    await asyncio.wait_for(app.ready.wait(), PATIENCE_S)
     assert _state(app) == []
 
     api.put(objects.canary())

@@ -15,7 +15,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from tests.kube.cluster import Cluster, deployment
 from tests.support.embedded import Embedded, embedded
 from tests.support.installation import kubectl
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.errors import SourceError
 from xds_server.core.notes import Note, Subject
 from xds_server.core.objects import Kind
@@ -60,7 +60,7 @@ async def running(it: KubeFeedback) -> AsyncIterator[asyncio.Task[None]]:
         yield task
     finally:
         task.cancel()
-        ended, _ = await asyncio.wait([task], timeout=20)
+        ended, _ = await asyncio.wait([task], timeout=PATIENCE_S)
         assert ended, [each.get_stack() for each in asyncio.all_tasks()]
 
 
@@ -219,7 +219,7 @@ async def _output(command: Sequence[str], kubeconfig: Path, home: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, output.decode()
     return output.decode()
 

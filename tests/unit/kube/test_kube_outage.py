@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.support.recorder import running, started
+from tests.support.waiting import PATIENCE_S
 from tests.unit.kube.api_server import ALWAYS, ApiServer, error_event, source
 from tests.unit.kube.manifests import EVERYTHING, canary, namespace, service
 from xds_server.core.objects import Kind
@@ -31,7 +32,7 @@ class Puts:
         raise AssertionError
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.batches) < count:
                 self.news.clear()
                 await self.news.wait()
@@ -149,7 +150,7 @@ class TestPausing:
         waiting = asyncio.create_task(outage.pause(3600))
         await asyncio.sleep(0)
         outage.worked(A)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await waiting
 
     async def test_one_that_fails_again_waits_again(self, puts: Puts) -> None:
@@ -181,7 +182,7 @@ class TestPausing:
         outage = Outage(puts, 0.0)
         if down:
             outage.failed(A, refused=False)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await outage.pause(0.001)
 
 

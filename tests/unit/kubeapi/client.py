@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.waiting import PATIENCE_S
 from xds_server.local.kubeapi.doc import Doc
 from xds_server.local.kubeapi.server import Call, EmbeddedApi
 from xds_server.local.kubeapi.store import Store
@@ -48,7 +49,7 @@ class Stream:
 
     async def next(self) -> tuple[str, Doc]:
         """The next event's type and object."""
-        line = await asyncio.wait_for(self.response.content.readline(), 10)
+        line = await asyncio.wait_for(self.response.content.readline(), PATIENCE_S)
         assert line, "the watch has ended"
         event = json.loads(line)
         return event["type"], event["object"]
@@ -60,7 +61,7 @@ class Stream:
 
     async def rest(self) -> list[tuple[str, Doc]]:
         """What comes until the server ends the watch."""
-        lines = (await asyncio.wait_for(self.response.read(), 10)).splitlines()
+        lines = (await asyncio.wait_for(self.response.read(), PATIENCE_S)).splitlines()
         return [(event["type"], event["object"]) for event in map(json.loads, lines)]
 
 

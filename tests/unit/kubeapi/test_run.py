@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.unit.kubeapi.client import SERVICES
 from tests.unit.kubeapi.objects import service
 from xds_server.base.address import Address
@@ -89,7 +89,7 @@ async def test_a_signal_ends_it_in_good_order(tmp_path: Path, how: signal.Signal
         async with session.get(f"{url}{SERVICES}", params={"watch": "1"}) as response:
             process.send_signal(how)
             assert await response.read() == b""
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
 
 
 async def test_two_on_one_directory(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_two_on_one_directory(tmp_path: Path) -> None:
             *("--data", str(tmp_path / "data")),
             stderr=PIPE,
         )
-        _, told = await asyncio.wait_for(process.communicate(), 20)
+        _, told = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         assert process.returncode == 1
         assert told.decode().strip() == f"{tmp_path / 'data'}: another server uses this directory"
 
@@ -108,7 +108,7 @@ async def test_a_usage_error_is_two() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "xds_server.local.kubeapi", "--listen", "8001"), stderr=PIPE
     )
-    _, told = await asyncio.wait_for(process.communicate(), 20)
+    _, told = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 2
     assert b"--listen" in told
 

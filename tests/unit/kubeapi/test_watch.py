@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.unit.kubeapi.client import METADATA, SERVICES, TABLE, Client, client
 from tests.unit.kubeapi.objects import event, namespace, service
 from xds_server.local.kubeapi.errors import gone
@@ -98,7 +98,7 @@ class TestBeginning:
         assert answer.status == 504
 
     async def test_the_headers_come_at_once(self, kube: Client) -> None:
-        async with asyncio.timeout(5), kube.watch(SERVICES) as stream:
+        async with asyncio.timeout(PATIENCE_S), kube.watch(SERVICES) as stream:
             assert stream.response.headers["Content-Type"] == "application/json"
 
 
@@ -205,7 +205,7 @@ class TestEnding:
 
     async def test_when_the_server_ends(self) -> None:
         async with client() as kube, kube.watch(SERVICES) as stream:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await kube.api.__aexit__()
             assert await stream.rest() == []
 
@@ -225,7 +225,7 @@ class TestEnding:
         """It does not read, so the sockets' buffers fill, and then what may wait for it."""
         async with client(settings=Settings(capacity=20)) as kube, unread_watch(kube) as reader:
             await flood(kube, 300)
-            told = await asyncio.wait_for(reader.read(), 20)
+            told = await asyncio.wait_for(reader.read(), PATIENCE_S)
             assert told.count(b'"MODIFIED"') < 300
             assert b'"type":"ERROR"' in told[-1000:]
             assert b'"code":410' in told[-1000:]
