@@ -161,8 +161,8 @@ async def test_a_control_plane_that_does_not_answer_is_told_until_it_is_back(tab
         await shows(tab, SHADOW, "Active")
         await fleet.control_plane.stop(signal.SIGKILL)
         try:
-            await shows(tab, "#lost", "The control plane does not answer since")
-            await shows(tab, "#link", "No answer")
+            await shows(tab, "#lost", "The control plane has not responded since")
+            await shows(tab, "#link", "No response")
             await shows(tab, SHADOW, "Active")  # what it said last
             await fleet.user("annotate", MARKED, f"{PAUSED}=true")
         finally:
@@ -178,7 +178,7 @@ async def test_one_that_is_frozen_is_told_too(tab: Tab, fleet: Fleet) -> None:
     async with opened(tab, fleet):
         os.kill(fleet.control_plane.process.pid, signal.SIGSTOP)
         try:
-            await shows(tab, "#lost", "The control plane does not answer since")
+            await shows(tab, "#lost", "The control plane has not responded since")
         finally:
             os.kill(fleet.control_plane.process.pid, signal.SIGCONT)
         await is_gone(tab, "#lost")
@@ -209,7 +209,7 @@ async def test_what_others_write_is_shown_as_text(tab: Tab, fleet: Fleet) -> Non
             envoy = Stream(channel, Variant.DELTA)
             await envoy.ask(CLUSTER, node=node(HOSTILE))
             await envoy.ask(CLUSTER, answers=await envoy.take(), error=f"bad: {HOSTILE}")
-            await shows(tab, "#nodes .counts", "1 Refusing")
+            await shows(tab, "#nodes .counts", "1 Rejecting")
             found = "#nodes tr:has(.badge.bad)"
             await shows(tab, f"{found} th", HOSTILE)
             await shows(tab, f"{found} td:last-child", f"bad: {HOSTILE}")

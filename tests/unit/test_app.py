@@ -183,7 +183,7 @@ async def test_a_gateway_file_that_changes_is_served_and_a_bad_one_is_a_problem(
     assert (problem.reason, problem.origin, problem.subject) == ("InvalidGateway", str(file), "")
     assert problem.message == (
         f"--gateway {file}: 'normalize-path' is no key of a gateway file; did you mean normalize-paths?"
-        " The last good configuration of the gateway stays."
+        " The last valid gateway configuration stays in use."
     )
 
 
@@ -309,7 +309,7 @@ async def test_status_shows_who_is_connected_and_what_was_refused() -> None:
     assert clusters.acked_version == clusters.sent_version == status.server.versions["CDS"]
     assert (listeners.acked_version, listeners.last_nack.message) == ("", "no such filter")
     overview = _text(status_view(status))
-    assert "gateway-7 refused LDS" in overview
+    assert "gateway-7 rejected LDS" in overview
     assert "no such filter" in overview
 
 
@@ -346,8 +346,8 @@ async def test_a_refusal_is_shown_with_the_canary_that_it_concerns() -> None:
     assert (refusal.short_name, list(refusal.nodes), refusal.envoys) == ("CDS", ["gateway-7"], 1)
     assert (refusals["other"], list(other.shadow.refusals)) == ([], [])
     overview, detail = _text(status_view(status)), _text(explanation_view(explained))
-    assert "CDS refused by Envoy gateway-7: Error adding/updating cluster(s)" in overview
-    assert "CDS refused by Envoy gateway-7: Error adding/updating cluster(s)" in detail
+    assert "CDS rejected by Envoy gateway-7: Error adding/updating cluster(s)" in overview
+    assert "CDS rejected by Envoy gateway-7: Error adding/updating cluster(s)" in detail
     assert "\x1b" not in overview + detail
     # What is over is over.
     assert not any(shadow.refusals for shadow in after.shadows)

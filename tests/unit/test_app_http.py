@@ -61,7 +61,7 @@ async def test_the_page_is_answered_under_its_own_names_alone(path: str) -> None
         for host in ("evil.example", f"evil.example:{address.port}", "10.1.2.3", "localhost.evil.example"):
             assert await asked(address, path, f"Host: {host}") == (
                 421,
-                f"Host {host!r} is no name of this page; use localhost, or give it with --page-host\n",
+                f"Host {host!r} is not a name of this page; use localhost, or add it with --page-host\n",
             )
 
 

@@ -65,7 +65,7 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["serve", "--manifests", "x", "--kubeconfig", "y"], 2, "one of the two"),
         (["serve", "--manifests", "x", "--gateway", "/none.yaml"], 2, "--gateway /none.yaml: No such file"),
         (["render", "--manifests", "/does/not/exist"], 1, "/does/not/exist"),
-        (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server answers at 127.0.0.1:1"),
+        (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server responds at 127.0.0.1:1"),
         (["status", "--watch", "-o", "json"], 2, "--watch prints a table"),
         (["explain", "myapp-canary"], 2, "NAMESPACE/NAME"),
         (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),

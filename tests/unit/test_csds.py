@@ -193,7 +193,7 @@ async def test_a_matcher_that_is_not_supported_is_refused(
 
 @pytest.mark.parametrize("fleet", [of_fleet(*(opened(n, f"{n}-" + "x" * 9000) for n in range(500)))])
 async def test_an_answer_that_a_client_would_not_take_says_how_to_ask(client: Client) -> None:
-    with pytest.raises(grpc.aio.AioRpcError, match="about 500 clients is too long; ask for fewer") as refused:
+    with pytest.raises(grpc.aio.AioRpcError, match="for 500 clients is too large; select fewer") as refused:
         await client.fetch()
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert len(await client.nodes(by_id(prefix="17-"))) == 1

@@ -50,7 +50,7 @@ def test_no_file_and_one_without_keys_are_the_transparent_profile(file: Path) ->
             "this is no YAML: line 1, column 23: the key 'port' stands twice; keep one",
         ),
         ("a: [", "this is no YAML: "),
-        ("", "it is empty; for the defaults write profile: transparent"),
+        ("", "the file is empty; for the defaults write profile: transparent"),
         ("profile: hardened # " + "x" * 70_000, "it has 70020 bytes, and 65536 are the most"),
     ],
 )
@@ -121,11 +121,11 @@ async def followed(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 async def test_the_last_good_configuration_stays(followed: Followed) -> None:
     assert await followed.until_found("profile: hardened") == (HARDENED, ())
-    stays = "The last good configuration of the gateway stays."
+    stays = "The last valid gateway configuration stays in use."
     for text, wrong in (
         ("profile: open", "profile: 'open' is none of transparent, hardened."),
         ("profile: hardened\nhttp1: true", "'http1' is no key of a gateway file; did you mean http10?"),
-        ("", "it is empty; for the defaults write profile: transparent."),
+        ("", "the file is empty; for the defaults write profile: transparent."),
         (
             "listeners: [{port: 8081}, {name: public, port: 8080}]",
             RENAMED,

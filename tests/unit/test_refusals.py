@@ -66,7 +66,7 @@ def test_what_concerns_a_canary_concerns_it_alone() -> None:
 def test_a_service_without_canaries_has_a_problem() -> None:
     found = concerned([refused("route: unknown cluster 'prod/shop/80'", type_url=ROUTE)], PLAN)
     assert found.shadows == {}
-    sentence = "RDS refused by Envoy a: route: unknown cluster 'prod/shop/80'"
+    sentence = "RDS rejected by Envoy a: route: unknown cluster 'prod/shop/80'"
     assert list(found.problems()) == [Problem("Service prod/shop", "RefusedByEnvoy", sentence)]
 
 

@@ -65,7 +65,7 @@ def test_a_stream_has_a_line_when_it_begins_and_when_it_ends(lines: Lines) -> No
             "stream": 7,
             "node": "envoy",
             "peer": "ipv4:10.0.0.1:5007",
-            "reason": "by the client",
+            "reason": "closed by the client",
         },
         {
             "event": "envoy disconnected",
@@ -110,7 +110,7 @@ def test_a_rejected_client_has_a_line_a_minute_for_each_cause(lines: Lines, befo
                 log.note(opened(turn), now=0.0)
                 event = StreamClosed(stream=StreamId(turn), reason=f"why {turn}", cause=cause)
             log.note(event, now=0.0)
-    found = [each for each in lines if each["event"] == "a client was rejected"]
+    found = [each for each in lines if each["event"] == "client rejected"]
     assert [(each["log_level"], each["peer"], each["reason"]) for each in found] == [
         ("warning", "ipv4:10.0.0.1", "why 0"),
         ("warning", "ipv4:10.0.0.1", "why 0"),

@@ -211,7 +211,7 @@ async def test_a_client_is_sent_what_its_certificate_may_see(
         (
             {"uris": [STAGING]},
             {NAMESPACES: "staging,production"},
-            f"node.metadata {NAMESPACES} asks for production, which this client may not see",
+            f"node.metadata {NAMESPACES} requests production, which this client may not see",
         ),
     ],
 )

@@ -43,7 +43,7 @@ class Concerned(NamedTuple):
         for service, objections in self.services.items():
             for each in objections:
                 who = listed(each.nodes, each.count, "Envoy")
-                sentence = f"{SHORT_NAMES[each.type_url]} refused by {who}: {each.message}"
+                sentence = f"{SHORT_NAMES[each.type_url]} rejected by {who}: {each.message}"
                 yield Problem(f"Service {service}", REFUSED, sentence)
 
 

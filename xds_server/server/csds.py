@@ -1,9 +1,9 @@
-"""The client status discovery service, from the fleet's book-keeping: what is asked of any management server
-by tools that know nothing of this program.
+"""The client status discovery service (CSDS), by which generic tools query a management server.
 
-One ClientConfig for each open stream, with one `generic_xds_configs` entry for each type that the client
-asked for. What only an xDS client can say (`client_status`, `client_scope`, the names of single resources) is
-not there, and no contents, with `exclude_resource_contents` or without: the answer for a fleet stays small.
+The response has one ClientConfig for each open stream, with one `generic_xds_configs` entry for each
+subscribed type. It has no fields that only an xDS client knows (`client_status`, `client_scope`, names of
+resources). It has no resource contents, regardless of `exclude_resource_contents`, so that it stays small for
+a large fleet.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -24,10 +24,10 @@ from xds_server.xds.fleet import Connection, Fleet, Sync, TypeState
 SERVICE: Final = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
 
 _LONGEST_ANSWER: Final = 4 * MIB
-"""What a gRPC client takes if it was not told otherwise."""
+"""The default limit of gRPC clients."""
 
 _LONGEST_DETAILS: Final = 500
-"""Of Envoy's words on a refusal, in characters."""
+"""Characters of the message of a NACK."""
 
 _Context = grpc.aio.ServicerContext[Message, Message]
 _Matcher = Any  # envoy.type.matcher.v3.NodeMatcher
@@ -47,13 +47,13 @@ class CsdsServicer(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type:
     async def FetchClientStatus(  # noqa: N802 - gRPC's name
         self, request: csds_pb2.ClientStatusRequest, context: _Context
     ) -> csds_pb2.ClientStatusResponse:
-        """The state of the clients that are asked for, now."""
+        """The current state of the clients that match the request."""
         return await self._answer(request, context)
 
     async def StreamClientStatus(  # noqa: N802 - gRPC's name
         self, requests: AsyncIterator[csds_pb2.ClientStatusRequest], context: _Context
     ) -> AsyncIterator[csds_pb2.ClientStatusResponse]:
-        """The same, once for each request."""
+        """The same for each request of the stream."""
         async for request in requests:
             yield await self._answer(request, context)
 
@@ -67,17 +67,17 @@ class CsdsServicer(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type:
         clients = [each for each in self._fleet.connections() if wanted(each.node.id)]
         answer = csds_pb2.ClientStatusResponse(config=map(_client, clients))
         if answer.ByteSize() > _LONGEST_ANSWER:
-            problem = f"the answer about {len(clients)} clients is too long; ask for fewer with node_matchers"
+            problem = f"the response for {len(clients)} clients is too large; select fewer with node_matchers"
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, problem)
         return answer
 
 
 def admits(matchers: Iterable[_Matcher]) -> _Admits:
-    """Which node ids a request is about: those that any of `matchers` admits, all if there is none.
+    """A predicate of node ids: those that at least one of `matchers` matches, or all without matchers.
 
     Raises:
-        RequestError: a matcher is of a kind that is not supported. To leave it out would be to answer another
-            question. Regular expressions are not: Python's take time without bound, Envoy's RE2 is not here.
+        RequestError: a matcher is not supported. To ignore it would return other clients than requested.
+            Regular expressions are not supported: the time of Python's is not bounded as that of RE2 is.
     """
     each = [_admits(matcher) for matcher in matchers]
     return lambda node: not each or any(admit(node) for admit in each)
@@ -131,7 +131,7 @@ def _config(type_url: TypeUrl, state: TypeState) -> csds_pb2.ClientConfig.Generi
 
 
 def _error(state: TypeState) -> config_dump_shared_pb2.UpdateFailureState | None:
-    """The refusal, while it stands."""
+    """The last NACK, unless a later response was accepted."""
     if state.sync is not Sync.ERROR or state.refusal is None:
         return None
     return config_dump_shared_pb2.UpdateFailureState(

@@ -1,4 +1,4 @@
-"""What `status` and `explain` print for a person, from the status API's messages."""
+"""The tables of `status` and `explain`, made from messages of the status API."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -28,14 +28,15 @@ _SHOWN_VERSION = 8
 _SHOWN_NAME = 100
 _SHOWN_VALUE = 500
 _SHOWN_ROWS = 20
-"""Of problems and of notices: a terminal has about as many lines, and a thousand rows take a second."""
+"""The maximum of rows for problems and for notices. A terminal has about as many lines, and a thousand rows
+take a second to print."""
 _SHOWN_WORDS = 200
-"""Characters of what an Envoy says, in a table; `explain` shows more."""
+"""Characters of an Envoy's message in a table. `explain` shows more."""
 
 
 def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
-    """Shadows, Envoys, problems and notices, each as a table, for the first two a sentence where there are
-    none; and the source."""
+    """Tables of shadows, Envoys, problems and notices, and a line about the source. A sentence replaces an
+    empty table of shadows or Envoys; other empty tables are left out."""
     parts: list[RenderableType] = [shadow_table(status.shadows), Text(), node_table(status.nodes)]
     refusals = list(_refusals(status.nodes))
     if refusals:
@@ -50,7 +51,7 @@ def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
 
 
 def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
-    """One row a shadow; its kind is part of its name where another kind has the same."""
+    """One row for each shadow. Workloads of different kinds with the same name are shown with their kind."""
     table = _table("SHADOW", "OF SERVICE", "STATE", "REASON", "PERCENT", "METHODS", "ENDPOINTS", "MESSAGE")
     shadows = list(shadows)
     called = Counter((shadow.namespace, shadow.deployment) for shadow in shadows)
@@ -73,17 +74,17 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
 
 
 def _service(shadow: status_pb2.Shadow) -> str:
-    """With where it is routed, if that is not simply on the gateway."""
+    """The Service, with its route configurations unless it is only on the default gateway."""
     on = ", ".join(shadow.gateways)
     return shadow.service if on in ("", GATEWAY) else f"{shadow.service} on {on}"
 
 
 def _note(shadow: status_pb2.Shadow) -> Text:
-    """What the server says of a shadow, and on a line of its own that Envoys refuse it."""
+    """The message of a shadow and, on a line of its own, the first NACK that it caused."""
     note = Text(shadow.message)
     if shadow.refusals:
         words = plain(shadow.refusals[0].message, _SHOWN_WORDS)
-        first = f"{shadow.refusals[0].short_name} refused by {_who(shadow.refusals[0])}"
+        first = f"{shadow.refusals[0].short_name} rejected by {_who(shadow.refusals[0])}"
         note.append(f"\n{first}: {words}", style="red")
     if others := len(shadow.refusals) - 1 if shadow.refusals else 0:
         note.append(f" ({others} more: see explain)", style="red")
@@ -91,8 +92,8 @@ def _note(shadow: status_pb2.Shadow) -> Text:
 
 
 def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
-    """One row a connected Envoy: by type, whether it has what it was sent, and which version. An Envoy with
-    listeners of its own has "routes only" in place of theirs."""
+    """One row for each connected Envoy, with the sync state and the version of each resource type. For an
+    Envoy that defines its own listeners the column LDS has "routes only"."""
     table = _table("ENVOY", "PROTOCOL", "BUILD", *_TYPES)
     for node in nodes:
         by_type = {status.short_name: status for status in node.types}
@@ -105,7 +106,7 @@ def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
 
 
 def problem_table(problems: Sequence[status_pb2.Problem]) -> RenderableType:
-    """One row a mistake, and how many there are besides."""
+    """One row for each problem up to a maximum, and the number of the others."""
     table = _table("PROBLEM WITH", "REASON", "MESSAGE")
     for problem in problems[:_SHOWN_ROWS]:
         origin = f" ({problem.origin})" if problem.subject and problem.origin else problem.origin
@@ -114,7 +115,7 @@ def problem_table(problems: Sequence[status_pb2.Problem]) -> RenderableType:
 
 
 def notice_table(notices: Sequence[status_pb2.Notice]) -> RenderableType:
-    """One row a notice, and how many there are besides."""
+    """One row for each notice up to a maximum, and the number of the others."""
     table = _table("NOTICE ABOUT", "REASON", "MESSAGE")
     for notice in notices[:_SHOWN_ROWS]:
         table.add_row(notice.subject, Text(notice.reason, style="dim"), Text(notice.message))
@@ -125,11 +126,11 @@ def _with_rest(table: Table, count: int, what: str) -> RenderableType:
     more = count - _SHOWN_ROWS
     if more <= 0:
         return table
-    return Group(table, Text(f"and {more} more {what}: see the page, or -o json", style="dim"))
+    return Group(table, Text(f"and {more} more {what}: see the live page, or -o json", style="dim"))
 
 
 def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
-    """One shadow, from the label to the Envoys that carry it out."""
+    """One shadow, from its label to the Envoys that mirror to it."""
     shadow = explanation.shadow
     facts = Table.grid(padding=(0, 2))
     facts.add_row(shadow.kind, f"{shadow.namespace}/{shadow.deployment}")
@@ -144,7 +145,7 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     if shadow.settings:
         parts += [Text(), _settings(shadow.settings)]
     for refusal in shadow.refusals:
-        sentence = f"{refusal.short_name} refused by {_who(refusal)}: {refusal.message}"
+        sentence = f"{refusal.short_name} rejected by {_who(refusal)}: {refusal.message}"
         parts += [Text(), Text(sentence, style="red")]
     for route in explanation.routes:
         parts += [Text(), Text(f"Port {route.port} ({route.protocol})", style="bold"), _route(route)]
@@ -159,7 +160,7 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
 
 
 def _settings(settings: Iterable[status_pb2.Setting]) -> RenderableType:
-    table = _table("SETTING", "VALUE", "OF")
+    table = _table("SETTING", "VALUE", "SOURCE")
     for setting in settings:
         table.add_row(setting.name, Text(plain(setting.value, _SHOWN_VALUE)), Text(setting.origin))
     return table
@@ -170,7 +171,7 @@ def _route(route: status_pb2.Route) -> RenderableType:
     grid.add_row("Hosts", _list(route.domains))
     grid.add_row("Live cluster", route.cluster)
     grid.add_row("Live endpoints", _list(route.endpoints))
-    grid.add_row("Shadow cluster", route.shadow_cluster or "none: nothing is copied on this port")
+    grid.add_row("Shadow cluster", route.shadow_cluster or "none: requests to this port are not mirrored")
     return Padding(grid, (0, 0, 0, 2))
 
 
@@ -179,8 +180,10 @@ def _refusals(nodes: Iterable[status_pb2.Node]) -> Iterable[RenderableType]:
         for status in node.types:
             if status.sync == "ERROR":
                 who = plain(node.id, _SHOWN_NAME)
-                message = f"{who} refused {status.short_name} {status.last_nack.version[:_SHOWN_VERSION]}"
-                yield Text(f"{message} and keeps what it had: {status.last_nack.message}", style="red")
+                message = f"{who} rejected {status.short_name} {status.last_nack.version[:_SHOWN_VERSION]}"
+                yield Text(
+                    f"{message} and keeps its previous configuration: {status.last_nack.message}", style="red"
+                )
 
 
 def _who(refusal: status_pb2.Refusal) -> str:

@@ -1,4 +1,4 @@
-"""Gathers what follows from one shadow: its routes, what is wrong around it, the resources it causes."""
+"""Collects what belongs to one shadow: its routes, problems, notices and Envoy resources."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ from xds_server.xds.variants import Form, Hosts
 
 
 def explain(published: Published, name: NamespacedName) -> Explanation | None:
-    """One shadow with all that follows from it, or None if there is none of that name."""
+    """The explanation of the shadow `name`, or None if there is no such shadow."""
     for target, plan in published.plan.services.items():
         for shadow in plan.shadows:
             if NamespacedName(shadow.namespace, shadow.canary) == name:
@@ -44,14 +44,15 @@ def _explained(port: PortPlan, shadow: ShadowStatus) -> ExplainedRoute:
 
 
 def _with_routes(share: tuple[Resource, ...], gateways: Iterable[str]) -> list[Resource]:
-    """The resources, with their virtual hosts in the route configurations of these gateways, first."""
+    """The resources with their virtual hosts inside the route configurations of these gateways. Route
+    configurations come first."""
     snapshot = Form(Hosts.INSIDE).of(Snapshot().updated([*map(gateway_routes, gateways), *share]))
     routes = snapshot.of(ROUTE).resources.values()
     return [*routes, *(resource for resource in share if resource.key.type_url != VIRTUAL_HOST)]
 
 
 def _only(shadow: ShadowStatus, resources: list[Resource]) -> list[Resource]:
-    """Leave out the clusters of the Service's other canaries, and credentials, which nobody is shown."""
+    """Leave out the clusters of the Service's other canaries, and credentials, which are never shown."""
     return [
         resource
         for resource in resources

@@ -1,5 +1,7 @@
-"""The file of ``--gateway``: read at the start, where a mistake in it is the end of the start, and looked at
-again while the control plane runs, where the last good one stays.
+"""The file of ``--gateway``.
+
+An invalid file at the start is an error. While the control plane runs the file is read again and again; if it
+becomes invalid, the last valid configuration stays in use.
 """
 
 import asyncio
@@ -17,18 +19,22 @@ from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayErro
 INVALID_GATEWAY: Final = "InvalidGateway"
 _LARGEST: Final = 64 * 1024
 _LOOK_S: Final = 0.5
-"""A look is one read of a small file. A ConfigMap that is mounted is a chain of links, which no watch of the
-file itself would see replaced."""
+"""The pause between two reads. A mounted ConfigMap is replaced by changing a symbolic link, which a watch of
+the file would not report."""
 
 _log = structlog.get_logger("xds_shadow.gateway")
 
 
 def read_gateway(path: Path | None, port: int = 0, before: GatewayConfig | None = None) -> GatewayConfig:
-    """What the file says; without one the transparent profile. `port` is that of ``--gateway-port``, and
-    `before` what the file replaces, if it does.
+    """The configuration in the file, or the transparent profile without a file.
+
+    Args:
+        path: the file.
+        port: the value of ``--gateway-port``.
+        before: the configuration that the file replaces.
 
     Raises:
-        UsageError: it cannot be read; file and key are named.
+        UsageError: the file is invalid. The message has its path and the key.
     """
     if path is None:
         return TRANSPARENT
@@ -40,8 +46,8 @@ def read_gateway(path: Path | None, port: int = 0, before: GatewayConfig | None 
             found.check_change(before, port)
     except GatewayError as error:
         raise UsageError(f"{option}: {error}") from error
-    if found == TRANSPARENT and path.stat().st_size == 0:  # half of a write, or the disk was full
-        raise UsageError(f"{option}: it is empty; for the defaults write profile: transparent")
+    if found == TRANSPARENT and path.stat().st_size == 0:  # an incomplete write, or a full disk
+        raise UsageError(f"{option}: the file is empty; for the defaults write profile: transparent")
     return found
 
 
@@ -52,15 +58,16 @@ async def follow_gateway(
     *,
     port: int = 0,
 ) -> None:
-    """Call `found` whenever the file, of which `known` was read, says something else, with the last good
-    configuration and with what is wrong now. `port` is as for `read_gateway`. Ends only when it is
+    """Call `found` with the last valid configuration and the problems whenever the content of the file
+    changes. `known` is the configuration at the start; `port` is as for `read_gateway`. Runs until it is
     cancelled."""
     taken: _Look = (known, None)
     before = taken
     while True:
         await asyncio.sleep(_LOOK_S)
         look = await asyncio.to_thread(_look, path, port, known)
-        # Twice the same: an editor that empties a file before it writes must not switch the profile.
+        # Wait for two equal reads: an editor that empties the file before it writes must not change the
+        # profile.
         look, before = (look if look == before else taken), look
         if look == taken:
             continue
@@ -73,7 +80,7 @@ _Look = tuple[GatewayConfig | None, str | None]
 
 
 def _look(path: Path, port: int, known: GatewayConfig) -> _Look:
-    """What the file says, or why it cannot be used instead of what is `known`."""
+    """The configuration in the file, or the reason why it cannot replace `known`."""
     try:
         return read_gateway(path, port, known), None
     except UsageError as error:
@@ -82,8 +89,10 @@ def _look(path: Path, port: int, known: GatewayConfig) -> _Look:
 
 def _problems(path: Path, wrong: str | None) -> tuple[Problem, ...]:
     if wrong is None:
-        _log.info("gateway file read", path=str(path))
+        _log.info("gateway file reloaded", path=str(path))
         return ()
-    message = f"{wrong}{'' if wrong.endswith('?') else '.'} The last good configuration of the gateway stays."
-    _log.error("gateway file cannot be used; the last good one stays", problem=wrong)
+    message = (
+        f"{wrong}{'' if wrong.endswith('?') else '.'} The last valid gateway configuration stays in use."
+    )
+    _log.error("gateway file rejected; the last valid one stays in use", problem=wrong)
     return (Problem("", INVALID_GATEWAY, message, str(path)),)

@@ -1,7 +1,7 @@
-"""Under which names the page is answered.
+"""Checks the ``Host`` of requests for the live page, against DNS rebinding.
 
-A page from elsewhere can have its own name point to this server's address (DNS rebinding), and would then
-read what is for this machine alone; its requests say that name in ``Host``. Pure.
+A foreign web page can let its own host name resolve to this server's address and then read the API from the
+user's browser. Its requests have that host name in ``Host``. Pure.
 """
 
 from collections.abc import Collection
@@ -12,8 +12,8 @@ LOCAL: Final = "localhost"
 
 
 def is_ours(host: str, listening: str, names: Collection[str]) -> bool:
-    """Whether the header ``Host`` says localhost, a loopback address, the address that the connection came
-    to (`listening`), or one of `names`, whatever the port."""
+    """Whether the header ``Host`` is localhost, a loopback address, the local address of the connection
+    (`listening`) or one of `names`. The port is ignored."""
     name = _without_port(host).lower().removesuffix(".")
     address = _address(name)
     if address is None:

@@ -1,20 +1,20 @@
 
-const EVERY_MS = 1000;    // between two questions
-const SELDOM_MS = 15000;  // the same, at most, while there is no answer
-const PATIENCE_MS = 5000; // for one answer
-const MOST_ROWS = 200;    // of a table, until all are asked for
-const FEW_ROWS = 8;       // need no filter
-const MOST_MARKED = 50;   // where more rows than that have changed, a mark tells nothing
-const ADDRESSES = 2;      // of a canary's endpoints, shown
+const EVERY_MS = 1000;    // between two polls
+const SELDOM_MS = 15000;  // the maximum, while the server does not respond
+const PATIENCE_MS = 5000; // for one response
+const MOST_ROWS = 200;    // of a table, until "Show all"
+const FEW_ROWS = 8;       // that need no filter
+const MOST_MARKED = 50;   // if more rows changed, none is highlighted
+const ADDRESSES = 2;      // of a canary that are shown
 
 const TONES = {
   Active: "good", Pending: "wait", Paused: "idle", Expired: "idle", Rejected: "bad",
-  "In sync": "good", Waiting: "wait", Refusing: "bad",
+  "In sync": "good", Waiting: "wait", Rejecting: "bad",
   SYNCED: "good", STALE: "wait", NOT_SENT: "dim", ERROR: "bad",
 };
-const SYNC = { SYNCED: "✓", STALE: "sent", NOT_SENT: "not sent", ERROR: "✗ refused" };
+const SYNC = { SYNCED: "✓", STALE: "sent", NOT_SENT: "not sent", ERROR: "✗ NACK" };
 
-/* ---- What is shown. A cell is a list of [text, classes]; of these texts many are other people's. ---- */
+/* ---- Content. A cell is a list of [text, classes]. Many texts are untrusted. ---- */
 
 const line = (text, classes = "") => [text, `line ${classes}`];
 const badge = (word) => [word, `badge ${TONES[word]}`];
@@ -54,20 +54,20 @@ function shadowCells(s) {
     [[s.endpoints.length], ...addresses(s.endpoints)],
     [
       [s.message],
-      ...s.refusals.map((r) => line(`${r.short_name} refused by ${listed(r.nodes, r.envoys, 3)}: ${r.message}`, "bad")),
+      ...s.refusals.map((r) => line(`${r.short_name} rejected by ${listed(r.nodes, r.envoys, 3)}: ${r.message}`, "bad")),
       ...settings.map((each) => line(`${each.name}=${each.value}${each.origin === `the ${s.kind}` ? "" : ` (${each.origin})`}`, "dim code")),
     ],
   ];
 }
 
 function nodeState(n) {
-  if (n.types.some((t) => t.sync === "ERROR")) return "Refusing";
+  if (n.types.some((t) => t.sync === "ERROR")) return "Rejecting";
   return n.types.some((t) => t.sync === "STALE") || !n.types.length ? "Waiting" : "In sync";
 }
 
 function nodeCells(n) {
   const refusals = n.types.filter((t) => t.last_nack).map((t) => {
-    const [end, tone] = t.sync === "ERROR" ? ["", "bad"] : [" (over)", "dim"];
+    const [end, tone] = t.sync === "ERROR" ? ["", "bad"] : [" (resolved)", "dim"];
     return line(`${time(t.last_nack.at)} ${t.short_name} ${short(t.last_nack.version)}${end}: ${t.last_nack.message}`, tone);
   });
   return [
@@ -78,18 +78,18 @@ function nodeCells(n) {
   ];
 }
 
-// `part` is the API's. `group` sorts the rows into `groups`, which are counted. `said` is for who cannot see a change.
+// `part` is the document of the API. `group` assigns rows to `groups`, which are counted. `said` is for screen readers.
 const TABLES = {
   shadows: {
-    title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Copies", "Endpoints", "Message"],
+    title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Mirrored", "Endpoints", "Message"],
     groups: ["Rejected", "Pending", "Active", "Paused", "Expired"], group: (s) => s.state,
     key: (s) => [s.namespace, s.deployment, s.kind], cells: shadowCells,
     said: (s) => `${s.namespace}/${s.deployment} is ${s.state}`,
     nothing: "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.",
   },
   nodes: {
-    title: "Envoys", part: "nodes", columns: ["Envoy", "State", "Versions", "Last refusal"],
-    groups: ["Refusing", "Waiting", "In sync"], group: nodeState,
+    title: "Envoys", part: "nodes", columns: ["Envoy", "State", "Versions", "Last NACK"],
+    groups: ["Rejecting", "Waiting", "In sync"], group: nodeState,
     key: (n) => [n.id, n.peer], cells: nodeCells,
     said: (n) => `${n.id} is ${nodeState(n)}`,
     nothing: "No Envoy is connected.",
@@ -106,14 +106,14 @@ const TABLES = {
     cells: (n) => [[[n.subject, "name"]], [[n.reason, "dim"]], [[n.message]]],
   },
   changes: {
-    title: "What changed last", part: "config", columns: ["Object", "When", "Reason", "Message"], groups: [],
+    title: "Recent changes", part: "config", columns: ["Object", "When", "Reason", "Message"], groups: [],
     key: (c) => [c.at, c.subject, c.reason, c.message],
     cells: (c) => [[[c.subject, "name"]], [[time(c.at), "dim"]], [[c.reason]], [[c.message]]],
-    nothing: "Nothing since the control plane started.",
+    nothing: "No changes since the control plane started.",
   },
 };
 
-/* ---- A table. Its rows are kept by key and only a cell that says something else is touched. ---- */
+/* ---- A table. Rows are kept by key, and only cells that changed are updated. ---- */
 
 const $ = (selector, within = document) => within.querySelector(selector);
 
@@ -143,12 +143,12 @@ class Table {
     $("main").append(this.section);
   }
 
-  // Take new facts; give the items that are new or say something else.
+  // Replace the content. Returns the items that are new or changed.
   take(items) {
     const before = this.facts, times = new Map();
     this.facts = new Map(items.map((item) => {
       const key = JSON.stringify(this.about.key(item));
-      times.set(key, (times.get(key) ?? 0) + 1); // who is there twice has two rows
+      times.set(key, (times.get(key) ?? 0) + 1); // an item that occurs twice has two rows
       const cells = this.about.cells(item);
       const text = cells.flat().map(([each]) => each).join(" ").toLowerCase();
       return [`${key} ${times.get(key)}`, { item, cells: cells.map((each) => JSON.stringify(each)), text }];
@@ -191,7 +191,7 @@ class Table {
     return row;
   }
 
-  // All around the rows.
+  // The counts, the filter and the note.
   frame(found, shown) {
     const { groups, nothing } = this.about;
     for (const group of groups) {
@@ -204,7 +204,7 @@ class Table {
     this.filter.hidden = this.facts.size <= FEW_ROWS && !this.filter.value;
     this.note.hidden = shown > 0 && shown === found;
     $("button", this.note).hidden = shown === found;
-    $("span", this.note).textContent = !this.facts.size ? nothing : !found ? "Nothing matches."
+    $("span", this.note).textContent = !this.facts.size ? nothing : !found ? "No row matches."
       : `${shown.toLocaleString()} of ${found.toLocaleString()} are shown.`;
   }
 }
@@ -217,14 +217,14 @@ function fill(cell, content) {
 
 function mark(row) {
   row.classList.remove("changed");
-  void row.offsetWidth; // or the animation would not begin anew
+  void row.offsetWidth; // restarts the animation
   row.classList.add("changed");
 }
 
-/* ---- Asking ---- */
+/* ---- Polling ---- */
 
 const tables = Object.entries(TABLES).map(([id, about]) => new Table(id, about));
-const known = {}; // by part: what was answered last, and its tag
+const known = {}; // by part: the last response and its tag
 
 async function get(part) {
   const last = known[part];
@@ -247,13 +247,13 @@ function show() {
   }
   if (said.length) $("#said").textContent = listed(said, said.length, 3);
   showServer(known.config.data.server);
-  const [shadows, nodes] = tables, trouble = shadows.count("Rejected") + nodes.count("Refusing");
+  const [shadows, nodes] = tables, trouble = shadows.count("Rejected") + nodes.count("Rejecting");
   document.title = trouble ? `(${trouble}) xds-shadow` : "xds-shadow";
 }
 
 function showServer(server) {
   const { message, outage_seconds: outage } = server.source, failures = Number(server.build_failures);
-  const failed = failures ? ` Building failed ${failures} times; the last good configuration stayed.` : "";
+  const failed = failures ? ` Builds failed ${failures} times; the last valid configuration stays in use.` : "";
   $("#version").textContent = server.version;
   $("#source").textContent = `${message}. The configuration last changed ${time(server.committed)}.${failed}`;
   $("#source").className = outage !== undefined || failures ? "bad" : "dim";
@@ -261,12 +261,12 @@ function showServer(server) {
 
 function showLink(error) {
   const lost = $("#lost");
-  $("#link").textContent = error ? "No answer" : "Live";
+  $("#link").textContent = error ? "No response" : "Live";
   $("#link").className = `badge ${error ? "bad" : "good"}`;
   if (lost.hidden === !error) return;
   lost.hidden = !error;
-  lost.textContent = error ? `The control plane does not answer since ${new Date().toLocaleTimeString()}`
-    + ` (${error.message}). This is what it said last; it is asked again and again.` : "";
+  lost.textContent = error ? `The control plane has not responded since ${new Date().toLocaleTimeString()}`
+    + ` (${error.message}). The page shows its last state. Retrying.` : "";
   $("main").classList.toggle("old", Boolean(error));
 }
 

@@ -1,10 +1,11 @@
-"""The live page and the JSON that it is made of: what `status` says, for a browser. Read-only.
+"""The live page and its JSON API: the content of `status` in a browser. Read-only.
 
-The page is sent as one document without anything from elsewhere, and its policy lets it load nothing and talk
-to nobody but this server.
+The page is one document. Its Content-Security-Policy allows no other resources, and requests only to this
+server.
 
-It asks every second, so an answer has an ETag and is sent again only if it is another one. For 1,000 shadows
-or Envoys it takes more than 50 ms to make: that is done in a thread, as this process serves the fleet.
+The page polls every second, so responses have an ETag and are sent only if they changed. To make a response
+for 1,000 shadows or Envoys takes more than 50 ms. It is made in a thread, because this process serves the
+Envoys.
 """
 
 import asyncio
@@ -34,11 +35,11 @@ _LONGEST_HOST: Final = 100
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 _Facts = Callable[[], Mapping[str, Any]]
-"""Fields of GetStatusResponse, taken now; lists may be made into messages later, in a thread."""
+"""Returns fields of GetStatusResponse. Lists may be converted to messages later, in a thread."""
 
 
 class Status(Protocol):
-    """Who knows what is shown."""
+    """The source of the content."""
 
     def overview(self) -> status_pb2.GetStatusResponse: ...
     def shadows(self) -> Iterable[status_pb2.Shadow]: ...
@@ -46,7 +47,7 @@ class Status(Protocol):
 
 
 def routes(status: Status, hosts: Collection[str] = ()) -> list[web.RouteDef]:
-    """``/`` and ``/api/v1/{shadows,nodes,config}``, under this server's own names and those of `hosts`."""
+    """``/`` and ``/api/v1/{shadows,nodes,config}``, for the host names of `is_ours` and those in `hosts`."""
     text, policy = _page()
     headers = _HEADERS | {"Content-Security-Policy": policy}
 
@@ -68,7 +69,7 @@ def routes(status: Status, hosts: Collection[str] = ()) -> list[web.RouteDef]:
             if is_ours(host, listening, hosts):
                 return await handler(request)
             shown = plain(host, _LONGEST_HOST)
-            sentence = f"Host {shown!r} is no name of this page; use localhost, or give it with --page-host"
+            sentence = f"Host {shown!r} is not a name of this page; use localhost, or add it with --page-host"
             return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=f"{sentence}\n", headers=_HEADERS)
 
         return handle
@@ -87,14 +88,14 @@ class _Made(NamedTuple):
 
 
 class _Part:
-    """One document of the API. The last one is kept, for all who ask until there is something new."""
+    """One document of the API. The last one is cached until the content changes."""
 
     def __init__(self, facts: _Facts) -> None:
         self._facts = facts
         self._last = _Made("", b"")
 
     async def answer(self, request: web.Request) -> web.Response:
-        """The document, or 304 for who has it."""
+        """The document, or 304 if the client has it."""
         made = self._last = await asyncio.to_thread(_make, self._facts(), self._last)
         tag = ETag(made.tag)
         answer = (
@@ -107,7 +108,7 @@ class _Part:
 
 
 def _make(facts: Mapping[str, Any], last: _Made) -> _Made:
-    """The message's bytes cost a quarter of its JSON, and say as well whether anything is new."""
+    """Compare the serialized message, which takes a quarter of the time of its JSON."""
     message = status_pb2.GetStatusResponse(**facts)
     raw = message.SerializeToString(deterministic=True)
     tag = hashlib.blake2b(raw, digest_size=_TAG_BYTES).hexdigest()
@@ -118,7 +119,7 @@ def _make(facts: Mapping[str, Any], last: _Made) -> _Made:
 
 
 def _page() -> tuple[str, str]:
-    """The document, and its policy: its own script, style and icon, and questions to this server."""
+    """The document and its policy: its own script, style and icon, and requests to this server."""
     folder = files("xds_server.server")
     page, style, script = (
         folder.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")

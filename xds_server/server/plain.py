@@ -7,5 +7,5 @@ from google.protobuf.message import Message
 
 
 def as_data(message: Message) -> dict[str, Any]:
-    """With the names of the .proto file, empty lists and zeros included."""
+    """The message with the field names of the .proto file, including empty lists and zeros."""
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)

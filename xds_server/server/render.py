@@ -1,4 +1,4 @@
-"""A snapshot as a person reads it: its resources, or one static configuration that Envoy runs."""
+"""Prints a snapshot: its resources, or one static configuration for Envoy."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -22,8 +22,8 @@ _HEADINGS = {
 
 
 def render(snapshot: Snapshot, form: RenderFormat) -> str:
-    """The whole snapshot as text, sorted, ending in a newline; virtual hosts inside their route
-    configuration."""
+    """The snapshot as text that ends in a newline. Resources are sorted; virtual hosts are part of their
+    route configuration."""
     snapshot = forms.Form(forms.Hosts.INSIDE).of(snapshot)
     resources = {
         heading: [
@@ -39,13 +39,13 @@ def render(snapshot: Snapshot, form: RenderFormat) -> str:
 
 
 def typed(resources: Iterable[tuple[TypeUrl, bytes]]) -> list[Json]:
-    """Single resources, each with its type, as an Any has it."""
+    """Resources with their type in `@type`, as in the JSON form of an Any."""
     return [{"@type": type_url, **readable(type_url, body)} for type_url, body in resources]
 
 
 def _static(resources: Mapping[str, list[Json]]) -> Json:
-    """The same configuration with nothing left to discovery: assignments inside their clusters, routes
-    inside the listener's connection manager. The admin interface gets a port that the system chooses."""
+    """The same configuration without xDS: endpoints are part of their clusters, and routes of the HTTP
+    connection manager. The admin interface listens on a free port."""
     assignments = {assignment["cluster_name"]: assignment for assignment in resources["endpoints"]}
     routes = {configuration["name"]: configuration for configuration in resources["routes"]}
     admin = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
@@ -66,7 +66,7 @@ def _with_assignment(item: Json, assignments: Mapping[str, Json]) -> Json:
 
 
 def _without_sds(item: Any) -> Any:
-    """The same, where secrets are among the static ones."""
+    """The same without `sds_config`: the secrets are static too."""
     match item:
         case dict():
             return {key: _without_sds(value) for key, value in item.items() if key != "sds_config"}

@@ -1,4 +1,4 @@
-"""Reads a running server's status API, for the command line and the demo."""
+"""A client of the status API, for the command line and the demo."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,10 +18,10 @@ _Stub = status_pb2_grpc.StatusServiceStub
 
 
 def get_status(server: Address) -> status_pb2.GetStatusResponse:
-    """Everything at a glance.
+    """The status of the control plane at `server`.
 
     Raises:
-        XdsShadowError: nobody answers there, or not as a control plane does.
+        XdsShadowError: the control plane cannot be reached, or its response is an error.
     """
     request = status_pb2.GetStatusRequest()
     found: status_pb2.GetStatusResponse = _call(server, lambda s: s.GetStatus(request, timeout=_DEADLINE_S))
@@ -29,11 +29,11 @@ def get_status(server: Address) -> status_pb2.GetStatusResponse:
 
 
 def get_explanation(server: Address, namespace: str, name: str, kind: str = "") -> status_pb2.ExplainResponse:
-    """One shadow in depth.
+    """The explanation of one shadow.
 
     Raises:
-        XdsShadowError: as `get_status`; no workload of that name is marked, or several of different kinds are
-            and `kind` does not say which.
+        XdsShadowError: as for `get_status`. Also: there is no such shadow, or there are several of different
+            kinds and `kind` is empty.
     """
     request = status_pb2.ExplainRequest(namespace=namespace, deployment=name, kind=kind)
     found: status_pb2.ExplainResponse = _call(server, lambda s: s.Explain(request, timeout=_DEADLINE_S))
@@ -56,8 +56,8 @@ def _sentence(server: Address, error: grpc.RpcError) -> str:
             return str(details)
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
             return (
-                f"no xds-shadow server answers at {server}; start one with `xds-shadow serve`, or give the"
-                " address of its --admin-address with --server"
+                f"no xds-shadow server responds at {server}; start one with `xds-shadow serve`, or give its"
+                " --admin-address with --server"
             )
         case _:
-            return f"the server at {server} answered with an error: {details}"
+            return f"the server at {server} returned an error: {details}"

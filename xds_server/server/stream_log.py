@@ -1,4 +1,4 @@
-"""What happens on the fleet's streams, as log lines: so few that no peer can fill a disk."""
+"""Logs the events of xDS streams. The number of lines is limited, so that no client can fill a disk."""
 
 from typing import Final, NamedTuple
 
@@ -21,14 +21,14 @@ from xds_server.xds.stream_events import (
 from xds_server.xds.types import SHORT_NAMES
 
 _LONGEST_MESSAGE: Final = 500
-"""Characters of Envoy's words on a refusal."""
+"""Characters of the message of a NACK."""
 
 _LONGEST_NODE: Final = 200
 _STREAMS: Final = 60
-"""Streams from one address whose beginning is logged in a minute, and as many whose end is."""
+"""How many opened and how many closed streams of an address are logged in a minute."""
 
 _MISTAKES: Final = (Cause.INVALID, Cause.DENIED, Cause.LIMIT)
-"""Why a stream is ended that its client is to blame for."""
+"""Causes of a closed stream that are an error of the client."""
 
 _log = structlog.get_logger("xds_shadow.streams")
 
@@ -39,7 +39,8 @@ class _Opened(NamedTuple):
 
 
 class StreamLog:
-    """One NACK of a type and one rejected client of a cause are logged in a minute for each address."""
+    """Logs one NACK for each type and one rejected client for each cause, in a minute and for each
+    address."""
 
     def __init__(self) -> None:
         self._opened: dict[StreamId, _Opened] = {}
@@ -47,14 +48,14 @@ class StreamLog:
         self._streams = LogLimit(lines=_STREAMS)
 
     def note(self, event: Event, *, now: float) -> None:
-        """Log the event, if it is one to be logged."""
+        """Log the event, unless it is of a kind that is not logged or its limit is reached."""
         match event:
             case StreamOpened():
                 self._note_opened(event, now)
             case Nacked():
                 self._note_nack(event, now)
             case StreamDenied(cause=Cause.RATE):
-                pass  # a fleet that comes back at once is counted, and tries again
+                pass  # a fleet that reconnects at once retries, and a metric counts it
             case StreamDenied(peer=peer, reason=reason, cause=cause):
                 self._note_rejected(peer, cause, reason, now)
             case StreamClosed():
@@ -81,7 +82,7 @@ class StreamLog:
         left_out = self._mistakes.admit((host_of(peer), kind), now=now)
         if left_out is not None:
             _log.warning(
-                "envoy refused a configuration and keeps what it had",
+                "envoy rejected a configuration",
                 stream=event.stream,
                 node=node,
                 peer=peer,
@@ -96,7 +97,7 @@ class StreamLog:
         left_out = self._mistakes.admit((host_of(peer), Withheld), now=now)
         if left_out is not None:
             _log.error(
-                "a response is too large to be sent; the envoy keeps what it had",
+                "response too large; the envoy keeps its previous configuration",
                 stream=event.stream,
                 node=node,
                 type=SHORT_NAMES[event.type_url],
@@ -116,7 +117,7 @@ class StreamLog:
                 stream=event.stream,
                 node=node,
                 peer=peer,
-                reason=event.reason or "by the client",
+                reason=event.reason or "closed by the client",
                 **omitted(left_out),
             )
 
@@ -124,4 +125,4 @@ class StreamLog:
         host = host_of(peer)
         left_out = self._mistakes.admit((host, cause), now=now)
         if left_out is not None:
-            _log.warning("a client was rejected", peer=host, **more, reason=reason, **omitted(left_out))
+            _log.warning("client rejected", peer=host, **more, reason=reason, **omitted(left_out))

@@ -1,5 +1,6 @@
-"""What a node is served of the whole: a gateway port and address of its own, and its namespaces alone,
-where it asks for that in ``node.metadata``.
+"""The view of a node: the part of the snapshot that it is served.
+
+In ``node.metadata`` an Envoy can request its own gateway port and address, and limit itself to namespaces.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ _SHOWN: Final = 100
 
 
 class View(NamedTuple):
-    """`gateway_port` and `gateway_address` are None for the installation's; `namespaces` is None for all."""
+    """The gateway port and address, None for those of the installation, and the namespaces, None for all."""
 
     gateway_port: int | None = None
     namespaces: frozenset[str] | None = None
@@ -29,16 +30,16 @@ class View(NamedTuple):
 
 
 def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = None) -> View:
-    """What a node asks for, of the namespaces that it is `allowed` to see (None: all).
+    """The view that a node requests, within the namespaces that it is `allowed` to see (None: all).
 
     Raises:
-        RequestError: its metadata is not as it must be, with a sentence for its operator.
-        RequestDeniedError: it asks for a namespace by name that it may not see.
+        RequestError: the metadata is invalid. The message is for the operator of the Envoy.
+        RequestDeniedError: it requests a namespace that it may not see.
     """
     wanted = _namespaces(metadata.get(NAMESPACES))
     if allowed is not None and wanted is not None and not wanted <= allowed:
         more = ", ".join(plain(each, _SHOWN) for each in sorted(wanted - allowed)[:_NAMED])
-        raise RequestDeniedError(f"node.metadata {NAMESPACES} asks for {more}, which this client may not see")
+        raise RequestDeniedError(f"node.metadata {NAMESPACES} requests {more}, which this client may not see")
     return View(
         _port(metadata.get(GATEWAY_PORT)),
         allowed if wanted is None else wanted,
@@ -49,7 +50,7 @@ def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = Non
 def _port(wanted: object) -> int | None:
     if wanted is None:
         return None
-    # A person writes a number or quotes it. A Struct's numbers are floats, NaN and infinities among them.
+    # The port is a number or a string. Numbers of a Struct are floats, including NaN and infinities.
     text = str(wanted).removesuffix(".0")
     if text.isdecimal() and len(text) <= len(str(MAX_PORT)) and 1 <= int(text) <= MAX_PORT:
         return int(text)
@@ -72,13 +73,13 @@ def _namespaces(wanted: object) -> frozenset[str] | None:
         return None
     found = frozenset(wanted.replace(" ", "").split(",")) if isinstance(wanted, str) else frozenset({""})
     if "" in found or len(str(wanted)) > _LONGEST_LIST:
-        # Not taken for "all": whoever limits an Envoy means it.
-        raise RequestError(f"node.metadata {NAMESPACES} must be namespaces separated by commas, as a text")
+        # It must not mean all namespaces: the operator wants to limit this Envoy.
+        raise RequestError(f"node.metadata {NAMESPACES} must be a string of namespaces separated by commas")
     return found
 
 
 def derive(base: Snapshot, view: View, before: Derived | None) -> Snapshot:
-    """The view of a snapshot, at the cost of what changed since `before`."""
+    """The view of a snapshot. The cost depends on what changed since `before`."""
     found = base if view.namespaces is None else _limited(base, view.namespaces, before)
     listener = base.get(LISTENER_KEY)
     if listener is None or (view.gateway_port, view.gateway_address) == (None, None):
@@ -87,7 +88,7 @@ def derive(base: Snapshot, view: View, before: Derived | None) -> Snapshot:
     listeners = base.of(LISTENER_KEY.type_url).resources
     old = before.snapshot.of(LISTENER_KEY.type_url) if before else EMPTY
     gone = [name for name in old.resources if name not in listeners]
-    # The others as they are: an Envoy that shares its machine is told its port of the gateway alone.
+    # Other listeners stay as they are: the port of a node applies to the default gateway only.
     shown = old.updated([*(each for each in listeners.values() if each.key != LISTENER_KEY), wanted], gone)
     return found.with_types({LISTENER_KEY.type_url: shown})
 

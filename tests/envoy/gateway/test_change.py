@@ -121,7 +121,7 @@ async def test_a_bad_file_changes_nothing_and_status_says_why(scenes: list[Scene
     await eventually(problems, what="a problem in status")
     message = (
         f"--gateway {file.path}: 'upgrade' is no key of a gateway file; did you mean upgrades?"
-        " The last good configuration of the gateway stays."
+        " The last valid gateway configuration stays in use."
     )
     assert await problems() == [("InvalidGateway", str(file.path), message)]
     for scene in scenes:

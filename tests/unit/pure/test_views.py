@@ -62,7 +62,7 @@ def test_a_node_is_sent_what_it_may_see_or_less() -> None:
     with pytest.raises(RequestDeniedError) as refusal:
         view_of({NAMESPACES: "a,c,d,e,f"}, allowed)
     assert str(refusal.value) == (
-        f"node.metadata {NAMESPACES} asks for c, d, e, which this client may not see"
+        f"node.metadata {NAMESPACES} requests c, d, e, which this client may not see"
     )
 
 
