@@ -148,7 +148,7 @@ def test_limits_are_those_of_the_program() -> None:
         f"| streams of one connection | {streams} |",
         f"| time to the end of a TLS handshake and HTTP/2's first frame | {HANDSHAKE_S:g} s |",
         f"| time of a connection without a call | {IDLE_S:g} s |",
-        f"| silence before the first request | {servicer._GREETING_DEADLINE_S:g} s |",
+        f"| silence before the first request | {servicer._FIRST_REQUEST_DEADLINE_S:g} s |",
         f"| time to take a response | {servicer._WRITE_DEADLINE_S:g} s |",
         f"| text of a refusal that is kept | {state._LONGEST_MESSAGE:,} characters |",
     }

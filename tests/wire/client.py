@@ -137,7 +137,7 @@ class Client:
         nonce = self.latest[SECRET].nonce
         await rig.seen(Acked, lambda event: event.stream == self._id and event.nonce == nonce)
         machine = rig.servicer._streams[self._id].machine
-        await eventually(lambda: not machine.restless)
+        await eventually(lambda: not machine.may_send)
         return said + await self._till_fence()
 
     async def settle(self) -> list[Said]:

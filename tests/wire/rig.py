@@ -49,7 +49,7 @@ class Rig:
         self,
         write_deadline_s: float = 30.0,
         *,
-        greeting_deadline_s: float = 30.0,
+        first_request_deadline_s: float = 30.0,
         limits: Limits | None = None,
         name_limits: NameLimits | None = None,
         view_limits: ViewLimits | None = None,
@@ -70,7 +70,7 @@ class Rig:
             observe=self._observe,
             identifier=IDENTIFIER,
             write_deadline_s=write_deadline_s,
-            greeting_deadline_s=greeting_deadline_s,
+            first_request_deadline_s=first_request_deadline_s,
             limits=limits,
             name_limits=name_limits,
             view_limits=view_limits,
@@ -239,7 +239,7 @@ def bodies(response: Any) -> dict[str, bytes]:
 async def running(
     *,
     write_deadline_s: float = 30.0,
-    greeting_deadline_s: float = 30.0,
+    first_request_deadline_s: float = 30.0,
     limits: Limits | None = None,
     name_limits: NameLimits | None = None,
     view_limits: ViewLimits | None = None,
@@ -251,7 +251,7 @@ async def running(
     """A started server."""
     rig = Rig(
         write_deadline_s,
-        greeting_deadline_s=greeting_deadline_s,
+        first_request_deadline_s=first_request_deadline_s,
         limits=limits,
         name_limits=name_limits,
         view_limits=view_limits,

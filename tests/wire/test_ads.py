@@ -257,7 +257,7 @@ async def test_what_is_sent_accepted_and_refused_is_observed(
     await stream.finish()
     closed = await rig.seen(StreamClosed)
     assert (closed.stream, closed.node, closed.cause) == (opened.stream, opened.node.id, Cause.CLIENT)
-    assert closed.reason == "ended by the client, or its connection was lost; last heard of 0 s ago"
+    assert closed.reason == "ended by the client, or its connection was lost; last request 0 s ago"
     assert (await stream.status()).code is grpc.StatusCode.OK
 
 
@@ -296,10 +296,10 @@ async def test_a_closed_stream_is_woken_no_more(rig: Rig, connect: Connect) -> N
     stream = connect()
     await stream.ask(CLUSTER, node=node())
     await stream.take()
-    assert len(rig.servicer._audiences) == len(rig.cache._views) == 1
+    assert len(rig.servicer._distribution) == len(rig.cache._views) == 1
     await stream.finish()
     await rig.seen(StreamClosed)
-    assert not rig.servicer._audiences
+    assert not rig.servicer._distribution
     assert not rig.cache._views
 
 

@@ -258,7 +258,7 @@ async def test_very_many_types(rig: Rig, variant: Variant) -> None:
 
 
 async def test_a_stream_that_says_nothing_ends(variant: Variant) -> None:
-    async with no_tasks_left(), running(greeting_deadline_s=0.2) as rig:
+    async with no_tasks_left(), running(first_request_deadline_s=0.2) as rig:
         silent = rig.connect(variant)
         good = rig.connect(variant)
         await good.ask(CLUSTER, node=node())

@@ -20,14 +20,14 @@ async def test_large_requests_wait_and_small_ones_do_not(variant: Variant) -> No
         await hostile.ask(ENDPOINT, *large, node=node("hostile"))
         await rig.seen(Subscribed, lambda event: event.type_url == ENDPOINT)
         await hostile.ask(SECRET, *large)
-        await eventually(lambda: rig.servicer._pace._waiting)
+        await eventually(lambda: rig.servicer._requests._pace._waiting)
         for turn in (b"1", b"2"):
             rig.commit(resource(LISTENER, "a", turn))
             if turn == b"1":
                 await good.ask(LISTENER, node=node("good"))
             await good.ask(LISTENER, answers=await good.take())
         hostile.cancel()
-        await eventually(lambda: not rig.servicer._pace._waiting)
+        await eventually(lambda: not rig.servicer._requests._pace._waiting)
         assert SECRET not in {event.type_url for event in rig.events if isinstance(event, Subscribed)}
 
 
@@ -38,7 +38,7 @@ async def test_more_large_requests_than_may_wait_end_their_stream(variant: Varia
         await first.ask(ENDPOINT, *large, node=node("hostile"))
         await rig.seen(Subscribed)
         await second.ask(SECRET, *large, node=node("second"))
-        await eventually(lambda: rig.servicer._pace._waiting)
+        await eventually(lambda: rig.servicer._requests._pace._waiting)
         await third.ask(SECRET, *large, node=node("third"))
         assert await third.status() == Status(
             grpc.StatusCode.RESOURCE_EXHAUSTED,

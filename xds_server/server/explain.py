@@ -12,7 +12,7 @@ from xds_server.translate.translate import translate_service
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.types import ROUTE, SECRET, VIRTUAL_HOST
-from xds_server.xds.variants import Form, Hosts
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 
 def explain(published: Published, name: NamespacedName) -> Explanation | None:
@@ -46,7 +46,9 @@ def _explained(port: PortPlan, shadow: ShadowStatus) -> ExplainedRoute:
 def _with_routes(share: tuple[Resource, ...], gateways: Iterable[str]) -> list[Resource]:
     """The resources with their virtual hosts inside the route configurations of these gateways. Route
     configurations come first."""
-    snapshot = Form(Hosts.INSIDE).of(Snapshot().updated([*map(gateway_routes, gateways), *share]))
+    snapshot = SnapshotAdapter(HostsMode.INLINE).of(
+        Snapshot().updated([*map(gateway_routes, gateways), *share])
+    )
     routes = snapshot.of(ROUTE).resources.values()
     return [*routes, *(resource for resource in share if resource.key.type_url != VIRTUAL_HOST)]
 

@@ -8,9 +8,9 @@ from xds_server.base.ids import TypeUrl
 from xds_server.base.yaml_text import dumped
 from xds_server.server.config import RenderFormat
 from xds_server.translate.readable import Json, readable
-from xds_server.xds import variants as forms
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 _HEADINGS = {
     LISTENER: "listeners",
@@ -24,7 +24,7 @@ _HEADINGS = {
 def render(snapshot: Snapshot, form: RenderFormat) -> str:
     """The snapshot as text that ends in a newline. Resources are sorted; virtual hosts are part of their
     route configuration."""
-    snapshot = forms.Form(forms.Hosts.INSIDE).of(snapshot)
+    snapshot = SnapshotAdapter(HostsMode.INLINE).of(snapshot)
     resources = {
         heading: [
             readable(type_url, resource.body)

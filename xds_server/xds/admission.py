@@ -19,7 +19,7 @@ class Limits:
     per_peer: int = 2000
 
 
-class TurnedAway(NamedTuple):
+class Denial(NamedTuple):
     """Why a stream is not admitted: in one word, and for its client."""
 
     cause: Cause
@@ -35,10 +35,10 @@ class Admission:
         self._at: float | None = None
         self._open: Counter[str] = Counter()
 
-    def refusal(self, peer: str, *, now: float) -> TurnedAway | None:
+    def admit(self, peer: str, *, now: float) -> Denial | None:
         """Why the peer may not open a stream now; None if it may, and then it counts until `leave`."""
         if self._open[peer] >= self._limits.per_peer:
-            return TurnedAway(
+            return Denial(
                 Cause.PEER, f"{self._limits.per_peer} streams are open from this address, which is the limit"
             )
         if self._at is not None:
@@ -46,7 +46,7 @@ class Admission:
             self._tokens = min(float(self._limits.burst), self._tokens + earned)
         self._at = now
         if self._tokens < 1:
-            return TurnedAway(Cause.RATE, "too many streams are being opened; try again later")
+            return Denial(Cause.RATE, "too many streams are being opened; try again later")
         self._tokens -= 1
         self._open[peer] += 1
         return None

@@ -85,7 +85,7 @@ class Convergence:
         self._give_up(now)
         self._close()
 
-    def look(self, stream: StreamId, machine: Progress, served: Snapshot) -> None:
+    def update(self, stream: StreamId, machine: Progress, served: Snapshot) -> None:
         """The stream has been asked for its next response of `served`, or has taken a request."""
         behind = self._behind.get(stream)
         if behind is None:

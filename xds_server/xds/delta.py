@@ -4,9 +4,11 @@ from collections.abc import Collection
 
 from xds_server.base.ids import TypeUrl
 from xds_server.xds.batch import NOTHING
-from xds_server.xds.machine import Draft, StreamMachine
+from xds_server.xds.due import removable, take_due
+from xds_server.xds.machine import StreamMachine
 from xds_server.xds.name_sets import size_of
 from xds_server.xds.requests import DeltaRequest
+from xds_server.xds.responses import Draft
 from xds_server.xds.snapshot import TypeSnapshot
 from xds_server.xds.stream_events import Event
 from xds_server.xds.subscription import WILDCARD_TYPES, Subscription
@@ -38,17 +40,17 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
                 # Only the server knows whether "*" covers them too (xds_protocol.rst, "Unsubscribing from
                 # Resources").
                 subscription.owe(dropped)
-        self._look_again(subscription, events)
+        self._recheck(subscription, events)
         return events
 
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        first_of_wildcard = subscription.wildcard and not subscription.greeted
+        first_of_wildcard = subscription.wildcard and not subscription.started
         if first_of_wildcard and subscription.claimed:
             # Believed for wildcards alone (rule 34): a named resource is answered in any case, or a reconnect
             # during warming deadlocks (rule 14).
             subscription.claim(current)
         subscription.claimed = {}
-        due = subscription.due(current)
+        due = take_due(subscription, current)
         # The first goes out even if it is empty (rule 35).
         if not due.answer.resources and not due.answer.removed and not first_of_wildcard:
             return None
@@ -58,7 +60,7 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
     def _removals(
         self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
     ) -> Draft | None:
-        gone = subscription.gone(current, needed)
+        gone = removable(subscription, current, needed)
         subscription.forget(gone)
         if not gone:
             return None

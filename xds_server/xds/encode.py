@@ -4,7 +4,7 @@ Streams that are sent the same batch under the same nonce share the bytes.
 """
 
 from xds_server.xds.framing import field, text
-from xds_server.xds.machine import Response
+from xds_server.xds.responses import Response
 from xds_server.xds.stream_events import Variant
 
 

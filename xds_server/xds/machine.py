@@ -1,46 +1,37 @@
-"""One stream, without I/O: requests in, the next response out.
+"""The state machine of one ADS stream, without I/O: requests in, the next response out.
 
-`next` is asked whenever the stream can take another message and answers from the newest snapshot. So there
-is no queue: a slow reader gets the latest state when it is ready for it, and a response can never be for a
-subscription that has changed since (rules 17 and 18).
+The writer calls `next` whenever the stream can take another response, and `next` builds it from the newest
+snapshot. So there is no queue: a slow client gets the latest state, and no response is for a subscription
+that has changed since (rules 17 and 18).
 
-Order (rule 11): everything new or changed goes out first, clusters before the assignments, listeners and
-routes that need them; what is gone is taken away afterwards, in reverse, once nothing that the client may
-still use can need it. An ACK is never waited for before sending something new (rule 12): Envoy withholds it
-while it warms. It is waited for only before taking away, and before requests are moved to a cluster that the
-client cannot use yet (rule 41). What a client refuses is taken apart by `rollout`.
+Order (rule 11): new and changed resources go out first, clusters before the endpoints, listeners and routes
+that need them. Removals follow in reverse order, once no resource that the client may still use refers to
+them. New resources do not wait for an ACK (rule 12), because Envoy withholds it while it warms. An ACK is
+required only before a removal, and before a route moves requests to a cluster that the client cannot use yet
+(rule 41). `rollout` decides what follows a NACK.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 from xds_server.base.errors import RequestError
-from xds_server.base.ids import Nonce, StreamId, TypeUrl, Version
+from xds_server.base.ids import Nonce, StreamId, TypeUrl
+from xds_server.xds.answers import note_sent, settle
 from xds_server.xds.batch import Batch
 from xds_server.xds.budget import Held
+from xds_server.xds.due import offered
 from xds_server.xds.name_sets import NO_NAMES, Names
-from xds_server.xds.resource import Resource
-from xds_server.xds.responses import Due, Unanswered
+from xds_server.xds.nonces import Nonces
+from xds_server.xds.order import ORDER, may_be_referred_to, needed
+from xds_server.xds.responses import Draft, Response, Unanswered
 from xds_server.xds.rollout import Cold
 from xds_server.xds.server_options import MAX_MESSAGE_BYTES
 from xds_server.xds.snapshot import EMPTY, Snapshot, TypeSnapshot
 from xds_server.xds.stream_events import Acked, Event, Nacked, RoutesAsked, Subscribed, Withheld
 from xds_server.xds.subscription import Subscription
-from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
+from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE, SHORT_NAMES, VIRTUAL_HOST
 from xds_server.xds.warming import Warming
-
-ORDER = (CLUSTER, ENDPOINT, SECRET, LISTENER, ROUTE, VIRTUAL_HOST)
-_USERS = {
-    CLUSTER: (LISTENER, ROUTE, VIRTUAL_HOST),
-    ENDPOINT: (CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST),
-    SECRET: (CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST),
-    LISTENER: (),
-    ROUTE: (LISTENER,),
-    VIRTUAL_HOST: (),
-}
-"""By type, the types whose unacknowledged resources may still need one of it."""
 
 _ENVELOPE_BYTES: Final = 4096
 _FEW_ROUTES: Final = 16
@@ -49,141 +40,110 @@ _ALL_WARM: Final = Cold((), 0.0)
 RequestT = TypeVar("RequestT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """What to write, independent of the variant's encoding."""
-
-    type_url: TypeUrl
-    version: Version
-    nonce: Nonce
-    batch: Batch
-
-    @property
-    def resources(self) -> tuple[Resource, ...]:
-        """In the order of the response."""
-        return self.batch.resources
-
-    @property
-    def removed(self) -> tuple[str, ...]:
-        """Names that are taken away; delta only."""
-        return self.batch.removed
-
-
-class Draft(NamedTuple):
-    """A response before it has a nonce. `changed` are those resources of `batch` that are new to the
-    client; `due` is what came of them, if anything did. `whole` says that it is full state."""
-
-    version: Version
-    batch: Batch
-    changed: Batch
-    due: Due | None = None
-    whole: bool = False
-
-
 class StreamMachine(ABC, Generic[RequestT]):
-    """The rules of a stream that do not depend on the variant. `sent` is how many responses there were."""
+    """The rules of a stream that both protocol variants share. `sent` counts the responses."""
 
     def __init__(self, stream: StreamId) -> None:
         self.stream = stream
         self.sent = 0
         self._subscriptions: dict[TypeUrl, Subscription] = {}
-        self._serial = self._repeats = 0
-        self._quiet: Snapshot | None = None
+        self._nonces = Nonces()
+        self._idle_at: Snapshot | None = None
         self._removals_wait = False
         self._waits = False
         self._wakes_at: float | None = None
         self._warming = Warming()
         self._now = 0.0
-        self._held_up: list[Subscription] = []
-        self._careful: list[Subscription] = []
-        self._noted: list[Event] = []
+        self._blocked: list[Subscription] = []
+        self._staged: list[Subscription] = []
+        self._events: list[Event] = []
         self._routes = NO_NAMES
 
     @abstractmethod
     def receive(self, request: RequestT) -> list[Event]:
-        """Take one request; say what it acknowledged or refused.
+        """Handle one request; return the events, ACKs and NACKs among them.
 
         Raises:
-            RequestError: the request has no type (rule 2); the stream must end.
+            RequestError: the request has no type (rule 2). The stream must end.
         """
 
     @abstractmethod
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
-        """What is new for the client, or None."""
+        """The resources that are new for the client, or None."""
 
     @abstractmethod
     def _removals(
         self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
     ) -> Draft | None:
-        """What is to be taken from the client, or None, but for what is `needed`; asked when nothing new is
-        due and something is parting."""
+        """The removals for the client without the names that are `needed`, or None. Called only when no
+        additions are due and the subscription has removals."""
 
     @abstractmethod
     def _is_whole(self, type_url: TypeUrl) -> bool:
-        """Whether a response of that type is full state."""
+        """Whether a response of the type is full state."""
 
     @property
-    def restless(self) -> bool:
-        """Whether there may be something to send that `next` did not see when it was last asked."""
-        return self._quiet is None
+    def may_send(self) -> bool:
+        """Whether `next` may return a response although its last call returned None."""
+        return self._idle_at is None
 
     @property
     def wakes_at(self) -> float | None:
-        """When `next` may have something more to send though nothing happened; None for never."""
+        """The time at which `next` may return a response without a new request or snapshot; None if never."""
         return self._wakes_at
 
     @property
     def oldest_unanswered(self) -> int:
-        """The number of the first response that awaits an answer; of the next one if none does."""
+        """The number of the first response without ACK or NACK; of the next response if there is none."""
         waiting = (each.pending for each in self._subscriptions.values() if each.pending)
         return min((next(iter(each.values())).number for each in waiting), default=self.sent + 1)
 
     def has_sent_all(self, snapshot: Snapshot) -> bool:
-        """Whether the client was sent all of `snapshot`. What is to be taken away and waits for an answer is
-        not sent yet; where it is a refusal that keeps it, all has been sent that can be."""
-        if snapshot is not self._quiet or self._waits:
+        """Whether the client was sent all of `snapshot`. A removal that waits for an ACK is not sent yet. A
+        removal that a NACK blocks counts as sent, as nothing more can be sent."""
+        if snapshot is not self._idle_at or self._waits:
             return False
         return not self._removals_wait or self.oldest_unanswered > self.sent
 
     def serves(self, type_url: TypeUrl) -> bool:
-        """Whether there is a subscription to the type."""
+        """Whether the client has subscribed to the type."""
         return type_url in self._subscriptions
 
     def watched(self, type_url: TypeUrl) -> Names | None:
-        """The names of a subscription that there is; None for all."""
+        """The names of an existing subscription; None for all."""
         return self._subscriptions[type_url].watched
 
     def held(self, *, claims: bool) -> Held:
-        """The names that the client makes this process keep; with `claims` those of them that it says it has
-        from an earlier stream, and that wait for a first snapshot."""
+        """The names that this process keeps for the client. With `claims`, also the names of its
+        ``initial_resource_versions``, which wait for the first snapshot."""
         found = self._subscriptions.values()
         own = sum(each.claims_size for each in found if each.orphans or (claims and each.claimed))
-        absent = [batch for each in found for batch in each.told_absent]
+        absent = [batch for each in found for batch in each.unanswered_removals]
         return Held((*[each.names for each in found], *absent), own)
 
     def next(self, snapshot: Snapshot, now: float = 0.0) -> Response | None:
         """The next response, recorded as sent, or None if the client has everything that it may have now.
-        `now` is seconds of any clock that goes on."""
-        if snapshot is self._quiet and (self._wakes_at is None or now < self._wakes_at):
+        `now` is in seconds of a monotonic clock."""
+        if snapshot is self._idle_at and (self._wakes_at is None or now < self._wakes_at):
             return None
         self._now = now
-        if self._held_up or self._careful:
-            self._held_up.clear()
-            self._careful.clear()
+        if self._blocked or self._staged:
+            self._blocked.clear()
+            self._staged.clear()
         if self._warming.cold:
-            self._warming.look(snapshot)
+            self._warming.prune(snapshot)
         response = self._next_addition(snapshot) or self._next_removal(snapshot)
         if response is None:
-            self._quiet = snapshot
+            self._idle_at = snapshot
             self._waits, self._wakes_at = False, None
-            if self._careful or self._held_up:
+            if self._staged or self._blocked:
                 self._note_what_waits()
         return response
 
     def _note_what_waits(self) -> None:
-        self._waits = bool(self._held_up) or any(each.offers.waits for each in self._careful)
-        wakes = [at for each in self._careful if (at := each.offers.wakes_at) is not None]
-        wakes += [each.free_at for each in self._held_up]
+        self._waits = bool(self._blocked) or any(each.offers.waits for each in self._staged)
+        wakes = [at for each in self._staged if (at := each.offers.wakes_at) is not None]
+        wakes += [each.next_send_at for each in self._blocked]
         self._wakes_at = min(wakes, default=None)
 
     def _next_addition(self, snapshot: Snapshot) -> Response | None:
@@ -193,19 +153,19 @@ class StreamMachine(ABC, Generic[RequestT]):
             if subscription is None:
                 continue
             current = snapshot.types.get(type_url, EMPTY)
-            careful = bool(cold.clusters) or subscription.offers.careful
-            if careful:
-                self._careful.append(subscription)
+            staged = bool(cold.clusters) or subscription.offers.staged
+            if staged:
+                self._staged.append(subscription)
             elif subscription.idle(current):
                 continue
-            if subscription.pending and subscription.free_at > self._now:
-                if subscription.owes or current is not subscription.at:
-                    self._held_up.append(subscription)
+            if subscription.pending and subscription.next_send_at > self._now:
+                if subscription.must_answer or current is not subscription.at:
+                    self._blocked.append(subscription)
                 continue
             if subscription.backlog:
                 return self._send_part(subscription)
-            if careful:
-                sent = self._next_careful(subscription, current, cold)
+            if staged:
+                sent = self._next_staged(subscription, current, cold)
             else:
                 sent = self._next_of(subscription, current)
             if sent:
@@ -218,11 +178,11 @@ class StreamMachine(ABC, Generic[RequestT]):
         draft = self._additions(subscription, current)
         return self._send(subscription.type_url, draft) if draft else None
 
-    def _next_careful(self, subscription: Subscription, current: TypeSnapshot, cold: Cold) -> Response | None:
-        """What is in doubt waits for all else of its type; where that is not sent, as the client does not ask
-        for it or there is no word for it, its turn is at once."""
+    def _next_staged(self, subscription: Subscription, current: TypeSnapshot, cold: Cold) -> Response | None:
+        """Like `_next_of`, for a type that is rolled out in stages: suspects wait for all other changes of
+        the type. If those changes cause no response, the suspects are next."""
         while True:
-            shown = subscription.show(current, cold, whole=self._is_whole(subscription.type_url))
+            shown = offered(subscription, current, cold, whole=self._is_whole(subscription.type_url))
             ends = shown is subscription.at or bool(subscription.pending)
             sent = self._next_of(subscription, shown)
             if sent or ends or not subscription.offers.doubtful:
@@ -232,44 +192,27 @@ class StreamMachine(ABC, Generic[RequestT]):
         self._removals_wait = False
         for type_url in reversed(ORDER):
             subscription = self._subscriptions.get(type_url)
-            if subscription is None or not subscription.parting:
+            if subscription is None or not subscription.has_removals:
                 continue
-            if any(self._awaited(user) for user in _USERS[type_url]):
+            if may_be_referred_to(type_url, self._subscriptions):
                 self._removals_wait = True
                 continue
-            draft = self._removals(subscription, snapshot.of(type_url), self._needed(type_url))
+            draft = self._removals(subscription, snapshot.of(type_url), needed(type_url, self._subscriptions))
             if draft is None and subscription.pending:
                 self._removals_wait = True
             if draft and (sent := self._send(type_url, draft)):
                 return sent
         return None
 
-    def take_noted(self) -> list[Event]:
-        """What `next` found besides the response, since this was last asked."""
-        if not self._noted:
+    def take_events(self) -> list[Event]:
+        """The events of `next` since the last call of this method, besides the response itself."""
+        if not self._events:
             return []
-        noted, self._noted = self._noted, []
+        noted, self._events = self._events, []
         return noted
 
-    def _awaited(self, type_url: TypeUrl) -> bool:
-        """Whether the client may still be using something older than what it was sent last, and it is not
-        known what."""
-        subscription = self._subscriptions.get(type_url)
-        return subscription is not None and bool(subscription.pending or subscription.unknown)
-
-    def _needed(self, type_url: TypeUrl) -> set[str]:
-        """The names of a type that the client needs for what it is kept on."""
-        return {
-            ref.name
-            for user in _USERS[type_url]
-            if (subscription := self._subscriptions.get(user)) is not None
-            for resource in subscription.kept(self._needed(user))
-            for ref in resource.refs
-            if ref.type_url == type_url
-        }
-
     def _send(self, type_url: TypeUrl, draft: Draft) -> Response | None:
-        """The response, or its first part; None if it is larger than gRPC sends, and cannot be split."""
+        """The response or its first part; None if it exceeds gRPC's limit and cannot be split."""
         subscription = self._subscriptions[type_url]
         if draft.due is not None and not draft.whole and draft.due.answer is draft.batch:
             parts = draft.due.parts()
@@ -277,7 +220,7 @@ class StreamMachine(ABC, Generic[RequestT]):
                 subscription.backlog = [(part, draft.due) for part in parts]
                 return self._send_part(subscription)
         if draft.batch.size > MAX_MESSAGE_BYTES - _ENVELOPE_BYTES:
-            self._noted.append(
+            self._events.append(
                 Withheld(stream=self.stream, type_url=type_url, version=draft.version, size=draft.batch.size)
             )
             return None
@@ -288,9 +231,9 @@ class StreamMachine(ABC, Generic[RequestT]):
         return self._record(subscription, Draft(due.after.version, part, part, due))
 
     def _record(self, subscription: Subscription, draft: Draft) -> Response:
-        self._quiet = None
+        self._idle_at = None
         type_url = subscription.type_url
-        nonce = self._nonce(draft.batch)
+        nonce = self._nonces.next(draft.batch)
         self.sent += 1
         response = Unanswered(draft.version, draft.batch, self.sent, self._now, whole=draft.whole)
         if due := draft.due:
@@ -298,35 +241,25 @@ class StreamMachine(ABC, Generic[RequestT]):
         else:
             response.before = response.after = subscription.at
         if type_url == CLUSTER:
-            if subscription.greeted:
+            if subscription.started:
                 new = (each for each in draft.changed.resources if response.prior(each.name) is None)
                 self._warming.sent(new, self.sent)
             self._rewarm(draft.changed)
         elif type_url == ROUTE:
             self._owe_hosts(each.name for each in draft.batch.resources if response.prior(each.name) is None)
-        subscription.note_sent(nonce, response)
+        note_sent(subscription, nonce, response)
         return Response(type_url=type_url, version=draft.version, nonce=nonce, batch=draft.batch)
 
-    def _nonce(self, batch: Batch) -> Nonce:
-        """A nonce that this stream has not had (rule 3), and that other streams share where they are sent the
-        same: then they share the whole response."""
-        if batch.serial > self._serial:
-            self._serial, self._repeats = batch.serial, 0
-            return Nonce(f"{batch.serial:x}")
-        self._repeats += 1
-        return Nonce(f"{self._serial:x}.{self._repeats:x}")
-
     def _owe_hosts(self, routes: Iterable[str]) -> None:
-        """Virtual hosts of route configurations that are new to the client, which it may have been sent
-        before: Envoy drops those of a route configuration that it lacks, and never asks for them (measured on
-        1.40)."""
+        """Send the virtual hosts of new route configurations again. Envoy drops virtual hosts whose route
+        configuration it does not have, and never asks for them (measured on 1.40)."""
         hosts = self._subscriptions.get(VIRTUAL_HOST)
         new = tuple(f"{name}/" for name in routes)
         if hosts is not None and new:
             hosts.owe(name for name in hosts.at.resources if name.startswith(new))
 
     def _rewarm(self, changed: Batch) -> None:
-        """A changed cluster warms until it gets its assignment again, changed or not (rule 13)."""
+        """A changed cluster warms until Envoy receives its endpoints again, changed or not (rule 13)."""
         endpoints = self._subscriptions.get(ENDPOINT)
         if endpoints is None:
             return
@@ -336,8 +269,8 @@ class StreamMachine(ABC, Generic[RequestT]):
         endpoints.rewarm = endpoints.rewarm | names if endpoints.rewarm else names
 
     def _subscription(self, type_url: TypeUrl, events: list[Event]) -> tuple[Subscription, bool]:
-        """The subscription to a type, and whether this request is the first to name the type. An unknown
-        type gets one that is not kept: it never has anything to send (rule 2).
+        """The subscription to a type, and whether this request is the first for the type. The subscription to
+        an unknown type is not kept, as there is nothing to send (rule 2).
 
         Raises:
             RequestError: there is no type.
@@ -348,32 +281,32 @@ class StreamMachine(ABC, Generic[RequestT]):
         if known is not None:
             return known, False
         found = Subscription(type_url)
-        if type_url in _USERS:
+        if type_url in SHORT_NAMES:
             self._subscriptions[type_url] = found
             events.append(Subscribed(stream=self.stream, type_url=type_url))
         return found, True
 
-    def _look_again(self, subscription: Subscription, events: list[Event]) -> None:
-        """A request may have made something due; a mere acknowledgement does so only if removals wait for
-        it. What routes are asked for is an event."""
+    def _recheck(self, subscription: Subscription, events: list[Event]) -> None:
+        """Let `next` look for a response if the request may have made one due. An ACK alone does so only if
+        removals wait for it. Also report a changed subscription to route configurations."""
         if subscription.type_url == ROUTE and subscription.names is not self._routes:
             self._routes = subscription.names
             few = len(self._routes) <= _FEW_ROUTES
             names = tuple(sorted(self._routes.members)) if few else ()
             events.append(RoutesAsked(stream=self.stream, names=names))
-        if self._removals_wait or self._waits or not subscription.greeted or subscription.owes:
-            self._quiet = None
+        if self._removals_wait or self._waits or not subscription.started or subscription.must_answer:
+            self._idle_at = None
 
     def _answer(
         self, subscription: Subscription, nonce: Nonce, error: str | None, events: list[Event]
     ) -> None:
-        """Take what a request says about an earlier response; `error` is set if it refuses it (rule 4)."""
-        answered = subscription.settle(nonce, error)
+        """Handle the ACK in a request, or the NACK if `error` is set (rule 4)."""
+        answered = settle(subscription, nonce, error)
         if answered is None:
             return
         type_url = subscription.type_url
         if error is not None:
-            self._quiet = None
+            self._idle_at = None
             events.append(
                 Nacked(
                     stream=self.stream,
@@ -388,7 +321,7 @@ class StreamMachine(ABC, Generic[RequestT]):
             served = self._subscriptions.keys()
             self._warming.accepted(type_url, answered.batch.names, answered.number, served)
         if type_url == CLUSTER and not subscription.pending and ENDPOINT in self._subscriptions:
-            # Envoy acknowledges clusters once none is warming: no assignment is missing any more.
+            # Envoy sends the ACK of clusters once none is warming, so it has the endpoints of all.
             self._subscriptions[ENDPOINT].rewarm = frozenset()
         events.append(
             Acked(
@@ -396,6 +329,6 @@ class StreamMachine(ABC, Generic[RequestT]):
                 type_url=type_url,
                 version=answered.version,
                 nonce=nonce,
-                refusing=subscription.offers.careful and subscription.offers.refusing,
+                refusing=subscription.offers.staged and subscription.offers.rejecting,
             )
         )

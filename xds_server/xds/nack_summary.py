@@ -3,11 +3,11 @@
 from typing import Final
 
 from xds_server.base.text import plain
-from xds_server.xds.nack_text import without_print
+from xds_server.xds.nack_text import without_printed_resources
 
 _NESTED: Final = "embedded message failed validation | caused by "
 
 
 def words(message: str, limit: int) -> str:
     """At most `limit` characters on one line, the reason among them where Envoy gave one."""
-    return plain(without_print(message).replace(_NESTED, ""), limit)
+    return plain(without_printed_resources(message).replace(_NESTED, ""), limit)

@@ -30,14 +30,14 @@ _WORD: Final = re.compile(r"[^\s,'\"()]+")
 _DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
 
 
-def without_print(message: str) -> str:
+def without_printed_resources(message: str) -> str:
     """The message with names instead of printed resources."""
     return _PRINTED.sub(_named, message[:_LONGEST])
 
 
-def named(message: str, resources: Mapping[str, Resource]) -> frozenset[str]:
+def names_in(message: str, resources: Mapping[str, Resource]) -> frozenset[str]:
     """The names of those of `resources` that the message names, or of which it names a claim."""
-    text = without_print(message)
+    text = without_printed_resources(message)
     words = {part for word in _WORD.findall(text) for part in (word, word.rstrip(".:;"))}
     found = {word for word in words if word in resources}
     if domains := set(_DOMAIN.findall(text)):

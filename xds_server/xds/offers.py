@@ -8,12 +8,12 @@ virtual hosts inside.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from xds_server.xds.nack_text import named
+from xds_server.xds.nack_text import names_in
 from xds_server.xds.resource import Resource
 from xds_server.xds.responses import Unanswered
 from xds_server.xds.rollout import Cold, Rollout
 from xds_server.xds.snapshot import EMPTY, TypeSnapshot
-from xds_server.xds.variants import Closed
+from xds_server.xds.variants import InlinedRoutes
 
 
 @dataclass(slots=True)
@@ -29,12 +29,12 @@ class Offers:
     unsure: dict[str, Resource | None] = field(default_factory=dict)
 
     @property
-    def careful(self) -> bool:
+    def staged(self) -> bool:
         """Whether the client may not simply be sent the current state."""
         return self.rollout is not None or bool(self.parts) or bool(self.unsure)
 
     @property
-    def refusing(self) -> bool:
+    def rejecting(self) -> bool:
         """Whether the client refused something that it should have."""
         return any(rollout.suspects for rollout in self._rollouts())
 
@@ -84,7 +84,9 @@ class Offers:
         others: list[Resource] = []
         for name, wanted in current.resources.items():
             held = at.resources.get(name)
-            if not isinstance(wanted, Closed) or (name not in self.parts and not (cold.clusters and held)):
+            if not isinstance(wanted, InlinedRoutes) or (
+                name not in self.parts and not (cold.clusters and held)
+            ):
                 continue
             part = self.parts.get(name) or Rollout(_hosts(held))
             hosts = part.offer(wanted.hosts, _hosts(held), cold, trying=trying)
@@ -141,7 +143,7 @@ class Offers:
     def _had(self, name: str, answered: Unanswered) -> Resource | None:
         return self.unsure[name] if name in self.unsure else answered.prior(name)
 
-    def refuse(
+    def reject(
         self,
         answered: Unanswered,
         prior: Mapping[str, Resource | None],
@@ -156,12 +158,12 @@ class Offers:
             hosts, before = _hosts(after.resources.get(name)), _hosts(held)
             if changed := hosts.changes_since(before).names:
                 part = self.parts.setdefault(name, Rollout(_hosts(at.resources.get(name))))
-                part.refuse(changed, before, hosts, named(message, hosts.resources))
+                part.reject(changed, before, hosts, names_in(message, hosts.resources))
                 rest.discard(name)
         if rest:
             if self.rollout is None:
                 self.rollout = Rollout(at)
-            self.rollout.refuse(rest, put(after, prior), after, named(message, answered.resources))
+            self.rollout.reject(rest, put(after, prior), after, names_in(message, answered.resources))
 
 
 def put(of: TypeSnapshot, resources: Mapping[str, Resource | None]) -> TypeSnapshot:
@@ -177,4 +179,4 @@ def same(one: Resource | None, other: Resource | None) -> bool:
 
 def _hosts(routes: Resource | None) -> TypeSnapshot:
     """The virtual hosts that are inside a route configuration."""
-    return routes.hosts if isinstance(routes, Closed) else EMPTY
+    return routes.hosts if isinstance(routes, InlinedRoutes) else EMPTY

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from xds_server.base.ids import Version
+from xds_server.base.ids import Nonce, TypeUrl, Version
 from xds_server.xds.batch import Batch
 from xds_server.xds.resource import MAX_RESPONSE_BYTES, Resource
 from xds_server.xds.rollout import units
@@ -73,3 +73,34 @@ class Unanswered:
         if self.fresh is None or name in self.fresh:
             return None
         return self.before.resources.get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What to write, independent of the variant's encoding."""
+
+    type_url: TypeUrl
+    version: Version
+    nonce: Nonce
+    batch: Batch
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """In the order of the response."""
+        return self.batch.resources
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Names that are taken away; delta only."""
+        return self.batch.removed
+
+
+class Draft(NamedTuple):
+    """A response before it has a nonce. `changed` are those resources of `batch` that are new to the
+    client; `due` is what came of them, if anything did. `whole` says that it is full state."""
+
+    version: Version
+    batch: Batch
+    changed: Batch
+    due: Due | None = None
+    whole: bool = False

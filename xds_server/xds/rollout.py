@@ -165,7 +165,7 @@ class Rollout:
                 if all(version(target, name) == each for name, each in found)
             }
 
-    def refuse(
+    def reject(
         self, names: Collection[str], held: TypeSnapshot, sent: TypeSnapshot, named: Collection[str]
     ) -> None:
         """The client refused the change of `names` from `held` to `sent`; its message names some of what the

@@ -76,7 +76,7 @@ class Selection:
         self.absent = absent
 
     @cached_property
-    def told(self) -> Batch:
+    def answer(self) -> Batch:
         """What exists, and that the others do not."""
         return Batch(self.found.resources, self.absent) if self.absent else self.found
 
@@ -229,7 +229,7 @@ class TypeSnapshot:
         """The snapshot that was made of this one for `key`, or is made now; only the last few are kept."""
         return remembered(self._derived, key, make, most=_MOST_REMEMBERED)
 
-    def let_go(self) -> None:
+    def drop_caches(self) -> None:
         """Forget what was worked out: this moment is over, and few will ask again."""
         self._derived.clear()
         self._since.clear()

@@ -4,10 +4,11 @@ from collections.abc import Collection
 
 from xds_server.base.ids import TypeUrl
 from xds_server.xds.batch import NOTHING, Batch
-from xds_server.xds.machine import Draft, StreamMachine
+from xds_server.xds.due import removable, take_due
+from xds_server.xds.machine import StreamMachine
 from xds_server.xds.name_sets import Names
 from xds_server.xds.requests import SotwRequest
-from xds_server.xds.responses import Due
+from xds_server.xds.responses import Draft, Due
 from xds_server.xds.snapshot import TypeSnapshot
 from xds_server.xds.stream_events import Event, Resumed
 from xds_server.xds.subscription import WILDCARD, WILDCARD_TYPES, Subscription
@@ -25,13 +26,13 @@ class SotwMachine(StreamMachine[SotwRequest]):
             repeated = request.nonce == subscription.last_nonce and not subscription.pending
             self._answer(subscription, request.nonce, request.error, events)
             if repeated and request.error is None and subscription.rewarm:
-                # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (line
+                # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (rule
                 # 29).
                 subscription.owe([name for name in subscription.rewarm if name in subscription.names.members])
         # A stale nonce acknowledges nothing, but its names count (rule 27).
         if request.names is not None:
             self._list_names(subscription, request.names)
-        self._look_again(subscription, events)
+        self._recheck(subscription, events)
         return events
 
     @staticmethod
@@ -55,20 +56,20 @@ class SotwMachine(StreamMachine[SotwRequest]):
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
         full_state = subscription.type_url in WILDCARD_TYPES
         if (
-            not subscription.greeted
+            not subscription.started
             and subscription.wildcard
             and subscription.known_version == current.version
         ):
             # The client has exactly this from an earlier stream (rule 30).
             subscription.resume(current)
-            self._noted.append(
+            self._events.append(
                 Resumed(stream=self.stream, type_url=subscription.type_url, version=current.version)
             )
             return None
-        due = subscription.due(current)
+        due = take_due(subscription, current)
         subscription.forget(due.absent)
         changed = due.changed
-        if not changed.resources and (subscription.greeted or not full_state):
+        if not changed.resources and (subscription.started or not full_state):
             return None  # names that do not exist are sent when they appear (rule 7)
         if not full_state:
             return Draft(current.version, changed, changed, due._replace(answer=changed))
@@ -79,7 +80,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
     ) -> Draft | None:
         if subscription.pending and not subscription.leaving:
             return None  # that is full state, too, and will say it
-        gone = subscription.gone(current, needed)
+        gone = removable(subscription, current, needed)
         subscription.forget(gone)
         if not gone or subscription.type_url not in WILDCARD_TYPES:
             return None  # there is no word for it: the client drops these with what refers to them (rule 26)

@@ -1,4 +1,4 @@
-"""One open stream of the aggregated discovery service, and what differs between the variants on the wire."""
+"""One open ADS stream, and what differs between the two protocol variants on the wire."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -8,21 +8,23 @@ from typing import Any, Generic, TypeVar
 import grpc
 
 from xds_server.base.ids import NodeId, StreamId
-from xds_server.xds.machine import Response, StreamMachine
+from xds_server.xds.machine import StreamMachine
 from xds_server.xds.requests import DeltaReader, DeltaRequest, SotwReader, SotwRequest
+from xds_server.xds.responses import Response
 from xds_server.xds.server_options import AGE_SPREAD, MAX_AGE_S
 from xds_server.xds.stream_events import Cause, Variant
-from xds_server.xds.subscribers import Audience
+from xds_server.xds.subscribers import Subscribers
 
 _NO_NODE = NodeId("")
 
 V = TypeVar("V", bound=Hashable)
 Machine = StreamMachine[Any]
+Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What differs between the variants on the wire."""
+    """How one protocol variant reads requests, decides on responses and encodes them."""
 
     variant: Variant
     machine: Callable[[StreamId], Machine]
@@ -32,14 +34,17 @@ class Wire:
 
 @dataclass(slots=True, eq=False)
 class Stream(Generic[V]):
-    """One open stream. `wake` says that there may be something to write, or a reason to end. `audience` is
-    there once the first request has said who the client is. `writing_since` is the loop's time at which the
-    write that is under way began, and `writing_names` the size of the names in it that do not exist; `opened`
-    and `heard` are those at which its first and its latest request came. `status` is how it ends if its
-    client did something wrong."""
+    """One open stream.
+
+    `wake` is set when there may be a response to write or a reason to end. `subscribers` is the group that
+    the stream belongs to; None until the first request has identified the client. `writing_since` is the
+    loop time at which the current write began; `writing_names` is the size in bytes of the removed names in
+    it. `opened_at` and `last_request_at` are the loop times of the first and the latest request. `ending` is
+    the reason for closing the stream, and `status` its gRPC status if the client caused it.
+    """
 
     id: StreamId
-    form: Wire
+    wire: Wire
     machine: Machine
     read: Callable[[bytes], SotwRequest | DeltaRequest]
     peer: str
@@ -47,18 +52,23 @@ class Stream(Generic[V]):
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     view: V | None = None
     node: NodeId = _NO_NODE
-    opened: float = 0.0
-    heard: float = 0.0
-    audience: "Audience[Stream[V]] | None" = None
+    opened_at: float = 0.0
+    last_request_at: float = 0.0
+    subscribers: "Subscribers[Stream[V]] | None" = None
     writing_since: float | None = None
     writing_names: int = 0
     ending: str = ""
     cause: Cause = Cause.CLIENT
     status: grpc.StatusCode | None = None
 
-    def lost(self, now: float) -> str:
-        """Why a call ended, as far as gRPC lets know: whether its client ended it or its connection was lost
-        it keeps to itself."""
-        if now - self.opened >= MAX_AGE_S * (1 - AGE_SPREAD):
+    def end(self, reason: str, cause: Cause, status: grpc.StatusCode | None = None) -> None:
+        """Record why the stream must close; its writer closes it."""
+        self.ending, self.cause, self.status = reason, cause, status
+
+    def close_reason(self, now: float) -> str:
+        """Why the call ended, as far as gRPC reports it: gRPC does not distinguish a client that ended the
+        call from a lost connection."""
+        if now - self.opened_at >= MAX_AGE_S * (1 - AGE_SPREAD):
             return "its connection reached its maximum age"
-        return f"ended by the client, or its connection was lost; last heard of {now - self.heard:.0f} s ago"
+        idle = now - self.last_request_at
+        return f"ended by the client, or its connection was lost; last request {idle:.0f} s ago"

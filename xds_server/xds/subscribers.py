@@ -10,17 +10,17 @@ from typing import Generic, TypeVar
 from xds_server.base.ids import TypeUrl
 from xds_server.xds.name_sets import Names
 from xds_server.xds.snapshot import Snapshot
-from xds_server.xds.variants import Form, Hosts
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 S = TypeVar("S", bound=Hashable)
 
 
-class Audience(Generic[S]):
+class Subscribers(Generic[S]):
     """All streams of one view and form. `snapshot` is what they are served; None before the first."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: HostsMode) -> None:
         self.snapshot: Snapshot | None = None
-        self._form = Form(hosts)
+        self._adapter = SnapshotAdapter(hosts)
         self._members: dict[S, dict[TypeUrl, Names | None]] = {}
         self._groups: dict[TypeUrl, dict[Names | None, set[S]]] = {}
 
@@ -34,7 +34,7 @@ class Audience(Generic[S]):
         for type_url, names in self._members.pop(stream).items():
             self._ungroup(stream, type_url, names)
 
-    def watch(self, stream: S, type_url: TypeUrl, names: Names | None) -> None:
+    def subscribe(self, stream: S, type_url: TypeUrl, names: Names | None) -> None:
         """From now on changes of these names concern the stream; None for all of the type."""
         watched = self._members[stream]
         if type_url in watched:
@@ -50,9 +50,9 @@ class Audience(Generic[S]):
         if not groups[names]:
             del groups[names]
 
-    def show(self, base: Snapshot) -> set[S]:
+    def serve(self, base: Snapshot) -> set[S]:
         """Serve `base` from now on; returns the streams that it concerns."""
-        before, self.snapshot = self.snapshot, self._form.of(base)
+        before, self.snapshot = self.snapshot, self._adapter.of(base)
         if before is None:
             return set(self._members)
         concerned: set[S] = set()
@@ -64,5 +64,5 @@ class Audience(Generic[S]):
             for names, streams in groups.items():
                 if names is None or names.touched_by(changed):
                     concerned |= streams
-            old.let_go()
+            old.drop_caches()
         return concerned

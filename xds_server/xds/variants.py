@@ -38,20 +38,20 @@ _FIRST_RELEASE: Final = (1, 37)
 """Measured: 1.37 takes such routes; 1.36 refuses them ("only 'DELTA_GRPC' is supported as an api_type")."""
 
 
-class Hosts(Enum):
+class HostsMode(Enum):
     """Where a client has the virtual hosts."""
 
-    INSIDE = auto()
-    APART = auto()
+    INLINE = auto()
+    VHDS = auto()
 
 
-def hosts_for(node: Node, variant: Variant) -> Hosts:
+def hosts_mode_of(node: Node, variant: Variant) -> HostsMode:
     """What the client can do; who does not say which Envoy it is gets what all can."""
     apart = variant is Variant.DELTA and node.release >= _FIRST_RELEASE
-    return Hosts.APART if apart else Hosts.INSIDE
+    return HostsMode.VHDS if apart else HostsMode.INLINE
 
 
-class Closed(Resource):
+class InlinedRoutes(Resource):
     """An open route configuration with its virtual hosts in it; joined when it is asked for."""
 
     def __init__(self, routes: Resource, hosts: TypeSnapshot) -> None:
@@ -65,7 +65,7 @@ class Closed(Resource):
         self.fingerprint = int.from_bytes(blake2b(together, digest_size=8).digest(), "big")
         self.version = Version(f"{self.fingerprint:016x}")
         self._routes = routes
-        self._others: dict[Version, Closed] = {}
+        self._others: dict[Version, InlinedRoutes] = {}
 
     @cached_property
     def body(self) -> bytes:  # type: ignore[override]  # made when needed, rather than given
@@ -76,15 +76,17 @@ class Closed(Resource):
     def too_large(self) -> bool:
         return False  # it cannot be split, and is bounded by what gRPC sends
 
-    def with_hosts(self, hosts: TypeSnapshot) -> "Closed":
+    def with_hosts(self, hosts: TypeSnapshot) -> "InlinedRoutes":
         """The same with other virtual hosts, for who refuses some; only the last few are kept."""
-        return remembered(self._others, hosts.version, lambda: Closed(self._routes, hosts), most=_MOST_OTHERS)
+        return remembered(
+            self._others, hosts.version, lambda: InlinedRoutes(self._routes, hosts), most=_MOST_OTHERS
+        )
 
 
 def versions(base: Snapshot) -> dict[TypeUrl, Version]:
     """The version of every type, as clients are told it: of routes, what state of the world is; a delta
     client has the virtual hosts instead."""
-    return {**base.versions(), **Form(Hosts.INSIDE).of(base).versions()}
+    return {**base.versions(), **SnapshotAdapter(HostsMode.INLINE).of(base).versions()}
 
 
 class _Inside(NamedTuple):
@@ -97,10 +99,10 @@ class _Inside(NamedTuple):
 _NOTHING_INSIDE: Final = _Inside(EMPTY, EMPTY)
 
 
-class Form:
+class SnapshotAdapter:
     """The latest snapshots of one view in one form."""
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: HostsMode) -> None:
         self._hosts = hosts
         self._base = Snapshot()
         self._routes = EMPTY
@@ -110,7 +112,7 @@ class Form:
         """`base` in this form; what did not change since the last is the same object."""
         if not any(routes.open for routes in base.of(ROUTE).resources.values()):
             return base
-        if self._hosts is Hosts.APART:
+        if self._hosts is HostsMode.VHDS:
             if base.of(ROUTE) is not self._base.of(ROUTE):
                 self._replace(_opened(routes) for routes in base.of(ROUTE).resources.values())
             types = {ROUTE: self._routes}
@@ -120,7 +122,7 @@ class Form:
             hosts = base.of(VIRTUAL_HOST)
             if base.of(ROUTE) is not self._base.of(ROUTE) or hosts is not self._base.of(VIRTUAL_HOST):
                 self._replace(
-                    Closed(routes, self._hosts_of(routes, base)) if routes.open else routes
+                    InlinedRoutes(routes, self._hosts_of(routes, base)) if routes.open else routes
                     for routes in base.of(ROUTE).resources.values()
                 )
             types = {ROUTE: self._routes, VIRTUAL_HOST: EMPTY}

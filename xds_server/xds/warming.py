@@ -55,7 +55,7 @@ class Warming:
                 cluster.needs -= found
             self._settle(name, cluster)
 
-    def look(self, snapshot: Snapshot) -> None:
+    def prune(self, snapshot: Snapshot) -> None:
         """Forget clusters that are not wanted any more, and what they need that there is not."""
         for name, cluster in list(self._cold.items()):
             if name not in snapshot.of(CLUSTER).resources:

@@ -34,7 +34,7 @@ from xds_server.translate.mirroring import UPSTREAM_FILTERS
 from xds_server.translate.translate import translate
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
-from xds_server.xds.variants import Form, Hosts
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
@@ -65,7 +65,7 @@ def test_the_result_is_the_recorded_one(case: str) -> None:
 
     assert dangling(snapshot) == []
     assert snapshot.of(LISTENER) == translate(Plan(), gateway_port=8080).of(LISTENER)
-    shown = Form(Hosts.INSIDE).of(snapshot)
+    shown = SnapshotAdapter(HostsMode.INLINE).of(snapshot)
     result = dumped(_result(plan, shown, whole=case == EMPTY))
     expected = FOLDER / f"{case}.out.yaml"
     if UPDATE:

@@ -165,13 +165,13 @@ def test_an_update_without_a_change_is_the_same_object() -> None:
     assert (other == one, hash(other) == hash(one), other is one) == (True, True, False)
 
 
-def test_what_is_worked_out_is_kept_for_the_next_who_asks_and_then_let_go() -> None:
+def test_what_is_worked_out_is_kept_for_the_next_who_asks_and_then_drop_caches() -> None:
     one = TypeSnapshot().updated([cluster("a", b"1")])
     names = NO_NAMES.plus(("a", "b"))
     first = one.everything, one.select(names), one.batch(("key",), Batch)
     assert first == (one.everything, one.select(names), one.batch(("key",), Batch))
     assert first[1].absent == ("b",)
-    one.let_go()
+    one.drop_caches()
     assert one.everything is not first[0]
     assert one.select(names) is not first[1]
 

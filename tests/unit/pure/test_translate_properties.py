@@ -16,12 +16,12 @@ from xds_server.translate.translate import translate
 from xds_server.xds.resource import ResourceKey
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE
-from xds_server.xds.variants import Form, Hosts
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 
 def routes_of(snapshot: Snapshot) -> route_pb2.RouteConfiguration:
     """The route configuration with its virtual hosts in it."""
-    closed = Form(Hosts.INSIDE).of(snapshot)
+    closed = SnapshotAdapter(HostsMode.INLINE).of(snapshot)
     return route_pb2.RouteConfiguration.FromString(closed.of(ROUTE).resources["gateway"].body)
 
 

@@ -19,9 +19,11 @@ from envoy.service.discovery.v3 import discovery_pb2
 from xds_server.base.ids import StreamId, TypeUrl
 from xds_server.xds.delta import DeltaMachine
 from xds_server.xds.encode import Encoder
-from xds_server.xds.machine import ORDER, Response, StreamMachine
+from xds_server.xds.machine import StreamMachine
+from xds_server.xds.order import ORDER
 from xds_server.xds.requests import DeltaReader, SotwReader
 from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.responses import Response
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.sotw import SotwMachine
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST

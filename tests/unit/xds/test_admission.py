@@ -14,7 +14,7 @@ LIMITS = Limits(rate=10.0, burst=3, per_peer=2)
 
 def test_rule_22_past_the_burst_streams_come_in_at_the_rate() -> None:
     admission = Admission(LIMITS)
-    admitted = [not admission.refusal(f"peer {n}", now=n / 100) for n in range(100)]
+    admitted = [not admission.admit(f"peer {n}", now=n / 100) for n in range(100)]
     assert admitted[:3] == [True] * 3
     # In the second that this takes ten more come in, however often the others ask.
     assert sum(admitted) in (12, 13)
@@ -24,25 +24,25 @@ def test_rule_22_everybody_gets_in_at_last() -> None:
     admission = Admission(LIMITS)
     waiting = {f"peer {n}" for n in range(50)}
     for tick in range(100):
-        waiting -= {peer for peer in sorted(waiting) if not admission.refusal(peer, now=tick / 10)}
+        waiting -= {peer for peer in sorted(waiting) if not admission.admit(peer, now=tick / 10)}
     assert not waiting
 
 
 def test_one_address_may_not_open_all_streams() -> None:
     admission = Admission(LIMITS)
-    assert [bool(admission.refusal("greedy", now=n * 10.0)) for n in range(3)] == [False, False, True]
-    refusal = admission.refusal("greedy", now=40.0)
+    assert [bool(admission.admit("greedy", now=n * 10.0)) for n in range(3)] == [False, False, True]
+    refusal = admission.admit("greedy", now=40.0)
     assert refusal is not None
     assert refusal.cause is Cause.PEER
     assert "2 streams are open from this address" in refusal.reason
-    assert not admission.refusal("modest", now=50.0)
+    assert not admission.admit("modest", now=50.0)
     admission.leave("greedy")
-    assert not admission.refusal("greedy", now=60.0)
+    assert not admission.admit("greedy", now=60.0)
 
 
 def test_nothing_is_kept_of_those_who_left() -> None:
     admission = Admission(LIMITS)
-    admission.refusal("a", now=0.0)
+    admission.admit("a", now=0.0)
     admission.leave("a")
     assert not admission._open
 
@@ -50,7 +50,7 @@ def test_nothing_is_kept_of_those_who_left() -> None:
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=60))
 def test_a_clock_that_goes_back_gives_nothing_away(times: list[float]) -> None:
     admission = Admission(Limits(rate=1.0, burst=5, per_peer=1000))
-    admitted = sum(not admission.refusal("peer", now=now) for now in times)
+    admitted = sum(not admission.admit("peer", now=now) for now in times)
     forward = sum(max(0.0, after - before) for before, after in itertools.pairwise(times))
     assert admitted <= 5 + forward + 1
 

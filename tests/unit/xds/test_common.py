@@ -21,11 +21,11 @@ from tests.unit.xds.peer import (
 )
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
-from xds_server.xds.machine import Response
+from xds_server.xds.answers import MAX_UNANSWERED
 from xds_server.xds.resource import Resource
+from xds_server.xds.responses import Response
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Acked, Nacked, Variant
-from xds_server.xds.subscription import MAX_UNANSWERED
 from xds_server.xds.types import (
     CLUSTER,
     ENDPOINT,

@@ -59,7 +59,7 @@ class Fleet:
         self.look(stream)
 
     def look(self, stream: StreamId) -> None:
-        self.convergence.look(stream, self.streams[stream], SERVED)
+        self.convergence.update(stream, self.streams[stream], SERVED)
 
 
 def test_a_commit_has_converged_with_the_last_answer_of_the_last_stream() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from xds_server.base.ids import Nonce, Version
 from xds_server.xds.batch import Batch
 from xds_server.xds.encode import Encoder
-from xds_server.xds.machine import Response
 from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.responses import Response
 from xds_server.xds.types import SHORT_NAMES
 
 _names = st.text(max_size=20) | st.just("x" * 200)

@@ -12,7 +12,7 @@ from tests.unit.xds.peer import cluster, endpoints, host, listener, route, secre
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import StreamId
 from xds_server.xds.delta import DeltaMachine
-from xds_server.xds.machine import ORDER
+from xds_server.xds.order import ORDER
 from xds_server.xds.requests import DeltaReader, SotwReader
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.sotw import SotwMachine

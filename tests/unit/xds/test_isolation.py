@@ -16,14 +16,15 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from xds_server.base.ids import Nonce, StreamId, TypeUrl
 from xds_server.xds.delta import DeltaMachine
-from xds_server.xds.machine import Response, StreamMachine
+from xds_server.xds.machine import StreamMachine
 from xds_server.xds.name_sets import NO_NAMES
 from xds_server.xds.requests import DeltaRequest, SotwRequest
 from xds_server.xds.resource import Resource, ResourceKey
+from xds_server.xds.responses import Response
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.sotw import SotwMachine
 from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST
-from xds_server.xds.variants import Form, Hosts
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 SERVICES = ("a", "b", "c", "d", "e")
 DOMAINS = tuple(f"{name}.test" for name in "uvwxyz")
@@ -193,10 +194,10 @@ class Client:
 class History:
     """A server, a client, and what it must not miss."""
 
-    def __init__(self, random: Random, machine: StreamMachine[Any], hosts: Hosts) -> None:
+    def __init__(self, random: Random, machine: StreamMachine[Any], hosts: HostsMode) -> None:
         self.random = random
-        self.form = Form(hosts)
-        self.client = Client(machine, isinstance(machine, DeltaMachine), hosts is Hosts.APART, random)
+        self.form = SnapshotAdapter(hosts)
+        self.client = Client(machine, isinstance(machine, DeltaMachine), hosts is HostsMode.VHDS, random)
         self.snapshot = Snapshot()
         self.due: set[str] = set()
         self.now = 0.0
@@ -284,11 +285,13 @@ class History:
 
 @pytest.mark.parametrize(
     ("machine", "hosts"),
-    [(DeltaMachine, Hosts.APART), (DeltaMachine, Hosts.INSIDE), (SotwMachine, Hosts.INSIDE)],
+    [(DeltaMachine, HostsMode.VHDS), (DeltaMachine, HostsMode.INLINE), (SotwMachine, HostsMode.INLINE)],
     ids=["delta", "delta-inside", "sotw"],
 )
 @pytest.mark.parametrize("seed", range(60))
-def test_what_is_wrong_costs_only_itself(machine: type[StreamMachine[Any]], hosts: Hosts, seed: int) -> None:
+def test_what_is_wrong_costs_only_itself(
+    machine: type[StreamMachine[Any]], hosts: HostsMode, seed: int
+) -> None:
     random = Random(seed)  # noqa: S311 - a history, not a secret
     steps = random.choice((3, 10, 30, 100))
     history = History(random, machine(StreamId(1)), hosts)

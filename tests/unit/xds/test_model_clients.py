@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.xds.model import SECRET_NAMES, ModelClient, ModelDelta, ModelSotw
 from tests.unit.xds.worlds import CLUSTERS, SPARE, after, some_keys, touched, worlds
 from xds_server.base.ids import TypeUrl
-from xds_server.xds.machine import ORDER
+from xds_server.xds.order import ORDER
 from xds_server.xds.resource import Resource, ResourceKey
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.types import CLUSTER, ENDPOINT, SECRET

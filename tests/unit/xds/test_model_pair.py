@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.xds.model import ModelClient, ModelDelta, ModelSotw
 from tests.unit.xds.worlds import after, some_keys, touched, worlds
 from xds_server.base.ids import TypeUrl
-from xds_server.xds.machine import ORDER
+from xds_server.xds.order import ORDER
 from xds_server.xds.resource import Resource, ResourceKey
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Variant
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
-from xds_server.xds.variants import Form, Hosts
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 _PATIENCE = 400
 _SAME = (CLUSTER, ENDPOINT, LISTENER, SECRET)
@@ -55,7 +55,10 @@ class TwoClients(RuleBasedStateMachine):
             Variant.SOTW: ModelSotw(follows_clusters=True),
             Variant.DELTA: ModelDelta(follows_clusters=True),
         }
-        self.forms = {Variant.SOTW: Form(Hosts.INSIDE), Variant.DELTA: Form(Hosts.APART)}
+        self.adapters = {
+            Variant.SOTW: SnapshotAdapter(HostsMode.INLINE),
+            Variant.DELTA: SnapshotAdapter(HostsMode.VHDS),
+        }
         self.snapshot = Snapshot()
 
     @initialize(world=worlds())
@@ -116,7 +119,7 @@ class TwoClients(RuleBasedStateMachine):
             assert {name: copy.body for name, copy in sotw.held[kind].items()} == due
             assert {name: copy.body for name, copy in delta.held[kind].items()} == due
         assert _routes_with_hosts_inside(sotw) == _routes_with_hosts_beside(delta)
-        closed = Form(Hosts.INSIDE).of(self.snapshot).of(ROUTE).resources
+        closed = SnapshotAdapter(HostsMode.INLINE).of(self.snapshot).of(ROUTE).resources
         assert {n: c.body for n, c in sotw.held[ROUTE].items()} == {
             n: closed[n].body for n in sotw.names[ROUTE]
         }
@@ -130,7 +133,7 @@ class TwoClients(RuleBasedStateMachine):
         self.settle()
 
     def _push(self, variant: Variant) -> bool:
-        return self.clients[variant].push(self.forms[variant].of(self.snapshot))
+        return self.clients[variant].push(self.adapters[variant].of(self.snapshot))
 
     def _drain(self, variant: Variant) -> None:
         client = self.clients[variant]

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.unit.xds.peer import DeltaPeer, Peer, Said, cluster, endpoints, listener, route, snapshot
-from xds_server.xds.machine import Response
 from xds_server.xds.resource import Resource
+from xds_server.xds.responses import Response
 from xds_server.xds.rollout import WARMING_S
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Variant

@@ -22,7 +22,7 @@ from xds_server.xds.server_options import MAX_MESSAGE_BYTES
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Withheld
 from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST
-from xds_server.xds.variants import Closed, Form, Hosts
+from xds_server.xds.variants import HostsMode, InlinedRoutes, SnapshotAdapter
 
 NAMES = ("a", "b", "c", "d")
 
@@ -75,7 +75,7 @@ def test_rule_37_full_state_has_what_was_accepted_last_of_what_is_refused(sotw: 
 
 def test_rule_37_one_host_of_a_route_configuration_holds_up_no_other(sotw: SotwPeer) -> None:
     routes = Resource(ResourceKey(ROUTE, "r"), b"start ", open=True)
-    form = Form(Hosts.INSIDE)
+    form = SnapshotAdapter(HostsMode.INLINE)
     sotw.open(ROUTE, names=["r"])
     sotw.settle(form.of(snapshot(routes, with_domain("r/a", "a"), with_domain("r/b", "b"))))
     changed = (with_domain("r/a", "a", rev=2), with_domain("r/b", "b", rev=2), with_domain("r/c", "c"))
@@ -238,7 +238,7 @@ def test_rule_42_full_state_larger_than_a_message_is_withheld(sotw: SotwPeer) ->
     sotw.open(CLUSTER)
     current = snapshot(*(Resource(ResourceKey(CLUSTER, f"{n}"), body) for n in range(count)))
     assert sotw.next(current) is None
-    [event] = sotw.machine.take_noted()
+    [event] = sotw.machine.take_events()
     assert isinstance(event, Withheld)
     assert sotw.settle(snapshot(cluster("a"))) == [("CDS", ["a"], [])]
 
@@ -277,7 +277,7 @@ def test_a_client_that_refuses_what_it_has_is_not_sent_it_for_ever(delta: DeltaP
 
 def test_one_route_configuration_is_refused_beside_another(sotw: SotwPeer) -> None:
     open_routes = [Resource(ResourceKey(ROUTE, name), b"", open=True) for name in ("r", "s")]
-    form = Form(Hosts.INSIDE)
+    form = SnapshotAdapter(HostsMode.INLINE)
     sotw.open(ROUTE, names=["r", "s"])
     sotw.settle(form.of(snapshot(*open_routes, host("r/a"), host("s/a"))))
     current = form.of(snapshot(*open_routes, host("r/a", rev=2), host("s/a")))
@@ -301,8 +301,8 @@ def test_rule_17_the_rest_of_a_large_response_is_only_what_is_still_asked_for(de
 
 def test_route_configurations_with_other_hosts_are_shared_and_few_are_kept() -> None:
     routes = Resource(ResourceKey(ROUTE, "r"), b"", open=True)
-    closed = Form(Hosts.INSIDE).of(snapshot(routes, host("r/a"))).of(ROUTE).resources["r"]
-    assert isinstance(closed, Closed)
+    closed = SnapshotAdapter(HostsMode.INLINE).of(snapshot(routes, host("r/a"))).of(ROUTE).resources["r"]
+    assert isinstance(closed, InlinedRoutes)
     hosts = [snapshot(host("r/a", rev=rev)).of(VIRTUAL_HOST) for rev in range(2, 20)]
     others = [closed.with_hosts(each) for each in hosts]
     assert closed.with_hosts(hosts[-1]) is others[-1]

@@ -195,8 +195,8 @@ def test_rule_30_the_right_version_on_reconnect_skips_a_wildcard(sotw: SotwPeer,
     sotw.open(key)
     assert sotw.settle(current) == []
     version = current.of(key).version
-    assert sotw.machine.take_noted() == [Resumed(stream=STREAM, type_url=key, version=version)]
-    assert sotw.machine.take_noted() == []
+    assert sotw.machine.take_events() == [Resumed(stream=STREAM, type_url=key, version=version)]
+    assert sotw.machine.take_events() == []
     # What the client then holds is known: the next change deletes what it should.
     assert [said.resources for said in sotw.settle(Snapshot())] == [[]]
 

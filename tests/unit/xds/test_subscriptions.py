@@ -27,16 +27,16 @@ LONG = tuple(f"staging/a-service-with-a-long-name-{number}/80" for number in ran
 def test_a_mere_acknowledgement_is_no_reason_to_look_again(either: Peer) -> None:
     current = snapshot(cluster("a"), endpoints("a"))
     either.open(CLUSTER, ENDPOINT, names=["a"])
-    assert either.machine.restless
+    assert either.machine.may_send
     responses = [either.next(current), either.next(current)]
     assert either.next(current) is None
-    assert not either.machine.restless
+    assert not either.machine.may_send
     for response in responses:
         assert response is not None
         either.ack(response)
-    assert not either.machine.restless
+    assert not either.machine.may_send
     either.subscribe(ENDPOINT, "b")
-    assert either.machine.restless
+    assert either.machine.may_send
 
 
 def test_the_acknowledgement_that_removals_wait_for_is_one(either: Peer) -> None:
@@ -49,7 +49,7 @@ def test_the_acknowledgement_that_removals_wait_for_is_one(either: Peer) -> None
     assert either.next(current) is None
     assert response is not None
     either.ack(response)
-    assert either.machine.restless
+    assert either.machine.may_send
     assert either.flow(current)[0].type == "CDS"
 
 

@@ -13,7 +13,7 @@ from tests.unit.xds.peer import (
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.types import CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST
-from xds_server.xds.variants import Form, Hosts
+from xds_server.xds.variants import HostsMode, SnapshotAdapter
 
 PAIR = (host("r/a"), host("r/b"))
 
@@ -105,7 +105,7 @@ def test_rule_25_hosts_that_came_before_their_routes_come_again_after_them(delta
 
 def test_rule_25_there_are_none_in_state_of_the_world(sotw: SotwPeer) -> None:
     routes = Resource(route("r").key, b"", open=True)
-    current = Form(Hosts.INSIDE).of(snapshot(routes, *PAIR))
+    current = SnapshotAdapter(HostsMode.INLINE).of(snapshot(routes, *PAIR))
     sotw.subscribe(VIRTUAL_HOST, "r/a")
     assert sotw.settle(current) == []
     # A list without names is no wildcard here: it is for clusters and listeners alone (rule 8).

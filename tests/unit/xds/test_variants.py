@@ -10,7 +10,7 @@ from xds_server.xds.resource import Resource, ResourceKey
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Node, Variant
 from xds_server.xds.types import CLUSTER, ROUTE, VIRTUAL_HOST
-from xds_server.xds.variants import Form, Hosts, hosts_for, versions
+from xds_server.xds.variants import HostsMode, SnapshotAdapter, hosts_mode_of, versions
 
 ROUTES = ("gateway", "other")
 
@@ -45,7 +45,7 @@ worlds = st.fixed_dictionaries(
 def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
     history: list[dict[str, dict[str, object]]],
 ) -> None:
-    forms = {hosts: Form(hosts) for hosts in Hosts}
+    adapters = {hosts: SnapshotAdapter(hosts) for hosts in HostsMode}
     base = Snapshot()
     for world in history:
         # A host without its route configuration is not a thing.
@@ -56,10 +56,10 @@ def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
         ]
         gone = {r.key for t in base.types.values() for r in t.resources.values()} - {r.key for r in wanted}
         base = base.updated(wanted, gone)
-        for hosts, form in forms.items():
-            assert form.of(base) == Form(hosts).of(base)
-            assert form.of(base).versions() == Form(hosts).of(base).versions()
-        whole = configurations(forms[Hosts.INSIDE].of(base))
+        for hosts, adapter in adapters.items():
+            assert adapter.of(base) == SnapshotAdapter(hosts).of(base)
+            assert adapter.of(base).versions() == SnapshotAdapter(hosts).of(base).versions()
+        whole = configurations(adapters[HostsMode.INLINE].of(base))
         assert whole == {
             name: route_pb2.RouteConfiguration(
                 name=name,
@@ -76,7 +76,7 @@ def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
 
 def test_rule_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a.example")])
-    shown = Form(Hosts.APART).of(base)
+    shown = SnapshotAdapter(HostsMode.VHDS).of(base)
     [found] = configurations(shown).values()
     assert found.vhds.config_source.HasField("ads")
     assert not found.virtual_hosts
@@ -84,64 +84,64 @@ def test_rule_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
 
 
 def test_rule_25_a_changed_host_is_all_that_changes_for_a_delta_client() -> None:
-    form = Form(Hosts.APART)
+    adapter = SnapshotAdapter(HostsMode.VHDS)
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a"), host("gateway/b", "b")])
-    before = form.of(base)
-    after = form.of(base.updated([host("gateway/b", "c")]))
+    before = adapter.of(base)
+    after = adapter.of(base.updated([host("gateway/b", "c")]))
     assert after.of(ROUTE) is before.of(ROUTE)
     changes = after.of(VIRTUAL_HOST).changes_since(before.of(VIRTUAL_HOST))
     assert changes.names == {"gateway/b"}
 
 
 def test_a_state_of_the_world_client_gets_no_hosts_and_another_version_of_the_whole() -> None:
-    form = Form(Hosts.INSIDE)
+    adapter = SnapshotAdapter(HostsMode.INLINE)
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a")])
-    before, after = form.of(base), form.of(base.updated([host("gateway/a", "b")]))
+    before, after = adapter.of(base), adapter.of(base.updated([host("gateway/a", "b")]))
     assert not before.of(VIRTUAL_HOST).resources
     assert before.of(ROUTE).version != after.of(ROUTE).version
-    assert form.of(base.updated([Resource(ResourceKey(CLUSTER, "c"), b"")])).of(ROUTE) == before.of(ROUTE)
+    assert adapter.of(base.updated([Resource(ResourceKey(CLUSTER, "c"), b"")])).of(ROUTE) == before.of(ROUTE)
 
 
 def test_a_first_host_is_always_there() -> None:
     """Envoy's listener waits for one."""
-    form = Form(Hosts.APART)
-    empty = form.of(Snapshot().updated([routes("gateway")]))
+    adapter = SnapshotAdapter(HostsMode.VHDS)
+    empty = adapter.of(Snapshot().updated([routes("gateway")]))
     [none] = empty.of(VIRTUAL_HOST).resources.values()
     message = route_components_pb2.VirtualHost.FromString(none.body)
     assert (message.name, message.domains) == ("gateway/none", ["_none.invalid"])
-    full = form.of(Snapshot().updated([routes("gateway"), host("gateway/a", "a")]))
+    full = adapter.of(Snapshot().updated([routes("gateway"), host("gateway/a", "a")]))
     changes = full.of(VIRTUAL_HOST).changes_since(empty.of(VIRTUAL_HOST))
     assert [each.name for each in changes.gone] == ["gateway/none"]
 
 
-@pytest.mark.parametrize("hosts", list(Hosts))
-def test_routes_that_are_complete_are_served_as_they_are(hosts: Hosts) -> None:
+@pytest.mark.parametrize("hosts", list(HostsMode))
+def test_routes_that_are_complete_are_served_as_they_are(hosts: HostsMode) -> None:
     base = Snapshot().updated([routes("gateway", is_open=False), host("gateway/a", "a")])
-    assert Form(hosts).of(base) is base
-    mixed = Form(hosts).of(base.updated([routes("other")]))
+    assert SnapshotAdapter(hosts).of(base) is base
+    mixed = SnapshotAdapter(hosts).of(base.updated([routes("other")]))
     assert mixed.of(ROUTE).resources["gateway"] is base.of(ROUTE).resources["gateway"]
 
 
 def test_the_versions_shown_are_those_that_clients_are_told() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a")])
     assert versions(base) == {
-        ROUTE: Form(Hosts.INSIDE).of(base).of(ROUTE).version,
-        VIRTUAL_HOST: Form(Hosts.APART).of(base).of(VIRTUAL_HOST).version,
+        ROUTE: SnapshotAdapter(HostsMode.INLINE).of(base).of(ROUTE).version,
+        VIRTUAL_HOST: SnapshotAdapter(HostsMode.VHDS).of(base).of(VIRTUAL_HOST).version,
     }
 
 
 @pytest.mark.parametrize(
     ("variant", "release", "expected"),
     [
-        (Variant.DELTA, (1, 37), Hosts.APART),
-        (Variant.DELTA, (1, 40), Hosts.APART),
-        (Variant.DELTA, (2, 0), Hosts.APART),
-        (Variant.DELTA, (1, 36), Hosts.INSIDE),
-        (Variant.DELTA, (0, 0), Hosts.INSIDE),  # who does not say
-        (Variant.SOTW, (1, 40), Hosts.INSIDE),
+        (Variant.DELTA, (1, 37), HostsMode.VHDS),
+        (Variant.DELTA, (1, 40), HostsMode.VHDS),
+        (Variant.DELTA, (2, 0), HostsMode.VHDS),
+        (Variant.DELTA, (1, 36), HostsMode.INLINE),
+        (Variant.DELTA, (0, 0), HostsMode.INLINE),  # who does not say
+        (Variant.SOTW, (1, 40), HostsMode.INLINE),
     ],
 )
 def test_rule_25_only_who_can_is_told_to_fetch_them(
-    variant: Variant, release: tuple[int, int], expected: Hosts
+    variant: Variant, release: tuple[int, int], expected: HostsMode
 ) -> None:
-    assert hosts_for(Node(id=NodeId("envoy"), release=release), variant) is expected
+    assert hosts_mode_of(Node(id=NodeId("envoy"), release=release), variant) is expected

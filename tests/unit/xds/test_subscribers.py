@@ -8,9 +8,9 @@ from xds_server.base.ids import TypeUrl
 from xds_server.xds.name_sets import NO_NAMES, Names
 from xds_server.xds.resource import Resource, ResourceKey
 from xds_server.xds.snapshot import Snapshot
-from xds_server.xds.subscribers import Audience
+from xds_server.xds.subscribers import Subscribers
 from xds_server.xds.types import CLUSTER, ENDPOINT
-from xds_server.xds.variants import Hosts
+from xds_server.xds.variants import HostsMode
 
 
 def resource(type_url: TypeUrl, name: str, body: bytes = b"") -> Resource:
@@ -18,50 +18,50 @@ def resource(type_url: TypeUrl, name: str, body: bytes = b"") -> Resource:
 
 
 def test_a_change_concerns_those_who_watch_it() -> None:
-    audience: Audience[str] = Audience(Hosts.APART)
+    subscribers: Subscribers[str] = Subscribers(HostsMode.VHDS)
     snapshot = Snapshot().updated([resource(CLUSTER, "a"), resource(ENDPOINT, "a"), resource(ENDPOINT, "b")])
     for stream in ("idle", "clusters", "a", "b", "also a"):
-        audience.join(stream)
-    assert len(audience) == 5
-    assert audience.show(snapshot) == {"idle", "clusters", "a", "b", "also a"}, "the first concerns all"
-    audience.watch("clusters", CLUSTER, None)
-    audience.watch("a", ENDPOINT, NO_NAMES.plus(("a",)))
-    audience.watch("also a", ENDPOINT, NO_NAMES.plus(("a", "none")))
-    audience.watch("b", ENDPOINT, NO_NAMES.plus(("b",)))
-    assert audience.show(snapshot) == set()
+        subscribers.join(stream)
+    assert len(subscribers) == 5
+    assert subscribers.serve(snapshot) == {"idle", "clusters", "a", "b", "also a"}, "the first concerns all"
+    subscribers.subscribe("clusters", CLUSTER, None)
+    subscribers.subscribe("a", ENDPOINT, NO_NAMES.plus(("a",)))
+    subscribers.subscribe("also a", ENDPOINT, NO_NAMES.plus(("a", "none")))
+    subscribers.subscribe("b", ENDPOINT, NO_NAMES.plus(("b",)))
+    assert subscribers.serve(snapshot) == set()
     snapshot = snapshot.updated([resource(ENDPOINT, "a", b"2")])
-    assert audience.show(snapshot) == {"a", "also a"}
+    assert subscribers.serve(snapshot) == {"a", "also a"}
     snapshot = snapshot.updated([resource(CLUSTER, "c")], [ResourceKey(ENDPOINT, "b")])
-    assert audience.show(snapshot) == {"clusters", "b"}
+    assert subscribers.serve(snapshot) == {"clusters", "b"}
     snapshot = snapshot.updated([resource(ENDPOINT, "none")])
-    assert audience.show(snapshot) == {"also a"}
-    audience.watch("a", ENDPOINT, NO_NAMES.plus(("b",)))
-    audience.join("b again")
-    audience.watch("b again", ENDPOINT, NO_NAMES.plus(("b",)))
-    audience.leave("b again")
-    audience.leave("also a")
-    assert audience.show(snapshot.updated([resource(ENDPOINT, "a", b"3")])) == set()
+    assert subscribers.serve(snapshot) == {"also a"}
+    subscribers.subscribe("a", ENDPOINT, NO_NAMES.plus(("b",)))
+    subscribers.join("b again")
+    subscribers.subscribe("b again", ENDPOINT, NO_NAMES.plus(("b",)))
+    subscribers.leave("b again")
+    subscribers.leave("also a")
+    assert subscribers.serve(snapshot.updated([resource(ENDPOINT, "a", b"3")])) == set()
 
 
-@pytest.mark.parametrize("hosts", list(Hosts))
-def test_rule_15_nothing_is_there_to_be_served_before_the_first_commit(hosts: Hosts) -> None:
-    audience: Audience[str] = Audience(hosts)
-    audience.join("early")
-    audience.watch("early", CLUSTER, None)
-    assert audience.snapshot is None
+@pytest.mark.parametrize("hosts", list(HostsMode))
+def test_rule_15_nothing_is_there_to_be_served_before_the_first_commit(hosts: HostsMode) -> None:
+    subscribers: Subscribers[str] = Subscribers(hosts)
+    subscribers.join("early")
+    subscribers.subscribe("early", CLUSTER, None)
+    assert subscribers.snapshot is None
     # Nothing at all is something, if it is what the sources say.
-    assert audience.show(Snapshot()) == {"early"}
-    assert audience.snapshot == Snapshot()
+    assert subscribers.serve(Snapshot()) == {"early"}
+    assert subscribers.snapshot == Snapshot()
 
 
 def test_nothing_is_kept_of_those_who_left() -> None:
-    audience: Audience[str] = Audience(Hosts.INSIDE)
-    audience.join("a")
-    audience.watch("a", CLUSTER, None)
-    audience.watch("a", CLUSTER, None)
-    audience.leave("a")
-    assert not audience
-    assert audience._groups == {CLUSTER: {}}
+    subscribers: Subscribers[str] = Subscribers(HostsMode.INLINE)
+    subscribers.join("a")
+    subscribers.subscribe("a", CLUSTER, None)
+    subscribers.subscribe("a", CLUSTER, None)
+    subscribers.leave("a")
+    assert not subscribers
+    assert subscribers._groups == {CLUSTER: {}}
 
 
 @given(
@@ -71,19 +71,19 @@ def test_nothing_is_kept_of_those_who_left() -> None:
 def test_exactly_those_are_told_whose_names_differ(
     watching: dict[str, set[str] | None], history: list[dict[str, bytes]]
 ) -> None:
-    audience: Audience[str] = Audience(Hosts.INSIDE)
+    subscribers: Subscribers[str] = Subscribers(HostsMode.INLINE)
     snapshot = Snapshot()
-    audience.show(snapshot)
+    subscribers.serve(snapshot)
     for stream, wanted in watching.items():
-        audience.join(stream)
+        subscribers.join(stream)
         names: Names | None = None if wanted is None else NO_NAMES.plus(tuple(sorted(wanted)))
-        audience.watch(stream, CLUSTER, names)
+        subscribers.subscribe(stream, CLUSTER, names)
     for world in history:
         before = {name: each.body for name, each in snapshot.of(CLUSTER).resources.items()}
         gone = [ResourceKey(CLUSTER, name) for name in before if name not in world]
         snapshot = snapshot.updated([resource(CLUSTER, name, body) for name, body in world.items()], gone)
         changed = {name for name in {*before, *world} if before.get(name) != world.get(name)}
-        assert audience.show(snapshot) == {
+        assert subscribers.serve(snapshot) == {
             stream
             for stream, wanted in watching.items()
             if changed and (wanted is None or not wanted.isdisjoint(changed))
