@@ -107,7 +107,7 @@ def route_configuration(name: str, to: str, *, domain: str = "*", padding: int =
 def open_routes(name: str) -> Resource:
     """A route configuration whose virtual hosts are resources of their own."""
     message = route_pb2.RouteConfiguration(name=name)
-    return Resource(ResourceKey(ROUTE, name), message.SerializeToString(deterministic=True), open=True)
+    return Resource(ResourceKey(ROUTE, name), message.SerializeToString(deterministic=True), vhds=True)
 
 
 def virtual_host(routes: str, name: str, domain: str, to: str) -> Resource:

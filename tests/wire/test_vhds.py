@@ -12,7 +12,7 @@ from xds_server.xds.types import ROUTE, VIRTUAL_HOST
 
 def routes() -> Resource:
     message = route_pb2.RouteConfiguration(name="gateway")
-    return Resource(ResourceKey(ROUTE, "gateway"), message.SerializeToString(), open=True)
+    return Resource(ResourceKey(ROUTE, "gateway"), message.SerializeToString(), vhds=True)
 
 
 def host(name: str, domain: str) -> Resource:

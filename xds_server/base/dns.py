@@ -5,7 +5,7 @@ from typing import Final
 LABEL: Final = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 """A Namespace's name, and a part of a host (RFC 1123)."""
 
-NOBODYS: Final = "_none.invalid"
+UNREACHABLE: Final = "_none.invalid"
 """The domain of a virtual host that no request is meant to reach. No Service can claim it: no host has a
 ``_``."""
 

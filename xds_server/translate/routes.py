@@ -15,7 +15,7 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
-from xds_server.base.dns import NOBODYS
+from xds_server.base.dns import UNREACHABLE
 from xds_server.core.plan import Match, Mirror, PortPlan
 from xds_server.core.routing import UNMIRRORED
 from xds_server.core.terms import MILLION, HeaderCondition
@@ -53,14 +53,14 @@ _NO_TIMEOUT = seconds(0)  # what a plain reverse proxy in front of unknown appli
 def gateway_routes(gateway: str = names.GATEWAY) -> Resource:
     """The route configuration of a gateway; its virtual hosts are resources of their own."""
     key = names.routes_key(gateway)
-    return resource(key, route_pb2.RouteConfiguration(name=key.name), open=True)
+    return resource(key, route_pb2.RouteConfiguration(name=key.name), vhds=True)
 
 
 def no_host(gateway: str) -> Resource:
     """A virtual host that no request has. Measured: Envoy's listener waits 15 s for a first one of its route
     configuration, and one that has none may stand beside others."""
     key = names.no_host_key(gateway)
-    body = serialized(route_components_pb2.VirtualHost(name=key.name, domains=[NOBODYS]))
+    body = serialized(route_components_pb2.VirtualHost(name=key.name, domains=[UNREACHABLE]))
     return Resource(key, body)
 
 

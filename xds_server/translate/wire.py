@@ -26,11 +26,11 @@ def resource(
     refs: tuple[ResourceKey, ...] = (),
     *,
     scope: str = "",
-    open: bool = False,  # noqa: A002 - as `Resource` has it
+    vhds: bool = False,
     claims: frozenset[str] = frozenset(),
 ) -> Resource:
     """The message as a resource; `scope` is the namespace that it belongs to, if it does to one."""
-    return Resource(key, serialized(message), refs, scope=scope, open=open, claims=claims)
+    return Resource(key, serialized(message), refs, scope=scope, vhds=vhds, claims=claims)
 
 
 def seconds(value: float) -> Duration:

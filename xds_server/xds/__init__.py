@@ -1,2 +1,2 @@
-"""Named bytes become streams: resources, snapshots, the state machines of ADS, what each Envoy was sent and
-took. Knows neither Kubernetes nor shadows."""
+"""Serves named, serialized resources to Envoys: snapshots, the state machines of ADS, and the state of each
+Envoy. Knows neither Kubernetes nor shadows."""

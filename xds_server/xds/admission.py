@@ -1,7 +1,6 @@
-"""Who may open a stream. When a whole fleet reconnects, letting all in at once would make each wait for all;
-so streams are admitted at a bounded rate (rule 22), and those that are refused come back by their own
-backoff, as Envoys do. Pure: time is an argument.
-"""
+"""Limits how many streams may be opened. If a whole fleet reconnects at once, streams are admitted at a
+bounded rate (rule 22), so that the first ones are served before the last ones arrive. Denied clients retry
+with their own backoff. Pure: time is an argument."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from xds_server.xds.stream_events import Cause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`rate` streams a second after a first `burst`; `per_peer` open at once from one address."""
+    """`rate` streams per second after an initial `burst`; at most `per_peer` open streams from one
+    address."""
 
     rate: float = 200.0
     burst: int = 1000
@@ -20,14 +20,14 @@ class Limits:
 
 
 class Denial(NamedTuple):
-    """Why a stream is not admitted: in one word, and for its client."""
+    """Why a stream is not admitted: a cause for metrics, and a reason for the client."""
 
     cause: Cause
     reason: str
 
 
 class Admission:
-    """Counts streams."""
+    """Counts open streams and enforces the limits."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -36,7 +36,7 @@ class Admission:
         self._open: Counter[str] = Counter()
 
     def admit(self, peer: str, *, now: float) -> Denial | None:
-        """Why the peer may not open a stream now; None if it may, and then it counts until `leave`."""
+        """Admit a stream of the peer and return None; it counts until `leave`. Or return why it is denied."""
         if self._open[peer] >= self._limits.per_peer:
             return Denial(
                 Cause.PEER, f"{self._limits.per_peer} streams are open from this address, which is the limit"
@@ -52,13 +52,13 @@ class Admission:
         return None
 
     def leave(self, peer: str) -> None:
-        """A stream that was admitted has ended."""
+        """An admitted stream has ended."""
         self._open[peer] -= 1
         if not self._open[peer]:
             del self._open[peer]
 
 
 def host_of(peer: str) -> str:
-    """The address without the port of what gRPC calls a peer: ``ipv4:10.0.0.1:5000``,
+    """The address without the port, from gRPC's notation of a peer: ``ipv4:10.0.0.1:5000``,
     ``ipv6:%5B::1%5D:5000``."""
     return peer.rpartition(":")[0] if peer.startswith("ip") else peer

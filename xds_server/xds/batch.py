@@ -1,6 +1,6 @@
-"""Resources that go out together, shared by every stream that is due the same.
+"""Resources that are sent together. Streams that are due the same resources share one batch.
 
-What is made of a batch, its joined bytes above all, is made once and kept with it.
+Results that are derived from a batch, above all its encoded response, are computed once and kept with it.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -16,11 +16,12 @@ from xds_server.xds.resource import Resource
 _serials = count(1)
 _MOST_BODIES: Final = 4
 _FRAME_BYTES: Final = 8
-"""Tag and length of a name."""
+"""The tag and length of a name."""
 
 
 class Batch:
-    """Resources, and names that are taken away. `serial` numbers the batches of a process, upwards."""
+    """Resources and the names of removed resources. `serial` numbers the batches of a process in ascending
+    order."""
 
     def __init__(self, resources: tuple[Resource, ...] = (), removed: tuple[str, ...] = ()) -> None:
         self.resources = resources
@@ -32,22 +33,22 @@ class Batch:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Of the resources."""
+        """The names of the resources."""
         return frozenset(resource.name for resource in self.resources)
 
     @cached_property
     def name_bytes(self) -> int:
-        """What it takes to keep the names that are taken away."""
+        """The memory in bytes that the removed names take."""
         return size_of(self.removed)
 
     @cached_property
     def size(self) -> int:
-        """What it takes of a response, at most, in bytes."""
+        """The most bytes that the batch takes in a response."""
         return sum(resource.size for resource in self.resources) + sum(map(_framed, self.removed))
 
     def parts(self, most: int, together: Callable[[], Iterable[frozenset[str]]]) -> "tuple[Batch, ...]":
-        """Batches of at most `most` bytes that have all of this one; itself if it is no larger. What must
-        be in one response, as `together` has it of all names, is in one, also if it is larger then."""
+        """Split into batches of at most `most` bytes; the batch itself if it is no larger. Names that
+        `together` returns in one set stay in one batch, even if it exceeds the limit."""
         if self.size <= most:
             return (self,)
         if not self._parts:
@@ -68,7 +69,7 @@ class Batch:
         yield _part(part, resources)
 
     def refers_to(self, type_url: TypeUrl) -> frozenset[str]:
-        """The names of that type that its resources refer to."""
+        """The names of that type that the resources refer to."""
         known = self._references.get(type_url)
         if known is None:
             known = self._references[type_url] = frozenset(
@@ -77,7 +78,7 @@ class Batch:
         return known
 
     def body(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """The bytes that were made for `key`, or are made now; only the last few are kept."""
+        """The bytes for `key`, made at first use. Only the latest few are kept."""
         return remembered(self._bodies, key, make, most=_MOST_BODIES)
 
 

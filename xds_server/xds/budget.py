@@ -1,7 +1,7 @@
-"""How many bytes of resource names clients make this process keep, whether such resources exist or not.
+"""Limits the memory for resource names that clients subscribe to, whether the resources exist or not.
 
-Equal sets of names are one object (`xds.name_sets`). So a set counts once for an address and once for the
-process, however many streams have it: a fleet that asks for the same costs what one of it does. Pure.
+Equal sets of names are one object (`xds.name_sets`). A set counts once for each address and once for the
+process, so a fleet with equal subscriptions counts as one stream. Pure.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from xds_server.xds.name_sets import Names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameLimits:
-    """In bytes. 10,000 Services take an Envoy 6 MiB."""
+    """In bytes. An Envoy's subscriptions for 10,000 Services take 6 MiB."""
 
     per_stream: int = 64 * MIB
     per_peer: int = 128 * MIB
@@ -24,19 +24,19 @@ class NameLimits:
 
 
 Kept = Names | Batch
-"""What streams may share: names that are asked for, and names that were told to be absent. It has
+"""What streams can share: subscribed names, and removed names in unanswered responses. Both have
 `name_bytes`."""
 
 
 class Held(NamedTuple):
-    """What one stream makes the process keep: what it may share, and bytes of other names."""
+    """What this process keeps for one stream: shared sets, and the bytes of other names."""
 
     sets: tuple[Kept, ...] = ()
     more: int = 0
 
 
 class Exceeded(NamedTuple):
-    """A stream that has to end, and why."""
+    """A stream that must end, and why."""
 
     stream: StreamId
     reason: str
@@ -69,7 +69,7 @@ class _Account:
 
 
 class NameBudget:
-    """Knows what every stream holds."""
+    """Counts what every stream holds."""
 
     def __init__(self, limits: NameLimits) -> None:
         self._limits = limits
@@ -78,9 +78,9 @@ class NameBudget:
         self._all = _Account()
 
     def hold(self, stream: StreamId, peer: str, held: Held) -> list[Exceeded]:
-        """The stream of this peer holds that now. Returns those that have to end for it, and counts them no
-        more: the stream itself, or, if it is all streams together that hold too much, the largest of the peer
-        that holds most."""
+        """Record what the stream holds now. Returns the streams that must end, and stops counting them: the
+        stream itself if it or its address exceeds a limit; if all streams together do, the largest streams of
+        the address that holds most."""
         if self._streams.get(stream) == (peer, held):
             return []
         self.note(stream, peer, held)
@@ -97,7 +97,7 @@ class NameBudget:
         return ends
 
     def note(self, stream: StreamId, peer: str, held: Held) -> None:
-        """The stream holds that now, and nobody has to end for it."""
+        """Record what the stream holds now, without enforcing limits."""
         self.leave(stream)
         self._streams[stream] = peer, held
         self._peers.setdefault(peer, _Account()).add(held)
@@ -117,7 +117,8 @@ class NameBudget:
         return Exceeded(stream, reason)
 
     def _largest(self) -> StreamId | None:
-        """Of those that hold sets; what else streams hold ends by itself."""
+        """The largest stream of the address that holds most. Streams without sets of names are skipped, as
+        what they hold ends with the current write."""
         sizes = [
             (self._peers[peer].size, _size(held), stream)
             for stream, (peer, held) in self._streams.items()

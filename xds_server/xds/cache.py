@@ -1,7 +1,7 @@
-"""Holds the current snapshot and tells who serves it when there is a newer one.
+"""Holds the current snapshot and notifies its listeners of a new one.
 
-Each node has a view, a value that says which part and variant of the snapshot it is served. Views are derived
-once per snapshot and shared by every node that has the same.
+Each node has a view: a value that says which part and variant of the snapshot it is served. A view is derived
+once for each snapshot and shared by all nodes that have it.
 """
 
 from collections.abc import Callable, Hashable
@@ -16,14 +16,14 @@ V_contra = TypeVar("V_contra", bound=Hashable, contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A view, and what it was derived from."""
+    """A view, and the snapshot that it was derived from."""
 
     base: Snapshot
     snapshot: Snapshot
 
 
 class Derive(Protocol[V_contra]):
-    """Makes a view of a snapshot; `before` is the last one of the same view, to start from."""
+    """Derives a view of a snapshot. `before` is the previous result for the same view, to start from."""
 
     def __call__(self, base: Snapshot, view: V_contra, before: Derived | None, /) -> Snapshot: ...
 
@@ -39,14 +39,14 @@ class SnapshotCache(Generic[V]):
         self.generation = 0
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Make `snapshot` the one that is served from now on. Commits are numbered from 1."""
+        """Serve `snapshot` from now on. Commits are numbered from 1."""
         self._base = snapshot
         self.generation += 1
-        for tell in tuple(self._listeners):
-            tell()
+        for notify in tuple(self._listeners):
+            notify()
 
     def current(self, view: V) -> Snapshot | None:
-        """What nodes with this view are served; None before the first commit."""
+        """The snapshot for nodes with this view; None before the first commit."""
         if self._base is None:
             return None
         known = self._views.get(view)
@@ -55,10 +55,10 @@ class SnapshotCache(Generic[V]):
         return known.snapshot
 
     def forget(self, view: V) -> None:
-        """Nobody has this view any more."""
+        """Drop a view that no node has."""
         self._views.pop(view, None)
 
-    def listen(self, tell: Callable[[], None]) -> Callable[[], None]:
-        """Call `tell` after every commit; the value returned stops that."""
-        self._listeners.add(tell)
-        return lambda: self._listeners.discard(tell)
+    def listen(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Call `notify` after every commit, until the returned function is called."""
+        self._listeners.add(notify)
+        return lambda: self._listeners.discard(notify)

@@ -1,10 +1,10 @@
-"""When a fleet has what was committed: when every stream that a commit concerns has answered all that it was
-sent for it, or is gone.
+"""Determines when the fleet has converged on a commit: every stream that the commit concerns has answered all
+responses for it, or has closed.
 
-A stream has a commit, and all before it, once it has answered what it had been sent when it had caught up
-with it; what it is sent later is for later commits. A refusal is an answer: whoever refuses is not waited
-for, and is counted elsewhere. Nor is a stream that has not answered for `PATIENCE_S`, so that a client that
-never answers costs a bounded memory. Pure: time is an argument.
+When a stream has been sent everything of a commit, the number of its last response is recorded. The stream
+has converged on that commit, and all before it, once that response is answered. A NACK is an answer; `fleet`
+counts NACKs. A stream that does not answer for `PATIENCE_S` is no longer waited for, which also bounds the
+memory. Pure: time is an argument.
 """
 
 from collections import deque
@@ -17,11 +17,11 @@ from xds_server.base.ids import StreamId
 from xds_server.xds.snapshot import Snapshot
 
 PATIENCE_S: Final = 60.0
-"""Far longer than an Envoy warms, which is 15 s."""
+"""Far longer than the 15 s for which an Envoy warms at most."""
 
 
 class Progress(Protocol):
-    """What is asked of a stream's machine; see there."""
+    """The part of a stream's machine that is used here; see `StreamMachine`."""
 
     @property
     def sent(self) -> int: ...
@@ -32,7 +32,8 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class _Commit:
-    """One that somebody has not answered. `streams` are behind since this very one."""
+    """A commit that some stream has not answered. `streams` counts the streams that are behind since this
+    commit."""
 
     at: float
     streams: int = 0
@@ -41,8 +42,8 @@ class _Commit:
 
 @dataclass(slots=True)
 class _Mark:
-    """A stream had caught up with the commit `generation` when it had been sent so many responses. `next` is
-    the first commit after it that concerns the stream."""
+    """The stream had been sent everything of the commit `generation` when its response number `sent` went
+    out. `next` is the first later commit that concerns the stream."""
 
     generation: int
     sent: int
@@ -51,7 +52,7 @@ class _Mark:
 
 @dataclass(slots=True)
 class _Behind:
-    """A stream: the first and the last commit that concern it and that it has not answered."""
+    """A stream that is behind: the first and the last unanswered commit that concern it."""
 
     since: int
     latest: int
@@ -59,17 +60,17 @@ class _Behind:
 
 
 class Convergence:
-    """Of the streams of one server. `tell` is called with the number of every commit, in order, once all
-    streams have it, and with whether it concerned any."""
+    """Follows the streams of one server. `notify` is called with the number of every commit, in order, once
+    all streams have converged on it, and with whether the commit concerned any stream."""
 
-    def __init__(self, tell: Callable[[int, bool], None]) -> None:
-        self._tell = tell
+    def __init__(self, notify: Callable[[int, bool], None]) -> None:
+        self._notify = notify
         self._latest = 0
-        self._commits: dict[int, _Commit] = {}  # in order
+        self._commits: dict[int, _Commit] = {}  # in ascending order
         self._behind: dict[StreamId, _Behind] = {}
 
     def begin(self, generation: int, concerned: Iterable[StreamId], *, now: float) -> None:
-        """Something was committed; numbers grow. `now` is seconds."""
+        """A snapshot was committed that concerns these streams. Numbers ascend; `now` is in seconds."""
         self._latest = generation
         commit = self._commits[generation] = _Commit(now)
         for stream in concerned:
@@ -86,7 +87,7 @@ class Convergence:
         self._close()
 
     def update(self, stream: StreamId, machine: Progress, served: Snapshot) -> None:
-        """The stream has been asked for its next response of `served`, or has taken a request."""
+        """The stream has nothing more of `served` to send, or has handled a request."""
         behind = self._behind.get(stream)
         if behind is None:
             return
@@ -98,19 +99,19 @@ class Convergence:
         unanswered = machine.oldest_unanswered
         while behind.marks and behind.marks[0].sent < unanswered:
             reached = behind.marks.popleft()
-        if reached and reached.generation >= behind.since:  # else it had been given up
+        if reached and reached.generation >= behind.since:  # otherwise it is no longer waited for
             self._move(stream, behind, reached.next)
             self._close()
 
     def leave(self, stream: StreamId) -> None:
-        """The stream is gone, or is no longer waited for."""
+        """The stream has closed, or is no longer waited for."""
         behind = self._behind.pop(stream, None)
         if behind is not None:
             self._commits[behind.since].streams -= 1
             self._close()
 
     def _move(self, stream: StreamId, behind: _Behind, since: int | None) -> None:
-        """From now on the stream is behind since that commit, or not at all."""
+        """The stream is behind since another commit from now on, or has converged."""
         self._commits[behind.since].streams -= 1
         if since is None:
             del self._behind[stream]
@@ -131,4 +132,4 @@ class Convergence:
             if commit.streams:
                 return
             del self._commits[generation]
-            self._tell(generation, commit.concerned)
+            self._notify(generation, commit.concerned)

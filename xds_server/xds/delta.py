@@ -1,4 +1,5 @@
-"""Incremental: a request changes the subscription, a response holds what changed and names what is gone."""
+"""The delta variant: a request changes the subscription; a response has what changed and the names of what
+was removed."""
 
 from collections.abc import Collection
 
@@ -15,7 +16,7 @@ from xds_server.xds.subscription import WILDCARD_TYPES, Subscription
 from xds_server.xds.types import VIRTUAL_HOST
 
 _WITHOUT_NAMES = WILDCARD_TYPES | {VIRTUAL_HOST}
-"""What an empty first subscription means everything of (rules 8, 25 and 36)."""
+"""The types for which a first request without names is a wildcard subscription (rules 8, 25 and 36)."""
 
 
 class DeltaMachine(StreamMachine[DeltaRequest]):
@@ -27,18 +28,18 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
         if first:
             nameless = not request.subscribe and not request.unsubscribe
             if nameless and subscription.type_url in _WITHOUT_NAMES:
-                subscription.wildcard = True  # what Envoy sends, rather than "*" (rule 36)
+                subscription.wildcard = True  # Envoy sends this instead of "*" (rule 36)
             subscription.claimed, subscription.claims_size = request.claims, size_of(request.claims)
         else:
             self._answer(subscription, request.nonce, request.error, events)
-        # With a stale nonce too (rule 31).
+        # Also with a stale nonce (rule 31).
         if request.subscribe:
             subscription.add(request.subscribe)
         if request.unsubscribe:
             dropped = subscription.drop(request.unsubscribe)
             if subscription.wildcard:
-                # Only the server knows whether "*" covers them too (xds_protocol.rst, "Unsubscribing from
-                # Resources").
+                # Only the server knows whether the wildcard still covers them (xds_protocol.rst,
+                # "Unsubscribing from Resources").
                 subscription.owe(dropped)
         self._recheck(subscription, events)
         return events
@@ -46,12 +47,12 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
         first_of_wildcard = subscription.wildcard and not subscription.started
         if first_of_wildcard and subscription.claimed:
-            # Believed for wildcards alone (rule 34): a named resource is answered in any case, or a reconnect
-            # during warming deadlocks (rule 14).
+            # Used for wildcards only (rule 34). A named resource is always sent: otherwise a client that
+            # reconnects while it warms would wait forever (rule 14).
             subscription.claim(current)
         subscription.claimed = {}
         due = take_due(subscription, current)
-        # The first goes out even if it is empty (rule 35).
+        # The first response goes out even if it is empty (rule 35).
         if not due.answer.resources and not due.answer.removed and not first_of_wildcard:
             return None
         subscription.forget(due.absent)

@@ -1,6 +1,6 @@
-"""Responses as bytes, joined from frames that each resource made once (discovery.proto).
+"""Encodes responses by joining frames that each resource serializes once (discovery.proto).
 
-Streams that are sent the same batch under the same nonce share the bytes.
+Streams that are sent the same batch with the same nonce share the bytes.
 """
 
 from xds_server.xds.framing import field, text
@@ -9,7 +9,7 @@ from xds_server.xds.stream_events import Variant
 
 
 class Encoder:
-    """Writes responses in the name of one server; `identifier` goes into ``control_plane`` (rule 23)."""
+    """Encodes responses of one server; `identifier` goes into ``control_plane`` (rule 23)."""
 
     def __init__(self, identifier: str) -> None:
         self._control_plane = text(1, identifier)

@@ -1,8 +1,8 @@
-"""Protobuf's length-delimited framing, by hand.
+"""Protobuf's length-delimited framing, written by hand.
 
-A repeated submessage is its fields' bytes one after another, so a response is joined from pieces that were
-serialized once (protobuf.dev, "Encoding", last-one-wins and concatenation). Everything joined with this is
-property-tested against protobuf's own parser.
+A repeated submessage is the concatenation of its encoded fields, so a response is joined from pieces that
+were serialized once (protobuf.dev, "Encoding", last-one-wins and concatenation). Property tests compare the
+results with protobuf's own parser.
 """
 
 _WIRE_TYPE_LEN = 2
@@ -18,17 +18,17 @@ def field(number: int, payload: bytes) -> bytes:
 
 
 def text(number: int, value: str) -> bytes:
-    """A string field; nothing for the empty string, as proto3 leaves defaults out."""
+    """A string field; empty bytes for the empty string, because proto3 omits default values."""
     return field(number, value.encode()) if value else b""
 
 
 def number(field_number: int, value: int) -> bytes:
-    """An unsigned integer field; nothing for 0, as proto3 leaves defaults out."""
+    """An unsigned integer field; empty bytes for 0, because proto3 omits default values."""
     return _varint(field_number << 3) + _varint(value) if value else b""
 
 
 def _varint(value: int) -> bytes:
-    if value <= _SEVEN_BITS:  # nearly always
+    if value <= _SEVEN_BITS:  # nearly always true
         return _ONE_BYTE[value]
     out = bytearray()
     while value > _SEVEN_BITS:
@@ -39,7 +39,7 @@ def _varint(value: int) -> bytes:
 
 
 def read_varint(raw: bytes, at: int) -> tuple[int, int] | None:
-    """The number at `at` and where it ends; None if there is none of at most 32 bits."""
+    """The varint at `at` and the position after it; None if there is no varint of at most 32 bits."""
     value = shift = 0
     while at < len(raw) and shift < _VARINT_BITS:
         byte = raw[at]

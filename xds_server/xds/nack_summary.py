@@ -1,4 +1,4 @@
-"""What an Envoy says of a configuration that it refuses, in as many words as a person reads."""
+"""The message of a NACK, shortened for people."""
 
 from typing import Final
 

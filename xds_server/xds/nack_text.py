@@ -1,11 +1,11 @@
-"""What an Envoy says of a response that it refuses: which resources it calls wrong.
+"""Reads the message of a NACK: which resources does Envoy reject?
 
-Where a field breaks a rule of its message, Envoy prints the whole resource, for a route configuration
-everybody's, and the reason after it; and it cuts what it says after 4,096 characters, often before the
-reason. So what it printed is replaced by the name of what is wrong: of the resource, or of the virtual host
-that the reason counts off. Measured on 1.36 and 1.40: clusters and listeners are named ("Error
-adding/updating cluster(s) NAME: REASON, …"), of two virtual hosts with the same domain the domain alone, and
-of an endpoint or a route that it does not like nothing.
+If a field violates a validation rule, Envoy prints the whole resource and then the reason. A printed route
+configuration has the virtual hosts of all tenants. Envoy truncates the message after 4,096 characters, often
+before the reason. So the printed resource is replaced by the name of what is wrong: of the resource, or of
+the virtual host whose index the reason has. Measured on 1.36 and 1.40: Envoy names clusters and listeners
+("Error adding/updating cluster(s) NAME: REASON, …"). Of two virtual hosts with the same domain it names only
+the domain. Of endpoints and routes it names nothing.
 """
 
 import re
@@ -15,10 +15,11 @@ from typing import Final
 from xds_server.xds.resource import Resource
 
 _LONGEST: Final = 8192
-"""Twice of what Envoy sends; more is not looked at."""
+"""Twice what Envoy sends. The rest of a longer message is ignored."""
 
 _LINE: Final = r'[ ]{0,40}(?:[a-z]\w{0,99}: (?:"(?:[^"\\\n]|\\.)*"|[-+\w.]{1,99})|[\w.\[\]/]{1,200} \{|\})\n'
-# Every part is bounded and the end is optional, so that no message takes long: it is a peer's.
+# Every part is bounded and the end is optional, because the message comes from a peer and must not take long
+# to match.
 _PRINTED: Final = re.compile(
     rf"(?:goo\.gle/debug\w{{1,20}}\s+)?(?<!\w)(?! )(?P<resource>(?:{_LINE}){{2,}}+)"
     r"(?::[ ]|(?P<cut>[^\n]{0,4096}\.\.\.\(truncated\)))?"
@@ -31,12 +32,12 @@ _DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
 
 
 def without_printed_resources(message: str) -> str:
-    """The message with names instead of printed resources."""
+    """The message with names in place of printed resources."""
     return _PRINTED.sub(_named, message[:_LONGEST])
 
 
 def names_in(message: str, resources: Mapping[str, Resource]) -> frozenset[str]:
-    """The names of those of `resources` that the message names, or of which it names a claim."""
+    """The names of those of `resources` that the message names, or one of whose claims it names."""
     text = without_printed_resources(message)
     words = {part for word in _WORD.findall(text) for part in (word, word.rstrip(".:;"))}
     found = {word for word in words if word in resources}
@@ -46,7 +47,7 @@ def names_in(message: str, resources: Mapping[str, Resource]) -> frozenset[str]:
 
 
 def _named(printed: re.Match[str]) -> str:
-    """What stands for a printed resource."""
+    """The text that replaces a printed resource."""
     names = _NAME.findall(printed["resource"])[:1]
     if at := _INDEX.match(printed.string, _start_of_reason(printed)):
         hosts = _VIRTUAL_HOST.findall(printed["resource"])

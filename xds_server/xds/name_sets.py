@@ -1,7 +1,7 @@
-"""Sets of resource names, immutable and shared: a fleet subscribes to the same names a thousand times.
+"""Immutable, shared sets of resource names: in a fleet, a thousand streams subscribe to the same names.
 
-Equal sets are one object, whichever way they came about. So what is worked out for one stream is there for
-the next, and a thousand streams that watch ten thousand names hold them once.
+Equal sets are one object, however they were made. What is computed for one stream is reused for the next, and
+a thousand streams with the same ten thousand names keep them once.
 """
 
 from collections.abc import Iterable
@@ -11,24 +11,25 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from immutables import Map
 
 _FEW: Final = 16
-"""Up to so many names a step from one set to another is remembered; it is what a fleet does in step."""
+"""A step between two sets is remembered if it has at most this many names: the streams of a fleet take the
+same small steps."""
 
 
 _ENTRY_BYTES: Final = 150
-"""Of a set, for each name, beside its characters: measured, 110 to 160."""
+"""The bytes for each name in a set besides its characters. Measured: 110 to 160."""
 
 _WIDEST: Final = 4
-"""Bytes of a character in a text that has one beyond ASCII, at most."""
+"""The most bytes for each character of a text that is not ASCII."""
 
 
 def size_of(names: Iterable[str]) -> int:
-    """Bytes that it takes to keep these."""
+    """The bytes that it takes to keep the names."""
     return sum(len(name) * (1 if name.isascii() else _WIDEST) + _ENTRY_BYTES for name in names)
 
 
 class Names:
-    """A set of names. Made by `plus` and `minus` from `NO_NAMES`, never by itself. `name_bytes` is what it
-    takes to keep it alone."""
+    """A set of names. Made by `plus` and `minus` from `NO_NAMES`, never by its constructor. `name_bytes` is
+    the size of this set alone."""
 
     __slots__ = ("__weakref__", "_differences", "_digest", "_less", "_more", "members", "name_bytes")
 
@@ -49,7 +50,7 @@ class Names:
         return name in self.members
 
     def plus(self, names: tuple[str, ...]) -> "Names":
-        """This set and `names`."""
+        """The union of this set and `names`."""
         known = self._more.get(names)
         if known is not None:
             return known
@@ -67,7 +68,7 @@ class Names:
         return found
 
     def minus(self, names: tuple[str, ...]) -> "Names":
-        """This set without `names`, all of which it has."""
+        """This set without `names`, all of which are in it."""
         known = self._less.get(names)
         if known is not None:
             return known
@@ -83,7 +84,7 @@ class Names:
         return found
 
     def replaced(self, names: tuple[str, ...]) -> "Names":
-        """The set of `names`: from this one for the cost of looking, if it is much like it."""
+        """The set of `names`. Derived from this set if the two are similar, which costs only a comparison."""
         listed = set(names)
         more = tuple(name for name in listed if name not in self.members)
         common = len(listed) - len(more)
@@ -98,7 +99,7 @@ class Names:
     def _shared(
         self, size: int, changed: Iterable[str], *, has: Iterable[str], lacks: Iterable[str]
     ) -> "Names | None":
-        """The equal set that there is already."""
+        """The existing set that equals the result, if there is one."""
         known = _KNOWN.get((size, _digest(self._digest, changed)))
         if known is None or len(known) != size:
             return None
@@ -115,7 +116,7 @@ class Names:
         return made
 
     def difference(self, other: "Names") -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What `other` has and this has not, and the reverse."""
+        """The names that only `other` has, and the names that only this set has."""
         known = self._differences.get(other)
         if known is None:
             more = tuple(name for name in other.members if name not in self.members)
@@ -124,14 +125,14 @@ class Names:
         return known
 
     def touched_by(self, names: Iterable[str]) -> bool:
-        """Whether any of `names` is here."""
+        """Whether any of `names` is in this set."""
         members = self.members
         return any(name in members for name in names)
 
 
 def _digest(digest: int, changed: Iterable[str]) -> int:
-    """Of a set: what its names' hashes are together, in any order; a name that comes or goes changes it
-    alike."""
+    """The digest of a set: its names' hashes combined by XOR, so that the order does not matter and adding
+    and removing a name are the same operation."""
     for name in changed:
         digest ^= hash(name)
     return digest

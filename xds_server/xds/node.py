@@ -1,4 +1,4 @@
-"""Who a client says it is, from the ``node`` of its first request (rule 1)."""
+"""Identifies a client by the ``node`` in its first request (rule 1)."""
 
 from typing import Final
 
@@ -12,22 +12,22 @@ from xds_server.xds.stream_events import Node
 
 MAX_METADATA_BYTES: Final = 64 * 1024
 MAX_TEXT_BYTES: Final = 1024
-"""Of each text that is kept as long as the stream, and shown in `status`."""
+"""For each text of a node. They are kept as long as the stream, and shown in `status`."""
 
 _ENVOY: Final = "envoy"
 
 
 def node_of(message: base_pb2.Node) -> Node:
-    """What the message says.
+    """The node in the message.
 
     Raises:
-        RequestError: it cannot be read.
-        RequestLimitError: it says too much.
+        RequestError: a field cannot be read.
+        RequestLimitError: a field is too large.
     """
     if message.metadata.ByteSize() > MAX_METADATA_BYTES:
         raise RequestLimitError(f"node.metadata has more than {MAX_METADATA_BYTES:,} bytes")
     for name in ("id", "cluster", "user_agent_name"):
-        # The number of characters first: to encode megabytes costs.
+        # Count characters first: encoding megabytes is expensive.
         text = getattr(message, name)
         if len(text) > MAX_TEXT_BYTES or len(text.encode()) > MAX_TEXT_BYTES:
             raise RequestLimitError(f"node.{name} has more than {MAX_TEXT_BYTES:,} bytes")

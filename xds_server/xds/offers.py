@@ -1,8 +1,8 @@
-"""What a client is offered of one type, where that is not simply the current state: because it refused
-something, or because a change waits (rules 37 to 41).
+"""Decides what a client is offered of one type when that is not simply the current state: after a NACK, or
+while a change waits (rules 37 to 41).
 
-A `Rollout` decides about the resources of the type, and one more for each route configuration about the
-virtual hosts inside.
+One `Rollout` handles the resources of the type. For each route configuration, a further one handles the
+virtual hosts in it.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,10 +18,11 @@ from xds_server.xds.variants import InlinedRoutes
 
 @dataclass(slots=True)
 class Offers:
-    """Of one type on one stream, which is `at` what it was offered last.
+    """The offers of one type on one stream; `at` is always what the client was offered last.
 
-    `rollout` says what the client is offered, and when; `parts` say it for the virtual hosts in a route
-    configuration. `unsure` is what it had of names that it refused and has not accepted since.
+    `rollout` decides about resources, and `parts` about the virtual hosts in a route configuration, by its
+    name. `unsure` has, for each name that the client rejected and has not accepted since, what it held
+    before.
     """
 
     rollout: Rollout | None = None
@@ -35,22 +36,22 @@ class Offers:
 
     @property
     def rejecting(self) -> bool:
-        """Whether the client refused something that it should have."""
+        """Whether the client currently rejects a change."""
         return any(rollout.suspects for rollout in self._rollouts())
 
     @property
     def waits(self) -> bool:
-        """Whether something that the client should have may be sent later, without a change."""
+        """Whether a change may be sent later without a new request or snapshot."""
         return self.doubtful or self.wakes_at is not None
 
     @property
     def doubtful(self) -> bool:
-        """Whether something that was refused is still to be tried."""
+        """Whether a rejected change has not been tried again yet."""
         return any(each.unsure for each in self._rollouts())
 
     @property
     def wakes_at(self) -> float | None:
-        """When something waits no longer."""
+        """When the first waiting change stops waiting."""
         return min((at for each in self._rollouts() if (at := each.wakes_at) is not None), default=None)
 
     def _rollouts(self) -> Iterator[Rollout]:
@@ -59,18 +60,19 @@ class Offers:
             yield self.rollout
 
     def kept(self, at: TypeSnapshot) -> Iterator[Resource]:
-        """What the client is kept on, instead of what it refuses or waits for."""
+        """The resources that the client keeps in an older version, because it rejected the new one or because
+        the new one waits."""
         if self.rollout is not None:
             yield from self.rollout.kept(at)
         for name, part in self.parts.items():
             yield from part.kept(_hosts(at.resources.get(name)))
 
     def holds_back(self, name: str) -> bool:
-        """Whether the client has to wait for this."""
+        """Whether the client must wait for this resource."""
         return self.rollout is not None and name in self.rollout.waiting
 
     def forget(self, names: Collection[str]) -> None:
-        """Whatever the client refused of `names` does not count any more."""
+        """Forget what the client rejected of `names`."""
         if self.rollout is not None:
             self.rollout.accept(names)
         for name in names:
@@ -78,7 +80,8 @@ class Offers:
             self.parts.pop(name, None)
 
     def joined(self, current: TypeSnapshot, at: TypeSnapshot, cold: Cold, *, trying: bool) -> TypeSnapshot:
-        """`current` with route configurations that have those virtual hosts that the client is offered."""
+        """`current`, with the virtual hosts in each route configuration limited to those that the client is
+        offered."""
         if not self.parts and not cold.clusters:
             return current
         others: list[Resource] = []
@@ -99,8 +102,8 @@ class Offers:
         return current.derived(tuple(each.version for each in others), lambda: current.updated(others))
 
     def back(self, current: TypeSnapshot) -> list[str]:
-        """Names that were refused and are wanted no more: as a client may have taken a part of what it
-        refused, it is to be sent what it had before."""
+        """Names that the client rejected and whose previous version is current again. The client may have
+        applied a part of what it rejected, so the previous version is sent again."""
         found = []
         for name, held in self.unsure.items():
             wanted = current.resources.get(name)
@@ -125,7 +128,7 @@ class Offers:
         return shown
 
     def accept(self, answered: Unanswered) -> None:
-        """The client accepted a response."""
+        """Handle the ACK of a response."""
         changed = answered.changed
         for name, part in self.parts.items():
             if name in changed:
@@ -137,7 +140,7 @@ class Offers:
             self.unsure.pop(name, None)
 
     def had(self, answered: Unanswered) -> dict[str, Resource | None]:
-        """What the client had before of what a response changes for it."""
+        """What the client had before of each resource that the response changes."""
         return {name: self._had(name, answered) for name in answered.changed}
 
     def _had(self, name: str, answered: Unanswered) -> Resource | None:
@@ -150,7 +153,7 @@ class Offers:
         at: TypeSnapshot,
         message: str,
     ) -> None:
-        """The client refused a response, and with it the change of the names of `prior`."""
+        """Handle the NACK of a response. `prior` has what the client had before of each changed name."""
         after = answered.after
         self.unsure.update(prior)
         rest = set(prior)
@@ -167,16 +170,16 @@ class Offers:
 
 
 def put(of: TypeSnapshot, resources: Mapping[str, Resource | None]) -> TypeSnapshot:
-    """The same with these in place, and without those that are None."""
+    """The snapshot with these resources in place, and without the names whose value is None."""
     gone = [name for name, resource in resources.items() if resource is None]
     return of.updated([resource for resource in resources.values() if resource is not None], gone)
 
 
 def same(one: Resource | None, other: Resource | None) -> bool:
-    """Whether both are there, and the same."""
+    """Whether both resources exist and have the same version."""
     return one is not None and other is not None and one.version == other.version
 
 
 def _hosts(routes: Resource | None) -> TypeSnapshot:
-    """The virtual hosts that are inside a route configuration."""
+    """The virtual hosts inside a route configuration."""
     return routes.hosts if isinstance(routes, InlinedRoutes) else EMPTY

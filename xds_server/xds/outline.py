@@ -1,9 +1,10 @@
-"""What a request may be, known from its bytes, before protobuf makes objects of it.
+"""Checks the size of a request from its bytes, before protobuf parses it.
 
-Two bytes can be an empty message, and an object takes a hundred: a request of 16 MiB is then a gigabyte, and
-seconds of work. So the fields of a request are walked first, not what is in them. Names are counted; all
-else together is small, whatever it says. Only what an Envoy says of why it rejected something may be long,
-and is cut. What does not look like fields is left to protobuf's own parser, if it is small.
+An empty submessage takes two bytes on the wire and a hundred as an object. A request of 16 MiB could
+therefore become a gigabyte of objects and take seconds. So the fields of a request are walked first, without
+their contents. Names are counted, and all other fields together must be small. Only the message of a NACK may
+be long, and it is truncated. Bytes that do not look like fields are left to protobuf's parser if there are
+few of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,35 +17,35 @@ from xds_server.base.errors import RequestLimitError
 from xds_server.xds.framing import field, read_varint
 
 MAX_NAMES: Final = 200_000
-"""Names of one type that one stream may subscribe to, whether they exist or not; and all names in one
-request."""
+"""How many names of one type a stream may subscribe to, whether they exist or not, and how many names one
+request may have."""
 
 LONGEST_NAME: Final = 2_048
-"""Characters of a name that one may subscribe to, and of a version. Names that do not exist are kept too, and
-sent back."""
+"""The most characters of a name or a version. Names that do not exist are kept and sent back, too."""
 
 MAX_OTHER_BYTES: Final = 256 * 1024
-"""Of a request, beside its names: an Envoy's ``node`` takes 60 KiB, its metadata up to 64 KiB more."""
+"""The most bytes of a request besides its names. An Envoy's ``node`` takes 60 KiB, and its metadata up to 64
+KiB more."""
 
 MAX_ERROR_BYTES: Final = 16 * 1024
-"""Of an ``error_detail`` from which on it is cut to the first so many bytes of its message. Envoy sends 4,096
+"""An ``error_detail`` of more bytes is truncated to that many bytes of its message. Envoy sends at most 4,096
 characters."""
 
 _LENGTH_DELIMITED: Final = 2
 _WIRE_TYPE: Final = 7
 _ONE_BYTE: Final = 0x80
 _FRAME_BYTES: Final = 2
-"""Tag and length of a short field."""
+"""The tag and length of a short field."""
 
 _WIDEST: Final = 4
 _ERROR_MESSAGE: Final = 2  # of google.rpc.Status
 _LOOKED_AT: Final = 8
-"""Fields of an ``error_detail`` among which its message is looked for: what libraries write has it second."""
+"""How many fields of an ``error_detail`` are searched for its message. Libraries write it second."""
 
 
 class Kind(NamedTuple):
-    """A kind of request, by the tags of its fields. `names` has how many bytes one of each may take; `claims`
-    is the tag of those that come with versions, -1 if there is none."""
+    """One kind of request, by the tags of its fields. `names` maps the tag of each field with names to its
+    most bytes. `claims` is the tag of ``initial_resource_versions``; -1 if the kind has none."""
 
     message: Any
     type_url: int
@@ -54,7 +55,7 @@ class Kind(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As it is called in the protocol."""
+        """The name of the message in the protocol."""
         return str(self.message.DESCRIPTOR.name)
 
 
@@ -62,7 +63,7 @@ def _kind(message: Any, *names: str, claims: str = "") -> Kind:
     fields = message.DESCRIPTOR.fields_by_name
     tags = {name: each.number << 3 | _LENGTH_DELIMITED for name, each in fields.items()}
     most = {tags[name]: _WIDEST * LONGEST_NAME for name in names}
-    if claims:  # a message of both
+    if claims:  # a message with a name and a version
         most[tags[claims]] = 2 * _WIDEST * LONGEST_NAME + 4 * _FRAME_BYTES
     return Kind(message, tags["type_url"], tags["error_detail"], most, tags.get(claims, -1))
 
@@ -78,8 +79,8 @@ DELTA: Final = _kind(
 
 @dataclass(slots=True)
 class Outline:
-    """What a request has: its type as it is on the wire, whether it has names with versions, and an error to
-    be cut, and how many bytes there are beside names and that error."""
+    """What was found in a request: its type, whether it has versions from an earlier stream, whether its
+    error must be truncated, and how many bytes it has besides names and that error."""
 
     type_url: bytes = b""
     claims: bool = False
@@ -91,7 +92,7 @@ def outline(raw: bytes, kind: Kind) -> Outline:
     """The outline of a request.
 
     Raises:
-        RequestLimitError: it has more than it may.
+        RequestLimitError: the request exceeds a limit.
     """
     found = Outline()
     names, claims = kind.names, kind.claims
@@ -132,7 +133,7 @@ def without(raw: bytes, tag: int) -> bytes:
 
 
 def with_error_cut(raw: bytes, kind: Kind) -> bytes:
-    """The request with the first bytes of the message alone of an ``error_detail`` that is long."""
+    """The request with a long ``error_detail`` truncated to the first bytes of its message."""
     return _mapped(raw, kind.error, lambda payload: field(kind.error >> 3, _cut(payload)))
 
 
@@ -158,8 +159,8 @@ def _mapped(raw: bytes, tag: int, change: Callable[[bytes], bytes]) -> bytes:
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """Tag, start and end of what is in each field, up to the first that is not length-delimited, has a large
-    number, or is cut off."""
+    """The tag, start and end of each field's payload, up to the first field that is not length-delimited, has
+    a large number, or is truncated."""
     at, length = 0, len(raw)
     while at + 1 < length:
         tag, size = raw[at], raw[at + 1]

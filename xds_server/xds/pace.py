@@ -1,10 +1,10 @@
-"""How much of the event loop the requests of one address may take. Everything that is sent is made on it, so
-a peer that sends requests without end would make all others wait.
+"""Limits how much time the requests of one address may take on the event loop. All responses are made on the
+same loop, so a peer that floods it with requests would delay all others.
 
-What counts is the time that requests took. Small ones, as acknowledgements are, and large ones are counted
-apart, so that who shares an address with a peer that sends large ones is still heard. Of the large ones, one
-that takes long counts for more than its time: nobody is served during it. Over its share, a peer's next
-request is not looked at for a while, and as nothing more is read of it then, TCP holds it up. Pure: time is
+The limit is on processing time. Small requests, such as ACKs, and large requests have separate accounts, so a
+client that shares its address with a peer that sends large requests is still served. A large request that
+takes long counts for more than its time, because nothing else runs meanwhile. A peer over its share has its
+next request delayed. Meanwhile nothing more is read from it, so TCP flow control slows it down. Pure: time is
 an argument.
 """
 
@@ -15,18 +15,18 @@ from xds_server.base.errors import RequestLimitError
 from xds_server.base.sizes import MIB
 
 _MANY: Final = 1_000
-"""Accounts from which on those that are even are looked for."""
+"""From this many accounts on, full accounts are removed."""
 
 _LEAST_S: Final = 1e-6
-"""Less than this nobody waits for: a clock may not tell it from nothing."""
+"""Shorter delays are ignored: a clock may not resolve them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaceLimits:
-    """Of the requests of one address: of a second, they may take a `small_share` and a `large_share`, after a
-    first `small_burst` and `large_burst` seconds. Requests are large from `large` bytes on. One of those
-    that takes `long` seconds counts twice its time, one of twice as many three times, and so on. `waiting`
-    bytes of them may wait."""
+    """The limits for the requests of one address. In each second they may take `small_share` and
+    `large_share` of the loop's time, after initial bursts of `small_burst` and `large_burst` seconds. A
+    request is large from `large` bytes on. A large request that takes `long` seconds counts twice its time,
+    one that takes twice as long three times, and so on. At most `waiting` bytes of requests may wait."""
 
     large: int = 64 * 1024
     small_share: float = 0.25
@@ -39,7 +39,7 @@ class PaceLimits:
 
 @dataclass(slots=True)
 class _Account:
-    """Seconds that a peer may still take, `left` as of `at`."""
+    """The seconds that a peer may still take: `left` as of `at`."""
 
     share: float
     burst: float
@@ -52,7 +52,7 @@ class _Account:
 
 
 class Pace:
-    """Knows what every address took lately. Times are seconds of any clock that goes on."""
+    """Counts the recent processing time of every address. Times are in seconds of a monotonic clock."""
 
     def __init__(self, limits: PaceLimits) -> None:
         self._limits = limits
@@ -62,7 +62,7 @@ class Pace:
         self._most = _MANY
 
     def wait(self, peer: str, size: int, now: float) -> float:
-        """For how long a request of so many bytes may not be looked at yet; 0 if it may."""
+        """For how many seconds a request of `size` bytes must wait; 0 if it may be handled now."""
         accounts = self._small if size < self._limits.large else self._large
         if (account := accounts.get(peer)) is None:
             return 0.0
@@ -70,7 +70,7 @@ class Pace:
         return -account.left / account.share if account.left < -_LEAST_S else 0.0
 
     def spend(self, peer: str, size: int, seconds: float, now: float) -> None:
-        """A request took so long."""
+        """A request was handled and took this time."""
         limits = self._limits
         if size < limits.large:
             accounts, share, burst, cost = self._small, limits.small_share, limits.small_burst, seconds
@@ -85,10 +85,10 @@ class Pace:
         account.left -= cost
 
     def hold(self, peer: str, size: int) -> None:
-        """A request of so many bytes waits from now on.
+        """A request of `size` bytes starts to wait.
 
         Raises:
-            RequestLimitError: too much of this peer's waits already.
+            RequestLimitError: the waiting requests of this peer take too much memory.
         """
         waiting = self._waiting.get(peer, 0) + size
         if waiting > self._limits.waiting:
@@ -97,13 +97,13 @@ class Pace:
         self._waiting[peer] = waiting
 
     def release(self, peer: str, size: int) -> None:
-        """It waits no more."""
+        """A request no longer waits."""
         self._waiting[peer] -= size
         if not self._waiting[peer]:
             del self._waiting[peer]
 
     def _forget_even(self, now: float) -> None:
-        """Forget who has all of a burst again, once there are many."""
+        """Once there are many accounts, remove those that have their full burst again."""
         if len(self._small) + len(self._large) < self._most:
             return
         for accounts in (self._small, self._large):

@@ -1,9 +1,9 @@
-"""Requests as the machines take them, and reading them off the wire.
+"""Requests as the machines receive them, and their parsers.
 
-An acknowledgement in state of the world repeats every name of the subscription, and acknowledgements are most
-of what a server reads. So the names are compared as bytes with those of before, and parsed only if they
-differ; and what one stream subscribed to is known when the next subscribes to the same. Anything that does
-not look as expected is left to protobuf's own parser, as far as its outline admits it.
+In state of the world, an ACK repeats every name of the subscription, and most requests are ACKs. So the bytes
+of the names are compared with those of the previous request and parsed only if they differ. Names that one
+stream subscribed to are also known when another stream subscribes to the same. Anything unexpected is left to
+protobuf's parser, within the limits of `outline`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ from xds_server.xds.outline import (
 from xds_server.xds.types import SHORT_NAMES
 
 MAX_REASON: Final = 8_192
-"""Characters of a NACK's message that are looked at: twice what Envoy sends."""
+"""The characters of a NACK's message that are read: twice what Envoy sends."""
 
 _LENGTH_DELIMITED: Final = 2
 _VERSION, _NODE, _NAMES, _TYPE = (
@@ -40,14 +40,14 @@ _VERSION, _NODE, _NAMES, _TYPE = (
 )  # fields of DiscoveryRequest (discovery.proto)
 _TYPE_PREFIX: Final = b"type.googleapis.com/"
 _WORTH_KEEPING: Final = 64
-"""Bytes of names from which on they are remembered."""
+"""Names are remembered if they take at least this many bytes."""
 
 _SERVED: Final = frozenset(type_url.encode() for type_url in SHORT_NAMES)
 
 
 @dataclass(slots=True, kw_only=True)
 class SotwRequest:
-    """A DiscoveryRequest. `names` is None where they are those of the last request for the type."""
+    """A DiscoveryRequest. `names` is None if they equal those of the previous request for the type."""
 
     type_url: TypeUrl
     nonce: Nonce
@@ -72,8 +72,7 @@ class DeltaRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """The names of a request as they were on the wire: so many bytes with this hash, and what follows
-    them."""
+    """The encoded names of a request: their length and hash, and the bytes that follow them."""
 
     length: int
     digest: int
@@ -82,21 +81,21 @@ class _Region:
 
 
 _REGIONS: Final[WeakValueDictionary[tuple[int, int], Names]] = WeakValueDictionary()
-"""Names by the length and hash of their bytes, of all streams. The hash is keyed with the process's own
-secret."""
+"""Names of all streams, by the length and hash of their encoding. The hash is keyed with a secret of the
+process."""
 
 
 class SotwReader:
-    """Reads the requests of one stream."""
+    """Parses the requests of one stream."""
 
     def __init__(self) -> None:
         self._regions: dict[str, _Region] = {}
 
     def read(self, raw: bytes) -> SotwRequest:
-        """One request.
+        """Parse one request.
 
         Raises:
-            RequestError: `raw` is not a DiscoveryRequest, or has more than it may.
+            RequestError: `raw` is not a DiscoveryRequest, or exceeds a limit.
         """
         start = _start_of_names(raw)
         if start is None:
@@ -114,7 +113,7 @@ class SotwReader:
         message = _without_names(raw, start, end) if names else None
         if names is None or message is None:
             return self._read_whole(raw, start)
-        if message.type_url in SHORT_NAMES:  # else a client makes up types, and names for each
+        if message.type_url in SHORT_NAMES:  # otherwise a client could invent types, with names for each
             self._regions[message.type_url] = _region(raw, start, end, message.type_url, names)
         return _sotw(message, names)
 
@@ -133,17 +132,17 @@ class SotwReader:
 
 
 class DeltaReader:
-    """Reads the requests of one stream. What a client has from an earlier stream it says in the first request
-    for a type; it is not looked at in others, nor for types that are not served."""
+    """Parses the requests of one stream. The versions from an earlier stream are read in the first request
+    for a type only, and never for types that are not served."""
 
     def __init__(self) -> None:
         self._types: set[bytes] = set()
 
     def read(self, raw: bytes) -> DeltaRequest:
-        """One request.
+        """Parse one request.
 
         Raises:
-            RequestError: `raw` is not a DeltaDiscoveryRequest, or has more than it may.
+            RequestError: `raw` is not a DeltaDiscoveryRequest, or exceeds a limit.
         """
         found = outline(raw, DELTA)
         first = found.type_url in _SERVED and found.type_url not in self._types
@@ -200,7 +199,7 @@ def _parse(kind: Kind, raw: bytes, found: Outline) -> Any:
 
 
 def _start_of_names(raw: bytes) -> int | None:
-    """Where the names begin, if they are where every protobuf library writes them."""
+    """The position of the names, if they are where protobuf libraries write them."""
     at = 0
     for tag in (_VERSION, _NODE):
         if at < len(raw) and raw[at] == tag:
@@ -221,7 +220,7 @@ def _hash(raw: bytes, start: int, end: int) -> int:
 
 
 def _without_names(raw: bytes, start: int, end: int) -> Any:
-    """The request without the names between these places; None if it has others elsewhere."""
+    """The request without the names between these positions; None if it has further names."""
     rest = raw[:start] + raw[end:]
     message = _parse(SOTW, rest, outline(rest, SOTW))
     return None if message.resource_names else message

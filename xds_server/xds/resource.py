@@ -1,4 +1,4 @@
-"""One resource: serialized and hashed once, framed once for each variant, shared by every stream."""
+"""A resource: serialized and hashed once, framed once for each variant, shared by all streams."""
 
 from functools import cached_property
 from hashlib import blake2b
@@ -11,35 +11,34 @@ from xds_server.xds.framing import field, text
 _DIGEST_BYTES = 8
 _NO_CLAIMS: Final = frozenset[str]()
 _ENVELOPE_BYTES: Final = 256
-"""What a response adds to a resource, besides its name: its version, its type, the lengths."""
+"""What a response adds to a resource besides its name: its version, its type and the lengths."""
 
 MAX_RESPONSE_BYTES: Final = 4 * MIB
-"""Of a response that can be split, without its envelope."""
+"""The most bytes of a response that can be split, without its envelope."""
 
 
 class ResourceKey(NamedTuple):
-    """Names a resource among those of all types."""
+    """Identifies a resource among those of all types."""
 
     type_url: TypeUrl
     name: str
 
 
 class Resource:
-    """A named, serialized Envoy message, immutable once made.
+    """A named, serialized Envoy message. Immutable.
 
-    `body` is the message's deterministic serialization; `refs` are the resources without which it must not
-    be served. `scope` is what a view may be limited by; what has none is in every view. Two resources are
-    equal if type, name and body are. `identity` is what the version is made of instead of the body, where a
-    hash of it would tell too much; it has to be as different as the body is. `claims` are what no two
-    resources of a type and parent may have at the same time, as the domains of the virtual hosts of a route
-    configuration; they follow from the body.
+    `body` is the deterministic serialization of the message. `refs` are the resources that must be served
+    with it. `scope` is what a view may be limited by; a resource without a scope is in every view. Two
+    resources are equal if type, name and body are. The version is a hash of the body, or of `identity` if a
+    hash of the body would reveal a secret; `identity` must differ whenever the body does. `claims` are values
+    that two resources of the same type and parent must not share, such as the domains of the virtual hosts in
+    a route configuration. They follow from the body.
 
-    A route configuration that is `open` leaves its virtual hosts to resources of their own, named ``<route
-    configuration>/<virtual host>`` (xDS calls that VHDS); `xds.variants` closes it for those clients that
-    cannot have it so.
+    A route configuration with `vhds` has its virtual hosts as separate resources, named ``<route
+    configuration>/<virtual host>``. `xds.variants` inlines them for clients that do not support VHDS.
     """
 
-    # No __slots__: the framed forms are made at first use and kept in the instance's dictionary.
+    # No __slots__: the frames are made at first use and cached in the instance's dictionary.
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class Resource:
         refs: tuple[ResourceKey, ...] = (),
         *,
         scope: str = "",
-        open: bool = False,  # noqa: A002 - the word for it
+        vhds: bool = False,
         identity: bytes | None = None,
         claims: frozenset[str] = _NO_CLAIMS,
     ) -> None:
@@ -56,7 +55,7 @@ class Resource:
         self.body = body
         self.refs = refs
         self.scope = scope
-        self.open = open
+        self.vhds = vhds
         self.claims = claims
         content = body if identity is None else identity
         digest = blake2b(
@@ -71,12 +70,12 @@ class Resource:
 
     @property
     def size(self) -> int:
-        """What it takes of a response, at most, in bytes."""
+        """The most bytes that it takes in a response."""
         return len(self.body) + 2 * len(self.key.name.encode()) + _ENVELOPE_BYTES
 
     @property
     def too_large(self) -> bool:
-        """Whether no response may have it."""
+        """Whether it fits into no response."""
         return self.size > MAX_RESPONSE_BYTES
 
     def __eq__(self, other: object) -> bool:

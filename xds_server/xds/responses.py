@@ -1,4 +1,4 @@
-"""What goes to a client, and what is kept of it until the client has answered."""
+"""Responses, and what is kept of them until the client answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ _NONE: Final = frozenset[str]()
 
 
 class Due(NamedTuple):
-    """What a client must be sent: resources that are new to it, and names that it asked for and that do not
-    exist. `answer` says both, and where nothing can need what goes, that it is gone. With it the client comes
-    from `before` to `after`; it has nothing of `fresh` names, or of any (None)."""
+    """What a client must be sent. `changed` are resources that are new to it; `absent` are names that it
+    subscribed to and that do not exist. `answer` has both, and also the removals if no other resource can
+    refer to what is removed. The response brings the client from `before` to `after`. Of the names in `fresh`
+    the client had nothing; None means of all names."""
 
     changed: Batch
     absent: tuple[str, ...]
@@ -26,7 +27,7 @@ class Due(NamedTuple):
     fresh: frozenset[str] | None = _NONE
 
     def parts(self) -> tuple[Batch, ...]:
-        """`answer` in as many responses as it takes (rule 42)."""
+        """`answer`, split into as many responses as necessary (rule 42)."""
         if self.answer.size <= MAX_RESPONSE_BYTES:
             return (self.answer,)
 
@@ -39,11 +40,11 @@ class Due(NamedTuple):
 
 @dataclass(slots=True)
 class Unanswered:
-    """A response that the client has neither accepted nor refused yet (rule 3). `number` counts the responses
-    of the stream; `at` is when it was sent, in seconds.
+    """A response that the client has not answered yet (rule 3). `number` counts the responses of the stream;
+    `at` is the time of sending, in seconds.
 
-    It brought the client from `before` to `after`, but for `fresh` names, of which it had nothing (None: of
-    all). `whole` says that it is full state.
+    The response brought the client from `before` to `after`. Of the names in `fresh` the client had nothing;
+    None means of all names. `whole` says that the response is full state.
     """
 
     version: Version
@@ -57,15 +58,15 @@ class Unanswered:
 
     @property
     def changed(self) -> frozenset[str]:
-        """The names of what it changes for the client."""
+        """The names of the resources that it changes for the client."""
         if self.whole:
             return self.after.changes_since(self.before).names.union(self.fresh or ())
-        # What was taken away after all else is not in either.
+        # Removals that were sent last are in neither of the two snapshots.
         return self.batch.names.union(name for name in self.batch.removed if name in self.before.resources)
 
     @property
     def resources(self) -> Mapping[str, Resource]:
-        """By name."""
+        """The resources by name."""
         return {resource.name: resource for resource in self.batch.resources}
 
     def prior(self, name: str) -> Resource | None:
@@ -77,7 +78,7 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What to write, independent of the variant's encoding."""
+    """A response to write, independent of the variant's encoding."""
 
     type_url: TypeUrl
     version: Version
@@ -86,18 +87,18 @@ class Response:
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        """In the order of the response."""
+        """The resources in the order of the response."""
         return self.batch.resources
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """Names that are taken away; delta only."""
+        """The removed names; delta only."""
         return self.batch.removed
 
 
 class Draft(NamedTuple):
-    """A response before it has a nonce. `changed` are those resources of `batch` that are new to the
-    client; `due` is what came of them, if anything did. `whole` says that it is full state."""
+    """A response before it has a nonce. `changed` are the resources of `batch` that are new to the client.
+    `due` is what the draft was made from, unless it is a removal. `whole` says that it is full state."""
 
     version: Version
     batch: Batch

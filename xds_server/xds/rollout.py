@@ -1,13 +1,13 @@
-"""Which changes a client is offered now, and which wait: because it refused them, or because what they lead
-to is not warm yet. Pure: time is an argument.
+"""Decides which changes a client is offered now and which wait: because the client rejected them, or because
+they lead requests to a cluster that is still warming. Pure: time is an argument.
 
-What must go over together is one unit: resources between which a claim moves, as a domain between virtual
-hosts. A refusal that leaves one unit to blame is certain (rule 37). Where it leaves
-several, those that Envoy's message names are tried again one by one, after the others; if it names none, the
-units are tried by halves. A message is a peer's and quotes what tenants wrote, so it decides about the order
-alone.
+Resources between which a claim moves, such as a domain between virtual hosts, form one unit and are sent
+together. If a NACK is about one unit, that unit is to blame (rule 37). If it is about several, those that
+Envoy's message names are tried again one at a time, after all other changes. If it names none, the units are
+bisected. The message comes from a peer and quotes text of tenants, so it decides only the order.
 
-The same serves the resources of a type on one stream and the virtual hosts in one route configuration.
+The same rules apply to the resources of a type on one stream and to the virtual hosts in one route
+configuration.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,17 +20,17 @@ from xds_server.xds.snapshot import TypeSnapshot
 from xds_server.xds.types import CLUSTER, ROUTE, VIRTUAL_HOST
 
 WARMING_S: Final = 5.0
-"""How long a change waits for the clusters that it leads to (rule 41)."""
+"""How long a change waits for the clusters that it leads requests to (rule 41)."""
 
 
 class Cold(NamedTuple):
-    """Clusters that a client cannot use yet, at the time `now` in seconds."""
+    """The clusters that a client cannot use yet, at the time `now` in seconds."""
 
     clusters: Collection[str]
     now: float
 
     def of(self, type_url: TypeUrl) -> "Cold":
-        """Those that changes of this type wait for."""
+        """The clusters that changes of this type wait for."""
         return self if type_url in (ROUTE, VIRTUAL_HOST) else self._replace(clusters=())
 
 
@@ -40,8 +40,8 @@ _NONE: Final = frozenset[str]()
 
 
 def units(names: Iterable[str], old: TypeSnapshot, new: TypeSnapshot) -> list[Unit]:
-    """`names` by what must go over together on the way from `old` to `new`: a claim connects who had it with
-    who takes it. Virtual hosts of several route configurations may have the same."""
+    """`names` grouped into units on the way from `old` to `new`: a claim connects its previous and its next
+    owner. Virtual hosts of different route configurations may have the same claim."""
     unit = {name: {name} for name in sorted(names)}
     had = {(_parent(name), claim): name for name in unit for claim in _claims(old, name)}
     for name in unit if had else ():
@@ -60,36 +60,37 @@ def _claims(of: TypeSnapshot, name: str) -> frozenset[str]:
 
 
 def _parent(name: str) -> str:
-    """The route configuration of a virtual host; resources of other types have no claims."""
+    """The route configuration of a virtual host. Resources of other types have no claims."""
     return name.rpartition("/")[0]
 
 
 def version(of: TypeSnapshot, name: str) -> str:
-    """The version of a resource; empty if it is not there."""
+    """The version of a resource; empty if it does not exist."""
     found = of.resources.get(name)
     return found.version if found is not None else ""
 
 
 def content(unit: Unit, of: TypeSnapshot) -> _Content:
-    """What a unit is in a snapshot."""
+    """The versions of a unit's resources in a snapshot."""
     return frozenset((name, version(of, name)) for name in unit)
 
 
 @dataclass(slots=True)
 class _Blame:
-    """Of content that was refused by itself: tried again after so many changes of others, each time twice as
-    many (rule 38)."""
+    """Content that was rejected by itself. It is tried again after `distance` changes of other resources,
+    which doubles with each NACK (rule 38)."""
 
     distance: int = 1
     seen: int = 0
 
 
 class Rollout:
-    """Of one set of resources to one client. `base` is what the client was last offered all of.
+    """The rollout of one set of resources to one client. `base` is the last snapshot that the client was
+    offered as a whole.
 
-    `waiting` are the names of which the client is kept on what it has. `suspects` were refused and not
-    accepted since; those in `_groups` are tried together, a group at a time. `unsure` says that some are
-    still to be tried.
+    `waiting` are the names that the client keeps in an older version. `suspects` were rejected and not
+    accepted since. Suspects that share one of `_groups` are tried together, one group at a time. `unsure`
+    says that some have not been tried yet.
     """
 
     def __init__(self, base: TypeSnapshot) -> None:
@@ -103,17 +104,17 @@ class Rollout:
 
     @property
     def wakes_at(self) -> float | None:
-        """When something waits no longer."""
+        """When the first waiting change stops waiting."""
         return min(self._gates.values(), default=None)
 
     @property
     def over(self) -> bool:
-        """Whether nothing waits and nothing is in doubt."""
+        """Whether no change waits and none is suspect."""
         return not self.waiting and not self.suspects
 
     def offer(self, target: TypeSnapshot, held: TypeSnapshot, cold: Cold, *, trying: bool) -> TypeSnapshot:
         """What the client should have next, on its way from `held` to `target`; `target` itself if nothing
-        waits. `trying` says whether what is in doubt may be tried now, if nothing else is due."""
+        waits. `trying` says whether suspects may be tried if no other change is due."""
         changed = target.changes_since(self._base).names
         self._base = target
         due = [name for name in changed | self.waiting if version(held, name) != version(target, name)]
@@ -143,7 +144,7 @@ class Rollout:
         return target.derived((held.moment, *offered), lambda: _moved(held, target, offered))
 
     def _rests(self, found: _Content, *, touched: bool) -> bool:
-        """Whether this was refused by itself and is not to be tried again yet."""
+        """Whether this content was rejected by itself and must not be tried again yet."""
         blame = self._blamed.get(found)
         if blame is None:
             return False
@@ -157,7 +158,7 @@ class Rollout:
         return doubtful[:1]
 
     def _forget_blame(self, target: TypeSnapshot) -> None:
-        """Of what is not wanted any more."""
+        """Drop blame for content that is no longer in the target."""
         if self._blamed:
             self._blamed = {
                 found: blame
@@ -168,8 +169,8 @@ class Rollout:
     def reject(
         self, names: Collection[str], held: TypeSnapshot, sent: TypeSnapshot, named: Collection[str]
     ) -> None:
-        """The client refused the change of `names` from `held` to `sent`; its message names some of what the
-        response had."""
+        """Handle a NACK for the change of `names` from `held` to `sent`; `named` are the names in its
+        message."""
         found = units(names, held, sent)
         self.waiting.update(names)
         self._groups = [rest for group in self._groups if (rest := group.difference(names))]
@@ -178,14 +179,15 @@ class Rollout:
         elif suspected := [unit for unit in found if not unit.isdisjoint(named)]:
             self.suspects.update(*suspected)
             self._groups.extend(suspected)
-        elif not any(content(unit, sent) in self._blamed for unit in found):  # else that is why
+        # otherwise that content is the cause
+        elif not any(content(unit, sent) in self._blamed for unit in found):
             half = len(found) // 2
             self.suspects.update(names)
             self._groups[:0] = [_NONE.union(*found[:half]), _NONE.union(*found[half:])]
 
     def _blame(self, unit: Unit, sent: TypeSnapshot, *, certain: bool) -> None:
-        """Not certain is a message that names others: measured, Envoy refuses a response of clusters in the
-        words that it had for the one before."""
+        """Blame one unit. The blame is not certain if the message names others: Envoy can reject a response
+        of clusters with the message of an earlier one (measured)."""
         self.suspects |= unit
         blame = self._blamed.get(content(unit, sent))
         if blame is None:
@@ -194,8 +196,8 @@ class Rollout:
             blame.distance, blame.seen = blame.distance * 2 or 1, 0
 
     def accept(self, names: Collection[str]) -> None:
-        """The client accepted a change of `names`, or asks for them anew or not any more: what it refused of
-        them does not count."""
+        """Forget what was rejected of `names`: the client accepted a change of them, or its subscription to
+        them changed."""
         self.suspects.difference_update(names)
         self._groups = [rest for group in self._groups if (rest := group.difference(names))]
         self._blamed = {
@@ -205,15 +207,16 @@ class Rollout:
         }
 
     def kept(self, held: TypeSnapshot) -> Iterator[Resource]:
-        """What the client is kept on."""
+        """The resources that the client keeps in an older version."""
         return (r for name in self.waiting if (r := held.resources.get(name)) is not None)
 
 
 def _gated(
     unit: Unit, target: TypeSnapshot, held: TypeSnapshot, cold: Cold, gates: Mapping[str, float]
 ) -> float | None:
-    """Until when it waits, if it leads requests to a cluster that the client cannot use yet. What has no
-    requests so far waits for nothing; but a new claim may take them from a wildcard of another's."""
+    """Until when a unit waits if it leads requests to a cluster that the client cannot use yet. A unit that
+    gets no requests so far does not wait, unless it has a claim: the claim may take requests from the
+    wildcard of another resource."""
     claims = bool(held.resources) and any(_claims(target, name) for name in unit)
     if not cold.clusters or not (claims or any(name in held.resources for name in unit)):
         return None

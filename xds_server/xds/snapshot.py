@@ -1,8 +1,9 @@
-"""A snapshot: everything served at one moment, immutable; the next one shares what did not change.
+"""Immutable snapshots of everything that is served at one moment. Each shares with its predecessor what did
+not change.
 
-Versions depend on content alone, so replicas that see the same world serve the same versions, and so does
-a restarted server (rule 16). A type remembers the names of its latest steps, so what differs from an earlier
-snapshot is found without a look at the rest.
+Versions depend only on content, so replicas with the same world serve the same versions, and so does a
+restarted server (rule 16). A type remembers the names that changed in its latest steps, so the difference
+from an earlier snapshot is found without comparing all resources.
 """
 
 from bisect import bisect_left, insort
@@ -24,8 +25,8 @@ from xds_server.xds.resource import Resource, ResourceKey
 _MODULUS = 2**64
 _MOST_STEPS: Final = 256
 _MOST_NAMES: Final = 8192
-"""How far back a type remembers what changed: in steps, and in names of all of them. Whoever is further
-behind is compared whole."""
+"""How far back a type remembers changes: in steps, and in the names of all steps together. An older snapshot
+is compared as a whole."""
 
 _MOST_REMEMBERED: Final = 16
 _MANY: Final = 64
@@ -35,21 +36,22 @@ _NONE_TOO_LARGE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class _Moment:
-    """Stands for a type at one moment, and keeps nothing of it alive."""
+    """Identifies a type at one moment without keeping the snapshot alive."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """From the moment `before` to the next these `names` changed."""
+    """The names that changed from the moment `before` to the next."""
 
     before: _Moment
     names: frozenset[str]
 
 
 class Changes:
-    """What differs from an earlier moment, by name: `upserts` to take, and `gone`, as they were then."""
+    """The difference from an earlier moment: `upserts` are new or changed; `gone` are the deleted resources
+    as they were."""
 
     def __init__(self, upserts: Batch, gone: tuple[Resource, ...]) -> None:
         self.upserts = upserts
@@ -57,19 +59,19 @@ class Changes:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Of everything that differs."""
+        """The names of all changes."""
         return self.upserts.names.union(resource.name for resource in self.gone)
 
     @cached_property
     def together(self) -> Batch:
-        """All of it as one response."""
+        """All changes as one response."""
         if not self.gone:
             return self.upserts
         return Batch(self.upserts.resources, tuple(resource.name for resource in self.gone))
 
 
 class Selection:
-    """Some names of a type: those that exist, and `absent`, those that do not."""
+    """Some names of a type: `found` exist, `absent` do not."""
 
     def __init__(self, found: Batch, absent: tuple[str, ...]) -> None:
         self.found = found
@@ -77,17 +79,17 @@ class Selection:
 
     @cached_property
     def answer(self) -> Batch:
-        """What exists, and that the others do not."""
+        """A response with what exists, and with the others as removed."""
         return Batch(self.found.resources, self.absent) if self.absent else self.found
 
 
 class TypeSnapshot:
     """The resources of one type by name.
 
-    `fingerprint` is the sum of theirs: it does not depend on their order, and a change of one resource
-    updates it without a look at the others. What is worked out about a snapshot is kept with it, as every
-    stream asks the same. `too_large` are the sizes in bytes of resources that are left out, as no response
-    may have them.
+    `fingerprint` is the sum of the resources' fingerprints, so it does not depend on their order, and one
+    changed resource updates it without a look at the others. Results that are derived from a snapshot are
+    cached in it, because every stream needs the same. `too_large` has the sizes in bytes of resources that
+    are left out because no response can carry them.
     """
 
     def __init__(
@@ -116,12 +118,12 @@ class TypeSnapshot:
 
     @cached_property
     def version(self) -> Version:
-        """The version of the type as a whole, as SotW needs it."""
+        """The version of the type as a whole, for state of the world."""
         return self.version_with(())
 
     def updated(self, upserts: Iterable[Resource], removals: Iterable[str] = ()) -> "TypeSnapshot":
-        """The same with some resources put in place and others, where they exist, taken out; this very object
-        if that changes nothing. What is too large is taken out."""
+        """A snapshot with some resources put in place and others, if they exist, removed; this object if
+        nothing changes. Resources that are too large are removed."""
         fingerprint = self.fingerprint
         changed: set[str] = set()
         ordered = self._sorted
@@ -158,12 +160,12 @@ class TypeSnapshot:
         return found
 
     def version_with(self, others: Iterable[Resource]) -> Version:
-        """The version that these resources and `others`, of other names, have together."""
+        """The version of these resources together with `others`, which have other names."""
         together = self.fingerprint + sum(resource.fingerprint for resource in others)
         return Version(f"{together % _MODULUS:016x}")
 
     def changes_since(self, old: "TypeSnapshot") -> Changes:
-        """What a client that has all of `old` lacks."""
+        """What a client that holds all of `old` lacks."""
         return remembered(self._since, old.moment, lambda: self._compared(old), most=_MOST_REMEMBERED)
 
     def _compared(self, old: "TypeSnapshot") -> Changes:
@@ -194,18 +196,18 @@ class TypeSnapshot:
 
     @cached_property
     def everything(self) -> Batch:
-        """All resources, by name."""
+        """All resources, sorted by name."""
         if self._sorted is None:
             self._sorted = sorted(self.resources)
         return Batch(tuple([self.resources[name] for name in self._sorted]))
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        """Of each resource."""
+        """The version of each resource."""
         return {name: resource.version for name, resource in self.resources.items()}
 
     def select(self, names: Names) -> Selection:
-        """Those of `names`, each by name."""
+        """The resources with these names, sorted by name."""
         known = self._selected.get(names)
         if known is None:
             wanted = sorted(names.members)
@@ -215,22 +217,24 @@ class TypeSnapshot:
         return known
 
     def batch(self, key: tuple[object, ...], make: Callable[[], Batch]) -> Batch:
-        """The batch that was made for `key` at this moment, or is made now; only the last few are kept."""
+        """The batch for `key`, made at first use. Only the latest few are kept."""
         return remembered(self._batches, key, make, most=_MOST_REMEMBERED)
 
     def without(self, names: tuple[str, ...]) -> Batch:
-        """The batch that takes these away, for as long as somebody has it: clients can make names up."""
+        """The batch that removes these names. Kept only as long as it is in use, because clients can invent
+        names."""
         known = self._without.get(names)
         if known is None:
             known = self._without[names] = Batch(removed=names)
         return known
 
     def derived(self, key: tuple[object, ...], make: "Callable[[], TypeSnapshot]") -> "TypeSnapshot":
-        """The snapshot that was made of this one for `key`, or is made now; only the last few are kept."""
+        """The snapshot that was derived from this one for `key`, made at first use. Only the latest few are
+        kept."""
         return remembered(self._derived, key, make, most=_MOST_REMEMBERED)
 
     def drop_caches(self) -> None:
-        """Forget what was worked out: this moment is over, and few will ask again."""
+        """Clear the caches: a newer snapshot is served, and few streams will need this one again."""
         self._derived.clear()
         self._since.clear()
         self._selected.clear()
@@ -240,7 +244,7 @@ class TypeSnapshot:
 
 
 def _recent(steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
-    """The latest of them, as far as is remembered; the last one always."""
+    """The latest steps within the limits; the last one always."""
     steps = steps[-_MOST_STEPS:]
     if sum(len(step.names) for step in steps) <= _MOST_NAMES:
         return steps
@@ -248,7 +252,7 @@ def _recent(steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
 
 
 def _resorted(names: list[str], changed: Iterable[str], after: "Map[str, Resource]") -> list[str]:
-    """Sorted names, brought up to date with those that changed."""
+    """The sorted names, updated with those that changed."""
     names = names.copy()
     for name in changed:
         at = bisect_left(names, name)
@@ -265,7 +269,7 @@ EMPTY: Final = TypeSnapshot()
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All types together. A type with no resources has no entry."""
+    """The resources of all types. A type without resources has no entry."""
 
     types: Mapping[TypeUrl, TypeSnapshot] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -274,15 +278,15 @@ class Snapshot:
         return self.types.get(type_url, EMPTY)
 
     def get(self, key: ResourceKey) -> Resource | None:
-        """One resource, if it is here."""
+        """One resource, or None."""
         return self.of(key.type_url).resources.get(key.name)
 
     def versions(self) -> dict[TypeUrl, Version]:
-        """The version of every type that has resources; equal snapshots have equal ones."""
+        """The version of every type that has resources. Equal snapshots have equal versions."""
         return {type_url: of_type.version for type_url, of_type in self.types.items()}
 
     def updated(self, upserts: Iterable[Resource], removals: Iterable[ResourceKey] = ()) -> "Snapshot":
-        """The same with some resources put in place and others taken out."""
+        """A snapshot with some resources put in place and others removed."""
         new: dict[TypeUrl, list[Resource]] = {}
         gone: dict[TypeUrl, list[str]] = {}
         for resource in upserts:
@@ -296,7 +300,7 @@ class Snapshot:
         return self.with_types(types)
 
     def with_types(self, types: Mapping[TypeUrl, TypeSnapshot]) -> "Snapshot":
-        """The same with some types replaced."""
+        """A snapshot with some types replaced."""
         together = {**self.types, **types}
         return Snapshot(
             {
@@ -307,7 +311,8 @@ class Snapshot:
         )
 
     def too_large(self) -> dict[ResourceKey, int]:
-        """What is left out, as no response may have it, with its size in bytes (rule 42)."""
+        """The resources that are left out because no response can carry them, with their sizes in bytes (rule
+        42)."""
         return {
             ResourceKey(type_url, name): size
             for type_url, of_type in self.types.items()

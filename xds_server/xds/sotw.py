@@ -1,4 +1,5 @@
-"""State of the world: a request lists every name, a response of clusters or listeners every resource."""
+"""The state-of-the-world variant: a request lists all names; a response of clusters or listeners has all
+resources."""
 
 from collections.abc import Collection
 
@@ -26,10 +27,9 @@ class SotwMachine(StreamMachine[SotwRequest]):
             repeated = request.nonce == subscription.last_nonce and not subscription.pending
             self._answer(subscription, request.nonce, request.error, events)
             if repeated and request.error is None and subscription.rewarm:
-                # Envoy asks again with its last ACK when a cluster that it warms needs its assignment (rule
-                # 29).
+                # Envoy repeats its last ACK when a cluster that it warms needs its endpoints (rule 29).
                 subscription.owe([name for name in subscription.rewarm if name in subscription.names.members])
-        # A stale nonce acknowledges nothing, but its names count (rule 27).
+        # A stale nonce acknowledges nothing, but the names in the request count (rule 27).
         if request.names is not None:
             self._list_names(subscription, request.names)
         self._recheck(subscription, events)
@@ -38,7 +38,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
     @staticmethod
     def _list_names(subscription: Subscription, names: Names) -> None:
         if not names and not subscription.named and subscription.type_url in WILDCARD_TYPES:
-            subscription.wildcard = True  # the empty list of before names were a thing (rule 8)
+            subscription.wildcard = True  # a first request without names is a wildcard subscription (rule 8)
             return
         if WILDCARD in names:
             listed, star = names.minus((WILDCARD,)), True
@@ -51,7 +51,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
             less = (*less, WILDCARD)
         subscription.add(more)
         subscription.drop(less)
-        subscription.names = listed  # the very object, which other streams have too
+        subscription.names = listed  # the same object that other streams have
 
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
         full_state = subscription.type_url in WILDCARD_TYPES
@@ -60,7 +60,7 @@ class SotwMachine(StreamMachine[SotwRequest]):
             and subscription.wildcard
             and subscription.known_version == current.version
         ):
-            # The client has exactly this from an earlier stream (rule 30).
+            # The client holds exactly this version from an earlier stream (rule 30).
             subscription.resume(current)
             self._events.append(
                 Resumed(stream=self.stream, type_url=subscription.type_url, version=current.version)
@@ -79,11 +79,12 @@ class SotwMachine(StreamMachine[SotwRequest]):
         self, subscription: Subscription, current: TypeSnapshot, needed: Collection[str]
     ) -> Draft | None:
         if subscription.pending and not subscription.leaving:
-            return None  # that is full state, too, and will say it
+            return None  # the unanswered response is full state, so it already removes them
         gone = removable(subscription, current, needed)
         subscription.forget(gone)
         if not gone or subscription.type_url not in WILDCARD_TYPES:
-            return None  # there is no word for it: the client drops these with what refers to them (rule 26)
+            # this type has no removals: the client drops these with what refers to them (rule 26)
+            return None
         return _whole(subscription, subscription.at, NOTHING)
 
     def _is_whole(self, type_url: TypeUrl) -> bool:
@@ -93,7 +94,8 @@ class SotwMachine(StreamMachine[SotwRequest]):
 def _whole(
     subscription: Subscription, current: TypeSnapshot, changed: Batch, due: Due | None = None
 ) -> Draft:
-    """Full state would delete what it leaves out, so what is gone stays in until the removals."""
+    """Build full state. It deletes what it leaves out, so resources that may still be in use stay in it until
+    they can be removed."""
     batch = current.everything if subscription.wildcard else current.select(subscription.names).found
     leaving = tuple(subscription.leaving[name] for name in sorted(subscription.leaving))
     if leaving:

@@ -1,4 +1,4 @@
-"""What happens on the streams, for whoever keeps count (`fleet`, later metrics). Immutable values."""
+"""Events of the streams, for the fleet's state, the log and metrics. Immutable values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ _NO_NODE: Final = NodeId("")
 
 
 class Variant(StrEnum):
-    """The two forms of the protocol."""
+    """The two variants of the protocol."""
 
     DELTA = "delta"
     SOTW = "sotw"
 
 
 class Cause(StrEnum):
-    """Why a stream ended, in few words that do not grow: a metric's label has them."""
+    """Why a stream ended. A fixed set of values, because they are labels of a metric."""
 
     CLIENT = "client"
     INVALID = "invalid_request"
@@ -33,8 +33,8 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Who a stream belongs to, from the first request's ``node``. `metadata` is plain JSON data, and left out
-    of events: it may be large. `release` is the major and minor number of its Envoy, zeros if it is none."""
+    """A client, from the ``node`` in its first request. `metadata` is JSON data; events leave it out, as it
+    may be large. `release` is Envoy's major and minor version; zeros if the client is not an Envoy."""
 
     id: NodeId
     cluster: str = ""
@@ -55,8 +55,8 @@ class StreamOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:
-    """The client asked for a type for the first time on this stream. Only of types that are served: what a
-    client makes up must not be kept."""
+    """The client subscribed to a type for the first time on this stream. Only for types that are served,
+    because clients can invent others."""
 
     stream: StreamId
     type_url: TypeUrl
@@ -64,7 +64,7 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutesAsked:
-    """The route configurations that the client asks for from now on, sorted; none where it asks for more
+    """The route configurations that the client subscribes to from now on, sorted; empty if there are more
     than a few."""
 
     stream: StreamId
@@ -73,7 +73,7 @@ class RoutesAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A response is about to be written. `resources` and `removed` are counts, `size` is bytes."""
+    """A response is about to be written. `resources` and `removed` are counts; `size` is in bytes."""
 
     stream: StreamId
     type_url: TypeUrl
@@ -95,8 +95,8 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withheld:
-    """A response that was not sent, as it cannot be split and is larger than gRPC sends; the client keeps
-    what it had. `size` is bytes."""
+    """A response was not sent because it exceeds gRPC's limit and cannot be split. The client keeps what it
+    had. `size` is in bytes."""
 
     stream: StreamId
     type_url: TypeUrl
@@ -106,7 +106,8 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acked:
-    """The client accepted the response `nonce`; `refusing` says that it still refuses another of the type."""
+    """The client sent an ACK for the response `nonce`. `refusing` says that it still rejects another resource
+    of the type."""
 
     stream: StreamId
     type_url: TypeUrl
@@ -117,7 +118,7 @@ class Acked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nacked:
-    """The client refused the response `nonce` and keeps what it had; `message` is its own."""
+    """The client sent a NACK for the response `nonce` and keeps what it had. `message` is the client's."""
 
     stream: StreamId
     type_url: TypeUrl
@@ -128,7 +129,7 @@ class Nacked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamClosed:
-    """The stream of `node` is gone; `reason` says why, as far as that is known, `cause` in one word."""
+    """The stream of `node` closed. `reason` is for people, as far as it is known; `cause` is for metrics."""
 
     stream: StreamId
     node: NodeId = _NO_NODE
@@ -138,8 +139,8 @@ class StreamClosed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamDenied:
-    """A stream that was ended before it was opened: its client may not have it, or not now, or asked for
-    nothing that can be served. `cause` is not CLIENT. A stream that was not admitted has no number: 0."""
+    """A stream ended before it was opened: it was not admitted, its client was not authorized, or its first
+    request was invalid. `cause` is not CLIENT. A stream that was not admitted has the number 0."""
 
     stream: StreamId
     peer: str

@@ -1,7 +1,7 @@
-"""The streams that are served the same, and which of them a change concerns.
+"""The streams that are served the same snapshot, indexed by what they subscribe to.
 
-Subscriptions are indexed by what they name: streams that subscribe to the same names are one group, so a
-change asks each group once, however many streams and names it has, and wakes nobody else.
+Streams that subscribe to the same names form one group. A change is compared with each group once, however
+many streams it has, and wakes only the streams that it concerns.
 """
 
 from collections.abc import Hashable
@@ -16,7 +16,8 @@ S = TypeVar("S", bound=Hashable)
 
 
 class Subscribers(Generic[S]):
-    """All streams of one view and form. `snapshot` is what they are served; None before the first."""
+    """All streams with one view and one mode of virtual hosts. `snapshot` is what they are served; None
+    before the first commit."""
 
     def __init__(self, hosts: HostsMode) -> None:
         self.snapshot: Snapshot | None = None
@@ -35,7 +36,7 @@ class Subscribers(Generic[S]):
             self._ungroup(stream, type_url, names)
 
     def subscribe(self, stream: S, type_url: TypeUrl, names: Names | None) -> None:
-        """From now on changes of these names concern the stream; None for all of the type."""
+        """From now on, changes of these names concern the stream; None for all names of the type."""
         watched = self._members[stream]
         if type_url in watched:
             if watched[type_url] is names:
@@ -51,7 +52,7 @@ class Subscribers(Generic[S]):
             del groups[names]
 
     def serve(self, base: Snapshot) -> set[S]:
-        """Serve `base` from now on; returns the streams that it concerns."""
+        """Serve `base` from now on; returns the streams that the change concerns."""
         before, self.snapshot = self.snapshot, self._adapter.of(base)
         if before is None:
             return set(self._members)

@@ -1,7 +1,7 @@
-"""What all streams together have done since the start. Counters outlive the streams that they count.
+"""Totals of all streams since start. They include streams that have closed.
 
-Mutable here, as every push and every acknowledgement passes through; what is handed out is immutable. Keyed
-by variant, cause and type: values that are known beforehand, never by what a client says.
+Mutable here, because every push and every ACK updates them; the values that are returned are immutable. Keyed
+by variant, cause and type, which are known in advance, and never by what a client sends.
 """
 
 from collections import Counter
@@ -17,8 +17,8 @@ from xds_server.xds.types import SHORT_NAMES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeTraffic:
-    """One type: responses and their bytes, the answers to them, and from sending one to its ACK. Of this
-    moment are `unanswered`, responses, and `refusing`, streams that keep what they had instead."""
+    """One type: its responses and their bytes, ACKs, NACKs, and the time from sending to ACK. `unanswered`
+    responses and `refusing` streams, whose last response was rejected, are current counts."""
 
     pushes: int
     size: int
@@ -31,9 +31,9 @@ class TypeTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Everything since the start; `connected` is of this moment, and `ended` has those too that were never
-    opened. All variants, causes and served types are
-    there from the beginning: a metric that exists can be alerted on."""
+    """Totals since start. `connected` is the current count; `ended` includes streams that were never opened.
+    All variants, causes and served types are present from the start, so that alerts can refer to the
+    metrics."""
 
     connected: Mapping[Variant, int] = field(default_factory=lambda: MappingProxyType({}))
     opened: Mapping[Variant, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -43,7 +43,7 @@ class Traffic:
 
 @dataclass(slots=True)
 class TypeTotals:
-    """Counts one type."""
+    """The totals of one type."""
 
     pushes: int = 0
     size: int = 0
@@ -54,7 +54,7 @@ class TypeTotals:
     latency: Latencies = field(default_factory=Latencies)
 
     def view(self) -> TypeTraffic:
-        """As it is now."""
+        """The current values."""
         return TypeTraffic(
             pushes=self.pushes,
             size=self.size,
@@ -68,7 +68,7 @@ class TypeTotals:
 
 @dataclass(slots=True)
 class Totals:
-    """Counts everything."""
+    """The totals of all streams."""
 
     opened: Counter[Variant] = field(default_factory=Counter)
     closed: Counter[Variant] = field(default_factory=Counter)
@@ -85,7 +85,7 @@ class Totals:
         self.ended[cause] += 1
 
     def view(self) -> Traffic:
-        """As it is now."""
+        """The current values."""
         return Traffic(
             connected=MappingProxyType({v: self.opened[v] - self.closed[v] for v in Variant}),
             opened=MappingProxyType({variant: self.opened[variant] for variant in Variant}),

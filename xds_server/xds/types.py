@@ -1,4 +1,4 @@
-"""The resource types that are served, by their xDS names."""
+"""The resource types that are served."""
 
 from typing import Final
 
@@ -19,4 +19,4 @@ SHORT_NAMES: Final = {
     ROUTE: "RDS",
     VIRTUAL_HOST: "VHDS",
 }
-"""What people call the types, for logs and tables."""
+"""The usual abbreviations, for logs and tables."""

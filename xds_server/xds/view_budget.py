@@ -1,6 +1,5 @@
-"""How many views clients may make this process keep. Each that differs costs a snapshot of its own, which
-every change is carried into; a fleet has few. Pure.
-"""
+"""Limits how many views clients may make this process keep. Each view has a snapshot of its own, into which
+every change is merged; a fleet has few views. Pure."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -15,14 +14,14 @@ V = TypeVar("V", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewLimits:
-    """Views that differ: of the streams of one address, and of all."""
+    """The most different views: of the streams of one address, and of all streams."""
 
     per_peer: int = 50
     total: int = 1000
 
 
 class ViewBudget(Generic[V]):
-    """Knows which view every stream has."""
+    """Counts the view of every stream."""
 
     def __init__(self, limits: ViewLimits) -> None:
         self._limits = limits
@@ -31,10 +30,10 @@ class ViewBudget(Generic[V]):
         self._all: Counter[V] = Counter()
 
     def join(self, stream: StreamId, peer: str, view: V) -> None:
-        """The stream of this peer has that view until it leaves.
+        """The stream of this peer has this view until it leaves.
 
         Raises:
-            RequestLimitError: that are too many views.
+            RequestLimitError: there would be too many views.
         """
         of_peer = self._of_peers.get(peer, Counter())
         if view not in of_peer and len(of_peer) >= self._limits.per_peer:

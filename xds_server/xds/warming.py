@@ -1,8 +1,8 @@
-"""Which clusters a client was sent and cannot use yet (rule 41).
+"""Tracks which clusters a client was sent and cannot use yet (rule 41).
 
-Measured: Envoy uses a cluster as soon as it has the assignment and the secrets of it, and acknowledges those
-at once; the acknowledgement of the clusters comes only when none of them is warming, so it may be late for a
-reason that is somebody else's, and it comes too where an assignment was refused.
+Measured: Envoy uses a cluster as soon as it has the cluster's endpoints and secrets, and sends their ACKs at
+once. The ACK of the clusters follows when none of them is warming, so it may be late because of another
+cluster; it also follows if Envoy rejected endpoints.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,8 +16,8 @@ from xds_server.xds.types import CLUSTER
 
 @dataclass(slots=True)
 class _Cold:
-    """A cluster that the response `number` of the stream brought. What it `needs` was not accepted since;
-    `taken` says that the cluster itself was, or something that it needs."""
+    """A cluster that the stream's response `number` brought. `needs` are the resources that the client has
+    not accepted since. `taken` says that it accepted the cluster, or one of those resources."""
 
     number: int
     needs: set[ResourceKey]
@@ -32,18 +32,18 @@ class Warming:
 
     @property
     def cold(self) -> Collection[str]:
-        """The names of those that the client cannot use yet."""
+        """The names of the clusters that the client cannot use yet."""
         return self._cold.keys()
 
     def sent(self, clusters: Iterable[Resource], number: int) -> None:
-        """The client is sent these for the first time."""
+        """The client is sent these clusters for the first time."""
         for cluster in clusters:
             self._cold[cluster.name] = _Cold(number, set(cluster.refs))
 
     def accepted(
         self, type_url: TypeUrl, names: Collection[str], number: int, served: Collection[TypeUrl]
     ) -> None:
-        """The client accepted a response; `served` are the types that it asks for."""
+        """The client accepted a response; `served` are the types that it subscribed to."""
         for name, cluster in list(self._cold.items()):
             if number < cluster.number:
                 continue
@@ -56,7 +56,7 @@ class Warming:
             self._settle(name, cluster)
 
     def prune(self, snapshot: Snapshot) -> None:
-        """Forget clusters that are not wanted any more, and what they need that there is not."""
+        """Drop clusters that no longer exist, and needed resources that no longer exist."""
         for name, cluster in list(self._cold.items()):
             if name not in snapshot.of(CLUSTER).resources:
                 del self._cold[name]

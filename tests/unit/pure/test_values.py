@@ -2,7 +2,7 @@
 
 import pytest
 
-from xds_server.base.dns import NOBODYS
+from xds_server.base.dns import UNREACHABLE
 from xds_server.base.text import shown
 from xds_server.core import values
 from xds_server.core.policy import parse_policy
@@ -508,5 +508,5 @@ def test_bodies_that_are_looked_into_are_small_unless_said() -> None:
 
 
 def test_no_service_can_claim_the_domain_that_is_nobodys() -> None:
-    assert values.is_host_name(NOBODYS.removeprefix("_"))
-    assert not values.is_host_name(NOBODYS)
+    assert values.is_host_name(UNREACHABLE.removeprefix("_"))
+    assert not values.is_host_name(UNREACHABLE)

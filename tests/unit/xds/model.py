@@ -45,7 +45,7 @@ def resource(type_url: TypeUrl, name: str, rev: int, refs: tuple[ResourceKey, ..
     key = ResourceKey(type_url, name)
     if type_url == ROUTE:
         body = route_pb2.RouteConfiguration(name=text).SerializeToString()
-        return Resource(key, body, refs, open=True)
+        return Resource(key, body, refs, vhds=True)
     if type_url == VIRTUAL_HOST:
         # With its name, as a real one: inside a route configuration two of them must not look alike.
         message = route_components_pb2.VirtualHost(name=f"{name} {text}")

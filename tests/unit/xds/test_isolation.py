@@ -44,7 +44,7 @@ def world(random: Random) -> list[Resource]:
     go from one to another. Some resources are wrong."""
     found = [
         Resource(
-            ResourceKey(ROUTE, "r"), route_pb2.RouteConfiguration(name="r").SerializeToString(), open=True
+            ResourceKey(ROUTE, "r"), route_pb2.RouteConfiguration(name="r").SerializeToString(), vhds=True
         )
     ]
     domains = list(DOMAINS)

@@ -74,7 +74,7 @@ def test_rule_37_full_state_has_what_was_accepted_last_of_what_is_refused(sotw: 
 
 
 def test_rule_37_one_host_of_a_route_configuration_holds_up_no_other(sotw: SotwPeer) -> None:
-    routes = Resource(ResourceKey(ROUTE, "r"), b"start ", open=True)
+    routes = Resource(ResourceKey(ROUTE, "r"), b"start ", vhds=True)
     form = SnapshotAdapter(HostsMode.INLINE)
     sotw.open(ROUTE, names=["r"])
     sotw.settle(form.of(snapshot(routes, with_domain("r/a", "a"), with_domain("r/b", "b"))))
@@ -276,7 +276,7 @@ def test_a_client_that_refuses_what_it_has_is_not_sent_it_for_ever(delta: DeltaP
 
 
 def test_one_route_configuration_is_refused_beside_another(sotw: SotwPeer) -> None:
-    open_routes = [Resource(ResourceKey(ROUTE, name), b"", open=True) for name in ("r", "s")]
+    open_routes = [Resource(ResourceKey(ROUTE, name), b"", vhds=True) for name in ("r", "s")]
     form = SnapshotAdapter(HostsMode.INLINE)
     sotw.open(ROUTE, names=["r", "s"])
     sotw.settle(form.of(snapshot(*open_routes, host("r/a"), host("s/a"))))
@@ -300,7 +300,7 @@ def test_rule_17_the_rest_of_a_large_response_is_only_what_is_still_asked_for(de
 
 
 def test_route_configurations_with_other_hosts_are_shared_and_few_are_kept() -> None:
-    routes = Resource(ResourceKey(ROUTE, "r"), b"", open=True)
+    routes = Resource(ResourceKey(ROUTE, "r"), b"", vhds=True)
     closed = SnapshotAdapter(HostsMode.INLINE).of(snapshot(routes, host("r/a"))).of(ROUTE).resources["r"]
     assert isinstance(closed, InlinedRoutes)
     hosts = [snapshot(host("r/a", rev=rev)).of(VIRTUAL_HOST) for rev in range(2, 20)]

@@ -15,10 +15,10 @@ from xds_server.xds.variants import HostsMode, SnapshotAdapter, hosts_mode_of, v
 ROUTES = ("gateway", "other")
 
 
-def routes(name: str, *, is_open: bool = True, validate: bool = False) -> Resource:
+def routes(name: str, *, vhds: bool = True, validate: bool = False) -> Resource:
     message = route_pb2.RouteConfiguration(name=name)
     message.validate_clusters.value = validate
-    return Resource(ResourceKey(ROUTE, name), message.SerializeToString(), open=is_open)
+    return Resource(ResourceKey(ROUTE, name), message.SerializeToString(), vhds=vhds)
 
 
 def host(name: str, domain: str) -> Resource:
@@ -116,7 +116,7 @@ def test_a_first_host_is_always_there() -> None:
 
 @pytest.mark.parametrize("hosts", list(HostsMode))
 def test_routes_that_are_complete_are_served_as_they_are(hosts: HostsMode) -> None:
-    base = Snapshot().updated([routes("gateway", is_open=False), host("gateway/a", "a")])
+    base = Snapshot().updated([routes("gateway", vhds=False), host("gateway/a", "a")])
     assert SnapshotAdapter(hosts).of(base) is base
     mixed = SnapshotAdapter(hosts).of(base.updated([routes("other")]))
     assert mixed.of(ROUTE).resources["gateway"] is base.of(ROUTE).resources["gateway"]

@@ -104,7 +104,7 @@ def test_rule_25_hosts_that_came_before_their_routes_come_again_after_them(delta
 
 
 def test_rule_25_there_are_none_in_state_of_the_world(sotw: SotwPeer) -> None:
-    routes = Resource(route("r").key, b"", open=True)
+    routes = Resource(route("r").key, b"", vhds=True)
     current = SnapshotAdapter(HostsMode.INLINE).of(snapshot(routes, *PAIR))
     sotw.subscribe(VIRTUAL_HOST, "r/a")
     assert sotw.settle(current) == []
