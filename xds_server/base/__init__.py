@@ -1,1 +1,2 @@
-"""What every layer may use: identifiers, errors, asyncio helpers. Knows nothing of Envoy or Kubernetes."""
+"""What every room may use: identifiers, errors, asyncio helpers, YAML, logging. Knows neither Envoy nor
+Kubernetes."""

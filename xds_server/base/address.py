@@ -1,4 +1,4 @@
-"""Where something listens."""
+"""Addresses to listen on or connect to."""
 
 import socket
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ MAX_PORT: Final = 65535
 
 
 class Address(NamedTuple):
-    """Where to listen or connect. Port 0 lets the system choose."""
+    """A host and a port to listen on or connect to. With port 0 the system chooses one."""
 
     host: str
     port: int
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nobody but this machine can reach it."""
+        """Whether only this machine can reach the address."""
         if self.host == "localhost":
             return True
         try:
@@ -31,8 +31,8 @@ class Address(NamedTuple):
 
 
 def ip_text(text: str) -> str | None:
-    """An IP address in the one way in which it is written; None if it is none. (An interface, as in
-    ``fe80::1%eth0``, is none of an address.)"""
+    """An IP address in its canonical form; None if the text is not an IP address. An address with an
+    interface, such as ``fe80::1%eth0``, is not accepted."""
     try:
         return None if "%" in text else str(ip_address(text))
     except ValueError:
@@ -40,8 +40,8 @@ def ip_text(text: str) -> str | None:
 
 
 def outward_addresses() -> Iterator[str]:
-    """The addresses that this machine has to others, one of each family that it has a route for. Nothing is
-    sent: connecting a datagram socket only chooses an address."""
+    """The addresses of this machine as others see them, one for each address family with a route. Nothing is
+    sent: connecting a datagram socket only selects the address."""
     for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -52,10 +52,10 @@ def outward_addresses() -> Iterator[str]:
 
 
 def parse_addresses(text: str, *, option: str) -> frozenset[str]:
-    """IP addresses, separated by commas, in the one way in which each is written.
+    """Comma-separated IP addresses, in canonical form.
 
     Raises:
-        UsageError: one is none; the message names `option`.
+        UsageError: an entry is not an IP address; the message names `option`.
     """
     found = {entry: ip_text(entry.strip()) for entry in text.split(",") if entry.strip()}
     for entry, address in found.items():
@@ -68,7 +68,7 @@ def parse_address(text: str, *, option: str) -> Address:
     """``HOST:PORT`` or ``[IPv6]:PORT``.
 
     Raises:
-        UsageError: it is neither; the message names `option`.
+        UsageError: the text has another form; the message names `option`.
     """
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")

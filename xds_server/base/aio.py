@@ -1,6 +1,6 @@
-"""The few asyncio patterns the program is built of: a mailbox that coalesces, and a group of named tasks.
+"""Asyncio patterns of the program: a mailbox that coalesces, and named tasks.
 
-No policy lives here: what to coalesce by and how long to wait are the callers' values.
+What to coalesce by and how long to wait are parameters of the callers.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class Debounce:
-    """When a burst of items is over: once nothing came for `quiet` seconds, and no later than `at_most`
-    seconds after the first. One that is known to be complete is over at once, `few` times in `lately`
-    seconds."""
+    """Decides when a burst of items is over: after `quiet` seconds without an item, and at most `at_most`
+    seconds after the first. A burst that is known to be complete is over at once, but only `few` times in
+    `lately` seconds."""
 
     def __init__(self, *, quiet: float, at_most: float, few: int = 0, lately: float = 0.0) -> None:
         self.quiet = quiet
@@ -24,7 +24,7 @@ class Debounce:
         self._hurried: deque[float] = deque(maxlen=few)
 
     def hurries(self, now: float) -> bool:
-        """Whether a complete burst is over `now`, in seconds; it counts as one."""
+        """Whether a complete burst is over at `now`, in seconds. If so, it counts against `few`."""
         if self._few == 0 or (len(self._hurried) == self._few and now - self._hurried[0] < self._lately):
             return False
         self._hurried.append(now)
@@ -32,13 +32,14 @@ class Debounce:
 
 
 class Mailbox(Generic[T]):
-    """Holds the latest item of each key until it is taken; so it is bounded by the number of keys.
+    """Holds the latest item of each key until it is taken, so its size is bounded by the number of keys.
 
-    An item that `completes` what came before it ends a burst; see `Debounce`.
+    An item for which `completes` is true ends the burst; see `Debounce`.
 
-    One consumer takes everything at once. A newer item with an equal key replaces the older and moves to
-    the end, as the latest state is the only one that matters. `since` is when the first came of what is here
-    now, or None; `taken_since` the same of what was taken last; in seconds of the monotonic clock.
+    One consumer takes all items at once. A newer item with an equal key replaces the older one and moves to
+    the end, because only the latest state matters. `since` is when the oldest item in the mailbox arrived, or
+    None; `taken_since` is the same for the items that were taken last. Both are seconds of the monotonic
+    clock.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Mailbox(Generic[T]):
             self._filled.set()
 
     async def take(self, debounce: Debounce) -> list[T]:
-        """Wait for a first item, then until its burst is over; return everything, oldest first."""
+        """Wait for the first item and the end of its burst; return all items, oldest first."""
         await self._filled.wait()
         clock = asyncio.get_running_loop().time
         deadline = clock() + debounce.at_most
@@ -81,7 +82,7 @@ class Mailbox(Generic[T]):
         return self.take_now()
 
     def take_now(self) -> list[T]:
-        """Everything that is here, oldest first, without waiting."""
+        """Return all items without waiting, oldest first."""
         items, self._items = list(self._items.values()), {}
         self.taken_since, self.since, self._complete = self.since, None, False
         self._filled.clear()
@@ -89,5 +90,5 @@ class Mailbox(Generic[T]):
 
 
 def spawn(group: asyncio.TaskGroup, name: str, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-    """Start `work` in `group` under a name, so that a leaked or failed task says whose it was."""
+    """Start `work` in `group` as a named task, so that messages about a leaked or failed task identify it."""
     return group.create_task(work, name=f"xds-shadow/{name}")

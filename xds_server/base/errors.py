@@ -1,36 +1,38 @@
-"""The one tree of exceptions. A user's mistake in a Kubernetes object is data (`core.problems`), not one
-of these: an exception here means that a whole operation cannot go on. Errors of libraries are wrapped at
-the edge with ``from``.
-"""
+"""The exceptions of the program. A user's mistake in a Kubernetes object is data (`core.problems`), not an
+exception: an exception means that a whole operation failed. Errors of libraries are wrapped with ``from``
+where they are raised."""
 
 
 class XdsShadowError(Exception):
-    """Root of the tree; the command line prints its text and exits with 1."""
+    """The base class. The command line prints the message and exits with 1."""
 
 
 class UsageError(XdsShadowError):
-    """An option or argument is wrong; the command line exits with 2."""
+    """An option or argument is invalid. The command line exits with 2."""
 
 
 class YamlError(XdsShadowError):
-    """A text is not valid YAML, with the place, or would cost far more to read than it is long."""
+    """A text is not valid YAML, or would take far more resources to read than its length suggests. The
+    message has the position."""
 
 
 class SourceError(XdsShadowError):
-    """A source of Kubernetes objects cannot be opened at all (no such directory, unreadable kubeconfig)."""
+    """A source of Kubernetes objects cannot be opened at all, for example because the directory does not
+    exist."""
 
 
 class DanglingReferenceError(XdsShadowError):
-    """A snapshot names a resource that it does not hold. A bug of ours; the last good snapshot stays."""
+    """A snapshot refers to a resource that it does not have. A bug in this program; the last valid snapshot
+    stays in use."""
 
 
 class RequestError(XdsShadowError):
-    """A peer broke the xDS protocol in a way that ends its stream (``INVALID_ARGUMENT``)."""
+    """A peer violated the xDS protocol and its stream ends with ``INVALID_ARGUMENT``."""
 
 
 class RequestDeniedError(RequestError):
-    """A peer is not who may ask for this (``PERMISSION_DENIED``)."""
+    """A peer is not authorized; its stream ends with ``PERMISSION_DENIED``."""
 
 
 class RequestLimitError(RequestError):
-    """A peer asked for more than one stream may have (``RESOURCE_EXHAUSTED``)."""
+    """A peer exceeded a limit; its stream ends with ``RESOURCE_EXHAUSTED``."""

@@ -1,4 +1,4 @@
-"""How long an event loop is kept from its work: everything on it waits as long."""
+"""Measures the delay of the event loop, which delays everything that runs on it."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -11,22 +11,22 @@ _STEP_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """By how much wake-ups were late, and the most of it in seconds."""
+    """The observed delays, and the longest in seconds."""
 
     late: Latency = field(default_factory=Latency)
     longest_s: float = 0.0
 
 
 class LoopLag:
-    """Wakes up twenty times a second and sees how late that is. What holds the loop for less than the step
-    may fall between two wake-ups; what holds it for longer cannot."""
+    """Wakes up twenty times per second and measures how late it is. A delay that is shorter than the step may
+    fall between two wake-ups; a longer one cannot."""
 
     def __init__(self) -> None:
         self._late = Latencies()
         self._longest_s = 0.0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         clock = asyncio.get_running_loop().time
         while True:
             due = clock() + _STEP_S
@@ -36,5 +36,5 @@ class LoopLag:
             self._longest_s = max(self._longest_s, late)
 
     def view(self) -> Lag:
-        """So far."""
+        """The delays observed so far."""
         return Lag(self._late.view(), self._longest_s)

@@ -1,6 +1,7 @@
-"""How many log lines a peer can cause. Pure: time is an argument.
+"""Limits how many log lines a peer can cause. Pure: time is an argument.
 
-What a peer does in a loop is logged once a minute; the next line says how many were left out in between.
+What a peer does repeatedly is logged once per minute; the next line has the number of lines that were
+omitted.
 """
 
 from collections.abc import Hashable
@@ -20,17 +21,17 @@ class _Window:
 
 
 class LogLimit:
-    """Admits `lines` lines of a key in `EVERY_S` seconds. So many keys are remembered as `keys` says; those
-    beyond share one."""
+    """Admits `lines` lines of a key in `EVERY_S` seconds. Up to `keys` keys have a window of their own; all
+    others share one."""
 
     def __init__(self, *, lines: int = 1, keys: int = _KEYS) -> None:
         self._lines = lines
         self._keys = keys
-        self._windows: dict[Hashable, _Window] = {}  # the one that began first comes first
+        self._windows: dict[Hashable, _Window] = {}  # in the order in which the windows began
 
     def admit(self, key: Hashable, *, now: float) -> int | None:
-        """How many lines of `key` were left out since the last one; None if this one is to be left out. `now`
-        is in seconds of any clock; one that is set back begins a new window."""
+        """The number of lines of `key` that were omitted since the last one; None if this one must be
+        omitted. `now` is in seconds of any clock; if the clock is set back, a new window begins."""
         window = self._windows.get(key)
         if window is None:
             self._make_room(now)
@@ -49,7 +50,7 @@ class LogLimit:
         return left_out
 
     def _make_room(self, now: float) -> None:
-        """Forget windows that are over, and with them what was left out."""
+        """Drop windows that have ended, and their counts of omitted lines."""
         while len(self._windows) >= self._keys:
             key, window = next(iter(self._windows.items()))
             if not _is_over(window, now):
@@ -62,5 +63,5 @@ def _is_over(window: _Window, now: float) -> bool:
 
 
 def omitted(count: int) -> dict[str, int]:
-    """For a log line: how many were left out since the last, if any."""
+    """A field for a log line with the number of omitted lines, if any."""
     return {"left_out": count} if count else {}

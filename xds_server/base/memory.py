@@ -1,8 +1,8 @@
-"""The garbage collector, set for a process that holds many objects which live long and form no cycles; and
-memory that is given back to the system.
+"""Configures the garbage collector for a process with many long-lived objects and few cycles, and returns
+free memory to the system.
 
-With Python's own settings a control plane of 10,000 Services spends a third of its start in collections
-that find nothing, and stalls for tenths of a second in each full one later.
+With Python's defaults, a control plane with 10,000 Services spends a third of its start in collections that
+find nothing. Later, each full collection stops it for tenths of a second.
 """
 
 import asyncio
@@ -13,21 +13,22 @@ from contextlib import contextmanager
 from typing import Final
 
 _THRESHOLDS: Final = (100_000, 50, 1000)
-"""New objects before a young collection, young ones before a middle one, middle ones before a full one."""
+"""The collection thresholds: new objects before a collection of the young generation, such collections before
+one of the middle generation, and those before a full collection."""
 
 
 _TRIM_AFTER_S: Final = 5.0
 
 
 def expect_many_objects() -> None:
-    """Collect seldom from now on."""
+    """Collect less often from now on."""
     gc.set_threshold(*_THRESHOLDS)
 
 
 @contextmanager
 def without_collections(at_most: float) -> Iterator[None]:
-    """Nothing is collected meanwhile, for `at_most` seconds: for work that makes many objects that stay.
-    Needs a running loop."""
+    """Disable collections for `at_most` seconds, for work that creates many long-lived objects. Needs a
+    running event loop."""
     gc.disable()
     timer = asyncio.get_running_loop().call_later(at_most, gc.enable)
     try:
@@ -38,21 +39,22 @@ def without_collections(at_most: float) -> Iterator[None]:
 
 
 def keep_what_is_there() -> None:
-    """No later collection looks at what exists now. What is garbage by now stays: to look for it among all
-    there is takes a sixth of the start of a large fleet, and finds a megabyte."""
+    """Exclude all existing objects from later collections. Existing garbage stays: finding it in a large
+    fleet takes a sixth of the start and frees a megabyte."""
     gc.freeze()
 
 
 class Trimmer:
-    """Gives memory back to the system once what needed it is gone. By itself the C library keeps it wherever
-    something small was allocated since: hundreds of megabytes after a flood of requests."""
+    """Returns memory to the system after a peak. The C library keeps memory wherever a small object was
+    allocated since, which can be hundreds of megabytes after a flood of requests."""
 
     def __init__(self) -> None:
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
         self._timer: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """In `_TRIM_AFTER_S` seconds, and not again before; needs a running loop."""
+        """Trim in `_TRIM_AFTER_S` seconds; calls before then have no further effect. Needs a running event
+        loop."""
         if self._trim is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TRIM_AFTER_S, self._run, self._trim)
 

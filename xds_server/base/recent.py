@@ -1,4 +1,4 @@
-"""What was made lately, so that who asks for the same shares it."""
+"""A cache of recent values, so that callers that need the same value share it."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,8 +8,8 @@ V = TypeVar("V")
 
 
 def remembered(table: dict[K, V], key: K, make: Callable[[], V], *, most: int) -> V:
-    """What `table` has of `key`, or what is made and put there now. It keeps the `most` that were made
-    last."""
+    """The value of `key` in `table`. If there is none, it is made and added. The table keeps the latest
+    `most` values."""
     known = table.get(key)
     if known is None:
         if len(table) == most:

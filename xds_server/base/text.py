@@ -1,4 +1,4 @@
-"""Texts that a peer chose, made fit for a terminal, a log and a table."""
+"""Makes texts from peers safe for terminals, logs and tables."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -9,29 +9,31 @@ _SHOWN: Final = 60
 _QUOTED: Final = 500
 
 SOME: Final = 5
-"""Entries of a list that a sentence names: a sentence is not to grow with what somebody wrote."""
+"""How many entries of a list a message names, so that the length of the message does not depend on user
+input."""
 
 
 def shown(text: str) -> str:
-    """`text` quoted for a message that repeats what was wrong, cut where it is long."""
+    """`text` quoted for an error message, truncated if it is long."""
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def quoted(text: str) -> str:
-    """What somebody else wrote and a message repeats, as it stands, cut where it is very long."""
+    """User input that a message repeats unquoted, truncated if it is very long."""
     return plain(text, _QUOTED)
 
 
 def first_of(texts: Sequence[str], show: Callable[[str], str] = str) -> str:
-    """The first of `texts`, each as `show` has it: ``a``, ``a, b``, ``a, b, c, d, e and 6 more``."""
+    """The first of `texts`, formatted by `show`: ``a``, ``a, b``, ``a, b, c, d, e and 6 more``."""
     more = f" and {len(texts) - SOME} more" if len(texts) > SOME else ""
     return ", ".join(map(show, texts[:SOME])) + more
 
 
 def plain(text: str, limit: int) -> str:
-    """At most `limit` characters of `text` on one line. What is not printable (control characters, changes of
-    the writing direction) becomes a space: a peer's text must not steer the terminal of whoever reads it."""
-    # Cut before looking at every character: a peer may send megabytes.
+    """At most `limit` characters of `text` on one line. Characters that are not printable, such as control
+    characters and changes of the writing direction, become spaces, because a peer's text must not control the
+    reader's terminal."""
+    # Truncate before looking at each character: a peer may send megabytes.
     cut = text[: limit + 1]
     if not cut.isprintable():
         cut = "".join(each if each.isprintable() else " " for each in cut)

@@ -1,9 +1,8 @@
-"""The one reader of YAML: whatever a file or a peer sends as such costs a bounded time and memory.
+"""The only reader of YAML. Reading takes bounded time and memory, whatever a file or a peer contains.
 
-YAML is a format that can hurt its reader, so guards stand before it: size, nesting (libyaml's composer
-recurses on the C stack and dies with the process) and aliases (a few lines can stand for billions of nodes).
-Values are those of JSON, as Kubernetes reads YAML: a timestamp is a text. A key that stands twice is a
-mistake.
+YAML can harm its reader, so it is checked first for its size, its nesting (libyaml's composer recurses on the
+C stack and crashes the process) and its aliases (a few lines can expand to billions of nodes). Values are
+those of JSON, as Kubernetes reads YAML; a timestamp stays a string. A repeated key is an error.
 """
 
 import re
@@ -22,20 +21,22 @@ else:
     _BaseLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 MAX_BYTES: Final = 16 * MIB
-"""Of one text. An API server takes no more than 3 MiB a request, so a larger file is no manifest."""
+"""The most bytes of one text. API servers accept at most 3 MiB per request, so a larger file is not a
+manifest."""
 
 MAX_DEPTH: Final = 100
-"""Levels of nesting. Kubernetes' own types stay below 30."""
+"""The most levels of nesting. Kubernetes' own types stay below 30."""
 
 MAX_ALIASED: Final = 100_000
-"""Nodes that aliases may stand for, in one text, over and above those written out."""
+"""The most nodes that aliases may add to one text."""
 
 _CONSTRUCTION_ERRORS: Final = (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError)
-"""What PyYAML raises over malformed input: its own errors, and what leaks out of its constructors where a
-scalar contradicts its tag (``!!int x``)."""
+"""What PyYAML raises for malformed input: its own errors, and those of its constructors if a scalar
+contradicts its tag (``!!int x``)."""
 
 _QUOTED: Final = re.compile(r"(?<!the key )'[^'<][^']+'")
-"""More than a character, and neither a key nor a token of YAML's grammar (those have angle brackets)."""
+"""A quotation of more than one character that is neither a key nor a token of YAML's grammar, which have
+angle brackets."""
 
 
 class _Loader(_BaseLoader):
@@ -47,7 +48,7 @@ def _as_written(loader: _Loader, node: yaml.ScalarNode) -> object:
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> object:
-    """As kubectl validates: a key that stands twice is a mistake, and not the last one's win."""
+    """Reject repeated keys, as kubectl does; PyYAML would use the last one."""
     seen = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode) and key.value != "<<":
@@ -63,16 +64,16 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_written)
 
 
 class _Texts(_Loader):
-    """Every scalar is the text that it is written as."""
+    """Reads every scalar as the string that was written."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's, never changed
 
 
 def read_all(data: bytes) -> list[object]:
-    """Every document, in order.
+    """All documents, in order.
 
     Raises:
-        YamlError: it is no YAML, or would cost far more to read than it is long.
+        YamlError: the text is not valid YAML, or too expensive to read.
     """
     with _errors():
         _guard(data)
@@ -80,10 +81,10 @@ def read_all(data: bytes) -> list[object]:
 
 
 def read_one(data: bytes, *, texts: bool = False) -> object:
-    """The only document; None if there is none. With `texts` every scalar is the text that it is written as.
+    """The only document; None if there is none. With `texts`, every scalar is the string that was written.
 
     Raises:
-        YamlError: as `read_all`, or there are several.
+        YamlError: as in `read_all`, or there are several documents.
     """
     with _errors():
         _guard(data)
@@ -107,15 +108,15 @@ def _detail(error: Exception) -> str:
             detail = "it nests too deep"
         case _:
             detail = " ".join(str(error).split())
-    # What it quotes of the text may be a Secret's value that begins with one of YAML's own characters.
+    # The quotation may be a Secret's value that begins with a character of YAML's grammar.
     return _QUOTED.sub("'…'", detail)
 
 
 def _guard(data: bytes) -> None:
-    """Raise `YamlError` for what the composer must not see: too much, too deep a nesting, or aliases that
-    stand for too much.
+    """Raise `YamlError` for input that must not reach the composer: too large, nested too deeply, or with
+    aliases that expand to too much.
 
-    Parsing to events needs no stack, and weighing what each anchor stands for needs no expansion.
+    Parsing to events needs no stack, and counting the nodes of each anchor needs no expansion.
     """
     if len(data) > MAX_BYTES:
         raise YamlError(f"it is larger than {MAX_BYTES >> 20} MiB")
@@ -134,7 +135,7 @@ def _guard(data: bytes) -> None:
 
 
 class _Weights:
-    """How many nodes each anchor stands for, aliases below it expanded."""
+    """The number of nodes of each anchor, with the aliases in it expanded."""
 
     def __init__(self) -> None:
         self._of_anchor: dict[str, int] = {}
@@ -156,7 +157,7 @@ class _Weights:
     def alias(self, anchor: str) -> None:
         if any(anchor == of for of, _ in self._open):
             raise YamlError(f"the alias *{anchor} stands for something it is part of")
-        # An alias without an anchor weighs nothing here; the composer refuses it with a better message.
+        # An alias without an anchor counts as nothing here; the composer rejects it with a better message.
         weight = self._of_anchor.get(anchor, 0)
         self._nodes += weight
         self._aliased += weight

@@ -1,6 +1,4 @@
-"""YAML for people: what they read, with a script as a block of lines and not as one quoted text; and what
-they write in a small file that an option names.
-"""
+"""YAML for people: writes multi-line strings as blocks, and reads small files that options name."""
 
 import stat
 from collections.abc import Iterable
@@ -42,15 +40,15 @@ def dumped_all(documents: Iterable[Any]) -> str:
 
 
 def texts_of(path: Path, option: str, largest: int) -> Any:
-    """What is in a file of at most so many bytes: texts as they are written, lists and mappings, or None.
-    `option` names it in what is raised.
+    """The content of a file of at most `largest` bytes: strings as written, lists and mappings, or None.
+    `option` is named in errors.
 
     Raises:
-        UsageError: it cannot be read, is too large, or is no YAML; a key that stands twice is none.
+        UsageError: the file cannot be read, is too large, or is not valid YAML; a repeated key is not valid.
     """
     try:
         known = path.stat()
-        # A pipe may wait for ever, and a device never end. (Reading says of a directory that it is one.)
+        # Reading a pipe may block forever, and a device may never end. (Reading a directory fails by itself.)
         if not (stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode)):
             raise UsageError(f"{option}: this is no regular file; write one")
         if known.st_size > largest:

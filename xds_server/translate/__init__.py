@@ -1,3 +1,3 @@
-"""The plan in Envoy's terms: one listener, one route configuration, and per routed port a cluster, its
-endpoints, and the same for each canary. Pure; the only package besides ``ads`` that knows Envoy's messages.
-"""
+"""Translates the plan to Envoy's resources: listeners, route configurations, and for each routed port a
+virtual host, a cluster and its endpoints, and the same for each canary. Pure. Only this room and `xds` import
+Envoy's messages."""

@@ -1,7 +1,7 @@
-"""A line of JSON for each request of a user, on Envoy's standard output.
+"""The access log: one JSON line for each request of a client, on Envoy's standard output.
 
-Mirrored requests have none: the connection manager never sees them. To whom a request was mirrored is said by
-the metadata of its route, as routes alone decide about it.
+Mirrored requests have no line, because they do not pass the connection manager. The metadata of a request's
+route has the canaries that it was mirrored to, because the route alone decides that.
 """
 
 from collections.abc import Sequence
@@ -40,11 +40,11 @@ ACCESS_LOG: Final = (
         "The canaries to which it was mirrored, as a list of `NAMESPACE/NAME`; null: to none.",
     ),
 )
-"""Each field: its name, Envoy's format, and what it says."""
+"""Each field: its name, Envoy's format, and its meaning."""
 
 
 def set_mirrored_to(metadata: base_pb2.Metadata, canaries: Sequence[str]) -> None:
-    """Say in a route's metadata to which canaries its requests are mirrored."""
+    """Record in a route's metadata to which canaries its requests are mirrored."""
     metadata.filter_metadata[_METADATA].get_or_create_list(_MIRRORED_TO).extend(canaries)
 
 

@@ -1,7 +1,7 @@
-"""Whose configuration an Envoy's refusal is about: the generated names that its message holds.
+"""Finds the objects that a NACK concerns, by the generated names in its message.
 
-A message may name things without calling them wrong, as "unknown cluster" names what is missing: what is told
-is that a refusal concerns an object, in Envoy's words, and the words say the rest.
+A message may name a resource that is not at fault: "unknown cluster" names what is missing. So a NACK is
+reported for each object that it names, with Envoy's message.
 """
 
 import re
@@ -21,7 +21,7 @@ _TRAILING_DOT: Final = re.compile(r"\.(?=:|$)")
 
 
 class Blamed(NamedTuple):
-    """What a name belongs to: a canary's copies, or with no `canary` the Service itself."""
+    """The object that a name belongs to: a canary, or the Service itself if `canary` is None."""
 
     service: NamespacedName
     canary: str = ""
@@ -41,6 +41,6 @@ def blame(message: str) -> frozenset[Blamed]:
 
 
 def domains(message: str) -> frozenset[str]:
-    """The hosts that `message` calls domains, spelled as in a plan: where two virtual hosts have the same,
-    Envoy names it alone."""
+    """The hosts that `message` calls domains, spelled as in a plan. If two virtual hosts have the same
+    domain, Envoy names only the domain."""
     return frozenset(_TRAILING_DOT.sub("", found) for found in _DOMAIN.findall(message))

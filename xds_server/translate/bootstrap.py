@@ -1,7 +1,6 @@
-"""The bootstrap configuration of an Envoy that joins the fleet, after Envoy's "Configuring Envoy as an edge
-proxy": everything but the control plane's address comes over ADS, and the process is bounded. Also what an
-Envoy with a bootstrap and listeners of its own needs besides, to have its routes and clusters from here.
-"""
+"""The bootstrap configuration of an Envoy in the fleet, after Envoy's "Configuring Envoy as an edge proxy".
+It has the control plane's address and bounds the process; everything else comes over ADS. Also the parts that
+an Envoy with its own bootstrap and listeners needs to get routes and clusters over ADS."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -38,7 +37,8 @@ _XDS_CLUSTER = "xds-shadow"
 _ADMIN_CLUSTER = "admin"
 _ADMIN_ADDRESS = "127.0.0.1"
 _SHOWN = ("/stats/prometheus", "/ready")
-"""Of the admin interface, which can also end Envoy and change its log, on the listener for statistics."""
+"""The paths of the admin interface that the listener for statistics serves. Other paths can stop Envoy and
+change its log level."""
 
 _CERTIFICATE, _ROOTS = "certificate", "roots"
 _SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
@@ -59,8 +59,8 @@ _STANZA = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapTls:
-    """Mutual TLS to the control plane, whose certificate has to be for `server_name`. The paths are Envoy's.
-    Under `sds` it finds the files of `sds_files`."""
+    """Mutual TLS to the control plane, whose certificate must be valid for `server_name`. The paths are on
+    Envoy's machine. `sds` is the directory with the files of `sds_files`."""
 
     certificate: PurePath
     key: PurePath
@@ -71,10 +71,10 @@ class BootstrapTls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapOptions:
-    """What differs between Envoys. `gateway_port` and `gateway_address` None leave it to the control plane;
-    no `namespaces` are all; with a `ready_port` it can be seen from outside whether Envoy was configured.
-    At `stats` are its statistics and its readiness; that needs an `admin_port` that is not 0. `route_config`
-    is for listeners of its own."""
+    """What differs between Envoys. If `gateway_port` or `gateway_address` is None, the control plane decides.
+    Empty `namespaces` mean all. With a `ready_port`, a TCP check shows whether Envoy is configured. `stats`
+    is the address for statistics and readiness; it needs an `admin_port` other than 0. `route_config` is for
+    Envoys with their own listeners."""
 
     node_id: str
     node_cluster: str = "xds-shadow"
@@ -98,9 +98,9 @@ def bootstrap_yaml(options: BootstrapOptions) -> str:
 
 
 def routes_only_yaml(options: BootstrapOptions) -> str:
-    """What an Envoy with listeners of its own needs, as two YAML documents with comments: the parts of a
-    bootstrap, which ``envoy --config-yaml`` merges with another one (it reads the first document), and the
-    part of a connection manager. What `options` say of listeners, heap and admin interface has no effect."""
+    """What an Envoy with its own listeners needs, as two YAML documents with comments: parts of a bootstrap,
+    which ``envoy --config-yaml`` merges into another one (it reads the first document), and a part of a
+    connection manager. The `options` for listeners, heap and the admin interface have no effect."""
     waiting = _over_ads(waits=True)
     parts = bootstrap.Bootstrap(
         node=_node(replace(options, gateway_address=None, gateway_port=None)),
@@ -121,8 +121,8 @@ def _text(message: Message) -> str:
 
 
 def sds_files(tls: BootstrapTls) -> dict[str, str]:
-    """Names and contents of the files by which Envoy finds its certificates, and takes them anew when their
-    directory changes: what the bootstrap itself says of certificates is read once."""
+    """The names and contents of the SDS files with Envoy's certificates. Envoy reads them again when their
+    directory changes; certificates in the bootstrap itself are read only once."""
     certificate = {
         "certificate_chain": {"filename": str(tls.certificate)},
         "private_key": {"filename": str(tls.key)},
@@ -178,8 +178,8 @@ def _node(options: BootstrapOptions) -> core.Node:
 
 
 def _over_ads(*, waits: bool) -> core.ConfigSource:
-    """Over the stream of `_ads`. Unless it `waits`, Envoy starts after 15 s even if it has been sent nothing,
-    and looks ready."""
+    """A configuration source for the stream of `_ads`. Unless `waits` is set, Envoy starts after 15 s even if
+    it received nothing, and then looks ready."""
     return core.ConfigSource(
         ads=core.AggregatedConfigSource(),
         resource_api_version=core.ApiVersion.V3,
@@ -188,8 +188,8 @@ def _over_ads(*, waits: bool) -> core.ConfigSource:
 
 
 def _ready_listener(port: int) -> listener.Listener:
-    """Takes connections, and closes them, from when Envoy was configured: no listener does before. For the
-    probe of a Pod whose gateway listener is on loopback, where no kubelet reaches it."""
+    """A listener that accepts and closes connections once Envoy is configured; listeners do not open earlier.
+    For the probe of a Pod whose gateway listener is on loopback, where the kubelet cannot reach it."""
     closing = listener.Filter(
         name="envoy.filters.network.direct_response", typed_config=Any.pack(direct_response.Config())
     )
@@ -201,7 +201,8 @@ def _ready_listener(port: int) -> listener.Listener:
 
 
 def _stats_listener(address: Address) -> listener.Listener:
-    """What `_SHOWN` says, to GET, and nothing else. It opens once Envoy was configured, as all listeners."""
+    """A listener that serves GET for the paths in `_SHOWN` and nothing else. Like all listeners, it opens
+    once Envoy is configured."""
     only_get = route.HeaderMatcher(name=":method", string_match=matcher.StringMatcher(exact="GET"))
     shown = [
         route.Route(
@@ -225,7 +226,7 @@ def _stats_listener(address: Address) -> listener.Listener:
         name="stats",
         address=_address(address),
         filter_chains=[listener.FilterChain(filters=[http_filter])],
-        # What an overloaded Envoy has to say is wanted most.
+        # Statistics are most important while Envoy is overloaded.
         ignore_global_conn_limit=True,
         bypass_overload_manager=True,
     )
@@ -242,7 +243,7 @@ def _admin_cluster(port: int) -> cluster.Cluster:
 def _ads(mode: Variant) -> core.ApiConfigSource:
     delta = core.ApiConfigSourceApiType.DELTA_GRPC
     sotw = core.ApiConfigSourceApiType.GRPC
-    # Half a second to five: a fleet finds a restarted control plane quickly and does not storm it.
+    # From 0.5 to 5 s: a fleet finds a restarted control plane quickly and does not overload it.
     back_off = core.BackoffStrategy(
         base_interval=timedelta(milliseconds=500), max_interval=timedelta(seconds=5)
     )
@@ -289,14 +290,14 @@ def _mutual_tls(security: BootstrapTls) -> core.TransportSocket:
         path = core.PathConfigSource(path=str(security.sds / f"{name}.yaml"))
         return tls.SdsSecretConfig(name=name, sds_config=core.ConfigSource(path_config_source=path))
 
-    # Not its being signed by the right root alone: another client's certificate is that too.
+    # A signature of the right root is not sufficient: the certificates of other clients have it too.
     wanted = tls.SubjectAltNameMatcher(
         san_type=tls.SubjectAltNameMatcherSanType.DNS,
         matcher=matcher.StringMatcher(exact=security.server_name),
     )
     context = tls.CommonTlsContext(
         tls_params=tls.TlsParameters(
-            # As a client Envoy offers 1.2 at most, unless told.
+            # As a client, Envoy offers TLS 1.2 at most by default.
             tls_minimum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_3,
             tls_maximum_protocol_version=tls.TlsParametersTlsProtocol.TLSv1_3,
         ),

@@ -1,8 +1,8 @@
-"""Clusters: a Service's own, a plain upstream that avoids hosts which cannot be reached; and a canary's,
-bounded so that it can hurt nobody.
+"""Clusters: a Service's own cluster, which avoids unreachable hosts, and a canary's cluster, which is bounded
+so that a canary cannot harm the primary.
 
-The settings of a Service's own are measured with one of two and two of three hosts dead; docs/operate.md has
-the figures.
+The settings of a Service's own cluster were measured with one of two and two of three hosts dead;
+docs/operate.md has the figures.
 """
 
 from functools import cache
@@ -22,45 +22,46 @@ from xds_server.xds.resource import Resource, ResourceKey
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECT_TIMEOUT_S = 1.0
-"""A host that swallows packets is noticed only by this. Within a cluster a connection takes milliseconds."""
+"""Only this timeout detects a host that drops packets. Within a cluster, connecting takes milliseconds."""
 _IDLE_S = 4.0
-"""Servers close idle connections (Node.js, Apache and uvicorn after 5 s), and a request that is on its way
-then fails; so Envoy closes them first."""
+"""Servers close idle connections (Node.js, Apache and uvicorn after 5 s), which makes requests in flight
+fail. So Envoy closes them first."""
 # Envoy's edge best practices: bound what one connection may buffer.
 _BUFFER_BYTES = 32 * 1024
-# Envoy's own default of 1,024 would be a limit nobody asked for; the overload manager bounds the process.
+# Envoy's default of 1,024 would be an arbitrary limit; the overload manager bounds the process.
 _UNLIMITED = 2**32 - 1
 
 _RETRIES_AT_ONCE = 1_000
-"""When a connection times out, all requests that wait for one to the same host are tried again at once; Envoy
-allows three. A retry is of an attempt that was not sent, so what this bounds is Envoy's own work."""
+"""When connecting times out, all requests that wait for a connection to the host are retried at once; Envoy's
+default allows three. A retried attempt was never sent, so this bounds only Envoy's own work."""
 _PERCENT_OF_REQUESTS = 100
 
 _FAILURES_IN_A_ROW = 5
 _ERRORS_IN_A_ROW = 20
 _LEFT_ALONE_S = 30
 _LEFT_ALONE_AT_MOST_S = 300
-"""A canary that cannot be reached, or does not answer in time, is left alone after so many failures, for
-longer each time; one that answers with errors has more of them free, as errors are what it is watched for."""
+"""Outlier detection ejects the canary after 5 consecutive connection failures or timeouts, or 20 consecutive
+5xx responses, for 30 s, growing to 300 s. The 5xx threshold is higher because observing errors is the purpose
+of a canary."""
 
 _EJECTED_S = 10
 _EJECTED_AT_MOST_S = 60
 _UNLESS_ALL_PERCENT = 1
-"""A host that cannot be reached gets no requests for this time, and for longer each time that follows.
-Kubernetes takes about 50 s to notice a dead node; a host that it removes and adds again is a new one to
-Envoy. With less than this percentage of the hosts left, which is none, Envoy tries them all."""
+"""An unreachable host is ejected for this time, growing with each ejection. Kubernetes takes about 50 s to
+detect a dead node; a host that it removes and adds again is new to Envoy. If fewer than this percentage of
+hosts are healthy, which means none, Envoy uses all of them."""
 
 _KEEPALIVE_S, _KEEPALIVE_PAUSE_S, _KEEPALIVE_PROBES = 30, 10, 3
-"""Probes end a request whose host died before it answered, after a minute."""
+"""TCP keepalive ends requests to a host that died before it responded, after one minute."""
 _UNACKNOWLEDGED_MS = 20_000
-"""The same where data was sent that nobody acknowledges; gRPC's own value. For HTTP/2 only, where all
-requests to a host share one connection: Linux counts the time of a full receive window, too, and an HTTP/1
-application may leave an upload unread for longer."""
+"""The same for data that is not acknowledged; gRPC uses the same value. Only for HTTP/2, where all requests
+to a host share one connection: Linux also counts the time of a full receive window, and an HTTP/1 application
+may leave an upload unread for longer."""
 _SOL_SOCKET, _SO_SNDBUF = 1, 7  # Linux, on all its processors that Envoy runs on
 _IPPROTO_TCP, _TCP_USER_TIMEOUT = 6, 18
 _SEND_BUFFER_BYTES = 256 * 1024
-"""What a worker can hand to the kernel at once. Left to itself the kernel takes megabytes of a large copy in
-one call, and the users of that worker wait for it (bench/policy)."""
+"""How much a worker can hand to the kernel at once. Without a limit, the kernel takes megabytes of a large
+mirrored request in one call, and the clients of that worker wait for it (bench/policy)."""
 
 
 def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resource:
@@ -69,14 +70,15 @@ def primary_cluster(name: str, protocol: Protocol, *, scope: str = "") -> Resour
 
 
 def shadow_cluster(name: str, protocol: Protocol, mirror: Mirror, *, scope: str = "") -> Resource:
-    """The cluster of a canary's mirrored requests; with a credential it refers to the secret of its name."""
+    """The cluster of a canary's mirrored requests. With a credential, it refers to the secret with the
+    cluster's name."""
     credential = name if mirror.credential else None
     rest = _shadow(protocol, mirror, credential)
     return _cluster(name, rest, scope, *([secret_key(credential)] if credential else []))
 
 
 def _cluster(name: str, rest: bytes, scope: str, *refs: ResourceKey) -> Resource:
-    # Its name is its first field, and all that it does not share with every other cluster of its kind.
+    # The name is the first field, and the only field that differs between clusters of the same kind.
     body = text(cluster_pb2.Cluster.NAME_FIELD_NUMBER, name) + rest
     return Resource(cluster_key(name), body, refs=(endpoints_key(name), *refs), scope=scope)
 
@@ -100,8 +102,8 @@ def _primary(protocol: Protocol) -> bytes:
 
 
 def _avoiding_the_unreachable() -> cluster_pb2.Cluster:
-    """The fields by which a host that cannot be connected to gets no requests for a while. No response of an
-    application counts, whatever its status, and the last host is never ejected."""
+    """Ejects hosts that cannot be connected to. Responses of the application do not count, whatever their
+    status, and the last host is never ejected."""
     return cluster_pb2.Cluster(
         outlier_detection=outlier_detection_pb2.OutlierDetection(
             split_external_local_origin_errors=True,
@@ -116,7 +118,7 @@ def _avoiding_the_unreachable() -> cluster_pb2.Cluster:
         ),
         common_lb_config=cluster_pb2.Cluster.CommonLbConfig(
             healthy_panic_threshold=percent_pb2.Percent(value=_UNLESS_ALL_PERCENT),
-            # Otherwise Envoy puts the second ejection within a second off.
+            # Without this, Envoy delays the second ejection within one second.
             update_merge_window=seconds(0),
         ),
         upstream_connection_options=cluster_pb2.UpstreamConnectionOptions(
@@ -131,7 +133,7 @@ def _avoiding_the_unreachable() -> cluster_pb2.Cluster:
 
 def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes:
     options, treatment = _options(protocol), mirror.treatment
-    # A bound on the whole of a copy, whatever the canary does.
+    # Bounds the whole mirrored request, whatever the canary does.
     options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(treatment.timeout_ms / 1000))
     options.http_filters.extend(copy_filters(mirror, credential))
     most = uint32(treatment.max_concurrent)
@@ -143,8 +145,8 @@ def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes
 
 @cache
 def _kept_off() -> cluster_pb2.Cluster:
-    """The fields by which a canary that fails gets no copies for a while, also if it is the only one, and by
-    which no copy occupies a worker for long."""
+    """Ejects a failing canary, even if it is the only host, and bounds the time for which a mirrored request
+    occupies a worker."""
     return cluster_pb2.Cluster(
         outlier_detection=outlier_detection_pb2.OutlierDetection(
             consecutive_5xx=uint32(_ERRORS_IN_A_ROW),
@@ -198,7 +200,7 @@ def _options(protocol: Protocol) -> http_protocol_options_pb2.HttpProtocolOption
     explicit = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig()
     match protocol:
         case Protocol.HTTP1:
-            # What a listener admits: it is its setting that decides.
+            # The listener decides which protocols are accepted.
             explicit.http_protocol_options.enable_trailers = True
         case Protocol.HTTP2:
             explicit.http2_protocol_options.SetInParent()

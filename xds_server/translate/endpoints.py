@@ -1,5 +1,5 @@
-"""Assignments: the addresses of a cluster. Joined by hand (`xds.framing`): most of what is translated is
-endpoints, and all that two of them do not share is an address."""
+"""ClusterLoadAssignments. They are joined by hand (`xds.framing`), because most translated resources are
+endpoints, and two of them differ only in their addresses."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -22,18 +22,18 @@ _SOCKET: Final = address_pb2.Address.SOCKET_ADDRESS_FIELD_NUMBER
 _IP: Final = address_pb2.SocketAddress.ADDRESS_FIELD_NUMBER
 _PORT: Final = address_pb2.SocketAddress.PORT_VALUE_FIELD_NUMBER
 _SHAPES: Final = 1024
-"""Lengths of addresses with their ports that are remembered."""
+"""How many lengths of addresses with ports are cached."""
 
 
 def load_assignment(cluster_name: str, endpoints: Iterable[Endpoint], *, scope: str = "") -> Resource:
-    """The ClusterLoadAssignment of a cluster; an empty one answers every request with 503."""
+    """The ClusterLoadAssignment of a cluster. With no endpoints, Envoy responds 503."""
     found = b"".join(_lb_endpoint(endpoint) for endpoint in endpoints)
     body = text(_NAME, cluster_name) + (field(_LOCALITIES, found) if found else b"")
     return Resource(endpoints_key(cluster_name), body, scope=scope)
 
 
 def _lb_endpoint(endpoint: Endpoint) -> bytes:
-    """As a field of a LocalityLbEndpoints."""
+    """One endpoint as a field of a LocalityLbEndpoints."""
     address = endpoint.address.encode()
     before, after = _around(len(address), endpoint.port)
     return before + address + after
@@ -41,7 +41,7 @@ def _lb_endpoint(endpoint: Endpoint) -> bytes:
 
 @lru_cache(_SHAPES)
 def _around(length: int, port: int) -> tuple[bytes, bytes]:
-    """What stands before and after an address of so many bytes."""
+    """The bytes before and after an address of this length."""
     blank = bytes(length)
     framed = field(_IP, blank) + number(_PORT, port)
     for outer in (_SOCKET, _ADDRESS, _ENDPOINT, _ENDPOINTS):

@@ -1,8 +1,8 @@
-"""What ``--gateway FILE`` may say: the listeners and how their connection manager treats a request.
+"""The gateway file (``--gateway FILE``): listeners, and how their connection manager treats requests.
 
-`FIELDS` is the one table: which keys there are, how each is read, what it is without a word in either
-profile, what it does, and what a change of it means for open connections. The page docs/gateway.md is made
-of it. A file that says nothing is the transparent profile: a request arrives as it was sent.
+`FIELDS` is the only table of keys: how each is read, its defaults in both profiles, its meaning, and what a
+change does to open connections. docs/gateway.md is generated from it. An empty file is the transparent
+profile: requests arrive as they were sent.
 
 No I/O here; `gateway_file` reads the file.
 """
@@ -21,18 +21,18 @@ from xds_server.translate.names import GATEWAY
 
 
 class GatewayError(XdsShadowError):
-    """What is wrong with a gateway file: the key, and what to write instead."""
+    """The gateway file is invalid. The message has the key and what to write instead."""
 
 
 class Profile(StrEnum):
-    """Where the defaults come from."""
+    """The set of defaults."""
 
     TRANSPARENT = "transparent"
     HARDENED = "hardened"
 
 
 class Underscores(StrEnum):
-    """What becomes of a request with an underscore in a header's name."""
+    """What happens to a request with an underscore in a header name."""
 
     ALLOW = "allow"
     DROP = "drop"
@@ -40,21 +40,21 @@ class Underscores(StrEnum):
 
 
 class OtherMethods(StrEnum):
-    """What becomes of a request with a method that Envoy does not know."""
+    """What happens to a request with a method that Envoy does not know."""
 
     ALLOW = "allow"
     REJECT = "reject"
 
 
 class OtherUpgrades(StrEnum):
-    """What becomes of a request that asks for an upgrade which is not in `upgrades`."""
+    """What happens to a request for an upgrade that is not in `upgrades`."""
 
     IGNORE = "ignore"
     REFUSE = "refuse"
 
 
 class AccessLog(StrEnum):
-    """Where a line for each request goes."""
+    """Where the access log goes."""
 
     OFF = "off"
     JSON = "json"
@@ -62,8 +62,8 @@ class AccessLog(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayListener:
-    """A listener, and the route configuration of the same name. `port` None is that of ``--gateway-port``;
-    `addresses` are canonical IP addresses, one at least."""
+    """A listener, and the route configuration of the same name. If `port` is None, the port is that of
+    ``--gateway-port``. `addresses` are canonical IP addresses; there is at least one."""
 
     name: str = GATEWAY
     port: int | None = None
@@ -72,8 +72,9 @@ class GatewayListener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
-    """A gateway file, understood. Timeouts are in seconds, and None for none. Peers in `trusted_cidrs` are
-    trusted for `trusted_hops` of the forwarded headers; without `trusted_cidrs`, all peers are."""
+    """A parsed gateway file. Timeouts are in seconds; None means no timeout. The gateway trusts
+    `trusted_hops` entries of forwarded headers from peers in `trusted_cidrs`; without `trusted_cidrs`, from
+    all peers."""
 
     profile: Profile
     normalize_paths: bool
@@ -93,10 +94,10 @@ class GatewayConfig:
     listeners: tuple[GatewayListener, ...]
 
     def check_ports(self, port: int) -> None:
-        """See whether `port`, which a listener has that names none, is nobody else's.
+        """Check that no other listener has `port`, the port of listeners that name none.
 
         Raises:
-            GatewayError: another listener names it.
+            GatewayError: another listener has it.
         """
         names = [each.name for each in self.listeners if (each.port or port) == port]
         if len(names) > 1:
@@ -106,11 +107,11 @@ class GatewayConfig:
             )
 
     def check_change(self, before: "GatewayConfig", port: int) -> None:
-        """See whether no listener takes the port of another that was there `before`; `port` is as above.
-        Envoy rejects the new one, as the other still listens, and then removes the other.
+        """Check that no listener takes the port of another listener in `before`. Envoy rejects the new
+        listener because the old one still listens, and then removes the old one.
 
         Raises:
-            GatewayError: one does.
+            GatewayError: a listener does.
         """
         held = {each.port or port: each.name for each in before.listeners}
         for each in self.listeners:
@@ -122,13 +123,13 @@ class GatewayConfig:
                 )
 
     def gateways(self, route_configs: Iterable[str] = ()) -> tuple[str, ...]:
-        """The names of all gateways: of its listeners, and `route_configs`, sorted."""
+        """The names of all gateways: those of the listeners, and `route_configs`, sorted."""
         return tuple(sorted({*route_configs, *(each.name for each in self.listeners)}))
 
 
 class Effect(StrEnum):
-    """What a change of a field does to the connections that are open then: Envoy drains them, and goes on
-    accepting with the sockets that it has, or with others."""
+    """What a change of a field does to open connections: Envoy drains them, and accepts new ones on the same
+    sockets or on others."""
 
     DRAIN = "drained"
     SOCKETS = "drained, sockets anew"
@@ -136,9 +137,9 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One key of the file. `read` takes what YAML has there, as texts, lists and mappings, and raises
-    `ValueProblem`; `transparent` and `hardened` are what it is without a word, as one would write it, and
-    `page` is that for people where it differs."""
+    """One key of the file. `read` parses its YAML value (strings, lists and mappings) and raises
+    `ValueProblem`. `transparent` and `hardened` are the defaults as one would write them; `page` is the
+    default in the documentation where it differs."""
 
     key: str
     read: Callable[[object], Any]
@@ -150,7 +151,7 @@ class Field:
     effect: Effect = Effect.DRAIN
 
     def default(self, profile: Profile) -> object:
-        """As one would write it."""
+        """The default as one would write it."""
         return self.transparent if profile is Profile.TRANSPARENT else self.hardened
 
 
@@ -340,11 +341,11 @@ FIELDS: Final = (
 
 
 def gateway_config(document: object = None) -> GatewayConfig:
-    """What a file says: `document` is what YAML has in it, with every scalar as the text that it is written
-    as; None is an empty file.
+    """Parse a gateway file. `document` is its YAML with every scalar as the string that was written; None is
+    an empty file.
 
     Raises:
-        GatewayError: it says something wrong; the message begins with the key.
+        GatewayError: the file is invalid; the message begins with the key.
     """
     try:
         found = values.mapping({} if document is None else document, "profile: transparent")
@@ -383,6 +384,6 @@ def _only_known(found: Mapping[str, object], known: list[str] | tuple[str, ...])
 
 
 TRANSPARENT: Final = gateway_config()
-"""What holds without a file."""
+"""The gateway without a file."""
 
 HARDENED: Final = gateway_config({"profile": Profile.HARDENED.value})

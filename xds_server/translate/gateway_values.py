@@ -1,6 +1,6 @@
-"""How the values of a gateway file are read: from texts, lists and mappings, as YAML without types has them.
+"""Parsers for the values of a gateway file: strings, lists and mappings of untyped YAML.
 
-Every problem is a sentence that says what to write instead; whoever calls puts the key before it.
+Every error message says what to write instead. The caller prefixes the key.
 """
 
 import re
@@ -37,25 +37,25 @@ T = TypeVar("T")
 
 
 class ValueProblem(Exception):  # noqa: N818 - never leaves `translate.gateway`
-    """What is wrong with a value."""
+    """A value is invalid."""
 
 
 class Cidr(NamedTuple):
-    """A network: its canonical first address, and how many bits all of it have in common."""
+    """A network: its canonical first address and its prefix length."""
 
     address: str
     bits: int
 
 
 def mapping(found: object, example: str) -> Mapping[str, object]:
-    """Keys and values."""
+    """A mapping with these keys."""
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise ValueProblem(f"write keys and values, such as {example}")
     return found
 
 
 def entries(found: object, example: str, read: Callable[[object], T], most: int = _MOST_ENTRIES) -> list[T]:
-    """A list; a problem with an entry begins with its place in brackets."""
+    """A list. The message for an entry begins with its index in brackets."""
     if not isinstance(found, list):
         raise ValueProblem(f"write a list, such as {example}")
     if len(found) > most:
@@ -70,14 +70,14 @@ def entries(found: object, example: str, read: Callable[[object], T], most: int 
 
 
 def text(found: object) -> str:
-    """A text."""
+    """A string."""
     if not isinstance(found, str):
         raise ValueProblem("write one value, not a list or a mapping")
     return found
 
 
 def one_of(kind: type[E]) -> Callable[[object], E]:
-    """One of a few words."""
+    """One of a fixed set of values."""
 
     def read(found: object) -> E:
         if found not in list(kind):
@@ -88,14 +88,14 @@ def one_of(kind: type[E]) -> Callable[[object], E]:
 
 
 def yes_or_no(found: object) -> bool:
-    """``true`` or ``false``; no other spelling."""
+    """``true`` or ``false``, spelled exactly so."""
     if found not in ("true", "false"):
         raise ValueProblem(f"{shown(text(found))} is neither true nor false")
     return found == "true"
 
 
 def duration(found: object) -> float | None:
-    """Seconds; None for ``none``. Less than a tenth of one is a slip: nobody would be served."""
+    """Seconds; None for ``none``. Less than 0.1 s is rejected, because no request would succeed."""
     written = text(found)
     if written == _NEVER:
         return None
@@ -107,7 +107,7 @@ def duration(found: object) -> float | None:
 
 
 def number(found: object, least: int, most: int) -> int:
-    """A whole number in decimal digits."""
+    """A decimal integer."""
     written = text(found)
     if not re.fullmatch(r"[0-9]{1,9}", written) or not least <= int(written) <= most:
         raise ValueProblem(f"{shown(written)} is no number from {least} to {most}")
@@ -115,12 +115,12 @@ def number(found: object, least: int, most: int) -> int:
 
 
 def hops(found: object) -> int | None:
-    """How many proxies; None where nothing is said."""
+    """A number of proxies; None if it is not set."""
     return None if found == "" else number(found, 0, _MOST_HOPS)
 
 
 def port(found: object) -> int:
-    """A port."""
+    """A port number."""
     return number(found, 1, MAX_PORT)
 
 
@@ -135,7 +135,7 @@ def name(found: object) -> str:
 
 
 def addresses(found: object) -> tuple[str, ...]:
-    """IP addresses to listen on, without repetition, one at least."""
+    """IP addresses to listen on, at least one, without duplicates."""
     listed = entries(found, f"[{EVERY_IPV4}]", _address)
     if not listed:
         raise ValueProblem(f'is empty; write ["{EVERY_IPV6}"] for every address of this machine')
@@ -145,12 +145,12 @@ def addresses(found: object) -> tuple[str, ...]:
 
 
 def cidrs(found: object) -> tuple[Cidr, ...]:
-    """Networks, each once: Envoy refuses a filter chain that names one twice."""
+    """Networks without duplicates, which Envoy rejects in a filter chain."""
     return tuple(dict.fromkeys(entries(found, "[10.0.0.0/8]", _cidr)))
 
 
 def upgrades(found: object) -> tuple[str, ...]:
-    """Tokens of the Upgrade header, in small letters, sorted."""
+    """Tokens of the Upgrade header in lower case, sorted."""
     return tuple(sorted(set(entries(found, "[websocket]", _upgrade, _MOST_UPGRADES))))
 
 
@@ -176,7 +176,7 @@ def _unmapped(packed: bytes) -> IPv4Address:
 def _cidr(found: object) -> Cidr:
     written = text(found)
     wrong = ValueProblem(f"{shown(written)} is no network; write 10.0.0.0/8 or fd00::/8")
-    # No interface (%eth0), and no mask instead of a number of bits, which may be meant either way round.
+    # No interface (%eth0), and no netmask, whose two notations could be confused.
     if not _NETWORK.fullmatch(written):
         raise wrong
     try:

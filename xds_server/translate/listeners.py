@@ -1,7 +1,7 @@
-"""The gateway's listeners and their connection managers, as a gateway file describes them.
+"""The gateway's listeners and their connection managers, from the gateway file.
 
-The hardened profile is Envoy's published "Configuring Envoy as an edge proxy"; what bounds memory (HTTP/2
-limits, buffers, the time for headers) is the same in both.
+The hardened profile follows Envoy's "Configuring Envoy as an edge proxy". The bounds on memory (HTTP/2
+limits, buffers, header timeout) are the same in both profiles.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ _HTTP2_STREAMS = 100
 _HTTP2_STREAM_WINDOW = 64 * 1024
 _HTTP2_CONNECTION_WINDOW = MIB
 _KEEPALIVE = (("SO_KEEPALIVE", 1, 9, 1), ("TCP_KEEPIDLE", 6, 4, 300), ("TCP_KEEPINTVL", 6, 5, 30))
-"""Name, level, option and value, on Linux; seconds. With the kernel's 9 probes a peer that is gone is known
-after less than ten minutes."""
+"""Socket options as name, level, option and value on Linux; in seconds. With the kernel's 9 probes, a dead
+peer is detected in less than ten minutes."""
 
 _UNDERSCORES = {
     Underscores.ALLOW: _Http.ALLOW,
@@ -47,8 +47,8 @@ _UNDERSCORES = {
     Underscores.REJECT: _Http.REJECT_REQUEST,
 }
 
-# Envoy keeps back what follows a request for an upgrade until the backend has agreed to it, and a backend
-# answers when it has the body: both would wait for ever. A server need not take an upgrade (RFC 9110, 7.8).
+# Envoy holds the data after an upgrade request until the backend accepts the upgrade. A backend that responds
+# only after the body would wait forever, and so would Envoy. A server may ignore an upgrade (RFC 9110, 7.8).
 _NO_UPGRADE_WITH_A_BODY = """\
 function envoy_on_request(request)
   local headers = request:headers()
@@ -62,13 +62,13 @@ end
 
 
 def gateway_listener(listener: GatewayListener, gateway: GatewayConfig, *, port: int) -> Resource:
-    """A listener; on `port` unless it says otherwise."""
+    """A listener; on `port` unless it names another."""
     message = listener_pb2.Listener(
         name=listener.name,
         filter_chains=_chains(listener.name, gateway),
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
-        # The same whatever the file says: with other options Envoy opens other sockets, and a connection that
-        # is being opened while a socket is closed is reset.
+        # Independent of the file: with other options Envoy opens new sockets, and connections that are being
+        # opened when a socket closes are reset.
         socket_options=_keepalive(),
     )
     _listen(message, listener.addresses, listener.port or port)
@@ -76,8 +76,8 @@ def gateway_listener(listener: GatewayListener, gateway: GatewayConfig, *, port:
 
 
 def _keepalive() -> list[socket_option_pb2.SocketOption]:
-    """Options of the listening socket, which those of its connections inherit. Where the file has no idle
-    limit, nothing else ends a request whose client is gone."""
+    """Options of the listening socket, which its connections inherit. If the file has no idle timeout, only
+    these options end the requests of dead clients."""
     prebind = socket_option_pb2.SocketOption.STATE_PREBIND
     return [
         socket_option_pb2.SocketOption(
@@ -88,7 +88,7 @@ def _keepalive() -> list[socket_option_pb2.SocketOption]:
 
 
 def moved(listener: Resource, *, port: int | None, address: str | None) -> Resource:
-    """The listener at another port, or at one other address alone; None leaves what it has."""
+    """The listener with another port, or with only one, other address; None keeps the value."""
     message = listener_pb2.Listener.FromString(listener.body)
     known = [message.address, *(more.address for more in message.additional_addresses)]
     addresses = [address] if address else [each.socket_address.address for each in known]
@@ -104,15 +104,15 @@ def _listen(message: listener_pb2.Listener, addresses: Sequence[str], port: int)
 
 
 def _address(address: str, port: int, beside: Sequence[str]) -> address_pb2.Address:
-    # Not where IPv4 has a socket of its own, which could not be bound then.
+    # Not if IPv4 has a socket of its own, which could not be bound then.
     both = address == EVERY_IPV6 and EVERY_IPV4 not in beside
     socket = address_pb2.SocketAddress(address=address, port_value=port, ipv4_compat=both)
     return address_pb2.Address(socket_address=socket)
 
 
 def _chains(name: str, gateway: GatewayConfig) -> list[listener_components_pb2.FilterChain]:
-    """One for all peers; or one for those that are trusted, and one for the others. So whoever is not trusted
-    is treated as by a gateway that trusts nobody."""
+    """One filter chain for all peers, or one for trusted peers and one for the others. The others are treated
+    as by a gateway that trusts nobody."""
     if not gateway.trusted_cidrs:
         return [_chain(_connection_manager(name, gateway, gateway.trusted_hops))]
     peers = listener_components_pb2.FilterChainMatch(
@@ -144,7 +144,7 @@ def _connection_manager(
             config_source=over_ads(),
         ),
         http_filters=[_router()],
-        # Without it, whoever calls could set Envoy's own x-envoy-… headers.
+        # Without this, every client could set Envoy's internal x-envoy-… headers.
         use_remote_address=true(),
         xff_num_trusted_hops=hops,
         preserve_external_request_id=gateway.keep_request_id,
@@ -160,7 +160,7 @@ def _connection_manager(
         ),
         stream_idle_timeout=seconds(gateway.stream_idle_timeout or 0),
         request_headers_timeout=seconds(gateway.request_headers_timeout or 0),
-        # As a plain reverse proxy: the backend's Server header.
+        # Keep the Server header of the backend.
         server_header_transformation=_HCM.PASS_THROUGH,
         upgrade_configs=[_upgrade(each) for each in gateway.upgrades],
     )
@@ -170,7 +170,7 @@ def _connection_manager(
 
 
 def _router() -> http_connection_manager_pb2.HttpFilter:
-    # Without x-envoy-upstream-service-time and its like in responses.
+    # Do not add x-envoy-upstream-service-time and similar headers to responses.
     router = router_pb2.Router(suppress_envoy_headers=True)
     return http_connection_manager_pb2.HttpFilter(
         name="envoy.filters.http.router", typed_config=packed(router)
@@ -178,7 +178,7 @@ def _router() -> http_connection_manager_pb2.HttpFilter:
 
 
 def _upgrade(token: str) -> http_connection_manager_pb2.HttpConnectionManager.UpgradeConfig:
-    """The filters of requests for this upgrade."""
+    """The HTTP filters for requests with this upgrade."""
     script = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=_NO_UPGRADE_WITH_A_BODY))
     bodies = http_connection_manager_pb2.HttpFilter(
         name="xds-shadow.no-upgrade-with-a-body", typed_config=packed(script)
@@ -191,7 +191,7 @@ def _access_logs(gateway: GatewayConfig) -> list[accesslog_pb2.AccessLog]:
 
 
 def _set_paths(manager: http_connection_manager_pb2.HttpConnectionManager, gateway: GatewayConfig) -> None:
-    # Said in either case: an Envoy's own runtime may have other defaults.
+    # Set explicitly, because an Envoy's runtime may have other defaults.
     manager.normalize_path.value = gateway.normalize_paths
     manager.merge_slashes = gateway.normalize_paths
     manager.path_with_escaped_slashes_action = (
@@ -212,14 +212,14 @@ def _set_http1(manager: http_connection_manager_pb2.HttpConnectionManager, gatew
 
 @cache
 def _all_but(tokens: tuple[str, ...]) -> tuple[string_pb2.StringMatcher, ...]:
-    """Matches for every text but these, in any case of letters. RE2 cannot say "not"; so there is one for
-    what leaves all tokens behind at each of their letters, each far below the size that Envoy 1.36 admits
-    (100 instructions). Both cases are named, as (?i) has further letters: the Kelvin sign is a k."""
+    """Matchers for every token but these, case-insensitively. RE2 has no negation, so there is one expression
+    for each letter at which a text can leave all tokens, each far below Envoy 1.36's limit of 100
+    instructions. Both cases are listed, because (?i) also matches other letters: the Kelvin sign is a k."""
     return tuple(_matching(each) for each in other_tokens(tokens))
 
 
 def other_tokens(tokens: Sequence[str]) -> list[str]:
-    """Regular expressions that together match every text but these, which are in small letters."""
+    """Regular expressions that together match every text but these, which are in lower case."""
     found = []
     for prefix in sorted({token[:length] for token in tokens for length in range(len(token) + 1)} | {""}):
         following = sorted(
@@ -232,7 +232,7 @@ def other_tokens(tokens: Sequence[str]) -> list[str]:
 
 
 def _cases(letter: str) -> str:
-    """What stands for a letter, in both cases, between the brackets of a class."""
+    """The two cases of a letter, for a character class."""
     if letter.isalpha():
         return letter.upper() + letter
     return letter if letter.isdigit() else "\\" + letter

@@ -1,4 +1,4 @@
-"""Values as Lua's. What a user wrote reaches a script only as a quoted string."""
+"""Encodes values for Lua. User input reaches a script only as a quoted string."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ _PLAIN: Final = re.compile(rb"[A-Za-z0-9 _./:*-]")
 
 
 def quoted(text: str) -> str:
-    """`text` as a Lua string: what is not plainly harmless is written as a number."""
+    """`text` as a Lua string. All characters but known harmless ones are written as numbers."""
     plain = (chr(byte) if _PLAIN.match(bytes([byte])) else f"\\{byte:03d}" for byte in text.encode())
     return f'"{"".join(plain)}"'
 
@@ -18,5 +18,5 @@ def listed(items: Iterable[str]) -> str:
 
 
 def table(entries: Mapping[str, object]) -> str:
-    """Keys and values are Lua already; sorted by key."""
+    """A table whose keys and values are Lua code, sorted by key."""
     return listed(f"[{key}] = {value}" for key, value in sorted(entries.items()))

@@ -1,11 +1,11 @@
-"""What becomes of a mirrored request on its way: the mirror policy of a route, and the filters of the shadow
+"""What happens to a mirrored request: the mirror policy of a route, and the HTTP filters of the shadow
 cluster.
 
-A mirror policy stands once for each route and canary, and Envoy keeps a KiB or more for each header change in
-it; the shadow cluster stands once. So headers are changed in the cluster, and the policy has only what Envoy
-changes before it gets there: Envoy marks a mirrored request (``x-envoy-internal``, its own address at the end
-of ``x-forwarded-for``), rewrites its host, and no longer knows the client's connection. Such values are
-carried to the cluster in headers of our own.
+There is a mirror policy for each route and canary, and Envoy keeps 1 KiB or more for each header change in
+it. There is only one shadow cluster. So the cluster's filters change headers, and the policy has only what
+the cluster cannot do: Envoy marks a mirrored request (``x-envoy-internal``, its own address at the end of
+``x-forwarded-for``), rewrites its host, and loses the client's connection. Such values are carried to the
+cluster in internal headers.
 """
 
 import re
@@ -37,16 +37,17 @@ _HttpFilter: TypeAlias = http_connection_manager_pb2.HttpFilter
 _Mutation: TypeAlias = mutation_rules_pb2.HeaderMutation
 
 UPSTREAM_FILTERS: Final = ("buffer", "credential_injector", "header_mutation", "lua", "upstream_codec")
-"""The HTTP filters that shadow clusters use, by what follows ``envoy.filters.http.`` in their names."""
+"""The HTTP filters of shadow clusters, without the prefix ``envoy.filters.http.``."""
 
 _CARRIER: Final = f"{names.SHADOW_HEADER}-"
-"""What the names of headers that carry a value begin with. None of them reaches a canary."""
+"""The prefix of the headers that carry values. They are removed before the canary."""
 
 _MARKED: Final = {
     "x-forwarded-for": f"{_CARRIER}forwarded-for",
     "x-envoy-internal": f"{_CARRIER}internal",
 }
-"""What Envoy changes on every mirrored request, and where its value is meanwhile."""
+"""The headers that Envoy changes on every mirrored request, and the internal headers that carry their
+values."""
 
 _LENGTH: Final = "content-length"
 _LENGTH_CARRIER: Final = f"{_CARRIER}{_LENGTH}"
@@ -55,7 +56,7 @@ _TIMEOUT: Final = "x-envoy-upstream-rq-timeout-ms"
 _EXPECTED: Final = "x-envoy-expected-rq-timeout-ms"
 
 _FORMATTER: Final = re.compile(r"%%|%([A-Z_]+)(?:\(([^()%]*)\))?%")
-"""Envoy's own reading of a value: ``%%`` is the character, and whatever else begins with one a formatter."""
+"""Envoy's substitution format: ``%%`` is a percent sign, and any other ``%`` begins a formatter."""
 
 _LOST: Final = frozenset(
     {
@@ -71,11 +72,10 @@ _LOST: Final = frozenset(
         "%STREAM_ID%",
     }
 )
-"""The formatters that have another value in the shadow cluster, after its other filters, or none (measured on
-1.36 and 1.40)."""
+"""The formatters whose value in the shadow cluster differs or is missing (measured on 1.36 and 1.40)."""
 
 _KEPT: Final = 1024
-"""Treatments whose policies and filters are remembered."""
+"""How many policies and filter lists are cached."""
 
 
 def mirror_policy(cluster: str, mirror: Mirror) -> MirrorPolicy:
@@ -87,7 +87,7 @@ def mirror_policy(cluster: str, mirror: Mirror) -> MirrorPolicy:
 
 @lru_cache(_KEPT)
 def _policy(treatment: Treatment) -> MirrorPolicy:
-    """What the policies of all canaries that are treated so have in common."""
+    """The part that the policies of all canaries with the same treatment share."""
     literal = treatment.host not in (PRESERVE, SHADOW_SUFFIX)
     return MirrorPolicy(
         disable_shadow_host_suffix_append=treatment.host != SHADOW_SUFFIX,
@@ -95,15 +95,15 @@ def _policy(treatment: Treatment) -> MirrorPolicy:
         request_headers_mutations=[
             *(_carried(f"%REQ({name})%", carrier) for name, carrier in _MARKED.items()),
             *(_carried(formatter, _carrier(formatter)) for formatter in _lost(treatment)),
-            # A canary that does not answer in time has failed, which the cluster's outlier detection counts;
-            # it does not count what ends by the cluster's own bound on a stream.
+            # A canary that does not respond in time has failed. The cluster's outlier detection counts this
+            # timeout, and does not count requests that end by the cluster's maximum stream duration.
             _set(_TIMEOUT, str(treatment.timeout_ms)),
         ],
     )
 
 
 def _lost(treatment: Treatment) -> list[str]:
-    """The formatters of its header values that have to be carried, sorted."""
+    """The formatters in its header values that must be carried, sorted."""
     found = {match.group() for _, value in treatment.set_headers for match in _FORMATTER.finditer(value)}
     return sorted(found & _LOST)
 
@@ -115,19 +115,19 @@ def _carrier(formatter: str) -> str:
 
 def _carried(formatter: str, carrier: str) -> _Mutation:
     found = _set(carrier, formatter)
-    # A client's request may have a header of this name.
+    # A client's request may have a header with this name.
     found.append.keep_empty_value = True
     return found
 
 
 def copy_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
-    """The filters of a shadow cluster; `credential` names the secret to use."""
+    """The filters of a shadow cluster. `credential` is the name of the secret."""
     injector = [_injector(credential)] if credential else []
     return [
         *_pace(mirror.treatment.max_rps),
         *_length(mirror.treatment),
         *_body(mirror.treatment),
-        # After `redact`, which goes by what the client says of the body.
+        # After `redact`, which reads the client's headers about the body.
         _filter("header_mutation", _changes(mirror)),
         *injector,
         _codec(),
@@ -135,7 +135,7 @@ def copy_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
 
 
 def _changes(mirror: Mirror) -> header_mutation_pb2.HeaderMutation:
-    """What the client sent, our changes, and the mark."""
+    """Restores the client's headers, applies the policy's changes, and adds the mark."""
     found = header_mutation_pb2.HeaderMutation()
     found.CopyFrom(_unmarked(mirror.treatment, own_credential=mirror.credential is not None))
     found.mutations.request_mutations.append(_set(names.SHADOW_HEADER, mirror.marker))
@@ -144,7 +144,7 @@ def _changes(mirror: Mirror) -> header_mutation_pb2.HeaderMutation:
 
 @lru_cache(_KEPT)
 def _unmarked(treatment: Treatment, *, own_credential: bool) -> header_mutation_pb2.HeaderMutation:
-    """In this order: a value may be taken from a header that is then removed."""
+    """The order matters: a value may come from a header that is removed afterwards."""
     sent = () if treatment.redactions else (_remove(_LENGTH), _set(_LENGTH, f"%REQ({_LENGTH_CARRIER})%"))
     changes = [
         *sent,
@@ -178,8 +178,8 @@ def _pace(max_rps: int | None) -> tuple[_HttpFilter, ...]:
 
 @lru_cache(_KEPT)
 def _length(treatment: Treatment) -> tuple[_HttpFilter, ...]:
-    """Notes the length that the client gave, or that it gave none: the buffer filter adds one to a request
-    that has none, with which HTTP/1 would have no trailers. A body that is masked has a length of its own."""
+    """Records the content-length of the client, or its absence. The buffer filter adds one, and HTTP/1
+    requests with a content-length have no trailers. A masked body has its own length."""
     if treatment.redactions:
         return ()
     noted = header_mutation_pb2.Mutations(request_mutations=[_carried(f"%REQ({_LENGTH})%", _LENGTH_CARRIER)])
@@ -190,8 +190,8 @@ def _length(treatment: Treatment) -> tuple[_HttpFilter, ...]:
 @lru_cache(_KEPT)
 def _body(treatment: Treatment) -> tuple[_HttpFilter, ...]:
     return (
-        # Holds a mirrored request until it is complete: a canary that does not read holds back nobody, and
-        # what is larger is not sent. (Without it the upload waits for the canary.)
+        # Holds a mirrored request until it is complete, so that a canary that does not read cannot slow down
+        # the client's upload. Larger requests are not sent.
         _filter("buffer", buffer_pb2.Buffer(max_request_bytes=uint32(treatment.max_body))),
         _lua("change", scripts.change(treatment.rewrites, treatment.redactions)),
     )

@@ -1,7 +1,6 @@
-"""Every generated name, in one place. A name says what the thing is and never where it stands in a list, so
-that nothing is renamed because a neighbour came or went. A port is called by its name, not by its number: a
-Service that is renumbered keeps its virtual host and its clusters.
-"""
+"""All generated names. A name identifies a thing and never its position in a list, so a change of one thing
+renames no other. A port is identified by its name, not its number, so a Service that is renumbered keeps its
+virtual host and its clusters."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from xds_server.xds.resource import ResourceKey
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
 GATEWAY: Final = plan.GATEWAY
-"""The listener that there is without a gateway file, and its route configuration."""
+"""The listener without a gateway file, and its route configuration."""
 
 LISTENER_KEY: Final = ResourceKey(LISTENER, GATEWAY)
 
@@ -24,19 +23,19 @@ def routes_key(gateway: str) -> ResourceKey:
 
 
 def no_host_key(gateway: str) -> ResourceKey:
-    """A virtual host that no request has."""
+    """A virtual host that matches no request."""
     return ResourceKey(VIRTUAL_HOST, f"{gateway}/none")
 
 
 KINDS_BEFORE_NAMES: Final = "(?:(?:statefulset|daemonset|replicaset|rollout)/)?"
-"""What a regular expression has where a key of `model.objects.workload_key` may say the kind."""
+"""The pattern for the optional kind in a key of `model.objects.workload_key`."""
 
-# NAMESPACE/SERVICE[/PORT]/shadow/[KIND/]NAME, whole: a Service or a port may itself be called "shadow".
+# NAMESPACE/SERVICE[/PORT]/shadow/[KIND/]NAME as a whole, because a Service or a port may be named "shadow".
 _SHADOW_CLUSTER = re.compile(rf"[^/]+/[^/]+(?:/[^/]+)?/shadow/({KINDS_BEFORE_NAMES}[^/]+)")
 
 SHADOW_HEADER: Final = "x-xds-shadow"
-"""On every mirrored request: NAMESPACE/NAME of the canary, whatever its kind. A request that has it is not
-mirrored again."""
+"""The header of every mirrored request: NAMESPACE/NAME of the canary, whatever its kind. A request with this
+header is not mirrored again."""
 
 
 def listener_key(name: str) -> ResourceKey:
@@ -44,28 +43,28 @@ def listener_key(name: str) -> ResourceKey:
 
 
 def cluster(service: NamespacedName, port: str) -> str:
-    """The cluster of one port of a Service, by the port's name; the only port of a Service may have none."""
+    """The cluster of a Service port, by the port's name, which is empty for an unnamed only port."""
     return f"{service}/{port}" if port else str(service)
 
 
 def virtual_host_key(service: NamespacedName, port: str, gateway: str = GATEWAY) -> ResourceKey:
-    """The virtual host of one port of a Service, as a resource of its own: its name begins with that of its
-    route configuration, and is also the name in the message (rule 25)."""
-    # Measured: Envoy takes all before the last slash for the route configuration.
+    """The virtual host of a Service port as a resource: the name begins with that of its route configuration,
+    and the message has the same name (rule 25)."""
+    # Envoy takes everything before the last slash for the route configuration (measured).
     named = f"{service.name}.{service.namespace}" + (f".{service.cluster}" if service.cluster else "")
     return ResourceKey(VIRTUAL_HOST, f"{gateway}/{named}:{port}" if port else f"{gateway}/{named}")
 
 
 def domains(plain: Iterable[str]) -> tuple[str, ...]:
-    """The domains of a virtual host, sorted: each without and with a dot behind the host, which is how a
-    resolver writes a complete name. Envoy could strip the dot, but then the backend would not see it."""
+    """The domains of a virtual host, sorted: each without and with a trailing dot, with which resolvers write
+    complete names. Envoy could strip the dot, but then the backend would get a different Host."""
     found = (domain.partition(":") for domain in plain)
     return tuple(sorted(f"{host}{dot}{colon}{port}" for host, colon, port in found for dot in ("", ".")))
 
 
 def closed_ports_key(service: NamespacedName, gateway: str = GATEWAY) -> ResourceKey:
-    """The virtual host of a Service's ports that are not routed. All ports of a Service that has several have
-    names, so no port has this one."""
+    """The virtual host for the ports of a Service that are not routed. The name is free, because all ports of
+    a Service with several ports have names."""
     return virtual_host_key(service, "", gateway)
 
 
@@ -75,7 +74,7 @@ def shadow_cluster(service: NamespacedName, port: str, canary: str) -> str:
 
 
 def shadowing_canary(cluster_name: str) -> str | None:
-    """The canary that a shadow cluster belongs to; None for any other cluster."""
+    """The canary of a shadow cluster; None for any other cluster."""
     match = _SHADOW_CLUSTER.fullmatch(cluster_name)
     return match.group(1) if match else None
 
@@ -85,10 +84,10 @@ def cluster_key(name: str) -> ResourceKey:
 
 
 def secret_key(cluster_name: str) -> ResourceKey:
-    """A shadow cluster's credential is named as the cluster."""
+    """The name of a shadow cluster's credential: the cluster's name."""
     return ResourceKey(SECRET, cluster_name)
 
 
 def endpoints_key(cluster_name: str) -> ResourceKey:
-    """A cluster's assignment is named as the cluster."""
+    """The name of a cluster's ClusterLoadAssignment: the cluster's name."""
     return ResourceKey(ENDPOINT, cluster_name)

@@ -1,4 +1,4 @@
-"""Keys of ``node.metadata`` by which an Envoy asks for its own listener and namespaces.
+"""The keys of ``node.metadata`` with which an Envoy selects its listener and namespaces.
 
 `bootstrap` writes them, and `server/views.py` reads them.
 """

@@ -1,4 +1,5 @@
-"""A resource as plain data, in the JSON form of its message: what people, files and Envoy itself read."""
+"""A resource as plain data: the JSON form of its message, for people, files and Envoy's static
+configuration."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +12,7 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-# Imported so that every message that translation puts into an Any is known.
+# Imported so that every message type in an Any is registered.
 import xds_server.translate.translate  # noqa: F401
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import TypeUrl
@@ -29,11 +30,12 @@ Json = dict[str, Any]
 
 
 def readable(type_url: TypeUrl, body: bytes) -> Json:
-    """The fields of a resource under the names of Envoy's documentation. Of a Secret only the name is shown:
-    this goes to terminals, files and reviews.
+    """The fields of a resource, named as in Envoy's documentation. Of a Secret, only the name is included,
+    because the result goes to terminals, files and reviews.
 
     Raises:
-        XdsShadowError: a control plane of another version made it, with messages that this one does not know.
+        XdsShadowError: a control plane of another version made the resource, with messages that this version
+            does not know.
     """
     try:
         message = _MESSAGES[type_url].FromString(body)
@@ -46,8 +48,8 @@ def readable(type_url: TypeUrl, body: bytes) -> Json:
 
 
 def _name_first(value: Any) -> Any:
-    """The same, where each message begins with its name; in the order of the fields' numbers a route's is
-    the last."""
+    """The same with the name as the first field of each message; in the order of field numbers, a route's
+    name is the last."""
     match value:
         case {"@type": _}:
             return {key: _name_first(each) for key, each in value.items()}

@@ -1,4 +1,4 @@
-"""The part of a shadow cluster's script that masks values in bodies, with what a user wants masked."""
+"""The part of a shadow cluster's script that masks values in bodies."""
 
 import re
 from collections.abc import Sequence
@@ -9,17 +9,18 @@ from xds_server.translate.lua import listed, quoted, table
 from xds_server.translate.redaction_script import REDACT
 
 MASK: Final = "***"
-"""What a masked text reads."""
+"""The replacement for a masked value."""
 
 MOST_STEPS: Final = 40_000
-"""What `redact` does at most for one body: a value of JSON or a field of a form is one step, a name some."""
+"""The most steps that `redact` takes for one body. A JSON value or a form field is one step; a name takes
+several."""
 
 _BITS: Final = 32
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def redaction(redactions: Sequence[JsonPointer | FormField]) -> str:
-    """Lua's function ``redacted(headers, body)``; it raises an error for a body that must not be sent."""
+    """The Lua function ``redacted(headers, body)``. It raises an error for a body that must not be sent."""
     pointers = [tuple(map(_folded, each.steps)) for each in redactions if isinstance(each, JsonPointer)]
     fields = sorted({_folded(each.name) for each in redactions if isinstance(each, FormField)})
     names = [*fields, *(step for pointer in pointers for step in pointer)]
@@ -33,7 +34,8 @@ def redaction(redactions: Sequence[JsonPointer | FormField]) -> str:
 
 
 def _rules(pointers: Sequence[Sequence[str]]) -> str:
-    """By depth which of the pointers end there, go on with any name, or with one."""
+    """For each depth, the pointers that end there, and those that continue with any name or with a given
+    one."""
     ends: dict[str, int] = {}
     anything: dict[str, int] = {}
     names: dict[str, dict[str, int]] = {}
@@ -51,6 +53,6 @@ def _rules(pointers: Sequence[Sequence[str]]) -> str:
 
 
 def _folded(text: str) -> str:
-    """Lower case, of ASCII alone, as Lua's, and the two letters that are folded there too."""
+    """Lower case, for ASCII only as in Lua, and for the two letters that are folded in the script."""
     ascii_only = text.replace("\N{LATIN SMALL LETTER LONG S}", "s").replace("\N{KELVIN SIGN}", "k")
     return "".join(char.lower() if char.isascii() else char for char in ascii_only)

@@ -1,12 +1,13 @@
-"""How values in bodies are masked: a format string whose result is Lua.
+"""The script that masks values in bodies: a format string whose result is Lua.
 
-Strict, as what is lenient here may be read otherwise by the canary: JSON of RFC 8259 in UTF-8, and a form of
-WHATWG's URL standard that holds only what a URL may. A body that is not understood to the last byte is not
-sent.
+The script is strict, because a canary might read lenient input differently: JSON of RFC 8259 in UTF-8, and
+forms of the WHATWG URL standard with only characters that a URL may have. A body that is not understood to
+its last byte is not sent.
 
-The script never goes back, so a body takes time in proportion to its size. Values and names take the most:
-they are counted as steps, and a body that needs too many is not sent. LuaJIT compiles nothing of it, as what
-it cannot compile takes many times as long as what it can, and a client would choose which of the two it is.
+The script never goes back, so the time is proportional to the size of the body. Values and names are the most
+expensive. They are counted as steps, and a body that needs too many steps is not sent. LuaJIT does not
+compile the script: code that it cannot compile is many times slower than code that it can, and a client could
+choose between the two.
 """
 
 from typing import Final

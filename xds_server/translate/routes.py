@@ -1,7 +1,7 @@
-"""Virtual hosts: the finished routes of one Service port, spelled in Envoy's messages.
+"""Virtual hosts: writes the finished routes of a Service port as Envoy's messages.
 
-Where a port has mirrors, requests that must never be mirrored come first. Where it has none, there is one
-route.
+If a port has mirrors, the routes for requests that must not be mirrored come first. A port without mirrors
+has one route.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,11 +26,11 @@ from xds_server.translate.wire import packed, resource, seconds, serialized, uin
 from xds_server.xds.framing import text
 from xds_server.xds.resource import Resource
 
-# Only attempts that no application can have seen, so that nothing is done twice. A mirrored request is never
-# tried again.
+# Retry only attempts that cannot have reached an application, so that no request is processed twice. Mirrored
+# requests are never retried.
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
-# A host that refuses connections has no requests, so Envoy's choice of the least busy prefers it: with two of
-# three hosts dead, five choices still end at a dead one in half of the cases.
+# A host that refuses connections has no active requests, so least-request balancing prefers it. With two of
+# three hosts dead, five choices still end at a dead host in half of the cases.
 _CHOICES = 20
 _RETRY_POLICY = route_components_pb2.RetryPolicy(
     retry_on=_RETRY_ON,
@@ -45,27 +45,27 @@ _RETRY_POLICY = route_components_pb2.RetryPolicy(
 )
 _NAME: Final = route_components_pb2.VirtualHost.NAME_FIELD_NUMBER
 _DOMAINS: Final = route_components_pb2.VirtualHost.DOMAINS_FIELD_NUMBER
-_BLANK: Final = b"~"  # in no name of ours
+_BLANK: Final = b"~"  # not in any generated name
 _LENGTHS: Final = 1024
-_NO_TIMEOUT = seconds(0)  # what a plain reverse proxy in front of unknown applications has
+_NO_TIMEOUT = seconds(0)  # a reverse proxy must not limit applications that it does not know
 
 
 def gateway_routes(gateway: str = names.GATEWAY) -> Resource:
-    """The route configuration of a gateway; its virtual hosts are resources of their own."""
+    """The route configuration of a gateway. Its virtual hosts are separate resources."""
     key = names.routes_key(gateway)
     return resource(key, route_pb2.RouteConfiguration(name=key.name), vhds=True)
 
 
 def no_host(gateway: str) -> Resource:
-    """A virtual host that no request has. Measured: Envoy's listener waits 15 s for a first one of its route
-    configuration, and one that has none may stand beside others."""
+    """A virtual host that matches no request. Envoy's listener waits 15 s for a first virtual host of its
+    route configuration; this one may exist beside others (measured)."""
     key = names.no_host_key(gateway)
     body = serialized(route_components_pb2.VirtualHost(name=key.name, domains=[UNREACHABLE]))
     return Resource(key, body)
 
 
 def virtual_hosts(plan: PortPlan) -> list[Resource]:
-    """The VirtualHosts of one port: the same in each of its route configurations, but for the name."""
+    """The VirtualHosts of a port. They differ only in their names, one for each route configuration."""
     clusters = [names.cluster(plan.service, plan.name)]
     clusters += [names.shadow_cluster(plan.service, plan.name, mirror.canary) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(each) for each in clusters)
@@ -77,7 +77,7 @@ def virtual_hosts(plan: PortPlan) -> list[Resource]:
 
 
 def _body(plan: PortPlan, domains: Iterable[str], cluster: str) -> bytes:
-    """A VirtualHost without its name, which is its first field."""
+    """A VirtualHost without its name, which is the first field."""
     if plan.mirrors:
         message = route_components_pb2.VirtualHost(
             domains=domains, routes=_routes(plan, cluster), retry_policy=_RETRY_POLICY
@@ -87,7 +87,7 @@ def _body(plan: PortPlan, domains: Iterable[str], cluster: str) -> bytes:
 
 
 def closed_ports(plan: PortPlan) -> list[Resource]:
-    """The VirtualHosts that answer for the ports which `plan.closed` names, in each route configuration."""
+    """The VirtualHosts for the ports in `plan.closed`, one for each route configuration."""
     if not plan.closed:
         return []
     domains, scope = names.domains(plan.closed), plan.service.namespace
@@ -103,15 +103,15 @@ def closed_ports(plan: PortPlan) -> list[Resource]:
 
 
 def _unmirrored(cluster: str) -> bytes:
-    """The one route without a mirror, and what all routes have in common, as fields of a virtual host."""
-    # Nearly every virtual host is one of these, and they differ in the cluster alone.
+    """The only route without mirrors, and the common fields of all routes, as fields of a virtual host."""
+    # Nearly all virtual hosts have only this route, and differ only in the cluster.
     name = cluster.encode()
     return _unmirrored_of(len(name)).replace(_BLANK * len(name), name)
 
 
 @lru_cache(_LENGTHS)
 def _unmirrored_of(length: int) -> bytes:
-    """For a cluster whose name has so many bytes; blanks stand for it."""
+    """The same for a cluster name of this length, with blanks in its place."""
     route = _route(UNMIRRORED[0].label, (_BLANK * length).decode(), _match(Match()))
     return serialized(route_components_pb2.VirtualHost(routes=[route], retry_policy=_RETRY_POLICY))
 
@@ -119,8 +119,8 @@ def _unmirrored_of(length: int) -> bytes:
 def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
     found = [
         _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
-        # Envoy mirrors the opening request of a WebSocket; the canary would wait for frames for ever. Of
-        # upgrades that a listener ignores the header is gone by now.
+        # Envoy mirrors the opening request of a WebSocket, and the canary would wait for frames forever. If a
+        # listener ignores an upgrade, the header has already been removed.
         _route("upgrade", name, _match(Match(), _header("upgrade"))),
     ]
     mirrors = {mirror.canary: mirror for mirror in plan.mirrors}
@@ -165,7 +165,7 @@ def _match(
 
 
 def _strictest(conditions: Iterable[HeaderCondition]) -> set[HeaderCondition]:
-    """Without the presence of headers whose value is asked for."""
+    """Drop the presence matcher of headers that also have a value matcher."""
     found = set(conditions)
     return found - {HeaderCondition(each.name) for each in found if each.value is not None}
 
@@ -188,7 +188,7 @@ def _condition(condition: HeaderCondition) -> route_components_pb2.HeaderMatcher
 
 
 def _method(method: str) -> route_components_pb2.HeaderMatcher:
-    # One exact match a method: a regular expression of many is more than Envoy's RE2 limit admits, and then
-    # it refuses the routes of everybody.
+    # One exact match for each method: one regular expression for many methods can exceed Envoy's RE2 limit,
+    # and Envoy then rejects the routes of all Services.
     match = string_pb2.StringMatcher(exact=method)
     return route_components_pb2.HeaderMatcher(name=":method", string_match=match)

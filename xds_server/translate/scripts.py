@@ -1,8 +1,8 @@
-"""What the filters of a shadow cluster run in Lua, as only Lua can do it there: rewriting a path, masking
-values in a body, counting copies by the second, cutting off an answer that does not end.
+"""The Lua scripts of a shadow cluster's filters, for what only Lua can do there: rewriting paths, masking
+values in bodies, limiting mirrored requests per second, and ending responses that do not end.
 
-Envoy goes on with a copy whose script fails, as if there were none. So everything runs under `pcall`, and
-what goes wrong is answered here, with a status that nobody sees: it costs the copy.
+If a script fails, Envoy forwards the mirrored request unchanged. So everything runs under `pcall`, and a
+failure ends the mirrored request with a local response, which nobody receives.
 """
 
 from collections.abc import Sequence
@@ -56,8 +56,8 @@ _REDACT_COPY: Final = """\
   end
 """
 
-# The buffer filter has bounded the stream, which holds for the answer too: one that is longer is cut off.
-# Without a body it has not, so such answers are left alone.
+# The buffer filter's limit applies to the stream and so also to the response: a longer one is cut off.
+# Requests without a body do not pass that filter, so their responses are not limited here.
 _GUARD: Final = """\
   if body and body:length() > 0 then
     copy:streamInfo():dynamicMetadata():set("xds-shadow", "bounded", true)
@@ -76,12 +76,12 @@ end
 
 
 def pace(rps: int) -> str:
-    """Lets so many copies a second pass."""
+    """Limits the mirrored requests per second."""
     return _PACE.format(rate=rps)
 
 
 def change(rewrites: Sequence[Rewrite], redactions: Sequence[JsonPointer | FormField]) -> str:
-    """Changes copies, and cuts off answers that are longer than the stream's bound."""
+    """Changes mirrored requests, and ends responses that exceed the stream's limit."""
     parts = []
     if rewrites:
         parts.append(_REWRITE.format(rewrites=listed(_rewrite(each) for each in rewrites)))

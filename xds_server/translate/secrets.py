@@ -1,4 +1,4 @@
-"""Credentials as resources of their own (SDS), so that a new one reloads no cluster."""
+"""Credentials as SDS resources, so that a new credential does not reload a cluster."""
 
 import hashlib
 from functools import lru_cache
@@ -13,15 +13,15 @@ from xds_server.translate.wire import serialized
 from xds_server.xds.resource import Resource
 
 _ROUNDS: Final = 20_000
-"""A version is shown in many places. One that is a plain hash would let a weak credential be guessed at the
-speed of hashing; with so many rounds a guess takes about 10 ms."""
+"""Versions are visible in many places. With a plain hash, a weak credential could be guessed at the speed of
+hashing; with this many rounds, one guess takes about 10 ms."""
 
 _KEPT: Final = 1024
 
 
 @lru_cache(_KEPT)
 def credential_secret(cluster: str, value: Sensitive, *, scope: str) -> Resource:
-    """The Secret of a shadow cluster, by whose name it is called."""
+    """The Secret of a shadow cluster, with the cluster's name."""
     source = base_pb2.DataSource(inline_string=value.reveal)
     message = secret_pb2.Secret(name=cluster, generic_secret=secret_pb2.GenericSecret(secret=source))
     body = serialized(message)

@@ -1,4 +1,4 @@
-"""From the plan to resources, mechanically. `translate` is the specification: the whole plan, in one pass."""
+"""Translates the plan to resources. `translate` is the specification: the whole plan in one pass."""
 
 from collections.abc import Iterable
 
@@ -31,19 +31,19 @@ def translate(
 def frame(
     gateway_port: int, gateway: GatewayConfig = TRANSPARENT, route_configs: Iterable[str] = ()
 ) -> list[Resource]:
-    """What is there without any Service: the gateway's listeners, their route configurations, and
-    `route_configs` for listeners that Envoys have of their own."""
+    """The resources that exist without any Service: the gateway's listeners, their route configurations, and
+    `route_configs` for Envoys with their own listeners."""
     listeners = [gateway_listener(each, gateway, port=gateway_port) for each in gateway.listeners]
     found = gateway.gateways(route_configs)
     return [*listeners, *map(gateway_routes, found), *(map(no_host, found) if len(found) > 1 else ())]
 
 
 def translate_service(plan: ServicePlan) -> tuple[Resource, ...]:
-    """One Service's share of the whole. It refers to nothing outside of itself, so that a share can be
-    replaced without a look at the others.
+    """The resources of one Service. They refer to nothing else, so they can be replaced without a look at
+    other Services.
 
     Raises:
-        DanglingReferenceError: it does; a bug of ours.
+        DanglingReferenceError: a resource refers to another Service's. A bug in this program.
     """
     share = tuple(resource for port in plan.ports for resource in _resources(port))
     keys = {resource.key for resource in share}

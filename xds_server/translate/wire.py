@@ -1,5 +1,4 @@
-"""Small helpers of the translation: about protobuf rather than about Envoy, and where Envoy finds the
-rest."""
+"""Helpers for protobuf messages and resources."""
 
 from envoy.config.core.v3 import config_source_pb2
 from google.protobuf.any_pb2 import Any
@@ -11,7 +10,7 @@ from xds_server.xds.resource import Resource, ResourceKey
 
 
 def serialized(message: Message) -> bytes:
-    """The message's bytes, the same in every process: map fields are written in order."""
+    """The message's deterministic serialization: map entries are sorted."""
     return message.SerializeToString(deterministic=True)
 
 
@@ -29,18 +28,18 @@ def resource(
     vhds: bool = False,
     claims: frozenset[str] = frozenset(),
 ) -> Resource:
-    """The message as a resource; `scope` is the namespace that it belongs to, if it does to one."""
+    """The message as a resource; `scope` is its namespace, if it has one."""
     return Resource(key, serialized(message), refs, scope=scope, vhds=vhds, claims=claims)
 
 
 def seconds(value: float) -> Duration:
-    """A duration, down to milliseconds."""
+    """A duration with millisecond precision."""
     millis = round(value * 1000)
     return Duration(seconds=millis // 1000, nanos=millis % 1000 * 1_000_000)
 
 
 def over_ads() -> config_source_pb2.ConfigSource:
-    """Where everything that is discovered comes from: the stream that told of it."""
+    """A configuration source for the ADS stream."""
     return config_source_pb2.ConfigSource(
         ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
     )
