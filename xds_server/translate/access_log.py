@@ -19,25 +19,29 @@ _MIRRORED_TO: Final = "mirrored_to"
 
 ACCESS_LOG: Final = (
     ("time", "%START_TIME%", "When the request began."),
-    ("request_id", "%REQ(X-REQUEST-ID)%", "As the stable version and the canary see it."),
+    ("request_id", "%REQ(X-REQUEST-ID)%", "As the primary and the canary see it."),
     ("method", "%REQ(:METHOD)%", ""),
     ("host", "%REQ(:AUTHORITY)%", "As sent."),
     ("path", "%PATH(NQ)%", "Without the query, which may hold secrets."),
     ("protocol", "%PROTOCOL%", ""),
-    ("status", "%RESPONSE_CODE%", "0: the client went away before there was one."),
+    ("status", "%RESPONSE_CODE%", "0: the client disconnected before there was one."),
     ("flags", "%RESPONSE_FLAGS%", "Envoy's reasons for a response of its own, or `-`."),
-    ("bytes_received", "%BYTES_RECEIVED%", "Of the body."),
-    ("bytes_sent", "%BYTES_SENT%", "Of the body."),
+    ("bytes_received", "%BYTES_RECEIVED%", "The size of the request's body."),
+    ("bytes_sent", "%BYTES_SENT%", "The size of the response's body."),
     ("duration_ms", "%DURATION%", "Until the last byte of the response."),
-    ("client", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "As far as it is trusted."),
-    ("peer", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "Who is connected."),
-    ("service", "%UPSTREAM_CLUSTER%", "Namespace, Service and port."),
-    ("endpoint", "%UPSTREAM_HOST%", "Which of its endpoints answered."),
+    (
+        "client",
+        "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "The client's address, as far as forwarded headers are trusted.",
+    ),
+    ("peer", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "The address of the connected peer."),
+    ("service", "%UPSTREAM_CLUSTER%", "The Service and its port."),
+    ("endpoint", "%UPSTREAM_HOST%", "The endpoint that responded."),
     ("route", "%ROUTE_NAME%", ""),
     (
         _MIRRORED_TO,
         f"%METADATA(ROUTE:{_METADATA}:{_MIRRORED_TO})%",
-        "The canaries to which it was mirrored, as a list of `NAMESPACE/NAME`; null: to none.",
+        "The canaries that it was mirrored to, as a list of `NAMESPACE/NAME`; null if none.",
     ),
 )
 """Each field: its name, Envoy's format, and its meaning."""

@@ -236,7 +236,7 @@ def _admin_cluster(port: int) -> cluster.Cluster:
     return cluster.Cluster(
         name=_ADMIN_CLUSTER,
         type=cluster.ClusterDiscoveryType.STATIC,
-        load_assignment=_assignment(_ADMIN_CLUSTER, [Address(_ADMIN_ADDRESS, port)]),
+        load_assignment=_load_assignment(_ADMIN_CLUSTER, [Address(_ADMIN_ADDRESS, port)]),
     )
 
 
@@ -268,7 +268,7 @@ def _xds_cluster(options: BootstrapOptions) -> cluster.Cluster:
         name=_XDS_CLUSTER,
         type=cluster.ClusterDiscoveryType.STRICT_DNS,
         connect_timeout=timedelta(seconds=5),
-        load_assignment=_assignment(_XDS_CLUSTER, addresses),
+        load_assignment=_load_assignment(_XDS_CLUSTER, addresses),
         typed_extension_protocol_options={
             _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))
         },
@@ -276,7 +276,7 @@ def _xds_cluster(options: BootstrapOptions) -> cluster.Cluster:
     )
 
 
-def _assignment(name: str, addresses: Iterable[Address]) -> endpoint.ClusterLoadAssignment:
+def _load_assignment(name: str, addresses: Iterable[Address]) -> endpoint.ClusterLoadAssignment:
     hosts = [
         endpoint.LbEndpoint(endpoint=endpoint.Endpoint(address=_address(address))) for address in addresses
     ]

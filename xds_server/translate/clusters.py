@@ -38,8 +38,8 @@ _PERCENT_OF_REQUESTS = 100
 
 _FAILURES_IN_A_ROW = 5
 _ERRORS_IN_A_ROW = 20
-_LEFT_ALONE_S = 30
-_LEFT_ALONE_AT_MOST_S = 300
+_CANARY_EJECTED_S = 30
+_CANARY_EJECTED_AT_MOST_S = 300
 """Outlier detection ejects the canary after 5 consecutive connection failures or timeouts, or 20 consecutive
 5xx responses, for 30 s, growing to 300 s. The 5xx threshold is higher because observing errors is the purpose
 of a canary."""
@@ -155,8 +155,8 @@ def _kept_off() -> cluster_pb2.Cluster:
             enforcing_success_rate=uint32(0),
             enforcing_local_origin_success_rate=uint32(0),
             interval=seconds(1),
-            base_ejection_time=seconds(_LEFT_ALONE_S),
-            max_ejection_time=seconds(_LEFT_ALONE_AT_MOST_S),
+            base_ejection_time=seconds(_CANARY_EJECTED_S),
+            max_ejection_time=seconds(_CANARY_EJECTED_AT_MOST_S),
             max_ejection_percent=uint32(100),
         ),
         upstream_bind_config=address_pb2.BindConfig(

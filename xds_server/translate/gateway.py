@@ -193,8 +193,8 @@ FIELDS: Final = (
         transparent="transparent",
         hardened="hardened",
         page="`transparent`",
-        meaning="Where the defaults of the other fields come from. `transparent` hands a request on as it was"
-        " sent. `hardened` follows Envoy's practices for a proxy on the open internet.",
+        meaning="The defaults of the other fields. `transparent` forwards a request as it was sent."
+        " `hardened` follows Envoy's best practices for an edge proxy.",
     ),
     Field(
         key="normalize-paths",
@@ -202,9 +202,9 @@ FIELDS: Final = (
         write="`true` or `false`",
         transparent="false",
         hardened="true",
-        meaning="`false`: the path arrives as it was sent. `true`: `.` and `..` are resolved, `//` becomes"
-        " `/`, and a path with an escaped slash (`%2F`, `%5C`) is answered with a redirect (307) to the"
-        " unescaped one.",
+        meaning="`false`: the path is forwarded as it was sent. `true`: `.` and `..` are resolved, `//`"
+        " becomes `/`, and a path with an escaped slash (`%2F`, `%5C`) is redirected (307) to the unescaped"
+        " path.",
     ),
     Field(
         key="header-underscores",
@@ -212,8 +212,8 @@ FIELDS: Final = (
         write="`allow`, `drop` or `reject`",
         transparent="allow",
         hardened="reject",
-        meaning="A header with `_` in its name (gRPC metadata too) is handed on, or dropped, or its request"
-        " is answered with 400 (HTTP/2: the stream is reset).",
+        meaning="A header with `_` in its name, gRPC metadata included, is forwarded, dropped, or its request"
+        " is rejected with 400 (HTTP/2: the stream is reset).",
     ),
     Field(
         key="keep-request-id",
@@ -221,7 +221,7 @@ FIELDS: Final = (
         write="`true` or `false`",
         transparent="true",
         hardened="false",
-        meaning="Whether the caller's `x-request-id` stays. A request without one always gets a new one.",
+        meaning="Whether the client's `x-request-id` is kept. A request without one always gets a new one.",
     ),
     Field(
         key="http10",
@@ -229,8 +229,8 @@ FIELDS: Final = (
         write="`true` or `false`",
         transparent="true",
         hardened="false",
-        meaning="Whether HTTP/1.0 is taken, or answered with 426. HTTP/1.1 and HTTP/2 (with prior knowledge)"
-        " always are.",
+        meaning="Whether HTTP/1.0 is accepted, or rejected with 426. HTTP/1.1 and HTTP/2 (with prior"
+        " knowledge) are always accepted.",
     ),
     Field(
         key="http1-trailers",
@@ -238,8 +238,8 @@ FIELDS: Final = (
         write="`true` or `false`",
         transparent="true",
         hardened="false",
-        meaning="Whether trailers after a body in chunks (HTTP/1.1) are handed on, in both directions."
-        " Those of HTTP/2 always are.",
+        meaning="Whether trailers after a chunked body (HTTP/1.1) are forwarded, in both directions."
+        " Trailers of HTTP/2 are always forwarded.",
     ),
     Field(
         key="other-methods",
@@ -247,9 +247,9 @@ FIELDS: Final = (
         write="`allow` or `reject`",
         transparent="allow",
         hardened="reject",
-        meaning="An HTTP/1 request with a method of one's own, such as `INVALIDATE`, is handed on, or"
-        " answered with 400. Registered methods are always handed on. (Envoy warns in its log that its field"
-        " for this, `allow_custom_methods`, is new.)",
+        meaning="An HTTP/1 request with a custom method, such as `INVALIDATE`, is forwarded, or rejected"
+        " with 400. Registered methods are always forwarded. (Envoy logs a warning that its field for this,"
+        " `allow_custom_methods`, is work in progress.)",
     ),
     Field(
         key="upgrades",
@@ -257,8 +257,9 @@ FIELDS: Final = (
         write="a list of tokens, such as `[websocket, spdy/3.1]`",
         transparent=["websocket"],
         hardened=["websocket"],
-        meaning="The protocols to which a connection may be upgraded (`Upgrade:`), in any case of letters."
-        " Requests for these are never mirrored. One with a body is served without the upgrade.",
+        meaning="The protocols to which a connection may be upgraded (`Upgrade:`), case-insensitive."
+        " Requests for these upgrades are never mirrored. A request with a body is served without the"
+        " upgrade.",
     ),
     Field(
         key="other-upgrades",
@@ -266,8 +267,8 @@ FIELDS: Final = (
         write="`ignore` or `refuse`",
         transparent="ignore",
         hardened="refuse",
-        meaning="A request for another upgrade, such as `TLS/1.2`, is served without it, and mirrored as"
-        " any; or it is answered with 403. `h2c` is always ignored.",
+        meaning="A request for another upgrade, such as `TLS/1.2`, is served and mirrored without the"
+        " upgrade, or rejected with 403. `h2c` is always ignored.",
     ),
     Field(
         key="stream-idle-timeout",
@@ -275,8 +276,8 @@ FIELDS: Final = (
         write="`none`, or a duration such as `5m`",
         transparent="none",
         hardened="5m",
-        meaning="After so long without a byte in either direction a request, a stream or an upgraded"
-        " connection is ended: with 408 or 504, or with a reset once the response has begun.",
+        meaning="The time without a byte in either direction after which a request, a stream or an upgraded"
+        " connection ends: with 408 or 504, or with a reset if the response has begun.",
     ),
     Field(
         key="connection-idle-timeout",
@@ -284,7 +285,7 @@ FIELDS: Final = (
         write="`none`, or a duration such as `1h`",
         transparent="1h",
         hardened="1h",
-        meaning="A connection without any request is closed after so long.",
+        meaning="The time after which a connection without requests is closed.",
     ),
     Field(
         key="request-headers-timeout",
@@ -292,8 +293,8 @@ FIELDS: Final = (
         write="`none`, or a duration such as `10s`",
         transparent="10s",
         hardened="10s",
-        meaning="How long a client may take to send a request's headers, from their first byte; then it is"
-        " answered with 408.",
+        meaning="The time in which a client must send all headers of a request, from their first byte."
+        " After it, the response is 408.",
     ),
     Field(
         key="trusted-hops",
@@ -302,10 +303,10 @@ FIELDS: Final = (
         transparent="",
         hardened="",
         page="1 with `trusted-cidrs`, else 0",
-        meaning="How many proxies in front of the gateway are trusted. From 1 on their `X-Forwarded-Proto`"
-        " stays, and the client's address is the one that the outermost of them has put into"
-        " `X-Forwarded-For`. At 0 the gateway sets `X-Forwarded-Proto` itself. `X-Forwarded-For` is always"
-        " handed on, with the peer's address appended.",
+        meaning="How many proxies in front of the gateway are trusted. With 1 or more, `X-Forwarded-Proto`"
+        " is kept, and the client's address is the one that the outermost trusted proxy added to"
+        " `X-Forwarded-For`. With 0, the gateway sets `X-Forwarded-Proto`. `X-Forwarded-For` is always"
+        " forwarded, with the peer's address appended.",
     ),
     Field(
         key="trusted-cidrs",
@@ -314,7 +315,7 @@ FIELDS: Final = (
         transparent=[],
         hardened=[],
         page="none; with `trusted-hops`, every peer",
-        meaning="Only peers of these networks are trusted, as far as `trusted-hops` says.",
+        meaning="Only peers in these networks are trusted, up to `trusted-hops`.",
     ),
     Field(
         key="access-log",
@@ -322,7 +323,7 @@ FIELDS: Final = (
         write="`off` or `json`",
         transparent="off",
         hardened="off",
-        meaning="`json`: one line of JSON for each request on Envoy's standard output.",
+        meaning="`json`: one JSON line for each request on Envoy's standard output.",
     ),
     Field(
         key="listeners",
@@ -331,8 +332,8 @@ FIELDS: Final = (
         transparent=[{}],
         hardened=[{}],
         page="one: `gateway`, on the port of `--gateway-port`, at `0.0.0.0`",
-        meaning="Where the gateway listens; one is named `gateway`. The address `::` takes IPv6 and IPv4."
-        " Each listener has a route configuration of its name, and a Service is on all of them unless its"
+        meaning="The gateway's listeners; one is named `gateway`. The address `::` accepts IPv6 and IPv4."
+        " Each listener has a route configuration of the same name. A Service is in all of them unless its"
         " annotation `gateways` names some.",
         effect=Effect.SOCKETS,
     ),

@@ -118,7 +118,7 @@ def _unmirrored_of(length: int) -> bytes:
 
 def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
     found = [
-        _route("already-a-copy", name, _match(Match(), _header(names.SHADOW_HEADER))),
+        _route("already-mirrored", name, _match(Match(), _header(names.SHADOW_HEADER))),
         # Envoy mirrors the opening request of a WebSocket, and the canary would wait for frames forever. If a
         # listener ignores an upgrade, the header has already been removed.
         _route("upgrade", name, _match(Match(), _header("upgrade"))),

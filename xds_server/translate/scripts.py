@@ -15,12 +15,12 @@ from xds_server.translate.redaction import redaction
 _PACE: Final = """\
 -- A token bucket of one second. Each worker has its own.
 local rate, tokens, last = {rate}, {rate}, 0
-function envoy_on_request(copy)
-  local now = copy:timestamp(EnvoyTimestampResolution.MILLISECOND)
+function envoy_on_request(request_handle)
+  local now = request_handle:timestamp(EnvoyTimestampResolution.MILLISECOND)
   tokens = math.min(rate, tokens + math.max(0, now - last) * rate / 1000)
   last = now
   if tokens < 1 then
-    copy:respond({{[":status"] = "429"}}, "")
+    request_handle:respond({{[":status"] = "429"}}, "")
     return
   end
   tokens = tokens - 1
@@ -44,15 +44,15 @@ local function rewritten(path)
 end
 """
 
-_REWRITE_COPY: Final = """\
-  local headers = copy:headers()
+_REWRITE_REQUEST: Final = """\
+  local headers = request_handle:headers()
   headers:replace(":path", rewritten(headers:get(":path")))
 """
 
-_REDACT_COPY: Final = """\
+_REDACT_REQUEST: Final = """\
   if body and body:length() > 0 then
-    -- Headers that were got before the body are of no use after it.
-    body:setBytes(redacted(copy:headers(), body:getBytes(0, body:length())))
+    -- A headers object from before body() is invalid after it.
+    body:setBytes(redacted(request_handle:headers(), body:getBytes(0, body:length())))
   end
 """
 
@@ -60,17 +60,17 @@ _REDACT_COPY: Final = """\
 # Requests without a body do not pass that filter, so their responses are not limited here.
 _GUARD: Final = """\
   if body and body:length() > 0 then
-    copy:streamInfo():dynamicMetadata():set("xds-shadow", "bounded", true)
+    request_handle:streamInfo():dynamicMetadata():set("xds-shadow", "bounded", true)
   end
 end
 
-function envoy_on_request(copy)
-  if not pcall(change, copy) then copy:respond({[":status"] = "422"}, "") end
+function envoy_on_request(request_handle)
+  if not pcall(change, request_handle) then request_handle:respond({[":status"] = "422"}, "") end
 end
 
-function envoy_on_response(answer)
-  local noted = answer:streamInfo():dynamicMetadata():get("xds-shadow")
-  if noted and noted.bounded then answer:body() end
+function envoy_on_response(response_handle)
+  local noted = response_handle:streamInfo():dynamicMetadata():get("xds-shadow")
+  if noted and noted.bounded then response_handle:body() end
 end
 """
 
@@ -87,12 +87,12 @@ def change(rewrites: Sequence[Rewrite], redactions: Sequence[JsonPointer | FormF
         parts.append(_REWRITE.format(rewrites=listed(_rewrite(each) for each in rewrites)))
     if redactions:
         parts.append(redaction(redactions))
-    parts.append("local function change(copy)\n")
+    parts.append("local function change(request_handle)\n")
     if rewrites:
-        parts.append(_REWRITE_COPY)
-    parts.append("  local body = copy:body()\n")
+        parts.append(_REWRITE_REQUEST)
+    parts.append("  local body = request_handle:body()\n")
     if redactions:
-        parts.append(_REDACT_COPY)
+        parts.append(_REDACT_REQUEST)
     parts.append(_GUARD)
     return "".join(parts)
 

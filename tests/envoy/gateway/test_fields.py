@@ -225,7 +225,7 @@ async def test_the_line_says_of_each_request_whether_it_was_mirrored(scene: Scen
     await eventually(lambda: _line(scene, path), what="the last line")
     marked = _line(scene, path)
     assert marked
-    assert (marked["mirrored_to"], marked["route"]) == (None, "already-a-copy")
+    assert (marked["mirrored_to"], marked["route"]) == (None, "already-mirrored")
     told = {each["path"]: each["mirrored_to"] for each in _lines(scene) if each["path"] in asked}
     assert told.keys() == asked.keys()
     mirrored = {each for each, canaries in told.items() if canaries}

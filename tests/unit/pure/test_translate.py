@@ -57,7 +57,7 @@ def routes_of(*mirrors: Mirror) -> list[tuple[str, str, list[str]]]:
 
 
 NEVER: list[tuple[str, str, list[str]]] = [
-    ("already-a-copy", "x-xds-shadow=*", []),
+    ("already-mirrored", "x-xds-shadow=*", []),
     ("upgrade", "upgrade=*", []),
 ]
 

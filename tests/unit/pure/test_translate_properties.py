@@ -86,7 +86,7 @@ def test_every_route_is_named_once_and_the_last_one_takes_everything(objects: li
         assert not host.routes[-1].match.HasField("runtime_fraction")
         mirrored = [route for route in host.routes if route.route.request_mirror_policies]
         if mirrored:
-            assert labels[:2] == ["already-a-copy", "upgrade"]
+            assert labels[:2] == ["already-mirrored", "upgrade"]
             assert not any(route.route.request_mirror_policies for route in host.routes[:2])
 
 
