@@ -1,5 +1,6 @@
-"""Every Prometheus metric, in one table; `docs/metrics.md` is written from it. Values are read when they are
-scraped, so that measuring costs next to nothing in between; no label has unbounded values.
+"""All Prometheus metrics in one table, from which `docs/metrics.md` is generated.
+
+Values are read at scrape time, so metrics cost next to nothing in between. No label has unbounded values.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +15,8 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple):
-    """One metric. `read` gives the value of each value of the label, or of "" where there is no label. A name
-    that ends in ``_total`` is a counter's, any other a gauge's."""
+    """A counter if the name ends in ``_total``, otherwise a gauge. `read` returns the value for each value of
+    the label, or for "" if there is no label."""
 
     name: str
     help: str
@@ -24,7 +25,7 @@ class Row(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """One metric that is a distribution."""
+    """A histogram."""
 
     name: str
     help: str
@@ -41,169 +42,181 @@ def _types(read: Callable[[TypeTraffic], T]) -> Callable[[Facts], Mapping[str, T
 
 
 TABLE: Final[tuple[Row | Histogram, ...]] = (
-    Row("xds_shadow_build_info", "1, labelled with the version.", "version", lambda f: {f.version: 1}),
+    Row("xds_shadow_build_info", "Always 1; the label has the version.", "version", lambda f: {f.version: 1}),
     Row(
         "xds_shadow_ready",
-        "1 once every source has been read completely; stays 1 while a source does not answer or refuses.",
+        "1 once every source has been read completely. Stays 1 during an outage of a source.",
         "",
         lambda f: {"": f.ready},
     ),
     Row(
         "xds_shadow_source_up",
-        "0 while the source (the Kubernetes API) does not answer, or refuses, a list or watch that is needed;"
-        " the fleet keeps its last configuration.",
+        "0 while the source (the Kubernetes API) does not answer or rejects a required list or watch, else 1."
+        " The fleet keeps its last configuration.",
         "",
         lambda f: {"": f.outage_s is None},
     ),
     Row(
         "xds_shadow_source_outage_seconds",
-        "For how long the source has not answered, or has refused, some list or watch; 0 if all is well.",
+        "Duration of the current outage: time since the source stopped answering or began to reject a list"
+        " or watch. 0 if there is no outage.",
         "",
         lambda f: {"": f.outage_s or 0.0},
     ),
     Row(
         "xds_shadow_watch_outage_seconds",
-        "For how long a list or watch of the kind has not been answered, or has been refused; the longest,"
-        " and 0 if all are. What was last known of the kind stays in use.",
+        "Duration of the current outage by kind, the longest if there are several lists or watches of the"
+        " kind. 0 if there is none. The last known objects stay in use.",
         "kind",
         lambda f: f.outages,
     ),
     Row(
         "xds_shadow_watch_lists_total",
-        "Complete lists of a kind, the first included.",
+        "Complete lists of the kind, including the first.",
         "kind",
         _watches(lambda w: w.lists),
     ),
     Row(
         "xds_shadow_watch_resumes_total",
-        "Watches that went on where another had ended.",
+        "Watches that resumed where a previous watch had ended.",
         "kind",
         _watches(lambda w: w.resumes),
     ),
     Row(
         "xds_shadow_watch_events_total",
-        "Objects that a watch said were added, changed or deleted.",
+        "Watch events for added, modified and deleted objects.",
         "kind",
         _watches(lambda w: w.events),
     ),
     Row(
         "xds_shadow_watch_failures_total",
-        "Requests for a list or watch that failed.",
+        "List and watch requests that failed.",
         "kind",
         _watches(lambda w: w.failures),
     ),
     Row(
         "xds_shadow_watch_silence_seconds",
-        "Since a watch of the kind last said anything: an event, a bookmark, that it goes on. Of several"
-        " watches of a kind the longest. A working one is silent for about two minutes at most.",
+        "Time since the last event, bookmark or start of a watch of the kind, the longest if there are"
+        " several watches. At most about two minutes for a working watch.",
         "kind",
         lambda f: f.silence,
     ),
     Histogram(
         "xds_shadow_pipeline_stage_seconds",
-        "What a step took by stage: `gather` is how long its eldest change waited for the others of its burst"
-        " and for the step before, `commit` ends when those who serve streams know.",
+        "Duration of each stage of a pipeline step. `gather` is the time for which the oldest change waited"
+        " for the rest of its batch and for the previous step; `commit` ends when the streams are notified.",
         "stage",
         lambda f: f.stages,
     ),
     Row(
         "xds_shadow_config_behind_seconds",
-        "For how long the eldest change has been waiting that is not in the configuration yet; 0 if there is"
-        " none. It grows while building fails.",
+        "Age of the oldest change that is not in the configuration yet; 0 if there is none. Grows while"
+        " building fails.",
         "",
         lambda f: {"": f.behind_s},
     ),
     Row(
         "xds_shadow_config_built_timestamp_seconds",
-        "When building last succeeded, whether or not it changed anything; at first, when the process began.",
+        "Time of the last successful build, whether or not it changed the configuration. Initially the start"
+        " of the process.",
         "",
         lambda f: {"": f.built},
     ),
     Row(
         "xds_shadow_config_changed_timestamp_seconds",
-        "When the configuration for the fleet last changed.",
+        "Time of the last change of the fleet's configuration.",
         "",
         lambda f: {"": f.committed},
     ),
     Row(
         "xds_shadow_build_failures_total",
-        "Changes that could not be built, by a fault of this program; the last good configuration stayed.",
+        "Changes that failed to build because of a bug in this program. The last good configuration stays in"
+        " use.",
         "",
         lambda f: {"": f.build_failures},
     ),
-    Row("xds_shadow_shadows", "Marked Deployments by state.", "state", lambda f: f.shadows),
+    Row("xds_shadow_shadows", "Shadows by state.", "state", lambda f: f.shadows),
     Row(
         "xds_shadow_envoys",
-        "Connected streams by variant of the protocol.",
+        "Open streams by protocol variant.",
         "variant",
         lambda f: {variant.value: count for variant, count in f.traffic.connected.items()},
     ),
     Row(
         "xds_shadow_streams_opened_total",
-        "Streams whose first request was accepted, by variant of the protocol.",
+        "Streams whose first request was accepted, by protocol variant.",
         "variant",
         lambda f: {variant.value: count for variant, count in f.traffic.opened.items()},
     ),
     Row(
         "xds_shadow_streams_ended_total",
-        "Streams that ended or were refused, by cause: `client` is the Envoy or the network, all others this"
-        " server.",
+        "Streams that ended or were denied, by cause. `client` means the Envoy or the network; all other"
+        " causes are this server's.",
         "cause",
         lambda f: {cause.value: count for cause, count in f.traffic.ended.items()},
     ),
-    Row("xds_shadow_pushes_total", "Responses sent, by type.", "type", _types(lambda t: t.pushes)),
-    Row("xds_shadow_pushed_bytes_total", "Bytes of the responses sent.", "type", _types(lambda t: t.size)),
-    Row("xds_shadow_acks_total", "Responses that an Envoy accepted.", "type", _types(lambda t: t.acks)),
-    Row("xds_shadow_nacks_total", "Responses that an Envoy refused.", "type", _types(lambda t: t.nacks)),
+    Row("xds_shadow_pushes_total", "xDS responses sent, by type.", "type", _types(lambda t: t.pushes)),
+    Row(
+        "xds_shadow_pushed_bytes_total",
+        "Size of the xDS responses sent, by type.",
+        "type",
+        _types(lambda t: t.size),
+    ),
+    Row("xds_shadow_acks_total", "ACKs by type.", "type", _types(lambda t: t.acks)),
+    Row("xds_shadow_nacks_total", "NACKs by type.", "type", _types(lambda t: t.nacks)),
     Row(
         "xds_shadow_unanswered_responses",
-        "Responses that an Envoy has neither accepted nor refused yet, at most 64 of a type and stream. There"
-        " is no other queue: what is not sent yet is made of the newest configuration when it can be sent.",
+        "Responses without ACK or NACK so far, at most 64 per type and stream. There is no other queue: the"
+        " next response is built from the latest configuration when it can be sent.",
         "type",
         _types(lambda t: t.unanswered),
     ),
     Row(
         "xds_shadow_refusing_envoys",
-        "Streams that refused what they were sent last of the type and keep what they had.",
+        "Streams whose last response of the type was rejected. Their Envoys keep the previous configuration.",
         "type",
         _types(lambda t: t.refusing),
     ),
     Histogram(
         "xds_shadow_ack_latency_seconds",
-        "From sending a response to its acknowledgement, the time that the Envoy warms included.",
+        "Time from sending a response to its ACK, including the time for which the Envoy warms.",
         "type",
         _types(lambda t: t.latency),
     ),
     Histogram(
         "xds_shadow_convergence_seconds",
-        "From seeing a change, the eldest of its burst, to the last acknowledgement of what came of it. Who"
-        " refuses or leaves is not waited for; who does not answer for a minute counts as that long.",
+        "Time from the oldest change in a batch to the last ACK. A NACK and a closed stream also end the"
+        " wait; a stream that does not answer counts as one minute.",
         "",
         lambda f: {"": f.delivered.took},
     ),
     Row(
         "xds_shadow_convergence_waiting_seconds",
-        "For how long the eldest change has been under way that some Envoy has not answered yet; 0 if all"
-        " have.",
+        "Age of the oldest change that some Envoy has not answered yet; 0 if all have.",
         "",
         lambda f: {"": f.delivered.waiting_s},
     ),
     Histogram(
         "xds_shadow_loop_lag_seconds",
-        "By how much this process woke up late, twenty times a second since it was ready.",
+        "Observed event-loop delays, sampled 20 times per second since the process became ready.",
         "",
         lambda f: {"": f.lag.late},
     ),
     Row(
         "xds_shadow_loop_longest_lag_seconds",
-        "The most of it: no push of this process was held up for longer by another, or by building.",
+        "Maximum observed event-loop delay since start.",
         "",
         lambda f: {"": f.lag.longest_s},
     ),
-    Row("xds_shadow_leader", "1 if this replica writes the Events.", "", lambda f: {"": f.leader}),
+    Row(
+        "xds_shadow_leader",
+        "1 if this replica is the leader, which writes Kubernetes Events.",
+        "",
+        lambda f: {"": f.leader},
+    ),
     Row(
         "xds_shadow_feedback_total",
-        "Kubernetes Events by what became of them.",
+        "Kubernetes Events by result.",
         "result",
         lambda f: f.feedback,
     ),

@@ -132,7 +132,7 @@ class Effect(StrEnum):
     sockets or on others."""
 
     DRAIN = "drained"
-    SOCKETS = "drained, sockets anew"
+    SOCKETS = "drained, sockets reopened"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
