@@ -248,7 +248,7 @@ async def _story(on: Stage, seconds: float, progress: Callable[[str], None]) -> 
         "uploads": sum(len(each["took_ms"]) for each in uploaded),
         "active": sum(shadow.state == "Active" for shadow in status.shadows),
         "shadows": len(status.shadows),
-        "problems": len(status.problems),
+        "problems": sum(each.severity == "Error" for each in status.conditions),
         "reasons": dict(Counter(shadow.reason for shadow in status.shadows)),
         "rejected": [
             kind.last_nack.message for n in status.nodes for kind in n.types if kind.sync == "ERROR"

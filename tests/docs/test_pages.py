@@ -10,7 +10,7 @@ from tests.docs.blocks import PAGES, ROOT
 from tests.support.installation import INSTALL, build, container_of, memory_limit, named
 from xds_server.core.door import INVALID_ADDRESS, INVALID_PORT
 from xds_server.core.plan import Reason
-from xds_server.server.attribution import REFUSED, UNKNOWN_ROUTES
+from xds_server.server.attribution import REJECTED, UNKNOWN_ROUTES
 from xds_server.server.gateway_file import INVALID_GATEWAY
 from xds_server.server.metrics import TABLE
 from xds_server.xds import fleet as state
@@ -62,12 +62,12 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 
 def reasons_of_problems() -> set[str]:
-    """Those that no `Reason` has: words given to Problem and to `unreadable`, and to what is called so."""
-    found: set[str] = {REFUSED, UNKNOWN_ROUTES, INVALID_ADDRESS, INVALID_PORT, INVALID_GATEWAY}
+    """Those that no `Reason` has: words given to Condition and to `unreadable`, and to what is called so."""
+    found: set[str] = {REJECTED, UNKNOWN_ROUTES, INVALID_ADDRESS, INVALID_PORT, INVALID_GATEWAY}
     for node in trees("core/decode.py", "core/validate.py", "kube", "manifests"):
         match node:
             case ast.Call(
-                func=ast.Name(id="Problem" | "unreadable"), args=[_, ast.Constant(value=str(word)), *_]
+                func=ast.Name(id="Condition" | "unreadable"), args=[_, ast.Constant(value=str(word)), *_]
             ):
                 found.add(word)
             case ast.Assign(targets=[ast.Name(id="reason")], value=ast.Constant(value=str(word))):

@@ -14,6 +14,7 @@ from tests.envoy.scenarios.stage import BINARIES
 from tests.support.backends import BACKEND
 from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
+from xds_server.core.conditions import errors
 from xds_server.core.objects import Object
 from xds_server.core.source import Health, Sink
 from xds_server.core.world import Upsert
@@ -66,7 +67,8 @@ class Fleet:
             await eventually(partial(there, envoy), what=f"{status} {backend} of {host} by {envoy.id}")
 
     def problems(self) -> dict[str, str]:
-        return {each.subject: each.message for each in self.app.server_state().problems}
+        found = errors(self.app.reporter.server_state().conditions)
+        return {str(each.subject): each.message for each in found}
 
 
 @contextlib.asynccontextmanager
@@ -115,8 +117,8 @@ async def envoys(app: App, directory: Path, binaries: Iterable[str]) -> AsyncIte
 async def fleet(directory: Path, *before: Object) -> AsyncIterator[Fleet]:
     """Envoys of both versions and variants that start once the objects are there."""
     async with control_plane() as (source, app), aiohttp.ClientSession() as session:
-        began = app.server_state().committed
+        began = app.reporter.server_state().committed
         source.put(*before)
-        await eventually(lambda: app.server_state().committed > began, what="what was put before")
+        await eventually(lambda: app.reporter.server_state().committed > began, what="what was put before")
         async with envoys(app, directory, BINARIES) as running:
             yield Fleet(source, app, running, session)

@@ -51,7 +51,11 @@ async def test_everything_broken_at_once_leaves_the_rest_working(
     assert shadows["myapp-canary"].state == "Active"
     assert "long" not in shadows
 
-    problems = {(problem.reason, problem.subject): problem for problem in status.problems}
+    problems = {
+        (problem.reason, problem.subject): problem
+        for problem in status.conditions
+        if problem.severity == "Error"
+    }
     found = {key: problem.message + problem.origin for key, problem in problems.items()}
     assert "good-07.yaml" in found["InvalidYaml", ""]
     assert "spec.ports" in found["NoHttpPort", "Service staging/portless"]
@@ -69,4 +73,4 @@ async def test_everything_broken_at_once_leaves_the_rest_working(
 
 
 async def _reported(fleet: Rig, reason: str) -> bool:
-    return any(problem.reason == reason for problem in (await fleet.status()).problems)
+    return any(problem.reason == reason for problem in (await fleet.status()).conditions)

@@ -16,6 +16,7 @@ from tests.support.waiting import eventually
 from tests.unit.pure.kube import at, from_yaml, slice_of
 from tests.unit.pure.test_charts import EXPECTED, SERVICES
 from xds_server.base.address import Address
+from xds_server.core.conditions import notices
 from xds_server.core.objects import EndpointSlice, Service, SlicePort
 from xds_server.local.demo.envoy import Envoy
 
@@ -74,9 +75,9 @@ async def test_each_port_is_reached_or_there_is_a_notice(tmp_path: Path, grpc_ba
         before = [*objects, *slices(services, http, grpc_backend)]
         async with fleet(tmp_path, *before) as running:
             await asyncio.gather(*(_reached(running, envoy, outcomes) for envoy in running.envoys))
-            notices = {each.subject for each in running.app.server_state().notices}
+            noted = {str(each.subject) for each in notices(running.app.reporter.server_state().conditions)}
     told = {name for name, found in outcomes.items() if "notices" in found}
-    assert notices == {f"Service charts/{name}" for name in told}
+    assert noted == {f"Service charts/{name}" for name in told}
 
 
 async def _reached(running: Fleet, envoy: Envoy, outcomes: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ async def test_a_bad_address_costs_nobody_anything(tmp_path: Path) -> None:
                 running.source.put(served(evil, "evil", address), served(other, "shop"))
                 await running.until("app.shop", 200, other.name)
                 await running.until("app.evil", 200, "evil")
-            assert running.app.facts().traffic.types[ENDPOINT].nacks == 0
+            assert running.app.reporter.facts().traffic.types[ENDPOINT].nacks == 0
             # What is corrected is no problem any more.
             running.source.put(served(evil, "evil"))
             await eventually(lambda: not running.problems(), what="no problem")

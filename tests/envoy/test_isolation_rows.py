@@ -161,7 +161,7 @@ async def test_p_our_own_code_raises_on_one_service(gateways: Fleet, function: s
     await gateways.become(world(gateways, broken, web).documents())
     await until_answered(gateways.envoys, "evil.example", [A])
     status = await gateways.status()
-    assert not [problem for problem in status.problems if problem.reason == "InternalError"]
+    assert not [problem for problem in status.conditions if problem.reason == "InternalError"]
 
 
 async def test_h3_an_older_service_claims_the_host_of_another_tenant(gateways: Fleet) -> None:

@@ -75,7 +75,9 @@ async def two_of_one_name(running: Fleet, other: Recorder) -> None:
     )
     for envoy in running.envoys:
         await mirrored(partial(send, running, envoy, "app.deployment"), f"both-{envoy.id}", other)
-    found = {(s.kind, s.name) for s in running.app.server_state().shadows if s.namespace == "deployment"}
+    found = {
+        (s.kind, s.name) for s in running.app.reporter.server_state().shadows if s.namespace == "deployment"
+    }
     assert found == {(Kind.DEPLOYMENT, "canary"), (Kind.STATEFUL_SET, "canary")}
 
 

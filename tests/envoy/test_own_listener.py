@@ -308,7 +308,7 @@ async def test_no_request_fails_where_a_service_stays(stage: Stage) -> None:
 
 async def _has_problems(stage: Stage, expected: list[str]) -> bool:
     status = await asyncio.to_thread(get_status, stage.control_plane.admin_address)
-    return [problem.reason for problem in status.problems] == expected
+    return [each.reason for each in status.conditions if each.severity == "Error"] == expected
 
 
 async def test_status_says_routes_only(stage: Stage) -> None:
@@ -354,9 +354,10 @@ async def test_a_route_configuration_that_there_is_not_is_a_problem(
         async with running(OwnEnvoy(config, wanted, tmp_path)):
             await eventually(partial(_has_problems, stage, ["UnknownRouteConfiguration"]))
             status = await asyncio.to_thread(get_status, stage.control_plane.admin_address)
-            assert status.problems[0].message == (
-                f"Envoy {wanted.node_id} asks for route configuration 'gatway', which there is not; there are"
-                " gateway, internal. Correct route_config_name, or add --route-config."
+            assert status.conditions[0].message == (
+                f"Envoy {wanted.node_id} requests route configuration 'gatway', which does not exist. The"
+                " route configurations are gateway, internal. Correct route_config_name, or add"
+                " --route-config."
             )
         await eventually(partial(_has_problems, stage, []), what="no problem")
 

@@ -79,7 +79,7 @@ class World:
         return f"w{self.ids}"
 
     def shadow(self, of: str) -> ShadowStatus | None:
-        found = (s for s in self.fleet.app.server_state().shadows if s.namespace == of)
+        found = (s for s in self.fleet.app.reporter.server_state().shadows if s.namespace == of)
         return next(found, None)
 
     async def until(self, of: str, state: str, reason: str = "") -> ShadowStatus:

@@ -13,7 +13,7 @@ from tests.support.embedded import Embedded, embedded
 from tests.support.installation import INSTALL, SYSTEM, build
 from tests.support.rbac import rules
 from tests.support.waiting import eventually
-from xds_server.core.problems import Problem
+from xds_server.core.conditions import Condition
 from xds_server.kube.client import KubeClient
 from xds_server.local.kubeapi.server import Call
 from xds_server.server.config import SourceConfig
@@ -27,7 +27,7 @@ def asked(kube: Embedded) -> Granted:
     return {(call.verb, call.group, call.resource) for call in kube.asked()}
 
 
-async def story(kube: Embedded, kubeconfig: Path, namespaces: tuple[str, ...] = ()) -> list[Problem]:
+async def story(kube: Embedded, kubeconfig: Path, namespaces: tuple[str, ...] = ()) -> list[Condition]:
     """A Service and its canary come, the canary's state goes forth and back; returns what was wrong."""
     client = await KubeClient.open(kube.connect)
     try:
@@ -46,7 +46,7 @@ async def story(kube: Embedded, kubeconfig: Path, namespaces: tuple[str, ...] = 
             await eventually(lambda: told(kube, "ShadowActive") == 2, what="the Event counted up")
             renewed = ("update", "coordination.k8s.io", "leases")
             await eventually(lambda: renewed in asked(kube), what="the Lease renewed")
-            problems = app.server_state().problems
+            problems = list(app.reporter.server_state().conditions)
         source = SourceConfig(kubeconfig=kubeconfig, namespaces=namespaces)
         await read_once(source, gateway_port=8080, expose_all=False)
     finally:
@@ -101,7 +101,7 @@ async def test_a_secret_is_asked_for_as_its_role_allows(tmp_path: Path) -> None:
                 credential = {"xds-shadow.io/credential-from-secret": "shadow-token/authorization"}
                 await server.annotate("deployments", "canary", **credential)
                 await eventually(lambda: "watch" in {call.verb for call in of_secrets(kube)})
-                assert app.server_state().problems == []
+                assert list(app.reporter.server_state().conditions) == []
             await read_once(SourceConfig(kubeconfig=kubeconfig), gateway_port=8080, expose_all=False)
         finally:
             await client.close()

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from tests.support.waiting import PATIENCE_S
+from xds_server.core.conditions import Condition
 from xds_server.core.objects import Kind, Object, Ref
-from xds_server.core.problems import Problem
 from xds_server.core.source import Source
 from xds_server.core.world import Change, Delete, World
 
@@ -64,7 +64,7 @@ class Recorder:
         return [change.ref for change in self.changes if isinstance(change, Delete)]
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[Condition]:
         return [problem for problems in self.world.reports.values() for problem in problems]
 
     @property

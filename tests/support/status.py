@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from xds_server.server.status_api import ServerState, StatusServicer
+from xds_server.server.facts import ServerState
+from xds_server.server.status_api import StatusServicer
 from xds_server.xds.fleet import Fleet
 
 STATE: Final = ServerState(
@@ -14,8 +15,8 @@ STATE: Final = ServerState(
     outage_s=None,
     versions={},
     shadows=[],
-    problems=[],
-    objections={},
+    conditions=[],
+    nacks={},
 )
 
 

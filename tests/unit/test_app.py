@@ -27,8 +27,7 @@ from xds_server.base.address import Address
 from xds_server.base.errors import SourceError, XdsShadowError
 from xds_server.core.objects import Kind
 from xds_server.core.source import Health, Sink, WatchCounts
-from xds_server.server import app as app_module
-from xds_server.server import csds, gateway_file
+from xds_server.server import csds, gateway_file, reporting
 from xds_server.server.app import App
 from xds_server.server.config import ServeConfig, SourceConfig
 from xds_server.server.display import explanation_view, status_view
@@ -173,7 +172,7 @@ async def test_a_gateway_file_that_changes_is_served_and_a_bad_one_is_a_problem(
         file.write_text("profile: hardened\nnormalize-path: false")
 
         async def problems() -> list[Any]:
-            return list((await status()).problems)
+            return list((await status()).conditions)
 
         await eventually(problems, what="a problem")
         [problem] = await problems()
@@ -214,7 +213,7 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
     [shadow] = status.shadows
     assert (shadow.state, shadow.percent, list(shadow.methods)) == ("Active", "12.5", ["GET"])
     assert list(shadow.endpoints) == ["10.0.0.2:80"]
-    assert [problem.reason for problem in status.problems] == ["NoHttpPort"]
+    assert [problem.reason for problem in status.conditions] == ["NoHttpPort"]
     overview, detail = _text(status_view(status)), _text(explanation_view(explanation))
     assert "staging/myapp-canary" in overview
     assert "Service staging/portless" in overview
@@ -236,11 +235,10 @@ async def test_ports_that_are_not_routed_are_notices_and_nothing_else() -> None:
         await app.ready.wait()
         status = await asyncio.to_thread(get_status, app.addresses.admin)
         explanation = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "myapp-canary")
-    assert not status.problems
     assert {change.reason for change in status.changes} == {"ShadowPending"}
-    assert {notice.reason for notice in status.notices} == {"PortsNotRouted"}
-    assert len(status.notices) == 31
-    assert [notice.subject for notice in explanation.notices] == ["Service staging/myapp"]
+    assert {(notice.severity, notice.reason) for notice in status.conditions} == {("Info", "PortsNotRouted")}
+    assert len(status.conditions) == 31
+    assert [notice.subject for notice in explanation.conditions] == ["Service staging/myapp"]
     overview, detail = _text(status_view(status)), _text(explanation_view(explanation))
     assert "Service staging/db-11" in overview
     assert "and 11 more notices" in overview
@@ -341,16 +339,16 @@ async def test_a_refusal_is_shown_with_the_canary_that_it_concerns() -> None:
             other = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "other")
         await eventually(lambda: app.fleet.connections() == [])
         after = await asyncio.to_thread(get_status, app.addresses.admin)
-    refusals = {shadow.deployment: list(shadow.refusals) for shadow in status.shadows}
-    [refusal] = refusals["myapp-canary"]
-    assert (refusal.short_name, list(refusal.nodes), refusal.envoys) == ("CDS", ["gateway-7"], 1)
-    assert (refusals["other"], list(other.shadow.refusals)) == ([], [])
+    nacks = {shadow.deployment: list(shadow.conditions) for shadow in status.shadows}
+    [nack] = nacks["myapp-canary"]
+    assert (nack.subject, nack.reason) == ("Deployment staging/myapp-canary", "RejectedByEnvoy")
+    assert (nacks["other"], list(other.shadow.conditions)) == ([], [])
     overview, detail = _text(status_view(status)), _text(explanation_view(explained))
     assert "CDS rejected by Envoy gateway-7: Error adding/updating cluster(s)" in overview
     assert "CDS rejected by Envoy gateway-7: Error adding/updating cluster(s)" in detail
     assert "\x1b" not in overview + detail
     # What is over is over.
-    assert not any(shadow.refusals for shadow in after.shadows)
+    assert not any(shadow.conditions for shadow in after.shadows)
 
 
 async def test_tools_that_know_xds_find_the_clients_status_on_the_admin_address() -> None:
@@ -410,14 +408,14 @@ async def test_a_bug_in_building_keeps_the_last_good_configuration(monkeypatch: 
         sink.put(_changes(objects.namespace(), objects.service()))
         sink.synced()
         await app.ready.wait()
-        before = app.server_state()
+        before = app.reporter.server_state()
         with monkeypatch.context() as patch:
             patch.setattr(Pipeline, "step", _raise(RuntimeError("a bug")))
             sink.put(_changes(objects.service("second")))
-            await eventually(lambda: app.server_state().build_failures == 1)
-        assert app.server_state().versions == before.versions
+            await eventually(lambda: app.reporter.server_state().build_failures == 1)
+        assert app.reporter.server_state().versions == before.versions
         sink.put(_changes(objects.service("third")))
-        await eventually(lambda: app.server_state().versions != before.versions)
+        await eventually(lambda: app.reporter.server_state().versions != before.versions)
 
 
 async def test_a_bug_in_reporting_what_changed_costs_the_report_alone(
@@ -429,14 +427,14 @@ async def test_a_bug_in_reporting_what_changed_costs_the_report_alone(
         sink.put(_changes(objects.namespace(), objects.service()))
         sink.synced()
         await app.ready.wait()
-        before = app.server_state()
+        before = app.reporter.server_state()
         with monkeypatch.context() as patch:
-            patch.setattr(app_module, "notes", _raise(RuntimeError("a bug")))
+            patch.setattr(reporting, "transitions", _raise(RuntimeError("a bug")))
             sink.put(_changes(objects.service("second")))
-            await eventually(lambda: app.server_state().versions != before.versions)
-        between = app.server_state()
+            await eventually(lambda: app.reporter.server_state().versions != before.versions)
+        between = app.reporter.server_state()
         sink.put(_changes(objects.service("third")))
-        await eventually(lambda: app.server_state().versions != between.versions)
+        await eventually(lambda: app.reporter.server_state().versions != between.versions)
 
 
 def _raise(error: Exception) -> Callable[..., None]:
@@ -533,8 +531,8 @@ async def test_the_page_and_its_api_say_what_status_says() -> None:
     assert config["server"]["source"]["message"] == "as the test says"
     [change] = config["changes"]
     assert (change["subject"], change["reason"]) == ("Deployment staging/myapp-canary", "ShadowPending")
-    assert config["problems"] == []
-    assert config["notices"] == []
+    assert change["since"]
+    assert config["conditions"] == []
 
 
 async def test_what_has_not_changed_is_not_sent_again() -> None:

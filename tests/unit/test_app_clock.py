@@ -49,7 +49,7 @@ async def test_a_shadow_that_expired_is_active_again_when_the_clock_is_set_back(
         await app.ready.wait()
 
         def states() -> list[State]:
-            return [shadow.state for shadow in app.server_state().shadows]
+            return [shadow.state for shadow in app.reporter.server_state().shadows]
 
         assert states() == [State.ACTIVE]
         for ahead, state in ((7200.0, State.EXPIRED), (0.0, State.ACTIVE), (7200.0, State.EXPIRED)):

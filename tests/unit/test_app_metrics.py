@@ -36,7 +36,7 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
             envoy = Stream(channel, Variant.DELTA)
             await envoy.ask(CLUSTER, node=node("gateway-7"))
             await envoy.take()
-            await eventually(lambda: sum(app.facts().lag.late.counts))
+            await eventually(lambda: sum(app.reporter.facts().lag.late.counts))
             _, after = await get(app, "/metrics")
     assert "xds_shadow_loop_lag_seconds_count 0.0" in before
     assert "xds_shadow_loop_lag_seconds_count 0.0" not in after
@@ -122,19 +122,19 @@ async def test_metrics_say_how_long_a_change_has_waited_that_cannot_be_built(
         sink.put(changes(objects.namespace(), objects.service()))
         sink.synced()
         await app.ready.wait()
-        built = app.facts().built
-        assert app.facts().behind_s == 0
+        built = app.reporter.facts().built
+        assert app.reporter.facts().behind_s == 0
         began = time.monotonic()
         with monkeypatch.context() as patch:
             patch.setattr(Pipeline, "step", raises(RuntimeError("a bug")))
             sink.put(changes(objects.service("second")))
-            await eventually(lambda: app.facts().build_failures == 1)
+            await eventually(lambda: app.reporter.facts().build_failures == 1)
             later = time.monotonic()
             sink.put(changes(objects.service("third")))
-            await eventually(lambda: app.facts().build_failures == 2)
+            await eventually(lambda: app.reporter.facts().build_failures == 2)
             # The eldest counts, though another has come.
-            assert later - began <= app.facts().behind_s <= time.monotonic() - began
-        assert app.facts().built == built
+            assert later - began <= app.reporter.facts().behind_s <= time.monotonic() - began
+        assert app.reporter.facts().built == built
         sink.put(changes(objects.service("fourth")))
-        await eventually(lambda: app.facts().built > built)
-        assert app.facts().behind_s == 0
+        await eventually(lambda: app.reporter.facts().built > built)
+        assert app.reporter.facts().behind_s == 0

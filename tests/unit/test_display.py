@@ -11,15 +11,17 @@ from xds_server.server.display import status_view
 MANY = 4_000
 
 
-@pytest.mark.parametrize("what", ["problems", "notices"])
+@pytest.mark.parametrize(("severity", "what"), [("Error", "problems"), ("Info", "notices")])
 @pytest.mark.parametrize(
     ("count", "rest"), [(20, ""), (21, "and 1 more {}: see"), (MANY, "and 3980 more {}: see")]
 )
-def test_a_table_has_the_first_rows_and_says_how_many_there_are(what: str, count: int, rest: str) -> None:
+def test_a_table_has_the_first_rows_and_says_how_many_there_are(
+    severity: str, what: str, count: int, rest: str
+) -> None:
     row = {"reason": "InvalidHost", "message": "It is no host. " * 20}
     found = status_pb2.GetStatusResponse()
     for number in range(count):
-        getattr(found, what).add(subject=f"Service staging/app-{number}", **row)
+        found.conditions.add(subject=f"Service staging/app-{number}", severity=severity, **row)
     out = io.StringIO()
     Console(file=out, width=120).print(status_view(found))
     text = out.getvalue()

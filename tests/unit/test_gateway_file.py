@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.support.waiting import eventually
 from xds_server.base.errors import UsageError
-from xds_server.core.problems import Problem
+from xds_server.core.conditions import NO_SUBJECT, Condition
 from xds_server.server import gateway_file
 from xds_server.server.gateway_file import INVALID_GATEWAY, follow_gateway, read_gateway
 from xds_server.translate.gateway import HARDENED, TRANSPARENT, GatewayConfig
@@ -90,12 +90,12 @@ class Followed:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.found: list[tuple[GatewayConfig, tuple[Problem, ...]]] = []
+        self.found: list[tuple[GatewayConfig, tuple[Condition, ...]]] = []
 
-    def take(self, known: GatewayConfig, problems: tuple[Problem, ...]) -> None:
+    def take(self, known: GatewayConfig, problems: tuple[Condition, ...]) -> None:
         self.found.append((known, problems))
 
-    async def until_found(self, text: str | None) -> tuple[GatewayConfig, tuple[Problem, ...]]:
+    async def until_found(self, text: str | None) -> tuple[GatewayConfig, tuple[Condition, ...]]:
         """What comes of the file with this text, None being none."""
         before = len(self.found)
         if text is None:
@@ -135,7 +135,7 @@ async def test_the_last_good_configuration_stays(followed: Followed) -> None:
         known, problems = await followed.until_found(text)
         message = f"--gateway {followed.file}: {wrong} {stays}"
         assert known == HARDENED
-        assert problems == (Problem("", INVALID_GATEWAY, message, str(followed.file)),)
+        assert problems == (Condition(NO_SUBJECT, INVALID_GATEWAY, message, origin=str(followed.file)),)
     assert await followed.until_found("profile: hardened # as before") == (HARDENED, ())
     assert await followed.until_found("profile: transparent") == (TRANSPARENT, ())
 

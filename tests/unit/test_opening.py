@@ -8,6 +8,7 @@ from tests.support import objects
 from tests.unit.pure.kube import at, slice_of
 from xds_server.base.address import Address, outward_addresses, parse_addresses
 from xds_server.base.errors import UsageError
+from xds_server.core.conditions import errors
 from xds_server.core.objects import EndpointSlice, SlicePort
 from xds_server.core.world import Upsert
 from xds_server.server.config import SourceConfig
@@ -63,7 +64,7 @@ async def test_what_is_read_once_passes_the_same_door(tmp_path: Path) -> None:
     objects.write_documents(tmp_path / "all.yaml", documents)
     source = SourceConfig(manifests=(tmp_path,))
     published = await read_once(source, gateway_port=8080, expose_all=False)
-    [problem] = published.problems()
+    [problem] = errors(published.conditions())
     assert problem.reason == "InvalidAddress"
     assert "'169.254.0.1' is a link-local address" in problem.message
 

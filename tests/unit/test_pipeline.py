@@ -13,12 +13,12 @@ from xds_server.base.address import Address
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.core import resolve, world
+from xds_server.core.conditions import NO_SUBJECT, Condition, errors
 from xds_server.core.door import Door
 from xds_server.core.hosts import HostTable
 from xds_server.core.ledger import Ledger
 from xds_server.core.objects import KINDS, Kind
 from xds_server.core.plan import State
-from xds_server.core.problems import Problem
 from xds_server.core.world import Change, Report, Upsert
 from xds_server.server.explain import explain
 from xds_server.server.pipeline import Pipeline, Published
@@ -63,12 +63,12 @@ def test_a_step_without_a_change_gives_equal_bytes() -> None:
 
 
 def test_reports_and_plan_make_up_the_problems() -> None:
-    broken = Problem("", "InvalidYaml", "It is broken.", "a.yaml")
+    broken = Condition(NO_SUBJECT, "InvalidYaml", "It is broken.", origin="a.yaml")
     portless = objects.service("portless", ports=[])
     published = _pipeline().step(
         [Report("a.yaml", (broken,)), *_changes(objects.namespace(), portless)], now=0.0
     )
-    assert [problem.reason for problem in published.problems()] == ["InvalidYaml", "NoHttpPort"]
+    assert [problem.reason for problem in errors(published.conditions())] == ["InvalidYaml", "NoHttpPort"]
 
 
 OTHER = NamespacedName("staging", "other-app")
@@ -116,8 +116,8 @@ def test_an_error_of_ours_costs_one_service_its_update_and_nobody_else_anything(
         broken = pipeline.step([*_both("10.0.0.2", "10.0.9.2"), *touched], now=0.0)
         assert broken.moved == {OTHER}
         assert (_served(broken, "myapp"), _served(broken, "other-app")) == (["10.0.0.1"], ["10.0.9.2"])
-        assert list(broken.errors) == ["Service staging/myapp"]
-        assert [(p.subject, p.reason) for p in broken.problems()] == [
+        assert list(map(str, broken.errors)) == ["Service staging/myapp"]
+        assert [(str(p.subject), p.reason) for p in errors(broken.conditions())] == [
             ("Service staging/myapp", "InternalError")
         ]
         # Nothing of it is built again as long as nothing of it changes.
@@ -169,7 +169,7 @@ def test_an_error_of_ours_at_any_stage_loses_no_change_of_another(
         assert (_served(published, "myapp"), _served(published, "other-app")) == (["10.0.0.2"], ["10.0.9.2"])
         assert published.errors
         assert all("broken" in subject for subject in published.errors)
-        assert {problem.reason for problem in published.problems()} == {"InternalError"}
+        assert {problem.reason for problem in errors(published.conditions())} == {"InternalError"}
     mended = pipeline.step([*bad[:1], *_changes(objects.namespace("broken"))], now=0.0)
     again = [change for change in bad if "Slice" in type(change.obj).__name__]
     whole = _pipeline().step(

@@ -1,4 +1,4 @@
-"""The exceptions of the program. A user's mistake in a Kubernetes object is data (`core.problems`), not an
+"""The exceptions of the program. A user's mistake in a Kubernetes object is data (`core.conditions`), not an
 exception: an exception means that a whole operation failed. Errors of libraries are wrapped with ``from``
 where they are raised."""
 

@@ -22,6 +22,7 @@ from xds_server.cli.options import (
     RouteConfigs,
     source_of,
 )
+from xds_server.core.conditions import Severity
 from xds_server.server.config import DEFAULT_GATEWAY_PORT, RenderFormat, check_route_configs
 
 
@@ -77,9 +78,8 @@ def render(
             policy=read_policy(policy),
         )
     )
-    for problem in published.problems():
-        where = " ".join(part for part in (problem.origin, problem.subject) if part)
-        typer.echo(f"{where}: {problem.reason}: {problem.message}", err=True)
-    for notice in published.notices():
-        typer.echo(f"{notice.subject}: notice: {notice.reason}: {notice.message}", err=True)
+    for each in published.conditions():
+        where = " ".join(part for part in (each.origin, str(each.subject)) if part)
+        notice = "notice: " if each.severity is Severity.INFO else ""
+        typer.echo(f"{where}: {notice}{each.reason}: {each.message}", err=True)
     typer.echo(rendering.render(published.snapshot, output), nl=False)

@@ -11,12 +11,12 @@ from xds_server.core.backends import (
     counterpart,
     service_endpoints,
 )
+from xds_server.core.conditions import Condition, about
 from xds_server.core.credentials import credential_of
 from xds_server.core.intents import Intent
 from xds_server.core.objects import Pod, Service
 from xds_server.core.plan import Credential, Reason
 from xds_server.core.ports import HttpPort, called
-from xds_server.core.refusal import Refusal
 from xds_server.core.scene import Scene
 from xds_server.core.terms import Policy, Treatment
 from xds_server.core.world import NamespaceView
@@ -27,13 +27,13 @@ MOST_PODS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """`refusal` is what is wrong with the canary itself: it is not mirrored to then. `unreadable` are the
+    """`rejection` is what is wrong with the canary itself: it is not mirrored to then. `unreadable` are the
     names of the ports whose requests its policy cannot treat; `left_out` says in sentences which requests are
     not mirrored though its policy selects them."""
 
     intent: Intent
     endpoints: CanaryEndpoints
-    refusal: Refusal | None = None
+    rejection: Condition | None = None
     credential: Credential | None = None
     unreadable: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
@@ -56,10 +56,10 @@ class Canary:
 
 def canary_of(scene: Scene, intent: Intent, ports: Sequence[HttpPort]) -> Canary:
     """What an intent leads to on these ports of its Service."""
-    endpoints, refusal = _endpoints(scene, intent, ports)
+    endpoints, rejection = _endpoints(scene, intent, ports)
     if len(scene.pods_of(intent.canary)) > MOST_PODS:
         endpoints = replace(endpoints, pods=endpoints.pods | scene.pods_of(intent.canary).keys())
-    if isinstance(intent.policy, Refusal):
+    if isinstance(intent.policy, Condition):
         return Canary(intent, endpoints, intent.policy)
     wanted = intent.policy.credential
     credential = (
@@ -67,28 +67,28 @@ def canary_of(scene: Scene, intent: Intent, ports: Sequence[HttpPort]) -> Canary
         if wanted
         else None
     )
-    if isinstance(credential, Refusal):
-        return Canary(intent, endpoints, refusal or credential)
+    if isinstance(credential, Condition):
+        return Canary(intent, endpoints, rejection or credential)
     unreadable = [http for http in ports if http.grpc] if intent.policy.treatment.redactions else []
     if unreadable and len(unreadable) == len(ports):
-        return Canary(intent, endpoints, refusal or _cannot_redact(intent))
+        return Canary(intent, endpoints, rejection or _cannot_redact(intent))
     return Canary(
         intent,
         endpoints,
-        refusal,
+        rejection,
         credential,
         frozenset(http.name for http in unreadable),
         tuple(_left_out(endpoints, unreadable, ports)),
     )
 
 
-def _cannot_redact(intent: Intent) -> Refusal:
+def _cannot_redact(intent: Intent) -> Condition:
     message = (
         f"redact masks values of JSON and of forms, and Service {intent.target} speaks gRPC, whose messages"
         " it cannot read: no request could be mirrored. Mirror without redact, or say by the port's"
         " appProtocol that it carries JSON or forms."
     )
-    return Refusal(Reason.CANNOT_REDACT, message)
+    return Condition(about(intent.canary), Reason.CANNOT_REDACT, message)
 
 
 def _left_out(
@@ -103,7 +103,7 @@ def _left_out(
 
 def _endpoints(
     scene: Scene, intent: Intent, ports: Sequence[HttpPort]
-) -> tuple[CanaryEndpoints, Refusal | None]:
+) -> tuple[CanaryEndpoints, Condition | None]:
     """The canary's endpoints, and what is wrong with where they come from."""
     view, target = scene.view, intent.target
     own = canary_endpoints(_few(scene.pods_of(intent.canary)), [http.port for http in ports])
@@ -111,19 +111,19 @@ def _endpoints(
         return own, None
     if intent.endpoints_from == target.name:
         loop = f"Its endpoints would come from Service {target}, the one that it shadows."
-        return own, Refusal(Reason.MIRROR_LOOP, loop)
+        return own, Condition(about(intent.canary), Reason.MIRROR_LOOP, loop)
     source = view.services.get(intent.endpoints_from)
     name = NamespacedName(target.namespace, intent.endpoints_from)
     if source is None:
         missing = f"There is no Service {name}, which its endpoints are to come from."
-        return own, Refusal(Reason.SERVICE_NOT_FOUND, missing)
+        return own, Condition(about(intent.canary), Reason.SERVICE_NOT_FOUND, missing)
     if why := _no_endpoints(view, source, target, ports):
-        return own, Refusal(Reason.NO_ENDPOINTS, why)
+        return own, Condition(about(intent.canary), Reason.NO_ENDPOINTS, why)
     theirs = service_endpoints(view, source, [http.port for http in ports])
     both = replace(theirs, pods=theirs.pods | own.pods, all=theirs.all | own.all)
     if target.name in _mirrored_to(scene, intent.endpoints_from):
         loop = f"Its endpoints come from Service {name}, which is mirrored to Service {target} in turn."
-        return both, Refusal(Reason.MIRROR_LOOP, loop)
+        return both, Condition(about(intent.canary), Reason.MIRROR_LOOP, loop)
     return both, None
 
 

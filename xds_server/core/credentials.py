@@ -8,9 +8,10 @@ import binascii
 import re
 from typing import Final
 
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.keys import ALLOW
+from xds_server.core.objects import Kind
 from xds_server.core.plan import Credential, Reason
-from xds_server.core.refusal import Refusal
 from xds_server.core.sensitive import Sensitive
 from xds_server.core.terms import SecretKey
 from xds_server.core.world import NamespaceView
@@ -23,35 +24,38 @@ _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
 def credential_of(
     view: NamespaceView, namespace: str, wanted: SecretKey, *, sendable: bool
-) -> Credential | Refusal:
+) -> Credential | Condition:
     """The credential, or why there is none. `sendable` says whether Envoys may be sent one."""
+    subject = Subject(Kind.SECRET, namespace, wanted.name)
     if not sendable:
-        return Refusal(
+        return Condition(
+            subject,
             Reason.CREDENTIAL_NEEDS_TLS,
             "It names a credential, and Envoys are served in plain text, where others can read it; serve them"
             " with --tls-cert, --tls-key and --tls-client-ca, or say --plaintext-credentials. Nothing is"
             " mirrored without the credential.",
         )
     secret = view.secrets.get(wanted.name)
-    named = f"Secret {namespace}/{wanted.name}"
     if secret is None or secret.labels.get(ALLOW) != "true":
-        return Refusal(
+        return Condition(
+            subject,
             Reason.SECRET_NOT_FOUND,
-            f"There is no {named} with the label {ALLOW}=true, or none that xds-shadow may read;"
+            f"There is no {subject} with the label {ALLOW}=true, or none that xds-shadow may read;"
             " nothing is copied without the credential.",
         )
     text = (secret.data or {}).get(wanted.key)
     if text is None:
-        return Refusal(Reason.SECRET_NOT_FOUND, f"{named} has no key {wanted.key}.")
+        return Condition(subject, Reason.SECRET_NOT_FOUND, f"{subject} has no key {wanted.key}.")
     try:
         # A file that was made a Secret mostly ends in a line break.
         value = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
     except (binascii.Error, ValueError):
         value = ""
     if not _VALUE.match(value) or len(value) > _LONGEST:
-        return Refusal(
+        return Condition(
+            subject,
             Reason.INVALID_SECRET,
-            f"Key {wanted.key} of {named} cannot be a header's value: it has to be 1 to {_LONGEST} characters"
-            " of printable ASCII.",
+            f"Key {wanted.key} of {subject} cannot be a header's value: it has to be 1 to {_LONGEST}"
+            " characters of printable ASCII.",
         )
     return Credential(f"{namespace}/{wanted}", Sensitive(value))

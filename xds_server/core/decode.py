@@ -13,9 +13,9 @@ import msgspec
 
 from xds_server.base.errors import XdsShadowError
 from xds_server.core import validate
+from xds_server.core.conditions import Condition, about
 from xds_server.core.keys import PREFIX
 from xds_server.core.objects import KINDS, WORKLOADS, Kind, Object, Ref, Service, Workload
-from xds_server.core.problems import Problem
 
 ObjectT = TypeVar("ObjectT", bound=Object)
 
@@ -47,7 +47,7 @@ _OBJECTS: Mapping[Kind, msgspec.json.Decoder[Object]] = {
 class DecodeError(XdsShadowError):
     """One object, or one answer, could not be read. `ref` is None when not even its name could."""
 
-    def __init__(self, problem: Problem, ref: Ref | None = None) -> None:
+    def __init__(self, problem: Condition, ref: Ref | None = None) -> None:
         super().__init__(problem.message)
         self.problem = problem
         self.ref = ref
@@ -86,11 +86,11 @@ def decode_identity(raw: bytes | msgspec.Raw, origin: str = "") -> Identity:
         raise DecodeError(unreadable(None, origin, error)) from error
 
 
-def unreadable(ref: Ref | None, origin: str, detail: object) -> Problem:
+def unreadable(ref: Ref | None, origin: str, detail: object) -> Condition:
     """The problem of something that an API server sent and that is not what its API promises."""
     what = "The object" if ref else "The API server's answer"
     message = f"{what} cannot be read, so what was last known stays in use: {detail}."
-    return Problem(str(ref or ""), "DecodeFailed", message, origin)
+    return Condition(about(ref), "DecodeFailed", message, origin=origin)
 
 
 def trim(obj: ObjectT) -> ObjectT:
@@ -167,7 +167,7 @@ def _ref(kind: Kind, document: Mapping[object, object], origin: str) -> Ref:
     mistake = validate.name_mistake(KINDS[kind], name, namespace)
     if mistake:
         # Without a ref: no such object can exist, so this is another one whose name was mistyped.
-        raise DecodeError(Problem(str(ref), "InvalidObject", f"{mistake}.", origin))
+        raise DecodeError(Condition(about(ref), "InvalidObject", f"{mistake}.", origin=origin))
     return ref
 
 
@@ -239,4 +239,4 @@ def _article(value: object) -> str:
 
 
 def _invalid(ref: Ref | None, origin: str, message: str) -> DecodeError:
-    return DecodeError(Problem(str(ref or ""), "InvalidObject", message, origin), ref)
+    return DecodeError(Condition(about(ref), "InvalidObject", message, origin=origin), ref)

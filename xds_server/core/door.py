@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from xds_server.base.text import shown
+from xds_server.core.conditions import Condition, about
 from xds_server.core.objects import (
     Container,
     EndpointSlice,
@@ -26,7 +27,6 @@ from xds_server.core.objects import (
     SliceEndpoint,
     ref_of,
 )
-from xds_server.core.problems import Problem
 from xds_server.core.world import Change, Delete, Report, Upsert
 
 INVALID_ADDRESS: Final = "InvalidAddress"
@@ -138,7 +138,7 @@ class Door:
             return [change]
         return [Upsert(cleaned), *self._reports(ref, problems)]
 
-    def _reports(self, ref: Ref, problems: tuple[Problem, ...]) -> Iterator[Report]:
+    def _reports(self, ref: Ref, problems: tuple[Condition, ...]) -> Iterator[Report]:
         if problems:
             self._reported.add(ref)
             yield Report(f"door: {ref}", problems)
@@ -146,7 +146,7 @@ class Door:
             self._reported.remove(ref)
             yield Report(f"door: {ref}", ())
 
-    def _cleaned(self, obj: _LookedAt, ref: Ref) -> tuple[Object, tuple[Problem, ...]]:
+    def _cleaned(self, obj: _LookedAt, ref: Ref) -> tuple[Object, tuple[Condition, ...]]:
         match obj:
             case EndpointSlice():
                 if ref in self._replicas:
@@ -157,7 +157,7 @@ class Door:
             case Service():
                 return _service(obj)
 
-    def _slice(self, obj: EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, ...]]:
+    def _slice(self, obj: EndpointSlice) -> tuple[EndpointSlice, tuple[Condition, ...]]:
         addresses = _addresses(obj)
         numbers = [port.port for port in obj.ports or () if port.port is not None]
         plain = _PLAIN.get(obj.address_type)
@@ -180,7 +180,7 @@ class Door:
         ports = tuple(port for port in obj.ports or () if port.port is None or found.port(port.port))
         return replace(obj, endpoints=tuple(endpoints), ports=ports), found.problems()
 
-    def _pod(self, obj: Pod) -> tuple[Pod, tuple[Problem, ...]]:
+    def _pod(self, obj: Pod) -> tuple[Pod, tuple[Condition, ...]]:
         found = _LeftOut(ref_of(obj))
         status, spec = obj.status, obj.spec
         texts = list(
@@ -232,10 +232,10 @@ class _LeftOut:
             self._first.setdefault(reason, f"{verdict.text} {verdict.why}")
         return not verdict.why
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[Condition, ...]:
         """One for each kind of mistake."""
         return tuple(
-            Problem(str(self._ref), reason, self._sentence(reason, what))
+            Condition(about(self._ref), reason, self._sentence(reason, what))
             for reason, what in ((INVALID_ADDRESS, "address"), (INVALID_PORT, "port"))
             if reason in self._first
         )
@@ -250,7 +250,7 @@ class _LeftOut:
         return f"{bad} of its {seen} {plural} are left out; the first: {first}."
 
 
-def _service(obj: Service) -> tuple[Service, tuple[Problem, ...]]:
+def _service(obj: Service) -> tuple[Service, tuple[Condition, ...]]:
     if all(_is_port(each.port) and _fits(each.target_port, _is_port) for each in obj.ports):
         return obj, ()
     found = _LeftOut(ref_of(obj))

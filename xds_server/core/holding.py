@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import notices
 from xds_server.core.intents import Intent
 from xds_server.core.objects import Service, Workload
 from xds_server.core.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
@@ -37,9 +38,11 @@ def held(
     return ServicePlan(
         ports=tuple(port for port in ports if port.domains),
         shadows=tuple(sorted(shadows, key=lambda shadow: shadow.canary)),
-        problems=(problem_of(target, Reason.PODS_UNKNOWN, _message(sorted(names))),),
+        conditions=(
+            problem_of(target, Reason.PODS_UNKNOWN, _message(sorted(names))),
+            *notices(before.conditions),
+        ),
         kept=before.kept,
-        notices=before.notices,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.bounds import NotAllowedError
+from xds_server.core.conditions import Condition, about
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.layers import Layer
 from xds_server.core.objects import (
@@ -20,21 +21,20 @@ from xds_server.core.objects import (
 )
 from xds_server.core.plan import Reason
 from xds_server.core.policy import endpoints_source, parse_policy
-from xds_server.core.refusal import Refusal
 from xds_server.core.terms import Policy
 from xds_server.core.values import PolicyError, sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """That the Pods of `canary` get mirrored requests of the Service `target`. Where the policy cannot be
-    understood it is the `Refusal` that says why: the intent says all the same what the Pods are. `age` sorts
-    the oldest first."""
+    """The Pods of `canary` get mirrored requests of the Service `target`. A policy that cannot be read is the
+    `Condition` that says why, and the intent still says which Pods are the canary's. `age` sorts the oldest
+    first."""
 
     canary: Workload
     target: NamespacedName
     age: tuple[str, str]
-    policy: Policy | Refusal
+    policy: Policy | Condition
     endpoints_from: str | None = None
 
     @property
@@ -54,14 +54,14 @@ def read_label(workload: Workload, namespace: Layer, installation: Layer) -> Int
     )
 
 
-def _policy(workload: Workload, namespace: Layer, installation: Layer) -> Policy | Refusal:
+def _policy(workload: Workload, namespace: Layer, installation: Layer) -> Policy | Condition:
     if misplaced := _misplaced(workload):
-        return Refusal(Reason.INVALID_LABEL, misplaced)
+        return Condition(about(workload), Reason.INVALID_LABEL, misplaced)
     try:
         return parse_policy(workload.annotations, namespace, installation, own=f"the {workload.kind}")
     except PolicyError as error:
         reason = Reason.NOT_ALLOWED if isinstance(error, NotAllowedError) else Reason.INVALID_POLICY
-        return Refusal(reason, sentence(error))
+        return Condition(about(workload), reason, sentence(error))
 
 
 def _misplaced(workload: Workload) -> str:

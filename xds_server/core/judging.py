@@ -7,12 +7,12 @@ from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
 from xds_server.core.branches import MAX_BRANCHES
 from xds_server.core.canaries import Canary
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.keys import EXPOSE, GATEWAYS, SHADOW_OF
 from xds_server.core.limits import Limits
-from xds_server.core.objects import Service
+from xds_server.core.objects import Kind, Service
 from xds_server.core.plan import Mirror, Reason, Route, ShadowStatus, State
 from xds_server.core.ports import HttpPort, no_http_port
-from xds_server.core.refusal import Refusal
 from xds_server.core.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.core.scene import MOST_MARKED
 from xds_server.core.services import Offer
@@ -36,72 +36,83 @@ class Judged:
 def judge(
     target: NamespacedName,
     canaries: Sequence[Canary],
-    refusals: Mapping[str, Refusal],
+    rejections: Mapping[str, Condition],
     ports: Sequence[HttpPort],
     *,
     limits: Limits,
     now: float,
     unbounded: bool = False,
 ) -> Judged:
-    """`canaries` are all of the Service's, the oldest first; `refusals` is what is wrong from outside with
+    """`canaries` are all of the Service's, the oldest first; `rejections` is what is wrong from outside with
     each of them, if anything is. `unbounded` says that the bounds of the namespace are not known yet."""
     if not canaries:  # nearly always
         names = [http.name for http in ports]
         return Judged({}, dict.fromkeys(names, ()), dict.fromkeys(names, UNMIRRORED))
-    states = {each.name: status(target, each, refusals.get(each.name), now) for each in canaries}
+    states = {each.name: status(target, each, rejections.get(each.name), now) for each in canaries}
     if unbounded:
         states = {name: _unbounded(each) for name, each in states.items()}
     active = [each for each in canaries if states[each.name].state is State.ACTIVE]
-    refused: dict[str, Refusal] = {}
+    rejected: dict[str, Condition] = {}
     for check in (_too_many_sampled, _too_much_memory):
-        refused |= check(target, active, limits)
-        active = [each for each in active if each.name not in refused]
+        rejected |= check(target, active, limits)
+        active = [each for each in active if each.name not in rejected]
     treatments = _shares(active, limits)
     mirrors = {http.name: _mirrors(http.name, active, treatments) for http in ports}
     fits, routes = fitting(mirrors, [each.name for each in active], limits.virtual_host_bytes)
     if fits < len(active):
-        refused |= _do_not_fit(target, active[fits:], limits)
-        mirrors = {name: _without(refused, each) for name, each in mirrors.items()}
-    for name, refusal in refused.items():
-        states[name] = _rejected(states[name], refusal)
+        rejected |= _do_not_fit(target, active[fits:], limits)
+        mirrors = {name: _without(rejected, each) for name, each in mirrors.items()}
+    for name, rejection in rejected.items():
+        states[name] = _rejected(states[name], rejection)
     return Judged(states, mirrors, routes)
 
 
-def service_refusal(target: NamespacedName, service: Service | None, offer: Offer | None) -> Refusal | None:
+def service_rejection(
+    target: NamespacedName, service: Service | None, offer: Offer | None
+) -> Condition | None:
     """Why nothing can shadow this Service, if so."""
     if not target.name:
-        return Refusal(
-            Reason.INVALID_LABEL, f"Its label {SHADOW_OF} is empty; give it the name of a Service."
+        return Condition(
+            _service(target),
+            Reason.INVALID_LABEL,
+            f"Its label {SHADOW_OF} is empty; set it to the name of a Service.",
         )
     if service is None or offer is None:
         hint = (
             f"There is no Service {target}; the label's value names one of its own namespace. Until it does,"
             " the Pods are excluded from the endpoints of every Service there that has others."
         )
-        return Refusal(Reason.SERVICE_NOT_FOUND, hint)
+        return Condition(_service(target), Reason.SERVICE_NOT_FOUND, hint)
     if not offer.exposed:
         hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
-        return Refusal(Reason.SERVICE_NOT_EXPOSED, hint)
+        return Condition(_service(target), Reason.SERVICE_NOT_EXPOSED, hint)
     if not offer.gateways:
         hint = f"Service {target} is not routed: its annotation {GATEWAYS} names no gateway that there is."
-        return Refusal(Reason.UNKNOWN_GATEWAY, hint)
+        return Condition(_service(target), Reason.UNKNOWN_GATEWAY, hint)
     if not offer.ports:
-        return Refusal(
-            Reason.NO_HTTP_PORT, f"Service {target} has nothing to mirror. {no_http_port(service)}"
+        return Condition(
+            _service(target),
+            Reason.NO_HTTP_PORT,
+            f"Service {target} has nothing to mirror. {no_http_port(service)}",
         )
     return None
 
 
-def excess(target: NamespacedName, limits: Limits) -> Refusal:
+def _service(target: NamespacedName) -> Subject:
+    return Subject(Kind.SERVICE, target.namespace, target.name)
+
+
+def excess(target: NamespacedName, limits: Limits) -> Condition:
     """Of a shadow that has as many older ones as there may be."""
-    return Refusal(
+    return Condition(
+        _service(target),
         Reason.TOO_MANY_SHADOWS,
         f"Service {target} has as many older shadows as it may have, {limits.shadows} (shadows-max), or its"
         f" namespace has {MOST_MARKED} older ones; take the label off one of them.",
     )
 
 
-def status(target: NamespacedName, canary: Canary, outside: Refusal | None, now: float) -> ShadowStatus:
+def status(target: NamespacedName, canary: Canary, outside: Condition | None, now: float) -> ShadowStatus:
     """The state of one shadow by itself. `outside` is what is wrong with its Service, or that its Pods could
     not be excluded from live traffic."""
     policy = canary.policy or Policy()
@@ -122,13 +133,13 @@ def status(target: NamespacedName, canary: Canary, outside: Refusal | None, now:
 
 
 def _state(
-    target: NamespacedName, canary: Canary, outside: Refusal | None, now: float
-) -> tuple[State, Reason, str]:
-    refusal = outside if outside and outside.reason is not Reason.WOULD_EMPTY_SERVICE else canary.refusal
-    refusal = refusal or outside
-    if refusal:
-        also = f" {outside.message}" if outside and refusal is not outside else ""
-        return State.REJECTED, refusal.reason, refusal.message + also
+    target: NamespacedName, canary: Canary, outside: Condition | None, now: float
+) -> tuple[State, str, str]:
+    rejection = outside if outside and outside.reason is not Reason.WOULD_EMPTY_SERVICE else canary.rejection
+    rejection = rejection or outside
+    if rejection:
+        also = f" {outside.message}" if outside and rejection is not outside else ""
+        return State.REJECTED, rejection.reason, rejection.message + also
     policy = canary.policy or Policy()
     if policy.until is not None and policy.until <= now:
         return State.EXPIRED, Reason.EXPIRED, f"The time of {_until(canary)} has come; nothing is copied."
@@ -179,28 +190,31 @@ def _unbounded(status: ShadowStatus) -> ShadowStatus:
     return replace(status, state=State.PENDING, reason=Reason.NAMESPACE_UNKNOWN, message=message)
 
 
-def _rejected(status: ShadowStatus, refusal: Refusal) -> ShadowStatus:
-    return replace(status, state=State.REJECTED, reason=refusal.reason, message=refusal.message)
+def _rejected(status: ShadowStatus, rejection: Condition) -> ShadowStatus:
+    return replace(status, state=State.REJECTED, reason=rejection.reason, message=rejection.message)
 
 
-def _too_many_sampled(target: NamespacedName, active: Sequence[Canary], _: Limits) -> dict[str, Refusal]:
+def _too_many_sampled(target: NamespacedName, active: Sequence[Canary], _: Limits) -> dict[str, Condition]:
     sampled = [
         each.name
         for each in active
         if each.policy and each.policy.per_million < MILLION and not each.policy.correlated
     ]
-    refusal = Refusal(
+    rejection = Condition(
+        _service(target),
         Reason.TOO_MANY_SAMPLED,
         f"Service {target} has {MAX_SAMPLED} older shadows below 100 percent, the most that can be sampled"
         " independently of each other; sample: correlated has no such limit.",
     )
-    return dict.fromkeys(sampled[MAX_SAMPLED:], refusal)
+    return dict.fromkeys(sampled[MAX_SAMPLED:], rejection)
 
 
-def _too_much_memory(target: NamespacedName, active: Sequence[Canary], limits: Limits) -> dict[str, Refusal]:
+def _too_much_memory(
+    target: NamespacedName, active: Sequence[Canary], limits: Limits
+) -> dict[str, Condition]:
     """Envoy holds each mirrored request until it is complete: what may be in flight is memory. Whoever says
     how many may be has them, the oldest first; the others share what is left, and at least one each."""
-    refused: dict[str, Refusal] = {}
+    rejected: dict[str, Condition] = {}
     taken = 0
     for canary in sorted(active, key=lambda each: not _says_how_many(each)):
         treatment = canary.treatment
@@ -208,14 +222,15 @@ def _too_much_memory(target: NamespacedName, active: Sequence[Canary], limits: L
         if taken + memory <= limits.mirror_memory:
             taken += memory
             continue
-        refused[canary.name] = Refusal(
+        rejected[canary.name] = Condition(
+            _service(target),
             Reason.TOO_MUCH_MEMORY,
             f"Mirrored bodies of Service {target} may take {_mebibytes(limits.mirror_memory)} of an Envoy"
             " (mirror-memory-max):"
             f" max-concurrent times max-body of this shadow is {_mebibytes(memory)}, and others have"
             f" {_mebibytes(taken)}; lower one of the two.",
         )
-    return refused
+    return rejected
 
 
 def _says_how_many(canary: Canary) -> bool:
@@ -242,20 +257,22 @@ def _mebibytes(size: int) -> str:
     return f"{size / MIB:.1f}".removesuffix(".0") + "Mi"
 
 
-def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limits) -> dict[str, Refusal]:
+def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limits) -> dict[str, Condition]:
     first, *others = [each.name for each in younger]
-    refusal = Refusal(
+    rejection = Condition(
+        _service(target),
         Reason.TOO_MANY_CONDITIONS,
         f"Its conditions and those of the older shadows of Service {target} would take more than"
         f" {MAX_BRANCHES} branches, {MAX_ROUTES} routes or {limits.virtual_host_bytes // 1024}Ki of"
         " configuration (virtual-host-bytes-max); ask for fewer methods, paths and headers.",
     )
-    behind = Refusal(
+    behind = Condition(
+        _service(target),
         Reason.TOO_MANY_CONDITIONS,
         f"The older shadow {first} of Service {target} has more conditions than fit, and the younger ones"
         " wait until it asks for fewer.",
     )
-    return {first: refusal, **dict.fromkeys(others, behind)}
+    return {first: rejection, **dict.fromkeys(others, behind)}
 
 
 def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treatment]) -> tuple[Mirror, ...]:
@@ -278,8 +295,8 @@ def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treat
     )
 
 
-def _without(refused: Mapping[str, Refusal], mirrors: Iterable[Mirror]) -> tuple[Mirror, ...]:
-    return tuple(mirror for mirror in mirrors if mirror.canary not in refused)
+def _without(rejected: Mapping[str, Condition], mirrors: Iterable[Mirror]) -> tuple[Mirror, ...]:
+    return tuple(mirror for mirror in mirrors if mirror.canary not in rejected)
 
 
 def ends(canaries: Iterable[Canary], now: float) -> tuple[float | None, float | None]:

@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from xds_server.core.conditions import NO_SUBJECT, Subject
 from xds_server.core.keys import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Settings by their names without prefix. `owner` completes "annotation x of …". `credentials` says
-    whether credentials may be sent to the Envoys of the installation."""
+    """Settings by their names without prefix. `owner` completes "annotation x of …", and `subject` is the
+    object that it is, if it is one. `credentials` says whether credentials may be sent to the Envoys of the
+    installation."""
 
     owner: str
     values: Mapping[str, str]
     credentials: bool = True
+    subject: Subject = NO_SUBJECT
 
     def __hash__(self) -> int:
         return hash((self.owner, frozenset(self.values.items())))

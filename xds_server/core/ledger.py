@@ -145,11 +145,11 @@ def cut(plan: ServicePlan, allowed: Allowed, budget: int) -> ServicePlan:
     if allowed is Allowed.SERVICE:
         ports = tuple(replace(port, mirrors=(), routes=UNMIRRORED) for port in plan.ports)
         return replace(plan, ports=ports, shadows=shadows)
-    problems = [
+    conditions = [
         problem_of(service, Reason.NAMESPACE_FULL, f"It is not routed: {_why(service.namespace, budget)}")
         for service in {port.service for port in plan.ports}
     ]
-    return replace(plan, ports=(), shadows=shadows, problems=(*plan.problems, *problems))
+    return replace(plan, ports=(), shadows=shadows, conditions=(*plan.conditions, *conditions))
 
 
 def _rejected(shadow: ShadowStatus, budget: int) -> ShadowStatus:

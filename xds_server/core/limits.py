@@ -14,8 +14,8 @@ from xds_server.base.sizes import MIB
 from xds_server.base.text import quoted, shown
 from xds_server.core import quantities, values
 from xds_server.core.bounds import NONE, names
+from xds_server.core.conditions import Condition
 from xds_server.core.layers import NO_FILE, Layer, PolicyFile
-from xds_server.core.problems import Problem
 from xds_server.core.values import PolicyError, sentence
 
 HOSTS_ALLOWED: Final = "hosts-allowed"
@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     virtual_host_bytes: int = MIB // 2
     mirror_memory: int = 128 * MIB
     namespace_memory: int = 128 * MIB
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Condition, ...] = ()
 
 
 DEFAULT: Final = Limits()
@@ -84,7 +84,7 @@ OF_SERVICES: Final[Mapping[str, Callable[[str], Any]]] = {**LIMITS, HOSTS_ALLOWE
 def limits_of(namespace: Layer | None, installation: Layer = NO_FILE) -> Limits:
     """The limits that hold for a Service of this Namespace."""
     found = DEFAULT._asdict()
-    problems: list[Problem] = []
+    problems: list[Condition] = []
     for layer in _layers(installation, namespace):
         for name, read in OF_SERVICES.items():
             if name not in layer.values:
@@ -132,5 +132,6 @@ def _layers(*layers: Layer | None) -> Iterator[Layer]:
     return (layer for layer in layers if layer)
 
 
-def _problem(layer: Layer, name: str, why: str) -> Problem:
-    return Problem(layer.owner, "InvalidAnnotation", sentence(PolicyError(f"{layer.called(name)}: {why}")))
+def _problem(layer: Layer, name: str, why: str) -> Condition:
+    message = sentence(PolicyError(f"{layer.called(name)}: {why}"))
+    return Condition(layer.subject, "InvalidAnnotation", message)

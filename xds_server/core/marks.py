@@ -8,9 +8,9 @@ it from the template of what made it is one of several, so its maker has the pro
 from collections.abc import Iterable
 from typing import Final
 
+from xds_server.core.conditions import NO_SUBJECT, Condition, Subject, about
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import WORKLOADS, Kind, Pod, Ref, ReplicaSet, Service, ref_of
-from xds_server.core.problems import Problem
 from xds_server.core.world import Change, Delete, Report, Upsert
 
 INVALID_LABEL: Final = "InvalidLabel"
@@ -24,35 +24,35 @@ class Marks:
     """Every change passes it once, in order."""
 
     def __init__(self) -> None:
-        self._group_of: dict[Ref, str] = {}
-        self._groups: dict[str, set[Ref]] = {}
+        self._group_of: dict[Ref, Subject] = {}
+        self._groups: dict[Subject, set[Ref]] = {}
 
     def note(self, changes: Iterable[Change]) -> list[Report]:
         """What is to be reported, and no more, after `changes`."""
-        touched: dict[str, None] = {}
+        touched: dict[Subject, None] = {}
         for change in changes:
             match change:
                 case Upsert(Service() | Pod() | ReplicaSet() as obj):
-                    group = _group(obj) if SHADOW_OF in obj.labels else ""
+                    group = _group(obj) if SHADOW_OF in obj.labels else NO_SUBJECT
                     touched |= dict.fromkeys(self._moved(ref_of(obj), group))
                 case Delete(ref) if ref.kind in _LOOKED_AT:
-                    touched |= dict.fromkeys(self._moved(ref, ""))
+                    touched |= dict.fromkeys(self._moved(ref, NO_SUBJECT))
         return [Report(f"marks: {group}", self._problems(group)) for group in touched]
 
-    def _moved(self, ref: Ref, group: str) -> list[str]:
+    def _moved(self, ref: Ref, group: Subject) -> list[Subject]:
         """Put the object where it belongs now; return the groups that this changes."""
-        before = self._group_of.pop(ref, "")
-        if group:
+        before = self._group_of.pop(ref, NO_SUBJECT)
+        if group != NO_SUBJECT:
             self._group_of[ref] = group
         if before == group:
             return []
-        if before:
+        if before != NO_SUBJECT:
             self._groups[before].discard(ref)
-        if group:
+        if group != NO_SUBJECT:
             self._groups.setdefault(group, set()).add(ref)
-        return [each for each in (before, group) if each]
+        return [each for each in (before, group) if each != NO_SUBJECT]
 
-    def _problems(self, group: str) -> tuple[Problem, ...]:
+    def _problems(self, group: Subject) -> tuple[Condition, ...]:
         refs = sorted(self._groups[group])
         if not refs:
             del self._groups[group]
@@ -61,24 +61,24 @@ class Marks:
             case Ref(Kind.SERVICE):
                 value = "with the Service's name as its value"
                 message = f"Label {SHADOW_OF} marks nothing on a Service; {_WHERE}, {value}."
-                return (Problem(group, INVALID_LABEL, message),)
+                return (Condition(group, INVALID_LABEL, message),)
             case Ref(Kind.POD) as first:
                 names = [ref.name for ref in refs]
                 more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
                 which = f"{', '.join(names[:_SOME])}{more}"
                 message = f"Label {SHADOW_OF} marks nothing on a Pod ({which}); {_WHERE}."
-                return (Problem(str(first), INVALID_LABEL, message),)
+                return (Condition(about(first), INVALID_LABEL, message),)
             case _:
                 message = f"Label {SHADOW_OF} marks nothing in its Pod template; put it on itself."
-                return (Problem(group, INVALID_LABEL, message),)
+                return (Condition(group, INVALID_LABEL, message),)
 
 
-def _group(obj: Service | Pod | ReplicaSet) -> str:
-    """What has one problem together; empty for what may have the label."""
+def _group(obj: Service | Pod | ReplicaSet) -> Subject:
+    """What has one condition together; none for what may have the label."""
     match obj:
         case Service():
-            return str(ref_of(obj))
+            return about(obj)
         case Pod():
-            return f"Pods {obj.namespace}"
+            return Subject("Pods", "", obj.namespace)
         case ReplicaSet(controller=owner):
-            return f"{owner.kind} {obj.namespace}/{owner.name}" if owner else ""
+            return Subject(owner.kind, obj.namespace, owner.name) if owner else NO_SUBJECT

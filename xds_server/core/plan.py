@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import Condition
 from xds_server.core.objects import Kind, named_by
-from xds_server.core.problems import Notice, Problem
 from xds_server.core.sensitive import Sensitive
 from xds_server.core.terms import (
     EVERYTHING,
@@ -168,7 +168,7 @@ class ShadowStatus:
     canary: str
     service: str
     state: State
-    reason: Reason
+    reason: str
     message: str
     percent: str = ""
     methods: tuple[str, ...] = ()
@@ -194,11 +194,10 @@ class ServicePlan:
 
     ports: tuple[PortPlan, ...] = ()
     shadows: tuple[ShadowStatus, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     kept: frozenset[str] = frozenset()
     since: float | None = None
     expires: float | None = None
-    notices: tuple[Notice, ...] = ()
 
     def holds(self, now: float) -> bool:
         """Whether time alone has not changed it."""
@@ -213,7 +212,7 @@ class Plan:
     """The whole: plans by target, none of them empty, and what is wrong with the settings of Namespaces."""
 
     services: Mapping[NamespacedName, ServicePlan] = field(default_factory=lambda: MappingProxyType({}))
-    namespaces: Mapping[str, tuple[Problem, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    namespaces: Mapping[str, tuple[Condition, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def shadows(self) -> list[ShadowStatus]:
         """Every shadow, sorted by namespace and canary."""
@@ -228,12 +227,8 @@ class Plan:
             if service.shadows and service.ports
         }
 
-    def problems(self) -> list[Problem]:
-        """Everything that is wrong with a Service or a Namespace, sorted."""
-        services = (problem for service in self.services.values() for problem in service.problems)
-        namespaces = (problem for problems in self.namespaces.values() for problem in problems)
+    def conditions(self) -> list[Condition]:
+        """Every condition of a Service or a Namespace, sorted."""
+        services = (each for service in self.services.values() for each in service.conditions)
+        namespaces = (each for conditions in self.namespaces.values() for each in conditions)
         return sorted([*services, *namespaces])
-
-    def notices(self) -> list[Notice]:
-        """What is worth knowing of a Service and no mistake, sorted."""
-        return sorted(notice for service in self.services.values() for notice in service.notices)

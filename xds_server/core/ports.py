@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from xds_server.base.text import SOME, first_of, shown
+from xds_server.core.conditions import Condition, about
 from xds_server.core.keys import HTTP_PORTS
 from xds_server.core.objects import Service, ServicePort
 from xds_server.core.plan import Protocol, Reason
-from xds_server.core.refusal import Refusal
 
 TCP: Final = "TCP"
 _UNSAID: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"
@@ -111,7 +111,7 @@ class Ports(NamedTuple):
     are not routed, and one on those whose number is known for something else."""
 
     routed: tuple[HttpPort, ...]
-    mistakes: tuple[Refusal, ...] = ()
+    mistakes: tuple[Condition, ...] = ()
     unrouted: str = ""
     assumed: str = ""
 
@@ -212,22 +212,24 @@ def _by_name_and_number(service: Service) -> Mapping[str, ServicePort]:
 
 def _mistakes(
     service: Service, unknown: Sequence[str], others: Sequence[tuple[str, ServicePort]]
-) -> Iterator[Refusal]:
+) -> Iterator[Condition]:
     """One of each kind, however many entries there are: whoever writes the annotation must not fill `status`
     with them."""
     if unknown:
         which = "which is no port" if len(unknown) == 1 else "which are no ports"
         known = _listed(map(called, service.ports)) or "none"
-        yield _mistake(unknown, f"{which} of this Service; its ports are {known}.")
+        yield _mistake(service, unknown, f"{which} of this Service; its ports are {known}.")
     if others:
         protocols = _listed(sorted({str(port.protocol) for _, port in others}))
         which = "which is" if len(others) == 1 else "which are"
-        yield _mistake([entry for entry, _ in others], f"{which} {protocols}; only TCP ports are routed.")
+        yield _mistake(
+            service, [entry for entry, _ in others], f"{which} {protocols}; only TCP ports are routed."
+        )
 
 
-def _mistake(entries: Sequence[str], what: str) -> Refusal:
+def _mistake(service: Service, entries: Sequence[str], what: str) -> Condition:
     message = f"Annotation {HTTP_PORTS} has {first_of(entries, shown)}, {what}"
-    return Refusal(Reason.INVALID_ANNOTATION, message)
+    return Condition(about(service), Reason.INVALID_ANNOTATION, message)
 
 
 def _assumed(ports: Iterable[HttpPort]) -> str:

@@ -12,11 +12,12 @@ from typing import Final
 from xds_server.base.ids import NamespacedName
 from xds_server.core.backends import Backend, CanaryEndpoints, live
 from xds_server.core.canaries import Canary, canary_of
+from xds_server.core.conditions import Condition
 from xds_server.core.domains import closed_domains, routed_domains
 from xds_server.core.engine import Engine
 from xds_server.core.holding import held, held_offer
 from xds_server.core.hosts import CLUSTER_DOMAINS, NOBODY, Claimed, HostTable
-from xds_server.core.judging import Judged, ends, excess, judge, service_refusal, status
+from xds_server.core.judging import Judged, ends, excess, judge, service_rejection, status
 from xds_server.core.keys import PREFIX, SHADOW_OF
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry, Ledger, cut, weigh
@@ -25,7 +26,6 @@ from xds_server.core.objects import EndpointSlice, Kind, Pod, Ref, Workload, wor
 from xds_server.core.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
 from xds_server.core.policy import ENDPOINTS_FROM
 from xds_server.core.ports import HttpPort
-from xds_server.core.problems import Problem
 from xds_server.core.scene import Rules, Scene, keys_of, may_select
 from xds_server.core.separation import Separated, separate
 from xds_server.core.services import Offer, host_conflict, offer_of, problem_of
@@ -127,10 +127,10 @@ def plan_service(
     apart = Separated({}, {})
     if service:
         apart = separate(scene, service, ports, canaries, before.kept)
-    unfit = service_refusal(target, service, offer)
-    refusals = {each.name: unfit for each in canaries} if unfit else apart.kept
+    unfit = service_rejection(target, service, offer)
+    rejections = {each.name: unfit for each in canaries} if unfit else apart.kept
     judged = judge(
-        target, canaries, refusals, ports, limits=limits, now=now, unbounded=scene.namespace_unknown
+        target, canaries, rejections, ports, limits=limits, now=now, unbounded=scene.namespace_unknown
     )
     states = dict(judged.states)
     for each in surplus:
@@ -151,11 +151,10 @@ def plan_service(
     return ServicePlan(
         ports=planned,
         shadows=tuple(states[name] for name in sorted(states)),
-        problems=(*(offer.problems if offer else ()), *conflicts, *surplus_endpoints),
+        conditions=(*(offer.conditions if offer else ()), *conflicts, *surplus_endpoints),
         kept=frozenset(apart.kept),
         since=since,
         expires=expires,
-        notices=offer.notices if offer else (),
     )
 
 
@@ -168,7 +167,7 @@ def _ports(
     backends: Mapping[str, Sequence[Backend]],
     judged: Judged,
     limits: Limits,
-) -> tuple[tuple[PortPlan, ...], list[Problem]]:
+) -> tuple[tuple[PortPlan, ...], list[Condition]]:
     planned, problems = [], []
     for index, http in enumerate(ports):
         endpoints = live(backends[http.name])
@@ -193,7 +192,7 @@ def _ports(
 
 def _too_many_endpoints(
     target: NamespacedName, http: HttpPort, endpoints: Sequence[Endpoint], limits: Limits
-) -> Problem:
+) -> Condition:
     message = (
         f"Port {http.port.port} has {len(endpoints)} endpoints, and endpoints-max is {limits.endpoints}; the"
         " others get no requests."
@@ -203,7 +202,7 @@ def _too_many_endpoints(
 
 def _won(
     target: NamespacedName, offer: Offer | None, owner_of: OwnerOf, cluster_domains: Sequence[str]
-) -> tuple[list[str], list[Problem]]:
+) -> tuple[list[str], list[Condition]]:
     won, lost = [], []
     for host in offer.hosts if offer else ():
         owner = owner_of(host)
@@ -233,7 +232,7 @@ class Resolver:
         self._ledger = Ledger()
         self._before = NOTHING
         self.failed: dict[str, Exception] = {}
-        self.namespaces: dict[str, tuple[Problem, ...]] = {}
+        self.namespaces: dict[str, tuple[Condition, ...]] = {}
         self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
     def at(self, now: float) -> None:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
 
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.intents import Intent, read_label
 from xds_server.core.keys import settings_of
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.limits import Limits, host_not_allowed, limits_of
-from xds_server.core.objects import EndpointSlice, Namespace, Pod, Service, Workload
+from xds_server.core.objects import EndpointSlice, Kind, Namespace, Pod, Service, Workload
 from xds_server.core.plan import GATEWAY, Reason
 from xds_server.core.policy import check_defaults, namespace_unknown
-from xds_server.core.problems import Problem
 from xds_server.core.selectors import as_query, matcher
 from xds_server.core.values import PolicyError, sentence
 from xds_server.core.world import NamespaceView
@@ -89,16 +89,16 @@ class Scene:
                 found.setdefault(key, []).append(pod.name)
         return found
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[Condition, ...]:
         """What is wrong with the settings of the Namespace itself."""
         if not self.layer.values:
             return ()
-        found = [each for each in self.limits.problems if each.subject == self.layer.owner]
+        found = [each for each in self.limits.problems if each.subject == self.layer.subject]
         try:
             check_defaults(self.layer)
         except PolicyError as error:
             if not found:
-                found.append(Problem(self.layer.owner, Reason.INVALID_ANNOTATION, sentence(error)))
+                found.append(Condition(self.layer.subject, Reason.INVALID_ANNOTATION, sentence(error)))
         return tuple(found)
 
     @property
@@ -210,7 +210,8 @@ def _keys_in(endpoint_slice: EndpointSlice) -> frozenset[str]:
 
 def _layer(name: str, namespace: Namespace | None) -> Layer:
     annotations: Mapping[str, str] = namespace.annotations if namespace else {}
-    return Layer(f"Namespace {name}", settings_of(annotations))
+    subject = Subject(Kind.NAMESPACE, "", name)
+    return Layer(str(subject), settings_of(annotations), subject=subject)
 
 
 def may_select(service: Service, workload: Workload) -> bool:

@@ -15,10 +15,10 @@ from xds_server.core.backends import (
     canary_endpoints,
 )
 from xds_server.core.canaries import Canary
+from xds_server.core.conditions import Condition, about
 from xds_server.core.objects import Service, Workload
 from xds_server.core.plan import Reason
 from xds_server.core.ports import HttpPort
-from xds_server.core.refusal import Refusal
 from xds_server.core.scene import Scene
 
 
@@ -27,7 +27,7 @@ class Separated(NamedTuple):
     with why."""
 
     backends: Mapping[str, tuple[Backend, ...]]
-    kept: Mapping[str, Refusal]
+    kept: Mapping[str, Condition]
 
 
 def separate(
@@ -40,7 +40,7 @@ def separate(
     """Take the canaries out, the oldest first, so that of two that cannot both go the oldest does.
     `kept_before` are those that stayed when this was last done."""
     backends = {http.name: backends_of(scene.view, service, http.port) for http in ports}
-    kept: dict[str, Refusal] = {}
+    kept: dict[str, Condition] = {}
     if not scene.marked:  # nearly always
         return Separated(backends, kept)
     for workload, endpoints in _marked(scene, ports, canaries, backends.values()):
@@ -51,7 +51,8 @@ def separate(
             continue
         number = next(http.port.port for http in ports if http.name == needed)
         which = "that is ready " if rest[needed] else ""
-        kept[workload.key] = Refusal(
+        kept[workload.key] = Condition(
+            about(workload),
             Reason.WOULD_EMPTY_SERVICE,
             f"Every endpoint of Service {service.namespace}/{service.name} port {number} {which}belongs to"
             f" this {workload.kind} or to another canary; live traffic stays as it is. Give the stable"

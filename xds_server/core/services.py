@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import SOME, shown
+from xds_server.core.conditions import Condition, Severity, about
 from xds_server.core.hosts import CLUSTER_DOMAINS, Age, own_hosts
 from xds_server.core.keys import EXPOSE, GATEWAYS, HOSTS, HTTP_PORTS, PREFIX
 from xds_server.core.limits import DEFAULT, Limits
@@ -12,7 +13,6 @@ from xds_server.core.objects import Kind, Ref, Service
 from xds_server.core.plan import GATEWAY, Reason
 from xds_server.core.policy import NAMES
 from xds_server.core.ports import HttpPort, no_http_port, ports_of
-from xds_server.core.problems import Notice, Problem
 from xds_server.core.values import is_host_name
 from xds_server.core.world import NamespaceView
 
@@ -29,8 +29,7 @@ class Offer:
     exposed: bool
     ports: tuple[HttpPort, ...] = ()
     hosts: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    notices: tuple[Notice, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     gateways: tuple[str, ...] = (GATEWAY,)
 
     @property
@@ -57,29 +56,29 @@ def offer_of(
     routed_on: tuple[str, ...] = (),
     cluster_domains: Sequence[str] = CLUSTER_DOMAINS,
 ) -> Offer:
-    """Read everything that `service` says of itself; mistakes become `Offer.problems`. `host_refused` says
+    """Read everything that `service` says of itself; mistakes become `Offer.conditions`. `host_refused` says
     why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
     which of the `gateways` that there are."""
     age = age_of(service)
     exposed, problems = _exposed(view, service, expose_all=expose_all)
     problems += _unknown_annotations(service)
     if not (served if exposed is None else exposed):
-        return Offer(age, exposed=False, problems=tuple(problems))
+        return Offer(age, exposed=False, conditions=tuple(problems))
     ports, mistakes, unrouted, assumed = ports_of(service)
     on, bad_gateways = _gateways(service, gateways, routed_on)
     if exposed is None and not (ports and on):
         # What can be served no longer does not stay, or the plan would be another when it is made once more.
-        return Offer(age, exposed=False, problems=tuple(problems))
-    problems += [_problem(service, each.reason, each.message) for each in mistakes]
+        return Offer(age, exposed=False, conditions=tuple(problems))
+    problems += mistakes
     if not ports:
         if EXPOSE in service.labels or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
             unrouted = ""  # that says it
         notices = _notices(service, unrouted, "")
-        return Offer(age, exposed=True, problems=tuple(problems), notices=notices)
+        return Offer(age, exposed=True, conditions=(*problems, *notices))
     problems += bad_gateways
     if not on:
-        return Offer(age, exposed=True, problems=tuple(problems), gateways=())
+        return Offer(age, exposed=True, conditions=tuple(problems), gateways=())
     if len(ports) > limits.ports:
         problems.append(_too_many_ports(service, ports, limits.ports))
         ports = ports[: limits.ports]
@@ -89,19 +88,19 @@ def offer_of(
         exposed=True,
         ports=ports,
         hosts=hosts,
-        problems=(*problems, *bad_hosts),
-        notices=_notices(service, unrouted, assumed),
+        conditions=(*problems, *bad_hosts, *_notices(service, unrouted, assumed)),
         gateways=on,
     )
 
 
-def _notices(service: Service, unrouted: str, assumed: str) -> tuple[Notice, ...]:
-    subject = str(Ref(Kind.SERVICE, service.namespace, service.name))
+def _notices(service: Service, unrouted: str, assumed: str) -> tuple[Condition, ...]:
     found = ((Reason.PORT_ASSUMED_HTTP, assumed), (Reason.PORTS_NOT_ROUTED, unrouted))
-    return tuple(Notice(subject, reason, message) for reason, message in found if message)
+    return tuple(
+        Condition(about(service), reason, message, Severity.INFO) for reason, message in found if message
+    )
 
 
-def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> Problem:
+def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> Condition:
     message = (
         f"It has {len(ports)} HTTP ports, and ports-max is {most}; those after port"
         f" {ports[most - 1].port.port} are not routed."
@@ -109,11 +108,13 @@ def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> P
     return _problem(service, Reason.TOO_MANY_PORTS, message)
 
 
-def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tuple[bool | None, list[Problem]]:
+def _exposed(
+    view: NamespaceView, service: Service, *, expose_all: bool
+) -> tuple[bool | None, list[Condition]]:
     """The Service's own label decides, then its Namespace's, then the installation's default. A value that is
     neither true nor false counts as absent; where nothing else decides, the Service stays as it is (None). A
     typo must not take it away from its users, nor open it to them."""
-    problems: list[Problem] = []
+    problems: list[Condition] = []
     for whose, owner in (("Label", service), ("Its Namespace's label", view.namespace)):
         value = owner.labels.get(EXPOSE) if owner else None
         if value is not None and value.lower() in ("true", "false"):
@@ -124,7 +125,7 @@ def _exposed(view: NamespaceView, service: Service, *, expose_all: bool) -> tupl
     return expose_all or (None if problems else False), problems
 
 
-def _unknown_annotations(service: Service) -> list[Problem]:
+def _unknown_annotations(service: Service) -> list[Condition]:
     """The first, each by itself, and how many there are besides."""
     unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KNOWN)
     messages = [f"Annotation {key} {_misplaced(key)}" for key in unknown[:SOME]]
@@ -144,10 +145,10 @@ def _misplaced(key: str) -> str:
 
 def _hosts(
     service: Service, most: int, refused: Callable[[str], str], cluster_domains: Sequence[str]
-) -> tuple[tuple[str, ...], list[Problem]]:
+) -> tuple[tuple[str, ...], list[Condition]]:
     own = own_hosts(NamespacedName(service.namespace, service.name), cluster_domains)
     hosts = dict.fromkeys(own)
-    problems: list[Problem] = []
+    problems: list[Condition] = []
     for entry in service.annotations.get(HOSTS, "").split(","):
         host = entry.strip().lower()
         if not host or host in hosts:
@@ -172,7 +173,7 @@ def _hosts(
 
 def _gateways(
     service: Service, there_are: tuple[str, ...], routed_on: tuple[str, ...]
-) -> tuple[tuple[str, ...], list[Problem]]:
+) -> tuple[tuple[str, ...], list[Condition]]:
     """The gateways that it names, all if it names none. An unknown name costs itself alone; a Service that
     names no other stays where it is routed. A typo must not take it away from its users, nor open it to
     others."""
@@ -206,18 +207,18 @@ def _mistake(host: str, cluster_domains: Sequence[str]) -> str:
     return ""
 
 
-def _problem(service: Service, reason: Reason, message: str) -> Problem:
+def _problem(service: Service, reason: Reason, message: str) -> Condition:
     return problem_of(NamespacedName(service.namespace, service.name), reason, message)
 
 
-def problem_of(service: NamespacedName, reason: Reason, message: str) -> Problem:
+def problem_of(service: NamespacedName, reason: Reason, message: str) -> Condition:
     """What is wrong with a Service."""
-    return Problem(str(Ref(Kind.SERVICE, service.namespace, service.name)), reason, message)
+    return Condition(about(Ref(Kind.SERVICE, service.namespace, service.name)), reason, message)
 
 
 def host_conflict(
     service: NamespacedName, host: str, owner: NamespacedName, cluster_domains: Sequence[str]
-) -> Problem:
+) -> Condition:
     """What to tell the owner of `service`, whose claim of `host` did not prevail."""
     why = "is the cluster's name of" if host in own_hosts(owner, cluster_domains) else "belongs to the older"
     message = f"Host {host} {why} Service {owner}; this Service is not reached by it."

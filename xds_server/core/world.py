@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
 
+from xds_server.core.conditions import Condition
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import (
     WORKLOADS,
@@ -24,7 +25,6 @@ from xds_server.core.objects import (
     ref_of,
     workload_key,
 )
-from xds_server.core.problems import Problem
 from xds_server.core.selectors import as_query
 
 Obj = TypeVar("Obj", bound=Object)
@@ -49,7 +49,7 @@ class Report:
     """All that is now wrong with one origin (a file, a watch); replaces what it reported before."""
 
     origin: str
-    problems: tuple[Problem, ...]
+    problems: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class World:
     """Everything observed. `reports` holds what the sources found wrong, by origin."""
 
     namespaces: Mapping[str, NamespaceView] = field(default_factory=lambda: MappingProxyType({}))
-    reports: Mapping[str, tuple[Problem, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    reports: Mapping[str, tuple[Condition, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def view(self, namespace: str) -> NamespaceView:
         """The objects of a namespace, which need not exist."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 
+from xds_server.core.conditions import NO_SUBJECT, Condition
 from xds_server.core.decode import DecodeError, unreadable
 from xds_server.core.objects import Kind
-from xds_server.core.problems import Problem
 from xds_server.kube.client import (
     NETWORK_ERRORS,
     OK,
@@ -160,7 +160,9 @@ class KubeApi:
             raise unreachable(query, verb, str(error)) from error
         except CredentialsError as error:
             message = f"The service account's token cannot be read ({error}); check how it is mounted."
-            raise ApiError(UNAUTHORIZED, Problem("", "Unauthorized", message, query.origin)) from error
+            raise ApiError(
+                UNAUTHORIZED, Condition(NO_SUBJECT, "Unauthorized", message, origin=query.origin)
+            ) from error
 
 
 async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) -> ApiError:

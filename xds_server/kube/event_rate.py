@@ -1,4 +1,4 @@
-"""When a note may be told. Time is an argument, in seconds of any clock that only goes forward.
+"""When a condition may be told. Time is an argument, in seconds of any clock that only goes forward.
 
 A shadow that goes forth and back every second is told a few times, and then its latest state now and then;
 and however much changes at once, the API server is asked a few times a second.
@@ -7,10 +7,11 @@ and however much changes at once, the API server is asked a few times a second.
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from xds_server.core.notes import Note, Subject
+from xds_server.core.conditions import Condition, Subject
+from xds_server.core.objects import Kind
 
 MOST_WAITING: Final = 10_000
-"""Notes. Beyond it the oldest is dropped: what it tells is in `status` too."""
+"""Conditions. Beyond it the oldest is dropped: what it tells is in `status` too."""
 
 _MOST_BUCKETS: Final = 10_000
 _MOMENT_S: Final = 1e-6  # sums of floats are not exact
@@ -43,15 +44,21 @@ class _Bucket:
 
 
 class _Waiting(NamedTuple):
-    """A note, when it was put, and whether it is fresh."""
+    """A condition, when it was put, and whether it is fresh."""
 
-    note: Note
+    condition: Condition
     since: float
     fresh: bool
 
 
+def _topic(condition: Condition) -> tuple[Subject, str]:
+    """Of two conditions on one topic only the later is written. A shadow has one state at a time, and a
+    Service may have several conditions."""
+    return condition.subject, condition.reason if condition.subject.kind == Kind.SERVICE else ""
+
+
 class Pace:
-    """Notes that wait, the latest of each topic, oldest topic first.
+    """Conditions that wait, the latest of each topic, oldest topic first.
 
     One that is not `fresh` may have been told already. Times have to be given in ascending order.
     """
@@ -74,22 +81,22 @@ class Pace:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, note: Note, *, now: float, fresh: bool) -> None:
-        """Let `note` wait for its turn; of one topic the latest alone does."""
-        self._waiting.pop(note.topic, None)
-        self._waiting[note.topic] = _Waiting(note, now, fresh)
+    def put(self, condition: Condition, *, now: float, fresh: bool) -> None:
+        """Let `condition` wait for its turn; of one topic the latest alone does."""
+        self._waiting.pop(_topic(condition), None)
+        self._waiting[_topic(condition)] = _Waiting(condition, now, fresh)
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
             self.dropped += 1
 
-    def put_back(self, note: Note, *, now: float, fresh: bool) -> None:
-        """`note` was taken and could not be told, which does not count; it waits again, unless something
+    def put_back(self, condition: Condition, *, now: float, fresh: bool) -> None:
+        """`condition` was taken and could not be told, which does not count; it waits again, unless something
         newer does."""
         self._all.tokens += 1.0
-        if note.subject in self._buckets:
-            self._buckets[note.subject].tokens += 1.0
-        if note.topic not in self._waiting:
-            self.put(note, now=now, fresh=fresh)
+        if condition.subject in self._buckets:
+            self._buckets[condition.subject].tokens += 1.0
+        if _topic(condition) not in self._waiting:
+            self.put(condition, now=now, fresh=fresh)
 
     def hold(self, namespace: str, *, now: float, seconds: float) -> None:
         """Tell nothing in `namespace` for a while; the others go on."""
@@ -105,16 +112,16 @@ class Pace:
         """Another may have told, from now on, what waits here."""
         self._waiting = {topic: each._replace(fresh=False) for topic, each in self._waiting.items()}
 
-    def take(self, now: float) -> tuple[Note, bool] | None:
-        """The note to tell now, and whether it is fresh; None if `wait` says so."""
+    def take(self, now: float) -> tuple[Condition, bool] | None:
+        """The condition to tell now, and whether it is fresh; None if `wait` says so."""
         if self._all.wait(now):
             return None
-        for topic, (note, _, fresh) in self._waiting.items():
-            if not self._wait_of(note.subject, now):
+        for topic, (condition, _, fresh) in self._waiting.items():
+            if not self._wait_of(condition.subject, now):
                 del self._waiting[topic]
-                self._bucket(note.subject, now).take()
+                self._bucket(condition.subject, now).take()
                 self._all.take()
-                return note, fresh
+                return condition, fresh
         return None
 
     def wait(self, now: float) -> float | None:
@@ -122,8 +129,8 @@ class Pace:
         if not self._waiting:
             return None
         soonest = float("inf")
-        for note, _, _ in self._waiting.values():
-            soonest = min(soonest, self._wait_of(note.subject, now))
+        for condition, _, _ in self._waiting.values():
+            soonest = min(soonest, self._wait_of(condition.subject, now))
             if not soonest:  # of thousands that wait, the first is mostly free to go
                 break
         return max(self._all.wait(now), soonest)

@@ -1,20 +1,21 @@
-"""Notes as Kubernetes Events (core/v1), which `kubectl describe` and `kubectl get events` show.
+"""Conditions as Kubernetes Events (core/v1), which `kubectl describe` and `kubectl get events` show.
 
 An Event's name follows from what it says: two replicas that tell the same thing tell it once, and what is
 told again counts up the Event that is there.
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from xds_server.core.notes import Note, Subject
+from xds_server.core.conditions import Condition, Severity, Subject
 from xds_server.core.objects import WORKLOADS, Kind
 
 Document = dict[str, Any]
 
 _COMPONENT: Final = "xds-shadow"
-_API_VERSIONS: Final = {
+_API_VERSIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(WORKLOADS, "apps/v1"),
     Kind.ROLLOUT: "argoproj.io/v1alpha1",
     Kind.SERVICE: "v1",
@@ -24,26 +25,26 @@ _LONGEST_MESSAGE: Final = 1024
 """In bytes, as the API server counts (core/v1 Event validation)."""
 
 
-def event_name(note: Note) -> str:
-    """Of the Event that tells `note`."""
-    said = "\0".join((note.subject.kind, note.subject.uid, note.reason, note.message))
+def event_name(condition: Condition) -> str:
+    """Of the Event that tells `condition`."""
+    said = "\0".join((condition.subject.kind, condition.subject.uid, condition.reason, condition.message))
     digest = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
-    name = note.subject.name[: _LONGEST_NAME - 1 - len(digest)].rstrip("-.")  # no label may end so
+    name = condition.subject.name[: _LONGEST_NAME - 1 - len(digest)].rstrip("-.")  # no label may end so
     return f"{name}.{digest}"
 
 
-def event(note: Note, *, instance: str, now: float) -> Document:
-    """The Event that tells `note` for the first time, at `now` seconds since the epoch; `instance` is the
-    replica that writes it."""
+def event(condition: Condition, *, instance: str, now: float) -> Document:
+    """The Event that reports `condition` for the first time, at `now` seconds since the epoch. `instance` is
+    the replica that writes it."""
     time = timestamp(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": event_name(note), "namespace": note.subject.namespace},
-        "involvedObject": _reference(note.subject),
-        "type": "Warning" if note.warning else "Normal",
-        "reason": note.reason,
-        "message": _cut(note.message),
+        "metadata": {"name": event_name(condition), "namespace": condition.subject.namespace},
+        "involvedObject": _reference(condition.subject),
+        "type": "Warning" if condition.severity is Severity.ERROR else "Normal",
+        "reason": condition.reason,
+        "message": _cut(condition.message),
         "source": {"component": _COMPONENT},
         "reportingComponent": _COMPONENT,
         "reportingInstance": instance,

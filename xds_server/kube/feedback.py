@@ -1,4 +1,4 @@
-"""Writes notes as Events, if this replica is the one that does; never in the way of anything.
+"""Writes conditions as Events, if this replica is the one that does; never in the way of anything.
 
 `put` only remembers. While another replica leads, this one forgets what it was given after a minute: the
 leader told it. If the leader is gone, this one tells it, as far as it is not there already. So a takeover
@@ -18,8 +18,7 @@ import structlog
 
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
-from xds_server.core.notes import Note
-from xds_server.core.problems import Problem
+from xds_server.core.conditions import NO_SUBJECT, Condition
 from xds_server.kube.client import (
     CONFLICT,
     FORBIDDEN,
@@ -50,7 +49,7 @@ _log = structlog.stdlib.get_logger(__name__)
 class Report(Protocol):
     """Takes everything that is now wrong with writing."""
 
-    def __call__(self, problems: tuple[Problem, ...], /) -> None: ...
+    def __call__(self, problems: tuple[Condition, ...], /) -> None: ...
 
 
 class _Answer:
@@ -79,7 +78,7 @@ class _Answer:
 
 
 class KubeFeedback:
-    """Tells notes in the cluster that `connect` leads to. `identity` names this replica among those that
+    """Tells conditions in the cluster that `connect` leads to. `identity` names this replica among those that
     share the Lease `namespace`/`name`."""
 
     def __init__(
@@ -105,8 +104,8 @@ class KubeFeedback:
         self._led = False  # as last noticed; `leads` says how it is
         self._event_counts: OrderedDict[str, int] = OrderedDict()
         self._news = asyncio.Event()
-        self._problems: dict[tuple[str, str], Problem] = {}  # by resource and namespace
-        self._reported: tuple[Problem, ...] = ()
+        self._problems: dict[tuple[str, str], Condition] = {}  # by resource and namespace
+        self._reported: tuple[Condition, ...] = ()
 
     @property
     def leads(self) -> bool:
@@ -114,16 +113,16 @@ class KubeFeedback:
         return self._election.leads(time.monotonic())
 
     def outcomes(self) -> dict[str, int]:
-        """How many notes came to what, since the start."""
+        """How many conditions came to what, since the start."""
         return {**self._counts, "dropped": self._pace.dropped}
 
-    def put(self, notes: Sequence[Note], *, initial: bool = False) -> None:
-        """Take notes to tell; `initial` ones say how things are when this process starts, and the one before
-        it may have told them. Never waits, never raises."""
+    def put(self, conditions: Sequence[Condition], *, initial: bool = False) -> None:
+        """Queue conditions. `initial` ones hold when this process starts, so a previous process may have
+        reported them. Never waits, never raises."""
         now = time.monotonic()
         fresh = self._election.leads(now) and not initial
-        for note in notes:
-            self._pace.put(note, now=now, fresh=fresh)
+        for condition in conditions:
+            self._pace.put(condition, now=now, fresh=fresh)
         self._news.set()
 
     async def run(self) -> None:
@@ -143,7 +142,7 @@ class KubeFeedback:
             try:
                 return await KubeClient.open(self._connect)
             except SourceError as error:
-                self._wrong("session", "", Problem("", "Unauthorized", str(error)))
+                self._wrong("session", "", Condition(NO_SUBJECT, "Unauthorized", str(error)))
                 await asyncio.sleep(_jittered(_SLOW_S))
 
     # --- who writes ------------------------------------------------------------------------------------
@@ -207,9 +206,9 @@ class KubeFeedback:
         while True:
             now = time.monotonic()
             if self.leads and (taken := self._pace.take(now)):
-                note, fresh = taken
-                if wait := await self._tell(client, note, fresh=fresh):
-                    self._pace.put_back(note, now=time.monotonic(), fresh=fresh)
+                condition, fresh = taken
+                if wait := await self._tell(client, condition, fresh=fresh):
+                    self._pace.put_back(condition, now=time.monotonic(), fresh=fresh)
                     await asyncio.sleep(wait)
                 continue
             self._news.clear()
@@ -217,35 +216,37 @@ class KubeFeedback:
                 async with asyncio.timeout(self._pace.wait(now) if self.leads else None):
                     await self._news.wait()
 
-    async def _tell(self, client: KubeClient, note: Note, *, fresh: bool) -> float:
-        """Write one note; returns 0, or after how many seconds to try again."""
-        path = f"/api/v1/namespaces/{note.subject.namespace}/events"
-        body = event(note, instance=self._identity, now=time.time())
+    async def _tell(self, client: KubeClient, condition: Condition, *, fresh: bool) -> float:
+        """Write one condition; returns 0, or after how many seconds to try again."""
+        path = f"/api/v1/namespaces/{condition.subject.namespace}/events"
+        body = event(condition, instance=self._identity, now=time.time())
         call = Call(method="POST", path=path, body=body)
         answer = await self._ask(client, call)
         if answer.ok:
             self._counts["written"] += 1
-            self._remember(event_name(note), 1)
+            self._remember(event_name(condition), 1)
         elif answer.status == CONFLICT and not fresh:
             self._counts["known"] += 1
         elif answer.status == CONFLICT:
-            answer = await self._count_up(client, f"{path}/{event_name(note)}", event_name(note))
+            answer = await self._count_up(client, f"{path}/{event_name(condition)}", event_name(condition))
             self._counts["repeated"] += answer.ok
             if answer.status == NOT_FOUND:  # it expired in between
                 return _jittered(self._terms.retry)
             if not answer.ok:
-                return self._not_told(note, "patch", answer)
+                return self._not_told(condition, "patch", answer)
         if answer.ok or answer.status == CONFLICT:
-            self._right("events", note.subject.namespace)
+            self._right("events", condition.subject.namespace)
             return 0.0
-        return self._not_told(note, "create", answer)
+        return self._not_told(condition, "create", answer)
 
-    def _not_told(self, note: Note, verb: str, answer: _Answer) -> float:
-        namespace = note.subject.namespace
+    def _not_told(self, condition: Condition, verb: str, answer: _Answer) -> float:
+        namespace = condition.subject.namespace
         ending = answer.status == FORBIDDEN and "being terminated" in answer.message
         if ending or answer.status == NOT_FOUND or answer.status in _INVALID:
             self._counts["failed"] += 1
-            _log.info("an Event cannot be written", subject=str(note.subject), message=answer.message[:200])
+            _log.info(
+                "an Event cannot be written", subject=str(condition.subject), message=answer.message[:200]
+            )
             self._right("events", namespace)
             return 0.0
         wait = self._failed(verb, "events", namespace, answer)
@@ -305,10 +306,10 @@ class KubeFeedback:
                 reason = "ApiUnavailable"
                 message = f"The API server answers {answer.status} to {what} {said}; it is tried again."
         message += " Until then no Event tells what became of the labels."
-        self._wrong(resource, namespace, Problem("", reason, message))
+        self._wrong(resource, namespace, Condition(NO_SUBJECT, reason, message))
         return _jittered(_SLOW_S) if answer.status in (UNAUTHORIZED, FORBIDDEN) else answer.wait
 
-    def _wrong(self, resource: str, namespace: str, problem: Problem) -> None:
+    def _wrong(self, resource: str, namespace: str, problem: Condition) -> None:
         self._problems[resource, namespace] = problem
         self._tell_problems()
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from xds_server.core.conditions import Condition
 from xds_server.core.objects import Kind
-from xds_server.core.problems import Problem
 from xds_server.kube.outage import Down
 from xds_server.kube.query import Query
 
@@ -19,7 +19,7 @@ def message(
     *,
     unsynced: Sequence[Query],
     down: Mapping[Query, Down],
-    failures: Sequence[Problem],
+    failures: Sequence[Condition],
     now: float,
 ) -> str:
     """`unsynced` is what the start waits for, `down` what is not followed, and `failures` what is wrong with
@@ -49,7 +49,7 @@ def _named(queries: Iterable[Query]) -> str:
     return _first(_NAMED, sorted(map(str, queries)), ", ")
 
 
-def _why(failures: Iterable[Problem]) -> str:
+def _why(failures: Iterable[Condition]) -> str:
     said = _first(_REASONS, sorted({problem.message for problem in failures}), " ")
     return f". {said}" if said else ""
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xds_server.base.errors import XdsShadowError
+from xds_server.core.conditions import NO_SUBJECT, Condition
 from xds_server.core.decode import API_VERSIONS
 from xds_server.core.objects import WORKLOADS, Kind
-from xds_server.core.problems import Problem
 
 _PLURALS: Mapping[Kind, str] = {
     Kind.NAMESPACE: "namespaces",
@@ -69,7 +69,7 @@ class ApiError(XdsShadowError):
     """A request that did not succeed. `status` is HTTP's, or 0 where no answer came; `retry_after` says for
     how many seconds the server asks to be left alone."""
 
-    def __init__(self, status: int, problem: Problem) -> None:
+    def __init__(self, status: int, problem: Condition) -> None:
         super().__init__(problem.message)
         self.status = status
         self.problem = problem
@@ -96,10 +96,10 @@ def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
         case _:
             reason = "ApiUnavailable"
             message = f"The API server answers {status} to {verb} {query}{said}; {_KEPT}."
-    return ApiError(status, Problem("", reason, message, query.origin))
+    return ApiError(status, Condition(NO_SUBJECT, reason, message, origin=query.origin))
 
 
 def unreachable(query: Query, verb: str, detail: str) -> ApiError:
     """The error for a request that got no answer, or only a part of one."""
     message = f"The API server cannot be reached to {verb} {query} ({detail[:_QUOTED]}); {_KEPT}."
-    return ApiError(0, Problem("", "ApiUnavailable", message, query.origin))
+    return ApiError(0, Condition(NO_SUBJECT, "ApiUnavailable", message, origin=query.origin))

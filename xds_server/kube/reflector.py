@@ -17,9 +17,9 @@ from enum import Enum, auto
 
 import structlog
 
+from xds_server.core.conditions import Condition
 from xds_server.core.decode import DecodeError
 from xds_server.core.objects import Object, Ref, ref_of
-from xds_server.core.problems import Problem
 from xds_server.core.source import WatchCounts
 from xds_server.core.world import Change, Delete, Report, Upsert
 from xds_server.kube.api import KubeApi, Timing
@@ -51,7 +51,7 @@ async def list_all(api: KubeApi, query: Query) -> Page:
     """Everything the query matches, as one page. Raises `ApiError` and `DecodeError`; with status 410 the
     list took longer than the server keeps its state, and has to start over."""
     objects: list[Object] = []
-    rejected: dict[Ref, Problem] = {}
+    rejected: dict[Ref, Condition] = {}
     token = ""
     while True:
         page = decode_page(query.kind, await api.page(query, token), query.origin)
@@ -95,10 +95,10 @@ class Holdings:
 
     def __init__(self) -> None:
         self._objects: dict[Ref, Object] = {}
-        self._rejected: dict[Ref, Problem] = {}
+        self._rejected: dict[Ref, Condition] = {}
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[Condition, ...]:
         """Of objects that do not decode; their last good versions count."""
         return tuple(problem for _, problem in sorted(self._rejected.items()))
 
@@ -177,12 +177,12 @@ class Reflector:
         self._patience = patience
         self._clock = asyncio.get_running_loop().time
         self.heard = self._clock()
-        self.failure: Problem | None = None
+        self.failure: Condition | None = None
         self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
         self._holdings = Holdings()
         self._streams = True  # until the server shows that it does not
         self._version: str | None = None  # to watch from; None means that a list is due
-        self._reported: tuple[Problem, ...] = ()
+        self._reported: tuple[Condition, ...] = ()
         self._listed_once = self._given_up = False
         self._forbidden_since: float | None = None
         self._caught_up = math.inf
@@ -257,7 +257,7 @@ class Reflector:
         """What a streaming list says there is; None if it breaks off, or falls silent before the bookmark
         that completes it, as with a server that takes it for an ordinary watch."""
         objects: dict[Ref, Object] = {}
-        rejected: dict[Ref, Problem] = {}
+        rejected: dict[Ref, Condition] = {}
         try:
             async with asyncio.timeout(self._timing.read) as limit:
                 async for line in lines:
@@ -363,14 +363,14 @@ class Reflector:
             return math.inf
         return (self._forbidden_since or 0.0) + self._patience.gives_up - self._clock()
 
-    def _report_failure(self, problem: Problem) -> None:
+    def _report_failure(self, problem: Condition) -> None:
         self._counts.failures += 1
         if problem not in self._reported:
             log.warning("Kubernetes request failed", origin=self.query.origin, reason=problem.reason)
         self._pass_on((), failure=problem)
 
     def _pass_on(
-        self, changes: Sequence[Change], *, failure: Problem | None, moment: Moment = Moment.CHANGED
+        self, changes: Sequence[Change], *, failure: Condition | None, moment: Moment = Moment.CHANGED
     ) -> None:
         """Emit `changes`, with a report if what is wrong is no longer what was last reported."""
         self.failure = failure

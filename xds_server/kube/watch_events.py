@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from xds_server.core.conditions import Condition
 from xds_server.core.decode import (
     MSGSPEC_ERRORS,
     DecodeError,
@@ -19,7 +20,6 @@ from xds_server.core.decode import (
     unreadable,
 )
 from xds_server.core.objects import KINDS, Kind, Object, Ref
-from xds_server.core.problems import Problem
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Page(NamedTuple):
     resource_version: str
     token: str
     objects: list[Object]
-    rejected: dict[Ref, Problem]
+    rejected: dict[Ref, Condition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Unreadable:
 
     resource_version: str
     ref: Ref
-    problem: Problem
+    problem: Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _salvage(kind: Kind, body: bytes, origin: str) -> Page:
     except MSGSPEC_ERRORS as error:
         raise DecodeError(unreadable(None, origin, error)) from error
     objects: list[Object] = []
-    rejected: dict[Ref, Problem] = {}
+    rejected: dict[Ref, Condition] = {}
     for item in page.items or ():
         try:
             objects.append(decode_object(kind, item, origin))
@@ -151,7 +151,7 @@ def _salvage(kind: Kind, body: bytes, origin: str) -> Page:
     return _page(page.metadata, objects, rejected)
 
 
-def _page(meta: _ListMeta, objects: list[Object], rejected: dict[Ref, Problem]) -> Page:
+def _page(meta: _ListMeta, objects: list[Object], rejected: dict[Ref, Condition]) -> Page:
     return Page(meta.resource_version, meta.continue_ or "", objects, rejected)
 
 

@@ -11,9 +11,9 @@ import msgspec
 
 from xds_server.base import yaml_load as yamlload
 from xds_server.base.errors import SourceError, YamlError
+from xds_server.core.conditions import NO_SUBJECT, Condition, about
 from xds_server.core.decode import DecodeError, from_mapping
 from xds_server.core.objects import Object, Ref, ref_of
-from xds_server.core.problems import Problem
 
 _ERRORS: Final = (YamlError, msgspec.MsgspecError, ValueError, RecursionError)
 """What reading a file raises that is no YAML or no JSON."""
@@ -30,13 +30,13 @@ class Manifest:
 
     objects: Mapping[Ref, Object] = field(default_factory=dict)
     rejected: frozenset[Ref] = frozenset()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Condition, ...] = ()
     complete: bool = True
 
 
 def unreadable(path: str, reason: str, message: str) -> Manifest:
     """The reading of a file that gave nothing."""
-    return Manifest(problems=(Problem("", reason, message, path),), complete=False)
+    return Manifest(problems=(Condition(NO_SUBJECT, reason, message, origin=path),), complete=False)
 
 
 def parse(path: str, data: bytes) -> Manifest:
@@ -48,7 +48,7 @@ def parse(path: str, data: bytes) -> Manifest:
         return unreadable(path, "InvalidYaml", message)
     objects: dict[Ref, Object] = {}
     rejected: set[Ref] = set()
-    problems: list[Problem] = []
+    problems: list[Condition] = []
     complete = True
     for number, document in enumerate(documents, start=1):
         try:
@@ -65,7 +65,7 @@ def parse(path: str, data: bytes) -> Manifest:
         ref = ref_of(obj)
         if ref in objects:
             message = "The file declares it more than once; the first counts, remove the others."
-            problems.append(Problem(str(ref), "DuplicateObject", message, path))
+            problems.append(Condition(about(ref), "DuplicateObject", message, origin=path))
         else:
             objects[ref] = obj
     return Manifest(objects, frozenset(rejected), tuple(problems), complete)
@@ -83,9 +83,13 @@ def documents(path: str, data: bytes) -> list[object]:
         raise SourceError(f"{path}: {_syntax_error(path, error)}.") from error
 
 
-def _numbered(problem: Problem, number: int) -> Problem:
+def _numbered(problem: Condition, number: int) -> Condition:
     """A problem that cannot name its object says at least which document it is in."""
-    return problem if problem.subject else problem._replace(message=f"Document {number}: {problem.message}")
+    return (
+        problem
+        if problem.subject != NO_SUBJECT
+        else problem._replace(message=f"Document {number}: {problem.message}")
+    )
 
 
 def _documents(path: str, data: bytes) -> list[object]:

@@ -8,8 +8,8 @@ a save, keeps what it last declared.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xds_server.core.conditions import Condition, about
 from xds_server.core.objects import Object, Ref
-from xds_server.core.problems import Problem
 from xds_server.core.world import Change, Delete, Report, Upsert
 from xds_server.manifests.documents import Manifest
 
@@ -19,7 +19,7 @@ class Held:
     """What counts of one file: the objects of its last good reading, the problems of its latest."""
 
     objects: Mapping[Ref, Object] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Condition, ...] = ()
 
 
 NOTHING = Held()
@@ -31,7 +31,7 @@ class View:
     """What all files together say; `reports` has only origins with problems."""
 
     objects: Mapping[Ref, Object] = field(default_factory=dict)
-    reports: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    reports: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
 
 
 EMPTY = View()
@@ -57,13 +57,13 @@ def merge(files: Mapping[str, Held]) -> View:
     the outcome does not depend on the order in which they were read."""
     objects: dict[Ref, Object] = {}
     owners: dict[Ref, str] = {}
-    reports: dict[str, tuple[Problem, ...]] = {}
+    reports: dict[str, tuple[Condition, ...]] = {}
     for path in sorted(files):
         problems = list(files[path].problems)
         for ref, obj in sorted(files[path].objects.items()):
             if ref in owners:
                 message = f"{owners[ref]} declares it too and counts; remove it from one of the two files."
-                problems.append(Problem(str(ref), "DuplicateObject", message, path))
+                problems.append(Condition(about(ref), "DuplicateObject", message, origin=path))
             else:
                 owners[ref], objects[ref] = path, obj
         if problems:

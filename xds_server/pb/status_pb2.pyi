@@ -14,32 +14,34 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("shadows", "nodes", "problems", "server", "changes", "notices")
+    __slots__ = ("shadows", "nodes", "conditions", "server", "changes")
     SHADOWS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
-    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
-    NOTICES_FIELD_NUMBER: _ClassVar[int]
     shadows: _containers.RepeatedCompositeFieldContainer[Shadow]
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
-    problems: _containers.RepeatedCompositeFieldContainer[Problem]
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
     server: Server
-    changes: _containers.RepeatedCompositeFieldContainer[Change]
-    notices: _containers.RepeatedCompositeFieldContainer[Notice]
-    def __init__(self, shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., server: _Optional[_Union[Server, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[Condition]
+    def __init__(self, shadows: _Optional[_Iterable[_Union[Shadow, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., server: _Optional[_Union[Server, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ...) -> None: ...
 
-class Change(_message.Message):
-    __slots__ = ("at", "subject", "reason", "message")
-    AT_FIELD_NUMBER: _ClassVar[int]
+class Condition(_message.Message):
+    __slots__ = ("subject", "reason", "message", "severity", "origin", "since")
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    at: _timestamp_pb2.Timestamp
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     subject: str
     reason: str
     message: str
-    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    severity: str
+    origin: str
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., severity: _Optional[str] = ..., origin: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("namespace", "deployment", "kind")
@@ -52,23 +54,21 @@ class ExplainRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("shadow", "routes", "nodes", "problems", "resources", "notices")
+    __slots__ = ("shadow", "routes", "nodes", "conditions", "resources")
     SHADOW_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
-    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
-    NOTICES_FIELD_NUMBER: _ClassVar[int]
     shadow: Shadow
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
-    problems: _containers.RepeatedCompositeFieldContainer[Problem]
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
     resources: _containers.RepeatedCompositeFieldContainer[Resource]
-    notices: _containers.RepeatedCompositeFieldContainer[Notice]
-    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[Problem, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
+    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ...) -> None: ...
 
 class Shadow(_message.Message):
-    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints", "refusals", "settings", "gateways", "kind")
+    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints", "conditions", "settings", "gateways", "kind")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -78,7 +78,7 @@ class Shadow(_message.Message):
     PERCENT_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
-    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     GATEWAYS_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -91,11 +91,11 @@ class Shadow(_message.Message):
     percent: str
     methods: _containers.RepeatedScalarFieldContainer[str]
     endpoints: _containers.RepeatedScalarFieldContainer[str]
-    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
     settings: _containers.RepeatedCompositeFieldContainer[Setting]
     gateways: _containers.RepeatedScalarFieldContainer[str]
     kind: str
-    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ...) -> None: ...
+    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class Setting(_message.Message):
     __slots__ = ("name", "value", "origin")
@@ -106,42 +106,6 @@ class Setting(_message.Message):
     value: str
     origin: str
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
-
-class Refusal(_message.Message):
-    __slots__ = ("short_name", "message", "nodes", "envoys", "at")
-    SHORT_NAME_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    NODES_FIELD_NUMBER: _ClassVar[int]
-    ENVOYS_FIELD_NUMBER: _ClassVar[int]
-    AT_FIELD_NUMBER: _ClassVar[int]
-    short_name: str
-    message: str
-    nodes: _containers.RepeatedScalarFieldContainer[str]
-    envoys: int
-    at: _timestamp_pb2.Timestamp
-    def __init__(self, short_name: _Optional[str] = ..., message: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ..., envoys: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
-
-class Problem(_message.Message):
-    __slots__ = ("subject", "reason", "message", "origin")
-    SUBJECT_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    ORIGIN_FIELD_NUMBER: _ClassVar[int]
-    subject: str
-    reason: str
-    message: str
-    origin: str
-    def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
-
-class Notice(_message.Message):
-    __slots__ = ("subject", "reason", "message")
-    SUBJECT_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    subject: str
-    reason: str
-    message: str
-    def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Node(_message.Message):
     __slots__ = ("id", "cluster", "variant", "peer", "build", "connected", "types", "routes_only")

@@ -50,7 +50,7 @@ class StatusServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetStatus(self, request, context):
-        """Every shadow with its state, every connected Envoy, everything that is wrong with an object.
+        """Every shadow with its state, every connected Envoy, and every condition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,75 +1,59 @@
-"""The composition root: opens the source and the servers, and runs the pipeline's loop between them."""
+"""The composition root. It opens the object source and the servers, and runs the pipeline's loop between
+them: gather changes, build, commit, report.
+"""
 
 import asyncio
-import importlib.metadata
 import json
 import signal
 import time
-from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from xds_server.base.aio import Debounce, Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
-from xds_server.base.ids import NamespacedName
-from xds_server.base.lag import LoopLag
 from xds_server.base.memory import expect_many_objects, keep_what_is_there, without_collections
-from xds_server.core.notes import notes
-from xds_server.core.plan import Plan, State
-from xds_server.core.problems import Problem
+from xds_server.core.conditions import Condition
 from xds_server.core.source import Source
-from xds_server.core.world import Awaiting, Change, Report, World, key_of
+from xds_server.core.world import Awaiting, Change, Report, key_of
 from xds_server.server.ads_server import FleetServer
-from xds_server.server.attribution import concerned, unknown_routes
 from xds_server.server.config import ServeConfig
 from xds_server.server.csds import CsdsServicer
-from xds_server.server.explain import explain
-from xds_server.server.facts import Facts
 from xds_server.server.gateway_file import follow_gateway
 from xds_server.server.http import Readiness
 from xds_server.server.identity import Clients
 from xds_server.server.listeners import Addresses, Servers
 from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
-from xds_server.server.status_api import Explanation, ServerState, StatusServicer, Told
-from xds_server.server.stream_log import StreamLog
+from xds_server.server.reporting import VERSION, Reporter
+from xds_server.server.status_api import StatusServicer
 from xds_server.server.wiring import open_door, open_feedback, open_source
 from xds_server.translate.gateway import GatewayConfig
 from xds_server.xds.delivery import Delivery
 from xds_server.xds.fleet import Fleet
 from xds_server.xds.snapshot import Snapshot
-from xds_server.xds.stream_events import Event
-from xds_server.xds.types import ROUTE, SHORT_NAMES
-from xds_server.xds.variants import versions
 
 if TYPE_CHECKING:
     from xds_server.kube.feedback import KubeFeedback
 
-VERSION: Final = importlib.metadata.version("xds-shadow")
 _AT_MOST_S = 0.5
 _DEBOUNCE = partial(Debounce, quiet=0.02, at_most=_AT_MOST_S, few=4, lately=0.25)
-"""A burst of changes is one push. The Pods of a canary complete what its label began."""
+"""A burst of changes is one push. The Pods of a canary end the wait that its label began."""
 
 _CLOCK_CHECK_S = 60.0
 
 FEEDBACK: Final = "feedback"
-"""Origin of the problems with telling in the cluster what became of labels."""
+"""Origin of the conditions about writing Events."""
+
+GATEWAY_FILE: Final = "gateway"
+"""Origin of the conditions about the gateway file."""
 
 _START_S = 10.0
-GATEWAY_FILE: Final = "gateway"
-"""Origin of the problems with the gateway file."""
 
 _FEEDBACK_PAUSE_S = 30.0
-_TOLD = 50
-"""The last ones, to be shown."""
-
-_Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.get_logger("xds_shadow.app")
 
 
@@ -78,7 +62,7 @@ def _ends_a_wait(change: Change) -> bool:
 
 
 class Intake:
-    """Where sources put what they observe; the pipeline's loop takes it from here."""
+    """Sources put the changes that they observe here; the pipeline's loop takes them."""
 
     def __init__(self) -> None:
         self.mailbox: Mailbox[Change] = Mailbox(key_of, _ends_a_wait)
@@ -92,7 +76,7 @@ class Intake:
 
 
 class App:
-    """One control plane. `run` ends when it is cancelled or `stop` is called."""
+    """One control plane. `run` ends when it is cancelled or after `stop`."""
 
     def __init__(self, config: ServeConfig, *, source: Source | None = None) -> None:
         self._config = config
@@ -107,22 +91,26 @@ class App:
             installation=config.installation,
             cluster_domains=config.source.cluster_domains,
         )
+        self._feedback = open_feedback(config.source, config.events, self._report_feedback)
+        self._delivery = Delivery()
+        self._published: Published | None = None
+        self._unbuilt: float | None = None
+        self.fleet = Fleet()
+        self.reporter = Reporter(
+            source=self._source,
+            fleet=self.fleet,
+            stages=self._pipeline.stages,
+            delivery=self._delivery,
+            events=self._feedback,
+            behind=self._behind,
+        )
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",
-            observe=self._observe,
+            observe=self.reporter.observe,
             converged=self._converged,
             tls=config.security.tls,
             clients=Clients(config.security.clients),
         )
-        self._published: Published | None = None
-        self._started = self._committed = self._built = time.time()
-        self._unbuilt: float | None = None
-        self._delivery = Delivery()
-        self._told: deque[Told] = deque(maxlen=_TOLD)
-        self._stream_log = StreamLog()
-        self._failures = 0
-        self._feedback = open_feedback(config.source, config.events, self._report_feedback)
-        self._stopping = asyncio.Event()
         self._servers = Servers(
             Addresses(config.xds_address, config.admin_address, config.http_address),
             version=VERSION,
@@ -131,17 +119,16 @@ class App:
             page=config.page,
             page_hosts=config.page_hosts,
         )
-        self.fleet = Fleet()
+        self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
-        self._lag = LoopLag()
 
     @property
     def addresses(self) -> Addresses:
-        """Where it listens."""
+        """The addresses that it listens on."""
         return self._servers.addresses
 
     def stop(self) -> None:
-        """Begin an orderly shutdown; a second call does nothing more."""
+        """Begin an orderly shutdown. A second call has no effect."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -151,13 +138,14 @@ class App:
             SourceError: the source cannot be opened.
             XdsShadowError: an address cannot be listened on.
         """
-        status = StatusServicer(state=self.server_state, explain=self.explain, fleet=self.fleet)
+        reporter = self.reporter
+        status = StatusServicer(state=reporter.server_state, explain=reporter.explain, fleet=self.fleet)
         running = self._servers.running(
             self._serving,
             status,
             CsdsServicer(self.fleet),
             readiness=self.readiness,
-            metrics=Metrics(self.facts).text,
+            metrics=Metrics(reporter.facts).text,
         )
         failed: XdsShadowError | None = None
         try:
@@ -196,12 +184,13 @@ class App:
             await self._step(await self._changes())
 
     async def _changes(self) -> list[Change]:
-        """The next changes; none if a shadow's time has come first."""
+        """The next changes; none if the plan has to be built again without a change: a shadow expires, or a
+        namespace has its next turn."""
         published = self._published
         if published is None or not (published.timed or published.unfinished_s is not None):
             return await self._intake.mailbox.take(self._debounce)
-        # No shorter than a burst, or a step that fails would be tried without a pause; no longer than a
-        # minute, as the clock may be set meanwhile, forward or back.
+        # At least as long as a burst, so that a step that fails is not repeated without a pause. At most a
+        # minute, because the clock may be set meanwhile, forward or back.
         expires = _CLOCK_CHECK_S if published.expires is None else published.expires - time.time()
         wait = min(max(expires, _AT_MOST_S), _CLOCK_CHECK_S)
         if published.unfinished_s is not None:
@@ -213,14 +202,14 @@ class App:
             return self._intake.mailbox.take_now()
 
     async def _watch_lag(self) -> None:
-        await self.ready.wait()  # until then nobody waits
-        await self._lag.run()
+        await self.ready.wait()  # until then no Envoy waits for a push
+        await self.reporter.lag.run()
 
     async def _step(self, changes: list[Change]) -> None:
         began, arrived = time.monotonic(), self._intake.mailbox.taken_since
         if changes and arrived is not None:
             self._pipeline.stages.note(Stage.GATHER, began - arrived)
-        # What a failed step was for is in the next one.
+        # The changes of a failed step are part of the next one.
         seen = self._unbuilt = self._unbuilt or arrived or began
         before = self._published
         try:
@@ -229,43 +218,16 @@ class App:
             if changed:
                 self._commit(published.snapshot, seen=None if before is None else seen)
         except Exception:  # noqa: BLE001 - a bug in building must not end the serving
-            self._failures += 1
-            _log.exception("building failed; the last good configuration stays", changes=len(changes))
+            self.reporter.failed(len(changes))
             return
-        self._log_errors(published)
-        self._published = published
-        self._built, self._unbuilt = time.time(), None
-        if changed:
-            self._committed = time.time()
-            _log.info(
-                "configuration changed",
-                services=[str(target) for target in sorted(published.moved)][:10],
-                changed=len(published.moved),
-                took_ms=round((time.monotonic() - began) * 1000, 1),
-            )
-        try:
-            self._tell(before, published)
-        except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
-            _log.exception("what has changed could not be reported")
+        self._published, self._unbuilt = published, None
+        self.reporter.stepped(published, changed=changed, took_s=time.monotonic() - began)
         if before is None:
             await self._become_ready()
 
-    def _log_errors(self, published: Published) -> None:
-        """Each once, with its stack; `status` says which Services keep their last good configuration."""
-        known = self._published.errors if self._published else {}
-        for subject, error in published.errors.items():
-            if known.get(subject) is not error:
-                self._failures += 1
-            if str(known.get(subject)) != str(error):
-                _log.error(
-                    "an object could not be built; it keeps its last good configuration",
-                    subject=subject,
-                    exc_info=error,
-                )
-
     def _commit(self, snapshot: Snapshot, *, seen: float | None) -> None:
-        """Serve it. The first one is not followed: it comes of no change, and Envoys that wait for it began
-        to wait when they liked."""
+        """Serve the snapshot. `seen` is when its oldest change arrived. It is None for the first snapshot,
+        whose delivery is not measured: no change caused it."""
         if seen is not None:
             self._delivery.committed(self._serving.generation + 1, seen=seen)
         with self._pipeline.stages.timed(Stage.COMMIT):
@@ -274,25 +236,11 @@ class App:
     def _converged(self, generation: int, answered: bool) -> None:  # noqa: FBT001 - as Convergence calls it
         self._delivery.converged(generation, answered=answered, at=time.monotonic())
 
-    def _tell(self, before: Published | None, after: Published) -> None:
-        """In the log, and as Events: only what moved."""
-        known = (before.world, before.plan) if before else (World(), Plan())
-        found = notes(known, (after.world, after.plan), after.moved)
-        for note in found:
-            subject = f"{note.subject.namespace}/{note.subject.name}"
-            _log.info(
-                "told", subject=subject, kind=note.subject.kind, reason=note.reason, message=note.message
-            )
-            told = Told(time.time(), f"{note.subject.kind} {subject}", note.reason, note.message)
-            self._told.appendleft(told)
-        if self._feedback:
-            self._feedback.put(found, initial=before is None)
-
-    def _take_gateway(self, gateway: GatewayConfig, problems: tuple[Problem, ...]) -> None:
+    def _take_gateway(self, gateway: GatewayConfig, problems: tuple[Condition, ...]) -> None:
         self._pipeline.gateway = gateway
         self._intake.put([Report(GATEWAY_FILE, problems)])  # which also begins a step
 
-    def _report_feedback(self, problems: tuple[Problem, ...]) -> None:
+    def _report_feedback(self, problems: tuple[Condition, ...]) -> None:
         self._intake.put([Report(FEEDBACK, problems)])
 
     async def _become_ready(self) -> None:
@@ -301,114 +249,46 @@ class App:
         if self._config.ready_file:
             write_ready_file(self._config.ready_file, self.addresses)
         self.ready.set()
-        _log.info("ready")
-
-    def _observe(self, event: Event) -> None:
-        now = time.time()
-        self.fleet.apply(event, now=now)
-        self._stream_log.note(event, now=now)
-
-    def server_state(self) -> ServerState:
-        """What `status` shows."""
-        published, source = self._published, self._source.health()
-        found = concerned(self.fleet.refusals(), published.plan if published else Plan())
-        there_are = published.snapshot.of(ROUTE).resources if published else {}
-        unknown = unknown_routes(self.fleet.asking(), there_are) if there_are else ()
-        return ServerState(
-            version=VERSION,
-            started=self._started,
-            committed=self._committed,
-            build_failures=self._failures,
-            source=source.message,
-            outage_s=source.outage_s,
-            versions={
-                SHORT_NAMES[type_url]: version
-                for type_url, version in (versions(published.snapshot) if published else {}).items()
-            },
-            shadows=published.plan.shadows() if published else [],
-            gateways=published.plan.gateways() if published else {},
-            problems=sorted([*(published.problems() if published else ()), *found.problems(), *unknown]),
-            notices=published.notices() if published else [],
-            objections=found.shadows,
-            changes=tuple(self._told),
-        )
+        self.reporter.ready = True
+        _log.info("server became ready")
 
     def readiness(self) -> Readiness:
-        """What ``/readyz`` says; as the gRPC health service, no more from when it shuts down."""
+        """The state that ``/readyz`` shows. Like the gRPC health service it is not ready during shutdown."""
         if self._stopping.is_set():
             return Readiness(ready=False, message="shutting down")
         return Readiness(self.ready.is_set(), self._source.health().message)
 
-    def facts(self) -> Facts:
-        """What the metrics show."""
-        published, source = self._published, self._source.health()
-        shadows = published.plan.shadows() if published else []
-        return Facts(
-            version=VERSION,
-            ready=self.ready.is_set(),
-            outage_s=source.outage_s,
-            committed=self._committed,
-            built=self._built,
-            behind_s=self._behind(),
-            stages={stage.value: took for stage, took in self._pipeline.stages.view().items()},
-            delivered=self._delivery.view(time.monotonic()),
-            build_failures=self._failures,
-            leader=self._feedback is not None and self._feedback.leads,
-            watches={kind.value: counts for kind, counts in source.watches.items()},
-            outages={kind.value: seconds for kind, seconds in source.outages.items()},
-            silence={kind.value: seconds for kind, seconds in source.silence.items()},
-            shadows=_count((shadow.state for shadow in shadows), State),
-            feedback=self._feedback.outcomes() if self._feedback else {},
-            lag=self._lag.view(),
-            traffic=self.fleet.traffic(),
-        )
-
     def _behind(self) -> float:
-        """For how long the eldest change has been waiting that is not in what is served."""
+        """For how many seconds the oldest change has waited that is not served yet."""
         waiting = [since for since in (self._unbuilt, self._intake.mailbox.since) if since is not None]
         return time.monotonic() - min(waiting) if waiting else 0.0
 
-    def explain(self, name: NamespacedName) -> Explanation | None:
-        """What `explain` shows of the canary of that key; None if it is not marked."""
-        published = self._published
-        explanation = explain(published, name) if published else None
-        if published is None or explanation is None:
-            return None
-        found = concerned(self.fleet.refusals(), published.plan)
-        return replace(explanation, objections=found.shadows.get(name, []))
-
-
-def _count(found: Iterable[_Word], words: Iterable[_Word]) -> dict[str, int]:
-    """How often each of `words` was found, 0 included: a metric that exists can be alerted on."""
-    counts = Counter(found)
-    return {word.value: counts[word] for word in words}
-
 
 async def _keep_running(feedback: "KubeFeedback") -> None:
-    """Events are a convenience: what goes wrong with writing them must not end the serving."""
+    """Run until cancelled. An error in writing Events must not end the serving."""
     while True:
         try:
             await feedback.run()
         except Exception:  # noqa: BLE001 - see above
-            _log.exception("writing Events failed; starting over")
+            _log.exception("event writing failed")
         await asyncio.sleep(_FEEDBACK_PAUSE_S)
 
 
 def write_ready_file(path: Path, addresses: Addresses) -> None:
-    """Say in a file that the server is ready, and where; the file appears complete or not at all."""
+    """Write the addresses of a server that is ready to a file. The file appears complete or not at all."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps({f"{name}_address": str(each) for name, each in addresses._asdict().items()}))
     part.replace(path)
 
 
 async def serve(config: ServeConfig) -> None:
-    """Run until SIGTERM or SIGINT; a second signal ends the process without more ado."""
+    """Run until SIGTERM or SIGINT. A second signal ends the process at once."""
     expect_many_objects()
     app = App(config)
     loop = asyncio.get_running_loop()
 
     def stop(signum: signal.Signals) -> None:
-        _log.info("stopping; again to stop at once", signal=signum.name)
+        _log.info("shutdown started", signal=signum.name)
         app.stop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
@@ -428,6 +308,6 @@ async def _settle(app: App) -> None:
 
 
 def _first(group: BaseExceptionGroup[XdsShadowError]) -> XdsShadowError:
-    """The error to show of a group: the first, as the others mostly follow from it."""
+    """The first error of a group. The others mostly follow from it."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

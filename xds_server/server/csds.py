@@ -132,12 +132,12 @@ def _config(type_url: TypeUrl, state: TypeState) -> csds_pb2.ClientConfig.Generi
 
 def _error(state: TypeState) -> config_dump_shared_pb2.UpdateFailureState | None:
     """The last NACK, unless a later response was accepted."""
-    if state.sync is not Sync.ERROR or state.refusal is None:
+    if state.sync is not Sync.ERROR or state.nack is None:
         return None
     return config_dump_shared_pb2.UpdateFailureState(
-        version_info=state.refusal.version,
-        details=state.refusal.message[:_LONGEST_DETAILS],
-        last_update_attempt=_timestamp(state.refusal.at),
+        version_info=state.nack.version,
+        details=state.nack.message[:_LONGEST_DETAILS],
+        last_update_attempt=_timestamp(state.nack.at),
     )
 
 

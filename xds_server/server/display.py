@@ -8,7 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from xds_server.base.text import listed, plain
+from xds_server.base.text import plain
+from xds_server.core.conditions import Severity
 from xds_server.core.plan import GATEWAY
 from xds_server.pb import status_pb2
 
@@ -28,23 +29,24 @@ _SHOWN_VERSION = 8
 _SHOWN_NAME = 100
 _SHOWN_VALUE = 500
 _SHOWN_ROWS = 20
-"""The maximum of rows for problems and for notices. A terminal has about as many lines, and a thousand rows
-take a second to print."""
-_SHOWN_WORDS = 200
-"""Characters of an Envoy's message in a table. `explain` shows more."""
+"""Of conditions of one severity: a terminal has about as many lines, and a thousand rows take a second."""
+_SHOWN_NACK = 300
+"""Characters of a NACK in the table of shadows; `explain` shows more."""
+_HEADINGS = {
+    Severity.ERROR: ("PROBLEM WITH", "red", "problems"),
+    Severity.INFO: ("NOTICE ABOUT", "dim", "notices"),
+}
+"""Of the tables of conditions, in order: the first column, how reasons look, what the rows are."""
 
 
 def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
-    """Tables of shadows, Envoys, problems and notices, and a line about the source. A sentence replaces an
-    empty table of shadows or Envoys; other empty tables are left out."""
+    """Tables of shadows, Envoys and conditions, and a line about the source. A sentence replaces an empty
+    table of shadows or Envoys; other empty tables are left out."""
     parts: list[RenderableType] = [shadow_table(status.shadows), Text(), node_table(status.nodes)]
-    refusals = list(_refusals(status.nodes))
-    if refusals:
-        parts += [Text(), *refusals]
-    if status.problems:
-        parts += [Text(), problem_table(status.problems)]
-    if status.notices:
-        parts += [Text(), notice_table(status.notices)]
+    nacks = list(_nacks(status.nodes))
+    if nacks:
+        parts += [Text(), *nacks]
+    parts += condition_tables(status.conditions)
     source = status.server.source
     style = "red" if source.HasField("outage_seconds") else "dim"
     return Group(*parts, Text(), Text(f"Source: {source.message}.", style=style))
@@ -65,7 +67,7 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
             shadow.percent or "-",
             ",".join(shadow.methods) or "all",
             str(len(shadow.endpoints)),
-            _note(shadow),
+            _message(shadow),
         )
     if not table.row_count:
         hint = "No shadows. Mark a canary: kubectl label deployment NAME xds-shadow.io/shadow-of=SERVICE"
@@ -79,16 +81,14 @@ def _service(shadow: status_pb2.Shadow) -> str:
     return shadow.service if on in ("", GATEWAY) else f"{shadow.service} on {on}"
 
 
-def _note(shadow: status_pb2.Shadow) -> Text:
-    """The message of a shadow and, on a line of its own, the first NACK that it caused."""
-    note = Text(shadow.message)
-    if shadow.refusals:
-        words = plain(shadow.refusals[0].message, _SHOWN_WORDS)
-        first = f"{shadow.refusals[0].short_name} rejected by {_who(shadow.refusals[0])}"
-        note.append(f"\n{first}: {words}", style="red")
-    if others := len(shadow.refusals) - 1 if shadow.refusals else 0:
-        note.append(f" ({others} more: see explain)", style="red")
-    return note
+def _message(shadow: status_pb2.Shadow) -> Text:
+    """The message of a shadow, and on a line of its own the first NACK that concerns it."""
+    text = Text(shadow.message)
+    if shadow.conditions:
+        text.append(f"\n{plain(shadow.conditions[0].message, _SHOWN_NACK)}", style="red")
+    if others := len(shadow.conditions[1:]):
+        text.append(f" ({others} more: see explain)", style="red")
+    return text
 
 
 def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
@@ -105,21 +105,21 @@ def node_table(nodes: Iterable[status_pb2.Node]) -> RenderableType:
     return table if table.row_count else Text("No Envoy is connected.", style="dim")
 
 
-def problem_table(problems: Sequence[status_pb2.Problem]) -> RenderableType:
-    """One row for each problem up to a maximum, and the number of the others."""
-    table = _table("PROBLEM WITH", "REASON", "MESSAGE")
-    for problem in problems[:_SHOWN_ROWS]:
-        origin = f" ({problem.origin})" if problem.subject and problem.origin else problem.origin
-        table.add_row(f"{problem.subject}{origin}", f"[red]{problem.reason}[/]", Text(problem.message))
-    return _with_rest(table, len(problems), "problems")
+def condition_tables(conditions: Sequence[status_pb2.Condition]) -> list[RenderableType]:
+    """A table for each severity that there is, with the number of the rows that are left out."""
+    parts: list[RenderableType] = []
+    for severity, (heading, style, what) in _HEADINGS.items():
+        if found := [each for each in conditions if each.severity == severity]:
+            parts += [Text(), _with_rest(_condition_table(found, heading, style), len(found), what)]
+    return parts
 
 
-def notice_table(notices: Sequence[status_pb2.Notice]) -> RenderableType:
-    """One row for each notice up to a maximum, and the number of the others."""
-    table = _table("NOTICE ABOUT", "REASON", "MESSAGE")
-    for notice in notices[:_SHOWN_ROWS]:
-        table.add_row(notice.subject, Text(notice.reason, style="dim"), Text(notice.message))
-    return _with_rest(table, len(notices), "notices")
+def _condition_table(conditions: Sequence[status_pb2.Condition], heading: str, style: str) -> Table:
+    table = _table(heading, "REASON", "MESSAGE")
+    for each in conditions[:_SHOWN_ROWS]:
+        origin = f" ({each.origin})" if each.subject and each.origin else each.origin
+        table.add_row(Text(f"{each.subject}{origin}"), Text(each.reason, style=style), Text(each.message))
+    return table
 
 
 def _with_rest(table: Table, count: int, what: str) -> RenderableType:
@@ -144,18 +144,14 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     parts: list[RenderableType] = [facts]
     if shadow.settings:
         parts += [Text(), _settings(shadow.settings)]
-    for refusal in shadow.refusals:
-        sentence = f"{refusal.short_name} rejected by {_who(refusal)}: {refusal.message}"
-        parts += [Text(), Text(sentence, style="red")]
+    for condition in shadow.conditions:
+        parts += [Text(), Text(condition.message, style="red")]
     for route in explanation.routes:
         parts += [Text(), Text(f"Port {route.port} ({route.protocol})", style="bold"), _route(route)]
     if not explanation.routes:
         parts += [Text(), Text("The Service has no routed port.", style="dim")]
-    parts += [Text(), node_table(explanation.nodes), *_refusals(explanation.nodes)]
-    if explanation.problems:
-        parts += [Text(), problem_table(explanation.problems)]
-    if explanation.notices:
-        parts += [Text(), notice_table(explanation.notices)]
+    parts += [Text(), node_table(explanation.nodes), *_nacks(explanation.nodes)]
+    parts += condition_tables(explanation.conditions)
     return Group(*parts)
 
 
@@ -175,7 +171,7 @@ def _route(route: status_pb2.Route) -> RenderableType:
     return Padding(grid, (0, 0, 0, 2))
 
 
-def _refusals(nodes: Iterable[status_pb2.Node]) -> Iterable[RenderableType]:
+def _nacks(nodes: Iterable[status_pb2.Node]) -> Iterable[RenderableType]:
     for node in nodes:
         for status in node.types:
             if status.sync == "ERROR":
@@ -184,10 +180,6 @@ def _refusals(nodes: Iterable[status_pb2.Node]) -> Iterable[RenderableType]:
                 yield Text(
                     f"{message} and keeps its previous configuration: {status.last_nack.message}", style="red"
                 )
-
-
-def _who(refusal: status_pb2.Refusal) -> str:
-    return listed(refusal.nodes, refusal.envoys, "Envoy")
 
 
 def _sync(status: status_pb2.TypeStatus | None) -> Text:

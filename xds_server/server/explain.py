@@ -1,11 +1,13 @@
-"""Collects what belongs to one shadow: its routes, problems, notices and Envoy resources."""
+"""Collects what belongs to one shadow: its routes, conditions and Envoy resources."""
 
 from collections.abc import Iterable
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import Subject
+from xds_server.core.objects import Kind
 from xds_server.core.plan import GATEWAY, PortPlan, ShadowStatus
+from xds_server.server.facts import ExplainedRoute, Explanation
 from xds_server.server.pipeline import Published
-from xds_server.server.status_api import ExplainedRoute, Explanation
 from xds_server.translate import names
 from xds_server.translate.routes import gateway_routes
 from xds_server.translate.translate import translate_service
@@ -22,12 +24,14 @@ def explain(published: Published, name: NamespacedName) -> Explanation | None:
             if NamespacedName(shadow.namespace, shadow.canary) == name:
                 share = translate_service(plan)
                 gateways = plan.ports[0].gateways if plan.ports else (GATEWAY,)
-                subjects = {f"Service {target}", f"{shadow.kind} {shadow.namespace}/{shadow.name}"}
+                subjects = {
+                    Subject(Kind.SERVICE, target.namespace, target.name),
+                    Subject(shadow.kind, shadow.namespace, shadow.name),
+                }
                 return Explanation(
                     shadow=shadow,
                     routes=[_explained(port, shadow) for port in plan.ports],
-                    problems=[p for p in published.problems() if p.subject in subjects],
-                    notices=list(plan.notices),
+                    conditions=[each for each in published.conditions() if each.subject in subjects],
                     resources=_only(shadow, _with_routes(share, gateways)),
                 )
     return None

@@ -1,17 +1,21 @@
-"""What the metrics are made of: the facts of one moment, gathered by `app` when somebody scrapes."""
+"""The values that `status`, `explain`, the page and the metrics show. Each describes one moment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import Lag
 from xds_server.base.latency import Latency
+from xds_server.core.conditions import Condition
+from xds_server.core.plan import PortPlan, ShadowStatus
 from xds_server.xds.delivery import Delivered
+from xds_server.xds.resource import Resource
 from xds_server.xds.totals import Traffic
 
 
 class Watch(Protocol):
-    """What the watches of one kind have done since the start."""
+    """Counts of the watches of one kind since the start."""
 
     @property
     def lists(self) -> int: ...
@@ -25,10 +29,11 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is measured, at one moment. Times are seconds since the epoch, durations seconds; `watches`,
-    `outages` and `silence` are by kind, `stages` by stage, `shadows` by state, `feedback` by what became of
-    an Event; `lag` is the event loop's, `traffic` the fleet's. `committed` and `built` are when something new
-    was served and when building last succeeded; `behind_s` is how long the eldest change waits for that."""
+    """What the metrics show. Times are seconds since the epoch, durations seconds. `watches`, `outages` and
+    `silence` are by kind, `stages` by stage, `shadows` by state, `feedback` by the outcome of writing an
+    Event. `lag` is the event loop's, `traffic` the fleet's. `committed` is when the configuration last
+    changed, `built` when it was last built without an error; `behind_s` is the age of the oldest change that
+    is not served yet."""
 
     version: str
     ready: bool
@@ -47,3 +52,46 @@ class Facts:
     feedback: Mapping[str, int] = field(default_factory=dict)
     lag: Lag = field(default_factory=Lag)
     traffic: Traffic = field(default_factory=Traffic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """What `status` and the page show. Times are seconds since the epoch. `committed` is when the
+    configuration last changed. `versions` are by the short name of the type. `outage_s` is for how long the
+    source has not answered, or has rejected requests, or None. `gateways` are those that route a shadowed
+    Service. `conditions` hold now, sorted. `nacks` are by the canary that they concern. `changes` are the
+    last conditions that were reported, the newest first."""
+
+    version: str
+    started: float
+    committed: float
+    build_failures: int
+    source: str
+    outage_s: float | None
+    versions: dict[str, str]
+    shadows: list[ShadowStatus]
+    gateways: Mapping[NamespacedName, tuple[str, ...]] = field(default_factory=dict)
+    conditions: Sequence[Condition]
+    nacks: Mapping[NamespacedName, Sequence[Condition]]
+    changes: Sequence[Condition] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedRoute:
+    """A routed port with the names that Envoy knows it by."""
+
+    plan: PortPlan
+    cluster: str
+    shadow_cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What `explain` shows of one shadow. `conditions` are of its workload and its Service; `nacks` concern
+    its canary."""
+
+    shadow: ShadowStatus
+    routes: list[ExplainedRoute]
+    conditions: Sequence[Condition]
+    resources: list[Resource]
+    nacks: Sequence[Condition] = ()

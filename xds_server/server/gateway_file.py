@@ -13,7 +13,7 @@ import structlog
 
 from xds_server.base.errors import UsageError
 from xds_server.base.yaml_text import texts_of
-from xds_server.core.problems import Problem
+from xds_server.core.conditions import NO_SUBJECT, Condition
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayError, gateway_config
 
 INVALID_GATEWAY: Final = "InvalidGateway"
@@ -54,7 +54,7 @@ def read_gateway(path: Path | None, port: int = 0, before: GatewayConfig | None 
 async def follow_gateway(
     path: Path,
     known: GatewayConfig,
-    found: Callable[[GatewayConfig, tuple[Problem, ...]], None],
+    found: Callable[[GatewayConfig, tuple[Condition, ...]], None],
     *,
     port: int = 0,
 ) -> None:
@@ -87,7 +87,7 @@ def _look(path: Path, port: int, known: GatewayConfig) -> _Look:
         return None, str(error)
 
 
-def _problems(path: Path, wrong: str | None) -> tuple[Problem, ...]:
+def _problems(path: Path, wrong: str | None) -> tuple[Condition, ...]:
     if wrong is None:
         _log.info("gateway file reloaded", path=str(path))
         return ()
@@ -95,4 +95,4 @@ def _problems(path: Path, wrong: str | None) -> tuple[Problem, ...]:
         f"{wrong}{'' if wrong.endswith('?') else '.'} The last valid gateway configuration stays in use."
     )
     _log.error("gateway file rejected; the last valid one stays in use", problem=wrong)
-    return (Problem("", INVALID_GATEWAY, message, str(path)),)
+    return (Condition(NO_SUBJECT, INVALID_GATEWAY, message, origin=str(path)),)

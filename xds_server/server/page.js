@@ -54,7 +54,7 @@ function shadowCells(s) {
     [[s.endpoints.length], ...addresses(s.endpoints)],
     [
       [s.message],
-      ...s.refusals.map((r) => line(`${r.short_name} rejected by ${listed(r.nodes, r.envoys, 3)}: ${r.message}`, "bad")),
+      ...s.conditions.map((each) => line(each.message, "bad")),
       ...settings.map((each) => line(`${each.name}=${each.value}${each.origin === `the ${s.kind}` ? "" : ` (${each.origin})`}`, "dim code")),
     ],
   ];
@@ -66,7 +66,7 @@ function nodeState(n) {
 }
 
 function nodeCells(n) {
-  const refusals = n.types.filter((t) => t.last_nack).map((t) => {
+  const nacks = n.types.filter((t) => t.last_nack).map((t) => {
     const [end, tone] = t.sync === "ERROR" ? ["", "bad"] : [" (resolved)", "dim"];
     return line(`${time(t.last_nack.at)} ${t.short_name} ${short(t.last_nack.version)}${end}: ${t.last_nack.message}`, tone);
   });
@@ -74,11 +74,12 @@ function nodeCells(n) {
     [[n.id, "name"], line(`${n.build}, ${n.variant}${n.routes_only ? ", routes only" : ""}`, "dim"), line(n.peer, "dim code")],
     [badge(nodeState(n)), line(`since ${time(n.connected)}`, "dim")],
     n.types.map((t) => [`${t.short_name} ${short(t.sent_version)} ${SYNC[t.sync]}`, `chip code ${TONES[t.sync]}`]),
-    refusals.length ? refusals : [["none", "dim"]],
+    nacks.length ? nacks : [["none", "dim"]],
   ];
 }
 
-// `part` is the document of the API. `group` assigns rows to `groups`, which are counted. `said` is for screen readers.
+// `part` is the document of the API, `list` its list (by default the id of the table) of which `only` become rows.
+// `group` assigns rows to `groups`, which are counted. `said` is for screen readers.
 const TABLES = {
   shadows: {
     title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Mirrored", "Endpoints", "Message"],
@@ -95,20 +96,20 @@ const TABLES = {
     nothing: "No Envoy is connected.",
   },
   problems: {
-    title: "Problems", part: "config", columns: ["Object", "Reason", "Message"], groups: [],
+    title: "Problems", part: "config", list: "conditions", only: (c) => c.severity === "Error", columns: ["Object", "Reason", "Message"], groups: [],
     key: (p) => [p.subject, p.origin, p.reason, p.message],
     cells: (p) => [[[p.subject || p.origin, "name"]], [[p.reason, "bad"]], [[p.message]]],
     said: (p) => `Problem: ${p.subject || p.origin}: ${p.reason}`,
   },
   notices: {
-    title: "Notices", part: "config", columns: ["Object", "Reason", "Message"], groups: [],
+    title: "Notices", part: "config", list: "conditions", only: (c) => c.severity === "Info", columns: ["Object", "Reason", "Message"], groups: [],
     key: (n) => [n.subject, n.reason, n.message],
     cells: (n) => [[[n.subject, "name"]], [[n.reason, "dim"]], [[n.message]]],
   },
   changes: {
     title: "Recent changes", part: "config", columns: ["Object", "When", "Reason", "Message"], groups: [],
-    key: (c) => [c.at, c.subject, c.reason, c.message],
-    cells: (c) => [[[c.subject, "name"]], [[time(c.at), "dim"]], [[c.reason]], [[c.message]]],
+    key: (c) => [c.since, c.subject, c.reason, c.message],
+    cells: (c) => [[[c.subject, "name"]], [[time(c.since), "dim"]], [[c.reason]], [[c.message]]],
     nothing: "No changes since the control plane started.",
   },
 };
@@ -239,10 +240,10 @@ async function get(part) {
 function show() {
   const said = [];
   for (const table of tables) {
-    const { part, said: words } = table.about, { data } = known[part];
+    const { part, list = table.section.id, only = () => true, said: words } = table.about, { data } = known[part];
     if (table.shown === data) continue;
     table.shown = data;
-    const changed = table.take(data[table.section.id]);
+    const changed = table.take(data[list].filter(only));
     if (words) said.push(...changed.map(words));
   }
   if (said.length) $("#said").textContent = listed(said, said.length, 3);

@@ -58,8 +58,7 @@ def routes(status: Status, hosts: Collection[str] = ()) -> list[web.RouteDef]:
         found = status.overview()
         return {
             "server": found.server,
-            "problems": found.problems,
-            "notices": found.notices,
+            "conditions": found.conditions,
             "changes": found.changes,
         }
 

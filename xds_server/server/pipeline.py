@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.latency import Latencies, Latency
+from xds_server.core.conditions import Condition, Subject, about
 from xds_server.core.door import Door
 from xds_server.core.engine import Engine
 from xds_server.core.hosts import CLUSTER_DOMAINS
@@ -23,7 +24,6 @@ from xds_server.core.ledger import Entry
 from xds_server.core.marks import Marks
 from xds_server.core.objects import Kind, Ref
 from xds_server.core.plan import NOTHING, Plan, Reason, ServicePlan
-from xds_server.core.problems import Notice, Problem
 from xds_server.core.resolve import Resolver
 from xds_server.core.services import problem_of
 from xds_server.core.turns import SLICE_S, Turns
@@ -48,31 +48,35 @@ class Published:
     plan: Plan
     snapshot: Snapshot
     moved: frozenset[NamespacedName] = frozenset()
-    errors: Mapping[str, Exception] = field(default_factory=lambda: MappingProxyType({}))
+    errors: Mapping[Subject, Exception] = field(default_factory=lambda: MappingProxyType({}))
     expires: float | None = None
     timed: bool = False
     unfinished_s: float | None = None
 
-    def problems(self) -> list[Problem]:
-        """What is wrong with files, watches and Services, sorted."""
-        reported = [problem for problems in self.world.reports.values() for problem in problems]
+    def conditions(self) -> list[Condition]:
+        """Every condition, sorted."""
+        return sorted({*self.plan.conditions(), *self.other_conditions()})
+
+    def other_conditions(self) -> list[Condition]:
+        """The conditions that are not of one Service's part of the plan."""
+        namespaces = [each for problems in self.plan.namespaces.values() for each in problems]
+        reported = [each for problems in self.world.reports.values() for each in problems]
         failed = [_internal(subject, error) for subject, error in self.errors.items()]
-        too_large = [
-            problem for key, size in self.snapshot.too_large().items() for problem in _large(key, size)
-        ]
-        return sorted({*reported, *self.plan.problems(), *failed, *too_large})
-
-    def notices(self) -> list[Notice]:
-        """What is worth knowing of Services and no mistake, sorted."""
-        return self.plan.notices()
+        too_large = [each for key, size in self.snapshot.too_large().items() for each in _large(key, size)]
+        return [*namespaces, *reported, *failed, *too_large]
 
 
-def _internal(subject: str, error: Exception) -> Problem:
+def _subject(key: Ref | str | tuple[str, str]) -> Subject:
+    """What a change of this key is about."""
+    return about(key) if isinstance(key, Ref) else Subject(name=str(key))
+
+
+def _internal(subject: Subject, error: Exception) -> Condition:
     message = (
-        f"An error of ours ({type(error).__name__}) leaves it as it was until it changes; the log has the"
-        " details. Please report it."
+        f"An internal error ({type(error).__name__}) prevented the update. The last good configuration stays"
+        " in use until the object changes. The log has the stack; please report it."
     )
-    return Problem(subject, Reason.INTERNAL_ERROR, message)
+    return Condition(subject, Reason.INTERNAL_ERROR, message)
 
 
 class Stage(StrEnum):
@@ -110,7 +114,7 @@ class Stages:
         return {stage: took.view() for stage, took in self._took.items()}
 
 
-def _large(key: ResourceKey, size: int) -> Iterator[Problem]:
+def _large(key: ResourceKey, size: int) -> Iterator[Condition]:
     """What is wrong with those whose resource no response has room for."""
     for owner in blame(key.name):
         message = (
@@ -203,15 +207,15 @@ class Pipeline:
         self._snapshot = self._snapshot.updated(wanted.values(), self._frame.keys() - wanted.keys())
         self._framed, self._frame = gateway, wanted
 
-    def _errors(self) -> dict[str, Exception]:
+    def _errors(self) -> dict[Subject, Exception]:
         services = {
-            str(Ref(Kind.SERVICE, target.namespace, target.name)): error
+            Subject(Kind.SERVICE, target.namespace, target.name): error
             for target, error in self._built.errors.items()
         }
         namespaces = {
-            str(Ref(Kind.NAMESPACE, "", name)): error for name, error in self._resolver.failed.items()
+            Subject(Kind.NAMESPACE, "", name): error for name, error in self._resolver.failed.items()
         }
-        return {**services, **namespaces, **{str(key): error for key, error in self._refused.items()}}
+        return {**services, **namespaces, **{_subject(key): error for key, error in self._refused.items()}}
 
     def _apply(self, changes: list[Change]) -> frozenset[Ref]:
         """Take changes into the world; where our own code fails on one, all but that."""

@@ -1,104 +1,39 @@
-"""The status API (protos/): what the server knows, as messages. Translation only; the facts come from `app`
-through the two callables, so that this module needs neither the pipeline nor Envoy's names.
+"""The status API (protos/): the state of the server as protobuf messages.
+
+It translates and decides nothing. `reporting` gathers what is translated.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from xds_server.base.ids import NamespacedName, NodeId, TypeUrl
+from xds_server.base.ids import NamespacedName, TypeUrl
 from xds_server.base.sizes import MIB
 from xds_server.base.text import plain
+from xds_server.core.conditions import Condition
 from xds_server.core.keys import SHADOW_OF
-from xds_server.core.plan import PortPlan, ShadowStatus
-from xds_server.core.problems import Notice, Problem
+from xds_server.core.plan import ShadowStatus
 from xds_server.core.terms import Setting
 from xds_server.pb import status_pb2, status_pb2_grpc
-from xds_server.xds.fleet import Connection, Fleet, Refusal, TypeState
+from xds_server.server.facts import ExplainedRoute, Explanation, ServerState
+from xds_server.xds.fleet import Connection, Fleet, Nack, TypeState
 from xds_server.xds.resource import Resource
 from xds_server.xds.types import SHORT_NAMES
 
 _NODES_BYTES: Final = 32 * MIB
-"""Of all Envoys in an answer, which has to fit, with the shadows, into the 64 MiB that `status` takes."""
-
-_LONGEST_NODE: Final = 100
-"""Characters of an id beside a refusal, of which each shadow may have some."""
+"""Of all Envoys in a response. With the shadows it has to fit into the 64 MiB that `status` accepts."""
 
 _LONGEST_SETTING: Final = 2_000
-"""Characters of an annotation in effect, of which each shadow may have a score."""
+"""Characters of an annotation in effect; a shadow may have twenty."""
 
 _LEAST_TEXT: Final = 16
 _TEXTS: Final = 10 * 4
-"""Bytes of an Envoy's texts for each character: its id, cluster and build, and a refusal of each type."""
+"""Bytes of an Envoy's texts for each character: its id, cluster and build, and a NACK of each type."""
 
 _Context = grpc.aio.ServicerContext[Message, Message]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objection:
-    """What `count` Envoys refuse in the same words; `nodes` are the first of them. `at` is of the last."""
-
-    type_url: TypeUrl
-    message: str
-    nodes: tuple[NodeId, ...]
-    count: int
-    at: float
-
-
-class Told(NamedTuple):
-    """What was told of an object, and when, in seconds since the epoch."""
-
-    at: float
-    subject: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerState:
-    """The facts of one moment. Times are seconds since the epoch; `committed` is when the configuration
-    last changed; `versions` are by type, as people call them; `outage_s` is for how long the source has not
-    answered, or has refused, or None; `gateways` are those that a shadowed Service is routed on; `objections`
-    are by canary; `changes` are the last ones, the newest first."""
-
-    version: str
-    started: float
-    committed: float
-    build_failures: int
-    source: str
-    outage_s: float | None
-    versions: dict[str, str]
-    shadows: list[ShadowStatus]
-    gateways: Mapping[NamespacedName, tuple[str, ...]] = field(default_factory=dict)
-    problems: list[Problem]
-    objections: Mapping[NamespacedName, list[Objection]]
-    changes: Sequence[Told] = ()
-    notices: Sequence[Notice] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExplainedRoute:
-    """A routed port with the names that Envoy knows it by."""
-
-    plan: PortPlan
-    cluster: str
-    shadow_cluster: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """One shadow with all that follows from it."""
-
-    shadow: ShadowStatus
-    routes: list[ExplainedRoute]
-    problems: list[Problem]
-    resources: list[Resource]
-    objections: list[Objection] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):
@@ -132,9 +67,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         """Everything but the shadows and the Envoys."""
         state = self._state()
         return status_pb2.GetStatusResponse(
-            problems=map(_problem, state.problems),
-            notices=map(_notice, state.notices),
-            changes=map(_change, state.changes),
+            conditions=map(_condition, state.conditions),
+            changes=map(_condition, state.changes),
             server=status_pb2.Server(
                 version=state.version,
                 started=_timestamp(state.started),
@@ -149,7 +83,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         """Every shadow as it is at the call. The messages are made as they are iterated, in any thread."""
         state = self._state()
         return (
-            _shadow(each, state.objections.get(_name(each), ()), state.gateways.get(_of(each), ()))
+            _shadow(each, state.nacks.get(_name(each), ()), state.gateways.get(_of(each), ()))
             for each in state.shadows
         )
 
@@ -169,19 +103,18 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         return status_pb2.ExplainResponse(
             shadow=_shadow(
                 explanation.shadow,
-                explanation.objections,
+                explanation.nacks,
                 explanation.routes[0].plan.gateways if explanation.routes else (),
             ),
             routes=map(_route, explanation.routes),
             nodes=self.nodes(),
-            problems=map(_problem, explanation.problems),
-            notices=map(_notice, explanation.notices),
+            conditions=map(_condition, explanation.conditions),
             resources=map(_resource, explanation.resources),
         )
 
     def nodes(self) -> Iterable[status_pb2.Node]:
-        """Every Envoy that is connected at the call; made as `shadows` are. What Envoys say is cut if it is
-        too much together."""
+        """Every Envoy that is connected at the call. The messages are made as they are iterated. Texts that
+        Envoys chose are cut if they are too long together."""
         return _fitting(self._fleet.connections())
 
 
@@ -204,9 +137,7 @@ def _of(shadow: ShadowStatus) -> NamespacedName:
     return NamespacedName(shadow.namespace, shadow.service)
 
 
-def _shadow(
-    shadow: ShadowStatus, objections: Iterable[Objection], gateways: Iterable[str]
-) -> status_pb2.Shadow:
+def _shadow(shadow: ShadowStatus, nacks: Iterable[Condition], gateways: Iterable[str]) -> status_pb2.Shadow:
     return status_pb2.Shadow(
         namespace=shadow.namespace,
         deployment=shadow.name,
@@ -218,7 +149,7 @@ def _shadow(
         percent=shadow.percent,
         methods=shadow.methods,
         endpoints=map(str, shadow.endpoints),
-        refusals=map(_refusal, objections),
+        conditions=map(_condition, nacks),
         gateways=gateways,
         settings=map(_setting, shadow.settings),
     )
@@ -231,28 +162,15 @@ def _setting(setting: Setting) -> status_pb2.Setting:
     return status_pb2.Setting(name=setting.name, value=cut, origin=setting.origin)
 
 
-def _refusal(objection: Objection) -> status_pb2.Refusal:
-    return status_pb2.Refusal(
-        short_name=SHORT_NAMES[objection.type_url],
-        message=objection.message,
-        nodes=(plain(node, _LONGEST_NODE) for node in objection.nodes),
-        envoys=objection.count,
-        at=_timestamp(objection.at),
+def _condition(condition: Condition) -> status_pb2.Condition:
+    return status_pb2.Condition(
+        subject=str(condition.subject),
+        reason=condition.reason,
+        message=condition.message,
+        severity=condition.severity,
+        origin=condition.origin,
+        since=None if condition.since is None else _timestamp(condition.since),
     )
-
-
-def _change(change: Told) -> status_pb2.Change:
-    found = status_pb2.Change(subject=change.subject, reason=change.reason, message=change.message)
-    found.at.CopyFrom(_timestamp(change.at))
-    return found
-
-
-def _notice(notice: Notice) -> status_pb2.Notice:
-    return status_pb2.Notice(**notice._asdict())
-
-
-def _problem(problem: Problem) -> status_pb2.Problem:
-    return status_pb2.Problem(**problem._asdict())
 
 
 def _route(route: ExplainedRoute) -> status_pb2.Route:
@@ -304,14 +222,14 @@ def _type(type_url: TypeUrl, state: TypeState) -> status_pb2.TypeStatus:
         sync=state.sync,
         sent_version=state.sent,
         acked_version=state.acked or "",
-        last_nack=_nack(state.refusal) if state.refusal else None,
+        last_nack=_nack(state.nack) if state.nack else None,
         pushes=state.pushes,
         bytes=state.size,
     )
 
 
-def _nack(refusal: Refusal) -> status_pb2.Nack:
-    return status_pb2.Nack(version=refusal.version, message=refusal.message, at=_timestamp(refusal.at))
+def _nack(nack: Nack) -> status_pb2.Nack:
+    return status_pb2.Nack(version=nack.version, message=nack.message, at=_timestamp(nack.at))
 
 
 def _timestamp(seconds: float) -> Timestamp:

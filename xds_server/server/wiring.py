@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from xds_server.base.address import Address, ip_text, outward_addresses
+from xds_server.core.conditions import Condition
 from xds_server.core.door import Door, DoorRules
 from xds_server.core.layers import NO_FILE, PolicyFile
-from xds_server.core.problems import Problem
 from xds_server.core.source import Source
 from xds_server.manifests import source as files
 from xds_server.server.config import EventsConfig, SourceConfig
@@ -63,7 +63,7 @@ def open_door(listening: Iterable[Address], *, loopback: bool, own: frozenset[st
 
 
 def open_feedback(
-    source: SourceConfig, events: EventsConfig | None, report: Callable[[tuple[Problem, ...]], None]
+    source: SourceConfig, events: EventsConfig | None, report: Callable[[tuple[Condition, ...]], None]
 ) -> "KubeFeedback | None":
     """The writer of Kubernetes Events, or None if `source` is not a cluster or Events are disabled. Problems
     with writing are passed to `report`."""

@@ -57,7 +57,7 @@ class Sync(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Nack:
     """A NACK: the version it was about, the client's message, when (seconds since the epoch). The message is
     cut to what a person reads, on one line, with nothing in it that steers a terminal."""
 
@@ -67,7 +67,7 @@ class Refusal:
 
 
 class TypeState(NamedTuple):
-    """One type on one stream. `refusal` is the last NACK, kept after a later ACK; `sync` says whether it
+    """One type on one stream. `nack` is the last NACK, kept after a later ACK; `sync` says whether it
     still stands. `pushes` and `size` (bytes) count every response. `since` is when what the client has or
     should have last changed: the last response, or what it resumed with, or else its first request for the
     type (seconds since the epoch). While nothing was sent, `sent` and `nonce` are empty."""
@@ -76,7 +76,7 @@ class TypeState(NamedTuple):
     nonce: Nonce
     sync: Sync
     acked: Version | None = None
-    refusal: Refusal | None = None
+    nack: Nack | None = None
     pushes: int = 0
     size: int = 0
     since: float = 0.0
@@ -100,19 +100,20 @@ class Connection:
 
 
 class Asking(NamedTuple):
-    """The route configurations that a node asks for, sorted. A client chooses the names; they are cut to what
-    a person reads."""
+    """The route configurations that a node requests, sorted, and since when (seconds since the epoch). A
+    client chooses the names; they are cut to what a person reads."""
 
     node: NodeId
     routes: tuple[str, ...]
+    since: float
 
 
-class Standing(NamedTuple):
-    """A refusal that still stands: the node keeps what it had of that type."""
+class StandingNack(NamedTuple):
+    """A NACK that no later ACK has followed: the node keeps what it had of the type."""
 
     node: NodeId
     type_url: TypeUrl
-    refusal: Refusal
+    nack: Nack
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ class _Type:
     nonce: Nonce = _NO_NONCE
     sync: Sync = Sync.NOT_SENT
     acked: Version | None = None
-    refusal: Refusal | None = None
+    nack: Nack | None = None
     pushes: int = 0
     size: int = 0
     refuses: bool = False
@@ -137,7 +138,7 @@ class _Type:
             self.nonce,
             self.sync,
             self.acked,
-            self.refusal,
+            self.nack,
             self.pushes,
             self.size,
             self.since,
@@ -171,7 +172,7 @@ class _Type:
             self.totals.latency.note(now - sent_at)
 
     def note_nacked(self, event: Nacked, now: float) -> None:
-        self.refusal = Refusal(event.version, words(event.message, _LONGEST_MESSAGE), now)
+        self.nack = Nack(event.version, words(event.message, _LONGEST_MESSAGE), now)
         if event.nonce == self.nonce:
             self.sync = Sync.ERROR
             self._note_refuses(refuses=True)
@@ -181,7 +182,7 @@ class _Type:
     def note_withheld(self, event: Withheld, now: float) -> None:
         """The node keeps what it had, as where it refuses: it is not to blame, but what it lacks is."""
         message = f"not sent: the response has {event.size:,} bytes, which is more than gRPC allows"
-        self.refusal = Refusal(event.version, message, now)
+        self.nack = Nack(event.version, message, now)
         self.sync = Sync.ERROR
         self._note_refuses(refuses=True)
 
@@ -218,6 +219,7 @@ class _Stream:
     since: float
     types: dict[TypeUrl, _Type] = field(default_factory=dict)
     routes: tuple[str, ...] = ()
+    routes_since: float = 0.0
 
     def view(self) -> Connection:
         types = MappingProxyType({url: each.view() for url, each in self.types.items()})
@@ -235,18 +237,18 @@ class Fleet:
         """Every open stream, by node and then in the order of opening."""
         return [stream.view() for stream in self._ordered()]
 
-    def refusals(self) -> list[Standing]:
-        """Every refusal that still stands, in the order of `connections`."""
+    def nacks(self) -> list[StandingNack]:
+        """Every NACK that still stands, in the order of `connections`."""
         return [
-            Standing(stream.node.id, url, state.refusal)
+            StandingNack(stream.node.id, url, state.nack)
             for stream in self._ordered()
             for url, state in stream.types.items()
-            if state.sync is Sync.ERROR and state.refusal is not None
+            if state.sync is Sync.ERROR and state.nack is not None
         ]
 
     def asking(self) -> list[Asking]:
-        """What routes every node asks for, in the order of `connections`."""
-        return [Asking(stream.node.id, stream.routes) for stream in self._ordered()]
+        """The route configurations that every node requests, in the order of `connections`."""
+        return [Asking(stream.node.id, stream.routes, stream.routes_since) for stream in self._ordered()]
 
     def traffic(self) -> Traffic:
         """What all streams together have done."""
@@ -264,6 +266,7 @@ class Fleet:
             self._note(stream, event, now)
         elif isinstance(event, RoutesAsked):
             stream.routes = tuple(plain(name, _LONGEST_NAME) for name in event.names)
+            stream.routes_since = now
         elif isinstance(event, StreamClosed):
             del self._streams[event.stream]
             for state in stream.types.values():

@@ -116,7 +116,9 @@ async def test_a_bad_file_changes_nothing_and_status_says_why(scenes: list[Scene
 
     async def problems() -> list[tuple[str, str, str]]:
         status = await fleet.status()
-        return [(each.reason, each.origin, each.message) for each in status.problems]
+        return [
+            (each.reason, each.origin, each.message) for each in status.conditions if each.severity == "Error"
+        ]
 
     await eventually(problems, what="a problem in status")
     message = (

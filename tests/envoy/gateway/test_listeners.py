@@ -35,7 +35,7 @@ async def test_a_listener_comes_and_goes_with_its_routes(scenes: list[Scene], fi
         return {await answers(port, host) for port in ports} == {expected}
 
     async def problems() -> list[str]:
-        return [each.message for each in (await fleet.status()).problems]
+        return [each.message for each in (await fleet.status()).conditions if each.severity == "Error"]
 
     async def none_is_wrong() -> bool:
         return await problems() == []

@@ -95,7 +95,7 @@ async def until_problem(fleet: Fleet, subject: str, reason: str = "") -> None:
     """Wait until `status` says that this object has one."""
 
     async def there() -> bool:
-        problems = (await fleet.status()).problems
+        problems = (await fleet.status()).conditions
         return any(p.subject == subject and reason in ("", p.reason) for p in problems)
 
     await eventually(there, what=f"a problem {reason} of {subject}")

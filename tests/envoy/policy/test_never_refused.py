@@ -129,7 +129,7 @@ async def refusals(fleet: Rig, version: str) -> list[str]:
         status = await fleet.status()
         kinds = [kind for node in status.nodes for kind in node.types]
         refused[:] = [kind.last_nack.message for kind in kinds if kind.sync == "ERROR"]
-        read = any(problem.subject == f"Service staging/{version}" for problem in status.problems)
+        read = any(problem.subject == f"Service staging/{version}" for problem in status.conditions)
         return bool(refused) or (read and all_have(status))
 
     await eventually(answered, what="every Envoy to take or refuse the configuration")

@@ -18,7 +18,7 @@ ANY_PORT = Address("127.0.0.1", 0)
 
 
 def _state(app: App) -> list[State]:
-    return [shadow.state for shadow in app.server_state().shadows]
+    return [shadow.state for shadow in app.reporter.server_state().shadows]
 
 
 async def test_a_label_starts_and_stops_mirroring(api: ApiServer, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ async def test_a_label_starts_and_stops_mirroring(api: ApiServer, tmp_path: Path
     api.put(objects.canary())
     await eventually(lambda: _state(app) == [State.ACTIVE])
     published = await read_once(source, gateway_port=8080, expose_all=False)
-    served = set(app.server_state().versions.values())
+    served = set(app.reporter.server_state().versions.values())
 
     api.put(objects.canary(shadow_of=None))
     await eventually(lambda: _state(app) == [])

@@ -77,7 +77,7 @@ def test_an_undecodable_object_of_the_api_is_named() -> None:
     with pytest.raises(DecodeError) as caught:
         decode_object(Kind.SERVICE, json.dumps(service("web", port="eighty")).encode(), "kube/Service")
     assert caught.value.ref == Ref(Kind.SERVICE, "staging", "web")
-    assert caught.value.problem.subject == "Service staging/web"
+    assert str(caught.value.problem.subject) == "Service staging/web"
     assert caught.value.problem.reason == "DecodeFailed"
     assert caught.value.problem.origin == "kube/Service"
     assert "ports[0].port" in caught.value.problem.message
@@ -118,7 +118,7 @@ def test_an_unquoted_value_is_refused_with_the_remedy(value: object, hint: str) 
     error = refusal(deployment("web-canary", annotations={"xds-shadow.io/percent": value}))
     assert error.ref == Ref(Kind.DEPLOYMENT, "staging", "web-canary")
     assert error.problem.origin == "a.yaml"
-    assert error.problem.subject == "Deployment staging/web-canary"
+    assert str(error.problem.subject) == "Deployment staging/web-canary"
     assert error.problem.reason == "InvalidObject"
     assert "metadata.annotations['xds-shadow.io/percent']" in error.problem.message
     assert f"quote it, as in {hint}" in error.problem.message
@@ -153,7 +153,7 @@ def test_a_document_is_not_changed_by_reading_it() -> None:
 
 def test_an_overlong_label_names_object_and_key() -> None:
     error = refusal(service("web", labels={"app.example/tier": "x" * 300}))
-    assert error.problem.subject == "Service staging/web"
+    assert str(error.problem.subject) == "Service staging/web"
     assert "metadata.labels['app.example/tier']" in error.problem.message
     assert "300 characters" in error.problem.message
     assert len(error.problem.message) < 400

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.kube.manifests import service
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.decode import from_mapping
 from xds_server.core.objects import Kind, Object, Ref
-from xds_server.core.problems import Problem
 from xds_server.core.world import Change, Delete, Report, Upsert, World
 from xds_server.manifests.documents import Manifest, unreadable
 from xds_server.manifests.state import Held, Ledger, changes, loses, merge, settle
@@ -25,7 +25,7 @@ def obj(name: str, port: int = 80) -> Object:
 
 
 def manifest(*names: str, port: int = 80, rejected: str = "", complete: bool = True) -> Manifest:
-    problems = tuple(Problem(name, "InvalidObject", "It is wrong.") for name in rejected)
+    problems = tuple(Condition(Subject(name=name), "InvalidObject", "It is wrong.") for name in rejected)
     objects = {ref(name): obj(name, port) for name in names}
     return Manifest(objects, frozenset(map(ref, rejected)), problems, complete)
 
@@ -65,7 +65,7 @@ class TestMerge:
         view = merge({"b.yaml": held("a", port=2), "a.yaml": held("a", port=1)})
         assert view.objects == {ref("a"): obj("a", 1)}
         (problem,) = view.reports["b.yaml"]
-        assert (problem.reason, problem.subject, problem.origin) == (
+        assert (problem.reason, str(problem.subject), problem.origin) == (
             "DuplicateObject",
             "Service staging/a",
             "b.yaml",

@@ -206,7 +206,7 @@ class TestBadObjects:
         async with running(source(api)) as recorder:
             assert services(recorder) == {"a", "c"}
             (problem,) = recorder.problems
-            assert (problem.subject, problem.reason) == ("Service staging/bad", "DecodeFailed")
+            assert (str(problem.subject), problem.reason) == ("Service staging/bad", "DecodeFailed")
             await api.until_watched("Service")
             api.put(service("bad"))
             await recorder.until(lambda: services(recorder) == {"a", "bad", "c"})

@@ -17,9 +17,8 @@ from tests.support.embedded import Embedded, embedded
 from tests.support.installation import kubectl
 from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.errors import SourceError
-from xds_server.core.notes import Note, Subject
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.objects import Kind
-from xds_server.core.problems import Problem
 from xds_server.kube import event_rate as pacing
 from xds_server.kube import feedback as feedback_module
 from xds_server.kube.client import KubeClient
@@ -31,18 +30,18 @@ CANARY = Subject(Kind.DEPLOYMENT, "staging", "canary", "u-1")
 CANARY_2 = Subject(Kind.DEPLOYMENT, "staging", "canary-2", "u-2")
 
 
-def note(reason: str = "ShadowActive", message: str = "All is copied.") -> Note:
-    return Note(CANARY, reason, message)
+def note(reason: str = "ShadowActive", message: str = "All is copied.") -> Condition:
+    return Condition(CANARY, reason, message)
 
 
 class Reports:
     """Remembers what was reported."""
 
     def __init__(self) -> None:
-        self.now: tuple[Problem, ...] = ()
-        self.all: list[tuple[Problem, ...]] = []
+        self.now: tuple[Condition, ...] = ()
+        self.all: list[tuple[Condition, ...]] = []
 
-    def __call__(self, problems: tuple[Problem, ...], /) -> None:
+    def __call__(self, problems: tuple[Condition, ...], /) -> None:
         self.now = problems
         self.all.append(problems)
 
@@ -154,7 +153,7 @@ async def test_when_the_leader_dies_the_other_takes_over_and_tells_nothing_twice
         dying.cancel()
         await asyncio.wait([dying])
         assert holder(api) == "one"
-        two.put([Note(CANARY_2, "ShadowActive", "While nobody leads.")])
+        two.put([Condition(CANARY_2, "ShadowActive", "While nobody leads.")])
         await leading(two)
         await eventually(lambda: told(api) == {"ShadowPending": 1, "ShadowActive": 1})
         assert two.outcomes()["known"] == 1
@@ -192,7 +191,7 @@ async def test_a_namespace_that_is_gone_costs_its_note_alone(api: Embedded) -> N
     it = feedback(api.connect)
     async with running(it):
         await leading(it)
-        it.put([Note(Subject(Kind.DEPLOYMENT, "gone", "canary"), "ShadowStopped", "Gone."), note()])
+        it.put([Condition(Subject(Kind.DEPLOYMENT, "gone", "canary"), "ShadowStopped", "Gone."), note()])
         await eventually(lambda: told(api) == {"ShadowActive": 1})
         assert it.outcomes()["failed"] == 1
 
@@ -206,7 +205,7 @@ async def test_kubectl_describe_shows_what_was_told(api: Embedded, tmp_path: Pat
     async with running(it):
         await leading(it)
         subject = Subject(Kind.DEPLOYMENT, "staging", "canary", canary["metadata"]["uid"])
-        it.put([Note(subject, "ShadowRejected", "ServiceNotFound: there is none.", warning=True)])
+        it.put([Condition(subject, "ShadowRejected", "ServiceNotFound: there is none.")])
         await eventually(lambda: told(api) == {"ShadowRejected": 1})
         command = [kubectl(), "-n", "staging", "describe", "deployment", "canary"]
         described = await _output(command, api.write_kubeconfig(tmp_path / "kubeconfig"), tmp_path)
@@ -394,7 +393,7 @@ async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> 
         assert len(it._pace) == 1
         it.put(
             [
-                Note(Subject(Kind.DEPLOYMENT, "staging", str(number)), "ShadowActive", "")
+                Condition(Subject(Kind.DEPLOYMENT, "staging", str(number)), "ShadowActive", "")
                 for number in range(20_000)
             ]
         )
@@ -427,7 +426,12 @@ async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script)
     it = feedback(script.connect, report=reports)
     async with running(it):
         await leading(it)
-        it.put([Note(Subject(Kind.DEPLOYMENT, "poor", f"canary-{n}"), "ShadowActive", "") for n in range(20)])
+        it.put(
+            [
+                Condition(Subject(Kind.DEPLOYMENT, "poor", f"canary-{n}"), "ShadowActive", "")
+                for n in range(20)
+            ]
+        )
         it.put([note()])
         await eventually(lambda: it.outcomes()["written"] == 1)
         assert script.events == {"poor": 1, "staging": 1}
@@ -488,7 +492,7 @@ async def test_many_namespaces_that_refuse_are_not_all_listed(
     it = feedback(script.connect, report=reports)
     async with running(it):
         await leading(it)
-        it.put([Note(Subject(Kind.DEPLOYMENT, name, "canary"), "ShadowActive", "") for name in "abc"])
+        it.put([Condition(Subject(Kind.DEPLOYMENT, name, "canary"), "ShadowActive", "") for name in "abc"])
         await eventually(lambda: set(script.events) == set("abc"))
         await eventually(lambda: len(it._problems) == 3)
         assert len(reports.now) == 2

@@ -52,7 +52,7 @@ def test_a_syntax_error_anywhere_leaves_the_file_unread() -> None:
     assert read.objects == {}
     assert not read.complete
     (problem,) = read.problems
-    assert (problem.reason, problem.origin, problem.subject) == ("InvalidYaml", "a.yaml", "")
+    assert (problem.reason, problem.origin, str(problem.subject)) == ("InvalidYaml", "a.yaml", "")
     assert "line " in problem.message
 
 
@@ -61,7 +61,7 @@ def test_an_invalid_object_costs_no_other() -> None:
     assert set(read.objects) == {WEB}
     assert read.rejected == {API}
     assert read.complete
-    assert [problem.subject for problem in read.problems] == ["Service staging/api"]
+    assert [str(problem.subject) for problem in read.problems] == ["Service staging/api"]
 
 
 def test_a_document_without_a_name_may_be_any_object() -> None:

@@ -48,7 +48,7 @@ def test_one_bad_item_costs_no_other() -> None:
     assert [obj.name for obj in found.objects] == ["web", "api"]
     (ref,) = found.rejected
     assert ref == Ref(Kind.SERVICE, "staging", "bad")
-    assert found.rejected[ref].subject == "Service staging/bad"
+    assert str(found.rejected[ref].subject) == "Service staging/bad"
     assert found.resource_version == "5"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from tests.unit.pure.kube import from_yaml, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.base.yaml_text import dumped
+from xds_server.core.conditions import errors, notices
 from xds_server.core.objects import Service
 from xds_server.core.plan import NOTHING, Plan
 from xds_server.core.resolve import resolve
@@ -38,7 +39,7 @@ def test_no_port_is_left_out_in_silence() -> None:
     for each in objects:
         if isinstance(each, Service) and "xds-shadow.io/http-ports" not in each.annotations:
             found = plan.services.get(NamespacedName(each.namespace, each.name), NOTHING)
-            messages = [one.message for one in found.problems] + [one.message for one in found.notices]
+            messages = [one.message for one in found.conditions]
             said = " ".join(messages)
             routed = {port.number for port in found.ports}
             assert all(port.port in routed or str(port.port) in said for port in each.ports), each.name
@@ -48,8 +49,7 @@ def test_no_port_is_left_out_in_silence() -> None:
 def _outcome(plan: Plan, service: Service) -> dict[str, Any]:
     found = plan.services.get(NamespacedName(service.namespace, service.name), NOTHING)
     shown: dict[str, Any] = {"routed": {port.number: port.protocol.value for port in found.ports}}
-    if found.notices:
-        shown["notices"] = [f"{each.reason}: {each.message}" for each in found.notices]
-    if found.problems:
-        shown["problems"] = [f"{each.reason}: {each.message}" for each in found.problems]
+    for name, of_severity in (("notices", notices), ("problems", errors)):
+        if said := [f"{each.reason}: {each.message}" for each in of_severity(found.conditions)]:
+            shown[name] = said
     return shown

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pure.kube import at, namespace, pod, service, slice_of
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.door import INVALID_ADDRESS, INVALID_PORT, Door, DoorRules
 from xds_server.core.objects import (
     Container,
@@ -24,14 +25,13 @@ from xds_server.core.objects import (
     SlicePort,
     ref_of,
 )
-from xds_server.core.problems import Problem
 from xds_server.core.world import Change, Delete, Report, Upsert, World
 
 OWN = DoorRules(own=frozenset({"10.0.0.9", "fd00::9"}), namespace="system")
 STRICT = DoorRules()
 
 
-def admitted(obj: Object, rules: DoorRules = STRICT) -> tuple[Object, list[Problem]]:
+def admitted(obj: Object, rules: DoorRules = STRICT) -> tuple[Object, list[Condition]]:
     """The object as it gets into the world, and what is said of it."""
     world, _ = World().apply(Door(rules).admit([Upsert(obj)]))
     found = world.get(ref_of(obj))
@@ -48,7 +48,7 @@ def through(text: str, family: str = "IPv4", rules: DoorRules = STRICT, port: in
         assert problems == []
         return cleaned.endpoints[0].addresses[0]
     [problem] = problems
-    assert problem.subject == "EndpointSlice staging/app-1"
+    assert str(problem.subject) == "EndpointSlice staging/app-1"
     assert problem.reason == INVALID_ADDRESS
     assert problem.message.startswith("Its only address is left out: ")
     return ""
@@ -89,8 +89,8 @@ def test_what_is_left_out_of_an_ipv4_slice(text: str, why: str) -> None:
     assert isinstance(cleaned, EndpointSlice)
     assert cleaned.endpoints == (at("10.0.0.1"), at("10.0.0.2"))
     [problem] = problems
-    assert problem == Problem(
-        "EndpointSlice staging/app-1",
+    assert problem == Condition(
+        Subject("EndpointSlice", "staging", "app-1"),
         INVALID_ADDRESS,
         f"One of its 3 addresses is left out: {text!r} {why}.",
     )
@@ -219,7 +219,7 @@ def test_the_other_replicas_are_the_control_plane_too() -> None:
     assert not world.reports
 
     world, _ = world.apply(door.admit([Upsert(own)]))
-    assert {p.subject for ps in world.reports.values() for p in ps} == {
+    assert {str(p.subject) for ps in world.reports.values() for p in ps} == {
         "EndpointSlice staging/app-1",
         "Pod staging/evil",
     }
@@ -259,7 +259,7 @@ def test_a_pod_keeps_the_addresses_that_can_be_endpoints() -> None:
     assert cleaned.status.pod_ip == "fd00::1"
     assert [each.ip for each in cleaned.status.pod_ips or ()] == ["fd00::1", "10.0.0.1"]
     assert problem.message.startswith("One of its 3 addresses is left out: '127.0.0.1' is a loopback address")
-    assert problem.subject == "Pod staging/a"
+    assert str(problem.subject) == "Pod staging/a"
 
     cleaned, _ = admitted(pod("a", "app", "169.254.169.254"))
     assert isinstance(cleaned, Pod)
@@ -280,8 +280,8 @@ def test_a_port_that_is_none_is_left_out(number: int) -> None:
     )
     assert isinstance(cleaned, EndpointSlice)
     assert cleaned.ports == (SlicePort(port=80), SlicePort(port=None))
-    assert problem == Problem(
-        "EndpointSlice staging/app-1",
+    assert problem == Condition(
+        Subject("EndpointSlice", "staging", "app-1"),
         INVALID_PORT,
         f"One of its 2 ports is left out: {number} is not a number from 1 to 65535.",
     )
@@ -401,6 +401,6 @@ def test_reports_are_those_of_the_objects_that_there_are(steps: list[tuple[str, 
         latest.pop(name, None)
         if text is not None:
             latest[name] = text
-    assert {p.subject for ps in world.reports.values() for p in ps} == {
+    assert {str(p.subject) for ps in world.reports.values() for p in ps} == {
         f"EndpointSlice staging/{name}" for name, text in latest.items() if not through(text)
     }

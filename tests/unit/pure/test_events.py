@@ -2,12 +2,12 @@
 
 import re
 
-from xds_server.core.notes import Note, Subject
+from xds_server.core.conditions import Condition, Severity, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube.event_writer import again, event, event_name
 
 CANARY = Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-1")
-NOTE = Note(CANARY, "ShadowActive", "All is copied.")
+NOTE = Condition(CANARY, "ShadowActive", "All is copied.", Severity.INFO)
 
 
 def test_an_event_says_who_what_and_when() -> None:
@@ -35,7 +35,7 @@ def test_an_event_says_who_what_and_when() -> None:
 
 
 def test_a_warning_about_a_service_without_a_uid() -> None:
-    note = Note(Subject(Kind.SERVICE, "staging", "web"), "HostConflict", "Taken.", warning=True)
+    note = Condition(Subject(Kind.SERVICE, "staging", "web"), "HostConflict", "Taken.")
     found = event(note, instance="replica-1", now=0.0)
     assert found["type"] == "Warning"
     assert found["involvedObject"] == {
@@ -47,18 +47,20 @@ def test_a_warning_about_a_service_without_a_uid() -> None:
 
 
 def test_the_name_follows_from_what_is_said() -> None:
-    assert event_name(NOTE) == event_name(Note(CANARY, "ShadowActive", "All is copied."))
+    assert event_name(NOTE) == event_name(Condition(CANARY, "ShadowActive", "All is copied."))
     others = [
-        Note(CANARY, "ShadowActive", "Half is copied."),
-        Note(CANARY, "ShadowPending", "All is copied."),
-        Note(Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-2"), "ShadowActive", "All is copied."),
-        Note(Subject(Kind.SERVICE, "staging", "myapp-canary", "u-1"), "ShadowActive", "All is copied."),
+        Condition(CANARY, "ShadowActive", "Half is copied."),
+        Condition(CANARY, "ShadowPending", "All is copied."),
+        Condition(
+            Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-2"), "ShadowActive", "All is copied."
+        ),
+        Condition(Subject(Kind.SERVICE, "staging", "myapp-canary", "u-1"), "ShadowActive", "All is copied."),
     ]
     assert len({event_name(note) for note in [NOTE, *others]}) == 5
 
 
 def test_names_and_messages_keep_to_the_limits_of_the_api() -> None:
-    note = Note(Subject(Kind.DEPLOYMENT, "staging", "x" * 253), "ShadowRejected", "é" * 1000)
+    note = Condition(Subject(Kind.DEPLOYMENT, "staging", "x" * 253), "ShadowRejected", "é" * 1000)
     found = event(note, instance="replica-1", now=0.0)
     assert len(found["metadata"]["name"]) == 253
     assert len(found["message"].encode()) <= 1024
@@ -67,7 +69,7 @@ def test_names_and_messages_keep_to_the_limits_of_the_api() -> None:
 
 def test_a_name_that_is_cut_ends_as_names_may() -> None:
     name = "x" * 234 + "-." + "y" * 17
-    found = event_name(Note(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", ""))
+    found = event_name(Condition(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", ""))
     assert re.fullmatch(r"x{234}\.[0-9a-f]{16}", found)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.base.latency import BOUNDS_S
-from xds_server.xds.fleet import Asking, Connection, Fleet, Refusal, Standing, Sync, TypeState
+from xds_server.xds.fleet import Asking, Connection, Fleet, Nack, StandingNack, Sync, TypeState
 from xds_server.xds.stream_events import (
     Acked,
     Cause,
@@ -77,7 +77,7 @@ def state(sent: str, nonce: str, sync: Sync, *, pushes: int = 1, **rest: object)
     return TypeState(Version(sent), Nonce(nonce), sync, pushes=pushes, **rest)  # type: ignore[arg-type]
 
 
-NO = Refusal(Version("2"), "no", 2.0)
+NO = Nack(Version("2"), "no", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -95,24 +95,24 @@ NO = Refusal(Version("2"), "no", 2.0)
             [sent("1", "a"), sent("2", "b"), acked("1", "a")],
             state("2", "b", Sync.STALE, acked="1", pushes=2, size=20),
         ),
-        ([sent("2", "a"), nacked("2", "a")], state("2", "a", Sync.ERROR, refusal=NO, size=10)),
+        ([sent("2", "a"), nacked("2", "a")], state("2", "a", Sync.ERROR, nack=NO, size=10)),
         (
             [sent("2", "a"), nacked("2", "a"), sent("3", "b")],
-            state("3", "b", Sync.STALE, refusal=NO, pushes=2, size=20),
+            state("3", "b", Sync.STALE, nack=NO, pushes=2, size=20),
         ),
         # What was accepted is another resource of the type; the refused one still is.
         (
             [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked_but_refusing("3", "b")],
-            state("3", "b", Sync.ERROR, acked="3", refusal=NO, pushes=2, size=20),
+            state("3", "b", Sync.ERROR, acked="3", nack=NO, pushes=2, size=20),
         ),
         # The refusal is kept for people to read; that it is over is what `sync` says.
         (
             [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked("3", "b")],
-            state("3", "b", Sync.SYNCED, acked="3", refusal=NO, pushes=2, size=20),
+            state("3", "b", Sync.SYNCED, acked="3", nack=NO, pushes=2, size=20),
         ),
         (
             [sent("1", "z"), sent("2", "a"), nacked("1", "z")],
-            state("2", "a", Sync.STALE, refusal=Refusal(Version("1"), "no", 3.0), pushes=2, size=20),
+            state("2", "a", Sync.STALE, nack=Nack(Version("1"), "no", 3.0), pushes=2, size=20),
         ),
         # What a client holds from an earlier stream counts as acknowledged, without a push.
         ([resumed("1")], state("1", "", Sync.SYNCED, acked="1", pushes=0)),
@@ -156,10 +156,12 @@ def test_who_asks_for_routes_without_listeners_has_its_own(types: list[TypeUrl],
 
 
 def test_it_is_known_what_routes_a_node_asks_for() -> None:
-    assert after(opened()).asking() == [Asking(ENVOY.id, ())]
+    assert after(opened()).asking() == [Asking(ENVOY.id, (), 0.0)]
     first, then = (RoutesAsked(stream=ONE, names=names) for names in (("a",), ("b", "c\x1b" + "d" * 200)))
     fleet = after(opened(), first, then)
-    [(_, (short, long))] = fleet.asking()
+    [asking] = fleet.asking()
+    short, long = asking.routes
+    assert asking.since == 2.0
     assert short == "b"
     assert long.startswith("c ddd")
     assert len(long) < 110
@@ -193,7 +195,7 @@ def test_a_closed_stream_is_forgotten_and_its_late_events_are_ignored() -> None:
 
 def test_a_long_refusal_is_cut() -> None:
     (connection,) = after(opened(), sent("1", "a"), nacked("1", "a", "x" * 5000)).connections()
-    refusal = connection.types[CLUSTER].refusal
+    refusal = connection.types[CLUSTER].nack
     assert refusal
     assert refusal.message == "x" * 1999 + "…"
 
@@ -229,9 +231,9 @@ def test_a_type_that_is_not_served_is_not_kept() -> None:
 def test_a_refusal_stands_until_something_else_is_accepted() -> None:
     fleet = after(opened(), sent("1", "a"), nacked("1", "a", "no such \x1b[31mfilter\n"))
     # What would steer a terminal is gone.
-    assert fleet.refusals() == [Standing(ENVOY.id, CLUSTER, Refusal(Version("1"), "no such [31mfilter", 2.0))]
+    assert fleet.nacks() == [StandingNack(ENVOY.id, CLUSTER, Nack(Version("1"), "no such [31mfilter", 2.0))]
     fleet.apply(sent("2", "b"), now=3.0)
-    assert fleet.refusals() == []
+    assert fleet.nacks() == []
 
 
 def test_a_client_that_was_refused_counts_and_is_not_listed() -> None:
@@ -352,9 +354,8 @@ def test_a_client_that_never_answers_costs_a_bounded_memory() -> None:
 def test_what_is_too_large_to_be_sent_stands_as_a_refusal() -> None:
     withheld = Withheld(stream=ONE, type_url=CLUSTER, version=Version("2"), size=70_000_000)
     fleet = after(opened(), sent("1", "a"), acked("1", "a"), withheld)
-    [standing] = fleet.refusals()
+    [standing] = fleet.nacks()
     assert (
-        standing.refusal.message
-        == "not sent: the response has 70,000,000 bytes, which is more than gRPC allows"
+        standing.nack.message == "not sent: the response has 70,000,000 bytes, which is more than gRPC allows"
     )
     assert fleet.traffic().types[CLUSTER].refusing == 1

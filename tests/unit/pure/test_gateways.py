@@ -62,15 +62,15 @@ def test_a_service_is_routed_on_the_gateways_that_it_names(
     gateways: str | None, expected: tuple[str, ...]
 ) -> None:
     plan = planned(gateways)
-    assert (routed_on(plan), plan.problems) == ([expected], ())
+    assert (routed_on(plan), plan.conditions) == ([expected], ())
 
 
 @pytest.mark.parametrize("gateways", ["internal,interal", "interal,internal"])
 def test_an_unknown_gateway_costs_itself_alone(gateways: str) -> None:
     plan = planned(gateways)
     assert routed_on(plan) == [("internal",)]
-    [problem] = plan.problems
-    assert problem.subject == "Service staging/myapp"
+    [problem] = plan.conditions
+    assert str(problem.subject) == "Service staging/myapp"
     assert problem.reason == "UnknownGateway"
     assert problem.message.startswith(f"Annotation xds-shadow.io/gateways has 'interal', {WRONG}")
 
@@ -79,7 +79,7 @@ def test_an_unknown_gateway_costs_itself_alone(gateways: str) -> None:
 def test_a_new_service_that_names_no_gateway_is_not_routed(gateways: str) -> None:
     plan = planned(gateways)
     assert plan.ports == ()
-    assert [problem.reason for problem in plan.problems] == ["UnknownGateway"]
+    assert [problem.reason for problem in plan.conditions] == ["UnknownGateway"]
     [shadow] = plan.shadows
     assert (shadow.state, shadow.reason) == ("Rejected", "UnknownGateway")
     assert shadow.message == (
@@ -92,7 +92,7 @@ def test_a_service_that_is_routed_stays_where_it_is_when_it_names_no_gateway() -
     before = resolve(world_of(*world("internal")), RULES)
     after = resolve(world_of(*world("interal")), RULES, before).services[MYAPP]
     assert routed_on(after) == [("internal",)]
-    [problem] = after.problems
+    [problem] = after.conditions
     assert problem.reason == "UnknownGateway"
     assert problem.message.endswith(
         " It stays on internal, but a control plane that starts now does not route it."

@@ -26,6 +26,7 @@ from tests.unit.pure.kube import from_yaml, world_of
 from xds_server.base.ids import TypeUrl
 from xds_server.base.yaml_text import dumped
 from xds_server.core.bounds import BOUNDS
+from xds_server.core.conditions import errors, notices
 from xds_server.core.plan import Plan, ShadowStatus
 from xds_server.core.policy import NAMES
 from xds_server.core.resolve import resolve
@@ -98,11 +99,12 @@ def _result(plan: Plan, snapshot: Snapshot, *, whole: bool) -> dict[str, Any]:
     shown = {
         "shadows": [_shadow(shadow) for shadow in plan.shadows()],
         "problems": [
-            {"subject": p.subject, "reason": str(p.reason), "message": p.message} for p in plan.problems()
+            {"subject": str(p.subject), "reason": str(p.reason), "message": p.message}
+            for p in errors(plan.conditions())
         ],
     }
-    if notices := plan.notices():
-        shown["notices"] = [{"subject": n.subject, "reason": str(n.reason)} for n in notices]
+    if infos := notices(plan.conditions()):
+        shown["notices"] = [{"subject": str(n.subject), "reason": str(n.reason)} for n in infos]
     for type_url, heading in HEADINGS.items():
         found = snapshot.of(type_url).resources
         if (whole or type_url is not LISTENER) and (found or type_url is not SECRET):
@@ -115,7 +117,7 @@ def _shadow(shadow: ShadowStatus) -> dict[str, Any]:
         "deployment": f"{shadow.namespace}/{shadow.canary}",
         "service": shadow.service,
         "state": shadow.state.value,
-        "reason": shadow.reason.value,
+        "reason": str(shadow.reason),
         "message": shadow.message,
         "percent": shadow.percent,
         "methods": list(shadow.methods),

@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import errors
 from xds_server.core.objects import Object, ref_of
 from xds_server.core.plan import Reason, State
 from xds_server.core.world import Awaiting, Change, Delete, Upsert
@@ -39,7 +40,7 @@ def test_a_service_is_not_served_before_the_pods_of_its_canary_were_listed() -> 
     (shadow,) = published.plan.shadows()
     assert live(published) == []
     assert (shadow.state, shadow.reason) == (State.PENDING, Reason.PODS_UNKNOWN)
-    (problem,) = published.plan.problems()
+    (problem,) = errors(published.plan.conditions())
     assert problem.message == (
         "The Pods of canary canary are not known at present, and may be among its endpoints; it stays as it"
         " is until they are."

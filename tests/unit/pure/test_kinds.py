@@ -6,9 +6,9 @@ import pytest
 from tests.support.snapshots import dangling
 from tests.unit.pure.kube import at, canary, marked, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import errors
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.marks import Marks
-from xds_server.core.notes import Note, Subject, notes
 from xds_server.core.objects import (
     WORKLOADS,
     Kind,
@@ -30,6 +30,7 @@ from xds_server.core.objects import (
 from xds_server.core.plan import Plan, Reason, ShadowStatus, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
+from xds_server.core.transitions import transitions
 from xds_server.core.world import Change, Delete, Upsert
 from xds_server.kube.event_writer import event
 from xds_server.server.explain import explain
@@ -126,12 +127,11 @@ def test_the_oldest_of_all_kinds_comes_first() -> None:
 def test_events_are_on_the_object_that_is_marked(kind: Kind) -> None:
     before = world_of(namespace("staging"), service("myapp"))
     after, _ = before.apply([Upsert(marked(kind, "canary", "myapp"))])
-    [note] = notes((before, Plan()), (after, resolve(after)), [MYAPP])
+    [note] = transitions((before, Plan()), (after, resolve(after)), [MYAPP])
     assert (note.subject.kind, note.subject.name) == (kind, "canary")
     version = "argoproj.io/v1alpha1" if kind is Kind.ROLLOUT else "apps/v1"
     involved = event(note, instance="a", now=0.0)["involvedObject"]
     assert (involved["apiVersion"], involved["kind"], involved["name"]) == (version, kind, "canary")
-    assert Note(Subject(kind, "staging", "canary"), "A", "").topic[1] == ""
 
 
 # A label that marks nothing
@@ -207,7 +207,7 @@ def test_a_label_that_marks_nothing_is_a_problem_of_who_has_it() -> None:
     reports = marks.note(
         [Upsert(wrong), *map(Upsert, pods), Upsert(made("web")), Upsert(canary("fine", "web"))]
     )
-    found = {problem.subject: problem for report in reports for problem in report.problems}
+    found = {str(problem.subject): problem for report in reports for problem in report.problems}
     assert set(found) == {"Service staging/web", "Pod staging/p-0", "Deployment staging/web"}
     assert {each.reason for each in found.values()} == {"InvalidLabel"}
     assert "marks nothing on a Pod (p-0, p-1, p-2 and 2 more); put it on the canary's" in (
@@ -251,8 +251,8 @@ def test_the_pipeline_reports_them() -> None:
     wrong = made("web")
     pipeline = pipeline_of()
     published = pipeline.step([Upsert(namespace("staging")), Upsert(wrong)], now=0.0)
-    assert [problem.subject for problem in published.problems()] == ["Deployment staging/web"]
-    assert pipeline.step([Delete(ref_of(wrong))], now=0.0).problems() == []
+    assert [str(problem.subject) for problem in errors(published.conditions())] == ["Deployment staging/web"]
+    assert pipeline.step([Delete(ref_of(wrong))], now=0.0).conditions() == []
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)

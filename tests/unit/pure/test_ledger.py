@@ -91,7 +91,7 @@ def scene(number: int, created: str) -> list[Object]:
     ]
 
 
-def states(plan: Plan) -> dict[str, tuple[bool, State, Reason]]:
+def states(plan: Plan) -> dict[str, tuple[bool, State, str]]:
     return {
         target.name: (bool(part.ports), part.shadows[0].state, part.shadows[0].reason)
         for target, part in plan.services.items()

@@ -7,6 +7,7 @@ from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, servic
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
 from xds_server.core import canaries
+from xds_server.core.conditions import errors
 from xds_server.core.ledger import Allowed, cut
 from xds_server.core.limits import Limits
 from xds_server.core.objects import Object, ServicePort, SlicePort
@@ -25,10 +26,10 @@ def bounded(*objects: Object, **limits: str) -> ServicePlan:
 
 
 def problems(plan: ServicePlan) -> list[tuple[str, str]]:
-    return [(str(problem.reason), problem.message) for problem in plan.problems]
+    return [(str(problem.reason), problem.message) for problem in errors(plan.conditions)]
 
 
-def shadows(plan: ServicePlan) -> dict[str, tuple[State, Reason]]:
+def shadows(plan: ServicePlan) -> dict[str, tuple[State, str]]:
     return {shadow.canary: (shadow.state, shadow.reason) for shadow in plan.shadows}
 
 
@@ -92,7 +93,7 @@ def test_what_is_wrong_with_a_namespaces_settings_is_a_problem_of_the_namespace(
     def wrong(**settings: str) -> list[tuple[str, str]]:
         names = {name.replace("_", "-"): text for name, text in settings.items()}
         plan = resolve(world_of(namespace("staging", annotations=names)))
-        return [(problem.subject, problem.message) for problem in plan.problems()]
+        return [(str(problem.subject), problem.message) for problem in errors(plan.conditions())]
 
     ((subject, message),) = wrong(endpoints_max="few")
     assert subject == "Namespace staging"
@@ -276,7 +277,7 @@ def test_a_service_of_the_canarys_own_keeps_it() -> None:
     part = plan.services[NamespacedName("staging", "preview")]
     assert [str(e) for port in part.ports for e in port.endpoints] == ["10.0.1.1:80"]
     assert part.kept == {"first"}
-    assert part.problems == ()
+    assert part.conditions == ()
 
 
 def _all(plan: Plan) -> list[tuple[NamespacedName, ServicePlan]]:
@@ -320,5 +321,5 @@ def test_an_error_of_ours_with_a_namespaces_settings_is_its_own(monkeypatch: pyt
 
     monkeypatch.setattr(Scene, "problems", fail)
     published = pipeline_of().step([Upsert(namespace("staging")), Upsert(service("myapp"))], now=0.0)
-    assert list(published.errors) == ["Namespace staging"]
+    assert list(map(str, published.errors)) == ["Namespace staging"]
     assert MYAPP in published.plan.services

@@ -7,14 +7,15 @@ import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.core.bounds import BOUNDS
+from xds_server.core.conditions import errors
 from xds_server.core.keys import PREFIX
 from xds_server.core.limits import HOSTS_ALLOWED
-from xds_server.core.notes import notes
 from xds_server.core.objects import Object, ServicePort
 from xds_server.core.plan import Plan
 from xds_server.core.policy import NAMES
 from xds_server.core.ports import ports_of
 from xds_server.core.resolve import resolve
+from xds_server.core.transitions import transitions
 from xds_server.core.world import World
 
 MANY = 20_000
@@ -66,7 +67,7 @@ def test_each_entry_is_looked_up_and_not_looked_for() -> None:
 
 def test_however_many_annotations_are_not_known_the_first_are_named() -> None:
     found = resolve(world_of(service("myapp", annotations={f"a{n:04}": "" for n in range(2_000)})))
-    messages = [problem.message for problem in found.problems()]
+    messages = [problem.message for problem in errors(found.conditions())]
     assert [message.split()[1] for message in messages[:5]] == [f"{PREFIX}a{n:04}" for n in range(5)]
     assert messages[5] == f"So it is with 1995 more of its annotations, from {PREFIX}a0005 on."
     assert len(messages) == 6
@@ -95,9 +96,8 @@ def said(objects: list[Object]) -> list[str]:
     """All sentences that come of these objects."""
     world = world_of(*objects)
     plan = resolve(world)
-    told = notes((World(), Plan()), (world, plan), plan.services)
-    messages = [problem.message for problem in plan.problems()]
-    messages += [notice.message for notice in plan.notices()]
+    told = transitions((World(), Plan()), (world, plan), plan.services)
+    messages = [condition.message for condition in plan.conditions()]
     messages += [shadow.message for shadow in plan.shadows()]
     return messages + [note.message for note in told]
 

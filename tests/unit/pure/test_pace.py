@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.core.notes import Note, Subject
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube import event_rate as pacing
 from xds_server.kube.event_rate import Pace
 
 
-def note(name: str, message: str = "") -> Note:
-    return Note(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", message)
+def note(name: str, message: str = "") -> Condition:
+    return Condition(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", message)
 
 
 def taken(pace: Pace, now: float) -> list[str]:
@@ -100,7 +100,7 @@ def test_what_could_not_be_told_does_not_count() -> None:
 
 def test_a_namespace_that_is_held_holds_up_no_other() -> None:
     pace = Pace()
-    elsewhere = Note(Subject(Kind.DEPLOYMENT, "production", "b"), "ShadowActive", "")
+    elsewhere = Condition(Subject(Kind.DEPLOYMENT, "production", "b"), "ShadowActive", "")
     for each in (note("a"), elsewhere):
         pace.put(each, now=0.0, fresh=True)
     pace.hold("staging", now=0.0, seconds=30.0)
@@ -177,3 +177,16 @@ def test_nothing_is_told_faster_than_agreed_and_the_latest_is_told_in_the_end(
             assert found[index + 2][0] - found[index][0] >= 3.0 - 1e-6
         latest = [str(number) for number, (put, _) in enumerate(puts) if put == name]
         assert [message for _, message in found][-1:] == latest[-1:]
+
+
+def test_a_deployment_has_one_topic_and_a_service_one_for_each_reason() -> None:
+    web = Subject(Kind.SERVICE, "staging", "web")
+    pace = Pace()
+    for each in (
+        note("a", "1"),
+        Condition(Subject(Kind.DEPLOYMENT, "staging", "a"), "ShadowStopped", "2"),
+        Condition(web, "HostConflict", "3"),
+        Condition(web, "NoHttpPort", "4"),
+    ):
+        pace.put(each, now=0.0, fresh=True)
+    assert taken(pace, 0.0) == ["a2", "web3", "web4"]

@@ -21,9 +21,9 @@ from xds_server.pb import status_pb2
 from xds_server.server import status_client
 from xds_server.server.config import RenderFormat
 from xds_server.server.explain import explain
+from xds_server.server.facts import Explanation
 from xds_server.server.pipeline import Pipeline, Published
 from xds_server.server.render import render, typed
-from xds_server.server.status_api import Explanation
 from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE
 
 

@@ -10,6 +10,7 @@ from tests.unit.pure import kube, worlds
 from tests.unit.pure.kube import pipeline_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.core.backends import backends_of
+from xds_server.core.conditions import errors
 from xds_server.core.door import Door
 from xds_server.core.hosts import own_hosts
 from xds_server.core.objects import Object, Service, named_by, ref_of
@@ -148,7 +149,11 @@ def test_a_host_goes_to_the_service_that_it_names_else_to_the_oldest(objects: li
         claims = {target: offer.age for target, offer in offers.items() if host in offer.claims}
         owner = min(claims, key=lambda target: (host not in own_hosts(target), claims[target]))
         assert served.get(host) == (owner if host in offers[owner].hosts else None)
-        losers = {problem.subject for problem in plan.problems() if f"Host {host} " in problem.message}
+        losers = {
+            str(problem.subject)
+            for problem in errors(plan.conditions())
+            if f"Host {host} " in problem.message
+        }
         assert losers == {f"Service {t}" for t, offer in offers.items() if host in offer.hosts and t != owner}
 
 
@@ -177,12 +182,12 @@ def test_a_host_that_changes_hands_moves_the_services_that_claim_it_in_any_names
     owner, second = claiming("owner", "b", "2024"), claiming("second", "a", "2025")
     pipeline = pipeline_of()
     published = pipeline.step(map(Upsert, (owner, second)), now=0.0)
-    assert [p.subject for p in published.plan.problems()] == ["Service a/second"]
+    assert [str(p.subject) for p in errors(published.plan.conditions())] == ["Service a/second"]
 
     published = pipeline.step([Delete(ref_of(owner))], now=0.0)
     assert published.moved == {NamespacedName("b", "owner"), NamespacedName("a", "second")}
     assert published.plan == resolve(published.world)
-    assert published.plan.problems() == []
+    assert errors(published.plan.conditions()) == []
 
 
 def test_nothing_comes_of_nothing() -> None:

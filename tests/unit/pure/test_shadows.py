@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import Condition, Subject, errors
 from xds_server.core.keys import EXPOSE
 from xds_server.core.objects import (
     Container,
@@ -588,7 +589,7 @@ def test_a_label_that_cannot_be_read_leaves_a_service_as_it_was(text: str) -> No
     for label, routed in ((text, False), ("true", True), (text, True), ("False", False), ("TRUE", True)):
         published = pipeline.step([Upsert(bare), Upsert(service("myapp", expose=label))], now=0.0)
         assert bool(published.plan.services.get(MYAPP, ServicePlan()).ports) is routed, label
-        assert [p.reason for p in published.plan.problems()] == ["InvalidLabel"] * (label == text)
+        assert [p.reason for p in errors(published.plan.conditions())] == ["InvalidLabel"] * (label == text)
     # What the Namespace says is readable.
     pipeline.step([Upsert(service("myapp", expose=text))], now=0.0)
     published = pipeline.step([Upsert(kube.namespace("staging", expose="false"))], now=0.0)
@@ -599,12 +600,11 @@ def test_a_bad_label_of_the_namespace_is_told_of_each_service() -> None:
     plan = resolve(
         kube.world_of(kube.namespace("staging", expose="yes"), service("a"), service("b", expose="true"))
     )
-    assert [tuple(problem) for problem in plan.problems()] == [
-        (
-            "Service staging/a",
+    assert plan.conditions() == [
+        Condition(
+            Subject("Service", "staging", "a"),
             Reason.INVALID_LABEL,
             f"Its Namespace's label {EXPOSE} is 'yes', neither true nor false; it counts as absent.",
-            "",
         )
     ]
     assert [target.name for target, service in plan.services.items() if service.ports] == ["b"]
@@ -644,8 +644,8 @@ def test_a_host_is_a_name_without_wildcard_scheme_or_port(host: str, *, good: bo
     plan = myapp(service("myapp", annotations={"hosts": host}))
     (route,) = plan.ports
     assert (host in route.domains) is good
-    assert [p.reason for p in plan.problems] == ([] if good else [Reason.INVALID_HOST])
-    assert all(repr(host[:60])[1:-1] in p.message for p in plan.problems)
+    assert [p.reason for p in plan.conditions] == ([] if good else [Reason.INVALID_HOST])
+    assert all(repr(host[:60])[1:-1] in p.message for p in plan.conditions)
 
 
 def test_shadows_and_problems_are_sorted_over_all_services() -> None:
@@ -656,7 +656,7 @@ def test_shadows_and_problems_are_sorted_over_all_services() -> None:
         service("x", expose="maybe"),
     )
     assert [s.canary for s in plan.shadows()] == ["a", "b"]
-    assert [p.subject for p in plan.problems()] == ["Service staging/x", "Service staging/y"]
+    assert [str(p.subject) for p in errors(plan.conditions())] == ["Service staging/x", "Service staging/y"]
 
 
 def test_an_endpoint_reads_as_in_a_url() -> None:
@@ -678,11 +678,11 @@ def test_an_external_name_is_a_problem_only_where_it_was_asked_for(
     expose: str | None, reported: bool
 ) -> None:
     external = service("elsewhere", expose=expose, ports=(), kind="ExternalName")
-    assert bool(plan_of(external).problems()) is reported
+    assert bool(errors(plan_of(external).conditions())) is reported
 
 
 def test_an_unknown_annotation_of_a_service_is_reported_and_costs_nothing() -> None:
-    (problem,) = plan_of(service("myapp", annotations={"host": "a.example.com"})).problems()
+    (problem,) = plan_of(service("myapp", annotations={"host": "a.example.com"})).conditions()
     assert problem.reason == Reason.INVALID_ANNOTATION
     assert "xds-shadow.io/host " in problem.message
     assert myapp(service("myapp", annotations={"host": "a.example.com"})).ports
@@ -691,7 +691,7 @@ def test_an_unknown_annotation_of_a_service_is_reported_and_costs_nothing() -> N
 def test_names_of_the_cluster_cannot_be_claimed() -> None:
     taken = "other.staging.svc,other.prod.svc.cluster.local,myapp.staging.svc,fine.example.com"
     plan = myapp(service("myapp", annotations={"hosts": taken}))
-    assert [problem.reason for problem in plan.problems] == [Reason.INVALID_HOST, Reason.INVALID_HOST]
+    assert [problem.reason for problem in plan.conditions] == [Reason.INVALID_HOST, Reason.INVALID_HOST]
     (route,) = plan.ports
     assert not any(domain.startswith("other.") for domain in route.domains)
     assert "fine.example.com" in route.domains
@@ -709,7 +709,7 @@ def test_a_service_has_its_name_in_every_domain_of_the_cluster() -> None:
         "myapp.staging.svc.example.internal",
         "other.prod.svc.cluster.local",
     }
-    (problem,) = plan.problems
+    (problem,) = plan.conditions
     assert problem.reason == Reason.INVALID_HOST
     assert "other.prod.svc.example.internal" in problem.message
 
@@ -737,7 +737,7 @@ def test_the_name_of_another_cannot_be_had_whatever_the_cluster_is_called() -> N
     claimant = service("older", created="2020-01-01T00:00:00Z", annotations={"hosts": "myapp.staging"})
     world = kube.world_of(kube.namespace("staging"), service("myapp"), claimant)
     plan = resolve(world, Rules(cluster_domains=("example.internal",)))
-    (problem,) = plan.services[NamespacedName("staging", "older")].problems
+    (problem,) = plan.services[NamespacedName("staging", "older")].conditions
     assert problem.message.startswith("Host myapp.staging is the cluster's name of Service staging/myapp;")
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.unit.pure import kube
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.objects import WORKLOADS, Deployment, Kind, Meta, Namespace, Object, Pod, Ref, ref_of
-from xds_server.core.problems import Problem
 from xds_server.core.world import (
     Awaiting,
     Change,
@@ -89,7 +89,10 @@ def test_of_two_changes_of_one_object_in_a_batch_the_later_counts() -> None:
 
 
 def test_a_report_replaces_what_its_origin_said_before() -> None:
-    bad, worse = Problem("Service a/b", "Bad", "It is bad."), Problem("Service a/b", "Worse", "It is worse.")
+    bad, worse = (
+        Condition(Subject("Service", "a", "b"), "Bad", "It is bad."),
+        Condition(Subject("Service", "a", "b"), "Worse", "It is worse."),
+    )
     world, changed = World().apply([Report("one.yaml", (bad,)), Report("two.yaml", (bad,))])
     assert world.reports == {"one.yaml": (bad,), "two.yaml": (bad,)}
     assert changed == frozenset()

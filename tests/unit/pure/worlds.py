@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from tests.unit.pure import kube
+from xds_server.core.conditions import Condition, Subject
 from xds_server.core.keys import EXPOSE, HOSTS, SHADOW_OF
 from xds_server.core.objects import (
     KINDS,
@@ -29,7 +30,6 @@ from xds_server.core.objects import (
     WorkloadSpec,
     ref_of,
 )
-from xds_server.core.problems import Problem
 from xds_server.core.world import Awaiting, Change, Delete, Report, Upsert
 
 SERVICES = ("web", "api", "shadow")
@@ -257,7 +257,10 @@ def _refs(draw: st.DrawFn) -> Ref:
 def changes() -> st.SearchStrategy[Change]:
     """Any one change: mostly an object that comes or changes."""
     problems = st.builds(
-        Problem, st.just("Service a/web"), st.sampled_from(("Bad", "Worse")), st.just("It is bad.")
+        Condition,
+        st.just(Subject("Service", "a", "web")),
+        st.sampled_from(("Bad", "Worse")),
+        st.just("It is bad."),
     )
     reports = st.builds(
         Report, st.sampled_from(("one.yaml", "two.yaml")), st.lists(problems, max_size=2).map(tuple)

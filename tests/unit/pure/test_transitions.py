@@ -5,10 +5,11 @@ import msgspec
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.core.notes import Note, Subject, notes
+from xds_server.core.conditions import Condition, Severity, Subject
 from xds_server.core.objects import Kind, Object
 from xds_server.core.plan import Plan
 from xds_server.core.resolve import resolve
+from xds_server.core.transitions import transitions
 from xds_server.core.world import World
 
 MYAPP = NamespacedName("staging", "myapp")
@@ -23,8 +24,8 @@ def state(*objects: Object) -> tuple[World, Plan]:
     return world, resolve(world)
 
 
-def told(before: tuple[World, Plan], *objects: Object) -> list[Note]:
-    return notes(before, state(*objects), EVERYTHING)
+def told(before: tuple[World, Plan], *objects: Object) -> list[Condition]:
+    return transitions(before, state(*objects), EVERYTHING)
 
 
 READY = pod("canary-1", "myapp-canary", "10.0.0.2")
@@ -32,7 +33,7 @@ READY = pod("canary-1", "myapp-canary", "10.0.0.2")
 
 def test_a_mark_is_told() -> None:
     (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp"), READY)
-    assert (note.subject, note.reason, note.warning) == (CANARY, "ShadowActive", False)
+    assert (note.subject, note.reason, note.severity) == (CANARY, "ShadowActive", Severity.INFO)
     assert note.message.startswith("100 percent of the requests")
 
 
@@ -43,13 +44,13 @@ def test_at_the_start_every_shadow_is_told() -> None:
 
 def test_a_shadow_without_an_endpoint_is_pending_and_says_why() -> None:
     (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp"))
-    assert (note.reason, note.warning) == ("ShadowPending", False)
+    assert (note.reason, note.severity) == ("ShadowPending", Severity.INFO)
     assert note.message.startswith("NoReadyEndpoint: ")
 
 
 def test_a_refusal_is_a_warning_with_its_reason() -> None:
     (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "missing"))
-    assert (note.reason, note.warning) == ("ShadowRejected", True)
+    assert (note.reason, note.severity) == ("ShadowRejected", Severity.ERROR)
     assert note.message.startswith("ServiceNotFound: ")
 
 
@@ -75,7 +76,7 @@ def test_the_end_is_told_of_a_removed_mark_and_of_a_removed_canary() -> None:
     unmarked = canary("myapp-canary", None)
     for after in ([*STABLE, unmarked, READY], STABLE):
         (note,) = told(first, *after)
-        assert (note.subject, note.reason, note.warning) == (CANARY, "ShadowStopped", False)
+        assert (note.subject, note.reason, note.severity) == (CANARY, "ShadowStopped", Severity.INFO)
 
 
 def test_another_service_is_one_change() -> None:
@@ -93,7 +94,7 @@ def test_more_endpoints_are_not_told() -> None:
 
 def test_what_did_not_move_is_not_looked_at() -> None:
     after = state(*STABLE, canary("myapp-canary", "myapp"), READY)
-    assert notes(state(*STABLE), after, []) == []
+    assert transitions(state(*STABLE), after, []) == []
 
 
 def test_a_service_is_told_what_is_wrong_with_it_once() -> None:
@@ -103,7 +104,7 @@ def test_a_service_is_told_what_is_wrong_with_it_once() -> None:
     first = state(service("myapp"), service("other"))
     (note,) = told(first, older, younger)
     assert note.subject == Subject(Kind.SERVICE, "staging", "other")
-    assert (note.reason, note.warning) == ("HostConflict", True)
+    assert (note.reason, note.severity) == ("HostConflict", Severity.ERROR)
     assert told(state(older, younger), older, younger) == []
     assert told(state(older, younger), service("myapp"), service("other")) == []
 
@@ -114,9 +115,3 @@ def test_a_subject_has_the_uid_of_its_object_even_when_it_is_gone() -> None:
     first = state(*STABLE, marked, READY)
     (note,) = told(first, *STABLE)
     assert note.subject.uid == "u-1"
-
-
-def test_a_deployment_has_one_topic_and_a_service_one_for_each_reason() -> None:
-    web = Subject(Kind.SERVICE, "staging", "web")
-    assert Note(CANARY, "ShadowActive", "").topic == Note(CANARY, "ShadowStopped", "").topic
-    assert Note(web, "HostConflict", "").topic != Note(web, "NoHttpPort", "").topic

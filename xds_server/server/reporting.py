@@ -1,0 +1,224 @@
+"""Reports what the control plane does: log lines, Kubernetes Events, `status`, `explain` and the metrics.
+
+The pipeline's loop (`app`) calls it after each step. Nothing here changes what is served, and an error here
+does not end the serving.
+"""
+
+import importlib.metadata
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+
+from xds_server.base.ids import NamespacedName
+from xds_server.base.lag import LoopLag
+from xds_server.core.conditions import Condition
+from xds_server.core.objects import Kind
+from xds_server.core.plan import NOTHING, Plan, State
+from xds_server.core.source import Source
+from xds_server.core.transitions import transitions
+from xds_server.core.world import World
+from xds_server.server.attribution import attributed, unknown_routes
+from xds_server.server.explain import explain
+from xds_server.server.facts import Explanation, Facts, ServerState
+from xds_server.server.pipeline import Published, Stages
+from xds_server.server.stream_log import StreamLog
+from xds_server.xds.delivery import Delivery
+from xds_server.xds.fleet import Fleet
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream_events import Event
+from xds_server.xds.types import ROUTE, SHORT_NAMES
+from xds_server.xds.variants import versions
+
+if TYPE_CHECKING:
+    from xds_server.kube.feedback import KubeFeedback
+
+VERSION: Final = importlib.metadata.version("xds-shadow")
+
+_CHANGES: Final = 50
+"""Reported conditions that `status` and the page still show."""
+
+_LOGGED_SERVICES: Final = 10
+_NEVER: Final = Published(World(), Plan(), Snapshot())
+
+_Word = TypeVar("_Word", bound=StrEnum)
+_log = structlog.get_logger("xds_shadow.reporting")
+
+
+class FirstSeen:
+    """When each condition began."""
+
+    def __init__(self) -> None:
+        self._since: dict[Condition, float] = {}
+
+    def step(self, before: Published, after: Published, now: float) -> None:
+        """Note the conditions that began or ended with a step, at a cost of what moved."""
+        self._replace(before.other_conditions(), after.other_conditions(), now)
+        for target in after.moved:
+            was, now_is = (each.plan.services.get(target, NOTHING).conditions for each in (before, after))
+            self._replace(was, now_is, now)
+
+    def dated(self, found: Iterable[Condition]) -> list[Condition]:
+        """The conditions, each with its `since`."""
+        return [each._replace(since=self._since.get(each)) for each in found]
+
+    def _replace(self, before: Iterable[Condition], after: Iterable[Condition], now: float) -> None:
+        kept = frozenset(after)
+        for gone in frozenset(before) - kept:
+            self._since.pop(gone, None)
+        for each in kept:
+            self._since.setdefault(each, now)
+
+
+class Reporter:
+    """Holds the last published state and what is known beside it. `behind` says for how many seconds the
+    oldest change has waited that is not served yet."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        fleet: Fleet,
+        stages: Stages,
+        delivery: Delivery,
+        events: "KubeFeedback | None",
+        behind: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._fleet = fleet
+        self._stages = stages
+        self._delivery = delivery
+        self._events = events
+        self._behind = behind
+        self._published: Published | None = None
+        self._started = self._committed = self._built = time.time()
+        self._failures = 0
+        self._since = FirstSeen()
+        self._changes: deque[Condition] = deque(maxlen=_CHANGES)
+        self._stream_log = StreamLog()
+        self.lag = LoopLag()
+        self.ready = False
+
+    def observe(self, event: Event) -> None:
+        """Take an event of a stream."""
+        now = time.time()
+        self._fleet.apply(event, now=now)
+        self._stream_log.note(event, now=now)
+
+    def failed(self, changes: int) -> None:
+        """A step raised the exception that is being handled."""
+        self._failures += 1
+        _log.exception("build failed", changes=changes)
+
+    def stepped(self, after: Published, *, changed: bool, took_s: float) -> None:
+        """Take the state after a step. `changed` says whether it has another configuration."""
+        before, self._published = self._published, after
+        self._built = time.time()
+        self._log_errors(before or _NEVER, after)
+        if changed:
+            self._committed = self._built
+            _log.info(
+                "configuration changed",
+                services=[str(target) for target in sorted(after.moved)][:_LOGGED_SERVICES],
+                changed=len(after.moved),
+                took_ms=round(took_s * 1000, 1),
+            )
+        try:
+            self._report(before, after)
+        except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
+            _log.exception("reporting failed")
+
+    def _log_errors(self, before: Published, after: Published) -> None:
+        """Log each error of ours once, with its stack."""
+        for subject, error in after.errors.items():
+            if before.errors.get(subject) is not error:
+                self._failures += 1
+            if str(before.errors.get(subject)) != str(error):
+                _log.error("object build failed", subject=str(subject), exc_info=error)
+
+    def _report(self, before: Published | None, after: Published) -> None:
+        known, now = before or _NEVER, time.time()
+        self._since.step(known, after, now)
+        found = transitions((known.world, known.plan), (after.world, after.plan), after.moved)
+        for each in found:
+            subject = each.subject
+            fields = {
+                "subject": f"{subject.namespace}/{subject.name}",
+                "kind": subject.kind,
+                "reason": each.reason,
+                "message": each.message,
+            }
+            if subject.kind == Kind.SERVICE:
+                _log.info("service condition reported", **fields)
+            else:
+                _log.info("shadow state changed", **fields)
+            self._changes.appendleft(each._replace(since=now))
+        if self._events:
+            self._events.put(found, initial=before is None)
+
+    def server_state(self) -> ServerState:
+        """What `status` and the page show."""
+        published, source = self._published or _NEVER, self._source.health()
+        nacks = attributed(self._fleet.nacks(), published.plan)
+        there_are = published.snapshot.of(ROUTE).resources
+        unknown = unknown_routes(self._fleet.asking(), there_are) if there_are else ()
+        of_services = (each for conditions in nacks.services.values() for each in conditions)
+        return ServerState(
+            version=VERSION,
+            started=self._started,
+            committed=self._committed,
+            build_failures=self._failures,
+            source=source.message,
+            outage_s=source.outage_s,
+            versions={
+                SHORT_NAMES[type_url]: version
+                for type_url, version in (versions(published.snapshot) if self._published else {}).items()
+            },
+            shadows=published.plan.shadows(),
+            gateways=published.plan.gateways(),
+            conditions=sorted([*self._since.dated(published.conditions()), *of_services, *unknown]),
+            nacks=nacks.canaries,
+            changes=tuple(self._changes),
+        )
+
+    def explain(self, name: NamespacedName) -> Explanation | None:
+        """What `explain` shows of the canary of that key; None if it is not marked."""
+        published = self._published or _NEVER
+        found = explain(published, name)
+        if found is None:
+            return None
+        nacks = attributed(self._fleet.nacks(), published.plan).canaries.get(name, [])
+        return replace(found, conditions=self._since.dated(found.conditions), nacks=nacks)
+
+    def facts(self) -> Facts:
+        """What the metrics show."""
+        published, source = self._published or _NEVER, self._source.health()
+        return Facts(
+            version=VERSION,
+            ready=self.ready,
+            outage_s=source.outage_s,
+            committed=self._committed,
+            built=self._built,
+            behind_s=self._behind(),
+            stages={stage.value: took for stage, took in self._stages.view().items()},
+            delivered=self._delivery.view(time.monotonic()),
+            build_failures=self._failures,
+            leader=self._events is not None and self._events.leads,
+            watches={kind.value: counts for kind, counts in source.watches.items()},
+            outages={kind.value: seconds for kind, seconds in source.outages.items()},
+            silence={kind.value: seconds for kind, seconds in source.silence.items()},
+            shadows=_count((shadow.state for shadow in published.plan.shadows()), State),
+            feedback=self._events.outcomes() if self._events else {},
+            lag=self.lag.view(),
+            traffic=self._fleet.traffic(),
+        )
+
+
+def _count(found: Iterable[_Word], words: Iterable[_Word]) -> dict[str, int]:
+    """How often each of `words` was found, 0 included: an alert needs the metric to exist."""
+    counts = Counter(found)
+    return {word.value: counts[word] for word in words}
