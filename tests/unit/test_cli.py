@@ -1,9 +1,6 @@
 """The command line: output, exit codes, messages."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -11,23 +8,8 @@ import pytest
 import yaml
 
 from tests.support import objects
-from tests.support.waiting import PATIENCE_S
+from tests.support.cli import run
 from xds_server.base.address import Address
-
-NEEDED = ("PATH", "HOME", "LANG")
-
-
-def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line in a process of its own, with a bare environment."""
-    bare = {name: os.environ[name] for name in NEEDED if name in os.environ}
-    return subprocess.run(
-        [sys.executable, "-m", "xds_server.cli", *arguments],
-        env={**bare, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ import asyncio
 import importlib.metadata
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import typer
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.support.cli import run
 from tests.support.installation import (
     INSTALL,
     SYSTEM,
@@ -30,7 +29,7 @@ from tests.support.installation import (
     ports_of,
     snippet,
 )
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import eventually
 from xds_server.base.address import Address
 from xds_server.cli import cli
 from xds_server.core.source import Health, Sink
@@ -253,14 +252,7 @@ def test_the_images_are_this_version_and_the_envoy_that_the_tests_run(
 def test_the_bootstrap_is_what_its_command_prints() -> None:
     first, _, rest = BOOTSTRAP.read_text().partition("\n")
     _, arguments = first.split("`make generate`: xds-shadow ")
-    found = subprocess.run(
-        [sys.executable, "-m", "xds_server.cli", *shlex.split(arguments)],
-        env={},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    found = run(*shlex.split(arguments))
     assert (found.returncode, found.stdout) == (0, rest), found.stderr
 
 
