@@ -3,10 +3,12 @@
 import asyncio
 import re
 import shutil
-import time
+import signal
 from dataclasses import dataclass
 
 import aiohttp
+
+from tests.support.waiting import PATIENCE_S
 
 _CONNECTIONS = 8
 
@@ -21,22 +23,36 @@ class LoadResult:
     output: str = ""
 
 
-async def load(port: int, host: str, *, seconds: int) -> LoadResult:
-    """Send requests for `host` through 127.0.0.1:`port` for so many seconds."""
+async def load(port: int, host: str, *, until: asyncio.Event) -> LoadResult:
+    """Send requests for `host` through 127.0.0.1:`port` until the event is set."""
     if wrk := shutil.which("wrk"):
-        return await _wrk(wrk, port, host, seconds)
-    return await _own(port, host, seconds)
+        return await _wrk(wrk, port, host, until)
+    return await _own(port, host, until)
 
 
-async def _wrk(wrk: str, port: int, host: str, seconds: int) -> LoadResult:
+async def _wrk(wrk: str, port: int, host: str, until: asyncio.Event) -> LoadResult:
     process = await asyncio.create_subprocess_exec(
         wrk,
-        *("-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", "-H", f"Host: {host}", f"http://127.0.0.1:{port}/"),
+        *(
+            "-t1",
+            f"-c{_CONNECTIONS}",
+            "-d1h",
+            f"--timeout={PATIENCE_S:g}s",
+            "-H",
+            f"Host: {host}",
+            f"http://127.0.0.1:{port}/",
+        ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        raw, _ = await process.communicate()
+        reading = asyncio.create_task(process.communicate(), name="wrk's output")
+        stop = asyncio.create_task(until.wait(), name="the end of the load")
+        await asyncio.wait([reading, stop], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)  # wrk ends and prints its counts
+        raw, _ = await reading
     finally:
         if process.returncode is None:  # cancelled: the test failed meanwhile
             process.kill()
@@ -50,12 +66,11 @@ async def _wrk(wrk: str, port: int, host: str, seconds: int) -> LoadResult:
     return LoadResult("wrk", int(total[1]), sum(map(int, errors)), output)
 
 
-async def _own(port: int, host: str, seconds: int) -> LoadResult:
-    until = time.monotonic() + seconds
+async def _own(port: int, host: str, until: asyncio.Event) -> LoadResult:
     counts = {"requests": 0, "bad": 0}
 
     async def one_connection(session: aiohttp.ClientSession) -> None:
-        while time.monotonic() < until:
+        while not until.is_set():
             counts["requests"] += 1
             try:
                 async with session.get(f"http://127.0.0.1:{port}/", headers={"Host": host}) as response:

@@ -11,6 +11,7 @@ from typing import Self
 
 from xds_server.base.errors import XdsShadowError
 
+_READY_S = 120.0  # a busy laptop; a process that has ended is reported at once
 _STOP_S = 5.0
 _TAIL_LINES = 15
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -59,7 +60,9 @@ class Process:
             raise XdsShadowError(self.failure("is not running"))
         return self._child.pid
 
-    async def until(self, check: Callable[[], Awaitable[bool]], *, what: str, within_s: float = 30.0) -> None:
+    async def until(
+        self, check: Callable[[], Awaitable[bool]], *, what: str, within_s: float = _READY_S
+    ) -> None:
         """Wait until `check` holds.
 
         Raises:
