@@ -78,6 +78,12 @@ async def test_nacks_without_end_are_a_line_a_minute(tmp_path: Path, variant: Va
     assert len(named(found, "envoy disconnected")) <= 120
 
 
+async def test_a_control_plane_logs_from_the_level_that_it_is_given(tmp_path: Path) -> None:
+    async with running(tmp_path, ["--log-level=warning"]) as plane:
+        await asyncio.to_thread(healthy, plane.http_address, 10.0)
+    assert logged(tmp_path) == []
+
+
 async def test_no_file_descriptors_left_is_one_line_and_passes(tmp_path: Path) -> None:
     async with running(tmp_path) as plane:
         http = plane.http_address

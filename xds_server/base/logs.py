@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from enum import StrEnum
+from functools import partial
 from typing import Final, TextIO, cast
 
 import structlog
@@ -17,7 +18,7 @@ _LONGEST: Final = 500
 """Characters of a library's message."""
 
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
-_log = structlog.get_logger("xds_shadow.libraries")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class LogFormat(StrEnum):
@@ -28,7 +29,15 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
+class LogLevel(StrEnum):
+    """The least severe lines that are logged."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def configure_logging(form: LogFormat, *, level: LogLevel = LogLevel.INFO) -> None:
     """Send log lines to standard error, as text for people and JSON for machines."""
     text = form is LogFormat.TEXT or (form is LogFormat.AUTO and sys.stderr.isatty())
     tail: list[structlog.types.Processor] = (
@@ -45,15 +54,24 @@ def configure_logging(form: LogFormat, *, level: int = logging.INFO) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *tail,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
+        wrapper_class=structlog.make_filtering_bound_logger(level.value),
+        logger_factory=partial(_Logger, cast("TextIO", _Unfailing(sys.stderr))),
     )
     root = logging.getLogger()
     root.handlers = [each for each in root.handlers if not isinstance(each, _Libraries)]
     root.addHandler(_Libraries(logging.WARNING))
+
+
+class _Logger(structlog.PrintLogger):
+    """Prints lines, and keeps the name that structlog's own factory drops."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        super().__init__(stream)
+        self.name = name
 
 
 class _Unfailing:

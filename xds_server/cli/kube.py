@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from xds_server.base.address import parse_address
-from xds_server.base.logs import LogFormat, configure_logging
-from xds_server.cli.options import ADDRESSES, OUTPUT, LogFormatOption, ReadyFile
+from xds_server.base.logs import LogFormat, LogLevel, configure_logging
+from xds_server.cli.options import ADDRESSES, OUTPUT, LogFormatOption, LogLevelOption, ReadyFile
 from xds_server.server.config import DEFAULT_KUBE_ADDRESS
 
 
@@ -57,6 +57,7 @@ def kube(
     ] = None,
     ready_file: ReadyFile = None,
     log_format: LogFormatOption = LogFormat.AUTO,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run an embedded Kubernetes API server for kubectl.
 
@@ -64,7 +65,7 @@ def kube(
     """
     from xds_server.local.kubeapi.run import run
 
-    configure_logging(log_format)
+    configure_logging(log_format, level=log_level)
     work = run(
         data=data,
         listen=parse_address(listen, option="--listen"),

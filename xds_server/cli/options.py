@@ -8,7 +8,7 @@ import typer
 
 from xds_server.base.address import MAX_PORT
 from xds_server.base.errors import UsageError
-from xds_server.base.logs import LogFormat
+from xds_server.base.logs import LogFormat, LogLevel
 from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.values import is_host_name
 from xds_server.server.config import SourceConfig
@@ -205,6 +205,15 @@ LogFormatOption = Annotated[
         "--log-format",
         envvar="XDS_SHADOW_LOG_FORMAT",
         help="Format of the log. auto: text on a terminal, JSON otherwise.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+LogLevelOption = Annotated[
+    LogLevel,
+    typer.Option(
+        "--log-level",
+        envvar="XDS_SHADOW_LOG_LEVEL",
+        help="The least severe lines that are logged.",
         rich_help_panel=OUTPUT,
     ),
 ]

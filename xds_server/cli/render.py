@@ -1,12 +1,11 @@
 """``xds-shadow render``: the Envoy configuration of a set of objects, without serving it."""
 
 import asyncio
-import logging
 from typing import Annotated
 
 import typer
 
-from xds_server.base.logs import LogFormat, configure_logging
+from xds_server.base.logs import LogFormat, LogLevel, configure_logging
 from xds_server.cli.options import (
     OUTPUT,
     AllowLoopbackEndpoints,
@@ -58,7 +57,7 @@ def render(
     from xds_server.server.gateway_file import read_gateway
     from xds_server.server.wiring import read_once
 
-    configure_logging(LogFormat.AUTO, level=logging.WARNING)
+    configure_logging(LogFormat.AUTO, level=LogLevel.WARNING)
     route_configs = tuple(route_config or ())
     check_route_configs(route_configs)
     published = asyncio.run(

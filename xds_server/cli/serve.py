@@ -10,7 +10,7 @@ import typer
 
 from xds_server.base.address import parse_address, parse_addresses
 from xds_server.base.errors import UsageError
-from xds_server.base.logs import LogFormat, configure_logging
+from xds_server.base.logs import LogFormat, LogLevel, configure_logging
 from xds_server.cli.options import (
     ADDRESSES,
     EVENTS,
@@ -25,6 +25,7 @@ from xds_server.cli.options import (
     GatewayPort,
     Kubeconfig,
     LogFormatOption,
+    LogLevelOption,
     Manifests,
     Namespaces,
     Policy,
@@ -193,6 +194,7 @@ def serve(
     ] = None,
     ready_file: ReadyFile = None,
     log_format: LogFormatOption = LogFormat.AUTO,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run the control plane.
 
@@ -202,7 +204,7 @@ def serve(
     from xds_server.server import app
     from xds_server.server.gateway_file import read_gateway
 
-    configure_logging(log_format)
+    configure_logging(log_format, level=log_level)
     config = ServeConfig(
         source=source_of(
             manifests,

@@ -42,7 +42,7 @@ _LARGEST_REFUSAL = 64 << 10
 
 _SPREAD = (0.7, 1.0)
 
-log = structlog.stdlib.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,4 +206,4 @@ async def _lines(query: Query, content: aiohttp.StreamReader) -> AsyncGenerator[
             if size > _LONGEST_LINE:
                 raise _too_long(query, f"an event of more than {_LONGEST_LINE} bytes")
     except NETWORK_ERRORS as error:
-        log.debug("watch broke off", error=str(error))
+        _log.debug("watch broke off", error=str(error))

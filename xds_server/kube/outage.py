@@ -25,7 +25,7 @@ _SETTLE_S = 0.05
 REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 """Statuses with which a server that answers refuses who asks."""
 
-log = structlog.stdlib.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Down(NamedTuple):
@@ -89,7 +89,7 @@ class Outage:
         self._back.set()
         self._back = asyncio.Event()  # who begins to wait from here on waits for the next
         if not self._down:
-            log.info("Kubernetes answers again", after_s=round(lasted or 0.0, 1))
+            _log.info("Kubernetes answers again", after_s=round(lasted or 0.0, 1))
         if query not in self._expected:
             return
         self._expected.discard(query)
@@ -154,6 +154,6 @@ class Outage:
 
 def _log_begin(query: Query, *, refused: bool) -> None:
     if refused:
-        log.warning("Kubernetes refuses requests; what was last known stays in use", origin=query.origin)
+        _log.warning("Kubernetes refuses requests; what was last known stays in use", origin=query.origin)
     else:
-        log.warning("Kubernetes does not answer; what was last known stays in use", origin=query.origin)
+        _log.warning("Kubernetes does not answer; what was last known stays in use", origin=query.origin)

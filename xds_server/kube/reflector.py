@@ -44,7 +44,7 @@ at once is asked in a loop."""
 _BEHIND_S = 0.05
 """From a watch that goes on until what it missed is here. A server sends that at once."""
 
-log = structlog.stdlib.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def list_all(api: KubeApi, query: Query) -> Page:
@@ -334,7 +334,7 @@ class Reflector:
         if error.status == GONE:
             # Part of the protocol, not a failure: the server keeps a few minutes of history only.
             self._version = None
-            log.info("list again, the version is gone", origin=self.query.origin)
+            _log.info("list again, the version is gone", origin=self.query.origin)
             return
         self._wait_on(error.status)
         self._report_failure(error.problem)
@@ -366,7 +366,7 @@ class Reflector:
     def _report_failure(self, problem: Condition) -> None:
         self._counts.failures += 1
         if problem not in self._reported:
-            log.warning("Kubernetes request failed", origin=self.query.origin, reason=problem.reason)
+            _log.warning("Kubernetes request failed", origin=self.query.origin, reason=problem.reason)
         self._pass_on((), failure=problem)
 
     def _pass_on(

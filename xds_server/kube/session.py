@@ -30,7 +30,7 @@ _SHAPE_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupEr
 _LOG_EVERY_S = 60.0
 """What renewing comes to is logged at most so often: credentials that are refused stay so mostly."""
 
-log = structlog.stdlib.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def connect(kubeconfig: Path | None = None, context: str | None = None) -> ApiClient:
@@ -124,7 +124,7 @@ class Sessions:
         """Raises `SourceError`."""
         client = await connect()
         sessions = cls(connect, client, renew_after)
-        log.info("using Kubernetes", server=sessions.server)
+        _log.info("using Kubernetes", server=sessions.server)
         return sessions
 
     async def renew(self, refused: Session) -> bool:
@@ -137,7 +137,7 @@ class Sessions:
                     session = Session(await self._connect())
                 except SourceError as error:
                     if self._may_log():
-                        log.warning("cannot renew the credentials for Kubernetes", error=str(error))
+                        _log.warning("cannot renew the credentials for Kubernetes", error=str(error))
                     return False
                 if session.credentials == refused.credentials:
                     await session.retire()
@@ -145,7 +145,7 @@ class Sessions:
                 self.current = session
                 await refused.retire()
                 if self._may_log():
-                    log.info("renewed the credentials for Kubernetes")
+                    _log.info("renewed the credentials for Kubernetes")
         return self.current is not refused
 
     def _may_log(self) -> bool:

@@ -38,7 +38,7 @@ _BATCH_MS, _QUIET_MS = 200, 20
 _REWATCH = 30.0
 """Seconds until a watch that could not be had is tried again; polling goes on meanwhile."""
 
-log = structlog.stdlib.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class FileSource:
@@ -105,7 +105,7 @@ async def _watch(directories: Sequence[Path], hint: asyncio.Event) -> None:
                 async for _ in events:
                     hint.set()
         except* (OSError, RuntimeError) as errors:  # watchfiles runs in a task group of its own
-            log.warning("no file events, polling instead", error=str(errors.exceptions[0]))
+            _log.warning("no file events, polling instead", error=str(errors.exceptions[0]))
         await asyncio.sleep(_REWATCH)
 
 

@@ -54,7 +54,7 @@ GATEWAY_FILE: Final = "gateway"
 _START_S = 10.0
 
 _FEEDBACK_PAUSE_S = 30.0
-_log = structlog.get_logger("xds_shadow.app")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def _ends_a_wait(change: Change) -> bool:

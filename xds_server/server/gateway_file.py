@@ -22,7 +22,7 @@ _LOOK_S: Final = 0.5
 """The pause between two reads. A mounted ConfigMap is replaced by changing a symbolic link, which a watch of
 the file would not report."""
 
-_log = structlog.get_logger("xds_shadow.gateway")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def read_gateway(path: Path | None, port: int = 0, before: GatewayConfig | None = None) -> GatewayConfig:

@@ -22,7 +22,7 @@ from xds_server.server.status_api import StatusServicer
 from xds_server.xds.server_options import connection_options
 
 _STATUS_SERVICE = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
-_log = structlog.get_logger("xds_shadow.servers")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Addresses(NamedTuple):

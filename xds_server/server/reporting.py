@@ -46,7 +46,7 @@ _LOGGED_SERVICES: Final = 10
 _NEVER: Final = Published(World(), Plan(), Snapshot())
 
 _Word = TypeVar("_Word", bound=StrEnum)
-_log = structlog.get_logger("xds_shadow.reporting")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class FirstSeen:

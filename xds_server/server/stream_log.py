@@ -30,7 +30,7 @@ _STREAMS: Final = 60
 _MISTAKES: Final = (Cause.INVALID, Cause.DENIED, Cause.LIMIT)
 """Causes of a closed stream that are an error of the client."""
 
-_log = structlog.get_logger("xds_shadow.streams")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class _Opened(NamedTuple):

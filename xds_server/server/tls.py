@@ -20,7 +20,7 @@ from xds_server.base.log_limit import LogLimit, omitted
 from xds_server.base.sizes import MIB
 from xds_server.server.config import TlsFiles
 
-_log = structlog.get_logger("xds_shadow.tls")
+_log = structlog.stdlib.get_logger(__name__)
 _LARGEST: Final = MIB
 _Signature = tuple[tuple[int, int, int], ...]
 
