@@ -124,33 +124,33 @@ def test_limits_are_those_of_the_program() -> None:
     limits, names, streams = Limits(), NameLimits(), dict(server_options())["grpc.max_concurrent_streams"]
     pace, views = PaceLimits(), ViewLimits()
     rows = {
-        f"| what is not names in a request (node, type, version) | {outline.MAX_OTHER_BYTES:,} bytes |",
+        f"| everything but names in a request (node, type, version) | {outline.MAX_OTHER_BYTES:,} bytes |",
         f"| names in one request | {outline.MAX_NAMES:,} |",
-        f"| an `error_detail` that is read | {outline.MAX_ERROR_BYTES:,} bytes |",
-        f"| time of the event loop for requests below {pace.large >> 10} KiB of an address "
+        f"| bytes of an `error_detail` that are read | {outline.MAX_ERROR_BYTES:,} bytes |",
+        f"| event-loop time for requests below {pace.large >> 10} KiB of one address "
         f"| {pace.small_share:.0%} after a first {pace.small_burst:g} s |".replace("%", " %"),
-        f"| the same for larger ones, one of {pace.long:g} s counting double "
+        f"| the same for larger requests; one that takes {pace.long:g} s counts double "
         f"| {pace.large_share:.0%} after a first {pace.large_burst:g} s |".replace("%", " %"),
-        f"| bytes of an address's requests that wait so | {pace.waiting >> 20} MiB |",
-        f"| views that differ, of one address's streams | {views.per_peer} |",
-        f"| views that differ, of a process | {views.total:,} |",
+        f"| bytes of waiting requests of one address | {pace.waiting >> 20} MiB |",
+        f"| different views of one address | {views.per_peer} |",
+        f"| different views of a process | {views.total:,} |",
         f"| a request | {MAX_REQUEST_BYTES >> 20} MiB |",
         f"| a response | {MAX_MESSAGE_BYTES >> 20} MiB |",
-        f"| names of one type that a stream asks for | {outline.MAX_NAMES:,} |",
-        f"| characters of a name, or of a version | {outline.LONGEST_NAME:,} |",
-        f"| memory for the names that a stream asks for | {names.per_stream >> 20} MiB |",
-        f"| the same for all streams of an address | {names.per_peer >> 20} MiB |",
+        f"| names of one type in a stream's subscription | {outline.MAX_NAMES:,} |",
+        f"| characters of a name or a version | {outline.LONGEST_NAME:,} |",
+        f"| memory for the names of a stream's subscriptions | {names.per_stream >> 20} MiB |",
+        f"| the same for all streams of one address | {names.per_peer >> 20} MiB |",
         f"| the same for all streams of a process | {names.total >> 20} MiB |",
         f"| `node.metadata` | {nodes.MAX_METADATA_BYTES:,} bytes |",
         f"| `node.id`, `node.cluster`, `node.user_agent_name`, each | {nodes.MAX_TEXT_BYTES:,} bytes |",
         f"| streams from one address | {limits.per_peer:,} |",
         f"| new streams a second, after a first {limits.burst:,} | {limits.rate:g} |",
         f"| streams of one connection | {streams} |",
-        f"| time to the end of a TLS handshake and HTTP/2's first frame | {HANDSHAKE_S:g} s |",
-        f"| time of a connection without a call | {IDLE_S:g} s |",
-        f"| silence before the first request | {servicer._FIRST_REQUEST_DEADLINE_S:g} s |",
+        f"| time until the TLS handshake and HTTP/2's first frame are done | {HANDSHAKE_S:g} s |",
+        f"| time of a connection without an RPC | {IDLE_S:g} s |",
+        f"| time without a first request | {servicer._FIRST_REQUEST_DEADLINE_S:g} s |",
         f"| time to take a response | {servicer._WRITE_DEADLINE_S:g} s |",
-        f"| text of a refusal that is kept | {state._LONGEST_MESSAGE:,} characters |",
+        f"| characters of a NACK's message that are kept | {state._LONGEST_MESSAGE:,} characters |",
     }
     assert {row for row in rows if row not in SECURITY} == set()
     assert len(rows) == len(section(SECURITY, "Limits on what peers can send").split("\n| ")) - 2
