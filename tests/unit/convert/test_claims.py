@@ -47,7 +47,7 @@ def test_a_host_that_another_document_names_stays_where_it_is(doc: dict[str, Any
     found = convert([route({**MIRROR, **SHOP}), SERVICE, doc])
     assert (found.running, found.whole) == (1, False)
     assert HOST not in said(found)
-    assert f"# not served here: host www.example.com: {doc['kind']} t/admin names it, too" in said(found)
+    assert f"# host not added: www.example.com: {doc['kind']} t/admin also names it" in said(found)
 
 
 NOT_NAMING = (

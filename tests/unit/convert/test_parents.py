@@ -80,7 +80,7 @@ def test_a_redirect_at_another_listener_keeps_the_host() -> None:
     http, https = ({**PUBLIC, "sectionName": each} for each in ("http", "https"))
     found = convert([attached(https), attached(http, name="redirect", rule=redirect), SERVICE])
     assert HOST not in said(found)
-    assert "HTTPRoute s/redirect has www.example.com, too, at other listeners" in said(found)
+    assert "HTTPRoute s/redirect also has www.example.com, at other listeners" in said(found)
 
 
 def test_routes_of_the_same_listeners_are_compared() -> None:
@@ -97,14 +97,14 @@ def test_a_route_of_a_wildcard_at_another_listener_keeps_the_host() -> None:
 def test_a_version_that_is_not_known_is_not_read() -> None:
     found = convert([{**attached(PUBLIC), "apiVersion": "gateway.networking.k8s.io/v9"}, SERVICE])
     assert (found.mirrors, found.running) == (1, 0)
-    assert "apiVersion: v9 is none of the versions that are read: v1, v1beta1, v1alpha2" in said(found)
+    assert "apiVersion: v9 is not one of the supported versions: v1, v1beta1, v1alpha2" in said(found)
 
 
 def test_a_document_that_is_not_understood_keeps_its_hosts() -> None:
     odd = {**attached(PUBLIC, name="odd"), "apiVersion": "gateway.networking.k8s.io/v9"}
     found = convert([attached(PUBLIC), odd, SERVICE])
     assert (found.running, HOST in said(found)) == (1, False)
-    assert "not served here: host www.example.com: HTTPRoute s/odd names it, too" in said(found)
+    assert "host not added: www.example.com: HTTPRoute s/odd also names it" in said(found)
 
 
 TO_SHOP = {"route": [{"destination": {"host": "shop"}}]}
@@ -117,7 +117,7 @@ def test_a_percentage_beside_mirrors_is_named(share: dict[str, Any]) -> None:
         [virtual_service(hosts=["www.example.com"], http=[{**TO_SHOP, **mirrors, **share}]), SERVICE]
     )
     assert (found.running, found.whole) == (1, False)
-    assert "mirrorPercentage has no effect there" in said(found)
+    assert "mirrorPercentage has no effect" in said(found)
     assert "percent=" not in said(found)
 
 
@@ -128,4 +128,4 @@ def test_a_delegate_names_its_root_of_another_namespace() -> None:
     assert "it has no hosts: VirtualService edge/root delegates to it" in said(
         convert([child, root, SERVICE])
     )
-    assert "a root VirtualService, which is not in these documents" in said(convert([child, SERVICE]))
+    assert "a root VirtualService, which is not in the input" in said(convert([child, SERVICE]))

@@ -27,7 +27,7 @@ def test_grpc_at_a_port_of_http_1_does_not_run_and_the_command_is_shown() -> Non
     for found in (with_port(name="http"), with_port()):
         assert found.running == 0
         patch = """'{"spec":{"ports":[{"port":80,"appProtocol":"kubernetes.io/h2c"}]}}'"""
-        assert "# does not run: gRPC needs HTTP/2, and port 80 of Service shop is HTTP/1 here" in said(found)
+        assert "# does not run: gRPC needs HTTP/2, but port 80 of Service shop is HTTP/1" in said(found)
         assert f"kubectl -n s patch service shop -p {patch}" in said(found)
 
 
@@ -40,7 +40,7 @@ def test_grpc_at_a_port_of_http_2_runs(port: dict[str, str]) -> None:
 def test_grpc_at_a_service_that_is_not_known_is_named() -> None:
     found = convert([grpc_route()])
     assert (found.running, found.whole) == (1, False)
-    assert "Service shop is not in these documents; its port must say HTTP/2" in said(found)
+    assert "Service shop is not in the input; its port must declare HTTP/2" in said(found)
 
 
 NOT_ROUTED = (
@@ -136,7 +136,7 @@ MESH = virtual_service(
 def test_peers_of_mutual_tls_alone_stop_the_lines(doc: dict[str, Any]) -> None:
     found = convert([MESH, service({"name": "http", "port": 80}), doc])
     assert found.running == 0
-    assert "has mode STRICT: the fleet's requests are plain text" in said(found)
+    assert "has mode STRICT: xds-shadow connects in plain text" in said(found)
 
 
 @pytest.mark.parametrize(

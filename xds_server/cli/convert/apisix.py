@@ -31,7 +31,7 @@ GROUPS: Final = ("apisix.apache.org",)
 PASSED: Final = ("ApisixConsumer", "ApisixUpstream", "Consumer", "GatewayProxy")
 
 _PLUGIN: Final = "proxy-mirror"
-_REFUSED: Final = "refused requests are not mirrored there, and mirrored here"
+_REFUSED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
 _OBSERVING: Final = frozenset(
     {
         "clickhouse-logger",
@@ -129,10 +129,10 @@ class Route(Part, frozen=True):
     plugin_config_name: str = msgspec.field(default="", name="plugin_config_name")
     plugin_config_namespace: str = msgspec.field(default="", name="plugin_config_namespace")
     websocket: Harmless = None
-    timeout: Annotated[object, lost("the stable version has no route timeout here")] = None
-    authentication: Annotated[object, stops("refused requests are not mirrored there, and mirrored here")] = (
-        None
-    )
+    timeout: Annotated[object, lost("xds-shadow sets no route timeout for the stable version")] = None
+    authentication: Annotated[
+        object, stops("requests that it rejects are not mirrored; xds-shadow mirrors them")
+    ] = None
 
 
 class RouteSpec(Part, frozen=True):
@@ -140,7 +140,7 @@ class RouteSpec(Part, frozen=True):
 
     ingress_class_name: Harmless = None
     http: list[Route] = []
-    stream: Annotated[object, lost("TCP and UDP are not routed here")] = None
+    stream: Annotated[object, lost("xds-shadow does not route TCP and UDP")] = None
 
 
 class ApisixRoute(Document, frozen=True):
@@ -169,9 +169,9 @@ class MirrorConfig(Part, frozen=True, rename=None):
 
     host: str = ""
     sample_ratio: float = 1
-    path: Annotated[object, stops("the path of mirrored requests is another")] = None
-    path_concat_mode: Annotated[object, stops("the path of mirrored requests is another")] = None
-    _meta: Annotated[object, stops("what it does is not known here")] = None
+    path: Annotated[object, stops("the path of mirrored requests differs")] = None
+    path_concat_mode: Annotated[object, stops("the path of mirrored requests differs")] = None
+    _meta: Annotated[object, stops("its effect is not known to xds-shadow")] = None
 
 
 KINDS: Final[Mapping[str, type[Document]]] = {
@@ -239,7 +239,7 @@ def _plugins(route: Route, place: Place, namespace: str, configs: _Configs) -> _
         return _Plugins(own, (), mirror, None, ())
     name = NamespacedName(route.plugin_config_namespace or namespace, route.plugin_config_name)
     if name not in configs:
-        return _Plugins(own, (), mirror, None, (f"ApisixPluginConfig {name} is not in these documents",))
+        return _Plugins(own, (), mirror, None, (f"ApisixPluginConfig {name} is not in the input",))
     source, config = configs[name]
     return _Plugins(own, source.notes, mirror or _mirror_config(config.spec.plugins), source, ())
 
@@ -249,15 +249,13 @@ def _plugin_notes(plugins: list[PluginPart], place: Place) -> tuple[Note, ...]:
     for number, each in enumerate(plugins):
         where = (*place, number)
         if not each.enable or each.name in _OBSERVING:
-            mark = lost(
-                "it is switched off" if not each.enable else "the fleet's logs and traces are its own"
-            )
+            mark = lost("it is switched off" if not each.enable else "xds-shadow has its own logs and traces")
         elif each.name == _PLUGIN:
             notes = read(MirrorConfig, each.config).notes
             found += [Note((*where, "config", *note.place), note.fate, note.why) for note in notes]
             continue
         else:
-            mark = stops("what it does to requests is not done here")
+            mark = stops("xds-shadow does not do this to requests")
         found.append(Note(where, mark.fate, f"plugin {shown(each.name)}: {mark.why}"))
     return tuple(found)
 
@@ -271,7 +269,7 @@ def _mirror_config(plugins: list[PluginPart]) -> MirrorConfig | None:
 
 def _mirror(config: MirrorConfig, docs: Documents, namespace: str) -> Mirror:
     service, port, path = address(docs, config.host, namespace)
-    problems = ("the path of mirrored requests is another",) if path.strip("/") else ()
+    problems = ("the path of mirrored requests differs",) if path.strip("/") else ()
     backend = Backend(service, config.host, port)
     return Mirror(backend, percent(config.sample_ratio) * 100, problems=problems)
 

@@ -45,7 +45,7 @@ def keep_named_hosts(
         named = next((doc for doc in others if _names(doc, host)), None)
         if named is not None:
             plan.hosts.remove(host)
-            plan.not_hosts.append(f"{host}: {_called(named)} names it, too, and is not compared with it")
+            plan.not_hosts.append(f"{host}: {_called(named)} also names it, and is not compared with it")
 
 
 def _may_route(doc: Doc, plan: Plan, compared: Collection[tuple[str, str]]) -> bool:

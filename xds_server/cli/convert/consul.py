@@ -1,6 +1,6 @@
 """Consul: ``request_mirror_policies`` in an escape hatch, which is raw Envoy configuration.
 
-Consul's own routing (ServiceRouter, ServiceSplitter) has no mirroring. Of an escape hatch the route
+Consul's own routing (ServiceRouter, ServiceSplitter) does not support mirroring. Of an escape hatch the route
 configuration of a listener's HTTP connection manager is read; everything else in it is named.
 """
 
@@ -32,7 +32,7 @@ PROJECT: Final = "Consul"
 GROUPS: Final = ("consul.hashicorp.com",)
 PASSED: Final = ("ExportedServices", "SamenessGroup", "TerminatingGateway")
 
-_ENVOY: Final = "raw Envoy configuration that is not read"
+_ENVOY: Final = "Envoy configuration that is not read"
 _Not = Annotated[object, stops(_ENVOY)]
 _Consul: Final = "a setting of Consul's proxies"
 _Lost = Annotated[object, lost(_Consul)]
@@ -94,7 +94,7 @@ class RuntimeShare(Envoy, frozen=True):
     """RuntimeFractionalPercent."""
 
     default_value: Share = Share()
-    runtime_key: Annotated[object, lost("no runtime of Envoy changes the share here")] = None
+    runtime_key: Annotated[object, lost("xds-shadow has no runtime key for the percentage")] = None
 
 
 class MirrorPolicy(Envoy, frozen=True):
@@ -111,10 +111,12 @@ class Action(Envoy, frozen=True):
 
     cluster: str = ""
     request_mirror_policies: list[MirrorPolicy] = []
-    timeout: Annotated[object, lost("the stable version has no route timeout here")] = None
-    idle_timeout: Annotated[object, lost("the stable version has no route timeout here")] = None
-    retry_policy: Annotated[object, lost("the fleet retries as it does for all")] = None
-    prefix_rewrite: Annotated[object, stops("the stable version's requests are not rewritten here")] = None
+    timeout: Annotated[object, lost("xds-shadow sets no route timeout for the stable version")] = None
+    idle_timeout: Annotated[object, lost("xds-shadow sets no route timeout for the stable version")] = None
+    retry_policy: Annotated[object, lost("xds-shadow retries all requests alike")] = None
+    prefix_rewrite: Annotated[object, stops("xds-shadow does not rewrite requests to the stable version")] = (
+        None
+    )
 
 
 class Route(Envoy, frozen=True):
@@ -123,8 +125,10 @@ class Route(Envoy, frozen=True):
     name: Harmless = None
     match: MatchPart = MatchPart()
     route: Action | None = None
-    redirect: Annotated[object, lost("its requests are redirected there, and have no route here")] = None
-    direct_response: Annotated[object, lost("its requests are answered there, and have no route here")] = None
+    redirect: Annotated[object, lost("its requests are redirected; xds-shadow has no route for them")] = None
+    direct_response: Annotated[
+        object, lost("its requests get a direct response; xds-shadow has no route for them")
+    ] = None
 
 
 class VirtualHost(Envoy, frozen=True):
@@ -157,8 +161,8 @@ class ManagerConfig(Envoy, frozen=True):
     codec_type: Harmless = None
     route_config: RouteConfig | None = None
     http_filters: list[HttpFilter] = []
-    access_log: Annotated[object, lost("the fleet's logs are its own")] = None
-    tracing: Annotated[object, lost("the fleet's traces are its own")] = None
+    access_log: Annotated[object, lost("xds-shadow has its own access logs")] = None
+    tracing: Annotated[object, lost("xds-shadow has its own traces")] = None
 
 
 class NetworkFilter(Envoy, frozen=True):
@@ -172,8 +176,8 @@ class Chain(Envoy, frozen=True):
     """FilterChain."""
 
     filters: list[NetworkFilter] = []
-    transport_socket: Annotated[object, no_hosts("TLS: the fleet's gateway is plain HTTP")] = None
-    filter_chain_match: Annotated[object, stops("which connections it is for is not read")] = None
+    transport_socket: Annotated[object, no_hosts("the gateway listener has no TLS")] = None
+    filter_chain_match: Annotated[object, stops("its conditions on connections are not read")] = None
 
 
 class Listener(Envoy, frozen=True):
@@ -221,7 +225,9 @@ class ServiceSpec(Part, frozen=True):
     external_sni: _Lost = msgspec.field(default=None, name="externalSNI")
     upstream_config: Upstreams = Upstreams()
     envoy_extensions: _Not = None
-    rate_limits: Annotated[object, stops("refused requests are not mirrored there, and mirrored here")] = None
+    rate_limits: Annotated[
+        object, stops("requests that it rejects are not mirrored; xds-shadow mirrors them")
+    ] = None
 
 
 class Config(Part, frozen=True, rename=None):
@@ -383,7 +389,7 @@ def _path(match: MatchPart, others: list[str]) -> Path | None:
     if match.safe_regex is not None:
         return by_regex(match.safe_regex.regex, others)
     if not match.case_sensitive:
-        others.append("a path without regard to case")
+        others.append("a path that ignores case")
         return None
     if match.path is not None:
         return Path(How.EXACT, match.path)

@@ -30,8 +30,8 @@ PROJECT: Final = "Contour"
 GROUPS: Final = ("projectcontour.io",)
 PASSED: Final = ("TLSCertificateDelegation", "ContourConfiguration", "ContourDeployment", "ExtensionService")
 
-_CHANGED: Final = "the stable version's requests are not changed here"
-_REFUSED: Final = "refused requests are not mirrored there, and mirrored here"
+_CHANGED: Final = "xds-shadow does not change requests to the stable version"
+_REFUSED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
 _MOST_VISITS: Final = 10_000
 """Of all ways through the includes; a document that includes itself is not visited again."""
 
@@ -97,13 +97,13 @@ class ServicePart(Part, frozen=True):
     port: int | None = None
     weight: int = 0
     mirror: bool = False
-    protocol: Annotated[object, lost("here the Service's port says its protocol")] = None
-    health_port: Annotated[object, lost("the fleet does not ask endpoints for their health")] = None
-    validation: Annotated[object, lost("endpoints are reached in plain text here")] = None
+    protocol: Annotated[object, lost("the Service's port declares its protocol")] = None
+    health_port: Annotated[object, lost("xds-shadow has no active health checks")] = None
+    validation: Annotated[object, lost("xds-shadow connects to endpoints in plain text")] = None
     request_headers_policy: Annotated[object, stops(_CHANGED)] = None
-    response_headers_policy: Annotated[object, no_hosts("responses are not changed here")] = None
-    cookie_rewrite_policies: Annotated[object, no_hosts("responses are not changed here")] = None
-    slow_start_policy: Annotated[object, lost("the fleet balances as it does for all")] = None
+    response_headers_policy: Annotated[object, no_hosts("xds-shadow does not change responses")] = None
+    cookie_rewrite_policies: Annotated[object, no_hosts("xds-shadow does not change responses")] = None
+    slow_start_policy: Annotated[object, lost("xds-shadow balances all requests alike")] = None
 
 
 class Route(Part, frozen=True):
@@ -113,26 +113,26 @@ class Route(Part, frozen=True):
     services: list[ServicePart] = []
     enable_websockets: Harmless = None
     permit_insecure: Annotated[
-        object, lost("the fleet's gateway is plain HTTP unless the listener is one's own")
+        object, lost("the gateway listener has no TLS; a listener of your own can have it")
     ] = None
-    timeout_policy: Annotated[object, lost("the stable version has no route timeout here")] = None
-    retry_policy: Annotated[object, lost("the fleet retries as it does for all")] = None
-    health_check_policy: Annotated[object, lost("the fleet does not ask endpoints for their health")] = None
-    load_balancer_policy: Annotated[object, lost("the fleet balances as it does for all")] = None
+    timeout_policy: Annotated[object, lost("xds-shadow sets no route timeout for the stable version")] = None
+    retry_policy: Annotated[object, lost("xds-shadow retries all requests alike")] = None
+    health_check_policy: Annotated[object, lost("xds-shadow has no active health checks")] = None
+    load_balancer_policy: Annotated[object, lost("xds-shadow balances all requests alike")] = None
     internal_redirect_policy: Annotated[
-        object, lost("redirects of the stable version reach the client here")
+        object, lost("xds-shadow passes redirects of the stable version to the client")
     ] = None
-    path_rewrite_policy: Annotated[object, stops("the stable version's requests are not rewritten here")] = (
-        None
-    )
+    path_rewrite_policy: Annotated[
+        object, stops("xds-shadow does not rewrite requests to the stable version")
+    ] = None
     request_headers_policy: Annotated[object, stops(_CHANGED)] = None
-    response_headers_policy: Annotated[object, no_hosts("responses are not changed here")] = None
-    cookie_rewrite_policies: Annotated[object, no_hosts("responses are not changed here")] = None
+    response_headers_policy: Annotated[object, no_hosts("xds-shadow does not change responses")] = None
+    cookie_rewrite_policies: Annotated[object, no_hosts("xds-shadow does not change responses")] = None
     request_redirect_policy: Annotated[
-        object, lost("its requests are redirected there, and have no route here")
+        object, lost("its requests are redirected; xds-shadow has no route for them")
     ] = None
     direct_response_policy: Annotated[
-        object, lost("its requests are answered there, and have no route here")
+        object, lost("its requests get a direct response; xds-shadow has no route for them")
     ] = None
     auth_policy: _Refused = None
     rate_limit_policy: _Refused = None
@@ -154,10 +154,10 @@ class VirtualHost(Part, frozen=True):
 
     fqdn: str = ""
     tls: Annotated[
-        object, no_hosts("TLS: the fleet's gateway is plain HTTP unless the listener is one's own")
+        object, no_hosts("the gateway listener has no TLS; a listener of your own can have it")
     ] = None
     authorization: _Refused = None
-    cors_policy: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
+    cors_policy: Annotated[object, stops("it answers preflight requests; xds-shadow mirrors them")] = None
     rate_limit_policy: _Refused = None
     jwt_providers: _Refused = None
     ip_allow_policy: _Refused = None
@@ -171,7 +171,7 @@ class Spec(Part, frozen=True):
     routes: list[Route] = []
     includes: list[Include] = []
     ingress_class_name: Harmless = None
-    tcpproxy: Annotated[object, no_hosts("TCP is not routed here")] = None
+    tcpproxy: Annotated[object, no_hosts("xds-shadow does not route TCP")] = None
 
 
 class HTTPProxy(Document, frozen=True):
@@ -212,7 +212,7 @@ def routing(docs: Documents) -> Routing:
     for source, proxy in proxies:
         if source not in reached:
             orphan = _Visit(source, proxy, "", (), ())
-            found += _rules(orphan, "the HTTPProxy that includes it is not in these documents")
+            found += _rules(orphan, "the HTTPProxy that includes it is not in the input")
     sources = [source for source, _ in proxies]
     return Routing(PROJECT, (*found, *wrong), (*sources, *(each.source for each in wrong)))
 

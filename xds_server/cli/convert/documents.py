@@ -69,7 +69,8 @@ class Documents:
             return Target(found[0], also if len(found) > 1 else "")
         return Target(
             service.name,
-            f"the Deployment behind Service {service.name} is not in these documents; taken to have its name",
+            f"the Deployment behind Service {service.name} is not in the input; it is assumed to have"
+            " the same name",
         )
 
     def first_port(self, service: NamespacedName, port: int | str | None) -> str:
@@ -77,12 +78,16 @@ class Documents:
         is there, it has a routed port."""
         found = self.services.get(service)
         if found is None:
-            return "" if port is None else f"whether {port} is its first HTTP port: give its document, too"
+            return (
+                ""
+                if port is None
+                else f"its first HTTP port is not known to be {port}; add the Service to the input"
+            )
         ports = ports_of(found).routed
         if port is None and len(found.ports) > 1:
             return "it has several ports, and the rule names none"
         if port is not None and port not in (ports[0].port.port, ports[0].port.name):
-            return f"its first HTTP port is {ports[0].port.port}, and the rule leads to {port}"
+            return f"its first HTTP port is {ports[0].port.port}, but the rule routes to {port}"
         return ""
 
     def not_routed(self, service: NamespacedName, port: int | str | None) -> str:
@@ -95,7 +100,7 @@ class Documents:
             return f"Service {service.name} has no routed port. {no_http_port(found)}"
         if all(port not in (each.port, each.name) for each in found.ports):
             return ""
-        return f"port {port} of Service {service.name} is not routed; name it in {HTTP_PORTS}"
+        return f"port {port} of Service {service.name} is not routed; add it to {HTTP_PORTS}"
 
     def not_http2(self, service: NamespacedName, port: int | str | None) -> str:
         """Why gRPC calls would fail at this port of a Service, with the command that changes it; nothing if
@@ -107,8 +112,8 @@ class Documents:
                 patch = msgspec.json.encode({"spec": {"ports": [said]}}).decode()
                 line = ("kubectl", "-n", service.namespace, "patch", "service", service.name, "-p", patch)
                 return (
-                    f"gRPC needs HTTP/2, and port {each.port.port} of Service {service.name} is HTTP/1 here;"
-                    f" change that, then convert again: {shlex.join(line)}"
+                    f"gRPC needs HTTP/2, but port {each.port.port} of Service {service.name} is HTTP/1;"
+                    f" change it and convert again: {shlex.join(line)}"
                 )
         return ""
 
@@ -116,7 +121,7 @@ class Documents:
         """Why a Service cannot be given further hosts by a line of its own; nothing if it can."""
         found = self.services.get(service)
         said = found.annotations.get(HOSTS) if found else None
-        return f"it has {HOSTS}={said} already; add the host to these" if said else ""
+        return f"it already has {HOSTS}={said}; add the host to it" if said else ""
 
     def further_ports(self, service: NamespacedName, port: int | str | None) -> str:
         """The HTTP ports of a Service besides the one that a rule names; nothing if there are none."""
@@ -135,7 +140,11 @@ class Documents:
             return ""
         stable = self.services.get(primary)
         if source is None:
-            return "" if wanted == port else f"port {wanted} of Service {name.name}: give its document, too"
+            return (
+                ""
+                if wanted == port
+                else f"port {wanted} of Service {name.name} is not known; add the Service to the input"
+            )
         its = [each for each in stable.ports if port in (each.port, each.name)] if stable else []
         by_name = [each for each in source.ports if its and its[0].name and each.name == its[0].name]
         by_number = [each for each in source.ports if its and each.port == its[0].port]

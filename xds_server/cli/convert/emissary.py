@@ -25,13 +25,13 @@ PASSED: Final = (
     "TracingService",
 )
 
-_CHANGED: Final = "the stable version's requests are not changed here"
-_Balanced = Annotated[object, lost("the fleet balances, limits and retries as it does for all")]
-_Timed = Annotated[object, lost("the stable version has no route timeout here")]
+_CHANGED: Final = "xds-shadow does not change requests to the stable version"
+_Balanced = Annotated[object, lost("xds-shadow balances, limits and retries all requests alike")]
+_Timed = Annotated[object, lost("xds-shadow sets no route timeout for the stable version")]
 _Changed = Annotated[object, stops(_CHANGED)]
-_Answers = Annotated[object, no_hosts("responses are not changed here")]
-_Refused = Annotated[object, stops("refused requests are not mirrored there, and mirrored here")]
-_Redirected = Annotated[object, lost("its requests are redirected there, and have no route here")]
+_Answers = Annotated[object, no_hosts("xds-shadow does not change responses")]
+_Refused = Annotated[object, stops("requests that it rejects are not mirrored; xds-shadow mirrors them")]
+_Redirected = Annotated[object, lost("its requests are redirected; xds-shadow has no route for them")]
 
 
 class Spec(Part, frozen=True, rename=None):
@@ -71,13 +71,13 @@ class Spec(Part, frozen=True, rename=None):
     error_response_overrides: _Answers = None
     bypass_error_response_overrides: _Answers = None
     auth_context_extensions: _Refused = None
-    bypass_auth: Annotated[object, lost("no request is authenticated here")] = None
-    cors: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
+    bypass_auth: Annotated[object, lost("xds-shadow does not authenticate requests")] = None
+    cors: Annotated[object, stops("it answers preflight requests; xds-shadow mirrors them")] = None
     labels: _Refused = None
     modules: _Changed = None
-    envoy_override: Annotated[object, stops("what it does is not known here")] = None
-    tls: Annotated[object, no_hosts("endpoints are reached in plain text here")] = None
-    grpc: Annotated[object, lost("here the Service's port says its protocol")] = None
+    envoy_override: Annotated[object, stops("its effect is not known to xds-shadow")] = None
+    tls: Annotated[object, no_hosts("xds-shadow connects to endpoints in plain text")] = None
+    grpc: Annotated[object, lost("the Service's port declares its protocol")] = None
     timeout_ms: _Timed = None
     connect_timeout_ms: _Timed = None
     cluster_idle_timeout_ms: _Timed = None
@@ -132,9 +132,7 @@ def _rule(group: Sequence[tuple[Source, Spec]], docs: Documents) -> Rule:
     mirrors = tuple(_mirror(source, spec, docs) for source, spec in shadows)
     match, problems = _match(group[0][1]), _rewrites(serving)
     if not serving:
-        problems = (
-            "the Mapping of the same host, prefix and conditions without shadow is not in these documents",
-        )
+        problems = ("the Mapping of the same host, prefix and conditions without shadow is not in the input",)
     if any(spec.host_redirect for _, spec in serving):
         backends = ()
     source, spec = (shadows or serving)[0]
@@ -186,7 +184,7 @@ def _rewrites(serving: Sequence[tuple[Source, Spec]]) -> tuple[str, ...]:
         new = "/" if spec.rewrite is None else spec.rewrite
         if new not in ("", spec.prefix) and not spec.prefix_regex:
             how = "spec.rewrite" if spec.rewrite is not None else "the default of spec.rewrite"
-            return (f"{source}: {how} makes {new} of {spec.prefix} for the stable version",)
+            return (f"{source}: {how} rewrites {spec.prefix} to {new} for the stable version",)
     return ()
 
 
@@ -196,7 +194,7 @@ def _match(spec: Spec) -> Match:
     if spec.prefix_regex:
         path = by_regex(spec.prefix, others)
     if not spec.case_sensitive:
-        others.append("a path without regard to case")
+        others.append("a path that ignores case")
     if spec.method_regex:
         others.append(f"the method by the regular expression {spec.method}")
     if spec.host_regex:

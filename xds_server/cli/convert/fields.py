@@ -22,11 +22,11 @@ Place = tuple[str | int, ...]
 class Fate(StrEnum):
     """What becomes of a field; the worse comes later."""
 
-    CARRIED = "carried over"
-    HARMLESS = "decides nothing here"
-    LOST = "named; the lines run without it"
-    NO_HOSTS = "named; `hosts` stays a comment"
-    STOPS = "named; all lines stay comments"
+    CARRIED = "converted"
+    HARMLESS = "ignored"
+    LOST = "reported; the commands run without it"
+    NO_HOSTS = "reported; `hosts` is printed as a comment"
+    STOPS = "reported; all commands are printed as comments"
 
 
 class Mark(NamedTuple):
@@ -54,7 +54,7 @@ def stops(why: str) -> Mark:
 Harmless = Annotated[object, Mark(Fate.HARMLESS, "")]
 """A field that says nothing of requests."""
 
-UNKNOWN: Final = stops("not a field that is known here; it may narrow or change the mirror")
+UNKNOWN: Final = stops("an unknown field, which may restrict or change the mirror")
 
 _FOREIGN: Final = lost("an annotation of another program")
 _OF_TOOLS: Final = (
@@ -150,7 +150,7 @@ def read(kind: type[P], doc: Doc) -> Reading[P]:
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         place = where.rstrip("`")  # as msgspec writes it, which is as kubectl does
-        return Reading(None, (*notes, Note((place,), Fate.STOPS, f"not understood: {what}")))
+        return Reading(None, (*notes, Note((place,), Fate.STOPS, f"invalid: {what}")))
 
 
 def _without_nulls(value: object) -> Any:

@@ -21,11 +21,11 @@ PASSED: Final = ("AlertProvider", "MetricTemplate")
 
 _WITH_MIRRORS: Final = ("istio", "gatewayapi")
 _UNTIL: Final = (
-    "Flagger mirrors during an analysis; here it lasts until the label is removed. Keep a stable Deployment"
-    " behind Service {} yourself"
+    "Flagger mirrors during an analysis; xds-shadow mirrors until the label is removed. Keep a stable"
+    " Deployment behind Service {}"
 )
-_Promotes = Annotated[object, lost("the analysis, promotion and rollback are Flagger's; here you decide")]
-_Kubernetes = Annotated[object, lost("Flagger's Services and Deployments are not made here")]
+_Promotes = Annotated[object, lost("xds-shadow has no analysis, promotion and rollback")]
+_Kubernetes = Annotated[object, lost("xds-shadow creates no Services and Deployments")]
 
 
 class TargetRef(Part, frozen=True):
@@ -41,8 +41,8 @@ class Analysis(Part, frozen=True):
 
     mirror: bool = False
     mirror_weight: int | None = None
-    match: Annotated[object, stops("requests that meet it reach the new version there")] = None
-    session_affinity: Annotated[object, lost("sessions are not kept to one version here")] = None
+    match: Annotated[object, stops("matching requests are routed to the new version")] = None
+    session_affinity: Annotated[object, lost("xds-shadow has no session affinity")] = None
     interval: _Promotes = None
     schedule: _Promotes = None
     iterations: _Promotes = None
@@ -77,13 +77,13 @@ class ServicePart(Part, frozen=True):
     primary: _Kubernetes = None
     canary: _Kubernetes = None
     backends: _Kubernetes = None
-    timeout: Annotated[object, lost("the stable version has no route timeout here")] = None
-    retries: Annotated[object, lost("the fleet retries as it does for all")] = None
-    traffic_policy: Annotated[object, lost("the fleet balances and limits as it does for all")] = None
-    rewrite: Annotated[object, stops("the stable version's requests are not rewritten here")] = None
-    headers: Annotated[object, stops("the stable version's requests are not changed here")] = None
-    cors_policy: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
-    mirror: Annotated[object, lost("further mirrors: say them by annotations of their Deployments")] = None
+    timeout: Annotated[object, lost("xds-shadow sets no route timeout for the stable version")] = None
+    retries: Annotated[object, lost("xds-shadow retries all requests alike")] = None
+    traffic_policy: Annotated[object, lost("xds-shadow balances and limits all requests alike")] = None
+    rewrite: Annotated[object, stops("xds-shadow does not rewrite requests to the stable version")] = None
+    headers: Annotated[object, stops("xds-shadow does not change requests to the stable version")] = None
+    cors_policy: Annotated[object, stops("it answers preflight requests; xds-shadow mirrors them")] = None
+    mirror: Annotated[object, lost("additional mirrors: set annotations on their Deployments")] = None
     delegation: Annotated[object, stops("the VirtualService that delegates to it may narrow it")] = None
 
 
@@ -145,11 +145,11 @@ def _mirror(spec: Spec, analysis: Analysis, service: NamespacedName) -> Mirror:
     problems = []
     if kind != "Deployment":
         problems.append(
-            f"its target is a {kind or 'nothing'}, and the lines are for a Deployment; a StatefulSet or"
+            f"its target is a {kind or 'nothing'}, and the commands are for a Deployment; a StatefulSet or"
             " DaemonSet takes the same label and annotations"
         )
     if spec.provider and not spec.provider.startswith(_WITH_MIRRORS):
-        problems.append(f"the provider {spec.provider} has no mirroring")
+        problems.append(f"the provider {spec.provider} does not support mirroring")
     return Mirror(
         Backend(None, name),
         Decimal(100 if analysis.mirror_weight is None else analysis.mirror_weight),

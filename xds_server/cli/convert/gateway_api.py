@@ -29,7 +29,7 @@ PASSED: Final = (
     "UDPRoute",
 )
 
-_CHANGED = "the stable version's requests are not changed here"
+_CHANGED = "xds-shadow does not change requests to the stable version"
 
 
 class BackendRef(Part, frozen=True):
@@ -63,16 +63,16 @@ class Filter(Part, frozen=True):
     type: str = ""
     request_mirror: RequestMirror | None = None
     request_header_modifier: Annotated[object, stops(_CHANGED)] = None
-    response_header_modifier: Annotated[object, no_hosts("responses are not changed here")] = None
-    request_redirect: Annotated[object, lost("its requests are redirected there, and have no route here")] = (
-        None
-    )
-    url_rewrite: Annotated[object, stops("the stable version's requests are not rewritten here")] = None
-    cors: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
-    external_auth: Annotated[object, stops("refused requests are not mirrored there, and mirrored here")] = (
-        None
-    )
-    extension_ref: Annotated[object, stops("what it does is not known here")] = None
+    response_header_modifier: Annotated[object, no_hosts("xds-shadow does not change responses")] = None
+    request_redirect: Annotated[
+        object, lost("its requests are redirected; xds-shadow has no route for them")
+    ] = None
+    url_rewrite: Annotated[object, stops("xds-shadow does not rewrite requests to the stable version")] = None
+    cors: Annotated[object, stops("it answers preflight requests; xds-shadow mirrors them")] = None
+    external_auth: Annotated[
+        object, stops("requests that it rejects are not mirrored; xds-shadow mirrors them")
+    ] = None
+    extension_ref: Annotated[object, stops("its effect is not known to xds-shadow")] = None
 
 
 class WeightedRef(BackendRef, frozen=True):
@@ -127,15 +127,15 @@ class BaseRule(Part, frozen=True):
     name: Harmless = None
     filters: list[Filter] = []
     backend_refs: list[WeightedRef] = []
-    session_persistence: Annotated[object, lost("sessions are not kept to one endpoint here")] = None
+    session_persistence: Annotated[object, lost("xds-shadow has no session affinity")] = None
 
 
 class HttpRule(BaseRule, frozen=True):
     """HTTPRouteRule."""
 
     matches: list[HttpMatch] = []
-    timeouts: Annotated[object, lost("the stable version has no route timeout here")] = None
-    retry: Annotated[object, lost("the fleet retries as it does for all")] = None
+    timeouts: Annotated[object, lost("xds-shadow sets no route timeout for the stable version")] = None
+    retry: Annotated[object, lost("xds-shadow retries all requests alike")] = None
 
 
 class GrpcRule(BaseRule, frozen=True):

@@ -69,7 +69,7 @@ def note_parents(routes: Sequence[Attached], docs: Documents) -> None:
                 if keys[other.source] != keys[route.source]
             )
             notes += [
-                Note(_PARENTS, Fate.NO_HOSTS, f"{other.source} has {host}, too, at other listeners")
+                Note(_PARENTS, Fate.NO_HOSTS, f"{other.source} also has {host}, at other listeners")
                 for other in list(elsewhere)[:1]
             ]
         route.source.notes += tuple(dict.fromkeys(notes))

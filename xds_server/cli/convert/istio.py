@@ -80,8 +80,8 @@ class Destination(Part, frozen=True):
 class Operations(Part, frozen=True):
     """Headers."""
 
-    request: Annotated[object, stops("the stable version's requests are not changed here")] = None
-    response: Annotated[object, no_hosts("responses are not changed here")] = None
+    request: Annotated[object, stops("xds-shadow does not change requests to the stable version")] = None
+    response: Annotated[object, no_hosts("xds-shadow does not change responses")] = None
 
 
 class RouteDestination(Part, frozen=True):
@@ -115,17 +115,17 @@ class HttpRoute(Part, frozen=True):
     mirrors: list[MirrorPolicy] = []
     mirror_percentage: Percent | None = None
     mirror_percent: int | None = None
-    redirect: Annotated[object, lost("its requests are redirected there, and have no route here")] = None
-    direct_response: Annotated[object, lost("its requests are answered there, and have no route here")] = None
-    delegate: Annotated[object, lost("its requests have the routes of another VirtualService")] = None
-    rewrite: Annotated[object, stops("the stable version's requests are not rewritten here")] = None
-    headers: Operations = Operations()
-    fault: Annotated[
-        object, stops("requests that are aborted or delayed there are mirrored as any other here")
+    redirect: Annotated[object, lost("its requests are redirected; xds-shadow has no route for them")] = None
+    direct_response: Annotated[
+        object, lost("its requests get a direct response; xds-shadow has no route for them")
     ] = None
-    cors_policy: Annotated[object, stops("preflight requests are answered there, and mirrored here")] = None
-    timeout: Annotated[object, lost("the stable version has no route timeout here")] = None
-    retries: Annotated[object, lost("the fleet retries as it does for all")] = None
+    delegate: Annotated[object, lost("another VirtualService routes its requests")] = None
+    rewrite: Annotated[object, stops("xds-shadow does not rewrite requests to the stable version")] = None
+    headers: Operations = Operations()
+    fault: Annotated[object, stops("xds-shadow also mirrors the requests that are aborted or delayed")] = None
+    cors_policy: Annotated[object, stops("it answers preflight requests; xds-shadow mirrors them")] = None
+    timeout: Annotated[object, lost("xds-shadow sets no route timeout for the stable version")] = None
+    retries: Annotated[object, lost("xds-shadow retries all requests alike")] = None
 
 
 class VirtualServiceSpec(Part, frozen=True):
@@ -135,8 +135,8 @@ class VirtualServiceSpec(Part, frozen=True):
     gateways: Harmless = None
     export_to: Harmless = None
     http: list[HttpRoute] = []
-    tls: Annotated[object, no_hosts("connections are not routed by their TLS server name here")] = None
-    tcp: Annotated[object, lost("TCP is not routed here")] = None
+    tls: Annotated[object, no_hosts("xds-shadow does not route connections by TLS server name")] = None
+    tcp: Annotated[object, lost("xds-shadow does not route TCP")] = None
 
 
 class VirtualService(Document, frozen=True):
@@ -151,7 +151,7 @@ class SubsetPart(Part, frozen=True):
 
     name: str = ""
     labels: dict[str, str] = {}
-    traffic_policy: Annotated[object, lost("the fleet balances and limits as it does for all")] = None
+    traffic_policy: Annotated[object, lost("xds-shadow balances and limits all requests alike")] = None
 
 
 class DestinationRuleSpec(Part, frozen=True):
@@ -160,8 +160,8 @@ class DestinationRuleSpec(Part, frozen=True):
     host: str = ""
     subsets: list[SubsetPart] = []
     export_to: Harmless = None
-    workload_selector: Annotated[object, lost("the rule holds for all Envoys of the fleet here")] = None
-    traffic_policy: Annotated[object, lost("the fleet balances and limits as it does for all")] = None
+    workload_selector: Annotated[object, lost("with xds-shadow the rule applies to all Envoys")] = None
+    traffic_policy: Annotated[object, lost("xds-shadow balances and limits all requests alike")] = None
 
 
 class DestinationRule(Document, frozen=True):
@@ -213,7 +213,7 @@ def _rules(
 ) -> Iterator[Rule]:
     namespace = source.name.namespace
     hosts = tuple(_host(each, docs, namespace) for each in spec.hosts)
-    root = roots.get(source.name, "a root VirtualService, which is not in these documents,")
+    root = roots.get(source.name, "a root VirtualService, which is not in the input,")
     problems = () if hosts else (f"it has no hosts: {root} delegates to it",)
     for number, route in enumerate(spec.http):
         backends = tuple(
@@ -258,7 +258,7 @@ def _without_effect(route: HttpRoute) -> tuple[str, ...]:
     said = route.mirror_percentage is not None or route.mirror_percent is not None
     if not said or route.mirror or not route.mirrors:
         return ()
-    return ("mirrorPercentage has no effect there: each of `mirrors` has its own percentage",)
+    return ("mirrorPercentage has no effect: each of `mirrors` has its own percentage",)
 
 
 def _roots(services: Iterable[tuple[Source, VirtualService]]) -> dict[NamespacedName, Source]:
@@ -291,7 +291,7 @@ def match_of(match: HttpMatch) -> Match:
     others: list[str] = []
     headers = [*_headers(match.headers, others), *_without(match.without_headers, others)]
     others += [f"the query parameter {name}" for name in match.query_params]
-    others += [f"the label {name} of whoever sends it" for name in match.source_labels]
+    others += [f"the label {name} of the client workload" for name in match.source_labels]
     others += [f"the {name.replace('_', ' ')}" for name in _NAMED if getattr(match, name)]
     path = _path(match, others)
     methods = _methods(match.method, others)
@@ -301,7 +301,7 @@ def match_of(match: HttpMatch) -> Match:
 def _path(match: HttpMatch, others: list[str]) -> Path | None:
     uri = match.uri or Text()
     if match.ignore_uri_case and match.uri:
-        others.append("a path without regard to case")
+        others.append("a path that ignores case")
     elif uri.exact is not None:
         return Path(How.EXACT, uri.exact)
     elif uri.prefix is not None:

@@ -33,11 +33,11 @@ PASSED: Final = ("IngressClass", "IPAddress", "NetworkPolicy", "ServiceCIDR")
 
 _PREFIX: Final = "nginx.ingress.kubernetes.io/"
 _URI: Final = "$request_uri"
-_CHANGED: Final = "the stable version's requests are not changed here"
-_REFUSED: Final = "refused requests are not mirrored there, and mirrored here"
-_TIMED: Final = "the fleet's timeouts and limits are its own"
-_BALANCED: Final = "the fleet balances and retries as it does for all"
-_TLS: Final = "TLS: the fleet's gateway is plain HTTP unless the listener is one's own"
+_CHANGED: Final = "xds-shadow does not change requests to the stable version"
+_REFUSED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
+_TIMED: Final = "xds-shadow has its own timeouts and limits"
+_BALANCED: Final = "xds-shadow balances and retries all requests alike"
+_TLS: Final = "the gateway listener has no TLS; a listener of your own can have it"
 
 _MARKS: Final = {
     stops(_REFUSED): (
@@ -50,23 +50,23 @@ _MARKS: Final = {
         " limit-burst-multiplier enable-modsecurity enable-owasp-core-rules modsecurity-snippet satisfy"
     ),
     stops(_CHANGED): "upstream-vhost x-forwarded-prefix proxy-set-headers connection-proxy-header app-root",
-    stops("the stable version's requests are not rewritten here"): "rewrite-target",
-    stops("preflight requests are answered there, and mirrored here"): (
+    stops("xds-shadow does not rewrite requests to the stable version"): "rewrite-target",
+    stops("it answers preflight requests; xds-shadow mirrors them"): (
         "enable-cors cors-allow-origin cors-allow-methods cors-allow-headers cors-allow-credentials"
         " cors-expose-headers cors-max-age"
     ),
-    stops("what it does is not known here"): "configuration-snippet server-snippet stream-snippet",
-    stops("its requests are redirected there"): (
+    stops("its effect is not known to xds-shadow"): "configuration-snippet server-snippet stream-snippet",
+    stops("its requests are redirected"): (
         "permanent-redirect permanent-redirect-code temporal-redirect temporal-redirect-code"
         " from-to-www-redirect"
     ),
-    no_hosts("the further hosts are not read"): "server-alias",
+    no_hosts("the additional hosts are not read"): "server-alias",
     no_hosts(_TLS): "ssl-redirect force-ssl-redirect ssl-passthrough ssl-ciphers ssl-prefer-server-ciphers",
-    no_hosts("endpoints are reached in plain text, as the Service's port says"): (
+    no_hosts("xds-shadow connects to endpoints in plain text"): (
         "backend-protocol proxy-ssl-secret proxy-ssl-verify proxy-ssl-name proxy-ssl-server-name"
         " proxy-ssl-protocols proxy-ssl-ciphers proxy-ssl-verify-depth"
     ),
-    no_hosts("responses are not changed here"): (
+    no_hosts("xds-shadow does not change responses"): (
         "custom-headers proxy-cookie-domain proxy-cookie-path proxy-redirect-from proxy-redirect-to"
         " custom-http-errors default-backend disable-proxy-intercept-errors"
     ),
@@ -82,7 +82,7 @@ _MARKS: Final = {
         " session-cookie-expires session-cookie-samesite session-cookie-secure session-cookie-domain"
         " session-cookie-change-on-failure session-cookie-conditional-samesite-none"
     ),
-    lost("the fleet's logs and traces are its own"): (
+    lost("xds-shadow has its own logs and traces"): (
         "enable-access-log enable-rewrite-log enable-opentelemetry opentelemetry-trust-incoming-span"
         " opentelemetry-operation-name"
     ),
@@ -275,11 +275,9 @@ def _mirror(annotations: MirrorAnnotations, docs: Documents, namespace: str) -> 
     service, port, path = address(docs, target, namespace)
     problems = []
     if path.strip("/") or rest or not uri:
-        problems.append(
-            f"the path of mirrored requests is another: mirror-target {annotations.mirror_target}"
-        )
+        problems.append(f"the path of mirrored requests differs: mirror-target {annotations.mirror_target}")
     if annotations.mirror_request_body == "off":
-        problems.append("mirrored requests have no bodies there: mirror-request-body is off")
+        problems.append("mirrored requests have no body: mirror-request-body is off")
     host = annotations.mirror_host or target.rpartition("://")[2].partition("/")[0].partition(":")[0]
     backend = Backend(service, target, port)
     said = (("host", host.lower()),) if service else ()

@@ -21,10 +21,10 @@ def block(finding: Finding, output: Output) -> Iterator[str]:
     """One mirror."""
     yield comment(finding.origin)
     yield from map(comment, finding.assumed)
-    yield from (comment(f"less: {each}") for each in finding.less)
+    yield from (comment(f"lost: {each}") for each in finding.less)
     yield from (comment(f"does not run: {each}") for each in finding.stopped)
     if isinstance(finding, Plan):
-        yield from (comment(f"not served here: host {each}") for each in finding.not_hosts)
+        yield from (comment(f"host not added: {each}") for each in finding.not_hosts)
         lines = _kubectl(finding) if output is Output.KUBECTL else _patches(finding)
         yield from lines if finding.runs else map(comment, lines)
 
@@ -83,7 +83,7 @@ def merged(plans: Sequence[Plan]) -> None:
 def comments(title: str, lines: Iterable[str]) -> Iterator[str]:
     """What concerns a whole document."""
     yield comment(title)
-    yield from (comment(f"not carried over: {line}") for line in lines)
+    yield from (comment(f"not converted: {line}") for line in lines)
 
 
 def comment(text: str) -> str:

@@ -100,7 +100,7 @@ class Planner:
         name = NamespacedName(plan.service.namespace, plan.deployment)
         before = self._docs.marked.get(name, {})
         other = min(before.items() - plan.written().items(), default=None)
-        return f"Deployment {plan.deployment} has {other[0]}={other[1]} already" if other else ""
+        return f"Deployment {plan.deployment} already has {other[0]}={other[1]}" if other else ""
 
     def _references(self, plan: Plan) -> list[str]:
         """The hosts of which one has to have all mirrors of the Service: its own name if the documents say
@@ -118,13 +118,13 @@ class Planner:
             found = self._unsure(draft, plan, host)
             if found is None:
                 some = any(draft.admits(each.request) for each in self._cases.of(host, draft))
-                return draft, "" if some else "closer rules take all of its requests"
+                return draft, "" if some else "more specific rules match all of its requests"
             request, rule = found
             narrower = draft.without(rule.match.path) if rule and rule.match.path else None
             if narrower is None or narrower.admits(request):
-                return draft, f"{request} would be mirrored, and perhaps is not there{_by(rule, plan)}"
+                return draft, f"{request} would be mirrored, but may not be mirrored now{_by(rule, plan)}"
             draft = narrower
-        return draft, "closer rules have more paths than can be excluded"
+        return draft, "more specific rules have more paths than can be excluded"
 
     def _unsure(self, draft: Draft, plan: Plan, host: str) -> tuple[Request, Rule | None] | None:
         """A request that would be mirrored, and perhaps was not, with the rule that took it."""
@@ -150,7 +150,7 @@ class Planner:
         """Name a request that was mirrored and is not any more."""
         for request, rules in self._cases.of(host, plan.draft):
             if not plan.draft.admits(request) and all(rule in plan.rules for rule in rules):
-                plan.less.append(f"{request} is mirrored there, and not here")
+                plan.less.append(f"{request} is mirrored now, but would not be")
                 return
 
     def _take_hosts(self, plan: Plan, alike: Sequence[Plan]) -> None:
@@ -174,20 +174,24 @@ class Planner:
         for request, rules in self._cases.of(host, plan.draft):
             for rule in rules:
                 if rule is None:
-                    refused = refused or f"{request} for {plan.service.name} is refused there, and not here"
+                    refused = (
+                        refused or f"{request} for {plan.service.name} is rejected now, but would not be"
+                    )
                 elif rule.service is None or rule.service.service != plan.service:
-                    plan.stopped.append(f"{request} for {plan.service.name} goes elsewhere{_by(rule, plan)}")
+                    plan.stopped.append(
+                        f"{request} for {plan.service.name} is routed elsewhere{_by(rule, plan)}"
+                    )
                     return
         plan.assumed += [refused] if refused else []
 
     def _host_refused(self, plan: Plan, host: str, alike: Sequence[Plan]) -> str:
         """Why a host cannot be the Service's; nothing if it can."""
         if host == "*":
-            return "any host; name those that are meant in xds-shadow.io/hosts"
+            return "it matches any host; list hosts in xds-shadow.io/hosts"
         if self._docs.is_own_name(host):
-            return "it is another Service's own"
+            return "it is the DNS name of another Service"
         if not is_host_name(host):
-            return f"{shown(host)} is no host name that a Service can have"
+            return f"{shown(host)} is not a valid host name of a Service"
         for rule in self._cases.rules(host):
             for note in self._notes(rule):
                 if note.fate in (Fate.NO_HOSTS, Fate.STOPS):
@@ -206,7 +210,7 @@ class Planner:
             for case in self._cases.of(host, each.draft):
                 if each.draft.admits(case.request):
                     yield from (
-                        f"{case.request} is not mirrored there to {each.deployment}{_by(rule, plan)}"
+                        f"{case.request} is not mirrored now to {each.deployment}{_by(rule, plan)}"
                         for rule in case.rules
                         if not (rule and self._mirrors_to(rule, each))
                     )
@@ -214,10 +218,10 @@ class Planner:
     def _misrouted(self, plan: Plan, request: Request, rule: Rule | None) -> str:
         """Why a request that a rule takes would not reach what it reached; nothing if it would."""
         if rule is None:
-            return f"{request} is refused there"
+            return f"{request} is rejected now"
         backend = rule.service
         if backend is None or backend.service != plan.service or rule.problems:
-            return f"{request} goes elsewhere{_by(rule, plan)}"
+            return f"{request} is routed elsewhere{_by(rule, plan)}"
         if why := self._docs.first_port(plan.service, backend.port) or self._docs.has_hosts(plan.service):
             return f"Service {plan.service.name}: {why}"
         return next(iter(other_versions(backend, plan.deployment, self._docs)), "")
@@ -231,12 +235,14 @@ def _joined(before: Plan, plan: Plan) -> bool:
         return False
     both = before.draft.with_other(plan.draft)
     if before.service != plan.service:
-        why = f"is a shadow of Service {before.service.name} already"
+        why = f"is already a shadow of Service {before.service.name}"
     elif both is None or before.annotations != plan.annotations:
-        why = f"has other annotations already, for {before.origin}"
+        why = f"already has other annotations, for {before.origin}"
     else:
         twice = any(rule in before.rules for rule in plan.rules)
-        before.less += [f"the mirror to {plan.deployment} stands twice there, and once here"] if twice else []
+        before.less += (
+            [f"the mirror to {plan.deployment} is defined twice; xds-shadow mirrors once"] if twice else []
+        )
         before.draft = both
         before.rules += plan.rules
         before.origins += plan.origins
@@ -259,22 +265,22 @@ def without_conflicts(plans: Sequence[Plan], routings: Sequence[Routing], docs: 
         marked = deployments.setdefault((plan.service.namespace, plan.deployment), plan)
         others = projects - {plan.source.project}
         if named := sorted(each for each in others if (docs.own_name(plan.service), each) in own):
-            plan.stopped.append(f"documents of {named[0]} are for Service {plan.service.name}, too")
+            plan.stopped.append(f"documents of {named[0]} also apply to Service {plan.service.name}")
         elif first.source.project != plan.source.project:
-            plan.stopped.append(f"Service {plan.service.name} follows documents of another project already")
+            plan.stopped.append(f"Service {plan.service.name} is already converted from another project")
         elif marked is not plan:
-            plan.stopped.append(f"Deployment {plan.deployment} is marked already, for {marked.origin}")
+            plan.stopped.append(f"Deployment {plan.deployment} is already marked, for {marked.origin}")
         for host in plan.hosts if plan.runs else ():
             owners.setdefault(host, set()).add(plan.service)
     for plan in plans:
         for host in [each for each in plan.hosts if len(owners.get(each, ())) > 1]:
             plan.hosts.remove(host)
-            plan.not_hosts.append(f"{host}: documents of another project give it to another Service")
+            plan.not_hosts.append(f"{host}: another project routes it to another Service")
 
 
 def _by(rule: Rule | None, plan: Plan) -> str:
     if rule is None:
-        return ": no rule takes it"
+        return ": no rule matches it"
     where = path_text(rule.place)
     return f": {where}" if rule.source is plan.source and where else f": {rule.source} {where}".rstrip()
 

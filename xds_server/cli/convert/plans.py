@@ -68,7 +68,7 @@ class Plan(Finding):
         """What is wrong with the lines; nothing if they can be typed, and are understood."""
         for name in (self.service.namespace, self.service.name, self.deployment):
             if not is_host_name(name):
-                return f"{shown(name)} is no name of an object"
+                return f"{shown(name)} is not a valid object name"
         said = self.said()
         if any(plain(value, _LONGEST) != value for value in said.values()):
             return "a value that cannot be written on one line"
@@ -89,7 +89,7 @@ def plan_of(rules: Sequence[Rule], mirror: Mirror, docs: Documents) -> Finding:
     )
     primary = first.service
     if primary is None or primary.service is None:
-        what = f"{primary.text} is no Service of the cluster" if primary else _SEVERAL
+        what = f"{primary.text} is not a Service of the cluster" if primary else _SEVERAL
         found.stopped += [] if found.stopped else [what]
         return found
     deployment = _deployment(primary.service, mirror, docs, found)
@@ -112,7 +112,7 @@ def plan_of(rules: Sequence[Rule], mirror: Mirror, docs: Documents) -> Finding:
     return plan
 
 
-_SEVERAL: Final = "its requests go to several backends, or to none; a shadow is of one Service"
+_SEVERAL: Final = "its requests go to several backends or to none; a shadow has one Service"
 
 
 def _deployment(service: NamespacedName, mirror: Mirror, docs: Documents, found: Finding) -> str:
@@ -121,10 +121,11 @@ def _deployment(service: NamespacedName, mirror: Mirror, docs: Documents, found:
     if mirror.deployment:
         return mirror.deployment
     if target.service is None:
-        found.stopped.append(f"the mirror {target.text} is no Service of the cluster")
+        found.stopped.append(f"the mirror {target.text} is not a Service of the cluster")
     elif target.service.namespace != service.namespace:
         found.stopped.append(
-            f"the mirror is in another namespace, {target.service.namespace}: a shadow stays in its own"
+            f"the mirror is in another namespace, {target.service.namespace}; a shadow is in the namespace"
+            " of its Service"
         )
     elif target.subset is not None:
         return _of_subset(target.service, target.subset.name, target.subset.labels, docs, found)
@@ -146,12 +147,12 @@ def _of_subset(
     if labels is None or selector is None:
         missing = "the document that defines it" if labels is None else "the Service"
         found.stopped.append(
-            f"the Deployment of {what} is not known: give {missing} and the Deployments, too"
+            f"the Deployment of {what} is not known; add {missing} and the Deployments to the input"
         )
         return ""
     behind = docs.behind(service.namespace, {**selector, **labels})
     if len(behind) != 1:
-        found.stopped.append(f"{len(behind)} Deployments of these documents are {what}; a shadow is one")
+        found.stopped.append(f"{len(behind)} Deployments of the input are {what}; a shadow is one Deployment")
         return ""
     return behind[0]
 
@@ -165,13 +166,13 @@ def _say_mirror(plan: Plan, primary: Backend, docs: Documents) -> None:
             plan.stopped.append(why)
     plan.annotations.update(plan.mirror.annotations)
     if further := docs.further_ports(plan.service, primary.port):
-        plan.assumed.append(f"requests for port {further} of Service {plan.service.name} are mirrored, too")
+        plan.assumed.append(f"requests for port {further} of Service {plan.service.name} are also mirrored")
     if not 0 <= share <= _ALL:
         plan.stopped.append(f"a share of {share} percent")
         return
     rounded = share.quantize(_FINEST, ROUND_FLOOR)
     if rounded != share:
-        plan.less.append(f"shares are multiples of {_FINEST} percent: {rounded:f}")
+        plan.less.append(f"percentages are multiples of {_FINEST} percent: {rounded:f}")
     if rounded != _ALL:
         plan.annotations["percent"] = f"{rounded.normalize():f}"
     if mistake := _mistake(plan.annotations):
@@ -194,7 +195,7 @@ def _check_port(plan: Plan, primary: Backend, docs: Documents) -> None:
     plan.stopped += [wrong] if wrong else []
     if grpc and plan.service not in docs.services:
         plan.assumed.append(
-            f"Service {plan.service.name} is not in these documents; its port must say HTTP/2, as by"
+            f"Service {plan.service.name} is not in the input; its port must declare HTTP/2, such as with"
             " appProtocol kubernetes.io/h2c, or gRPC calls fail"
         )
 
@@ -204,13 +205,15 @@ def _select(plan: Plan) -> None:
     drafts = [draft_of(rule.match) for rule in plan.rules]
     wrong = [each for each in drafts if isinstance(each, str)]
     if wrong:
-        plan.stopped.append(f"a condition that annotations do not have: {wrong[0]}")
+        plan.stopped.append(f"no annotation expresses this condition: {wrong[0]}")
         return
     found: Draft | None = None
     for draft in _drafts(drafts):
         joined = found.with_other(draft) if found else draft
         if joined is None:
-            plan.stopped.append("alternatives that differ in more than one way: here all have to hold")
+            plan.stopped.append(
+                "its alternatives differ in more than one condition, and a shadow has one value for each"
+            )
             return
         found = joined
     plan.draft = found or Draft()
@@ -227,12 +230,13 @@ def other_versions(backend: Backend, canary: str, docs: Documents) -> list[str]:
     selector, wanted = docs.selector(backend.service), backend.subset.labels
     what = f"subset {backend.subset.name} of Service {backend.service.name}"
     if selector is None or wanted is None:
-        return [f"which Pods are {what}: give its Service, DestinationRule and Deployments, too"]
+        missing = "its Service, DestinationRule and Deployments"
+        return [f"it is not known which Pods are {what}; add {missing} to the input"]
     if wanted.items() <= selector.items():
         return []
     behind = docs.behind(backend.service.namespace, selector)
     of_subset = docs.behind(backend.service.namespace, {**selector, **wanted})
     others = set(behind) - set(of_subset) - {canary}
     if others:
-        return [f"Deployment {min(others)} is behind Service {backend.service.name}, and not in {what}"]
-    return [] if of_subset else [f"no Deployment of these documents is {what}"]
+        return [f"Deployment {min(others)} is behind Service {backend.service.name}, but not in {what}"]
+    return [] if of_subset else [f"no Deployment of the input is {what}"]

@@ -57,14 +57,14 @@ def _of_version(doc: Doc) -> Iterator[Note]:
         yield Note(
             ("apiVersion",),
             Fate.STOPS,
-            f"{version} is none of the versions that are read: {', '.join(known)}",
+            f"{version} is not one of the supported versions: {', '.join(known)}",
         )
 
 
 def not_understood(source: Source) -> Rule:
     """Stands for a document that cannot be read: perhaps it has a mirror."""
     nothing = Mirror(Backend(None, "of this document"))
-    return Rule(source, (), (), Match(), mirrors=(nothing,), problems=("the document is not understood",))
+    return Rule(source, (), (), Match(), mirrors=(nothing,), problems=("the document is invalid",))
 
 
 def address(docs: Documents, text: str, namespace: str) -> tuple[NamespacedName | None, int, str]:

@@ -10,11 +10,11 @@ from xds_server.cli.convert.convert import READERS
 from xds_server.cli.convert.fields import Fate, Mark, Part, rows
 
 _LEADS: Final[Mapping[Fate, str]] = {
-    Fate.CARRIED: "Read, and carried over where annotations can say it",
-    Fate.HARMLESS: "Read as deciding nothing here",
-    Fate.LOST: "Named; the lines run without it",
-    Fate.NO_HOSTS: "Named; a host with it is not given to the Service",
-    Fate.STOPS: "Named; no line of what it is about runs",
+    Fate.CARRIED: "Converted, if annotations can express the value",
+    Fate.HARMLESS: "Ignored, because mirroring does not depend on it",
+    Fate.LOST: "Reported; the commands run without it",
+    Fate.NO_HOSTS: "Reported; its hosts are not added to the Service",
+    Fate.STOPS: "Reported; the commands for its mirrors do not run",
 }
 
 
@@ -30,8 +30,8 @@ def page() -> Iterator[str]:
 def _kinds(passed: Iterable[str]) -> str:
     named = ", ".join(f"`{kind}`" for kind in sorted(passed))
     return (
-        f"Documents of these kinds have no part in it: {named}. Any"
-        " other of the project that is not read is named, and stops what it may be about, or its hosts."
+        f"Objects of these kinds do not affect mirroring: {named}. Any other object of the project that is"
+        " not read is reported; mirrors that it may affect do not run, and its hosts are not added."
     )
 
 

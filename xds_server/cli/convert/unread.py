@@ -44,13 +44,13 @@ def note_unread(
 def _notes(doc: Doc, unread: Source, source: Source) -> Iterator[Note]:
     if unread.kind in OF_LISTENERS:
         if _has_tls(doc) or unread.kind != "Gateway":
-            yield Note((), Fate.NO_HOSTS, f"{unread} is not read: it says where TLS ends")
+            yield Note((), Fate.NO_HOSTS, f"{unread} is not read: it configures TLS")
     elif _decides(doc, unread, source):
         strict = unread.kind == "PeerAuthentication"
         why = (
-            "has mode STRICT: the fleet's requests are plain text"
+            "has mode STRICT: xds-shadow connects in plain text"
             if strict
-            else "is not read, and may decide about it"
+            else "is not read, and may affect it"
         )
         yield Note((), Fate.STOPS, f"{unread} {why}")
 
