@@ -1,1 +1,2 @@
-"""What stands in for a cluster on a laptop: an API server small enough to read, and the demo."""
+"""A cluster on a laptop: `kubeapi`, a small Kubernetes API server, and `demo`, which runs real Envoys on
+it."""

@@ -1,3 +1,2 @@
-"""The main job on one machine, without a cluster: two real Envoys, a stable and a canary backend, the control
-plane fed from a directory of manifests, and real requests. Also what the tests drive real Envoys with.
-"""
+"""The demo: a shadow on one machine without a cluster. Runs two real Envoys, a stable and a canary backend,
+the control plane, and real traffic. Tests drive real Envoys with its parts."""

@@ -1,6 +1,6 @@
-"""What the demo does to its cluster: the requests that kubectl and a cluster's own controllers send.
+"""The demo's requests to its cluster: those of kubectl, and those of a cluster's controllers.
 
-A label is put on with the request that kubectl sends; kubectl itself is not needed, and works as well.
+Labels are set with the same request that kubectl sends. kubectl itself is not required.
 """
 
 import json
@@ -24,23 +24,23 @@ _MERGE_PATCH = "application/merge-patch+json"
 
 
 class Api:
-    """An API that is asked in plain text and without credentials, as the embedded one is. Every method raises
-    `XdsShadowError` if it refuses, and `aiohttp.ClientError` if it does not answer."""
+    """Sends requests to an API without TLS and credentials, such as the embedded one. Every method raises
+    `XdsShadowError` if the API rejects the request, and `aiohttp.ClientError` if it does not answer."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
 
     async def create(self, document: Document) -> None:
-        """Create an object, and its status as a controller would. One that is there stays as it is, but for
-        the status."""
+        """Create an object, and set its status as a controller would. If the object exists, only its status
+        changes."""
         await self._send("POST", _collection(document), document, "application/json", HTTPStatus.CONFLICT)
         if "status" in document:
             path = f"{_collection(document)}/{document['metadata']['name']}/status"
             await self._send("PATCH", path, {"status": document["status"]}, _MERGE_PATCH)
 
     async def add_pods(self, stable: Address, canary: Address) -> None:
-        """Say where the backends listen, and that each is its Deployment's one ready Pod. Said again, with
-        other addresses, the Pods have moved."""
+        """Create or update the Pods and EndpointSlices of the backends: one ready Pod for each Deployment.
+        With other addresses, the Pods move."""
         where = endpoint_slice(f"{SERVICE}-1", SERVICE, stable)
         await self.create(where)
         await self._send("PATCH", f"{_collection(where)}/{SERVICE}-1", where, _MERGE_PATCH)
@@ -50,7 +50,7 @@ class Api:
             await self._patch_deployment(deployment, {"status": status}, "/status")
 
     async def has_pods(self) -> bool:
-        """Whether `add_pods` was here."""
+        """Whether `add_pods` has been called."""
         path = _COLLECTIONS["Pod"].format(namespace=NAMESPACE)
         found = await self._send("GET", f"{path}/{CANARY}-1", None, "", HTTPStatus.NOT_FOUND)
         return found is HTTPStatus.OK
@@ -77,7 +77,7 @@ class Api:
     async def _send(
         self, method: str, path: str, body: Document | None, content_type: str, but: HTTPStatus | None = None
     ) -> HTTPStatus:
-        """Ask; an answer with the status `but` is no refusal."""
+        """Send a request; the status `but` is not an error."""
         url, headers = f"http://{self.address}{path}", {"Content-Type": content_type} if body else {}
         data = json.dumps(body) if body else None
         async with (

@@ -1,4 +1,4 @@
-"""A small HTTP backend that says its name and remembers what arrived."""
+"""A small HTTP backend that responds with its name and counts requests."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from aiohttp import web
 from xds_server.base.address import Address
 
 BACKEND_HEADER = "x-backend"
-"""On every answer: the name of the backend that gave it."""
+"""The response header with the name of the backend."""
 
 REQUEST_HEADER = "x-demo-request"
-"""On every request of the demo: a name that its copies carry too."""
+"""The request header with a unique name, which mirrored requests have too."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
-"""A certificate authority that lives as long as its process, and files as they are mounted.
+"""A certificate authority that exists as long as its process, and writes certificate files.
 
-``python3 -m xds_server.local.demo.certificates DIRECTORY ENVOY...`` issues what the containers of
-`docker-compose.yml` have; run again, all of it is rotated. Needs the package cryptography.
+``python3 -m xds_server.local.demo.certificates DIRECTORY ENVOY...`` issues the certificates for
+`docker-compose.yml`; each further run rotates all of them. Requires the package cryptography.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 TRUST_DOMAIN: Final = "spiffe://xds-shadow.demo"
 CONTROL_PLANE: Final = "control-plane"
-"""The name that all replicas have on the containers' network, and in their certificate."""
+"""The DNS name of all replicas in the containers' network, and in their certificate."""
 
 _DAY = timedelta(days=1)
 _MONTH = timedelta(days=30)
@@ -30,14 +30,14 @@ _EITHER = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate with its key, as PEM."""
+    """A certificate and its key in PEM."""
 
     certificate: bytes
     key: bytes
 
     def write(self, directory: Path, name: str) -> tuple[Path, Path]:
-        """As files, each replaced in one step; the key comes first, so between the two they do not fit. The
-        key is for its owner alone."""
+        """Write the files, each atomically. The key is first, so the two do not match for a moment. Only the
+        owner can read the key."""
         files = directory / f"{name}.crt", directory / f"{name}.key"
         for path, content in ((files[1], self.key), (files[0], self.certificate)):
             _replace(path, content)
@@ -45,7 +45,7 @@ class Issued:
 
 
 class Authority:
-    """Signs what it is asked to; its own certificate, `pem`, is good for the time `valid`."""
+    """Signs certificates. `pem` is its own certificate, which is valid for the time `valid`."""
 
     def __init__(self, name: str = "xds-shadow demo", *, valid: timedelta = _DAY) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -64,7 +64,8 @@ class Authority:
         usages: Sequence[ObjectIdentifier] = _EITHER,
         common_name: str = "client",
     ) -> Issued:
-        """A certificate with these alternative names, for so long; a negative time is over."""
+        """A certificate with these alternative names and this validity; with a negative time it has
+        expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
         names: list[x509.GeneralName] = [x509.DNSName(each) for each in dns]
@@ -72,7 +73,7 @@ class Authority:
         names += [x509.IPAddress(ipaddress.ip_address(each)) for each in ips]
         builder = self._builder(subject, key.public_key(), valid)
         if names:
-            # RFC 5280, 4.2.1.6: critical where there is no other name.
+            # RFC 5280, 4.2.1.6: critical if there is no subject.
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not common_name)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         certificate = builder.sign(self._key, SHA256())
@@ -97,7 +98,7 @@ class Authority:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Complete or not at all, and for the owner alone."""
+    """Write a file atomically, readable by its owner only."""
     part = path.with_suffix(".part")
     part.touch(mode=0o600)
     part.write_bytes(content)
@@ -105,7 +106,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def issue_all(directory: Path, envoys: Sequence[str]) -> None:
-    """Write ``tls.crt``, ``tls.key`` and ``ca.crt`` into a directory for the control plane and one for each
+    """Write ``tls.crt``, ``tls.key`` and ``ca.crt`` into one directory for the control plane and one for each
     Envoy, whose SPIFFE ID ends in its name."""
     authority = Authority(valid=_MONTH)
     issued = {CONTROL_PLANE: authority.issue(dns=[CONTROL_PLANE], valid=_MONTH)}
@@ -117,7 +118,7 @@ def issue_all(directory: Path, envoys: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Issue what the command line says."""
+    """Issue certificates as the command line says."""
     program = "python3 -m xds_server.local.demo.certificates"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("directory", type=Path)

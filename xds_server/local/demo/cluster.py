@@ -12,8 +12,8 @@ from xds_server.local.demo.processes import Process
 
 
 class Cluster:
-    """An embedded Kubernetes API with the example in it. Started again, it takes the same port and has
-    what it had; `api` asks it."""
+    """An embedded Kubernetes API with the example's objects. A restart keeps the port and the objects; `api`
+    sends requests to it."""
 
     def __init__(self, directory: Path, address: Address = Address("127.0.0.1", 0)) -> None:  # noqa: B008
         self.api = Api(address)
@@ -24,7 +24,7 @@ class Cluster:
         self.process = Process("xds-shadow kube", (), self._log)
 
     async def start(self) -> Self:
-        """Start it and wait until it answers."""
+        """Start it and wait until it serves."""
         self._ready_file.unlink(missing_ok=True)
         self.process = Process("xds-shadow kube", self._command(), self._log)
         await self.process.start()
@@ -38,7 +38,7 @@ class Cluster:
         return self
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
-        """End it."""
+        """Stop it."""
         await self.process.stop(first)
 
     def _command(self) -> list[str]:

@@ -12,7 +12,7 @@ from xds_server.local.demo.processes import Process
 
 
 class ControlPlane:
-    """A control plane with the given source options. Started again, it takes the same ports."""
+    """A control plane with the given source options. A restart keeps its ports."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ControlPlane:
         return self
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
-        """End it."""
+        """Stop it."""
         await self.process.stop(first)
 
     def _command(self) -> list[str]:

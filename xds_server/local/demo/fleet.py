@@ -1,4 +1,4 @@
-"""Everything that the demo starts, as one context: what it started ends with it."""
+"""Everything that the demo starts, as one context manager that also stops it."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ from xds_server.xds.stream_events import Variant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """Where things listen; port 0 and an empty tuple mean free ports. `manifests` is the example's
-    directory."""
+    """Addresses and ports; port 0 and an empty tuple mean free ports. `manifests` is the directory of the
+    example."""
 
     manifests: Path
     gateway_ports: tuple[int, ...] = ()
@@ -35,7 +35,7 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The running whole."""
+    """The running parts."""
 
     cluster: Cluster
     control_plane: ControlPlane
@@ -47,12 +47,12 @@ class Demo:
 
 @contextlib.asynccontextmanager
 async def running(options: DemoOptions) -> AsyncIterator[Demo]:
-    """Start everything in a directory of its own and end it in reverse.
+    """Start everything in a temporary directory, and stop it in reverse order.
 
     Raises:
-        XdsShadowError: something did not start; with the end of its output.
+        XdsShadowError: a part did not start; the message has the end of its output.
     """
-    envoy_binary()  # what is missing is said before anything is started
+    envoy_binary()  # fails before anything is started
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xds-shadow-demo-")))
         example = list(documents(options.manifests))
@@ -94,8 +94,8 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
 
 @contextlib.contextmanager
 def reserved_ports(count: int) -> Iterator[tuple[int, ...]]:
-    """Ports that the system gives to nobody else meanwhile. An Envoy can listen on them all the same: these
-    sockets do not listen, and both sides set SO_REUSEPORT."""
+    """Reserve free ports. These sockets do not listen and set SO_REUSEPORT, as Envoy does, so Envoy can
+    listen on the ports and other programs do not get them."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -1,4 +1,4 @@
-"""``xds-shadow demo``: stays up, with steady traffic and a live table, while one types kubectl's lines."""
+"""``xds-shadow demo``: keeps running with steady traffic and a live table, while the user runs kubectl."""
 
 import asyncio
 import itertools
@@ -24,13 +24,13 @@ _WINDOW_S = 5.0
 
 
 class Meter:
-    """Events per second over the last few seconds, of a counter that only grows."""
+    """The recent rate per second of a counter that only grows."""
 
     def __init__(self) -> None:
         self._readings: deque[tuple[float, int]] = deque()
 
     def rate(self, total: int, now: float) -> float:
-        """Take a reading at `now` seconds; return the rate over the window that ends here."""
+        """Add a reading at `now` seconds; return the rate over the window that ends with it."""
         self._readings.append((now, total))
         while now - self._readings[0][0] > _WINDOW_S:
             self._readings.popleft()
@@ -42,7 +42,7 @@ async def watch(options: DemoOptions, console: Console) -> None:
     """Run until cancelled (Ctrl-C).
 
     Raises:
-        XdsShadowError: something did not start, or ended.
+        XdsShadowError: a part did not start, or ended.
     """
     console.print("Starting a Kubernetes API, a control plane, two Envoys, a stable and a canary backend …")
     async with running(options) as demo, asyncio.TaskGroup() as group:

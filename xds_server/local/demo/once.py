@@ -1,4 +1,4 @@
-"""``xds-shadow demo --once``: the story of one shadow, told and checked step by step."""
+"""``xds-shadow demo --once``: creates a shadow, and verifies each step."""
 
 import asyncio
 import math
@@ -22,18 +22,19 @@ _REQUESTS = 500
 _SAMPLED_REQUESTS = 2000
 _PERCENT = 25
 _LABELS = 50
-_DEVIATIONS = 4  # a fair sample lies outside once in 16,000 runs
+_DEVIATIONS = 4  # a fair sample is outside this range once in 16,000 runs
 _ARRIVAL_S = 5.0
 _CHANGE_S = 20.0
-_SURELY_ALL = 20  # at 25 percent, a run of 20 copies comes once in 10^12
-_PROBE_S = 0.005  # while waiting for a first copy: rather the next request than a longer wait
+_SURELY_ALL = 20  # at 25 percent, a run of 20 mirrored requests occurs once in 10^12
+# while waiting for a first mirrored request, prefer sending another request to waiting longer
+_PROBE_S = 0.005
 _UNSEEN_S = 0.1
-"""A copy arrives within a few milliseconds; a request is taken as not copied after this long."""
+"""A mirrored request arrives within a few milliseconds. After this time, a request counts as not mirrored."""
 
 
 @dataclass(slots=True)
 class Story:
-    """Prints what happens and keeps what did not happen as it should."""
+    """Prints each step, and keeps the expectations that failed."""
 
     console: Console
     failures: list[str] = field(default_factory=list)
@@ -42,7 +43,7 @@ class Story:
         self.console.print(text, highlight=False)
 
     def check(self, text: str, *, holds: bool) -> None:
-        """Print a measured fact with its verdict."""
+        """Print a measurement and its verdict."""
         self.say(f"   {'[green]✓[/]' if holds else '[red]✗[/]'} {text}")
         if not holds:
             self.failures.append(text)
@@ -52,7 +53,7 @@ async def tell(options: DemoOptions, console: Console) -> None:
     """Run the demo once.
 
     Raises:
-        XdsShadowError: something did not start, or something that was to happen did not.
+        XdsShadowError: a part did not start, or an expectation failed.
     """
     story = Story(console)
     story.say("Starting a Kubernetes API, a control plane, two Envoys, a stable and a canary backend …")
@@ -107,7 +108,7 @@ async def _label(story: Story, demo: Demo) -> None:
 
 
 async def _first_copy(demo: Demo, began: float, envoy: Envoy) -> float:
-    """Seconds from `began` until the canary has a copy of a request through `envoy`."""
+    """Seconds from `began` until the canary receives a mirrored request of a request through `envoy`."""
     while True:
         name = await demo.users.send(envoy)
         if await _seen(demo, name, within_s=_PROBE_S):
@@ -201,7 +202,8 @@ async def _again_and_again(story: Story, demo: Demo) -> None:
 
 
 async def _until(story: Story, demo: Demo, *, copied: bool, in_a_row: int) -> None:
-    """Send requests until a change has reached every Envoy: so many in a row were copied, or were not."""
+    """Send requests until a change has reached every Envoy: a run of requests of this length was mirrored, or
+    was not."""
 
     async def reached(envoy: Envoy) -> None:
         run = 0
@@ -216,7 +218,7 @@ async def _until(story: Story, demo: Demo, *, copied: bool, in_a_row: int) -> No
 
 
 async def _timed(story: Story, demo: Demo, measure: Callable[[Envoy], Awaitable[float]], text: str) -> None:
-    """Measure on every Envoy at once; what takes longer than `_CHANGE_S` has failed."""
+    """Measure on all Envoys at the same time. A measurement that takes longer than `_CHANGE_S` fails."""
     try:
         async with asyncio.timeout(_CHANGE_S):
             seconds = await asyncio.gather(*map(measure, demo.envoys))
@@ -228,12 +230,12 @@ async def _timed(story: Story, demo: Demo, measure: Callable[[Envoy], Awaitable[
 
 
 async def _seen(demo: Demo, name: str, *, within_s: float = _UNSEEN_S) -> bool:
-    """Whether the canary got a copy of this request, after waiting a moment for it."""
+    """Whether the canary received this request, after waiting a moment for it."""
     return await _arrived(lambda: name in demo.canary.seen, within_s=within_s)
 
 
 async def _arrived(check: Callable[[], bool], *, within_s: float = _ARRIVAL_S) -> bool:
-    """Whether `check` holds by now, or does within `within_s` seconds."""
+    """Whether `check` becomes true within `within_s` seconds."""
     deadline = time.perf_counter() + within_s
     while not check():
         if time.perf_counter() > deadline:

@@ -1,8 +1,8 @@
-"""The demo's parts as programs of their own, for `docker-compose.yml`: ``python3 -m
+"""The demo's parts as separate programs, for `docker-compose.yml`: ``python3 -m
 xds_server.local.demo.parts``.
 
-A cluster runs Pods and tells where they are; users send requests. Here each of these is a container, and says
-in its log what it sees.
+In a cluster, the kubelet runs Pods and controllers publish their addresses, and clients send requests. Here,
+each of these is a container that logs what it observes.
 """
 
 import argparse
@@ -29,14 +29,15 @@ _REQUESTS_PER_S = 20
 
 
 class Gateway(NamedTuple):
-    """An Envoy as users see it."""
+    """The gateway of an Envoy."""
 
     id: str
     gateway: Address
 
 
 async def backend(arguments: argparse.Namespace) -> None:
-    """A version of the application; tells how many copies it got, and how many requests of users."""
+    """A version of the application; logs how many requests from clients and how many mirrored requests it
+    received."""
     it = await Backend(arguments.name, arguments.listen, remember=False).start()
     try:
         await _tell(lambda: f"{it.copies} copies, {it.unmarked} requests of users")
@@ -45,7 +46,7 @@ async def backend(arguments: argparse.Namespace) -> None:
 
 
 async def pods(arguments: argparse.Namespace) -> None:
-    """Put the example into the API, and stand in for what tells a cluster where its Pods are."""
+    """Creates the example's objects, and the Pods and EndpointSlices that a cluster would create."""
     api, known = Api(arguments.api), None
     while True:
         try:
@@ -62,7 +63,7 @@ async def pods(arguments: argparse.Namespace) -> None:
 
 
 async def users(arguments: argparse.Namespace) -> None:
-    """A gentle load through all gateways in turn, once they serve; tells who answered."""
+    """A low load through all gateways in turn, once they serve; logs which version responded."""
     gateways = [Gateway(each.host, each) for each in arguments.gateway]
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         for gateway in gateways:
@@ -90,7 +91,7 @@ async def _until_serving(gateway: Gateway, session: aiohttp.ClientSession) -> No
 
 
 async def _tell(what: Callable[[], str]) -> None:
-    """Print it whenever it has changed, once a second at most."""
+    """Print the line when it has changed, at most once per second."""
     last = ""
     while True:
         if (now := what()) != last:
@@ -138,7 +139,7 @@ async def _until_told_to_stop(work: Coroutine[Any, Any, None]) -> None:
 
 
 def main() -> int:
-    """Run the part until it has ended, or is told to."""
+    """Run the part until it ends or receives a signal."""
     arguments = _parser().parse_args()
     asyncio.run(_until_told_to_stop(arguments.run(arguments)))
     return 0

@@ -1,4 +1,4 @@
-"""Child processes that end with their owner, and whose last words are shown when they fail."""
+"""Child processes that end with their parent, and whose last output is shown when they fail."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ _LIBC = ctypes.CDLL(None)  # loaded here: a forked child must not load libraries
 
 
 class Process:
-    """A child process whose output goes to a file. Ended by its id: SIGTERM, then SIGKILL."""
+    """A child process whose output goes to a file. It is stopped by its id: SIGTERM, then SIGKILL."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class Process:
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self) -> Self:
-        """Start it; its output is appended to the log."""
+        """Start it; its output is appended to the log file."""
         with self.log.open("ab") as log:
             starting = asyncio.ensure_future(
                 asyncio.create_subprocess_exec(
@@ -36,7 +36,8 @@ class Process:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    # Not the terminal's Ctrl-C: the owner ends its children in order.
+                    # A separate session, so that Ctrl-C reaches only the parent, which stops its children in
+                    # order.
                     start_new_session=True,
                     preexec_fn=_end_with_parent if sys.platform == "linux" else None,
                 )
@@ -44,7 +45,7 @@ class Process:
             try:
                 self._child = await asyncio.shield(starting)
             except asyncio.CancelledError:
-                # The child may be there already, and `stop` must know of it.
+                # The child may already exist, and `stop` must know its id.
                 self._child = await starting
                 raise
         return self
@@ -54,7 +55,7 @@ class Process:
         """The process id.
 
         Raises:
-            XdsShadowError: it is not running.
+            XdsShadowError: the process is not running.
         """
         if self._child is None or self._child.returncode is not None:
             raise XdsShadowError(self.failure("is not running"))
@@ -63,10 +64,11 @@ class Process:
     async def until(
         self, check: Callable[[], Awaitable[bool]], *, what: str, within_s: float = _READY_S
     ) -> None:
-        """Wait until `check` holds.
+        """Wait until `check` is true.
 
         Raises:
-            XdsShadowError: the process ended first, or `within_s` seconds passed; with the end of its log.
+            XdsShadowError: the process ended, or `within_s` seconds passed; the message has the end of its
+                log.
         """
         deadline = asyncio.get_running_loop().time() + within_s
         while not await check():
@@ -77,7 +79,7 @@ class Process:
             await asyncio.sleep(0.02)
 
     async def stop(self, first: signal.Signals = signal.SIGTERM) -> None:
-        """End it and wait for the end; nothing if it has ended."""
+        """Stop it and wait for its end. Does nothing if it has ended."""
         child = self._child
         if child is None or child.returncode is not None:
             return
@@ -91,11 +93,11 @@ class Process:
             await child.wait()
 
     def failure(self, what: str) -> str:
-        """A sentence that `what` happened, followed by the end of the log."""
+        """An error message: `what` happened, and the end of the log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n  ".join([f"{self.name} {what}; the end of its output:", *lines[-_TAIL_LINES:]])
 
 
 def _end_with_parent() -> None:
-    """Runs in the child before it starts: let the kernel end it if the parent is killed."""
+    """Runs in the child before exec: the kernel kills the child if its parent dies."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

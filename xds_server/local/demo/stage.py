@@ -1,6 +1,5 @@
-"""The demo's example: the user's four manifests, and what a cluster would add to them by itself: where the
-Pods are, as EndpointSlices and Pods.
-"""
+"""The demo's example: the four manifests of a user, and the EndpointSlices and Pods that a cluster would
+add."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,16 +21,16 @@ Document = dict[str, Any]
 
 
 def example_manifests() -> Path:
-    """The directory of the example: in a checkout ``manifests/``, in an installed package a copy of it."""
+    """The directory of the example: ``manifests/`` in a checkout, a copy of it in an installed package."""
     packaged = Path(__file__).with_name("manifests")
     return packaged if packaged.exists() else Path(__file__).parents[3] / "manifests"
 
 
 def documents(manifests: Path) -> Iterator[Document]:
-    """The example's objects, in the order of the files' names.
+    """The example's objects, sorted by file name.
 
     Raises:
-        UsageError: it is not the directory of the example, or one of its files is not YAML.
+        UsageError: the directory does not have the example, or one of its files is not YAML.
     """
     if not (manifests / CANARY_FILE).exists():
         raise UsageError(f"--manifests: {manifests} has no {CANARY_FILE}; give the directory of the example")
@@ -44,7 +43,8 @@ def documents(manifests: Path) -> Iterator[Document]:
 
 
 def endpoint_slice(name: str, service: str, address: Address) -> Document:
-    """What the endpoint controller would write for one ready Pod of a Service's port ``http``."""
+    """The EndpointSlice for one ready Pod and the Service port ``http``, as the endpoint slice controller
+    would write it."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -62,7 +62,7 @@ def endpoint_slice(name: str, service: str, address: Address) -> Document:
 
 
 def pod(name: str, labels: Mapping[str, str], address: Address) -> Document:
-    """A Pod whose container listens on the address. Its `status` is what the kubelet would report."""
+    """A Pod whose container listens on the address, with the `status` that a kubelet would report."""
     container = {
         "name": "backend",
         "image": "backend",

@@ -1,4 +1,4 @@
-"""Requests as users send them, through the gateways of the Envoys."""
+"""Sends requests through the gateways of the Envoys, as clients do."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ _IN_FLIGHT = 16
 
 
 class Gateway(Protocol):
-    """An Envoy as users see it."""
+    """The gateway of an Envoy."""
 
     @property
     def id(self) -> str: ...
@@ -26,7 +26,7 @@ class Gateway(Protocol):
 
 @dataclass(slots=True)
 class Users:
-    """Counts every response: `answers` by backend, `failures` by status or error."""
+    """Counts responses: `answers` by backend, `failures` by status or error."""
 
     session: aiohttp.ClientSession
     answers: Counter[str] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class Users:
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def send(self, gateway: Gateway) -> str:
-        """One request through `gateway`; returns its name, which its copies carry."""
+        """One request through `gateway`; returns its name, which its mirrored requests have too."""
         name = f"{gateway.id}-{next(self._names)}"
         url = f"http://{gateway.gateway}/orders/{name}"
         try:

@@ -1,5 +1,5 @@
-"""A Kubernetes API server small enough to read: kubectl works against it, and nothing runs behind it.
+"""A small Kubernetes API server: kubectl works with it, but there is no cluster behind it.
 
-It is a default for laptops and the demo, and a partner for the tests of our own Kubernetes client. So it
-shares nothing with the packages that it is to test: it knows `base` and libraries, and no more.
+It serves laptops and the demo, and it is the peer in tests of our Kubernetes client. So it shares no code
+with the rooms that it tests: it imports only `base` and libraries.
 """

@@ -1,4 +1,4 @@
-"""``python -m xds_server.local.kubeapi``: the embedded API alone, without the rest of the program."""
+"""``python -m xds_server.local.kubeapi``: the embedded API alone."""
 
 import argparse
 import asyncio

@@ -1,7 +1,8 @@
-"""From what a client sends to what is stored: what the API server adds, keeps, and refuses. Pure.
+"""Admission: turns what a client sends into what is stored. Sets fields, keeps immutable ones, and rejects
+invalid objects. Pure.
 
-The clock and the source of identifiers are arguments. What a kind allows is `validation`'s; what it leaves
-open is `defaults`'.
+The clock and the source of identifiers are arguments. `validation` has the rules of each kind, and `defaults`
+its default values.
 """
 
 import random
@@ -13,7 +14,7 @@ from xds_server.local.kubeapi.doc import Doc, mapping, metadata, with_metadata
 from xds_server.local.kubeapi.errors import bad_request, conflict, invalid
 from xds_server.local.kubeapi.resources import Resource
 
-_SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so no words
+_SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so that it forms no words
 _SUFFIX_LENGTH: Final = 5
 _LONGEST_PREFIX: Final = 63 - _SUFFIX_LENGTH
 
@@ -24,18 +25,18 @@ _GENERATIONS: Final = (
     "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "PodDisruptionBudget", "EndpointSlice", "Pod",
     "NetworkPolicy",
 )  # fmt: skip
-"""Kinds whose generation counts the changes of what is wanted."""
+"""Kinds whose generation counts the changes of the desired state."""
 
 _NONE_IF_EMPTY: Final = ("labels", "annotations", "finalizers", "ownerReferences")
-"""Of the metadata: what is left out where it is empty."""
+"""Fields of the metadata that are omitted if they are empty."""
 
 _VERSION_REQUIRED: Final = ("Lease", "PodDisruptionBudget")
-"""Kinds that are not updated without saying which version is meant."""
+"""Kinds whose updates must have a resourceVersion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Which object a URL means. The name is empty where the object brings its own, on create."""
+    """The object that a URL identifies. The name is empty on create, where the object has it."""
 
     resource: Resource
     namespace: str = ""
@@ -43,8 +44,8 @@ class Place:
 
 
 def addressed(place: Place, body: Doc) -> Doc:
-    """`body` as an object of the place that it was sent to, without nulls. Raises 400 where it says that it
-    is another, or is no object of the kind."""
+    """Check that `body` is an object of the place that it was sent to, and remove nulls. Raises 400 if it is
+    of another kind, name or namespace."""
     resource = place.resource
     doc = {"apiVersion": resource.api_version, "kind": resource.kind} | _plain(body, 0)
     if doc["kind"] != resource.kind:
@@ -73,7 +74,7 @@ def addressed(place: Place, body: Doc) -> Doc:
 
 
 def created(resource: Resource, doc: Doc, *, now: str, uid: str) -> Doc:
-    """A new object as it is stored, from one that is `addressed`. Raises 400 and 422."""
+    """The object to store on create; `doc` has passed `addressed`. Raises 400 and 422."""
     found = metadata(doc)
     if found.get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
@@ -87,7 +88,7 @@ def created(resource: Resource, doc: Doc, *, now: str, uid: str) -> Doc:
         deletionTimestamp=None,
         generation=1 if resource.kind in _GENERATIONS else None,
     )
-    if resource.status and resource.kind != "Pod":  # a Pod's creator may say what a kubelet would
+    if resource.status and resource.kind != "Pod":  # a Pod's creator may set what a kubelet would report
         doc.pop("status", None)
     doc = defaults.filled(resource, doc)
     _check(resource, doc, validation.problems(resource, doc))
@@ -95,7 +96,7 @@ def created(resource: Resource, doc: Doc, *, now: str, uid: str) -> Doc:
 
 
 def replaced(resource: Resource, live: Doc, doc: Doc) -> Doc:
-    """`live` with what a main write may change. Raises 409 and 422."""
+    """`live` with the changes that a write to the main resource may make. Raises 409 and 422."""
     _check_preconditions(resource, live, doc)
     kept = {part: live[part] for part in ("status",) if resource.status and part in live}
     if resource.status:
@@ -109,7 +110,7 @@ def replaced(resource: Resource, live: Doc, doc: Doc) -> Doc:
 
 
 def reported(resource: Resource, live: Doc, doc: Doc) -> Doc:
-    """`live` with the status of `doc`: a write of the status subresource."""
+    """`live` with the status of `doc`, for a write to the status subresource."""
     _check_preconditions(resource, live, doc)
     merged = {part: value for part, value in live.items() if part != "status"}
     if "status" in doc:
@@ -120,14 +121,14 @@ def reported(resource: Resource, live: Doc, doc: Doc) -> Doc:
 
 
 def leaving(live: Doc, *, now: str) -> Doc:
-    """`live` marked as deleted, to wait for its finalizers."""
+    """`live` with a deletionTimestamp, waiting for its finalizers."""
     if metadata(live).get("deletionTimestamp"):
         return live
     return with_metadata(live, deletionTimestamp=now, deletionGracePeriodSeconds=0)
 
 
 def may_go(doc: Doc) -> bool:
-    """Whether an object that is marked as deleted waits for nobody any more."""
+    """Whether an object with a deletionTimestamp has no finalizers left."""
     found = metadata(doc)
     return bool(found.get("deletionTimestamp")) and not found.get("finalizers")
 
@@ -155,15 +156,15 @@ def _check_preconditions(resource: Resource, live: Doc, doc: Doc) -> None:
 
 
 def _with_system_fields(live: Doc, doc: Doc) -> Doc:
-    """What no client may change is as it was."""
+    """Restore the fields that no client may change."""
     held = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
     kept = {field: metadata(live).get(field) for field in held}
     return with_metadata(doc, **kept, resourceVersion=metadata(live)["resourceVersion"])
 
 
 def _wanted(doc: Doc) -> object:
-    """What the generation counts the changes of: all but metadata and status; with Deployments also the
-    annotations, which reach their ReplicaSets."""
+    """The desired state, whose changes the generation counts: everything but metadata and status, and for
+    Deployments also the annotations, which are copied to their ReplicaSets."""
     rest = {part: value for part, value in doc.items() if part not in ("metadata", "status")}
     return rest, mapping(doc, "metadata", "annotations") if doc["kind"] == "Deployment" else None
 
@@ -181,7 +182,7 @@ def _generated(prefix: str) -> str:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """Without nulls, which are fields that are not set. Raises 400 for what the files could not hold."""
+    """Remove nulls, which mean that a field is not set. Raises 400 for values that the files cannot hold."""
     if depth > _DEEPEST:
         raise bad_request(f"the object is nested more than {_DEEPEST} levels deep")
     match value:

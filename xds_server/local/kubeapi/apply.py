@@ -1,7 +1,8 @@
-"""Server-side apply, and who set which field (`metadata.managedFields`).
+"""Server-side apply, and which manager set which field (`metadata.managedFields`).
 
-Whoever applies a document owns its fields: what another owns and says otherwise is a conflict; what he
-applied before and no longer does is taken away, unless another owns it too. Pure; times are arguments.
+A manager that applies a document owns its fields. A field that another manager owns with another value is a
+conflict. A field that the manager applied before and no longer does is removed, unless another manager owns
+it too. Pure; times are arguments.
 """
 
 import json
@@ -56,11 +57,11 @@ def apply(
     now: str,
     subresource: str = "",
 ) -> Doc:
-    """The object after `manager` applied a document. `now` is RFC 3339.
+    """The object after `manager` applied a document. `now` is in RFC 3339.
 
     Raises:
-        StatusError: 409 where another owns a field and has it otherwise, unless `force` takes it over; 400
-            where items of the document cannot be told apart.
+        StatusError: 409 if another manager owns a field with another value and `force` is not set; 400 if
+            items of a list in the document have the same key.
     """
     applied = _of_subresource(applied, subresource, resource)
     if problem := repeated(applied, resource):
@@ -83,7 +84,8 @@ def apply(
 
 
 def _of_subresource(applied: Doc, subresource: str, resource: Resource) -> Doc:
-    """What of a document can be applied there: nobody comes to own what a write does not change."""
+    """The part of a document that this request may apply. A manager does not become the owner of fields that
+    the write does not change."""
     meta = {name: value for name, value in metadata(applied).items() if name != "managedFields"}
     kept = applied
     if subresource == "status":
@@ -95,8 +97,8 @@ def _of_subresource(applied: Doc, subresource: str, resource: Resource) -> Doc:
 
 
 def _removable(dropped: Fields, kept: Fields) -> Fields:
-    """Those of the `dropped` fields that can go: not what something `kept` is part of, and of a list's item
-    never what tells it apart, which goes with the item itself."""
+    """The `dropped` fields that can be removed: no ancestors of `kept` fields, and no keys of list items,
+    which are removed with their item."""
     around = {field[:end] for field in kept for end in range(1, len(field))}
     return frozenset(
         field
@@ -106,7 +108,7 @@ def _removable(dropped: Fields, kept: Fields) -> Fields:
 
 
 def _is_key(field: Field) -> bool:
-    """Whether the field is one by which its item is told apart."""
+    """Whether the field is a key of its list item."""
     item = field[-2] if len(field) > 1 else ""
     return item.startswith("k:") and field[-1].removeprefix("f:") in json.loads(item[2:])
 
@@ -121,8 +123,9 @@ def note(
     now: str,
     subresource: str = "",
 ) -> Doc:
-    """`after` with it noted that `manager` made it so by something other than applying. A client that changes
-    the notes themselves, as kubectl does to begin with server-side apply, has its way."""
+    """`after` with `manager` recorded as the owner of what it changed by a write other than apply. If a
+    client changes managedFields itself, as kubectl does to migrate to server-side apply, its value is
+    kept."""
     owners = _owners(before)
     if before is not None and metadata(after).get("managedFields") != metadata(before).get("managedFields"):
         return _with_owners(after, _owners(after), resource)
@@ -156,7 +159,7 @@ def _owners(doc: Doc | None) -> list[_Owner]:
 
 
 def _with_owners(doc: Doc, owners: list[_Owner], resource: Resource) -> Doc:
-    """Owners of nothing that is there are forgotten."""
+    """Drop entries for fields that no longer exist."""
     there = leaves(doc, resource).keys()
     present = there | {field[:-1] for field in there if field[-1] == ITSELF}
     entries = []
@@ -195,7 +198,7 @@ def _merge_value(live: object, applied: object, resource: Resource, path: Path) 
 def _merge_items(
     live: list[Any], applied: list[Any], keys: tuple[str, ...], resource: Resource, path: Path
 ) -> list[Any]:
-    """In the order applied, then what others added."""
+    """Order items as applied, followed by the items of other managers."""
     there = {item_part(item, keys): item for item in live}
     given = {item_part(item, keys): item for item in applied}
     merged = [_merge_value(there.get(part), item, resource, path) for part, item in given.items()]
@@ -203,7 +206,7 @@ def _merge_items(
 
 
 def _conflict(owners: list[_Owner], disputed: Fields, resource: Resource) -> StatusError:
-    """Worded so that kubectl can say what to do about it."""
+    """The message has the form for which kubectl prints advice."""
     found = {owner: sorted(owner.fields & disputed) for owner in owners if owner.fields & disputed}
     causes = [
         {

@@ -1,4 +1,4 @@
-"""Bodies of requests and responses: which types are read, and how answers are written."""
+"""Bodies of requests and responses: which content types are read, and how responses are written."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ PATCHES: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 
 _LONGEST_WARNING: Final = 256
 _NOT_OF_PAGES: Final = ("PUT", "DELETE")
-"""Methods that a browser asks about before it uses them elsewhere (the Fetch standard's CORS-preflight)."""
+"""Methods for which a browser sends a CORS preflight to another origin (the Fetch standard)."""
 
 LIMIT: Final = 3 << 20
-"""Bytes of a request's body, as with the API server."""
+"""The most bytes of a request's body, as in the API server."""
 
 _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     YAML: codec.read_yaml,
@@ -36,10 +36,10 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
 
 
 async def read(request: web.Request, accepted: Sequence[str]) -> tuple[str, Any]:
-    """The body's type and value. Raises 400, 413 and 415.
+    """The body's content type and value. Raises 400, 413 and 415.
 
-    A POST has to name the type: what a page in a browser can send elsewhere unasked has none, or that of a
-    form. What it cannot send may leave it to the server; `kubectl scale` does.
+    A POST must have a content type: a web page can send a POST to another origin without one, or with that of
+    a form. Other methods may omit it; `kubectl scale` does.
     """
     given = request.headers.get("Content-Type", JSON if request.method in _NOT_OF_PAGES else "")
     kind = given.partition(";")[0].strip().lower()
@@ -56,13 +56,13 @@ async def read(request: web.Request, accepted: Sequence[str]) -> tuple[str, Any]
 
 
 async def read_object(request: web.Request) -> Doc:
-    """The body as an object. Raises as `read`."""
+    """The body as an object. Raises like `read`."""
     _, value = await read(request, OBJECTS)
     return _an_object(value)
 
 
 async def read_patch(request: web.Request) -> tuple[str, Any]:
-    """A patch and its type: a JSON patch is a list, all others are objects. Raises as `read`."""
+    """A patch and its content type. A JSON patch is a list; all others are objects. Raises like `read`."""
     kind, value = await read(request, PATCHES)
     if kind == JSON_PATCH and not isinstance(value, list):
         raise bad_request("a JSON patch is an array of operations")
@@ -70,17 +70,17 @@ async def read_patch(request: web.Request) -> tuple[str, Any]:
 
 
 async def read_delete_options(request: web.Request) -> Doc:
-    """The body of a DELETE, which may have none. Raises as `read`."""
+    """The body of a DELETE, which is optional. Raises like `read`."""
     return await read_object(request) if request.can_read_body else {}
 
 
 def answer(
     body: bytes, status: int = 200, content_type: str = JSON, warnings: Sequence[str] = ()
 ) -> web.Response:
-    """A response of bytes that are encoded already; kubectl prints the warnings."""
+    """A response of encoded bytes. kubectl prints the warnings."""
     response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
     for each in warnings:
-        # As RFC 7234 has it. What a client wrote may hold anything, and a header may not.
+        # Quoted as in RFC 7234. Client input may have characters that a header must not have.
         response.headers.add("Warning", f"299 - {json.dumps(each[:_LONGEST_WARNING])}")
     return response
 
@@ -91,7 +91,7 @@ def document(doc: Doc, content_type: str = JSON) -> web.Response:
 
 
 def refusal(error: StatusError) -> web.Response:
-    """An error, as a Status."""
+    """An error as a Status."""
     response = answer(msgspec.json.encode(error.status()), int(error.code))
     if seconds := error.details.get("retryAfterSeconds"):
         response.headers["Retry-After"] = str(seconds)

@@ -1,7 +1,7 @@
-"""Documents as bytes. Pure.
+"""Encodes and decodes documents. Pure.
 
-YAML is read as Kubernetes reads it, as another way to write JSON: no dates, no tags of one's own, every key a
-text.
+YAML is read as Kubernetes reads it, as another notation of JSON: no dates, no custom tags, and every key is a
+string.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from xds_server.local.kubeapi.doc import Doc
 
 
 class UnreadableError(XdsShadowError):
-    """The bytes are not a document; the text says where they stop being one."""
+    """The bytes are not a document; the message has the position."""
 
 
 class _Dumper(yaml.CSafeDumper):
-    """YAML without aliases, which would stand wherever a document shares a part with itself."""
+    """YAML without aliases. PyYAML would write one wherever a document contains the same object twice."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
@@ -34,7 +34,7 @@ def read_json(data: bytes) -> Any:
 
 
 def read_yaml(data: bytes) -> Any:
-    """One document; JSON is YAML too, and is read faster. Raises `UnreadableError`."""
+    """One document. JSON is also YAML, but is parsed faster. Raises `UnreadableError`."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -46,6 +46,6 @@ def read_yaml(data: bytes) -> Any:
 
 
 def write_yaml(doc: Doc) -> bytes:
-    """In the order of the document's keys."""
+    """Keys keep their order in the document."""
     text: bytes = yaml.dump(doc, Dumper=_Dumper, sort_keys=False, allow_unicode=True, encoding="utf-8")
     return text

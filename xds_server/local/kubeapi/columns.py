@@ -1,8 +1,8 @@
-"""What `kubectl get` shows of each kind: the columns of the real API server, from its printers
-(`pkg/printers/internalversion`), as far as an object without a cluster around it has something to show.
+"""The columns that `kubectl get` shows for each kind. They are those of the API server's printers
+(`pkg/printers/internalversion`), as far as objects without a running cluster have values for them.
 
-Parts that are missing, or of another type than they should be, show as nothing: a list is not refused because
-one object in it is odd.
+A missing part, or one of another type than expected, is shown as empty, so that one odd object does not make
+a list fail.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ _WIDE: Final = 1
 
 
 class Column(NamedTuple):
-    """One column. With `priority` above 0 it is for ``-o wide``."""
+    """One column. Columns with a `priority` above 0 are shown with ``-o wide`` only."""
 
     name: str
     cell: Cell
@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 
 def columns(resource: Resource) -> tuple[Column, ...]:
-    """Of a kind, in order."""
+    """The columns of each kind, in order."""
     return _COLUMNS[resource.plural]
 
 
@@ -45,7 +45,7 @@ def _items(doc: Doc, *path: str) -> list[Doc]:
 
 
 def _texts(doc: Doc, *path: str) -> list[str]:
-    """The texts in the list at `path`."""
+    """The strings in the list at `path`."""
     found = mapping(doc, *path[:-1]).get(path[-1])
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
@@ -56,7 +56,7 @@ def _number(doc: Doc, *path: str, default: int = 0) -> int:
 
 
 def _text(doc: Doc, *path: str) -> str:
-    """What is at `path`, empty if it is nothing that fits into a cell."""
+    """The value at `path`; empty if it does not fit into a cell."""
     found = mapping(doc, *path[:-1]).get(path[-1])
     return str(found) if isinstance(found, str | int) else ""
 
@@ -76,13 +76,13 @@ def _shortened(parts: list[str]) -> str:
 
 
 def age(stamp: object, now: datetime) -> str:
-    """How long ago, as kubectl writes it: ``45s``, ``5m10s``, ``3h``, ``12d``."""
+    """An age as kubectl writes it: ``45s``, ``5m10s``, ``3h``, ``12d``."""
     try:
         seconds = int((now - datetime.fromisoformat(str(stamp))).total_seconds())
     except (ValueError, TypeError):
         return _UNKNOWN
     if seconds < 0:
-        return "0s" if seconds == -1 else "<invalid>"  # clocks may differ by a moment
+        return "0s" if seconds == -1 else "<invalid>"  # clocks may differ slightly
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     for below, value, unit, rest, unit_of_rest in (
         (120, seconds, "s", 0, ""),
@@ -236,7 +236,7 @@ def _event_source(doc: Doc, _now: datetime) -> str:
 
 
 def _entries(doc: Doc, _now: datetime) -> int:
-    """How much data there is; never what it is."""
+    """The number of data entries, never their content."""
     return len(mapping(doc, "data")) + len(mapping(doc, "binaryData"))
 
 

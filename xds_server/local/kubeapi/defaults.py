@@ -1,6 +1,6 @@
-"""What the API server fills in where a manifest says nothing: as far as kubectl shows it. Pure.
+"""The default values that the API server sets, as far as kubectl shows them. Pure.
 
-Nothing is allocated: a Service gets no address, as there is no network behind it.
+Nothing is allocated: a Service gets no cluster IP, because there is no network.
 """
 
 import base64
@@ -15,8 +15,8 @@ _QUARTER: Final = "25%"
 
 
 def filled(resource: Resource, doc: Doc) -> Doc:
-    """`doc` with what it leaves open; nothing that it says is changed, but for a Secret's `stringData`, which
-    becomes data. The types of what is read here were checked before."""
+    """`doc` with default values. Values that are set are kept, except that a Secret's `stringData` becomes
+    data. The types of the fields that are read here were checked before."""
     fill = _FILL.get(resource.kind)
     return fill(doc) if fill else doc
 
@@ -150,7 +150,7 @@ def _policy_rule(rule: Doc) -> Doc:
 
 
 def _binding(doc: Doc) -> Doc:
-    """A subject's group follows from its kind."""
+    """The API group of a subject follows from its kind."""
     subjects = [
         ({"apiGroup": _RBAC} | each if each.get("kind") in ("User", "Group") else each)
         for each in doc.get("subjects", ())

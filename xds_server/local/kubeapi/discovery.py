@@ -1,6 +1,7 @@
-"""What the API server says about itself: versions, groups, resources. Pure.
+"""API discovery: versions, groups and resources. Pure.
 
-kubectl prefers the aggregated form, in which one document tells all groups; in the older, each has its own.
+kubectl prefers the aggregated form, in which one document has all groups. In the older form, each group has
+its own.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ VERSION: Final[Doc] = {
     "compiler": "",
     "platform": "",
 }
-"""Of the API that is served here; it decides of kubectl's warnings only."""
+"""The Kubernetes version that this API reports. kubectl's version-skew warning depends on it."""
 
 
 def of(group: str, version: str) -> Sequence[Resource]:
@@ -138,7 +139,7 @@ def _aggregated_resource(resource: Resource) -> Doc:
 
 
 def document(parts: list[str]) -> Doc | None:
-    """What is at a path of discovery; None if nothing is."""
+    """The discovery document at a path; None if there is none."""
     match parts:
         case ["apis", name]:
             return group(name)

@@ -1,7 +1,7 @@
-"""What an object is here: the JSON document that a client sent, with nothing decoded.
+"""The representation of an object: the JSON document that a client sent, with nothing decoded.
 
-A `Doc` that is in the store, or came out of it, is never changed in place: whoever needs another makes one,
-and shares what stays the same.
+A `Doc` in or from the store is never changed in place. Changes create a new one that shares the unchanged
+parts.
 """
 
 from typing import Any
@@ -11,19 +11,19 @@ Doc = dict[str, Any]
 
 
 def metadata(doc: Doc) -> Doc:
-    """The object's `metadata`; empty where it has none, or something else in its place."""
+    """The object's `metadata`; empty if it is missing or not a mapping."""
     found = doc.get("metadata")
     return found if isinstance(found, dict) else {}
 
 
 def with_metadata(doc: Doc, **changes: object) -> Doc:
-    """`doc` with entries of its metadata replaced; None takes one away."""
+    """`doc` with entries of its metadata replaced; None removes an entry."""
     merged = metadata(doc) | changes
     return doc | {"metadata": {name: value for name, value in merged.items() if value is not None}}
 
 
 def mapping(doc: Doc, *path: str) -> Doc:
-    """The mapping at `path`; empty where there is none, or something else in its place."""
+    """The mapping at `path`; empty if it is missing or not a mapping."""
     at: object = doc
     for name in path:
         at = at.get(name) if isinstance(at, dict) else None

@@ -1,7 +1,7 @@
-"""Refusals, as the API server words them: each is a meta/v1 Status, which kubectl knows how to print.
+"""Errors with the API server's texts. Each is a meta/v1 Status, which kubectl can print.
 
-Reasons, codes and texts follow apimachinery's `api/errors` and `util/validation/field`, since clients decide
-by the first two and users search for the third.
+Reasons, codes and texts follow apimachinery's `api/errors` and `util/validation/field`, because clients
+depend on reasons and codes, and people search for the texts.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _CAUSES = {
 
 
 class StatusError(XdsShadowError):
-    """A request is answered with a Status instead of what it asked for."""
+    """The request fails, and the response is a Status."""
 
     def __init__(self, code: int, reason: str, message: str, *, details: Doc | None = None) -> None:
         super().__init__(message)
@@ -54,34 +54,34 @@ def _about(resource: Resource, name: str) -> Doc:
 
 
 def not_found(resource: Resource, name: str) -> StatusError:
-    """404: there is no such object."""
+    """404: the object does not exist."""
     text = f'{resource.qualified} "{name}" not found'
     return StatusError(HTTPStatus.NOT_FOUND, "NotFound", text, details=_about(resource, name))
 
 
 def no_such_path() -> StatusError:
-    """404: the URL names nothing that is served."""
+    """404: the path is not served."""
     text = "the server could not find the requested resource"
     return StatusError(HTTPStatus.NOT_FOUND, "NotFound", text)
 
 
 def already_exists(resource: Resource, name: str) -> StatusError:
-    """409: create of a name that is taken."""
+    """409: the name already exists."""
     text = f'{resource.qualified} "{name}" already exists'
     return StatusError(HTTPStatus.CONFLICT, "AlreadyExists", text, details=_about(resource, name))
 
 
 def conflict(resource: Resource, name: str, message: str = MODIFIED) -> StatusError:
-    """409: the object is not what the writer took it for."""
+    """409: the object has changed since the writer read it."""
     text = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {message}'
     return StatusError(HTTPStatus.CONFLICT, "Conflict", text, details=_about(resource, name))
 
 
 def invalid(resource: Resource, name: str, causes: Sequence[tuple[str, str]]) -> StatusError:
-    """422: the object is well formed but breaks rules.
+    """422: the object is well-formed but invalid.
 
-    `causes` are pairs of a field's path and what is wrong with it, which begins with one of the API server's
-    phrases: ``Required value``, ``Invalid value: "x": …``, ``Forbidden: …``.
+    `causes` are pairs of a field path and a message that begins with one of the API server's phrases:
+    ``Required value``, ``Invalid value: "x": …``, ``Forbidden: …``.
     """
     texts = list(dict.fromkeys(f"{field}: {message}" for field, message in causes))
     told = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
@@ -107,19 +107,19 @@ def invalid(resource: Resource, name: str, causes: Sequence[tuple[str, str]]) ->
 
 
 def unprocessable(cause: str) -> StatusError:
-    """422: a patch cannot be carried out on this object."""
+    """422: the patch cannot be applied to this object."""
     text = "the server rejected our request due to an error in our request"
     causes = [{"reason": "UnexpectedServerResponse", "message": cause, "field": "patch"}]
     return StatusError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", text, details={"causes": causes})
 
 
 def bad_request(message: str) -> StatusError:
-    """400: the request makes no sense as it is written."""
+    """400: the request is malformed."""
     return StatusError(HTTPStatus.BAD_REQUEST, "BadRequest", message)
 
 
 def invalid_options(kind: str, field: str, message: str) -> StatusError:
-    """422: a request's parameters contradict each other; `kind` is ``ListOptions`` and its like."""
+    """422: the parameters contradict each other; `kind` is, for example, ``ListOptions``."""
     return StatusError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "Invalid",
@@ -139,49 +139,49 @@ def invalid_options(kind: str, field: str, message: str) -> StatusError:
 
 
 def forbidden(resource: Resource, name: str, message: str, *, cause: Doc | None = None) -> StatusError:
-    """403: what is asked may not be done to this object."""
+    """403: the operation is not allowed on this object."""
     text = f'{resource.qualified} "{name}" is forbidden: {message}'
     details = _about(resource, name) | ({"causes": [cause]} if cause else {})
     return StatusError(HTTPStatus.FORBIDDEN, "Forbidden", text, details=details)
 
 
 def gone(message: str) -> StatusError:
-    """410: the state asked for is older than what is remembered."""
+    """410: the requested version is no longer in the history."""
     return StatusError(HTTPStatus.GONE, "Expired", message)
 
 
 def method_not_allowed() -> StatusError:
-    """405: the resource has no such verb."""
+    """405: the resource does not support the verb."""
     text = "the server does not allow this method on the requested resource"
     return StatusError(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", text)
 
 
 def unsupported_media_type(given: str, accepted: Sequence[str]) -> StatusError:
-    """415: the body is of a type that is not read here."""
+    """415: the content type of the body is not supported."""
     text = f"the body of the request was in an unknown format{f' ({given})' if given else ''}"
     text += f" - accepted media types include: {', '.join(accepted)}"
     return StatusError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", text)
 
 
 def not_acceptable(accepted: Sequence[str]) -> StatusError:
-    """406: no type that the client takes can be written here."""
+    """406: none of the accepted content types is supported."""
     text = f"only the following media types are accepted: {', '.join(accepted)}"
     return StatusError(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", text)
 
 
 def too_large(message: str) -> StatusError:
-    """413: a body beyond the limit."""
+    """413: the body exceeds the limit."""
     return StatusError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestEntityTooLarge", message)
 
 
 def too_many(message: str) -> StatusError:
-    """429: more at once than is served."""
+    """429: too many concurrent requests."""
     details = {"retryAfterSeconds": 1}
     return StatusError(HTTPStatus.TOO_MANY_REQUESTS, "TooManyRequests", message, details=details)
 
 
 def from_the_future(version: int, current: int) -> StatusError:
-    """504: the state asked for is yet to come."""
+    """504: the requested version is in the future."""
     return StatusError(
         HTTPStatus.GATEWAY_TIMEOUT,
         "Timeout",
@@ -194,6 +194,6 @@ def from_the_future(version: int, current: int) -> StatusError:
 
 
 def internal() -> StatusError:
-    """500: a mistake of this server, told in its log and not to the client."""
+    """500: a bug in this server. It is logged, and not sent to the client."""
     text = "Internal error occurred: see the server's log"
     return StatusError(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", text)

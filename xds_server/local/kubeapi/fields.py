@@ -1,7 +1,7 @@
-"""Sets of fields, as `managedFields` has them (FieldsV1): which parts of an object somebody set.
+"""Sets of fields in the format of `managedFields` (FieldsV1).
 
-A field is a path of the parts that FieldsV1 writes: ``f:NAME`` for a field, ``k:{"name":"x"}`` for an item
-of a list that is a map, ``v:"x"`` for a value of a list that is a set, and ``.`` for such an item itself.
+A field is a path of FieldsV1 elements: ``f:NAME`` for a field, ``k:{"name":"x"}`` for an item of a list that
+is a map, ``v:"x"`` for a value of a list that is a set, and ``.`` for such an item itself.
 """
 
 import json
@@ -30,7 +30,7 @@ _SERVERS_OWN: Final = frozenset(
         "selfLink",
     }
 )
-"""Of `metadata`: nobody owns these."""
+"""Fields of `metadata` that have no owner."""
 
 
 def leaves(doc: Doc, resource: Resource) -> dict[Field, Any]:
@@ -68,7 +68,7 @@ def _of_list(
 
 
 def item_part(item: object, keys: tuple[str, ...]) -> str:
-    """How an item of a list is named in a field's path."""
+    """The path element for an item of a list."""
     values = keys_of(item, keys)
     if values is None:
         return f"v:{_compact(item)}"
@@ -77,8 +77,8 @@ def item_part(item: object, keys: tuple[str, ...]) -> str:
 
 
 def repeated(doc: Doc, resource: Resource) -> str:
-    """The first item that a list of `doc` has twice, or that nothing tells from others, as kubectl prints it;
-    empty if there is none."""
+    """The first duplicate item in a list of `doc`, or the first without a key, as kubectl prints it; empty if
+    there is none."""
     seen: set[Field] = set()
     for field, _ in _of_mapping(doc, resource, (), ()):
         if field in seen:
@@ -102,7 +102,7 @@ def encode(fields: Iterable[Field]) -> Doc:
 
 
 def decode(fields: object) -> Fields:
-    """The fields of a FieldsV1; empty for what is none."""
+    """The fields of a FieldsV1; empty if it is not valid."""
     return frozenset(_decoded(fields, ())) if isinstance(fields, dict) else frozenset()
 
 
@@ -130,7 +130,7 @@ def written(field: Field) -> str:
 
 
 def without(doc: Doc, gone: Iterable[Field], resource: Resource) -> Doc:
-    """`doc` without these fields, and without the mappings that this empties."""
+    """`doc` without these fields, and without mappings that become empty."""
     for field in sorted(gone, key=len, reverse=True):
         doc = _without(doc, field, resource, ())
     return doc

@@ -1,8 +1,8 @@
-"""The objects as files of YAML, one each: ``DIR/services/shop/web.yaml``, ``DIR/namespaces/_/shop.yaml``.
+"""Stores each object in a YAML file: ``DIR/services/shop/web.yaml``, ``DIR/namespaces/_/shop.yaml``.
 
-A file is complete or not there: it is written beside its place and renamed, before the request is answered.
-So a process that is killed loses nothing that it answered; there is no fsync, so a machine that loses power
-may. Versions never repeat: each file has its object's, and a deletion's is written down before the file goes.
+A file is written under a temporary name and renamed before the response is sent. So a killed process loses
+nothing that it confirmed. There is no fsync, so a power failure may lose writes. Versions never repeat: each
+file has its object's version, and the version of a deletion is recorded before the file is removed.
 """
 
 import fcntl
@@ -30,11 +30,11 @@ _KINDS: Final = {resource.qualified: resource for resource in RESOURCES}
 
 
 class Directory:
-    """One server's files. Use it as a context manager: it holds a lock meanwhile.
+    """The files of one server. A context manager, which holds a lock on the directory.
 
     Raises:
-        XdsShadowError: the directory cannot be used, another server uses it, or a file in it cannot be read;
-            the text names the file and what is wrong with it. Nothing is forgotten for that.
+        XdsShadowError: the directory cannot be used, another server uses it, or a file in it cannot be read.
+            The message names the file and the problem. No object is dropped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +60,7 @@ class Directory:
             self._lock = None
 
     def open_store(self) -> Store:
-        """A store of what the files hold, which writes to them from now on."""
+        """A store with the objects in the files, which writes further changes to them."""
         store = Store(persist=self._write)
         store.load(self._documents(), version=self._version())
         return store
@@ -75,11 +75,12 @@ class Directory:
             return
         _replace(self._path / _STATE, {"resourceVersion": str(step.version)})
         path.unlink(missing_ok=True)
-        with suppress(OSError):  # others are in it
+        with suppress(OSError):  # the directory has other files
             path.parent.rmdir()
 
     def _file(self, resource: Resource, key: Key) -> Path:
-        """Names are checked when objects are created; what is too long for a file's name ends in a hash."""
+        """Names are validated on create. If a name is too long for a file name, its end is replaced by a
+        hash."""
         name = key.name
         if len(name.encode()) > _LONGEST_NAME:
             digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
@@ -105,7 +106,7 @@ class Directory:
             yield doc
 
     def _check(self, path: Path, resource: Resource, doc: Doc) -> None:
-        """What the server relies on, should somebody have edited the file."""
+        """Check what the server relies on, because the file may have been edited."""
         for field, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
             if doc.get(field) != expected:
                 raise XdsShadowError(f"{path}: {field} is {doc.get(field)!r}, not {expected!r}")

@@ -1,4 +1,5 @@
-"""The verbs over HTTP: each reads its request, asks the `store` or the `registry`, and writes the answer."""
+"""The HTTP handlers of the verbs: each parses its request, calls the `store` or the `registry`, and writes
+the response."""
 
 import asyncio
 import random
@@ -35,15 +36,15 @@ _ON_COLLECTIONS: Final = {"GET": "list", "POST": "create", "DELETE": "deletecoll
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What tests set otherwise. Times in seconds.
+    """Settings that tests change. Times are in seconds.
 
-    `streams` says whether streaming lists are offered, `gone_as_status` whether a watch of a version that is
-    forgotten is answered with HTTP 410, as some proxies and older servers do, and not with an ERROR event.
-    `capacity` is how many events may wait for one watch, and `stalled` how long its client may take none.
+    `streams` says whether streaming lists are supported. With `gone_as_status`, a watch at an expired version
+    fails with HTTP 410, as with some proxies and older servers, instead of an ERROR event. `capacity` is how
+    many events may wait for one watch, and `stalled` how long its client may take none.
     """
 
     bookmarks_every: float = 60.0
-    watch_for: tuple[float, float] = (1800.0, 3600.0)  # where the client does not say; the time is random
+    watch_for: tuple[float, float] = (1800.0, 3600.0)  # if the client does not set a timeout; chosen randomly
     streams: bool = True
     gone_as_status: bool = False
     capacity: int = 10_000
@@ -53,7 +54,7 @@ class Settings:
 
 
 def verb_of(method: str, target: Target, query: options.Parameters) -> str:
-    """What RBAC calls the request. Raises 405."""
+    """The verb of the request in RBAC's terms. Raises 405."""
     verb = (_ON_OBJECTS if target.name else _ON_COLLECTIONS).get(method)
     if verb is None or (verb == "create" and not target.creatable):
         raise method_not_allowed()
@@ -65,7 +66,7 @@ def verb_of(method: str, target: Target, query: options.Parameters) -> str:
 
 
 class Handlers:
-    """Answers requests about resources. Methods raise `StatusError`."""
+    """Handles requests for resources. Methods raise `StatusError`."""
 
     def __init__(
         self, store: Store, registry: Registry, settings: Settings, now: Callable[[], datetime]
@@ -77,7 +78,7 @@ class Handlers:
         self._now = now
 
     async def handle(self, verb: str, target: Target, request: web.Request) -> web.StreamResponse:
-        """Answer one request; `verb` is `verb_of` it."""
+        """Handle one request; `verb` is the result of `verb_of`."""
         answers: Mapping[str, Callable[[Target, web.Request], Awaitable[web.StreamResponse]]] = {
             "get": self._get,
             "list": self._list,
@@ -141,7 +142,7 @@ class Handlers:
             unsubscribe()
 
     def _start(self, watch: Watch, target: Target, asked: ListOptions) -> None:
-        """What is told before anything happens. No await may come between this and subscribing."""
+        """The events at the start of a watch. There must be no await between this and subscribing."""
         if asked.initial or (asked.initial is None and not asked.version):
             self._check_reached(asked.version)
             page = self._store.list(target.resource, namespace=target.namespace, matches=watch.matches)
@@ -166,7 +167,7 @@ class Handlers:
             if isinstance(request.transport, asyncio.Transport):
                 request.transport.abort()
         except ConnectionError:
-            pass  # the client has gone, as watches mostly end
+            pass  # the client disconnected, which is how watches usually end
         return response
 
     def _check_reached(self, version: int | None) -> None:
@@ -261,7 +262,7 @@ def _check_patch(kind: str, request: web.Request, how: WriteOptions) -> None:
 
 
 def _patch(kind: str, body: Any, target: Target) -> Callable[[Doc], Doc]:
-    """What a patch makes of an object."""
+    """Apply a patch to an object."""
     match kind:
         case bodies.JSON_PATCH:
             return lambda live: patch.json_patch(live, body)
@@ -272,7 +273,7 @@ def _patch(kind: str, body: Any, target: Target) -> Callable[[Doc], Doc]:
 
 
 def _deleted(entry: Entry) -> Doc:
-    """How the API server says that an object is gone."""
+    """The API server's response for a deleted object."""
     details = {
         "name": entry.key.name,
         "group": entry.resource.group,

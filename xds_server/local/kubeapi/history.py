@@ -1,6 +1,6 @@
-"""One object at one version, one change, and the changes of a kind that are remembered.
+"""Versions of objects, and the recent changes of a kind.
 
-JSON is made here, once for each version of an object, however many lists and watches ask for it.
+JSON is encoded here, once for each version of an object, however many lists and watches send it.
 """
 
 from collections import deque
@@ -16,7 +16,8 @@ from xds_server.local.kubeapi.resources import Resource
 
 
 class Key(NamedTuple):
-    """Names an object among those of its kind; the namespace is empty for kinds without. Sorts as lists."""
+    """Identifies an object among those of its kind. The namespace is empty for cluster-scoped kinds. Keys
+    sort as in lists."""
 
     namespace: str
     name: str
@@ -28,7 +29,7 @@ def _head(resource: Resource) -> bytes:
 
 
 class Entry:
-    """One object at one version. Immutable, but for remembering its JSON."""
+    """One object at one version. Immutable, but caches its JSON."""
 
     __slots__ = ("_item", "doc", "key", "resource", "version")
 
@@ -41,7 +42,7 @@ class Entry:
 
     @property
     def item(self) -> bytes:
-        """As a list holds it: the API server leaves kind and apiVersion to the list."""
+        """The JSON in a list, where the API server omits kind and apiVersion."""
         if self._item is None:
             bare = {name: value for name, value in self.doc.items() if name not in ("kind", "apiVersion")}
             self._item = msgspec.json.encode(bare)
@@ -49,12 +50,12 @@ class Entry:
 
     @property
     def json(self) -> bytes:
-        """As it is sent alone and in events."""
+        """The JSON in a response and in events."""
         return b"%b,%b" % (_head(self.resource), self.item[1:])
 
 
 class Step:
-    """One change: an object comes (no `before`), changes, or goes (no `after`)."""
+    """One change: an object was added (no `before`), modified, or deleted (no `after`)."""
 
     __slots__ = ("_leaving", "after", "before", "key", "resource", "version")
 
@@ -70,8 +71,8 @@ class Step:
 
     @property
     def leaving(self) -> Entry:
-        """What a DELETED event shows: the object as it was, at the version of the change. That is so for an
-        object that is gone, and for one that a watch's selector no longer matches."""
+        """The object in a DELETED event: its last state at the version of the change. It is the same for a
+        deleted object and for one that a watch's selector no longer matches."""
         if self._leaving is None:
             if self.before is None:
                 raise ValueError("an object that was not there cannot leave")
@@ -87,16 +88,16 @@ class History:
         self._limit = limit
         self._steps: deque[Step] = deque()
         self.forgotten = forgotten
-        """The version of the latest change that is not remembered; what came after it is complete."""
+        """The version of the latest change that was dropped. All later changes are present."""
 
     def add(self, step: Step) -> None:
-        """Remember `step`, and forget the oldest if there are too many."""
+        """Add `step`; drop the oldest change if there are too many."""
         self._steps.append(step)
         if len(self._steps) > self._limit:
             self.forgotten = self._steps.popleft().version
 
     def forget(self, version: int) -> None:
-        """Forget everything, as after `version`."""
+        """Drop all changes up to `version`."""
         self._steps.clear()
         self.forgotten = version
 

@@ -1,4 +1,4 @@
-"""The kubeconfig that points kubectl, and anything else, at the embedded API."""
+"""Writes a kubeconfig for the embedded API."""
 
 import os
 from pathlib import Path
@@ -12,10 +12,10 @@ CONTEXT: Final = "xds-shadow"
 
 
 def write_kubeconfig(path: Path, url: str) -> None:
-    """Write it whole or not at all, readable by the owner only.
+    """Write the file atomically, readable by its owner only.
 
     Raises:
-        XdsShadowError: it cannot be written.
+        XdsShadowError: the file cannot be written.
     """
     doc = {
         "apiVersion": "v1",

@@ -1,6 +1,6 @@
-"""What names, labels and annotations may look like. Pure; texts are the API server's.
+"""Rules for names, labels and annotations, with the API server's messages. Pure.
 
-Each check returns what is wrong, ready for a cause of `errors.invalid`, and nothing if all is well.
+Each check returns the problems as causes for `errors.invalid`; none if the value is valid.
 """
 
 import re
@@ -11,7 +11,7 @@ from xds_server.local.kubeapi.doc import Doc, metadata
 from xds_server.local.kubeapi.resources import NAMESPACES, SERVICES, Resource
 
 Cause = tuple[str, str]
-"""A field's path, and what is wrong with it."""
+"""A field path and a message."""
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
@@ -51,7 +51,7 @@ _VALUE_TEXT: Final = (
 
 
 def name(resource: Resource, value: str) -> str | None:
-    """What is wrong with the name of an object of this kind."""
+    """Problems of the name of an object of this kind."""
     if resource.group == "rbac.authorization.k8s.io":
         return _path_segment(value)
     if resource == NAMESPACES:
@@ -62,12 +62,12 @@ def name(resource: Resource, value: str) -> str | None:
 
 
 def label(value: str) -> str | None:
-    """What is wrong with an RFC 1123 label, as the names of namespaces and ports are."""
+    """Problems of an RFC 1123 label, such as the name of a namespace or a port."""
     return _dns(value, _LABEL, _LABEL_LIMIT, _LABEL_TEXT)
 
 
 def labels(doc: Doc, path: str = "metadata.labels") -> Iterator[Cause]:
-    """What is wrong with the labels at `path`, which are a mapping of texts."""
+    """Problems of the labels at `path`, a mapping of strings."""
     at: object = doc
     for part in path.split("."):
         at = at.get(part) if isinstance(at, dict) else None
@@ -79,7 +79,7 @@ def labels(doc: Doc, path: str = "metadata.labels") -> Iterator[Cause]:
 
 
 def annotations(doc: Doc) -> Iterator[Cause]:
-    """What is wrong with the object's annotations."""
+    """Problems of the object's annotations."""
     path = "metadata.annotations"
     found = metadata(doc).get("annotations") or {}
     for key in found:
@@ -90,7 +90,7 @@ def annotations(doc: Doc) -> Iterator[Cause]:
 
 
 def finalizers(doc: Doc) -> Iterator[Cause]:
-    """What is wrong with the object's finalizers."""
+    """Problems of the object's finalizers."""
     for value in metadata(doc).get("finalizers") or ():
         if problem := _qualified(value):
             yield "metadata.finalizers", f'Invalid value: "{value}": {problem}'

@@ -1,8 +1,8 @@
-"""OpenAPI v3, as far as kubectl asks for it. Pure.
+"""OpenAPI v3, as far as kubectl uses it. Pure.
 
-`kubectl apply` looks whether the server validates by itself (the parameter `fieldValidation` on the path of
-the kind's patch), and `kubectl explain` prints the fields of a kind. What strategic merge patches merge by is
-not told, as kubectl knows that of the kinds that are served here.
+`kubectl apply` checks whether the server validates fields (the parameter `fieldValidation` on the path of the
+kind's patch), and `kubectl explain` prints the fields of a kind. The keys of strategic merge patches are
+omitted, because kubectl knows them for the kinds that are served.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ _ANY: Final = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 def document(parts: list[str]) -> Doc | None:
-    """What is at ``/openapi/v3/…``, by the parts of the path; None if there is nothing."""
+    """The document at ``/openapi/v3/…``, by the parts of the path; None if there is none."""
     match parts:
         case ["openapi", "v3"]:
             return _index()
@@ -91,7 +91,7 @@ def _schema(name: str) -> Doc:
 
 
 def _type(text: str) -> Doc:
-    """The schema of a type as `schemas` writes it."""
+    """The OpenAPI schema of a type in the notation of `schemas`."""
     if text.startswith(LIST):
         return {"type": "array", "items": _type(text.removeprefix(LIST))}
     if text.startswith(MAP):

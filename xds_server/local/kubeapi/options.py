@@ -1,4 +1,4 @@
-"""What a request's parameters ask for, checked. Pure; the rules are those of the API server's ListOptions."""
+"""Parses and validates request parameters by the rules of the API server's ListOptions. Pure."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,14 @@ from xds_server.local.kubeapi.schemas import IGNORE, STRICT, WARN
 EXACT: Final = "Exact"
 NOT_OLDER: Final = "NotOlderThan"
 _LONGEST: Final = 86_400
-"""Seconds that a watch may last."""
+"""The most seconds that a watch may last."""
 
 Parameters = Mapping[str, str]
-"""Of a URL's query."""
+"""The parameters of a URL's query."""
 
 
 class Token(msgspec.Struct):
-    """Where a list goes on: after a key, as of the version of its first page."""
+    """Where a list continues: after a key, at the version of its first page."""
 
     version: int
     namespace: str
@@ -34,7 +34,7 @@ class Token(msgspec.Struct):
         return Key(self.namespace, self.name)
 
     def text(self) -> str:
-        """As sent; clients may not look inside."""
+        """The encoded token. Clients must not interpret it."""
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode()
 
     @classmethod
@@ -48,7 +48,8 @@ class Token(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOptions:
-    """A list or a watch. `version` is None where the client leaves it to the server; 0 means any."""
+    """Parameters of a list or a watch. `version` is None if the client does not set it; 0 means any
+    version."""
 
     labels: str = ""
     fields: str = ""
@@ -63,7 +64,7 @@ class ListOptions:
 
 
 def list_options(query: Parameters, *, streams: bool) -> ListOptions:
-    """`streams` says whether streaming lists are offered. Raises 400 and 422."""
+    """`streams` says whether streaming lists are supported. Raises 400 and 422."""
     version = query.get("resourceVersion", "")
     token = query.get("continue", "")
     options = ListOptions(
@@ -118,7 +119,7 @@ def _watch_problems(options: ListOptions, *, streams: bool) -> Iterator[tuple[st
 
 
 def write_options(query: Parameters, user_agent: str) -> WriteOptions:
-    """The manager of fields is, if not told, the program that the User-Agent names. Raises 400."""
+    """If no field manager is given, it is the program in the User-Agent. Raises 400."""
     return WriteOptions(
         manager=query.get("fieldManager") or user_agent.partition("/")[0] or "unknown",
         dry_run=_dry_run(query.get("dryRun", "")),
@@ -128,8 +129,8 @@ def write_options(query: Parameters, user_agent: str) -> WriteOptions:
 
 
 def delete_options(query: Parameters, body: Doc) -> DeleteOptions:
-    """From the parameters, and the DeleteOptions that may be the body. What concerns controllers is left
-    aside. Raises 400."""
+    """From the parameters and the DeleteOptions that may be in the body. Options for controllers are ignored.
+    Raises 400."""
     told = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
     preconditions = mapping(body, "preconditions")
     return DeleteOptions(
@@ -164,7 +165,7 @@ def _flag(query: Parameters, name: str) -> bool | None:
         return False
     if text:
         raise _unreadable(name, text)
-    return True if name in query and name == "watch" else None  # ?watch alone is a watch
+    return True if name in query and name == "watch" else None  # ?watch without a value means true
 
 
 def _number(query: Parameters, name: str) -> int | None:

@@ -1,6 +1,6 @@
-"""What a patch makes of an object: JSON patch (RFC 6902), JSON merge patch (RFC 7386), strategic merge patch.
+"""Applies patches: JSON patch (RFC 6902), JSON merge patch (RFC 7386) and strategic merge patch.
 
-Pure; the object given is not changed. What cannot be done is a `StatusError`, as the API server words it.
+Pure; the given object is not changed. Failures are `StatusError`s with the API server's texts.
 """
 
 import re
@@ -13,9 +13,10 @@ from xds_server.local.kubeapi.doc import Doc
 from xds_server.local.kubeapi.errors import StatusError, bad_request, too_large, unprocessable
 
 MOST_OPERATIONS: Final = 10_000
-"""Of one JSON patch, as the API server counts."""
+"""The most operations of one JSON patch, as in the API server."""
 MOST_COPIED: Final = 3 << 20
-"""Bytes that the copies of one JSON patch may have: copied into itself, an object doubles with each."""
+"""The most bytes that the copy operations of one JSON patch may add: each copy of an object into itself
+doubles it."""
 
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
@@ -24,7 +25,7 @@ _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def merge_patch(doc: Doc, patch: Doc) -> Doc:
-    """`doc` with the fields of `patch`; null takes a field away, and a list is replaced whole."""
+    """`doc` with the fields of `patch`. Null removes a field, and a list is replaced as a whole."""
     merged = dict(doc)
     for name, value in patch.items():
         if value is None:
@@ -41,7 +42,8 @@ def merge_patch(doc: Doc, patch: Doc) -> Doc:
 
 
 def json_patch(doc: Doc, operations: Sequence[Doc]) -> Doc:
-    """`doc` after all operations, or none of them. Raises 422, 413, and 400 for what is no operation."""
+    """`doc` after all operations. If one fails, none is applied. Raises 422, 413, and 400 for an invalid
+    operation."""
     if len(operations) > MOST_OPERATIONS:
         raise bad_request(
             f"a JSON patch may have {MOST_OPERATIONS} operations, and this has {len(operations)}"
@@ -86,7 +88,7 @@ def _operate(doc: Any, operation: Doc) -> Any:
 
 
 def _canonical(value: Any) -> bytes:
-    """Equal for values that JSON has no way to tell apart; Python takes true for 1."""
+    """Whether two values are equal in JSON. In Python, true equals 1."""
     return msgspec.json.encode(value, order="sorted")
 
 
@@ -109,7 +111,7 @@ def _find(doc: Any, path: list[str]) -> Any:
 
 
 def _at(doc: Any, path: list[str], change: Callable[[Any], Any]) -> Any:
-    """`doc` with what is at `path`, which exists, replaced by what `change` makes of it."""
+    """`doc` with the existing value at `path` replaced by the result of `change`."""
     if not path:
         return change(doc)
     first, rest = path[0], path[1:]

@@ -1,4 +1,4 @@
-"""What a URL's path means: which resource, and how much of it. Pure."""
+"""Parses URL paths of resources. Pure."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -8,8 +8,8 @@ from xds_server.local.kubeapi.resources import Resource, find
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A collection (no name), an object, or a subresource of one. No namespace is all of them, or a kind that
-    has none."""
+    """A collection (no name), an object, or a subresource of one. Without a namespace it is all namespaces,
+    or a cluster-scoped kind."""
 
     resource: Resource
     namespace: str = ""
@@ -18,12 +18,13 @@ class Target:
 
     @property
     def creatable(self) -> bool:
-        """Whether an object can be created here: a namespaced one in its namespace only."""
+        """Whether an object can be created here. Namespaced objects can be created in their namespace
+        only."""
         return not self.name and self.resource.namespaced == bool(self.namespace)
 
 
 def segments(raw_path: str) -> list[str]:
-    """The parts of a path, decoded one by one, so that an encoded slash stays in its part."""
+    """The parts of a path, decoded separately, so that an encoded slash stays in its part."""
     return [unquote(part) for part in raw_path.split("/") if part]
 
 

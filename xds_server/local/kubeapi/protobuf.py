@@ -1,8 +1,9 @@
-"""Bodies in Kubernetes' protobuf, which ``kubectl create deployment`` and its sisters send unasked. Pure.
+"""Decodes request bodies in Kubernetes' protobuf encoding, which ``kubectl create deployment`` and similar
+commands send. Pure.
 
-Only requests, and only the messages of `protobuf_fields`. A field that is not there, and says something, is
-refused: an object must not be stored without a part of what its author wrote. The envelope is described in
-"Kubernetes API Concepts".
+Only the messages in `protobuf_fields` are supported. An unknown field with a value is an error, because an
+object must not be stored without a part of what its author wrote. The envelope is described in "Kubernetes
+API Concepts".
 """
 
 import base64
@@ -59,8 +60,7 @@ def _message(kind: str, data: bytes, depth: int) -> Doc:
 
 
 def _says_something(raw: int | bytes) -> bool:
-    """Go writes fields that are zero; so an unknown one may be no more than that, whole messages of them
-    too."""
+    """Go also writes fields with zero values, so an unknown field may be zero, or a message of zeros."""
     if isinstance(raw, int):
         return raw != 0
     try:
@@ -98,7 +98,7 @@ def _bytes(raw: int | bytes) -> str:
 
 
 def _int(raw: int | bytes) -> int:
-    """A varint holds negative numbers as 64 bits of two's complement."""
+    """A varint has negative numbers as 64 bits of two's complement."""
     if isinstance(raw, bytes):
         return int(_mismatch("a number"))
     return raw - (1 << 64) if raw >> 63 else raw
@@ -135,7 +135,7 @@ _SCALARS: Final[Mapping[str, Callable[[int | bytes], Any]]] = {
 
 
 def _wire(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a message, undecoded: numbers as they are, everything else as bytes."""
+    """The undecoded fields of a message: numbers as integers, everything else as bytes."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

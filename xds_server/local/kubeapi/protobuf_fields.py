@@ -1,6 +1,6 @@
-"""The field numbers of the messages that kubectl sends as protobuf: what its ``create`` commands fill.
+"""The field numbers of the messages that kubectl's ``create`` commands send as protobuf.
 
-They are those of the published ``generated.proto`` files of Kubernetes, where they never change.
+They are those of Kubernetes' published ``generated.proto`` files, where they never change.
 """
 
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from typing import Final, NamedTuple
 
 
 class Field(NamedTuple):
-    """What a number stands for. `kind` is a message's name, or a scalar's in `protobuf`."""
+    """The field of a number. `kind` is the name of a message, or of a scalar in `protobuf`."""
 
     name: str
     kind: str
     many: bool = False
     keyed: bool = False
-    zero: bool = False  # zero, or empty, says something: the field is optional in the object
+    zero: bool = False  # a zero or empty value is significant, because the field is optional
 
 
 def _fields(text: str) -> dict[int, Field]:
-    """Parse a table's row: ``1 name text, 6 [ports] ContainerPort, 11 {labels} text, 1 replicas! int``."""
+    """Parse a row: ``1 name text, 6 [ports] ContainerPort, 11 {labels} text, 1 replicas! int``."""
     found = {}
     for part in text.split(","):
         number, name, kind = part.split()

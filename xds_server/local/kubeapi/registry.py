@@ -1,6 +1,6 @@
-"""What the verbs do: the rules of `admission` around each change of the `store`.
+"""The verbs: the rules of `admission` around each change of the `store`.
 
-Everything here happens between two awaits of the server, so a request sees and makes one consistent change.
+Nothing here awaits, so each request sees and makes one consistent change.
 """
 
 import uuid
@@ -19,13 +19,13 @@ from xds_server.local.kubeapi.schemas import WARN
 from xds_server.local.kubeapi.store import Matches, Store
 
 _LASTING: Final = ("default", "kube-system")
-"""Namespaces that are there from the start, and stay."""
+"""Namespaces that exist from the start and cannot be deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """How a write is meant. `manager` is whom the fields are recorded for, `validation` what becomes of those
-    that the kind does not have."""
+    """Options of a write. `manager` is recorded for the fields; `validation` says how unknown fields are
+    treated."""
 
     manager: str
     dry_run: bool = False
@@ -35,7 +35,7 @@ class WriteOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteOptions:
-    """What has to be true of an object for it to be deleted; empty for anything."""
+    """Preconditions of a delete; empty means none."""
 
     uid: str = ""
     version: str = ""
@@ -43,12 +43,12 @@ class DeleteOptions:
 
 
 def utc_now() -> datetime:
-    """The clock, unless a test brings its own."""
+    """The current time; tests replace it."""
     return datetime.now(UTC)
 
 
 def timestamp(at: datetime) -> str:
-    """As meta/v1 Time is written."""
+    """The time in the format of meta/v1 Time."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -60,7 +60,7 @@ class Registry:
         self._now = now
 
     def ensure_namespaces(self) -> None:
-        """Create the namespaces that every cluster has."""
+        """Create the namespaces that exist in every cluster."""
         for name in _LASTING:
             place = Place(resource=NAMESPACES, name=name)
             if self._store.find(NAMESPACES, Key("", name)) is None:
@@ -82,16 +82,17 @@ class Registry:
     def patch(
         self, place: Place, change: Callable[[Doc], Doc], options: WriteOptions, subresource: str = ""
     ) -> Entry:
-        """Make an object, or its status, what `change` makes of it. Raises as `update`, and what `change`
-        raises."""
+        """Replace an object, or its status, by the result of `change`. Raises like `update`, and what
+        `change` raises."""
         live = self._live(place)
         wanted = admission.addressed(place, change(live.doc))
-        if "managedFields" not in metadata(wanted):  # of a client that knows nothing of them
+        if "managedFields" not in metadata(wanted):  # from a client that does not know managedFields
             wanted = with_metadata(wanted, managedFields=metadata(live.doc).get("managedFields"))
         return self._change(place, live, wanted, options, subresource, note=True)
 
     def apply(self, place: Place, body: Doc, options: WriteOptions, subresource: str = "") -> Entry:
-        """Server-side apply: create the object, or own these fields of it. Raises as `update`."""
+        """Server-side apply: create the object, or update and own these fields of it. Raises like
+        `update`."""
         applied = admission.addressed(place, body)
         key = Key(place.namespace, place.name)
         live = self._live(place) if subresource else self._store.find(place.resource, key)
@@ -111,7 +112,7 @@ class Registry:
         return self._change(place, live, merged, options, subresource, note=False)
 
     def rescale(self, place: Place, change: Callable[[Doc], Doc], options: WriteOptions) -> Entry:
-        """Set the replicas to what `change` makes of the Scale."""
+        """Set the replicas by applying `change` to the Scale."""
         live = self._live(place)
         wanted = change(scale_of(live))
         version = metadata(wanted).get("resourceVersion") or str(live.version)
@@ -153,7 +154,7 @@ class Registry:
         return self._store.get(place.resource, Key(place.namespace, place.name))
 
     def _check_namespace(self, place: Place, name: str) -> None:
-        """Objects are created in namespaces that are there, and are to stay."""
+        """Objects can be created only in namespaces that exist and are not being deleted."""
         if not place.namespace:
             return
         found = self._store.find(NAMESPACES, Key("", place.namespace))
@@ -173,8 +174,8 @@ class Registry:
     # --- delete ----------------------------------------------------------------------------------------
 
     def delete(self, place: Place, options: DeleteOptions) -> tuple[Entry, bool]:
-        """The object as it was, and whether it is gone; it is not while it has finalizers, nor is a namespace
-        while it holds such an object. Raises 403, 404 and 409."""
+        """The object before the deletion, and whether it is gone. It stays while it has finalizers; a
+        namespace stays while an object in it does. Raises 403, 404 and 409."""
         live = self._live(place)
         _check_preconditions(live, options)
         if place.resource == NAMESPACES and place.name in _LASTING:
@@ -184,13 +185,13 @@ class Registry:
     def delete_all(
         self, resource: Resource, namespace: str, matches: Matches | None, *, dry_run: bool
     ) -> list[Entry]:
-        """Delete a collection. Returns the objects as they were."""
+        """Delete a collection. Returns the objects before the deletion."""
         found = self._store.list(resource, namespace=namespace, matches=matches).entries
         deletable = [each for each in found if resource != NAMESPACES or each.key.name not in _LASTING]
         return [each if dry_run else self._remove(each)[0] for each in deletable]
 
     def expire_events(self, before: datetime) -> int:
-        """Delete the Events that were last told before a time; returns how many there were."""
+        """Delete the Events whose last occurrence is before a time; returns how many there were."""
         limit = timestamp(before)
 
         def expired(doc: Doc) -> bool:
@@ -209,7 +210,8 @@ class Registry:
         return (live if _same(live.doc, doc) else self._store.update(live.resource, doc)), False
 
     def _gone(self, live: Entry) -> Entry:
-        """Delete for good; and with it the namespace, if it was the last that one waits for."""
+        """Delete the object from the store, and also its namespace if the namespace waited only for this
+        object."""
         gone = self._store.delete(live.resource, live.key)
         around = self._store.find(NAMESPACES, Key("", live.key.namespace))
         if around is not None and admission.may_go(around.doc) and not self._holds(live.key.namespace):
@@ -217,7 +219,7 @@ class Registry:
         return gone
 
     def _empty(self, namespace: str) -> bool:
-        """Delete what a namespace holds; says whether all of it is gone."""
+        """Delete the objects in a namespace; returns whether all of them are gone."""
         for resource in RESOURCES:
             if resource.namespaced:
                 self.delete_all(resource, namespace, None, dry_run=False)
@@ -259,7 +261,7 @@ def _check_preconditions(live: Entry, options: DeleteOptions) -> None:
 
 
 def _same(before: Doc, after: Doc) -> bool:
-    """Whether a write changes nothing, but for the time at which fields were last written."""
+    """Whether a write changes nothing but the times in managedFields."""
     return _without_times(before) == _without_times(after)
 
 

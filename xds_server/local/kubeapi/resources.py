@@ -1,11 +1,11 @@
-"""The kinds that are served, as a table: their names, and which subresources they have."""
+"""The table of served kinds: their names and subresources."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One kind at one version, as discovery tells it."""
+    """One kind at one version, as in discovery."""
 
     group: str = ""  # empty for the core group
     version: str = "v1"
@@ -20,17 +20,17 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """As in an object's `apiVersion`."""
+        """The `apiVersion` of an object."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def qualified(self) -> str:
-        """`deployments.apps`: how messages and files name a resource."""
+        """The resource in messages and file names, such as `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def qualified_kind(self) -> str:
-        """`Deployment.apps`: how messages name a kind."""
+        """The kind in messages, such as `Deployment.apps`."""
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
@@ -158,17 +158,17 @@ _BY_KIND = {(each.api_version, each.kind): each for each in RESOURCES}
 
 
 def find(group: str, version: str, plural: str) -> Resource | None:
-    """The resource that a URL names."""
+    """The resource in a URL."""
     return _BY_PATH.get((group, version, plural))
 
 
 def of_kind(api_version: object, kind: object) -> Resource | None:
-    """The resource that an object's `apiVersion` and `kind` name."""
+    """The resource for an object's `apiVersion` and `kind`."""
     return (
         _BY_KIND.get((api_version, kind)) if isinstance(api_version, str) and isinstance(kind, str) else None
     )
 
 
 def group_versions() -> tuple[tuple[str, str], ...]:
-    """The named groups with their versions, the core group not among them, in the order of the table."""
+    """The named groups and their versions, without the core group, in the order of the table."""
     return tuple(dict.fromkeys((each.group, each.version) for each in RESOURCES if each.group))

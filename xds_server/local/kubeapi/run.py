@@ -27,12 +27,13 @@ async def run(
     ready_file: Path | None = None,
     insecure: bool = False,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Without `data`, what is stored ends with the process.
+    """Serve until SIGTERM or SIGINT. Without `data`, objects are kept in memory only.
 
-    `ready_file` appears when requests are answered, and says where: ``{"kube_address": "127.0.0.1:8001"}``.
+    `ready_file` is written once requests are served and has the address: ``{"kube_address":
+    "127.0.0.1:8001"}``.
 
     Raises:
-        UsageError: the address is more than loopback, and `insecure` does not say that this is meant.
+        UsageError: the address is not loopback, and `insecure` is not set.
         XdsShadowError: the address, the directory or a file cannot be used.
     """
     local = listen.is_loopback
@@ -65,7 +66,7 @@ async def run(
 
 
 def _write_ready_file(path: Path, address: Address) -> None:
-    """The file appears complete or not at all."""
+    """Write the file atomically."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps({"kube_address": str(address)}))
     part.replace(path)

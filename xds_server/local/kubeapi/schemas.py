@@ -1,8 +1,8 @@
-"""Which fields each kind has: of the kinds that are served, all that Kubernetes knows.
+"""The fields of each served kind: all that Kubernetes has.
 
-The names and types are data (`schemas.yaml`), made from the models of the `kubernetes` client library by
-`tests/unit/kubeapi/test_schemas.py`, which also says when they are stale. A type is written as
-`kubectl explain` writes it: ``string``, ``[]Container``, ``map[string]string``.
+The names and types are data (`schemas.yaml`), generated from the models of the `kubernetes` client library by
+`tests/unit/kubeapi/test_schemas.py`, which also fails if they are stale. Types are written as in `kubectl
+explain`: ``string``, ``[]Container``, ``map[string]string``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,18 +23,18 @@ WARN: Final = "Warn"
 IGNORE: Final = "Ignore"
 
 _MOST_TOLD: Final = 20
-"""Of the fields that are unknown."""
+"""The most unknown fields that a message names."""
 
 
 @cache
 def types() -> Mapping[str, Mapping[str, str]]:
-    """The fields of each type, with theirs."""
+    """The fields of each type and their types."""
     data = files("xds_server.local.kubeapi").joinpath("schemas.yaml").read_bytes()
     return cast("Mapping[str, Mapping[str, str]]", read_one(data))
 
 
 def reachable(kinds: Iterable[str]) -> set[str]:
-    """The types of objects that make up these kinds, which are of them."""
+    """For each kind, the types of its top-level object fields."""
     found: set[str] = set()
     waiting = [*kinds]
     while waiting:
@@ -46,8 +46,8 @@ def reachable(kinds: Iterable[str]) -> set[str]:
 
 
 class FieldValidation:
-    """What becomes of fields that a kind does not have. They are never stored, as nothing could make sense of
-    them; `how` says whether that is an error, a warning, or silent."""
+    """How unknown fields are treated. They are never stored; `how` says whether they are an error, cause a
+    warning, or are dropped silently."""
 
     def __init__(self, resource: Resource, how: str) -> None:
         self.warnings: list[str] = []
@@ -55,7 +55,7 @@ class FieldValidation:
         self._how = how
 
     def __call__(self, doc: Doc) -> Doc:
-        """`doc` without them. An object of another kind is left for others to refuse. Raises 400."""
+        """`doc` without unknown fields. An object of another kind is left to other checks. Raises 400."""
         kind = self._resource.kind
         if doc.get("kind", kind) != kind:
             return doc
@@ -71,8 +71,8 @@ class FieldValidation:
 
 
 def _known(value: Any, kind: str, path: str, unknown: list[str]) -> Any:
-    """`value` without the fields that its type does not have, whose paths are added to `unknown`. Whether
-    what is there has the right type is not looked at here."""
+    """`value` without the fields that its type does not have; their paths are added to `unknown`. The types
+    of values are not checked here."""
     match value:
         case dict() if kind.startswith(MAP):
             inner = kind.removeprefix(MAP)

@@ -1,4 +1,4 @@
-"""Label and field selectors, parsed from a query's text into a question to ask of objects. Pure."""
+"""Parses label and field selectors into predicates on objects. Pure."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -60,8 +60,8 @@ _FIELDS: Final[Mapping[Resource, tuple[str, ...]]] = {
 
 
 class _Label(NamedTuple):
-    """One requirement on labels. Without `values` the key must be there (or not); with them, its value must
-    be among them (or not, and then an object without the key matches too)."""
+    """One requirement on labels. Without `values`, the key must exist, or must not. With values, its value
+    must be among them, or must not; in the latter case an object without the key matches too."""
 
     key: str
     values: frozenset[str] | None
@@ -83,7 +83,7 @@ class _Field(NamedTuple):
 
 
 def parse(resource: Resource, labels: str, fields: str) -> Callable[[Doc], bool] | None:
-    """What `labelSelector` and `fieldSelector` ask together; None if they ask nothing. Raises 400."""
+    """The predicate for `labelSelector` and `fieldSelector`; None if both are empty. Raises 400."""
     on_labels, on_fields = parse_labels(labels), _parse_fields(resource, fields)
     if not on_labels and not on_fields:
         return None
@@ -140,8 +140,8 @@ def _unknown_field(resource: Resource, path: str) -> StatusError:
 
 
 def _field(doc: Doc, path: str) -> str:
-    """A field as selectors compare it: text, and empty where it is not set."""
-    if path == "source":  # by this name an Event's component is selected, wherever it is written
+    """The value of a field as a string; empty if it is not set."""
+    if path == "source":  # selects an Event's component, whichever field has it
         return _field(doc, "source.component") or _field(doc, "reportingComponent")
     at: object = doc
     for name in path.split("."):

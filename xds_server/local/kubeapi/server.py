@@ -1,7 +1,7 @@
-"""The API server as a whole: it listens, finds out what a request is about, and answers errors as a Status.
+"""The server: listens, routes requests, and writes errors as a Status.
 
-It listens on loopback and asks for no credentials. What a browser could be made to send is refused: a Host
-that is not ours (a name that was bound to this address), and bodies of the types that forms have (`bodies`).
+It listens on loopback and requires no credentials. It rejects what a web page could make a browser send: a
+foreign Host header (DNS rebinding), and bodies with the content types of forms (`bodies`).
 """
 
 import asyncio
@@ -28,15 +28,15 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _HEALTH: Final = ("healthz", "livez", "readyz")
 _CLOSE_S: Final = 1.0
 _BACKLOG: Final = 4096
-"""Connections that wait to be accepted: one that finds no place tries again only after a second, and a client
-that follows hundreds of queries opens as many at once."""
+"""The listen backlog. A client whose connection finds no place retries only after a second, and a client with
+hundreds of watches opens as many connections at once."""
 _EXPIRE_EVERY_S: Final = 60.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Call(NamedTuple):
-    """A request about a resource, in the terms of RBAC's rules."""
+    """A request for a resource in RBAC's terms."""
 
     user_agent: str
     verb: str
@@ -48,16 +48,17 @@ class Call(NamedTuple):
 
 
 def _named_by(field_selector: str) -> str:
-    """The name that a list or watch is narrowed to, which RBAC then takes for the request's; else empty."""
+    """The name that a list or watch selects by field selector, which RBAC uses as the request's name;
+    otherwise empty."""
     prefix = "metadata.name="
     return field_selector.removeprefix(prefix) if field_selector.startswith(prefix) else ""
 
 
 class EmbeddedApi:
-    """Serves a store. Use it as a context manager; `url` is where it is then.
+    """Serves a store. A context manager; `url` is set on entering.
 
-    `audit` is called with each request about a resource. With `any_host` the Host header may be anything,
-    which is for those who listen on more than loopback and know why.
+    `audit` is called with each request for a resource. `any_host` accepts any Host header, for a server that
+    intentionally listens on more than loopback.
 
     Raises:
         XdsShadowError: on entering, if the address cannot be listened on.
@@ -86,16 +87,16 @@ class EmbeddedApi:
 
     @property
     def url(self) -> str:
-        """Where the API is, without a slash at the end."""
+        """The base URL, without a trailing slash."""
         return f"http://{self.address}"
 
     @property
     def watching(self) -> list[str]:
-        """The resources that are watched now, one for each open watch."""
+        """The resource of each open watch."""
         return sorted(watch.resource.plural for watch in self._handlers.watches)
 
     def end_watches(self) -> None:
-        """End every open watch in an orderly way, as the server does after its time."""
+        """End every open watch cleanly, as the API server does at a watch's timeout."""
         for watch in self._handlers.watches:
             watch.end()
 
@@ -139,13 +140,14 @@ class EmbeddedApi:
         except RecursionError:
             return bodies.refusal(errors.bad_request("the request's body is nested too deep"))
         except Exception:  # noqa: BLE001  a bug costs one request, not the server
-            # Not as `exc_info`, which may be shown with local variables: those hold Secrets.
+            # Not as `exc_info`, whose output may include local variables, which hold Secrets.
             told = traceback.format_exc()
             _log.error("request failed", method=request.method, path=request.path, traceback=told)
             return bodies.refusal(errors.internal())
 
     def _check_host(self, request: web.Request) -> None:
-        """A page from elsewhere whose name was pointed at this address has that name in its requests."""
+        """Reject a foreign Host header: a web page whose name was rebound to this address sends its own
+        name."""
         given = request.headers.get("Host", "")
         host = given.partition("]")[0][1:] if given.startswith("[") else given.partition(":")[0]
         if self._hosts is not None and host.lower() not in self._hosts:
@@ -172,7 +174,7 @@ class EmbeddedApi:
         return await self._handlers.handle(verb, target, request)
 
     def _about(self, parts: list[str], request: web.Request) -> web.Response | None:
-        """What is not a resource: health, versions, discovery, schemas; None if it is nothing."""
+        """Non-resource paths: health, versions, discovery and schemas; None for any other path."""
         aggregated = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
         match parts:
             case [check] if check in _HEALTH:

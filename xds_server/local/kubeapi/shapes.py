@@ -1,7 +1,7 @@
-"""Whether a document has the types that everything after this relies on. Pure.
+"""Checks the types of fields that later code relies on. Pure.
 
-The real server's decoder knows the type of every field; this one checks those that are read here, so that no
-rule and no default has to. What is not named may be anything.
+The API server's decoder knows the type of every field. This one checks the fields that are read here, so that
+rules and defaults need not. Other fields may have any type.
 """
 
 from collections.abc import Iterator, Mapping
@@ -159,7 +159,7 @@ _NAMES: Final[Mapping[type, str]] = {
 
 
 def check(resource: Resource, doc: Doc) -> None:
-    """Raises 400 for the first field whose type is not the field's."""
+    """Raises 400 for the first field with a wrong type."""
     shape = {"metadata": _METADATA, **_SHAPES[resource.kind]}
     problem = next(_problems(doc, shape, ""), None)
     if problem:
@@ -185,7 +185,7 @@ def _problems(value: Any, shape: Any, path: str) -> Iterator[str]:
 
 
 def _type_of(shape: Any) -> type:
-    """The type that JSON of this shape has in Python."""
+    """The Python type for JSON of this shape."""
     match shape:
         case _ListOf():
             return list

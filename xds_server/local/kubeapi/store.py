@@ -1,8 +1,8 @@
-"""All objects, and how they came to be what they are. No I/O, no clock, and no opinion on what objects say.
+"""All objects and their history. No I/O, no clock, and no rules about objects.
 
-There is one counter of versions for all kinds, as with etcd. Keys are kept sorted, which makes a page, and a
-namespace, a slice. A list can be taken at an older version, by undoing what is remembered since then: so the
-pages of one list are one consistent state, whatever happens between them.
+One counter of versions serves all kinds, as in etcd. Keys are sorted, so a page and a namespace are slices. A
+list can be taken at an older version by undoing the changes since then. So the pages of one list are one
+consistent state, whatever changes between them.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,10 +15,10 @@ from xds_server.local.kubeapi.history import Entry, History, Key, Step
 from xds_server.local.kubeapi.resources import RESOURCES, Resource, of_kind
 
 HISTORY = 10_000
-"""Changes of each kind that are remembered."""
+"""How many changes of each kind are kept."""
 
 Matches = Callable[[Doc], bool]
-"""Whether an object is wanted."""
+"""Whether an object is selected."""
 
 _TOO_OLD_TO_CONTINUE = (
     "The provided continue parameter is too old to display a consistent list result. "
@@ -28,8 +28,8 @@ _TOO_OLD_TO_CONTINUE = (
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list. `last` is the key to go on after, None if this was all; `remaining` counts what is
-    left, None where only reading on could tell."""
+    """A part of a list. `last` is the key after which the list continues; None if it is complete. `remaining`
+    counts the remaining objects; None if only reading on could tell."""
 
     entries: Sequence[Entry]
     version: int
@@ -44,7 +44,7 @@ class _Shelf:
         self.entries: dict[Key, Entry] = {}
         self.keys: list[Key] = []  # sorted
         self.history = History(history, 0)
-        self.readers: dict[str, list[Callable[[Step], None]]] = {}  # by namespace; "" wants all
+        self.readers: dict[str, list[Callable[[Step], None]]] = {}  # by namespace; "" for all namespaces
 
     def put(self, entry: Entry) -> None:
         if entry.key not in self.entries:
@@ -56,7 +56,7 @@ class _Shelf:
         del self.keys[bisect_left(self.keys, key)]
 
     def between(self, namespace: str, after: Key | None) -> list[Key]:
-        """The keys of a namespace ("" for all) that come after one, sorted."""
+        """The sorted keys of a namespace ("" for all) after a given key."""
         start = bisect_left(self.keys, Key(namespace, "")) if namespace else 0
         end = bisect_left(self.keys, Key(f"{namespace}\0", "")) if namespace else len(self.keys)
         if after is not None:
@@ -64,24 +64,24 @@ class _Shelf:
         return self.keys[start:end]
 
     def undone(self, version: int) -> dict[Key, Entry | None]:
-        """What the objects that changed since `version` were at it."""
+        """The state at `version` of the objects that changed since."""
         return {step.key: step.before for step in self.history.newest_first(version)}
 
 
 def key_of(resource: Resource, doc: Doc) -> Key:
-    """The key of an object that has a name."""
+    """The key of a named object."""
     found = metadata(doc)
     return Key(str(found.get("namespace", "")) if resource.namespaced else "", str(found["name"]))
 
 
 def _keep_nothing(_step: Step) -> None:
-    """For a store that lives as long as its process."""
+    """Persists nothing."""
 
 
 class Store:
     """The state of the API server. Methods raise `StatusError`.
 
-    `persist` is called with each change before anyone can see it; what it raises undoes the change.
+    `persist` is called with each change before it becomes visible. If it raises, the change is undone.
     """
 
     def __init__(self, *, history: int = HISTORY, persist: Callable[[Step], None] = _keep_nothing) -> None:
@@ -100,7 +100,7 @@ class Store:
         return found
 
     def find(self, resource: Resource, key: Key) -> Entry | None:
-        """As `get`, with None for what is not there."""
+        """Like `get`, but None if the object does not exist."""
         return self._shelves[resource].entries.get(key)
 
     def list(
@@ -113,8 +113,8 @@ class Store:
         after: Key | None = None,
         at: int | None = None,
     ) -> Page:
-        """The objects of a kind, sorted by namespace and name: at most `limit` (0 is all), those after a
-        key, as of version `at` (by default now). Raises 410 if that is no longer remembered."""
+        """The objects of a kind, sorted by namespace and name: at most `limit` (0 means all), after a key, as
+        of version `at` (default: now). Raises 410 if the history no longer has that version."""
         shelf = self._shelves[resource]
         version = self.version if at is None else at
         if version > self.version or version < shelf.history.forgotten:
@@ -136,8 +136,8 @@ class Store:
         return Page(found, version)
 
     def events_since(self, resource: Resource, version: int) -> Sequence[Step]:
-        """The changes of a kind after `version`, oldest first. Raises 410 if they are not all remembered, and
-        for a version that is yet to come: it is of a server that is no more."""
+        """The changes of a kind after `version`, oldest first. Raises 410 if the history no longer has all of
+        them, and for a future version, which is from another server."""
         shelf = self._shelves[resource]
         if not shelf.history.forgotten <= version <= self.version:
             raise gone(f"too old resource version: {version} ({shelf.history.forgotten})")
@@ -146,8 +146,8 @@ class Store:
     def subscribe(
         self, resource: Resource, namespace: str, reader: Callable[[Step], None]
     ) -> Callable[[], None]:
-        """Call `reader` with every change of a kind in a namespace ("" for all) from now on; it must neither
-        wait nor raise. Returns what ends that."""
+        """Call `reader` with every change of a kind in a namespace ("" for all) from now on. It must not
+        block or raise. The returned function unsubscribes it."""
         readers = self._shelves[resource].readers
         readers.setdefault(namespace, []).append(reader)
 
@@ -161,7 +161,7 @@ class Store:
     # --- writing ---------------------------------------------------------------------------------------
 
     def create(self, resource: Resource, doc: Doc, *, dry_run: bool = False) -> Entry:
-        """Raises 409 AlreadyExists. A dry run returns the object without keeping it, as with `update`."""
+        """Raises 409 AlreadyExists. A dry run returns the object without storing it, as in `update`."""
         key = key_of(resource, doc)
         if key in self._shelves[resource].entries:
             raise already_exists(resource, key.name)
@@ -170,7 +170,7 @@ class Store:
         return self._put(resource, key, doc, None)
 
     def update(self, resource: Resource, doc: Doc, *, dry_run: bool = False) -> Entry:
-        """Raises 404, and 409 Conflict if `doc` has a resourceVersion that is not the object's."""
+        """Raises 404, and 409 Conflict if the resourceVersion of `doc` is not the current one."""
         key = key_of(resource, doc)
         before = self.get(resource, key)
         given = metadata(doc).get("resourceVersion")
@@ -181,7 +181,7 @@ class Store:
         return self._put(resource, key, doc, before)
 
     def delete(self, resource: Resource, key: Key) -> Entry:
-        """Returns the object as it was, at the version of its deletion. Raises 404."""
+        """Returns the object before the deletion, at the version of the deletion. Raises 404."""
         before = self.get(resource, key)
         step = Step(resource, key, self.version + 1, before, None)
         self._persist(step)
@@ -190,8 +190,8 @@ class Store:
         return step.leaving
 
     def load(self, docs: Iterable[Doc], *, version: int = 0) -> None:
-        """Take many objects at once, as they are: no checks, no events, nothing persisted. Those with a
-        resourceVersion keep it, and the counter goes on after the highest, or after `version`."""
+        """Load many objects without checks, events or persistence. Objects keep their resourceVersions, and
+        the counter continues after the highest of them, or after `version`."""
         self.version = max(self.version, version)
         new: list[tuple[Resource, Key, Doc]] = []
         for doc in docs:
@@ -213,7 +213,7 @@ class Store:
         self.compact()
 
     def compact(self) -> None:
-        """Forget the history: older versions are answered with 410 from now on."""
+        """Drop the history, so that older versions fail with 410 from now on."""
         for shelf in self._shelves.values():
             shelf.history.forget(self.version)
 

@@ -1,7 +1,7 @@
-"""What a strategic merge patch makes of an object: a merge patch that knows which lists are maps or sets.
+"""Applies strategic merge patches: merge patches that know which lists are maps or sets.
 
-It is what `kubectl apply`, `edit` and `set` send. The directives (``$patch``, ``$retainKeys`` and so on) are
-those of apimachinery's `util/strategicpatch`. Pure; the object given is not changed.
+`kubectl apply`, `edit` and `set` send them. The directives (``$patch``, ``$retainKeys`` and others) are those
+of apimachinery's `util/strategicpatch`. Pure; the given object is not changed.
 """
 
 from collections.abc import Iterable
@@ -21,8 +21,8 @@ _RETAIN: Final = "$retainKeys"
 
 
 def merge(doc: Doc, patch: Doc, resource: Resource) -> Doc:
-    """`doc` with the fields of `patch`; null takes a field away, and lists of named things are merged by
-    name. Raises 400."""
+    """`doc` with the fields of `patch`. Null removes a field, and lists with a merge key are merged by it.
+    Raises 400."""
     return _merge(doc, patch, resource, ())
 
 
@@ -55,7 +55,7 @@ def _merge_value(live: object, patch: object, resource: Resource, path: Path) ->
 
 
 def _left(live: Doc, patch: Doc) -> Doc:
-    """What is left to merge with, by the directives that take away."""
+    """What is left to merge with after the directives that remove."""
     left = dict(live)
     if _RETAIN in patch:
         [(_, retained)] = _lists(patch, _RETAIN)
@@ -67,7 +67,7 @@ def _left(live: Doc, patch: Doc) -> Doc:
 
 
 def _lists(patch: Doc, prefix: str) -> Iterable[tuple[str, list[Any]]]:
-    """The directives of a kind: which field they are about, and the list that they give."""
+    """The directives of a kind: the field that each is about, and its list."""
     for name, value in patch.items():
         if name.startswith(prefix):
             if not isinstance(value, list):
@@ -92,7 +92,7 @@ def _merge_list(live: list[Any], patch: list[Any], resource: Resource, path: Pat
 
 
 def _merge_items(live: list[Any], patch: list[Doc], key: str, resource: Resource, path: Path) -> list[Any]:
-    """Where several items of a list have the same key, as ports of two protocols do, the first is meant."""
+    """If several items of a list have the same key, such as ports with two protocols, the first is used."""
     merged = list(live)
     places: dict[bytes, int] = {}
     for index, item in enumerate(live):
@@ -111,19 +111,19 @@ def _directive(item: object) -> object:
 
 
 def _merge_key(resource: Resource, path: Path) -> str:
-    """The one field that tells the items of a list apart; empty if they are not merged. Where server-side
-    apply has several, as with ports, it is the first."""
+    """The field that identifies the items of the list; empty if they are not merged. If server-side apply has
+    several fields, as for ports, the first."""
     keys = list_keys(resource, path)
     return keys[0] if keys else ""
 
 
 def _identity(item: object, key: str) -> bytes:
-    """What an item is told apart by: its key, or itself where it has none. Python takes true for 1."""
+    """What identifies an item: its key, or the item itself if it has none. In Python, true equals 1."""
     return msgspec.json.encode(item.get(key) if key and isinstance(item, dict) else item, order="sorted")
 
 
 def _sorted(items: list[Any], order: list[Any], key: str) -> list[Any]:
-    """In the order that the patch asks for; what it does not name stays behind what it stands behind."""
+    """Order items as the patch requests; an item that it does not name stays after its predecessor."""
     ranks = {_identity(each, key): rank for rank, each in enumerate(order, start=1)}
     runs: list[tuple[int, list[Any]]] = [(0, [])]
     for item in items:

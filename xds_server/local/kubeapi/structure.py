@@ -1,8 +1,7 @@
-"""Which lists of an object are maps or sets in truth, and which mappings are one value.
+"""Which lists of an object are maps or sets, and which mappings are atomic.
 
-It is what the `patchMergeKey`, `listType` and `mapType` markers of Kubernetes' API types say, as far as the
-kinds that are served have such fields (k8s.io/api). Both kinds of merging need it: strategic merge patches,
-and server-side apply.
+The data follow the `patchMergeKey`, `listType` and `mapType` markers of Kubernetes' API types (k8s.io/api),
+for the fields of the served kinds. Strategic merge patches and server-side apply both need them.
 """
 
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from xds_server.local.kubeapi.resources import Resource
 
 Path = tuple[str, ...]
-"""The names of the fields that lead to a value, without the indices of lists."""
+"""The names of the fields that lead to a value, without list indices."""
 
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 
@@ -44,7 +43,7 @@ _ATOMIC_MAPS: Final = frozenset(
 
 
 def list_keys(resource: Resource, path: Path) -> tuple[str, ...]:
-    """The fields that tell the items of the list at `path` apart; empty for a list that is one value."""
+    """The fields that identify the items of the list at `path`; empty for an atomic list."""
     field, parent = path[-1], path[-2] if len(path) > 1 else ""
     match field:
         case "imagePullSecrets" if resource.plural == "serviceaccounts":
@@ -61,17 +60,17 @@ def list_keys(resource: Resource, path: Path) -> tuple[str, ...]:
 
 
 def is_set(path: Path) -> bool:
-    """Whether the list at `path` holds each of its values once."""
+    """Whether the list at `path` is a set."""
     return path == ("metadata", "finalizers")
 
 
 def is_one_value(path: Path) -> bool:
-    """Whether the mapping at `path` has one owner, and is applied whole."""
+    """Whether the mapping at `path` is atomic: it has one owner and is applied as a whole."""
     return path[-1] in _ATOMIC_MAPS
 
 
 def keys_of(item: object, keys: tuple[str, ...]) -> tuple[object, ...] | None:
-    """What tells an item of a list apart; None if it has no value for the first of its keys."""
+    """The key of a list item; None if it has no value for the first key field."""
     if not isinstance(item, dict) or keys[0] not in item:
         return None
     return tuple(item.get(key, "TCP" if key == "protocol" else None) for key in keys)

@@ -1,4 +1,4 @@
-"""Objects as the rows that `kubectl get` prints (meta.k8s.io/v1 Table). Pure; the time is an argument."""
+"""Objects as rows for `kubectl get` (meta.k8s.io/v1 Table). Pure; the time is an argument."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,8 +18,8 @@ def table(
     continue_: str = "",
     remaining: int | None = None,
 ) -> Doc:
-    """A Table of objects of one kind. `include` says what a row has beside its cells: the "Object", its
-    "Metadata", or "None"; `continue_` and `remaining` are of a list that goes on."""
+    """A Table of objects of one kind. `include` says what a row has besides its cells: the "Object", its
+    "Metadata", or "None". `continue_` and `remaining` are those of a list that continues."""
     shown = columns(resource)
     meta: Doc = {"resourceVersion": version}
     if continue_:

@@ -1,6 +1,6 @@
-"""What the API server refuses of each kind, as far as a user of kubectl gets it wrong. Pure.
+"""The API server's validation of each kind, for the mistakes that users of kubectl make. Pure.
 
-Every rule gives causes for `errors.invalid`; texts are the server's. The documents have passed `shapes` and
+Rules return causes for `errors.invalid` with the server's texts. The documents have passed `shapes` and
 `defaults`.
 """
 
@@ -21,14 +21,14 @@ _IMMUTABLE: Final = "field is immutable"
 
 
 def problems(resource: Resource, doc: Doc) -> list[Cause]:
-    """What is wrong with an object, whatever it was before."""
+    """Problems of an object, whatever its previous state."""
     found = [*names.labels(doc), *names.annotations(doc), *names.finalizers(doc)]
     rule = _RULES.get(resource.kind)
     return [*found, *rule(doc)] if rule else found
 
 
 def changes(resource: Resource, before: Doc, after: Doc) -> list[Cause]:
-    """What may not be changed, and is."""
+    """Immutable fields that were changed."""
     fixed = _FIXED.get(resource.kind, ())
     found = []
     for path in fixed:
@@ -141,7 +141,7 @@ def _workload(doc: Doc) -> Iterator[Cause]:
 
 
 def selects(selector: Doc, labels: Doc) -> bool:
-    """Whether a LabelSelector of a kind's `spec.selector` matches labels."""
+    """Whether the LabelSelector in a kind's `spec.selector` matches labels."""
     exact: Doc = selector.get("matchLabels") or {}
     return all(labels.get(key) == value for key, value in exact.items()) and all(
         _expression_holds(each, labels) for each in selector.get("matchExpressions") or ()
@@ -336,7 +336,7 @@ def _not_negative(path: str, value: Any) -> Iterator[Cause]:
 
 
 def _distinct(path: str, items: Sequence[Doc]) -> Iterator[Cause]:
-    """Names, where they are given, are not given twice."""
+    """Names must be unique; they are optional."""
     seen: set[str] = set()
     for index, item in enumerate(items):
         name = item.get("name")
@@ -346,5 +346,5 @@ def _distinct(path: str, items: Sequence[Doc]) -> Iterator[Cause]:
 
 
 def _shown(value: object) -> str:
-    """As the server shows a value: JSON."""
+    """A value as the server prints it: JSON."""
     return msgspec.json.encode(value).decode()

@@ -1,7 +1,7 @@
-"""How objects are written for a client: whole, as metadata alone, or as the rows of a table for kubectl.
+"""The representations of objects: complete, metadata only, or rows of a table.
 
-The client says in its Accept header what it takes, best first. Protobuf is not written here; clients that
-prefer it take JSON as well.
+The client's Accept header lists what it accepts, in order of preference. Protobuf is not supported; clients
+that prefer it accept JSON as well.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,22 +22,22 @@ _META: Final = "meta.k8s.io"
 
 
 class View(Protocol):
-    """Writes objects of one kind. Made for one response, so it may remember what it has written."""
+    """Writes objects of one kind. Created for each response, so it may keep state about what was written."""
 
     content_type: str
 
     def one(self, entry: Entry) -> bytes:
-        """An object alone, or in an event."""
+        """A single object, or the object in an event."""
 
     def many(self, resource: Resource, page: Page, token: str) -> bytes:
-        """A list; `token` is where it goes on, or empty."""
+        """A list; `token` is the continue token, or empty."""
 
     def nothing(self, resource: Resource, version: int, annotations: Doc | None = None) -> bytes:
-        """What a bookmark shows: only a version."""
+        """The object in a bookmark, which has only a version."""
 
 
 class Whole:
-    """Objects as they are."""
+    """Complete objects."""
 
     content_type = JSON
 
@@ -73,7 +73,7 @@ class Metadata:
 
 
 class Table:
-    """A meta.k8s.io/v1 Table. In a watch, only the first has the definitions of the columns."""
+    """A meta.k8s.io/v1 Table. In a watch, only the first has the column definitions."""
 
     def __init__(self, include: str, now: Callable[[], datetime]) -> None:
         self.content_type = f"{JSON};as=Table;g={_META};v=v1"
@@ -119,7 +119,7 @@ class Table:
 
 
 def negotiate(accept: str, *, include: str, now: Callable[[], datetime]) -> View:
-    """The first form of an Accept header that is written here. Raises 406."""
+    """The first supported media type of an Accept header. Raises 406."""
     if not accept:
         return Whole()
     for clause in accept.split(","):
@@ -138,7 +138,7 @@ def negotiate(accept: str, *, include: str, now: Callable[[], datetime]) -> View
 
 
 def _list(head: Doc, page: Page, token: str, items: Iterable[bytes]) -> bytes:
-    """A list of objects that are encoded already."""
+    """A list of encoded objects."""
     about: Doc = {"resourceVersion": str(page.version)}
     if token:
         about["continue"] = token

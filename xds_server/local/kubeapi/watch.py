@@ -1,7 +1,7 @@
-"""One open watch: what it is still to be told, and telling it.
+"""An open watch: its pending events, and writing them.
 
-The store puts changes into a `Watch` as they happen; they wait there as references to what all watches share,
-and are written when the client takes them. A client that takes too little loses the watch, not the server its
+The store adds changes to a `Watch` as they happen, as references to what all watches share. They are encoded
+when the client takes them. A watch whose client is too slow ends, so that it cannot exhaust the server's
 memory.
 """
 
@@ -25,11 +25,11 @@ INITIAL_END: Final = {"k8s.io/initial-events-end": "true"}
 """Marks the bookmark that completes a streaming list."""
 
 _BATCH: Final = 256
-"""Events that are written at once."""
+"""The most events in one write."""
 
 
 class Watch:
-    """What one client is to be told. No I/O."""
+    """The pending events of one client. No I/O."""
 
     def __init__(
         self, resource: Resource, view: View, matches: Matches | None, *, bookmarks: bool, capacity: int
@@ -45,17 +45,17 @@ class Watch:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to tell, and nothing will follow."""
+        """Whether no event is pending and none will follow."""
         return self._ended and not self._waiting
 
     def start(self, entries: Sequence[Entry]) -> None:
-        """Begin with what there is, which takes no room from the news."""
+        """Begin with the existing objects, which do not count against the capacity."""
         self._capacity += len(entries)
         self._waiting.extend(("ADDED", partial(self.view.one, entry)) for entry in entries)
 
     def take(self, step: Step) -> None:
-        """Tell a change, as far as the client is concerned by it: an object that begins to match its selector
-        is ADDED, one that no longer does is DELETED."""
+        """Add a change if it concerns the client. An object that begins to match the selector is ADDED, and
+        one that no longer matches is DELETED."""
         before = step.before if self._wanted(step.before) else None
         after = step.after if self._wanted(step.after) else None
         if after is not None:
@@ -64,7 +64,7 @@ class Watch:
             self._change("DELETED", step.leaving)
 
     def bookmark(self, version: int, annotations: Doc | None = None) -> None:
-        """Tell that everything up to a version has been told."""
+        """Add a bookmark: all changes up to a version have been sent."""
         self._put("BOOKMARK", partial(self.view.nothing, self.resource, version, annotations))
 
     def fail(self, error: StatusError) -> None:
@@ -73,12 +73,12 @@ class Watch:
         self.end()
 
     def end(self) -> None:
-        """End after what is waiting."""
+        """End after the pending events."""
         self._ended = True
         self._news.set()
 
     async def until_news(self, seconds: float) -> None:
-        """Wait until there is something to tell, or the watch has ended, for at most so long."""
+        """Wait for at most this long until an event is pending or the watch has ended."""
         self._news.clear()
         if self._waiting or self._ended:
             return
@@ -89,7 +89,7 @@ class Watch:
             pass
 
     def next_lines(self) -> bytes:
-        """What is to be written next; empty if there is nothing."""
+        """The bytes to write next; empty if there are none."""
         batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
         return b"".join(b'{"type":"%b","object":%b}\n' % (kind.encode(), obj()) for kind, obj in batch)
 
@@ -110,8 +110,8 @@ class Watch:
 
 
 class Pace(NamedTuple):
-    """In seconds: how long a watch lasts, how often a bookmark comes, and when a client that takes nothing is
-    given up."""
+    """In seconds: how long a watch lasts, the interval of bookmarks, and when a client that takes nothing is
+    disconnected."""
 
     lasts: float
     bookmarks_every: float
@@ -119,8 +119,8 @@ class Pace(NamedTuple):
 
 
 async def tell(watch: Watch, response: web.StreamResponse, pace: Pace, version: Callable[[], int]) -> None:
-    """Write what a watch is told, until it ends or has lasted its time; with a bookmark now and then, and
-    before the end. Raises `TimeoutError` if the client takes nothing."""
+    """Write the events of a watch until it ends or times out, with periodic bookmarks and one at the end.
+    Raises `TimeoutError` if the client takes nothing."""
     clock = asyncio.get_running_loop().time
     end, due = clock() + pace.lasts, clock() + pace.bookmarks_every
     while not watch.done:
