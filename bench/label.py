@@ -61,7 +61,7 @@ async def measure(*, times: int, progress: Any) -> dict[str, Any]:
                 for name, task in looking.items():
                     from_request.setdefault(name, []).append((await task - began) * 1000)
                 await _unlabelled(demo)
-        failures = demo.users.failures.total() + demo.users.answers["canary"]
+        failures = demo.clients.failures.total() + demo.clients.answers["canary"]
     return {
         "times": times,
         "failures": failures,
@@ -88,7 +88,7 @@ async def _kubectl(demo: Demo, label: str) -> None:
 async def _first_copy(demo: Demo, envoy: Envoy) -> float:
     """When the canary first had a copy of a request through `envoy`."""
     while True:
-        name = await demo.users.send(envoy)
+        name = await demo.clients.send(envoy)
         deadline = time.perf_counter() + _PROBE_S
         while time.perf_counter() < deadline:
             if name in demo.canary.seen:
@@ -101,6 +101,6 @@ async def _unlabelled(demo: Demo) -> None:
     for envoy in demo.envoys:
         copied = True
         while copied:
-            name = await demo.users.send(envoy)
+            name = await demo.clients.send(envoy)
             await asyncio.sleep(_GONE_S)
             copied = name in demo.canary.seen

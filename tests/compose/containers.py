@@ -85,14 +85,15 @@ class Containers:
             return (0,) * re.compile(pattern).groups
         return tuple(int(each) for each in matches[-1].groups())
 
-    def copies(self) -> int:
-        """Copies that have arrived at the canary."""
-        return self.told("myapp-canary", r"(\d+) copies")[0]
+    def mirrored(self) -> int:
+        """The mirrored requests that the canary received."""
+        return self.told("myapp-canary", r"(\d+) mirrored")[0]
 
     def requests_at_the_canary(self) -> int:
-        """Requests of users that have arrived there: must stay 0."""
-        return self.told("myapp-canary", r"(\d+) requests of users")[0]
+        """The requests of clients that the canary received: must stay 0."""
+        return self.told("myapp-canary", r"(\d+) from clients")[0]
 
-    def users(self) -> tuple[int, ...]:
-        """Of the gentle load: answers by the stable version, by the canary, and failures."""
-        return self.told("users", r"(\d+) by the stable version, (\d+) by the canary version; failed: (\d+)")
+    def clients(self) -> tuple[int, ...]:
+        """Responses to clients from the stable version, from the canary, and failures."""
+        pattern = r"(\d+) from the stable version, (\d+) from the canary version; failed: (\d+)"
+        return self.told("clients", pattern)

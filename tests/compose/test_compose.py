@@ -19,7 +19,7 @@ SHADOW = "staging/myapp-canary"
 async def demo(containers: Containers) -> Containers:
     """As it was at the start: both replicas, users that are answered, no shadow."""
     containers("up", "--detach")
-    for service in (*REPLICAS, "users"):
+    for service in (*REPLICAS, "clients"):
         await healthy(containers, service)
     containers.kubectl(*LABEL, STOP)
     await shown(containers, {}, *REPLICAS)
@@ -37,14 +37,15 @@ async def shown(demo: Containers, shadows: dict[str, str], *replicas: str) -> No
 
 async def copied(demo: Containers, count: int = 1) -> None:
     """Wait until so many copies have arrived since the start."""
-    await eventually(lambda: demo.copies() >= count, what=f"{count} copies at the canary")
+    await eventually(lambda: demo.mirrored() >= count, what=f"{count} copies at the canary")
 
 
 def nobody_saw_the_canary(demo: Containers) -> None:
     """And nobody was left without an answer."""
-    stable, canary, failed = demo.users()
+    stable, canary, failed = demo.clients()
     assert stable > 0
-    assert (canary, failed, demo.requests_at_the_canary()) == (0, 0, 0), demo("logs", "--tail", "3", "users")
+    found = canary, failed, demo.requests_at_the_canary()
+    assert found == (0, 0, 0), demo("logs", "--tail", "3", "clients")
 
 
 async def test_a_label_from_the_host_starts_the_copies_and_users_see_the_stable_version_alone(
@@ -53,7 +54,7 @@ async def test_a_label_from_the_host_starts_the_copies_and_users_see_the_stable_
     demo.kubectl(*LABEL, START)
     await shown(demo, {SHADOW: "Active"}, *REPLICAS)
     for gateway in GATEWAYS:
-        before = demo.copies()
+        before = demo.mirrored()
         assert {demo.answered_by(gateway) for _ in range(50)} == {"stable"}
         await copied(demo, before + 50)
     nobody_saw_the_canary(demo)
@@ -61,15 +62,15 @@ async def test_a_label_from_the_host_starts_the_copies_and_users_see_the_stable_
 
 async def test_without_the_label_no_copy_arrives(demo: Containers) -> None:
     demo.kubectl(*LABEL, START)
-    await copied(demo, demo.copies() + 1)
+    await copied(demo, demo.mirrored() + 1)
     demo.kubectl(*LABEL, STOP)
     await shown(demo, {}, *REPLICAS)
 
     async def steady() -> bool:
         """No copy while 20 further users are answered."""
-        copies, stable = demo.copies(), demo.users()[0]
-        await eventually(lambda: demo.users()[0] >= stable + 20, what="20 further users")
-        return demo.copies() == copies
+        copies, stable = demo.mirrored(), demo.clients()[0]
+        await eventually(lambda: demo.clients()[0] >= stable + 20, what="20 further users")
+        return demo.mirrored() == copies
 
     await eventually(steady, what="no further copies")
 
@@ -79,7 +80,7 @@ async def test_one_replica_is_killed_and_nobody_notices(demo: Containers) -> Non
     demo.kubectl(*LABEL, START)
     await shown(demo, {SHADOW: "Active"}, "control-plane-2")
     await eventually(lambda: _synced(demo) == {"envoy-delta", "envoy-sotw"}, what="both Envoys")
-    await copied(demo, demo.copies() + 1)
+    await copied(demo, demo.mirrored() + 1)
     nobody_saw_the_canary(demo)
 
 
@@ -91,7 +92,7 @@ async def test_certificates_are_rotated_and_both_sides_use_the_new_ones(demo: Co
         demo("restart", replica)
         await healthy(demo, replica)
     demo.kubectl(*LABEL, START)
-    await copied(demo, demo.copies() + 1)
+    await copied(demo, demo.mirrored() + 1)
     nobody_saw_the_canary(demo)
 
 

@@ -164,7 +164,7 @@ TABLE = (
     Entry("README.md", "callers ----", Listed("a drawing")),
     Entry(
         "docs/try.md",
-        "first copy at the canary",
+        "first mirrored request at the canary",
         Checked("tests/envoy/test_commands.py::test_the_demo_tells_its_story_and_ends_all_that_it_started"),
     ),
     Entry(

@@ -123,9 +123,10 @@ def test_the_demo_tells_its_story_and_ends_all_that_it_started(tmp_path: Path) -
         env=environment,
     )
     assert found.returncode == 0, found.stdout + found.stderr
-    for part in ("each exactly once", "(2", "no more copies"):
+    for part in ("each exactly once", "(2", "no more mirrored requests"):
         assert part in found.stdout
-    [shown] = [block for block in blocks_of("docs/try.md") if "first copy at the canary" in block.text]
+    first = "first mirrored request at the canary"
+    [shown] = [block for block in blocks_of("docs/try.md") if first in block.text]
     assert missing(shown.output(), found.stdout) == []
     assert "✗" not in found.stdout
     assert list(tmp_path.iterdir()) == []
@@ -140,8 +141,8 @@ def test_the_demo_fails_where_its_story_does_not_come_true(tmp_path: Path) -> No
     namespace.write_text(namespace.read_text().replace('expose: "true"', 'expose: "false"'))
     found = run("demo", "--once", "--manifests", str(manifests))
     assert found.returncode == 1
-    assert "0 answered by the stable version" in found.stdout
-    assert "the demo did not show what it should" in found.stderr
+    assert "0 responses from the stable version" in found.stdout
+    assert "the demo failed" in found.stderr
 
 
 def _heed_interrupts() -> None:

@@ -68,7 +68,7 @@ def demo(
     """Run a demo with two real Envoys, without a cluster."""
     from xds_server.local.demo.fleet import DemoOptions
     from xds_server.local.demo.live import watch
-    from xds_server.local.demo.once import tell
+    from xds_server.local.demo.once import run_once
     from xds_server.local.demo.stage import example_manifests
 
     ports = tuple(gateway_port or ())
@@ -84,9 +84,9 @@ def demo(
         admin_address=parse_address(admin_address, option="--admin-address"),
     )
     try:
-        asyncio.run(_cancelled_by_sigterm((tell if once else watch)(options, console())))
+        asyncio.run(_cancelled_by_sigterm((run_once if once else watch)(options, console())))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        # Ctrl-C is how one leaves the live table; --once that is interrupted has not succeeded.
+        # Ctrl-C is the normal end of the live table. An interrupted --once has not succeeded.
         raise typer.Exit(_INTERRUPTED if once else 0) from None
 
 

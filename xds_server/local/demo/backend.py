@@ -17,15 +17,14 @@ REQUEST_HEADER = "x-demo-request"
 
 @dataclass(slots=True)
 class Backend:
-    """Listens on 127.0.0.1 at a free port. `copies` and `unmarked` count the requests that are copies, and
-    the others; `seen` counts all by their `REQUEST_HEADER`, unless `remember` is false: it grows with every
-    name."""
+    """Listens on 127.0.0.1 at a free port. `mirrored` counts mirrored requests, and `live` all others. `seen`
+    counts requests by their `REQUEST_HEADER`; it grows with every name, unless `remember` is false."""
 
     name: str
     address: Address = Address("127.0.0.1", 0)  # noqa: RUF009 - immutable
     seen: Counter[str] = field(default_factory=Counter)
-    copies: int = 0
-    unmarked: int = 0
+    mirrored: int = 0
+    live: int = 0
     remember: bool = True
     _runner: web.AppRunner | None = None
 
@@ -50,7 +49,7 @@ class Backend:
         await request.read()
         if self.remember:
             self.seen[request.headers.get(REQUEST_HEADER, "")] += 1
-        copy = "x-xds-shadow" in request.headers
-        self.copies += copy
-        self.unmarked += not copy
+        mirrored = "x-xds-shadow" in request.headers
+        self.mirrored += mirrored
+        self.live += not mirrored
         return web.Response(text=f"{self.name}\n", headers={BACKEND_HEADER: self.name})

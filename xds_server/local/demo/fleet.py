@@ -16,7 +16,7 @@ from xds_server.local.demo.cluster import Cluster
 from xds_server.local.demo.control_plane import ControlPlane
 from xds_server.local.demo.envoy import Envoy, envoy_binary
 from xds_server.local.demo.stage import documents
-from xds_server.local.demo.traffic import Users
+from xds_server.local.demo.traffic import Clients
 from xds_server.translate.bootstrap import BootstrapOptions
 from xds_server.xds.stream_events import Variant
 
@@ -42,7 +42,7 @@ class Demo:
     envoys: tuple[Envoy, ...]
     stable: Backend
     canary: Backend
-    users: Users
+    clients: Clients
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +89,7 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
         await asyncio.gather(*(envoy.start() for envoy in envoys))
         await asyncio.gather(*(envoy.until_serving() for envoy in envoys))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Demo(cluster, control_plane, envoys, stable, canary, Users(session))
+        yield Demo(cluster, control_plane, envoys, stable, canary, Clients(session))
 
 
 @contextlib.contextmanager

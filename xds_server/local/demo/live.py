@@ -46,8 +46,8 @@ async def watch(options: DemoOptions, console: Console) -> None:
     """
     console.print("Starting a Kubernetes API, a control plane, two Envoys, a stable and a canary backend …")
     async with running(options) as demo, asyncio.TaskGroup() as group:
-        spawn(group, "demo-users", _send_steadily(demo))
-        meters = {name: Meter() for name in ("answers", "copies")}
+        spawn(group, "demo-clients", _send_steadily(demo))
+        meters = {name: Meter() for name in ("answers", "mirrored")}
         with Live(console=console, auto_refresh=False, screen=False) as live:
             while True:
                 live.update(await _picture(demo, meters), refresh=True)
@@ -56,19 +56,25 @@ async def watch(options: DemoOptions, console: Console) -> None:
 
 async def _send_steadily(demo: Demo) -> None:
     for envoy in itertools.cycle(demo.envoys):
-        await demo.users.send(envoy)
+        await demo.clients.send(envoy)
         await asyncio.sleep(1 / _REQUESTS_PER_S)
 
 
 async def _picture(demo: Demo, meters: dict[str, Meter]) -> RenderableType:
     now = time.monotonic()
-    users, canary = demo.users, demo.canary
+    clients, canary = demo.clients, demo.canary
     rates = Table.grid(padding=(0, 3))
-    answers, copies = users.answers.total(), canary.seen.total()
-    rates.add_row("user responses", f"{meters['answers'].rate(answers, now):.0f}/s", f"{answers} in all")
-    rates.add_row("  from the canary", str(users.answers["canary"]), "must stay 0")
-    rates.add_row("  failed", str(users.failures.total()), "")
-    rates.add_row("copies at the canary", f"{meters['copies'].rate(copies, now):.0f}/s", f"{copies} in all")
+    answers, mirrored = clients.answers.total(), canary.seen.total()
+    rates.add_row(
+        "responses to clients", f"{meters['answers'].rate(answers, now):.0f}/s", f"{answers} in total"
+    )
+    rates.add_row("  from the canary", str(clients.answers["canary"]), "must stay 0")
+    rates.add_row("  failed", str(clients.failures.total()), "")
+    rates.add_row(
+        "mirrored requests at the canary",
+        f"{meters['mirrored'].rate(mirrored, now):.0f}/s",
+        f"{mirrored} in total",
+    )
     return Group(_help(demo), Text(), rates, Text(), await _status(demo))
 
 
@@ -82,11 +88,11 @@ async def _status(demo: Demo) -> RenderableType:
 def _help(demo: Demo) -> RenderableType:
     kubectl = f"kubectl -n {NAMESPACE}"
     lines = [
-        "In another terminal; Ctrl-C here ends everything:",
+        "In another terminal; Ctrl-C here stops the demo:",
         f"export KUBECONFIG={demo.cluster.kubeconfig}",
         f"{kubectl} label deployment {CANARY} {SHADOW_OF}={SERVICE}    # start; {SHADOW_OF}- stops",
         f"{kubectl} annotate deployment {CANARY} {PERCENT}=25 --overwrite",
-        f"{kubectl} describe deployment {CANARY}    # and what became of it",
+        f"{kubectl} describe deployment {CANARY}    # its Events show the shadow's state",
         *(f"curl -H 'Host: {HOST}' http://127.0.0.1:{e.gateway_port}/    # {e.id}" for e in demo.envoys),
         f"xds-shadow status --server {demo.control_plane.admin_address}",
     ]

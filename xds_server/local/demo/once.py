@@ -49,7 +49,7 @@ class Story:
             self.failures.append(text)
 
 
-async def tell(options: DemoOptions, console: Console) -> None:
+async def run_once(options: DemoOptions, console: Console) -> None:
     """Run the demo once.
 
     Raises:
@@ -63,15 +63,15 @@ async def tell(options: DemoOptions, console: Console) -> None:
         if not story.failures:
             await _shadow(story, demo)
     if story.failures:
-        raise XdsShadowError("the demo did not show what it should: " + "; ".join(story.failures))
+        raise XdsShadowError("the demo failed: " + "; ".join(story.failures))
 
 
 async def _shadow(story: Story, demo: Demo) -> None:
     await _label(story, demo)
-    await _everything(story, demo)
+    await _all_requests(story, demo)
     await _a_quarter(story, demo)
     await _unlabel(story, demo)
-    await _again_and_again(story, demo)
+    await _repeatedly(story, demo)
     _conclude(story, demo)
 
 
@@ -84,14 +84,15 @@ def _introduce(story: Story, demo: Demo) -> None:
 
 
 async def _before(story: Story, demo: Demo) -> None:
-    story.say("\n[bold]1. Users before the label[/]")
+    story.say("\n[bold]1. Requests before the label[/]")
     for envoy in demo.envoys:
-        before = demo.users.answers["stable"]
-        names = await demo.users.send_many(envoy, _REQUESTS)
-        answered, copies = demo.users.answers["stable"] - before, _copies(demo, names)
+        before = demo.clients.answers["stable"]
+        names = await demo.clients.send_many(envoy, _REQUESTS)
+        answered, mirrored = demo.clients.answers["stable"] - before, _mirrored(demo, names)
         story.check(
-            f"{envoy.id}: {_REQUESTS} requests, {answered} answered by the stable version, {copies} copies",
-            holds=answered == _REQUESTS and not copies,
+            f"{envoy.id}: {_REQUESTS} requests, {answered} responses from the stable version,"
+            f" {mirrored} mirrored",
+            holds=answered == _REQUESTS and not mirrored,
         )
 
 
@@ -101,98 +102,105 @@ async def _label(story: Story, demo: Demo) -> None:
     await demo.cluster.api.label()
 
     await _timed(
-        story, demo, partial(_first_copy, demo, began), "first copy at the canary {ms:.0f} ms after the label"
+        story,
+        demo,
+        partial(_first_mirrored, demo, began),
+        "first mirrored request at the canary {ms:.0f} ms after the label",
     )
     status = get_status(demo.control_plane.admin_address)
     story.console.print(shadow_table(status.shadows), node_table(status.nodes))
 
 
-async def _first_copy(demo: Demo, began: float, envoy: Envoy) -> float:
+async def _first_mirrored(demo: Demo, began: float, envoy: Envoy) -> float:
     """Seconds from `began` until the canary receives a mirrored request of a request through `envoy`."""
     while True:
-        name = await demo.users.send(envoy)
+        name = await demo.clients.send(envoy)
         if await _seen(demo, name, within_s=_PROBE_S):
             return time.perf_counter() - began
 
 
-async def _everything(story: Story, demo: Demo) -> None:
-    story.say("\n[bold]3. Every request is copied; users notice nothing[/]")
+async def _all_requests(story: Story, demo: Demo) -> None:
+    story.say("\n[bold]3. Every request is mirrored; clients see only the stable version[/]")
     for envoy in demo.envoys:
-        names = await demo.users.send_many(envoy, _REQUESTS)
-        await _arrived(partial(_all_copied, demo, names))
-        copies = _copies(demo, names)
+        names = await demo.clients.send_many(envoy, _REQUESTS)
+        await _arrived(partial(_all_mirrored, demo, names))
+        mirrored = _mirrored(demo, names)
         once = all(demo.canary.seen[name] == 1 for name in names)
-        story.check(f"{envoy.id}: {_REQUESTS} requests, {copies} copies, each exactly once", holds=once)
+        story.check(f"{envoy.id}: {_REQUESTS} requests, {mirrored} mirrored, each exactly once", holds=once)
 
 
 async def _a_quarter(story: Story, demo: Demo) -> None:
     story.say(f"\n[bold]4. kubectl -n {NAMESPACE} annotate deployment {CANARY} {PERCENT}={_PERCENT}[/]")
     await demo.cluster.api.annotate_percent(str(_PERCENT))
 
-    await _until(story, demo, copied=False, in_a_row=1)
+    await _until(story, demo, mirrored=False, run_length=1)
     share = _PERCENT / 100
     expected = _SAMPLED_REQUESTS * share
     bound = _DEVIATIONS * math.sqrt(_SAMPLED_REQUESTS * share * (1 - share))
     for envoy in demo.envoys:
-        names = await demo.users.send_many(envoy, _SAMPLED_REQUESTS)
+        names = await demo.clients.send_many(envoy, _SAMPLED_REQUESTS)
         await asyncio.sleep(_UNSEEN_S)
-        copies = _copies(demo, names)
+        mirrored = _mirrored(demo, names)
         story.check(
-            f"{envoy.id}: {_SAMPLED_REQUESTS} requests, {copies} copies ({copies / _SAMPLED_REQUESTS:.1%};"
+            f"{envoy.id}: {_SAMPLED_REQUESTS} requests,"
+            f" {mirrored} mirrored ({mirrored / _SAMPLED_REQUESTS:.1%};"
             f" {expected:.0f} ± {bound:.0f} expected)",
-            holds=abs(copies - expected) <= bound,
+            holds=abs(mirrored - expected) <= bound,
         )
 
 
 async def _unlabel(story: Story, demo: Demo) -> None:
     story.say(f"\n[bold]5. kubectl -n {NAMESPACE} label deployment {CANARY} {SHADOW_OF}-[/]")
     await demo.cluster.api.annotate_percent("100")
-    await _until(story, demo, copied=True, in_a_row=_SURELY_ALL)
+    await _until(story, demo, mirrored=True, run_length=_SURELY_ALL)
     began = time.perf_counter()
     await demo.cluster.api.unlabel()
 
-    async def last_copy(envoy: Envoy) -> float:
+    async def last_mirrored(envoy: Envoy) -> float:
         while True:
             asked = time.perf_counter()
-            if not await _seen(demo, await demo.users.send(envoy)):
+            if not await _seen(demo, await demo.clients.send(envoy)):
                 return asked - began
 
-    await _timed(story, demo, last_copy, "no more copies {ms:.0f} ms after the label was removed")
+    await _timed(
+        story, demo, last_mirrored, "no more mirrored requests {ms:.0f} ms after the label was removed"
+    )
     for envoy in demo.envoys:
-        names = await demo.users.send_many(envoy, _REQUESTS)
+        names = await demo.clients.send_many(envoy, _REQUESTS)
         await asyncio.sleep(_UNSEEN_S)
         story.check(
-            f"{envoy.id}: {_REQUESTS} requests, {_copies(demo, names)} copies", holds=not _copies(demo, names)
+            f"{envoy.id}: {_REQUESTS} requests, {_mirrored(demo, names)} mirrored",
+            holds=not _mirrored(demo, names),
         )
 
 
 def _conclude(story: Story, demo: Demo) -> None:
-    users = demo.users
-    story.say("\n[bold]What users saw[/]")
-    total = users.answers.total() + users.failures.total()
+    clients = demo.clients
+    story.say("\n[bold]Responses to clients[/]")
+    total = clients.answers.total() + clients.failures.total()
     story.check(
-        f"{total} responses: {users.answers['stable']} from the stable version,"
-        f" {users.answers['canary']} from the canary, {users.failures.total()} failures",
-        holds=users.answers["stable"] == total,
+        f"{total} responses: {clients.answers['stable']} from the stable version,"
+        f" {clients.answers['canary']} from the canary, {clients.failures.total()} failures",
+        holds=clients.answers["stable"] == total,
     )
-    story.check(
-        f"requests at the canary that were no copies: {demo.canary.unmarked}", holds=not demo.canary.unmarked
-    )
+    story.check(f"requests of clients at the canary: {demo.canary.live}", holds=not demo.canary.live)
 
 
-async def _again_and_again(story: Story, demo: Demo) -> None:
-    story.say(f"\n[bold]6. The label {_LABELS} times: from its request to the first copy[/]")
+async def _repeatedly(story: Story, demo: Demo) -> None:
+    story.say(f"\n[bold]6. The label {_LABELS} times: time from setting it to the first mirrored request[/]")
     taken: dict[str, list[float]] = {envoy.id: [] for envoy in demo.envoys}
     try:
         for _ in range(_LABELS):
             async with asyncio.timeout(_CHANGE_S):
                 began = time.perf_counter()
                 await demo.cluster.api.label()
-                seconds = await asyncio.gather(*(_first_copy(demo, began, envoy) for envoy in demo.envoys))
+                seconds = await asyncio.gather(
+                    *(_first_mirrored(demo, began, envoy) for envoy in demo.envoys)
+                )
             for envoy, each in zip(demo.envoys, seconds, strict=True):
                 taken[envoy.id].append(each * 1000)
             await demo.cluster.api.unlabel()
-            await _until(story, demo, copied=False, in_a_row=1)
+            await _until(story, demo, mirrored=False, run_length=1)
     except TimeoutError:
         story.check(f"a label did not reach every Envoy within {_CHANGE_S:g} s", holds=False)
     for name, ms in taken.items():
@@ -201,14 +209,14 @@ async def _again_and_again(story: Story, demo: Demo) -> None:
             story.check(text, holds=len(ms) == _LABELS)
 
 
-async def _until(story: Story, demo: Demo, *, copied: bool, in_a_row: int) -> None:
+async def _until(story: Story, demo: Demo, *, mirrored: bool, run_length: int) -> None:
     """Send requests until a change has reached every Envoy: a run of requests of this length was mirrored, or
     was not."""
 
     async def reached(envoy: Envoy) -> None:
         run = 0
-        while run < in_a_row:
-            run = run + 1 if await _seen(demo, await demo.users.send(envoy)) is copied else 0
+        while run < run_length:
+            run = run + 1 if await _seen(demo, await demo.clients.send(envoy)) is mirrored else 0
 
     try:
         async with asyncio.timeout(_CHANGE_S):
@@ -223,7 +231,7 @@ async def _timed(story: Story, demo: Demo, measure: Callable[[Envoy], Awaitable[
         async with asyncio.timeout(_CHANGE_S):
             seconds = await asyncio.gather(*map(measure, demo.envoys))
     except TimeoutError:
-        story.check(f"nothing of the kind within {_CHANGE_S:g} s: {text}", holds=False)
+        story.check(f"not within {_CHANGE_S:g} s: {text}", holds=False)
         return
     for envoy, taken in zip(demo.envoys, seconds, strict=True):
         story.check(f"{envoy.id}: {text.format(ms=taken * 1000)}", holds=True)
@@ -244,9 +252,9 @@ async def _arrived(check: Callable[[], bool], *, within_s: float = _ARRIVAL_S) -
     return True
 
 
-def _all_copied(demo: Demo, names: list[str]) -> bool:
-    return _copies(demo, names) >= len(names)
+def _all_mirrored(demo: Demo, names: list[str]) -> bool:
+    return _mirrored(demo, names) >= len(names)
 
 
-def _copies(demo: Demo, names: list[str]) -> int:
+def _mirrored(demo: Demo, names: list[str]) -> int:
     return sum(demo.canary.seen[name] for name in names)

@@ -22,7 +22,7 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.local.demo.api import Api
 from xds_server.local.demo.backend import Backend
 from xds_server.local.demo.stage import documents, example_manifests
-from xds_server.local.demo.traffic import Users
+from xds_server.local.demo.traffic import Clients
 
 _EVERY_S = 1.0
 _REQUESTS_PER_S = 20
@@ -40,7 +40,7 @@ async def backend(arguments: argparse.Namespace) -> None:
     received."""
     it = await Backend(arguments.name, arguments.listen, remember=False).start()
     try:
-        await _tell(lambda: f"{it.copies} copies, {it.unmarked} requests of users")
+        await _log_changes(lambda: f"requests: {it.live} from clients, {it.mirrored} mirrored")
     finally:
         await it.stop()
 
@@ -58,39 +58,41 @@ async def pods(arguments: argparse.Namespace) -> None:
                 known = found
                 print(f"the stable Pod is at {found[0]}, the canary at {found[1]}", flush=True)
         except (OSError, aiohttp.ClientError, XdsShadowError) as error:
-            print(f"not yet: {error}", flush=True)
+            print(f"retrying: {error}", flush=True)
         await asyncio.sleep(_EVERY_S)
 
 
-async def users(arguments: argparse.Namespace) -> None:
+async def clients(arguments: argparse.Namespace) -> None:
     """A low load through all gateways in turn, once they serve; logs which version responded."""
     gateways = [Gateway(each.host, each) for each in arguments.gateway]
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         for gateway in gateways:
             await _until_serving(gateway, session)
-        it = Users(session)
+        it = Clients(session)
 
         async def send() -> None:
             for gateway in itertools.cycle(gateways):
                 await it.send(gateway)
                 await asyncio.sleep(1 / _REQUESTS_PER_S)
 
-        def told() -> str:
-            answers = ", ".join(f"{it.answers[name]} by the {name} version" for name in ("stable", "canary"))
-            return f"answered: {answers}; failed: {it.failures.total()} {dict(it.failures) or ''}".rstrip()
+        def summary() -> str:
+            answers = ", ".join(
+                f"{it.answers[name]} from the {name} version" for name in ("stable", "canary")
+            )
+            return f"responses: {answers}; failed: {it.failures.total()} {dict(it.failures) or ''}".rstrip()
 
-        group.create_task(send(), name="users-send")
-        group.create_task(_tell(told), name="users-tell")
+        group.create_task(send(), name="clients-send")
+        group.create_task(_log_changes(summary), name="clients-log")
 
 
 async def _until_serving(gateway: Gateway, session: aiohttp.ClientSession) -> None:
-    first = Users(session)
+    first = Clients(session)
     while not first.answers:
         await first.send(gateway)
         await asyncio.sleep(1 / _REQUESTS_PER_S)
 
 
-async def _tell(what: Callable[[], str]) -> None:
+async def _log_changes(what: Callable[[], str]) -> None:
     """Print the line when it has changed, at most once per second."""
     last = ""
     while True:
@@ -118,18 +120,18 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     one = part(backend)
-    one.add_argument("name", help="stable or canary, as answers say it")
+    one.add_argument("name", help="stable or canary; the name in responses")
     one.add_argument("--listen", type=address, required=True, metavar="HOST:PORT")
     one = part(pods)
     one.add_argument("--api", type=address, required=True, metavar="HOST:PORT")
     one.add_argument("--stable", type=address, required=True, metavar="HOST:PORT")
     one.add_argument("--canary", type=address, required=True, metavar="HOST:PORT")
-    one = part(users)
+    one = part(clients)
     one.add_argument("gateway", type=address, nargs="+", metavar="HOST:PORT")
     return parser
 
 
-async def _until_told_to_stop(work: Coroutine[Any, Any, None]) -> None:
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
     running = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -141,7 +143,7 @@ async def _until_told_to_stop(work: Coroutine[Any, Any, None]) -> None:
 def main() -> int:
     """Run the part until it ends or receives a signal."""
     arguments = _parser().parse_args()
-    asyncio.run(_until_told_to_stop(arguments.run(arguments)))
+    asyncio.run(_until_stopped(arguments.run(arguments)))
     return 0
 
 

@@ -25,7 +25,7 @@ class Gateway(Protocol):
 
 
 @dataclass(slots=True)
-class Users:
+class Clients:
     """Counts responses: `answers` by backend, `failures` by status or error."""
 
     session: aiohttp.ClientSession
