@@ -16,7 +16,7 @@ from tests.support import backends, objects
 from tests.support.backends import Recorder
 from tests.support.rig import Rig
 from xds_server.base.address import Address
-from xds_server.core.terms import UNTREATED
+from xds_server.core.annotations import UNTREATED
 from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]

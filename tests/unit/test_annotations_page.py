@@ -10,11 +10,11 @@ import yaml
 from tests.support import objects
 from xds_server.base.address import Address
 from xds_server.base.sizes import MIB
-from xds_server.core.bounds import BOUNDS
+from xds_server.core.annotations import BOUNDS, HOSTS_ALLOWED, LIMITS, NAMES
 from xds_server.core.layers import Layer
-from xds_server.core.limits import DEFAULT, LIMITS, OF_SERVICES
+from xds_server.core.limits import DEFAULT
 from xds_server.core.plan import State
-from xds_server.core.policy import NAMES, check_defaults
+from xds_server.core.policy import check_defaults
 from xds_server.core.ports import OTHER_PROTOCOLS
 from xds_server.manifests.policy_file import read_policy
 from xds_server.manifests.source import read_once
@@ -123,7 +123,7 @@ def test_what_is_not_there_is_missing() -> None:
 
 def test_every_bound_is_listed_with_a_value_that_can_be_one(tmp_path: Path) -> None:
     rows = dict(re.findall(r"^\| `(\S+)` \|.*\| `(\S+)` \|$", PAGE, re.MULTILINE))
-    assert set(rows) == BOUNDS.keys() | OF_SERVICES.keys()
+    assert set(rows) == BOUNDS.keys() | LIMITS.keys() | {HOSTS_ALLOWED.name}
     file = tmp_path / "policy.yaml"
     file.write_text(yaml.safe_dump(rows))
     check_defaults(read_policy(file))

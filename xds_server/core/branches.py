@@ -12,8 +12,9 @@ from functools import lru_cache
 from itertools import permutations, product
 from typing import Final, NamedTuple
 
+from xds_server.core.annotations import EVERYTHING, Selection
 from xds_server.core.plan import Match
-from xds_server.core.terms import EVERYTHING, HeaderCondition, PathPrefix, Selection
+from xds_server.core.terms import HeaderCondition, PathPrefix
 
 MAX_BRANCHES: Final = 64
 """Envoy tries them one after the other."""

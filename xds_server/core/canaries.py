@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.annotations import Policy, Treatment
 from xds_server.core.backends import (
     CanaryEndpoints,
     canary_endpoints,
@@ -18,7 +19,6 @@ from xds_server.core.objects import Pod, Service
 from xds_server.core.plan import Credential, Reason
 from xds_server.core.ports import HttpPort, called
 from xds_server.core.scene import Scene
-from xds_server.core.terms import Policy, Treatment
 from xds_server.core.world import NamespaceView
 
 MOST_PODS: Final = 1_000

@@ -1,15 +1,17 @@
-"""Intents: who shadows whom, by which policy, from where.
+"""Intents: which workload shadows which Service, by which policy, with which endpoints.
 
-A reader makes them of one kind of object. The label on a workload is the first; what follows knows intents
-and not who said them. An intent is read when the object or its Namespace changes, and kept until then.
+A reader makes intents of one kind of object. The only reader so far reads the label of a workload. The rest
+of the program knows intents, and not the object that they come from. An intent is read anew when the object
+or its Namespace changes.
 """
 
 from dataclasses import dataclass
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.annotations import Policy
 from xds_server.core.bounds import NotAllowedError
 from xds_server.core.conditions import Condition, about
-from xds_server.core.keys import SHADOW_OF
+from xds_server.core.keys import SHADOW_OF, settings_of
 from xds_server.core.layers import Layer
 from xds_server.core.objects import (
     WORKLOADS,
@@ -20,14 +22,13 @@ from xds_server.core.objects import (
     WorkloadRef,
 )
 from xds_server.core.plan import Reason
-from xds_server.core.policy import endpoints_source, parse_policy
-from xds_server.core.terms import Policy
+from xds_server.core.policy import endpoints_source, merge
 from xds_server.core.values import PolicyError, sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The Pods of `canary` get mirrored requests of the Service `target`. A policy that cannot be read is the
+    """The Pods of `canary` get mirrored requests of the Service `target`. A policy that is not valid is the
     `Condition` that says why, and the intent still says which Pods are the canary's. `age` sorts the oldest
     first."""
 
@@ -39,33 +40,34 @@ class Intent:
 
     @property
     def name(self) -> str:
-        """What tells the canary from the others of its namespace: the workload's key."""
+        """The workload's key, which is unique in its namespace."""
         return self.canary.key
 
 
 def read_label(workload: Workload, namespace: Layer, installation: Layer) -> Intent:
     """The intent of a workload that carries the label `SHADOW_OF`."""
+    said = Layer("", settings_of(workload.annotations))
     return Intent(
         canary=workload,
         target=NamespacedName(workload.namespace, workload.labels[SHADOW_OF]),
         age=(workload.created, workload.key),
-        policy=_policy(workload, namespace, installation),
-        endpoints_from=endpoints_source(workload.annotations, namespace, installation),
+        policy=_policy(workload, said, namespace, installation),
+        endpoints_from=endpoints_source(said, namespace, installation),
     )
 
 
-def _policy(workload: Workload, namespace: Layer, installation: Layer) -> Policy | Condition:
+def _policy(workload: Workload, said: Layer, namespace: Layer, installation: Layer) -> Policy | Condition:
     if misplaced := _misplaced(workload):
         return Condition(about(workload), Reason.INVALID_LABEL, misplaced)
     try:
-        return parse_policy(workload.annotations, namespace, installation, own=f"the {workload.kind}")
+        return merge(said, namespace, installation, own=f"the {workload.kind}")
     except PolicyError as error:
         reason = Reason.NOT_ALLOWED if isinstance(error, NotAllowedError) else Reason.INVALID_POLICY
         return Condition(about(workload), reason, sentence(error))
 
 
 def _misplaced(workload: Workload) -> str:
-    """Where the label belongs instead of on this workload, or nothing."""
+    """Why this workload cannot have the label, or ""."""
     selector = workload.spec.selector
     match workload:
         case Rollout(spec=RolloutSpec(workload_ref=WorkloadRef() as ref)) if selector == LabelSelector():

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
+from xds_server.core.annotations import GATEWAYS, MAX_CONCURRENT, UNTIL, Policy, Selection, Treatment
 from xds_server.core.branches import MAX_BRANCHES
 from xds_server.core.canaries import Canary
 from xds_server.core.conditions import Condition, Subject
-from xds_server.core.keys import EXPOSE, GATEWAYS, SHADOW_OF
+from xds_server.core.keys import EXPOSE, SHADOW_OF
 from xds_server.core.limits import Limits
 from xds_server.core.objects import Kind, Service
 from xds_server.core.plan import Mirror, Reason, Route, ShadowStatus, State
@@ -16,7 +17,7 @@ from xds_server.core.ports import HttpPort, no_http_port
 from xds_server.core.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.core.scene import MOST_MARKED
 from xds_server.core.services import Offer
-from xds_server.core.terms import MILLION, Policy, Selection, Treatment
+from xds_server.core.terms import MILLION
 
 MAX_SAMPLED = 4
 """Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route
@@ -87,7 +88,9 @@ def service_rejection(
         hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
         return Condition(_service(target), Reason.SERVICE_NOT_EXPOSED, hint)
     if not offer.gateways:
-        hint = f"Service {target} is not routed: its annotation {GATEWAYS} names no gateway that there is."
+        hint = (
+            f"Service {target} is not routed: its annotation {GATEWAYS.key} names no gateway that there is."
+        )
         return Condition(_service(target), Reason.UNKNOWN_GATEWAY, hint)
     if not offer.ports:
         return Condition(
@@ -156,7 +159,7 @@ def _state(
 def _until(canary: Canary) -> str:
     """Where its end comes from: its own annotation, or what its Namespace or the installation says."""
     settings = canary.policy.settings if canary.policy else ()
-    origins = [setting.origin for setting in settings if setting.name == "until"]
+    origins = [setting.origin for setting in settings if setting.name == UNTIL.name]
     own = origins[-1:] == [f"the {canary.intent.canary.kind}"]
     return "its annotation until" if own or not origins else f"until ({origins[-1]})"
 
@@ -235,7 +238,7 @@ def _too_much_memory(
 
 def _says_how_many(canary: Canary) -> bool:
     policy = canary.policy
-    return policy is not None and any(setting.name == "max-concurrent" for setting in policy.settings)
+    return policy is not None and any(setting.name == MAX_CONCURRENT.name for setting in policy.settings)
 
 
 def _shares(active: Sequence[Canary], limits: Limits) -> dict[str, Treatment]:

@@ -1,14 +1,19 @@
-"""Settings of one owner: a Deployment, its Namespace, or the installation.
+"""The settings of one owner: a workload, its Namespace, or the installation.
 
-Texts only; `policy` and `limits` understand them.
+A layer reads each text once, whoever asks. It lives as long as its object does, so what a Namespace sets is
+read once for all of its shadows.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from xds_server.core.conditions import NO_SUBJECT, Subject
 from xds_server.core.keys import PREFIX
+from xds_server.core.rows import Row
+from xds_server.core.values import PolicyError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +26,24 @@ class Layer:
     values: Mapping[str, str]
     credentials: bool = True
     subject: Subject = NO_SUBJECT
+    _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def __hash__(self) -> int:
-        return hash((self.owner, frozenset(self.values.items())))
+    def read(self, row: Row[T]) -> T:
+        """The value of a setting that is among `values`.
+
+        Raises:
+            PolicyError: the text is not valid; the error names the setting and its owner.
+        """
+        if row.name not in self._found:
+            try:
+                self._found[row.name] = row.read(self.values[row.name].strip())
+            except PolicyError as error:
+                self._found[row.name] = PolicyError(f"{self.called(row.name)}: {error}")
+        found: Any = self._found[row.name]
+        if isinstance(found, PolicyError):
+            raise PolicyError(str(found))
+        value: T = found
+        return value
 
     def called(self, name: str) -> str:
         """The setting as its owner knows it."""
@@ -33,8 +53,6 @@ class Layer:
 @dataclass(frozen=True, slots=True)
 class PolicyFile(Layer):
     """What holds for the whole installation (``--policy``)."""
-
-    __hash__ = Layer.__hash__
 
     def called(self, name: str) -> str:
         return f"{name} of {self.owner}"

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
+from xds_server.core.annotations import Treatment
 from xds_server.core.hosts import Age
 from xds_server.core.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
 from xds_server.core.routing import UNMIRRORED, size_of
 from xds_server.core.services import problem_of
-from xds_server.core.terms import Treatment
 
 _PORT: Final = 80 * 1024
 _ENDPOINT: Final = 2_200

@@ -11,19 +11,11 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.annotations import EVERYTHING, UNTREATED, Selection, Treatment
 from xds_server.core.conditions import Condition
 from xds_server.core.objects import Kind, named_by
 from xds_server.core.sensitive import Sensitive
-from xds_server.core.terms import (
-    EVERYTHING,
-    MILLION,
-    UNTREATED,
-    HeaderCondition,
-    PathPrefix,
-    Selection,
-    Setting,
-    Treatment,
-)
+from xds_server.core.terms import MILLION, HeaderCondition, PathPrefix, Setting
 
 GATEWAY: Final = "gateway"
 """The gateway that there is without a gateway file. A gateway has a route configuration of its name."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from xds_server.base.text import SOME, first_of, shown
+from xds_server.core.annotations import HTTP_PORTS
 from xds_server.core.conditions import Condition, about
-from xds_server.core.keys import HTTP_PORTS
 from xds_server.core.objects import Service, ServicePort
 from xds_server.core.plan import Protocol, Reason
 
@@ -122,7 +122,7 @@ def ports_of(service: Service) -> Ports:
     if service.spec.type == "ExternalName":
         return Ports((), unrouted="An ExternalName Service has no endpoints to route to.")
     routed = {http.name: http for http in http_ports(service)}
-    text = service.annotations.get(HTTP_PORTS)
+    text = service.annotations.get(HTTP_PORTS.key)
     if text is None:
         rest = [port for port in service.ports if (port.name or "") not in routed]
         unrouted, assumed = _unrouted(rest) if rest else "", _assumed(routed.values())
@@ -130,7 +130,7 @@ def ports_of(service: Service) -> Ports:
     ports = _by_name_and_number(service)
     unknown: list[str] = []
     others: list[tuple[str, ServicePort]] = []
-    for entry in dict.fromkeys(filter(None, (each.strip() for each in text.split(",")))):
+    for entry in dict.fromkeys(filter(None, HTTP_PORTS.read(text))):
         found = ports.get(entry)
         if found is None:
             unknown.append(entry)
@@ -164,7 +164,7 @@ def no_http_port(service: Service) -> str:
     ports = _listed(map(called, service.ports))
     return (
         f"None of its ports ({ports}) is known to be HTTP; name one that is in the Service's annotation"
-        f" {HTTP_PORTS}, or set its appProtocol to http."
+        f" {HTTP_PORTS.key}, or set its appProtocol to http."
     )
 
 
@@ -228,7 +228,7 @@ def _mistakes(
 
 
 def _mistake(service: Service, entries: Sequence[str], what: str) -> Condition:
-    message = f"Annotation {HTTP_PORTS} has {first_of(entries, shown)}, {what}"
+    message = f"Annotation {HTTP_PORTS.key} has {first_of(entries, shown)}, {what}"
     return Condition(about(service), Reason.INVALID_ANNOTATION, message)
 
 
@@ -238,7 +238,7 @@ def _assumed(ports: Iterable[HttpPort]) -> str:
     return " ".join(
         f"Port {called(port)} is routed as HTTP/1.1, but {port.port} is known for {_BY_NUMBER[port.port]}."
         " Set its appProtocol to what it speaks, to http if that is so."
-        f" An annotation {HTTP_PORTS}, also an empty one, ends this notice."
+        f" An annotation {HTTP_PORTS.key}, also an empty one, ends this notice."
         for port in found
     )
 
@@ -250,8 +250,8 @@ def _unrouted(ports: Iterable[ServicePort]) -> str:
     sentences = [_not_routed(groups[why], why) for why in (_UNSAID, _OTHERWISE, _NOT_TCP) if why in groups]
     if unsaid := groups.get(_UNSAID):
         names = ",".join(port.name or str(port.port) for port in unsaid[:SOME])
-        sentences.append(f"To route what speaks HTTP, annotate the Service {HTTP_PORTS}={names}.")
-    return " ".join([*sentences, f"An annotation {HTTP_PORTS}, also an empty one, ends this notice."])
+        sentences.append(f"To route what speaks HTTP, annotate the Service {HTTP_PORTS.key}={names}.")
+    return " ".join([*sentences, f"An annotation {HTTP_PORTS.key}, also an empty one, ends this notice."])
 
 
 def _not_routed(ports: Sequence[ServicePort], why: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.annotations import ENDPOINTS_FROM
 from xds_server.core.backends import Backend, CanaryEndpoints, live
 from xds_server.core.canaries import Canary, canary_of
 from xds_server.core.conditions import Condition
@@ -18,13 +19,12 @@ from xds_server.core.engine import Engine
 from xds_server.core.holding import held, held_offer
 from xds_server.core.hosts import CLUSTER_DOMAINS, NOBODY, Claimed, HostTable
 from xds_server.core.judging import Judged, ends, excess, judge, service_rejection, status
-from xds_server.core.keys import PREFIX, SHADOW_OF
+from xds_server.core.keys import SHADOW_OF
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry, Ledger, cut, weigh
 from xds_server.core.limits import Limits
 from xds_server.core.objects import EndpointSlice, Kind, Pod, Ref, Workload, workload_key
 from xds_server.core.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
-from xds_server.core.policy import ENDPOINTS_FROM
 from xds_server.core.ports import HttpPort
 from xds_server.core.scene import Rules, Scene, keys_of, may_select
 from xds_server.core.separation import Separated, separate
@@ -34,7 +34,6 @@ from xds_server.core.world import NOWHERE, NamespaceView, World
 OwnerOf = Callable[[str], NamespacedName | None]
 _NO_RULES = Rules()
 _NO_PLAN = Plan()
-_FROM = PREFIX + ENDPOINTS_FROM
 _MANY: Final = 256
 """Changes of a namespace for which it is not looked into who of its Services is affected: that takes longer
 than to plan them all."""
@@ -350,12 +349,12 @@ def _touched(scene: Scene, ref: Ref) -> Iterable[str]:
             yield from view.canaries
         case Kind.SERVICE:
             yield ref.name
-            yield from _fed_by(view, ref.name)
+            yield from _fed_by(scene, ref.name)
         case Kind.ENDPOINT_SLICE:
             obj = view.get(ref)
             if isinstance(obj, EndpointSlice):
                 yield obj.service
-                yield from _fed_by(view, obj.service)
+                yield from _fed_by(scene, obj.service)
         case Kind.SECRET:
             yield from view.canaries
         case Kind.POD:
@@ -375,8 +374,9 @@ def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
         yield from scene.listing(scene.keys_of(workload))  # they are excluded from all of these
         if scene.awaits(workload):
             yield from (name for name, service in view.services.items() if may_select(service, workload))
-        if _FROM in workload.annotations:  # it may close a circle of several Services, or open it
-            yield from (target for target, each in _marked(view) if _FROM in each.annotations)
+        # The annotation can close a loop of several Services, or break it.
+        if ENDPOINTS_FROM.key in workload.annotations:
+            yield from (target for target, each in _marked(view) if ENDPOINTS_FROM.key in each.annotations)
 
 
 def _marked(view: NamespaceView) -> Iterable[tuple[str, Workload]]:
@@ -385,11 +385,10 @@ def _marked(view: NamespaceView) -> Iterable[tuple[str, Workload]]:
             yield target, view.workloads[name]
 
 
-def _fed_by(view: NamespaceView, service: str) -> Iterable[str]:
-    """Targets of the canaries whose annotation takes their endpoints from `service`."""
-    wanted = f"service/{service}"
-    for target, workload in _marked(view):
-        if workload.annotations.get(_FROM, "").strip() == wanted:
+def _fed_by(scene: Scene, service: str) -> Iterable[str]:
+    """Targets of the canaries that take their endpoints from `service`."""
+    for target, workload in _marked(scene.view):
+        if ENDPOINTS_FROM.key in workload.annotations and scene.intent(workload).endpoints_from == service:
             yield target
 
 

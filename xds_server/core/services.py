@@ -1,23 +1,23 @@
-"""What a Service offers to the gateway: whether it is exposed, its HTTP ports, the hosts it claims."""
+"""What a Service asks for: whether it is exposed, its HTTP ports, the hosts that it claims."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import SOME, shown
+from xds_server.core.annotations import GATEWAYS, HOSTS, NAMES, OF_SERVICE
 from xds_server.core.conditions import Condition, Severity, about
 from xds_server.core.hosts import CLUSTER_DOMAINS, Age, own_hosts
-from xds_server.core.keys import EXPOSE, GATEWAYS, HOSTS, HTTP_PORTS, PREFIX
+from xds_server.core.keys import EXPOSE, PREFIX
 from xds_server.core.limits import DEFAULT, Limits
 from xds_server.core.objects import Kind, Ref, Service
 from xds_server.core.plan import GATEWAY, Reason
-from xds_server.core.policy import NAMES
 from xds_server.core.ports import HttpPort, no_http_port, ports_of
 from xds_server.core.values import is_host_name
 from xds_server.core.world import NamespaceView
 
-_KNOWN = (GATEWAYS, HOSTS, HTTP_PORTS)
-"""The annotations of a Service."""
+_KEYS: Final = tuple(row.key for row in OF_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _exposed(
 
 def _unknown_annotations(service: Service) -> list[Condition]:
     """The first, each by itself, and how many there are besides."""
-    unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KNOWN)
+    unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KEYS)
     messages = [f"Annotation {key} {_misplaced(key)}" for key in unknown[:SOME]]
     if more := unknown[SOME:]:
         messages.append(f"So it is with {len(more)} more of its annotations, from {more[0]} on.")
@@ -139,7 +139,7 @@ def _misplaced(key: str) -> str:
         return "is a label: set it with kubectl label."
     if key.removeprefix(PREFIX) in NAMES:
         return "belongs to the canary's Deployment, or to its Namespace as a default."
-    *others, last = _KNOWN
+    *others, last = _KEYS
     return f"is not known here; known are {', '.join(others)} and {last}."
 
 
@@ -149,20 +149,20 @@ def _hosts(
     own = own_hosts(NamespacedName(service.namespace, service.name), cluster_domains)
     hosts = dict.fromkeys(own)
     problems: list[Condition] = []
-    for entry in service.annotations.get(HOSTS, "").split(","):
-        host = entry.strip().lower()
+    for entry in HOSTS.read(service.annotations.get(HOSTS.key, "")):
+        host = entry.lower()
         if not host or host in hosts:
             continue
         if len(hosts) - len(own) + len(problems) >= most:
             message = (
-                f"Annotation {HOSTS} has more hosts than hosts-max, {most}; {shown(host)} and those after it"
-                " are left out."
+                f"Annotation {HOSTS.key} has more hosts than hosts-max, {most}; {shown(host)} and those after"
+                " it are left out."
             )
             problems.append(_problem(service, Reason.TOO_MANY_HOSTS, message))
             break
         mistake = _mistake(host, cluster_domains)
         if mistake:
-            message = f"Annotation {HOSTS} has {shown(entry.strip())}, {mistake}"
+            message = f"Annotation {HOSTS.key} has {shown(entry)}, {mistake}"
             problems.append(_problem(service, Reason.INVALID_HOST, message))
         elif why := refused(host):
             problems.append(_problem(service, Reason.NOT_ALLOWED, why))
@@ -177,16 +177,16 @@ def _gateways(
     """The gateways that it names, all if it names none. An unknown name costs itself alone; a Service that
     names no other stays where it is routed. A typo must not take it away from its users, nor open it to
     others."""
-    text = service.annotations.get(GATEWAYS)
+    text = service.annotations.get(GATEWAYS.key)
     if text is None:
         return there_are, []
-    names = {name.strip() for name in text.split(",")}
+    names = set(GATEWAYS.read(text))
     known = tuple(name for name in there_are if name in names)
     unknown = sorted(names - {*known})
     if not unknown:
         return known, []
     message = (
-        f"Annotation {GATEWAYS} has {shown(unknown[0])}, which is no gateway here; there are"
+        f"Annotation {GATEWAYS.key} has {shown(unknown[0])}, which is no gateway here; there are"
         f" {', '.join(there_are)}. Without the annotation it is routed on all of them."
     )
     stays = known or tuple(name for name in there_are if name in routed_on)

@@ -241,6 +241,11 @@ def entries(value: str) -> Iterator[str]:
     return (entry.strip() for entry in value.split(","))
 
 
+def listed(value: str) -> tuple[str, ...]:
+    """The entries of a list that is separated by commas, empty ones too."""
+    return tuple(entry.strip() for entry in value.split(","))
+
+
 def at_most(count: int, most: int, what: str) -> None:
     if count > most:
         raise PolicyError(f"it lists {count} {what}, and {most} are the most")

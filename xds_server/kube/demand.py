@@ -1,11 +1,10 @@
-"""What is followed only while a canary needs it: the Pods that it selects, and the Secret that its credential
-comes from.
+"""What is watched only while a canary needs it: the Pods that it selects, and the Secret of its credential.
 
-Pods are asked for by the selectors of the canaries, and where a namespace has more than a few of them, by one
-query for all of its Pods: each query is a connection, here and at the API server, and whoever may label
-Deployments decides how many there are. A Secret is asked for by its name and by the label that allows its
-use, so that the permission can be for that one alone (RBAC knows ``resourceNames`` and no labels), and what
-is not labelled never crosses the wire; of these too a namespace has only so many.
+Pods are watched by the selectors of the canaries. A namespace with more than `SELECTORS_MAX` selectors has
+one watch of all its Pods instead, because each watch is a connection to the API server and anybody who may
+label workloads decides how many there are. A Secret is watched by its name, so that a Role can grant that
+Secret alone (RBAC has ``resourceNames`` and no labels), and by the label `ALLOW`, so that the API server
+sends no other Secret. A namespace has at most `SECRETS_MAX` of them.
 """
 
 from collections.abc import Iterator, Mapping, Set
@@ -14,6 +13,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from xds_server.core.keys import ALLOW, settings_of
+from xds_server.core.layers import Layer
 from xds_server.core.objects import WORKLOADS, Kind, Namespace, Ref, Workload, ref_of
 from xds_server.core.policy import credential_source
 from xds_server.core.selectors import as_query
@@ -21,14 +21,17 @@ from xds_server.core.world import Change, Delete, Upsert
 from xds_server.kube.query import Query
 
 SELECTORS_MAX: Final = 8
-"""Selectors of one namespace that are followed one by one."""
+"""Selectors of one namespace that have a watch each."""
 
 SECRETS_MAX: Final = 64
-"""Secrets of one namespace that are followed: those of the oldest canaries."""
+"""Secrets of one namespace that are watched: those of the oldest canaries."""
+
+
+NO_SETTINGS: Final = Layer("", {})
 
 
 class _Asks(NamedTuple):
-    """What one canary needs: its Pods' selector and a Secret's name, or nothing."""
+    """What one canary needs: the selector of its Pods, and the name of a Secret or ""."""
 
     age: tuple[str, str]
     selector: str
@@ -37,9 +40,9 @@ class _Asks(NamedTuple):
 
 @dataclass(slots=True)
 class _Canaries:
-    """Those of one namespace. `whole` is set once they have more selectors than are followed one by one, and
-    stays until none of them is left: with a border to go back over, a canary that comes and goes would have
-    all Pods listed each time."""
+    """The canaries of one namespace. `whole` is set once they have more than `SELECTORS_MAX` selectors, and
+    stays set until no canary is left: otherwise a canary that comes and goes at the limit would cause a list
+    of all Pods each time."""
 
     marked: dict[Ref, Workload] = field(default_factory=dict)
     asks: dict[Ref, _Asks] = field(default_factory=dict)
@@ -52,9 +55,9 @@ class Wanted:
     """Kept up to date with workloads and Namespaces. `installation` are the settings of ``--policy``."""
 
     def __init__(self, installation: Mapping[str, str]) -> None:
-        self._installation = installation
+        self._installation = Layer("", installation)
         self._namespaces: dict[str, _Canaries] = {}
-        self._defaults: dict[str, Mapping[str, str]] = {}
+        self._defaults: dict[str, Layer] = {}
         self._touched: dict[str, None] = {}
 
     def note(self, change: Change) -> None:
@@ -66,13 +69,13 @@ class Wanted:
                 canaries.asks[ref_of(workload)] = self._asks(workload)
                 self._touched[workload.namespace] = None
             case Upsert(Namespace() as namespace):
-                self._set_defaults(namespace.name, settings_of(namespace.annotations))
+                self._set_defaults(namespace.name, Layer("", settings_of(namespace.annotations)))
             case Upsert(Workload() as workload):
                 self._forget(ref_of(workload))
             case Delete(ref) if ref.kind in WORKLOADS:
                 self._forget(ref)
             case Delete(Ref(kind=Kind.NAMESPACE) as ref):
-                self._set_defaults(ref.name, {})
+                self._set_defaults(ref.name, NO_SETTINGS)
 
     def _forget(self, ref: Ref) -> None:
         if ref.namespace in self._namespaces:
@@ -82,12 +85,12 @@ class Wanted:
             self._touched[ref.namespace] = None
 
     def queries(self) -> set[Query]:
-        """What is to be followed now."""
+        """The queries that are to be watched now."""
         self._catch_up()
         return {query for canaries in self._namespaces.values() for query in canaries.queries}
 
     def selectors(self) -> Mapping[str, Set[str]]:
-        """By namespace, those of all canaries."""
+        """The selectors of all canaries, by namespace."""
         self._catch_up()
         return {name: canaries.selectors for name, canaries in self._namespaces.items()}
 
@@ -97,7 +100,7 @@ class Wanted:
             return frozenset()
         return {query.labels} if query.labels else self.selectors()[query.namespace]
 
-    def _set_defaults(self, namespace: str, settings: Mapping[str, str]) -> None:
+    def _set_defaults(self, namespace: str, settings: Layer) -> None:
         self._defaults[namespace] = settings
         canaries = self._namespaces.get(namespace)
         if canaries:
@@ -124,8 +127,9 @@ class Wanted:
             yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
 
     def _asks(self, workload: Workload) -> _Asks:
-        defaults = self._defaults.get(workload.namespace, {})
-        found = credential_source(settings_of(workload.annotations), defaults, self._installation)
+        said = Layer("", settings_of(workload.annotations))
+        defaults = self._defaults.get(workload.namespace, NO_SETTINGS)
+        found = credential_source(said, defaults, self._installation)
         return _Asks(
             (workload.created, workload.key),
             as_query(workload.spec.selector),  # of a workload that has none it would mean every Pod

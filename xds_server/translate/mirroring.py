@@ -26,8 +26,9 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.message import Message
 
+from xds_server.core.annotations import Treatment
 from xds_server.core.plan import Mirror
-from xds_server.core.terms import PRESERVE, SHADOW_SUFFIX, Treatment
+from xds_server.core.terms import PRESERVE, SHADOW_SUFFIX
 from xds_server.core.values import CALLERS_CREDENTIALS
 from xds_server.translate import names, scripts
 from xds_server.translate.wire import over_ads, packed, uint32

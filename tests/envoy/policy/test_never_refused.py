@@ -11,7 +11,7 @@ from tests.support.objects import Document
 from tests.support.rig import Rig, all_have
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
-from xds_server.core.policy import NAMES
+from xds_server.core.annotations import NAMES
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 

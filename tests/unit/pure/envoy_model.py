@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from envoy.config.route.v3 import route_components_pb2
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.annotations import EVERYTHING, Selection
 from xds_server.core.plan import Endpoint, Mirror, PortPlan, Protocol
 from xds_server.core.routing import routes_of
-from xds_server.core.terms import EVERYTHING, MILLION, Selection
+from xds_server.core.terms import MILLION
 from xds_server.translate.routes import virtual_hosts
 
 ADDRESS = (Endpoint("10.0.0.1", 80),)

@@ -4,29 +4,22 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.unit.pure.kube import namespace
-from xds_server.core import policy as policies
-from xds_server.core import values
-from xds_server.core.bounds import BOUNDS, NotAllowedError
+from tests.unit.pure.kube import namespace, service, world_of
+from xds_server.core.annotations import BOUNDS, OF_SHADOW, Policy
+from xds_server.core.bounds import NotAllowedError
 from xds_server.core.layers import Layer, PolicyFile
 from xds_server.core.policy import (
-    NAMES,
     check_defaults,
     credential_source,
     endpoints_source,
     namespace_unknown,
     parse_policy,
 )
-from xds_server.core.terms import (
-    MILLION,
-    FormField,
-    JsonPointer,
-    PathPrefix,
-    Policy,
-    SecretKey,
-    Setting,
-)
+from xds_server.core.rows import Row
+from xds_server.core.scene import Rules, Scene
+from xds_server.core.terms import MILLION, FormField, JsonPointer, PathPrefix, SecretKey, Setting
 from xds_server.core.values import PolicyError
+from xds_server.core.world import Upsert
 
 PREFIX = "xds-shadow.io/"
 NONE: Mapping[str, str] = {}
@@ -184,8 +177,8 @@ def test_a_shadow_that_asks_for_more_is_refused(
 
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_every_bound_is_on_an_annotation_that_there_is(bound: str) -> None:
-    assert BOUNDS[bound].of in NAMES
-    assert bound.removesuffix("-max").removesuffix("-allowed").removesuffix("-required") == BOUNDS[bound].of
+    [name] = [row.name for row in OF_SHADOW.values() if row.bound is BOUNDS[bound]]
+    assert bound.removesuffix("-max").removesuffix("-allowed").removesuffix("-required") == name
     assert BOUNDS[bound].adds == bound.endswith("-required")
 
 
@@ -340,19 +333,31 @@ def test_the_bounds_of_a_namespace_are_unknown_until_it_was_seen_or_given_up() -
     assert not namespace_unknown(None, frozenset({"app=a"}))
 
 
-def test_a_namespaces_settings_are_read_once_for_all_of_its_shadows(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    paths = values.paths
+def test_a_layer_reads_each_text_once_whoever_asks() -> None:
+    texts: list[str] = []
 
-    def counted(value: str) -> frozenset[PathPrefix]:
-        read.append(value)
-        return paths(value)
+    def read(text: str) -> str:
+        texts.append(text)
+        if text == "no":
+            raise PolicyError("it is no")
+        return text
 
-    monkeypatch.setitem(policies._READERS_OF_LAYERS, "exclude-paths", counted)
-    for number in range(5):
-        found = under({"exclude-paths": "/only-here"}, {"percent": str(number)})
-        assert found.selection.exclude_paths == {"/only-here"}
-    assert read == ["/only-here"]
+    layer = Layer("Namespace staging", {"good": " a ", "bad": "no"})
+    for _ in range(2):
+        assert layer.read(Row("good", read)) == "a"
+        with pytest.raises(PolicyError, match=r"io/bad of Namespace staging: it is no$"):
+            layer.read(Row("bad", read))
+    assert texts == ["a", "no"]
+
+
+def test_a_namespaces_settings_are_read_once_for_all_of_its_shadows() -> None:
+    layer = Layer("Namespace staging", {"exclude-paths": "/only-here"})
+    found = [parse_policy({PREFIX + "percent": str(number)}, layer) for number in range(2)]
+    assert found[0].selection.exclude_paths is found[1].selection.exclude_paths
+    world = world_of(namespace("staging"))
+    before = Scene("staging", world.view("staging"), Rules())
+    after, _ = world.apply([Upsert(service("myapp"))])
+    assert Scene("staging", after.view("staging"), Rules(), before).layer is before.layer
 
 
 # What cannot be understood
@@ -446,7 +451,7 @@ def test_only_a_service_that_is_allowed_says_what_is_a_canarys(
     text: str, allowed: list[dict[str, str]], source: str | None
 ) -> None:
     layers = [Layer("Namespace staging", each) for each in allowed]
-    assert endpoints_source({PREFIX + "endpoints-from": text}, *layers) == source
+    assert endpoints_source(Layer("", {"endpoints-from": text}), *layers) == source
 
 
 # What is read of Secrets
@@ -464,4 +469,4 @@ def test_only_a_service_that_is_allowed_says_what_is_a_canarys(
 def test_the_first_that_names_a_secret_says_which(
     layers: list[dict[str, str]], source: SecretKey | None
 ) -> None:
-    assert credential_source(*layers) == source
+    assert credential_source(*(Layer("", each) for each in layers)) == source

@@ -25,10 +25,9 @@ from tests.support.snapshots import dangling
 from tests.unit.pure.kube import from_yaml, world_of
 from xds_server.base.ids import TypeUrl
 from xds_server.base.yaml_text import dumped
-from xds_server.core.bounds import BOUNDS
+from xds_server.core.annotations import OF_SHADOW
 from xds_server.core.conditions import errors, notices
 from xds_server.core.plan import Plan, ShadowStatus
-from xds_server.core.policy import NAMES
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
 from xds_server.translate.mirroring import UPSTREAM_FILTERS
@@ -81,9 +80,10 @@ def test_every_input_has_its_result_and_every_result_its_input() -> None:
 
 
 def test_every_annotation_and_every_bound_has_its_pair() -> None:
-    assert {f"annotation-{name}" for name in NAMES} <= set(CASES)
-    for bound in BOUNDS.values():
-        assert f"{'required' if bound.adds else 'not-allowed'}-{bound.of}" in CASES
+    assert {f"annotation-{name}" for name in OF_SHADOW} <= set(CASES)
+    for row in OF_SHADOW.values():
+        if row.bound:
+            assert f"{'required' if row.bound.adds else 'not-allowed'}-{row.name}" in CASES
 
 
 def test_the_filters_of_shadow_clusters_are_those_that_an_envoy_has_to_have() -> None:

@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
-from xds_server.core.bounds import BOUNDS
+from xds_server.core.annotations import BOUNDS, HOSTS_ALLOWED, NAMES
 from xds_server.core.conditions import errors
 from xds_server.core.keys import PREFIX
-from xds_server.core.limits import HOSTS_ALLOWED
 from xds_server.core.objects import Object, ServicePort
 from xds_server.core.plan import Plan
-from xds_server.core.policy import NAMES
 from xds_server.core.ports import ports_of
 from xds_server.core.resolve import resolve
 from xds_server.core.transitions import transitions
@@ -103,7 +101,7 @@ def said(objects: list[Object]) -> list[str]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", [*OWN, *NAMES, *BOUNDS, HOSTS_ALLOWED])
+@pytest.mark.parametrize("name", [*OWN, *NAMES, *BOUNDS, HOSTS_ALLOWED.name])
 def test_no_list_makes_many_problems_or_long_messages(name: str, form: str) -> None:
     lists = {name: names(3_000, form)}
     asked = {"hosts": names(100, "h{}.test")}

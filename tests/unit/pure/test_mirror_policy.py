@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from envoy.config.route.v3 import route_components_pb2
 
+from xds_server.core.annotations import UNTREATED, Treatment
 from xds_server.core.plan import Endpoint, Mirror
-from xds_server.core.terms import UNTREATED, Treatment
 from xds_server.core.values import LONGEST_VALUE, MAX_HEADERS
 from xds_server.translate.mirroring import mirror_policy
 

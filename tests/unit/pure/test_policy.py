@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.base.text import shown
-from xds_server.core.policy import NAMES, parse_policy
-from xds_server.core.terms import MILLION, Policy, Selection
+from xds_server.core.annotations import NAMES, Policy, Selection
+from xds_server.core.policy import parse_policy
+from xds_server.core.terms import MILLION
 from xds_server.core.values import MAX_METHODS, PolicyError
 
 PREFIX = "xds-shadow.io/"

@@ -10,11 +10,11 @@ from tests.unit.pure.kube import world_of
 from tests.unit.pure.test_selection import named, selections
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
+from xds_server.core.annotations import EVERYTHING, Selection, Treatment
 from xds_server.core.objects import Object
 from xds_server.core.plan import Endpoint, Mirror, PortPlan, Protocol
 from xds_server.core.resolve import resolve
 from xds_server.core.routing import UNMIRRORED, DoesNotFitError, fitting, routes_of, size_of
-from xds_server.core.terms import EVERYTHING, Selection, Treatment
 from xds_server.translate.routes import virtual_hosts
 
 

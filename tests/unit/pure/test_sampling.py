@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.pure.envoy_model import copies, host_of, mirror, share
+from xds_server.core.annotations import Selection
 from xds_server.core.plan import Mirror
 from xds_server.core.sampling import Share, outcomes, ways
-from xds_server.core.terms import MILLION, Selection
+from xds_server.core.terms import MILLION
 
 METHODS = ("GET", "PUT", "HEAD", "OTHER")
 shares = st.one_of(st.sampled_from((1, 5_000, 250_000, 500_000, 999_999)), st.integers(1, MILLION))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.pure.envoy_model import copies, host_of, mirror
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.core import branches as module
+from xds_server.core.annotations import Selection
 from xds_server.core.branches import (
     MAX_BRANCHES,
     Branch,
@@ -20,7 +21,7 @@ from xds_server.core.branches import (
 from xds_server.core.objects import Object
 from xds_server.core.plan import Match, Reason, State
 from xds_server.core.resolve import resolve
-from xds_server.core.terms import HeaderCondition, PathPrefix, Selection
+from xds_server.core.terms import HeaderCondition, PathPrefix
 
 METHODS = ("GET", "POST", "PUT")
 PREFIXES = ("/", "/a", "/a/", "/a/b", "/a/b/", "/ab", "/c/")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.core import routing
+from xds_server.core.annotations import Selection
 from xds_server.core.plan import Endpoint, Mirror, Plan, PortPlan, Protocol, ServicePlan
-from xds_server.core.terms import Selection
 from xds_server.translate import names
 from xds_server.translate import translate as translate_module
 from xds_server.translate.clusters import primary_cluster, shadow_cluster

@@ -5,18 +5,9 @@ import pytest
 from xds_server.base.dns import UNREACHABLE
 from xds_server.base.text import shown
 from xds_server.core import values
+from xds_server.core.annotations import Policy, Selection, Treatment
 from xds_server.core.policy import parse_policy
-from xds_server.core.terms import (
-    FormField,
-    HeaderCondition,
-    JsonPointer,
-    PathPrefix,
-    Policy,
-    Rewrite,
-    SecretKey,
-    Selection,
-    Treatment,
-)
+from xds_server.core.terms import FormField, HeaderCondition, JsonPointer, PathPrefix, Rewrite, SecretKey
 from xds_server.core.values import PolicyError
 
 PREFIX = "xds-shadow.io/"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from xds_server.base.errors import XdsShadowError
 from xds_server.cli.plugin.kubectl import Kubectl
-from xds_server.core.policy import NAMES
+from xds_server.core.annotations import NAMES
 
 _COMMANDS = ["explain", "set", "start", "status", "stop", "top"]
 _START_OPTIONS = ["--of", "--percent", "--methods", "--set", "--expose", "--dry-run"]

@@ -10,9 +10,10 @@ from pathlib import Path
 import typer
 
 from xds_server.base.errors import UsageError, XdsShadowError
+from xds_server.core.annotations import NAMES
 from xds_server.core.keys import PREFIX
 from xds_server.core.objects import WORKLOADS, Kind, kind_called
-from xds_server.core.policy import NAMES, parse_policy
+from xds_server.core.policy import parse_policy
 from xds_server.core.values import PolicyError
 
 

@@ -6,7 +6,7 @@ import typer
 
 from xds_server.cli.options import DryRun, KubectlContext, KubectlKubeconfig, KubectlNamespace, Workload
 from xds_server.cli.plugin.kubectl import Kubectl
-from xds_server.core.policy import NAMES
+from xds_server.core.annotations import NAMES
 
 
 def set_settings(

@@ -6,8 +6,8 @@ import typer
 
 from xds_server.cli.options import DryRun, KubectlContext, KubectlKubeconfig, KubectlNamespace, Workload
 from xds_server.cli.plugin.kubectl import Kubectl, resource
+from xds_server.core.annotations import NAMES
 from xds_server.core.keys import EXPOSE, SHADOW_OF
-from xds_server.core.policy import NAMES
 
 _MIRRORING = "Mirroring"
 

@@ -1,0 +1,80 @@
+"""What a row of the table of annotations consists of (`annotations`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from xds_server.core.keys import PREFIX
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Generic[T]):
+    """`read` gives the value that a text means, or raises `values.PolicyError`."""
+
+    name: str
+    read: Callable[[str], T]
+
+    @property
+    def key(self) -> str:
+        """The name with the prefix, as it stands on an object."""
+        return PREFIX + self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Bound(Row[Any]):
+    """A bound on one annotation, set on a Namespace or in the policy file. `limited` takes the value of that
+    annotation, whether a shadow or a default asks for it, and the bound; it gives the value that holds, or
+    raises `bounds.NotAllowedError`. A bound named ``…-required`` adds to what is asked for."""
+
+    limited: Callable[[Any, bool, Any], Any]
+    example: str
+    on: str = ""
+
+    @property
+    def adds(self) -> bool:
+        return self.name.endswith("-required")
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation(Row[T]):
+    """A setting of a shadow: on its workload, or as a default on its Namespace (unless it is `own`) and in
+    the policy file. `written` is how the documentation writes the default."""
+
+    default: T
+    written: str
+    meaning: str
+    bound: Bound | None = None
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(Row[int]):
+    """A limit of a Service or a namespace, set on a Namespace or in the policy file. `most` is the default.
+    Only the policy file can set more, and only of what is `raisable`."""
+
+    most: int
+    of: str
+    example: str
+    raisable: bool = False
+
+    @property
+    def field(self) -> str:
+        """The field of `limits.Limits` that it sets."""
+        return self.name.removesuffix("-max").replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAnnotation(Row[tuple[str, ...]]):
+    """An annotation of a Service: a list, each entry of which counts for itself. `services` and `ports` know
+    which entries are valid."""
+
+    meaning: str
+    default: str
+    example: str
+
+
+def of(row: Annotation[T]) -> T:
+    """A field of a policy whose default is that of `row`."""
+    return field(default=row.default, metadata={"row": row})
