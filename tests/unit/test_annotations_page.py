@@ -10,12 +10,13 @@ import yaml
 from tests.support import objects
 from xds_server.base.address import Address
 from xds_server.base.sizes import MIB
-from xds_server.core.annotations import BOUNDS, HOSTS_ALLOWED, LIMITS, NAMES
+from xds_server.core.annotations import BOUNDS, HOSTS_ALLOWED, LIMITS, NAMES, OF_SERVICE, OF_SHADOW
 from xds_server.core.layers import Layer
 from xds_server.core.limits import DEFAULT
 from xds_server.core.plan import State
 from xds_server.core.policy import check_defaults
 from xds_server.core.ports import OTHER_PROTOCOLS
+from xds_server.core.rows import Annotation
 from xds_server.manifests.policy_file import read_policy
 from xds_server.manifests.source import read_once
 from xds_server.server.config import RenderFormat
@@ -113,6 +114,19 @@ def test_the_example_gives_the_configuration_that_is_shown(name: str, tmp_path: 
     without.mkdir()
     if name != "until":
         assert missing(fragment, rendered(without, {})[1]) != ""
+
+
+@pytest.mark.parametrize("row", [row for row in OF_SHADOW.values() if "`" in row.written])
+def test_a_default_is_what_its_text_means(row: Annotation[object]) -> None:
+    assert row.read(row.written.strip("`")) == row.default
+
+
+def test_every_example_of_a_services_annotation_is_a_list() -> None:
+    assert {row.name: row.read(row.example) for row in OF_SERVICE} == {
+        "gateways": ("internal",),
+        "hosts": ("app.example.com",),
+        "http-ports": ("web", "9001"),
+    }
 
 
 def test_what_is_not_there_is_missing() -> None:

@@ -37,10 +37,17 @@ def _listed(key: str, meaning: str, default: str, example: str) -> ServiceAnnota
     return ServiceAnnotation(key.removeprefix(keys.PREFIX), values.listed, meaning, default, example)
 
 
-HOSTS: Final = _listed(keys.HOSTS, "Further hosts that are routed to the Service.", "none", "app.example.com")
-GATEWAYS: Final = _listed(keys.GATEWAYS, "The gateways that route the Service.", "all", "internal")
+HOSTS: Final = _listed(
+    keys.HOSTS,
+    "Further hosts, comma-separated. If two Services have the same host, the older one gets it.",
+    "none",
+    "app.example.com",
+)
+GATEWAYS: Final = _listed(
+    keys.GATEWAYS, "The gateways that route the Service, comma-separated.", "all", "internal"
+)
 HTTP_PORTS: Final = _listed(
-    keys.HTTP_PORTS, "Further ports that are routed, by name or number.", "none", "web,9001"
+    keys.HTTP_PORTS, "Further ports that speak HTTP, by name or number, comma-separated.", "none", "web,9001"
 )
 OF_SERVICE: Final = (GATEWAYS, HOSTS, HTTP_PORTS)
 
@@ -52,7 +59,13 @@ CREDENTIAL: Final[Annotation[SecretKey | None]] = Annotation(
     None,
     "none",
     "The key of a Secret whose value the mirrored request has as its `Authorization`.",
-    Bound("credential-from-secret-allowed", bounds.secrets, bounds.secret_allowed, "shadow-token"),
+    Bound(
+        "credential-from-secret-allowed",
+        bounds.secrets,
+        bounds.secret_allowed,
+        "shadow-token",
+        on="`NAME` or `NAME/KEY` of the Secret; case matters",
+    ),
 )
 ENDPOINTS_ALLOWED: Final = Bound(
     "endpoints-from-allowed", bounds.services, bounds.service_allowed, "service/myapp-green"
@@ -70,7 +83,7 @@ MAX_BODY: Final = Annotation(
     "max-body",
     quantities.size,
     MIB,
-    "1Mi",
+    "`1Mi`",
     "The largest body, in bytes, of a request that is mirrored.",
     Bound("max-body-max", quantities.size, bounds.at_most, "256Ki"),
 )
@@ -78,7 +91,7 @@ MAX_CONCURRENT: Final = Annotation(
     "max-concurrent",
     quantities.concurrent,
     100,
-    "100",
+    "`100`",
     "How many mirrored requests an Envoy has in flight.",
     Bound("max-concurrent-max", quantities.concurrent, bounds.at_most, "20"),
 )
@@ -91,7 +104,13 @@ SET_HEADERS: Final[Annotation[tuple[tuple[str, str], ...]]] = Annotation(
     (),
     "none",
     "Headers that the mirrored request has with these values.",
-    Bound("set-headers-allowed", bounds.names, bounds.headers_allowed, "x-env,x-team", on="the names in"),
+    Bound(
+        "set-headers-allowed",
+        bounds.names,
+        bounds.headers_allowed,
+        "x-env,x-team",
+        on="the names in `set-headers`",
+    ),
 )
 UNTIL: Final[Annotation[float | None]] = Annotation(
     "until",
@@ -99,7 +118,13 @@ UNTIL: Final[Annotation[float | None]] = Annotation(
     None,
     "never",
     "When the shadow ends, as RFC 3339.",
-    Bound("until-max", quantities.time, bounds.at_most, "2100-12-31T00:00:00Z"),
+    Bound(
+        "until-max",
+        quantities.time,
+        bounds.at_most,
+        "2100-12-31T00:00:00Z",
+        on="`until`: no shadow lasts beyond this time",
+    ),
 )
 
 
@@ -125,7 +150,13 @@ class Selection:
             frozenset(),
             "all",
             "Only requests under one of these path prefixes are mirrored.",
-            Bound("paths-allowed", values.paths, bounds.paths_allowed, "/api,/public/"),
+            Bound(
+                "paths-allowed",
+                values.paths,
+                bounds.paths_allowed,
+                "/api,/public/",
+                on="`paths`: each has to be under one of these",
+            ),
         )
     )
     exclude_paths: frozenset[PathPrefix] = of(
@@ -173,9 +204,15 @@ class Treatment:
             "host",
             values.host,
             PRESERVE,
-            PRESERVE,
+            f"`{PRESERVE}`",
             "The `Host` of the mirrored request.",
-            Bound("host-allowed", bounds.names, bounds.host_allowed, "canary.example.com"),
+            Bound(
+                "host-allowed",
+                bounds.names,
+                bounds.host_allowed,
+                "canary.example.com",
+                on="`host`, other than `preserve`",
+            ),
         )
     )
     rewrites: tuple[Rewrite, ...] = of(
@@ -202,7 +239,7 @@ class Treatment:
             "timeout",
             quantities.duration_ms,
             10_000,
-            "10s",
+            "`10s`",
             "How long a mirrored request may take, with its response.",
             Bound("timeout-max", quantities.duration_ms, bounds.at_most, "5s"),
         )
@@ -236,7 +273,7 @@ class Policy:
             "percent",
             quantities.percent,
             MILLION,
-            "100",
+            "`100`",
             "The share of the selected requests that are mirrored.",
             Bound("percent-max", quantities.percent, bounds.at_most, "10"),
         )
@@ -246,14 +283,14 @@ class Policy:
             "sample",
             values.sample,
             default=False,
-            written="independent",
+            written="`independent`",
             meaning="Whether several canaries sample the same requests (`correlated`).",
         )
     )
     credential: SecretKey | None = of(CREDENTIAL)  # noqa: RUF009 - a field of dataclasses
     paused: bool = of(
         Annotation(
-            "paused", values.boolean, default=False, written="false", meaning="`true` mirrors nothing."
+            "paused", values.boolean, default=False, written="`false`", meaning="`true` mirrors nothing."
         )
     )
     until: float | None = of(UNTIL)

@@ -40,7 +40,7 @@ class Bound(Row[Any]):
 @dataclass(frozen=True, slots=True)
 class Annotation(Row[T]):
     """A setting of a shadow: on its workload, or as a default on its Namespace (unless it is `own`) and in
-    the policy file. `written` is how the documentation writes the default."""
+    the policy file. `written` is the default in the documentation, in backquotes where a text means it."""
 
     default: T
     written: str
