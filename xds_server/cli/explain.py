@@ -10,7 +10,7 @@ from xds_server.base.errors import UsageError
 from xds_server.base.ids import TypeUrl
 from xds_server.cli.options import OUTPUT, Output, OutputOption, Server
 from xds_server.cli.status import print_message
-from xds_server.core.objects import kind_called
+from xds_server.core.workload_names import kind_called
 from xds_server.server.config import DEFAULT_ADMIN_ADDRESS
 
 

@@ -10,6 +10,7 @@ from xds_server.base.address import MAX_PORT
 from xds_server.base.errors import UsageError
 from xds_server.base.logs import LogFormat, LogLevel
 from xds_server.core.hosts import CLUSTER_DOMAINS
+from xds_server.core.objects import WORKLOADS
 from xds_server.core.values import is_host_name
 from xds_server.server.config import SourceConfig
 
@@ -248,8 +249,8 @@ Workload = Annotated[
     str,
     typer.Argument(
         metavar="[KIND/]NAME",
-        help="The canary: the name of a Deployment, or of another kind such as statefulset/NAME (daemonset,"
-        " replicaset, rollout).",
+        help="The canary: the name of a Deployment, or of another kind such as statefulset/NAME"
+        f" ({', '.join(kind.lower() for kind in WORKLOADS[2:])}).",
     ),
 ]
 KubectlNamespace = Annotated[

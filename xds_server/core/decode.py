@@ -19,17 +19,6 @@ from xds_server.core.objects import KINDS, WORKLOADS, Kind, Object, Ref, Service
 
 ObjectT = TypeVar("ObjectT", bound=Object)
 
-API_VERSIONS: Mapping[Kind, str] = {
-    Kind.NAMESPACE: "v1",
-    Kind.SERVICE: "v1",
-    **dict.fromkeys(WORKLOADS, "apps/v1"),
-    Kind.ROLLOUT: "argoproj.io/v1alpha1",
-    Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1",
-    Kind.POD: "v1",
-    Kind.SECRET: "v1",
-}
-"""The version of each kind that is read: in manifests, and in the paths of the API."""
-
 MSGSPEC_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """All that msgspec raises over hostile bytes: wrong types, bytes that are no UTF-8, endless nesting."""
 
@@ -144,13 +133,13 @@ def _kind(document: Mapping[object, object], origin: str) -> Kind | None:
         return None
     kind = Kind(name)
     if not isinstance(version, str) or not version:
-        raise _invalid(None, origin, f"A {kind} has no apiVersion; write `apiVersion: {API_VERSIONS[kind]}`.")
-    if version == API_VERSIONS[kind]:
+        raise _invalid(None, origin, f"A {kind} has no apiVersion; write `apiVersion: {kind.api_version}`.")
+    if version == kind.api_version:
         return kind
     # A Service of serving.knative.dev is another thing, and none of ours; a Service of "v2" is a slip.
-    if version.rpartition("/")[0] != API_VERSIONS[kind].rpartition("/")[0]:
+    if version.rpartition("/")[0] != kind.api_version.rpartition("/")[0]:
         return None
-    message = f"A {kind} has apiVersion {version}; write `apiVersion: {API_VERSIONS[kind]}`."
+    message = f"A {kind} has apiVersion {version}; write `apiVersion: {kind.api_version}`."
     raise _invalid(None, origin, message)
 
 

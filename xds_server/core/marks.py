@@ -10,13 +10,14 @@ from typing import Final
 
 from xds_server.core.conditions import NO_SUBJECT, Condition, Subject, about
 from xds_server.core.keys import SHADOW_OF
-from xds_server.core.objects import WORKLOADS, Kind, Pod, Ref, ReplicaSet, Service, ref_of
+from xds_server.core.objects import Kind, Pod, Ref, ReplicaSet, Service, ref_of
+from xds_server.core.workload_names import KINDS_IN_WORDS
 from xds_server.core.world import Change, Delete, Report, Upsert
 
 INVALID_LABEL: Final = "InvalidLabel"
 
 _SOME: Final = 3
-_WHERE: Final = f"put it on the canary's {', '.join(WORKLOADS[:-1])} or {WORKLOADS[-1]}"
+_WHERE: Final = f"put it on the canary's {KINDS_IN_WORDS}"
 _LOOKED_AT: Final = (Kind.SERVICE, Kind.POD, Kind.REPLICA_SET)
 
 

@@ -9,7 +9,7 @@ Optional lists and maps may be ``null`` in the API's JSON; the accessors hide th
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -17,18 +17,38 @@ from xds_server.core.keys import SERVICE_NAME
 
 
 class Kind(StrEnum):
-    """The kinds that are watched."""
+    """The kinds that are watched, with their API versions and, of a workload, kubectl's short name."""
 
-    NAMESPACE = "Namespace"
-    SERVICE = "Service"
-    DEPLOYMENT = "Deployment"
-    ENDPOINT_SLICE = "EndpointSlice"
-    STATEFUL_SET = "StatefulSet"
-    DAEMON_SET = "DaemonSet"
-    REPLICA_SET = "ReplicaSet"
-    ROLLOUT = "Rollout"
-    POD = "Pod"
-    SECRET = "Secret"  # noqa: S105 - the name of a kind
+    api_version: str
+    short: str
+
+    def __new__(cls, name: str, api_version: str = "", short: str = "") -> Self:
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.api_version = api_version
+        kind.short = short
+        return kind
+
+    NAMESPACE = "Namespace", "v1"
+    SERVICE = "Service", "v1"
+    ENDPOINT_SLICE = "EndpointSlice", "discovery.k8s.io/v1"
+    POD = "Pod", "v1"
+    SECRET = "Secret", "v1"
+    DEPLOYMENT = "Deployment", "apps/v1", "deploy"
+    STATEFUL_SET = "StatefulSet", "apps/v1", "sts"
+    DAEMON_SET = "DaemonSet", "apps/v1", "ds"
+    REPLICA_SET = "ReplicaSet", "apps/v1", "rs"
+    ROLLOUT = "Rollout", "argoproj.io/v1alpha1", "ro"
+
+    @property
+    def resource(self) -> str:
+        """The name in the paths of the API: the plural."""
+        return f"{self.lower()}s"
+
+    @property
+    def built_in(self) -> bool:
+        """Whether every cluster has the kind, so that an API server without it is an error."""
+        return self.api_version in ("v1", "apps/v1", "discovery.k8s.io/v1")
 
 
 class Ref(NamedTuple):
@@ -346,41 +366,14 @@ KINDS: Mapping[Kind, type[Object]] = {
 }
 _KIND_OF: Mapping[type[_Object], Kind] = {cls: kind for kind, cls in KINDS.items()}
 
-WORKLOADS: Final = (
-    Kind.DEPLOYMENT,
-    Kind.STATEFUL_SET,
-    Kind.DAEMON_SET,
-    Kind.REPLICA_SET,
-    Kind.ROLLOUT,
-)
-"""The kinds that can be marked as canaries."""
-
-_KIND_OF_KEY: Final = {kind.lower(): kind for kind in WORKLOADS} | {"": Kind.DEPLOYMENT}
+WORKLOADS: Final = tuple(kind for kind, cls in KINDS.items() if issubclass(cls, Workload))
+"""The kinds that can be canaries, the built-in ones first."""
 
 
 def workload_key(kind: Kind, name: str) -> str:
-    """What tells a workload from all others of its namespace: a Deployment's name, and ``KIND/NAME`` of any
-    other, as in ``statefulset/db``."""
+    """The identifier of a workload in its namespace: a Deployment's name, and ``KIND/NAME`` of any other, as
+    in ``statefulset/db``."""
     return name if kind is Kind.DEPLOYMENT else f"{kind.lower()}/{name}"
-
-
-_SHORT: Final = {"deploy": Kind.DEPLOYMENT, "sts": Kind.STATEFUL_SET, "ds": Kind.DAEMON_SET} | {
-    "rs": Kind.REPLICA_SET,
-    "ro": Kind.ROLLOUT,
-}
-
-
-def kind_called(word: str) -> Kind | None:
-    """The kind of workload that kubectl calls so: ``statefulset``, ``statefulsets.apps``, ``sts``."""
-    resource = word.lower().partition(".")[0]
-    singular = resource.removesuffix("s")
-    return _SHORT.get(resource) or (_KIND_OF_KEY.get(singular) if singular else None)
-
-
-def named_by(key: str) -> tuple[Kind, str]:
-    """The kind and the name that `workload_key` made a key of."""
-    kind, _, name = key.rpartition("/")
-    return _KIND_OF_KEY[kind], name
 
 
 def ref_of(obj: Object) -> Ref:

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 from xds_server.base.ids import NamespacedName
 from xds_server.core.annotations import EVERYTHING, UNTREATED, Selection, Treatment
 from xds_server.core.conditions import Condition
-from xds_server.core.objects import Kind, named_by
+from xds_server.core.objects import Kind
 from xds_server.core.sensitive import Sensitive
 from xds_server.core.terms import MILLION, HeaderCondition, PathPrefix, Setting
+from xds_server.core.workload_names import named_by
 
 GATEWAY: Final = "gateway"
 """The gateway that there is without a gateway file. A gateway has a route configuration of its name."""

@@ -5,21 +5,15 @@ told again counts up the Event that is there.
 """
 
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from xds_server.core.conditions import Condition, Severity, Subject
-from xds_server.core.objects import WORKLOADS, Kind
+from xds_server.core.objects import Kind
 
 Document = dict[str, Any]
 
 _COMPONENT: Final = "xds-shadow"
-_API_VERSIONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(WORKLOADS, "apps/v1"),
-    Kind.ROLLOUT: "argoproj.io/v1alpha1",
-    Kind.SERVICE: "v1",
-}
 _LONGEST_NAME: Final = 253
 _LONGEST_MESSAGE: Final = 1024
 """In bytes, as the API server counts (core/v1 Event validation)."""
@@ -66,7 +60,7 @@ def timestamp(now: float) -> str:
 
 def _reference(subject: Subject) -> Document:
     found = {
-        "apiVersion": _API_VERSIONS[subject.kind],
+        "apiVersion": Kind(subject.kind).api_version,
         "kind": str(subject.kind),
         "namespace": subject.namespace,
         "name": subject.name,

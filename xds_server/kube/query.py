@@ -3,22 +3,11 @@
 Values only; `kube_api` asks, `reflector` decides what a refusal leads to.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xds_server.base.errors import XdsShadowError
 from xds_server.core.conditions import NO_SUBJECT, Condition
-from xds_server.core.decode import API_VERSIONS
-from xds_server.core.objects import WORKLOADS, Kind
-
-_PLURALS: Mapping[Kind, str] = {
-    Kind.NAMESPACE: "namespaces",
-    Kind.SERVICE: "services",
-    **{kind: f"{kind.lower()}s" for kind in WORKLOADS},
-    Kind.ENDPOINT_SLICE: "endpointslices",
-    Kind.POD: "pods",
-    Kind.SECRET: "secrets",
-}
+from xds_server.core.objects import Kind
 
 _QUOTED = 300
 """Characters of a foreign error text that a message repeats."""
@@ -38,10 +27,10 @@ class Query:
     @property
     def path(self) -> str:
         """The path of the collection."""
-        version = API_VERSIONS[self.kind]
+        version = self.kind.api_version
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         scope = f"/namespaces/{self.namespace}" if self.namespace else ""
-        return f"{root}{scope}/{_PLURALS[self.kind]}"
+        return f"{root}{scope}/{self.kind.resource}"
 
     @property
     def origin(self) -> str:
@@ -62,7 +51,7 @@ class Query:
         if self.kind is Kind.SECRET:
             return f"secret {self.name} in namespace {self.namespace}"
         where = f"in namespace {self.namespace}" if self.namespace else "in all namespaces"
-        return f"{_PLURALS[self.kind]} {where}"
+        return f"{self.kind.resource} {where}"
 
 
 class ApiError(XdsShadowError):
@@ -79,14 +68,14 @@ class ApiError(XdsShadowError):
 def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
     """The error for an answer with `status`; `detail` is what the server said of it, or empty."""
     said = f" (it says: {detail[:_QUOTED]})" if detail else ""
-    version = API_VERSIONS[query.kind]
+    version = query.kind.api_version
     match status:
         case 401:
             reason = "Unauthorized"
             message = f"The API server does not accept the credentials to {verb} {query}{said}; renew them."
         case 403:
             reason = "Forbidden"
-            resource = f'"{_PLURALS[query.kind]}" of API group "{version.rpartition("/")[0]}"'
+            resource = f'"{query.kind.resource}" of API group "{version.rpartition("/")[0]}"'
             if query.kind is Kind.SECRET:
                 resource += f' with resourceNames ["{query.name}"]'
             message = f"No permission to {verb} {query}{said}; grant list and watch on {resource}."

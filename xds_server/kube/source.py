@@ -141,18 +141,18 @@ def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
 
 
 def _patience(query: Query, timing: Timing) -> Patience:
-    """Whether a refusal by the server leaves the rest worth serving. A Namespace is cluster-scoped, and
-    someone who runs this in one namespace may not be allowed to read it; then Services say by themselves
-    whether they are exposed. A canary without its Secret is not mirrored to, and which Secrets may be read
-    is said one by one. Of the kinds that can be marked, older installations may read Deployments alone, and
-    few clusters have Rollouts. Without its Pods nobody knows which endpoints are the canary's, so a
-    permission that is missing for them holds up the start; a selector that the server does not take is that
-    canary's own matter, and holds up what concerns it alone."""
+    """How long the start waits for a query that the API server answers with an error.
+
+    A namespaced installation may not be allowed to read Namespaces, which are cluster-scoped: the labels of
+    Services then decide alone. A canary without its Secret is not mirrored to, and Roles grant Secrets one by
+    one. An older installation may be allowed to read no workload but Deployments, and a cluster need not have
+    the kinds that are not built in. Without the Pods of a canary its endpoints are not known, so a missing
+    permission for Pods blocks the start. A selector that the API server rejects blocks its canary alone."""
     match query.kind:
         case Kind.POD:
             return Patience(own=_OWN | {FORBIDDEN} if query.labels == SHADOW_OF else _OWN)
-        case Kind.STATEFUL_SET | Kind.DAEMON_SET | Kind.REPLICA_SET | Kind.ROLLOUT as kind:
-            absent = {NOT_FOUND} if kind is Kind.ROLLOUT else ()
+        case kind if kind in WORKLOADS and kind is not Kind.DEPLOYMENT:
+            absent = () if kind.built_in else (NOT_FOUND,)
             return Patience(gives_up=timing.gives_up, absent=frozenset(absent))
         case Kind.SECRET:
             return Patience(own=_OWN | {FORBIDDEN})

@@ -8,6 +8,7 @@ from typing import Final
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core import plan
+from xds_server.core.objects import WORKLOADS, Kind
 from xds_server.xds.resource import ResourceKey
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, VIRTUAL_HOST
 
@@ -27,8 +28,9 @@ def no_host_key(gateway: str) -> ResourceKey:
     return ResourceKey(VIRTUAL_HOST, f"{gateway}/none")
 
 
-KINDS_BEFORE_NAMES: Final = "(?:(?:statefulset|daemonset|replicaset|rollout)/)?"
-"""The pattern for the optional kind in a key of `model.objects.workload_key`."""
+_OTHER_KINDS: Final = (kind.lower() for kind in WORKLOADS if kind is not Kind.DEPLOYMENT)
+KINDS_BEFORE_NAMES: Final = f"(?:(?:{'|'.join(_OTHER_KINDS)})/)?"
+"""Matches the kind and the slash that a key of `objects.workload_key` can begin with."""
 
 # NAMESPACE/SERVICE[/PORT]/shadow/[KIND/]NAME as a whole, because a Service or a port may be named "shadow".
 _SHADOW_CLUSTER = re.compile(rf"[^/]+/[^/]+(?:/[^/]+)?/shadow/({KINDS_BEFORE_NAMES}[^/]+)")

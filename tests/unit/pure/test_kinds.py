@@ -22,8 +22,6 @@ from xds_server.core.objects import (
     Rollout,
     RolloutSpec,
     WorkloadRef,
-    kind_called,
-    named_by,
     ref_of,
     workload_key,
 )
@@ -31,6 +29,7 @@ from xds_server.core.plan import Plan, Reason, ShadowStatus, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
 from xds_server.core.transitions import transitions
+from xds_server.core.workload_names import kind_called, named_by
 from xds_server.core.world import Change, Delete, Upsert
 from xds_server.kube.event_writer import event
 from xds_server.server.explain import explain

@@ -13,12 +13,13 @@ from xds_server.core.backends import backends_of
 from xds_server.core.conditions import errors
 from xds_server.core.door import Door
 from xds_server.core.hosts import own_hosts
-from xds_server.core.objects import Object, Service, named_by, ref_of
+from xds_server.core.objects import Object, Service, ref_of
 from xds_server.core.plan import NOTHING, Plan, Reason, State
 from xds_server.core.ports import ports_of
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
 from xds_server.core.services import offer_of
+from xds_server.core.workload_names import named_by
 from xds_server.core.world import Change, Delete, Upsert, World
 
 NOON = datetime(2025, 12, 31, 12, tzinfo=UTC).timestamp()

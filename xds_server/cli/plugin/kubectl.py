@@ -12,9 +12,10 @@ import typer
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.core.annotations import NAMES
 from xds_server.core.keys import PREFIX
-from xds_server.core.objects import WORKLOADS, Kind, kind_called
+from xds_server.core.objects import WORKLOADS, Kind
 from xds_server.core.policy import parse_policy
 from xds_server.core.values import PolicyError
+from xds_server.core.workload_names import kind_called
 
 
 class Kubectl:
