@@ -1,7 +1,7 @@
-"""When a condition may be told. Time is an argument, in seconds of any clock that only goes forward.
+"""Limits the rate of Events. Time is an argument, in seconds of any monotonic clock.
 
-A shadow that goes forth and back every second is told a few times, and then its latest state now and then;
-and however much changes at once, the API server is asked a few times a second.
+A shadow that changes every second is reported a few times, and then its latest state now and then. However
+much changes at once, the API server gets a few requests a second.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xds_server.core.conditions import Condition, Subject
 from xds_server.core.objects import Kind
 
 MOST_WAITING: Final = 10_000
-"""Conditions. Beyond it the oldest is dropped: what it tells is in `status` too."""
+"""Conditions. Beyond it the oldest is dropped; `status` still shows it."""
 
 _MOST_BUCKETS: Final = 10_000
 _MOMENT_S: Final = 1e-6  # sums of floats are not exact
@@ -19,7 +19,7 @@ _MOMENT_S: Final = 1e-6  # sums of floats are not exact
 
 @dataclass(slots=True)
 class _Bucket:
-    """Lets `burst` through at once, then one every `every` seconds."""
+    """A token bucket that admits `burst` at once, then one every `every` seconds."""
 
     burst: int
     every: float
@@ -27,19 +27,19 @@ class _Bucket:
     at: float
 
     def wait(self, now: float) -> float:
-        """Seconds until the next is let through; 0 means now."""
+        """Seconds until the next is admitted; 0 means now."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) / self.every)
         self.at = now
         wait = (1.0 - self.tokens) * self.every
         return wait if wait > _MOMENT_S else 0.0
 
     def full(self, now: float) -> bool:
-        """Whether it is as it was at first."""
+        """Whether `burst` would be admitted at once."""
         self.wait(now)
         return self.tokens >= self.burst
 
     def take(self) -> None:
-        """Let one through."""
+        """Admit one."""
         self.tokens -= 1.0
 
 
@@ -58,10 +58,8 @@ def _topic(condition: Condition) -> tuple[Subject, str]:
 
 
 class Pace:
-    """Conditions that wait, the latest of each topic, oldest topic first.
-
-    One that is not `fresh` may have been told already. Times have to be given in ascending order.
-    """
+    """A queue of conditions, the latest of each topic, oldest topic first. One that is not `fresh` may have
+    been written by another replica. Times have to be given in ascending order."""
 
     def __init__(
         self,
@@ -82,7 +80,7 @@ class Pace:
         return len(self._waiting)
 
     def put(self, condition: Condition, *, now: float, fresh: bool) -> None:
-        """Let `condition` wait for its turn; of one topic the latest alone does."""
+        """Queue `condition`. It replaces an older one on its topic."""
         self._waiting.pop(_topic(condition), None)
         self._waiting[_topic(condition)] = _Waiting(condition, now, fresh)
         if len(self._waiting) > MOST_WAITING:
@@ -90,8 +88,8 @@ class Pace:
             self.dropped += 1
 
     def put_back(self, condition: Condition, *, now: float, fresh: bool) -> None:
-        """`condition` was taken and could not be told, which does not count; it waits again, unless something
-        newer does."""
+        """Queue `condition` again, which was taken and could not be written, unless a newer one on its topic
+        is queued. The attempt does not count against the rate."""
         self._all.tokens += 1.0
         if condition.subject in self._buckets:
             self._buckets[condition.subject].tokens += 1.0
@@ -99,21 +97,21 @@ class Pace:
             self.put(condition, now=now, fresh=fresh)
 
     def hold(self, namespace: str, *, now: float, seconds: float) -> None:
-        """Tell nothing in `namespace` for a while; the others go on."""
+        """Take nothing of `namespace` for a while. The other namespaces are not affected."""
         self._held = {each: until for each, until in self._held.items() if until > now}
         self._held[namespace] = now + seconds
 
     def forget(self, *, before: float) -> None:
-        """What was put before that time waits no more: another told it."""
+        """Drop what was put before that time, because the leader has written it."""
         while self._waiting and next(iter(self._waiting.values())).since < before:
             del self._waiting[next(iter(self._waiting))]
 
     def doubt(self) -> None:
-        """Another may have told, from now on, what waits here."""
+        """Mark everything that is queued as not fresh."""
         self._waiting = {topic: each._replace(fresh=False) for topic, each in self._waiting.items()}
 
     def take(self, now: float) -> tuple[Condition, bool] | None:
-        """The condition to tell now, and whether it is fresh; None if `wait` says so."""
+        """The condition to write now, and whether it is fresh; None if there is none yet (see `wait`)."""
         if self._all.wait(now):
             return None
         for topic, (condition, _, fresh) in self._waiting.items():
@@ -125,7 +123,7 @@ class Pace:
         return None
 
     def wait(self, now: float) -> float | None:
-        """Seconds until `take` gives something; None if nothing waits."""
+        """Seconds until `take` returns a condition; None if none is queued."""
         if not self._waiting:
             return None
         soonest = float("inf")

@@ -1,8 +1,8 @@
-"""Who of the replicas writes: client-go's leader election (tools/leaderelection) on a Lease, without I/O.
+"""Leader election among the replicas: client-go's algorithm (tools/leaderelection) on a Lease, without I/O.
 
-Two clocks are kept apart. What is written into the Lease is for people; what counts is for how long, by its
-own clock, a replica has seen the Lease unchanged. A leader stops to act some seconds before another may
-begin, so there are never two, as long as clocks run equally fast.
+The times in the Lease are for people. What counts is for how long, by its own monotonic clock, a replica has
+seen the Lease unchanged. A leader stops acting some seconds before another can begin, so there are never two
+leaders, as long as their clocks run equally fast.
 """
 
 from dataclasses import dataclass, replace
@@ -16,17 +16,20 @@ API_VERSION: Final = "coordination.k8s.io/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Durations in seconds: another may take over a Lease that was not renewed for `lease`; a leader that
-    could not renew it for `renew` stops; both look every `retry`."""
+    """Durations in seconds. Another replica acquires a Lease that was not renewed for `lease`. A leader that
+    could not renew it for `renew` stops. Both look every `retry`, or every `slow` while the API server
+    rejects their requests. A replica that does not lead keeps conditions for `kept`."""
 
     lease: int = 15
     renew: float = 10.0
     retry: float = 2.0
+    slow: float = 30.0
+    kept: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a Lease says. `version` is its resourceVersion; times are as written in it."""
+    """The content of a Lease. `version` is its resourceVersion; times are as written in it."""
 
     holder: str
     duration: int
@@ -37,7 +40,7 @@ class Record:
 
     @classmethod
     def of(cls, lease: Document) -> "Record":
-        """Read a Lease; what is missing or odd counts as not held."""
+        """Read a Lease. Missing or invalid fields count as not held."""
         spec = lease.get("spec") or {}
         return cls(
             holder=str(spec.get("holderIdentity") or ""),
@@ -50,7 +53,7 @@ class Record:
 
 
 class Election:
-    """One candidate's view of it. `now` is a clock that only goes forward, `wall` seconds since the epoch."""
+    """The view of one candidate. `now` is monotonic, `wall` is seconds since the epoch."""
 
     def __init__(self, identity: str, *, namespace: str, name: str, terms: Terms) -> None:
         self._identity = identity
@@ -62,7 +65,7 @@ class Election:
         self._acts_until = float("-inf")
 
     def leads(self, now: float) -> bool:
-        """Whether this candidate may act."""
+        """Whether this candidate is the leader."""
         return now < self._acts_until
 
     @property
@@ -71,7 +74,7 @@ class Election:
         return self._seen is not None and self._seen.holder == self._identity
 
     def observe(self, lease: Document | None, now: float) -> None:
-        """The server says that this is the Lease, or that there is none."""
+        """Note the Lease that the server returned, or None if there is none."""
         seen = None if lease is None else Record.of(lease)
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
@@ -79,7 +82,7 @@ class Election:
             self._acts_until = float("-inf")
 
     def bid(self, now: float, wall: float) -> Document | None:
-        """The Lease to create, or to update if it has a resourceVersion; None while it is another's."""
+        """The Lease to create, or to update if it has a resourceVersion; None while another holds it."""
         seen, time = self._seen, _micro_time(wall)
         fresh = Record(
             holder=self._identity, duration=self._terms.lease, acquired=time, renewed=time, transitions=0
@@ -93,12 +96,12 @@ class Election:
         return self._document(replace(fresh, **_kept(seen, changes_hands=1)))
 
     def won(self, lease: Document, asked: float) -> None:
-        """The bid sent at `asked` was accepted, and this is the Lease now."""
+        """Note that the bid sent at `asked` was accepted. `lease` is the server's response."""
         self._seen, self._seen_at = Record.of(lease), asked
         self._acts_until = asked + self._terms.renew
 
     def resign(self, wall: float) -> Document | None:
-        """The update that lets another take over at once; None if there is nothing to give up."""
+        """The update that lets another acquire the Lease at once; None if this one does not hold it."""
         seen, time = self._seen, _micro_time(wall)
         self._acts_until = float("-inf")
         if seen is None or not self.holds:

@@ -89,7 +89,7 @@ class Outage:
         self._back.set()
         self._back = asyncio.Event()  # who begins to wait from here on waits for the next
         if not self._down:
-            _log.info("Kubernetes answers again", after_s=round(lasted or 0.0, 1))
+            _log.info("Kubernetes outage ended", after_s=round(lasted or 0.0, 1))
         if query not in self._expected:
             return
         self._expected.discard(query)
@@ -153,7 +153,5 @@ class Outage:
 
 
 def _log_begin(query: Query, *, refused: bool) -> None:
-    if refused:
-        _log.warning("Kubernetes refuses requests; what was last known stays in use", origin=query.origin)
-    else:
-        _log.warning("Kubernetes does not answer; what was last known stays in use", origin=query.origin)
+    cause = "requests rejected" if refused else "no response"
+    _log.warning("Kubernetes outage began", origin=query.origin, cause=cause)

@@ -334,7 +334,7 @@ class Reflector:
         if error.status == GONE:
             # Part of the protocol, not a failure: the server keeps a few minutes of history only.
             self._version = None
-            _log.info("list again, the version is gone", origin=self.query.origin)
+            _log.info("watch expired", origin=self.query.origin)
             return
         self._wait_on(error.status)
         self._report_failure(error.problem)

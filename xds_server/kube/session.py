@@ -124,7 +124,7 @@ class Sessions:
         """Raises `SourceError`."""
         client = await connect()
         sessions = cls(connect, client, renew_after)
-        _log.info("using Kubernetes", server=sessions.server)
+        _log.info("Kubernetes session opened", server=sessions.server)
         return sessions
 
     async def renew(self, refused: Session) -> bool:
@@ -137,7 +137,7 @@ class Sessions:
                     session = Session(await self._connect())
                 except SourceError as error:
                     if self._may_log():
-                        _log.warning("cannot renew the credentials for Kubernetes", error=str(error))
+                        _log.warning("credential renewal failed", error=str(error))
                     return False
                 if session.credentials == refused.credentials:
                     await session.retire()
@@ -145,7 +145,7 @@ class Sessions:
                 self.current = session
                 await refused.retire()
                 if self._may_log():
-                    _log.info("renewed the credentials for Kubernetes")
+                    _log.info("credentials renewed")
         return self.current is not refused
 
     def _may_log(self) -> bool:

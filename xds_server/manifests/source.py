@@ -105,7 +105,7 @@ async def _watch(directories: Sequence[Path], hint: asyncio.Event) -> None:
                 async for _ in events:
                     hint.set()
         except* (OSError, RuntimeError) as errors:  # watchfiles runs in a task group of its own
-            _log.warning("no file events, polling instead", error=str(errors.exceptions[0]))
+            _log.warning("file events unavailable", error=str(errors.exceptions[0]))
         await asyncio.sleep(_REWATCH)
 
 

@@ -176,7 +176,7 @@ class TestFailures:
             for number in range(120):
                 now, api.credential = float(number), f"token {number}"
                 assert await sessions.renew(sessions.current) is True
-        assert [each["event"] for each in logs] == ["renewed the credentials for Kubernetes"] * 2
+        assert [each["event"] for each in logs] == ["credentials renewed"] * 2
         assert "token" not in str(logs)
         await sessions.close()
 

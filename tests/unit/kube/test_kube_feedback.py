@@ -1,31 +1,36 @@
-"""Events on a Kubernetes API: written by one replica, once, and never in anybody's way."""
+"""Events on a Kubernetes API: the leader writes each of them once, and the pipeline never waits for it."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
+from structlog.testing import capture_logs
 
 from tests.kube.cluster import Cluster, deployment
 from tests.support.embedded import Embedded, embedded
 from tests.support.installation import kubectl
 from tests.support.waiting import PATIENCE_S, eventually
+from xds_server.base.clock import SYSTEM, Clock
 from xds_server.base.errors import SourceError
 from xds_server.core.conditions import Condition, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube import event_rate as pacing
-from xds_server.kube import feedback as feedback_module
 from xds_server.kube.client import KubeClient
 from xds_server.kube.feedback import KubeFeedback
 from xds_server.kube.lease import Terms
 
-TERMS = Terms(lease=1, renew=0.6, retry=0.1)
+TERMS = Terms(lease=1, renew=0.6, retry=0.1, slow=0.05)
+PATIENT = replace(TERMS, slow=30.0)
 CANARY = Subject(Kind.DEPLOYMENT, "staging", "canary", "u-1")
 CANARY_2 = Subject(Kind.DEPLOYMENT, "staging", "canary-2", "u-2")
 
@@ -46,10 +51,77 @@ class Reports:
         self.all.append(problems)
 
 
-def feedback(connect: Any, identity: str = "one", report: Reports | None = None) -> KubeFeedback:
+def feedback(
+    connect: Any,
+    identity: str = "one",
+    report: Reports | None = None,
+    *,
+    terms: Terms = TERMS,
+    clock: Clock = SYSTEM,
+) -> KubeFeedback:
     return KubeFeedback(
-        connect, identity=identity, namespace="system", terms=TERMS, report=report or Reports()
+        connect, identity=identity, namespace="system", terms=terms, clock=clock, report=report or Reports()
     )
+
+
+class Gate:
+    """Forwards connections to an API server, and breaks them while it is closed."""
+
+    def __init__(self, api: Embedded) -> None:
+        self._api = api
+        self._open = True
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.url = ""
+
+    async def connect(self) -> ApiClient:
+        configuration = Configuration(host=self.url)
+        configuration.client_session_kwargs = {"trust_env": False}
+        return ApiClient(configuration)
+
+    def close(self) -> None:
+        self._open = False
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def reopen(self) -> None:
+        self._open = True
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open:
+            writer.transport.abort()
+            return
+        server = urlsplit(self._api.url)
+        upstream = await asyncio.open_connection(server.hostname, server.port)
+        pair = {writer, upstream[1]}
+        self._writers |= pair
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_forward(reader, upstream[1]))
+                group.create_task(_forward(upstream[0], writer))
+        except* ConnectionError:
+            pass
+        finally:
+            self._writers -= pair
+            for each in pair:
+                each.transport.abort()
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    raise ConnectionResetError
+
+
+@pytest.fixture
+async def gate(api: Embedded) -> AsyncIterator[Gate]:
+    it = Gate(api)
+    server = await asyncio.start_server(it.handle, "127.0.0.1", 0)
+    it.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield it
+    it.close()
+    server.close()
+    await server.wait_closed()
 
 
 @asynccontextmanager
@@ -139,17 +211,17 @@ async def test_of_two_one_writes(api: Embedded) -> None:
         assert sum(other.outcomes().values()) == 0
 
 
-async def test_when_the_leader_dies_the_other_takes_over_and_tells_nothing_twice(
-    api: Embedded, monkeypatch: pytest.MonkeyPatch
+async def test_when_the_leader_dies_the_other_takes_over_and_writes_nothing_twice(
+    api: Embedded, gate: Gate
 ) -> None:
-    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
-    monkeypatch.setattr(one, "_resign", AsyncMock())  # who dies does not give up the Lease
+    one, two = feedback(gate.connect, "one"), feedback(api.connect, "two")
     dying = asyncio.create_task(one.run())
     await leading(one)
     async with running(two):
         for each in (one, two):
             each.put([note("ShadowPending")])
         await eventually(lambda: told(api) == {"ShadowPending": 1})
+        gate.close()  # a replica that dies does not give up the Lease
         dying.cancel()
         await asyncio.wait([dying])
         assert holder(api) == "one"
@@ -234,38 +306,60 @@ async def test_a_start_counts_up_nothing_that_was_told_before(api: Embedded) -> 
     assert told(api) == {"ShadowActive": 1}
 
 
-async def test_what_waits_when_the_lead_is_lost_is_told_when_it_is_back(
-    api: Embedded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    it = feedback(api.connect)
-    renewing = it._put_lease
+async def test_what_waits_when_the_lead_is_lost_is_written_when_it_is_back(api: Embedded, gate: Gate) -> None:
+    it = feedback(gate.connect)
+    with capture_logs() as logs:
+        async with running(it):
+            await leading(it)
+            gate.close()
+            it.put([note("ShadowPaused")])
+            await eventually(
+                lambda: any(line["event"] == "stopped leading" for line in logs), what="the loss noticed"
+            )
+            assert told(api) == {}
+            gate.reopen()
+            await eventually(lambda: told(api) == {"ShadowPaused": 1})
+
+
+async def test_a_leader_stops_when_its_clock_passes_the_term(api: Embedded) -> None:
+    skipped = 0.0
+    it = feedback(api.connect, clock=Clock(lambda: time.monotonic() + skipped, time.time))
     async with running(it):
         await leading(it)
-        monkeypatch.setattr(it, "_put_lease", AsyncMock(return_value=feedback_module._Answer(0)))
-        await eventually(lambda: not it.leads, what="the lead lost")
-        it.put([note("ShadowPaused")])
-        await eventually(lambda: not it._led, what="the loss noticed")
-        assert told(api) == {}
-        monkeypatch.setattr(it, "_put_lease", renewing)
-        await eventually(lambda: told(api) == {"ShadowPaused": 1})
+        skipped += TERMS.renew
+        assert not it.leads
+        await leading(it)
 
 
-async def test_what_a_leader_had_time_to_tell_is_forgotten(
-    api: Embedded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feedback_module, "_KEPT_S", 0.0)
-    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+async def test_an_event_has_the_time_of_the_clock(api: Embedded) -> None:
+    wall = 1_790_000_000.0
+    it = feedback(api.connect, clock=Clock(time.monotonic, lambda: wall))
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        wall += 60
+        it.put([note()])
+        await eventually(lambda: told(api) == {"ShadowActive": 2})
+    (found,) = api.documents("events")
+    assert (found["firstTimestamp"], found["lastTimestamp"]) == (
+        "2026-09-21T14:13:20Z",
+        "2026-09-21T14:14:20Z",
+    )
+
+
+async def test_a_replica_that_does_not_lead_drops_what_the_leader_had_time_to_write(api: Embedded) -> None:
+    one, two = feedback(api.connect, "one"), feedback(api.connect, "two", terms=replace(TERMS, kept=0.0))
     async with running(one):
         await leading(one)
         two.put([note()])
         async with running(two):
-            await eventually(lambda: len(two._pace) == 0)
+            await eventually(lambda: two.waiting == 0)
     assert told(api) == {}
 
 
-async def test_what_nobody_was_there_to_tell_is_kept(api: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feedback_module, "_KEPT_S", 0.0)
-    it = feedback(api.connect)
+async def test_what_no_leader_was_there_to_write_is_kept(api: Embedded) -> None:
+    it = feedback(api.connect, terms=replace(TERMS, kept=0.0))
     it.put([note()])
     async with running(it):
         await eventually(lambda: told(api) == {"ShadowActive": 1})
@@ -283,9 +377,8 @@ async def test_a_namespace_for_the_lease_that_is_not_there_is_reported(api: Embe
 
 
 async def test_a_session_that_cannot_be_opened_is_reported_until_it_can(
-    api: Embedded, monkeypatch: pytest.MonkeyPatch
+    api: Embedded,
 ) -> None:
-    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
     connect = AsyncMock(side_effect=[SourceError("There is no kubeconfig"), await api.connect()])
     reports = Reports()
     it = feedback(connect, report=reports)
@@ -305,6 +398,7 @@ class Script:
         self.url = ""
         self.refusing: dict[str, tuple[int, str]] = {}
         self.events: Counter[str] = Counter()
+        self.patches: list[int] = []
 
     async def connect(self) -> ApiClient:
         configuration = Configuration(host=self.url)
@@ -315,6 +409,8 @@ class Script:
         self.asked[request.method] += 1
         if self.status is None:
             await asyncio.Event().wait()
+        if request.method == "PATCH":
+            return web.json_response({"count": 1}, status=self.patches.pop(0))
         if request.path.endswith("/events"):
             return self._event(request.path.split("/")[-2])
         headers = {"Retry-After": self.retry_after} if self.retry_after else {}
@@ -340,10 +436,7 @@ async def script() -> AsyncIterator[Script]:
     await runner.cleanup()
 
 
-async def test_a_missing_permission_is_reported_once_with_what_to_grant(
-    script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+async def test_a_missing_permission_is_reported_once_with_what_to_grant(script: Script) -> None:
     reports = Reports()
     it = feedback(script.connect, report=reports)
     async with running(it):
@@ -357,8 +450,7 @@ async def test_a_missing_permission_is_reported_once_with_what_to_grant(
         assert len(reports.all) == 1
 
 
-async def test_what_was_reported_is_withdrawn(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+async def test_what_was_reported_is_withdrawn(script: Script) -> None:
     reports = Reports()
     it = feedback(script.connect, report=reports)
     async with running(it):
@@ -370,17 +462,15 @@ async def test_what_was_reported_is_withdrawn(script: Script, monkeypatch: pytes
         await leading(it)
 
 
-async def test_what_a_leader_could_not_write_in_time_is_not_lost(
-    api: Embedded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    it = feedback(api.connect)
+async def test_what_a_leader_could_not_write_in_time_is_not_lost(api: Embedded, gate: Gate) -> None:
+    it = feedback(gate.connect)
     async with running(it):
         await leading(it)
-        with monkeypatch.context() as patch:
-            patch.setattr(it, "_ask", AsyncMock(return_value=feedback_module._Answer(0)))
-            it.put([note()])
-            await eventually(lambda: not it.leads, what="the lead lost")
-            assert told(api) == {}
+        gate.close()
+        it.put([note()])
+        await eventually(lambda: not it.leads, what="the lead lost")
+        assert told(api) == {}
+        gate.reopen()
         await eventually(lambda: told(api) == {"ShadowActive": 1})
 
 
@@ -390,14 +480,14 @@ async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> 
     async with running(it):
         await eventually(lambda: script.asked["GET"] > 0)
         it.put([note(message=str(number)) for number in range(20_000)])
-        assert len(it._pace) == 1
+        assert it.waiting == 1
         it.put(
             [
                 Condition(Subject(Kind.DEPLOYMENT, "staging", str(number)), "ShadowActive", "")
                 for number in range(20_000)
             ]
         )
-        assert len(it._pace) == pacing.MOST_WAITING
+        assert it.waiting == pacing.MOST_WAITING
 
 
 async def test_a_server_that_asks_for_patience_gets_it(script: Script) -> None:
@@ -423,7 +513,7 @@ async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script)
     script.status = 200
     script.refusing["poor"] = (403, "exceeded quota: count/events")
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = feedback(script.connect, report=reports, terms=PATIENT)
     async with running(it):
         await leading(it)
         it.put(
@@ -440,10 +530,7 @@ async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script)
         assert "exceeded quota" in problem.message
 
 
-async def test_a_refusal_is_withdrawn_when_events_are_taken(
-    script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feedback_module, "_SLOW_S", 0.05)
+async def test_a_refusal_is_withdrawn_when_events_are_taken(script: Script) -> None:
     script.status = 200
     script.refusing["staging"] = (403, "no")
     reports = Reports()
@@ -478,21 +565,32 @@ async def test_a_namespace_that_is_being_deleted_costs_its_note_alone(script: Sc
         await leading(it)
         it.put([note()])
         await eventually(lambda: it.outcomes()["failed"] == 1)
-        assert len(it._pace) == 0
+        assert it.waiting == 0
         assert reports.all == []
 
 
-async def test_many_namespaces_that_refuse_are_not_all_listed(
-    script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feedback_module, "_MOST_REPORTED", 2)
+async def test_many_namespaces_that_reject_events_are_not_all_listed(script: Script) -> None:
+    names = "abcdefghijkl"
     script.status = 200
-    script.refusing = dict.fromkeys("abc", (403, "no"))
+    script.refusing = dict.fromkeys(names, (403, "no"))
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = feedback(script.connect, report=reports, terms=PATIENT)
     async with running(it):
         await leading(it)
-        it.put([Condition(Subject(Kind.DEPLOYMENT, name, "canary"), "ShadowActive", "") for name in "abc"])
-        await eventually(lambda: set(script.events) == set("abc"))
-        await eventually(lambda: len(it._problems) == 3)
-        assert len(reports.now) == 2
+        it.put([Condition(Subject(Kind.DEPLOYMENT, name, "canary"), "ShadowActive", "") for name in names])
+        await eventually(lambda: set(script.events) == set(names))
+        await eventually(lambda: len(reports.all) == 10)
+        assert len(reports.now) == 10
+
+
+async def test_an_event_that_expires_before_it_is_counted_up_is_written_again(script: Script) -> None:
+    script.status = 200
+    script.refusing["staging"] = (409, "it exists")
+    script.patches = [404, 200, 500, 200, 200]
+    it = feedback(script.connect)
+    async with running(it):
+        await leading(it)
+        it.put([note()])
+        await eventually(lambda: it.outcomes()["repeated"] == 1)
+        assert script.patches == []
+    assert it.outcomes()["failed"] == 0

@@ -4,7 +4,7 @@ import re
 
 from xds_server.core.conditions import Condition, Severity, Subject
 from xds_server.core.objects import Kind
-from xds_server.kube.event_writer import again, event, event_name
+from xds_server.kube.events import again, event, event_name
 
 CANARY = Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-1")
 NOTE = Condition(CANARY, "ShadowActive", "All is copied.", Severity.INFO)

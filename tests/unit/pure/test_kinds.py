@@ -31,7 +31,7 @@ from xds_server.core.scene import Rules
 from xds_server.core.transitions import transitions
 from xds_server.core.workload_names import kind_called, named_by
 from xds_server.core.world import Change, Delete, Upsert
-from xds_server.kube.event_writer import event
+from xds_server.kube.events import event
 from xds_server.server.explain import explain
 from xds_server.translate import names
 from xds_server.translate.blame import blame
