@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 from tests.compose.engine import Engine, run
 from tests.compose.images import ROOT
 from tests.support.installation import kubectl
+from tests.support.waiting import PATIENCE_S
 from xds_server.local.demo.backend import BACKEND_HEADER
 from xds_server.local.demo.stage import HOST
 
@@ -46,13 +47,34 @@ class Containers:
         self("down", "--volumes", "--timeout", "10")
         self.engine.docker("image", "rm", "--force", self.image, f"{self.project}-demo:test")
 
+    # What follows calls docker: docker-compose of Debian 12 needs a second of processor time for a command.
+
+    def ids(self, service: str = "") -> list[str]:
+        """The containers of a service, of all services if none is named."""
+        labels = [f"project={self.project}", *([f"service={service}"] if service else [])]
+        filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        return self.engine.docker("ps", "--all", "--quiet", *filters).split()
+
+    def id(self, service: str) -> str:
+        """The container of a service."""
+        [found] = self.ids(service)
+        return found
+
+    def start(self, service: str) -> None:
+        """Start its container if it is stopped."""
+        self.engine.docker("start", self.id(service))
+
+    def execute(self, service: str, *command: str) -> str:
+        """What a command in a container prints."""
+        return self.engine.docker("exec", self.id(service), *command)
+
     def address(self, service: str, port: int) -> str:
         """Where the host reaches a container's port."""
-        return self("port", service, str(port)).strip()
+        return self.engine.docker("port", self.id(service), f"{port}/tcp").strip()
 
     def state(self, service: str) -> dict[str, Any]:
         """What the engine says of a container."""
-        [found] = json.loads(self.engine.docker("inspect", *self("ps", "--all", "--quiet", service).split()))
+        [found] = json.loads(self.engine.docker("inspect", self.id(service)))
         return dict(found["State"])
 
     def health(self, service: str) -> str:
@@ -72,15 +94,18 @@ class Containers:
             found = json.load(answer)["shadows"]
         return {f"{each['namespace']}/{each['deployment']}": each["state"] for each in found}
 
-    def answered_by(self, gateway: str) -> str:
-        """Who answers one request from the host."""
+    def answered_by(self, gateway: str, requests: int) -> set[str]:
+        """The versions that answer so many requests from the host."""
         request = Request(f"http://{self.address(gateway, 8080)}/", headers={"Host": HOST})
-        with urlopen(request, timeout=10) as answer:  # noqa: S310 - a fixed scheme
-            return str(answer.headers[BACKEND_HEADER])
+        found = set()
+        for _ in range(requests):
+            with urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310 - a fixed scheme
+                found.add(str(answer.headers[BACKEND_HEADER]))
+        return found
 
     def told(self, service: str, pattern: str) -> tuple[int, ...]:
         """The numbers in the last line of a container's log that the pattern matches; zeros if none does."""
-        matches = list(re.finditer(pattern, self("logs", "--no-color", "--tail", "50", service)))
+        matches = list(re.finditer(pattern, self.engine.docker("logs", "--tail", "50", self.id(service))))
         if not matches:
             return (0,) * re.compile(pattern).groups
         return tuple(int(each) for each in matches[-1].groups())

@@ -18,7 +18,8 @@ SHADOW = "staging/myapp-canary"
 @pytest.fixture
 async def demo(containers: Containers) -> Containers:
     """As it was at the start: both replicas, users that are answered, no shadow."""
-    containers("up", "--detach")
+    for service in REPLICAS:
+        containers.start(service)
     for service in (*REPLICAS, "clients"):
         await healthy(containers, service)
     containers.kubectl(*LABEL, STOP)
@@ -55,7 +56,7 @@ async def test_a_label_from_the_host_starts_the_copies_and_users_see_the_stable_
     await shown(demo, {SHADOW: "Active"}, *REPLICAS)
     for gateway in GATEWAYS:
         before = demo.mirrored()
-        assert {demo.answered_by(gateway) for _ in range(50)} == {"stable"}
+        assert demo.answered_by(gateway, 50) == {"stable"}
         await copied(demo, before + 50)
     nobody_saw_the_canary(demo)
 
@@ -98,7 +99,7 @@ async def test_certificates_are_rotated_and_both_sides_use_the_new_ones(demo: Co
 
 def _synced(demo: Containers) -> set[str]:
     """The Envoys that have all of what the surviving replica says."""
-    found = json.loads(demo("exec", "-T", "control-plane-2", "xds-shadow", "status", "--output", "json"))
+    found = json.loads(demo.execute("control-plane-2", "xds-shadow", "status", "--output", "json"))
     return {
         node["id"]
         for node in found["nodes"]
@@ -114,11 +115,11 @@ async def test_the_image_is_for_production(demo: Containers) -> None:
     assert config["User"] == "65532:65532"
     assert config["Healthcheck"]["Test"][0] == "CMD"  # no shell
     assert config["Entrypoint"] == ["xds-shadow"]
-    assert f"xds-shadow {version}" in demo("exec", "-T", "control-plane-1", "xds-shadow", "--version")
+    assert f"xds-shadow {version}" in demo.execute("control-plane-1", "xds-shadow", "--version")
 
 
 async def test_nothing_of_it_has_a_privilege(demo: Containers) -> None:
-    for container in demo("ps", "--all", "--quiet").split():
+    for container in demo.ids():
         [found] = json.loads(demo.engine.docker("inspect", container))
         host = found["HostConfig"]
         assert host["ReadonlyRootfs"], found["Name"]
