@@ -146,6 +146,10 @@ class TestWriting:
         answer = await kube.send("PUT", WEB, newer)
         assert (answer.status, answer.doc["reason"]) == (409, "Conflict")
         assert answer.doc["details"] == {"name": "web", "kind": "services"}
+        assert answer.message == (
+            'Operation cannot be fulfilled on services "web": the object has been modified; please apply '
+            "your changes to the latest version and try again"
+        )
 
     async def test_a_merge_patch(self, kube: Client) -> None:
         await kube.create(service("web", labels={"a": "1", "b": "2"}))

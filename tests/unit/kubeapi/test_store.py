@@ -49,31 +49,10 @@ class TestWriting:
         )
         store.create(SERVICES, service("a", "elsewhere"))
 
-    def test_a_stale_version_is_a_conflict(self) -> None:
-        store = Store()
-        first = store.create(SERVICES, service("a"))
-        store.update(SERVICES, labelled(first, "2"))
-        error = refused(lambda: store.update(SERVICES, labelled(first, "3")))
-        assert (error.code, error.reason) == (409, "Conflict")
-        assert error.message == (
-            'Operation cannot be fulfilled on services "a": the object has been modified; please apply your '
-            "changes to the latest version and try again"
-        )
-
     def test_without_a_version_the_last_writer_wins(self) -> None:
         store = Store()
         store.create(SERVICES, service("a"))
         assert store.update(SERVICES, service("a", labels={"v": "2"})).version == 3
-
-    @pytest.mark.parametrize("act", ["get", "update", "delete"])
-    def test_what_is_not_there_is_not_found(self, act: str) -> None:
-        store, key = Store(), Key("default", "a")
-        calls: dict[str, Callable[[], object]] = {
-            "get": lambda: store.get(SERVICES, key),
-            "update": lambda: store.update(SERVICES, service("a")),
-            "delete": lambda: store.delete(SERVICES, key),
-        }
-        assert refused(calls[act]).message == 'services "a" not found'
 
     def test_a_change_that_cannot_be_persisted_did_not_happen(self) -> None:
         full = False
@@ -100,17 +79,6 @@ class TestWriting:
         assert store.version == entry.version
         assert seen == []
 
-    def test_a_dry_run_keeps_nothing(self) -> None:
-        store = Store()
-        entry = store.create(SERVICES, service("a"))
-        assert "resourceVersion" not in store.create(SERVICES, service("b"), dry_run=True).doc["metadata"]
-        assert store.update(SERVICES, labelled(entry, "2"), dry_run=True).doc["metadata"]["labels"] == {
-            "v": "2"
-        }
-        assert store.get(SERVICES, entry.key) is entry
-        assert names(store.list(SERVICES)) == ["a"]
-        assert refused(lambda: store.create(SERVICES, service("a"), dry_run=True)).code == 409
-
 
 class TestLists:
     def test_are_sorted_by_namespace_and_name(self) -> None:
@@ -126,32 +94,12 @@ class TestLists:
             store.create(SERVICES, service("a", where))
         assert [entry.key.namespace for entry in store.list(SERVICES, namespace="x").entries] == ["x"]
 
-    def test_pages_say_where_they_go_on_and_what_is_left(self) -> None:
-        store = Store()
-        for number in range(5):
-            store.create(SERVICES, service(f"s{number}"))
-        first = store.list(SERVICES, limit=2)
-        assert (names(first), first.last, first.remaining) == (["s0", "s1"], Key("default", "s1"), 3)
-        last = store.list(SERVICES, limit=3, after=first.last, at=first.version)
-        assert (names(last), last.last, last.remaining) == (["s2", "s3", "s4"], None, None)
-
     def test_what_is_left_of_a_selection_is_not_counted(self) -> None:
         store = Store()
         for number in range(5):
             store.create(SERVICES, service(f"s{number}", labels={"odd": str(number % 2)}))
         page = store.list(SERVICES, limit=1, matches=lambda doc: doc["metadata"]["labels"]["odd"] == "1")
         assert (names(page), page.last, page.remaining) == (["s1"], Key("default", "s1"), None)
-
-    def test_of_a_version_that_is_forgotten_are_gone(self) -> None:
-        store = Store(history=2)
-        entry = store.create(SERVICES, service("a"))
-        for value in ("1", "2", "3"):
-            store.update(SERVICES, service("a", labels={"v": value}))
-        assert names(store.list(SERVICES, at=store.version - 2)) == ["a"]
-        assert refused(lambda: store.list(SERVICES, at=entry.version)).code == 410
-        error = refused(lambda: store.list(SERVICES, at=entry.version, after=entry.key))
-        assert error.reason == "Expired"
-        assert error.message.startswith("The provided continue parameter is too old")
 
     def test_of_a_version_that_is_yet_to_come_are_gone(self) -> None:
         """It is of a server that kept its objects in memory, and ended."""
@@ -219,17 +167,6 @@ class TestHistory:
         assert refused(lambda: store.events_since(SERVICES, store.version - 4)).code == 410
         assert len(store.events_since(NAMESPACES, 1)) == 1
 
-    def test_is_forgotten_by_compaction(self) -> None:
-        store = Store()
-        before = store.create(SERVICES, service("a")).version
-        store.update(SERVICES, service("a", labels={"v": "2"}))
-        store.compact()
-        assert refused(lambda: store.events_since(SERVICES, before)).reason == "Expired"
-        assert store.events_since(SERVICES, store.version) == []
-
-    def test_has_no_future(self) -> None:
-        assert refused(lambda: Store().events_since(SERVICES, 99)).code == 410
-
     def test_an_object_leaves_as_it_was_at_the_version_of_its_deletion(self) -> None:
         store = Store()
         entry = store.create(SERVICES, service("a"))
@@ -237,10 +174,6 @@ class TestHistory:
         assert gone.doc["metadata"] == entry.doc["metadata"] | {"resourceVersion": "3"}
         (step,) = store.events_since(SERVICES, entry.version)
         assert step.leaving is gone
-
-    def test_what_was_not_there_cannot_leave(self) -> None:
-        with pytest.raises(ValueError, match="cannot leave"):
-            _ = Step(SERVICES, Key("", "a"), 2, None, None).leaving
 
 
 class TestSubscriptions:
@@ -291,10 +224,3 @@ class TestLoad:
     def test_knows_its_kinds(self) -> None:
         with pytest.raises(ValueError, match="no such kind: v1 Gateway"):
             Store().load([{"apiVersion": "v1", "kind": "Gateway", "metadata": {"name": "a"}}])
-
-
-def test_json_is_made_once() -> None:
-    entry = Store().create(SERVICES, service("a"))
-    assert entry.item is entry.item
-    assert entry.json.startswith(b'{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"')
-    assert b"apiVersion" not in entry.item
