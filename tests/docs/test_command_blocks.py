@@ -76,7 +76,6 @@ async def test_a_block(
     block: Block, laptops: Callable[[str], Laptop], record_property: Callable[[str, object], None]
 ) -> None:
     where = laptops(block.page)
-    await where.tidy()
     for earlier in BLOCKS:
         if earlier.file and earlier.page == block.page and earlier.line < block.line:
             written(where, earlier)
@@ -90,10 +89,12 @@ async def test_a_block(
             read(written(where, block, "read.yaml"))
             record_property(FATE, "read by the program")
         case Shows(commands, before):
+            await where.tidy()
             printed = await where.run(typed(f"{before}\n{commands}", where))
             assert missing(block.output(), printed) == [], printed
             record_property(FATE, "shown as printed")
         case Run() as work:
+            await where.tidy()
             await run(where, block, work)
             record_property(FATE, "run")
         case None:
