@@ -1,4 +1,4 @@
-"""`--help` of every command: complete at 80 columns, and grouped."""
+"""`--help` of every command is complete at 80 columns and grouped; errors about options are plain."""
 
 from typing import Any
 
@@ -56,3 +56,18 @@ def test_the_list_of_commands_has_whole_sentences(program: str) -> None:
     lines = printed(program).partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in lines] == list(commands_of(APPLICATIONS[program]))
     assert all(line.endswith(".") and not line.endswith("..") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "-o", "bad"], "'bad' is not one of 'table', 'json', 'yaml'."),
+        (["serve", "--gateway-port", "0"], "the value must be greater than or equal to 1"),
+        (["serve", "--gateway-port", "a"], "the value must be a valid integer"),
+    ],
+)
+def test_an_error_about_a_value_has_no_phrase_of_a_library(arguments: list[str], message: str) -> None:
+    found = CliRunner().invoke(cli, arguments)
+    assert found.exit_code == 2
+    [line] = [line for line in found.output.splitlines() if line.startswith("Error: ")]
+    assert line.endswith(f"): {message}")

@@ -1,8 +1,10 @@
-"""The format of ``--help``: options under their headings, each text on lines of its own.
+"""The format of ``--help`` and of errors about options.
 
-Typer's tables leave the text 20 columns of an 80-column terminal, cut long words and read brackets as markup.
+Options are listed under their headings, each text on lines of its own. Typer's tables leave the text 20
+columns of an 80-column terminal, cut long words and read brackets as markup.
 """
 
+import re
 import textwrap
 from typing import Any
 
@@ -12,10 +14,19 @@ from typer.core import TyperCommand
 _ARGUMENTS = "Arguments"
 _UNGROUPED = "Other options"
 _INDENT = " " * 6
+_OF_A_LIBRARY = re.compile(r"Input should be (.+?)(, unable to .*)?")
 
 
 class Command(TyperCommand):
     """A command whose options are grouped by `rich_help_panel`, in the order of its signature."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse `args`. Errors do not contain phrases of the library that converts the values."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = _plain(error.message)
+            raise
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write arguments and options to `formatter`, which is a HelpFormatter of click or of Typer."""
@@ -33,6 +44,11 @@ class Command(TyperCommand):
             with formatter.section(heading):
                 for name, text in records:
                     formatter.write(f"  {name}\n{_wrapped(text, formatter.width)}\n")
+
+
+def _plain(message: str) -> str:
+    found = _OF_A_LIBRARY.fullmatch(message)
+    return f"the value must be {found[1]}" if found else message.removeprefix("Value error, ")
 
 
 def _wrapped(text: str, width: int) -> str:
