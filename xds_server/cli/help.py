@@ -53,7 +53,7 @@ def _plain(message: str) -> str:
 
 def _wrapped(text: str, width: int) -> str:
     """The sentences, and on lines of their own the environment variable, the default and the range."""
-    sentences, _, facts = text.rpartition("  [")
+    sentences, _, facts = text.replace("\\[", "[").rpartition("  [")  # some versions escape it
     parts = (sentences, f"[{facts}") if sentences else (text,)
     return "\n".join(_filled(each, width) for each in parts)
 

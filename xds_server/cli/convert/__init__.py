@@ -1,1 +1,2 @@
-"""From the mirroring of other projects to labels and annotations: documents in, lines of kubectl out."""
+"""Converts the mirrors of other projects to labels and annotations: YAML documents in, kubectl commands
+out."""

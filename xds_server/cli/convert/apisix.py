@@ -1,7 +1,7 @@
-"""Apache APISIX: the plugin ``proxy-mirror`` of an ApisixRoute, or of the ApisixPluginConfig that it names.
+"""Apache APISIX: the plugin ``proxy-mirror`` of an ApisixRoute or of its ApisixPluginConfig.
 
-APISIX tries the closest host first, then an exact path, then the longest prefix, then the highest priority. A
-path with ``*`` at its end goes by characters.
+APISIX tries the most specific host first, then an exact path, then the longest prefix, then the highest
+priority. A path with a trailing ``*`` is a prefix of characters.
 """
 
 from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ _OBSERVING: Final = frozenset(
         "zipkin",
     }
 )
-"""Plugins that look at requests and change none."""
+"""Plugins that do not change requests."""
 
 
 class PluginPart(Part, frozen=True):
@@ -184,7 +184,8 @@ _Configs = Mapping[NamespacedName, tuple[Source, ApisixPluginConfig]]
 
 
 class _Plugins(NamedTuple):
-    """Those of a route: notes of its `own` document and of the plugin config `above`, and the mirror."""
+    """The plugins of a route: notes of its `own` document and of the plugin config `above`, and the
+    mirror."""
 
     own: tuple[Note, ...]
     above: tuple[Note, ...]
@@ -194,7 +195,7 @@ class _Plugins(NamedTuple):
 
 
 def routing(docs: Documents) -> Routing:
-    """The rules of all ApisixRoutes, the closest first."""
+    """The rules of all ApisixRoutes, the most specific first."""
     routes, wrong = documents(docs, PROJECT, GROUPS, ApisixRoute, "ApisixRoute")
     configs, broken = documents(docs, PROJECT, GROUPS, ApisixPluginConfig, "ApisixPluginConfig")
     by_name = {source.name: (source, config) for source, config in configs}

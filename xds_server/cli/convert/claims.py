@@ -1,7 +1,7 @@
-"""Hosts that a document of any other kind names, whoever reads it.
+"""Hosts that a document of another kind or project names.
 
-What such a document does with requests for the host is not compared: an Ingress of another controller may
-take a path of it. So the host stays where it is, and the document is named.
+The effect of such a document is not compared: an Ingress of another controller may route a path of the host.
+So the host is not added to the Service, and the document is reported.
 """
 
 import re
@@ -21,10 +21,10 @@ _NO_ROUTES: Final = (
     *("apps", "autoscaling", "batch", "policy", "events.k8s.io", "discovery.k8s.io", "storage.k8s.io"),
     *("rbac.authorization.k8s.io", "apiextensions.k8s.io", "coordination.k8s.io"),
 )
-"""Kubernetes' own groups whose objects route no requests, though they may name a host, as an address."""
+"""API groups of Kubernetes whose objects route no requests, although they may contain a host name."""
 
 _ROUTES_OF_CORE: Final = ("Service", "ConfigMap")
-"""Of the group without a name: annotations of Services, and files of proxies, may be routes."""
+"""Kinds of the core group that may define routes: in annotations of Services and in files of proxies."""
 
 
 def keep_named_hosts(
@@ -33,9 +33,9 @@ def keep_named_hosts(
     compared: Collection[tuple[str, str]],
     unread: Collection[tuple[str, NamespacedName]],
 ) -> None:
-    """Take from a plan the hosts that other documents name. `compared` are group and kind of those that have
-    decided about the plan already, and of those that route nothing; but for the `unread`, by kind and name,
-    which are not understood."""
+    """Remove the hosts of a plan that other documents name. `compared` are group and kind of documents that
+    were compared with the plan or route nothing. `unread` are exceptions, by kind and name: they are
+    invalid."""
     others = [
         doc
         for doc in docs.all
@@ -56,24 +56,24 @@ def _may_route(doc: Doc, plan: Plan, compared: Collection[tuple[str, str]]) -> b
 
 
 def _group(doc: Doc) -> str:
-    """Empty for core."""
+    """The API group; empty for the core group."""
     return group_of(doc) if "/" in str(doc.get("apiVersion", "")) else ""
 
 
 def _names(doc: Doc, host: str) -> bool:
-    """Whether a value in it is the host, or a pattern of hosts that has it; also within a longer text."""
+    """Whether a value is the host, or a host pattern that matches it. It may be a part of a longer text."""
     said = (value for key, value in doc.items() if key not in ("apiVersion", "kind", "status"))
     texts = (text for value in said for text in _texts(value))
     return any(_is_for(each, host) for text in texts for each in _TOKEN.findall(_bare(text)))
 
 
 def _bare(text: str) -> str:
-    """In small letters, and dots of a regular expression as they are matched."""
+    """In lowercase, with the escaped dots of regular expressions as dots."""
     return text.lower().replace("\\.", ".")
 
 
 def _is_for(token: str, host: str) -> bool:
-    """A token that begins with a dot, as what is left of ``*.`` or a regular expression, is a pattern."""
+    """A token with a leading dot, the rest of ``*.`` or of a regular expression, is a pattern."""
     token = token.rstrip(".")
     domain = token.lstrip(".")
     if domain != token and "." in domain:
@@ -82,7 +82,7 @@ def _is_for(token: str, host: str) -> bool:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """All texts within a value, keys too, but for what the API server and kubectl keep of the object."""
+    """All strings in a value including keys, except those that the API server and kubectl write."""
     match value:
         case str():
             yield value

@@ -1,8 +1,8 @@
-"""Whether a set of requests, all of them, is treated as documents say.
+"""Compares the routing of documents with the routing after the conversion, for all requests.
 
-Conditions on paths, methods and headers tell apart finitely many classes of requests. `Cases` has one of
-each class; what holds for these holds for all. Conditions of other kinds may hold or not: each request
-then has several possible outcomes, and a claim has to hold for each.
+Conditions on paths, methods and headers divide requests into finitely many classes. `Cases` has one request
+of each class, and what holds for it holds for its class. Conditions of other kinds may be met or not. Then a
+request has several possible outcomes, and a statement must hold for each of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,27 +14,27 @@ from xds_server.cli.convert.draft import Draft, draft_of
 from xds_server.cli.convert.rules import Header, How, Match, Path, Request, Routing, Rule
 
 MOST: Final = 5_000
-"""Requests that are compared for one host."""
+"""The maximum of requests that are compared for one host."""
 
 _FRESH: Final = "xyz-any"
-"""Found in no document."""
+"""A value that no document contains."""
 
 _OFTEN: Final = ("GET", "POST", "ANY")
 
 
 class TooManyError(ValueError):
-    """There are more classes of requests than are compared."""
+    """There are more classes of requests than the maximum."""
 
 
 class Case(NamedTuple):
-    """A request, and the rules that may take it; None: none does."""
+    """A request and the rules that may match it. None: no rule matches."""
 
     request: Request
     rules: Sequence[Rule | None]
 
 
 class Cases:
-    """One request of each class, host by host, with what becomes of it."""
+    """One request of each class with its possible outcomes, for each host."""
 
     def __init__(self, routing: Routing) -> None:
         self._routing = routing
@@ -42,15 +42,15 @@ class Cases:
         self._found: dict[tuple[str, Atoms], list[Case]] = {}
 
     def names(self, host: str) -> bool:
-        """Whether a rule is for this very host."""
+        """Whether a rule names exactly this host."""
         return any(host in rule.hosts for rule in self._routing.rules)
 
     def rules(self, host: str) -> Sequence[Rule]:
-        """The rules that a request for this host is tried by."""
+        """The rules that are tried for a request to this host."""
         return self._host(host).rules
 
     def of(self, host: str, draft: Draft) -> list[Case]:
-        """Of the classes that the host's rules and a draft tell apart.
+        """One request of each class that the rules of the host and a draft distinguish.
 
         Raises:
             TooManyError: there are more than `MOST`.
@@ -64,7 +64,7 @@ class Cases:
     def _host(self, host: str) -> "_Host":
         if host not in self._by_host:
             rules = self._routing.of_host(host)
-            # With what drafts can be made of them, so that most drafts tell apart nothing more.
+            # Include the conditions of possible drafts, so that most drafts add no classes.
             drafts = [draft for rule in rules if isinstance(draft := draft_of(rule.match), Draft)]
             matches = [
                 *(rule.match for rule in rules),
@@ -86,7 +86,7 @@ class Cases:
 
 
 class Atoms(NamedTuple):
-    """The single conditions by which requests are told apart."""
+    """The conditions that distinguish requests."""
 
     paths: frozenset[str]
     methods: frozenset[str]
@@ -94,7 +94,7 @@ class Atoms(NamedTuple):
 
     @classmethod
     def of(cls, matches: Iterable[Match]) -> "Atoms":
-        """Those of all these matches."""
+        """The conditions of all these matches."""
         matches = list(matches)
         return cls(
             frozenset(_value(match.path) for match in matches if match.path),
@@ -133,7 +133,7 @@ def _value(path: Path) -> str:
 
 
 def _paths(values: Iterable[str]) -> list[str]:
-    """Of the named paths, the longest that begins a request's path and the character after it decide."""
+    """The class of a path is the longest named prefix and the character after it."""
     found = {"/", f"/{_FRESH}"}
     for value in values:
         found |= {value, f"{value}{_FRESH}", f"{value}/{_FRESH}", f"{value.rstrip('/')}/{_FRESH}"}
@@ -152,7 +152,7 @@ def _headers(conditions: Iterable[Header]) -> dict[str, list[str | None]]:
 
 
 def outcomes(rules: Sequence[Rule], request: Request) -> list[Rule | None]:
-    """The rules that may take a request, tried in order; None: none does."""
+    """The rules that may match a request, tried in order. None: no rule matches."""
     found: list[Rule | None] = []
     for rule in rules:
         holds = rule.match.holds(request)

@@ -1,7 +1,7 @@
-"""Consul: ``request_mirror_policies`` in an escape hatch, which is raw Envoy configuration.
+"""Consul: ``request_mirror_policies`` in an escape hatch, which contains Envoy configuration.
 
-Consul's own routing (ServiceRouter, ServiceSplitter) does not support mirroring. Of an escape hatch the route
-configuration of a listener's HTTP connection manager is read; everything else in it is named.
+The routing of Consul (ServiceRouter, ServiceSplitter) does not support mirroring. In an escape hatch the
+route configuration of a listener's HTTP connection manager is read; everything else is reported.
 """
 
 from collections.abc import Iterator, Mapping
@@ -147,7 +147,7 @@ class RouteConfig(Envoy, frozen=True):
 
 
 class HttpFilter(Envoy, frozen=True):
-    """HttpFilter; only the router changes nothing."""
+    """HttpFilter. Only the router does not change requests."""
 
     name: str = ""
     typed_config: Harmless = None
@@ -181,7 +181,7 @@ class Chain(Envoy, frozen=True):
 
 
 class Listener(Envoy, frozen=True):
-    """Listener, as an escape hatch has it."""
+    """Listener of an escape hatch."""
 
     type: Harmless = msgspec.field(default=None, name="@type")
     name: Harmless = None
@@ -231,7 +231,7 @@ class ServiceSpec(Part, frozen=True):
 
 
 class Config(Part, frozen=True, rename=None):
-    """The proxies' own settings."""
+    """Settings of the proxies."""
 
     envoy_public_listener_json: str = ""
     envoy_listener_json: str = ""
@@ -286,7 +286,7 @@ _MILLIONTHS: Final = {"HUNDRED": 1, "TEN_THOUSAND": 100, "MILLION": 10_000}
 
 
 def routing(docs: Documents) -> Routing:
-    """The rules of all escape hatches, each in Envoy's own order."""
+    """The rules of all escape hatches, each in the order of Envoy."""
     services, wrong = documents(docs, PROJECT, GROUPS, ServiceDefaults, "ServiceDefaults")
     proxies, broken = documents(docs, PROJECT, GROUPS, ProxyDefaults, "ProxyDefaults")
     hatches = [(source, hatch) for source, doc in services for hatch in _of_service(doc.spec)]
@@ -350,8 +350,8 @@ def _managed(source: Source, place: Place, manager: ManagerConfig, docs: Documen
 
 
 def _backend(cluster: str, docs: Documents, source: Source) -> Backend:
-    """Consul names a cluster after its service, ``web.default.dc1.internal.….consul``. It is the Service of
-    that name if the documents have it."""
+    """The backend of a cluster. Consul names it after its service, ``web.default.dc1.internal.….consul``; it
+    is the Service of that name if the input has it."""
     name = NamespacedName(source.name.namespace, cluster.partition(".")[0])
     return Backend(name if name in docs.services else None, f"cluster {cluster}")
 

@@ -1,7 +1,7 @@
-"""Contour: services of an HTTPProxy's route with ``mirror: true``, through the includes of its root.
+"""Contour: services of an HTTPProxy's route with ``mirror: true``, including included HTTPProxies.
 
-Contour has Envoy try exact paths first, then regular expressions, then the longest prefix; of equal paths
-those with the most header and query conditions. A prefix goes by characters.
+Contour configures Envoy to try exact paths first, then regular expressions, then the longest prefix, and for
+equal paths those with the most header and query conditions. A prefix compares characters.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,13 +33,13 @@ PASSED: Final = ("TLSCertificateDelegation", "ContourConfiguration", "ContourDep
 _CHANGED: Final = "xds-shadow does not change requests to the stable version"
 _REFUSED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
 _MOST_VISITS: Final = 10_000
-"""Of all ways through the includes; a document that includes itself is not visited again."""
+"""The maximum of paths through the includes. A document that includes itself is visited once."""
 
 _Refused = Annotated[object, stops(_REFUSED)]
 
 
 class ContourAnnotations(Annotations, frozen=True):
-    """Which Contour it is for."""
+    """The Contour instance that it is for."""
 
     own_prefixes = ("projectcontour.io/",)
 
@@ -187,7 +187,7 @@ _Docs = dict[NamespacedName, tuple[Source, HTTPProxy]]
 
 
 class _Visit(NamedTuple):
-    """An HTTPProxy as it is reached from a root: by which documents, under which conditions."""
+    """An HTTPProxy as included from a root: the including documents and their conditions."""
 
     source: Source
     proxy: HTTPProxy
@@ -197,7 +197,7 @@ class _Visit(NamedTuple):
 
 
 def routing(docs: Documents) -> Routing:
-    """The rules of all HTTPProxies, the closest first."""
+    """The rules of all HTTPProxies, the most specific first."""
     proxies, wrong = documents(docs, PROJECT, GROUPS, HTTPProxy, "HTTPProxy")
     by_name = {source.name: (source, proxy) for source, proxy in proxies}
     roots = [
@@ -230,7 +230,7 @@ def _visits(visit: _Visit, by_name: _Docs) -> Iterator[_Visit]:
 
 
 def _rules(visit: _Visit, problem: str = "") -> Iterator[Rule]:
-    """The rules of one visit. What the including documents do to all their requests holds for these, too."""
+    """The rules of one visit. Settings of the including documents also apply to them."""
     above = tuple(
         note for source in visit.by for note in source.notes if note.place[:2] == ("spec", "virtualhost")
     )
@@ -241,7 +241,7 @@ def _rules(visit: _Visit, problem: str = "") -> Iterator[Rule]:
         match = _match((*visit.conditions, *route.conditions))
         elsewhere = route.request_redirect_policy or route.direct_response_policy
         services = [each for each in route.services if not each.mirror]
-        # All weights 0 is as good as none given.
+        # If all weights are 0, Contour treats them as not set.
         given = any(each.weight for each in services)
         backends = [_backend(each, namespace, each.weight if given else 1) for each in services]
         mirrors = [
@@ -275,7 +275,7 @@ def _order(rule: Rule) -> tuple[int, int, int]:
 
 
 def _match(conditions: Sequence[Condition]) -> Match:
-    """All conditions on the way: prefixes are put one after the other."""
+    """The combined conditions of all includes: prefixes are concatenated."""
     others: list[str] = []
     headers: list[Header] = []
     prefix, exact = "", ""

@@ -1,4 +1,4 @@
-"""Any documents, to the lines that do the same here."""
+"""Converts documents of all supported projects to commands with the same effect."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -17,9 +17,11 @@ from xds_server.core.hosts import CLUSTER_DOMAINS
 
 
 class Reader(NamedTuple):
-    """One project: what its documents are called, and how they are read. Of its `groups` `kinds` are read,
-    and `passed` decide nothing of what is read; others may. `inside`: what is
-    read within a field."""
+    """One project and how its documents are read.
+
+    Of its API `groups`, `kinds` are read and `passed` do not affect mirroring. Other kinds may affect it.
+    `inside` are structs of documents inside a field.
+    """
 
     project: str
     groups: tuple[str, ...]
@@ -51,12 +53,12 @@ _COMPARED: Final = {
     reader.project: {*_NO_ROUTES, *((group, kind) for group in reader.groups for kind in reader.kinds)}
     for reader in READERS
 }
-"""Group and kind of what is compared with a project's plans, or says nothing of routes."""
+"""Group and kind of the documents that are compared with a project's plans or contain no routes."""
 
 
 class Converted(NamedTuple):
-    """The lines; how many mirrors of the documents they are about, and how many of them run. `whole`: nothing
-    is left out, and nothing was assumed."""
+    """The output, the number of mirrors in the documents, and how many of them run. `whole`: nothing is left
+    out or assumed."""
 
     lines: list[str]
     mirrors: int
@@ -69,7 +71,7 @@ def convert(
     output: Output = Output.KUBECTL,
     cluster_domains: Sequence[str] = CLUSTER_DOMAINS,
 ) -> Converted:
-    """What to type instead of these documents of a cluster whose DNS has these domains."""
+    """Convert the documents of a cluster with these DNS domains."""
     known = Documents(docs, cluster_domains)
     routings = [each for each in (_routing(reader, known) for reader in READERS) if each.rules]
     found = [(each, Planner(each, known).findings()) for each in routings]
@@ -102,7 +104,7 @@ def _routing(reader: Reader, docs: Documents) -> Routing:
 
 
 def _concerned(routing: Routing, findings: Sequence[Finding]) -> Iterator[Source]:
-    """The documents with notes that have to do with a mirror: with rules for its hosts, or of its
+    """The documents with notes that concern a mirror: they have rules for its hosts, or are in its
     namespace."""
     hosts = {host for finding in findings for rule in finding.rules for host in rule.hosts}
     near = {rule.source for rule in routing.rules if hosts.intersection(rule.hosts)}

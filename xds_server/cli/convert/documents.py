@@ -1,4 +1,4 @@
-"""The documents of the input, to look up what a rule names: Services, Deployments, ports."""
+"""Looks up the Services, Deployments and ports that rules name in the input."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +16,14 @@ from xds_server.core.ports import no_http_port, ports_of
 
 
 class Target(NamedTuple):
-    """A Deployment, and what was assumed to take it for the one that is meant."""
+    """A Deployment, and the assumption by which it was selected."""
 
     deployment: str
     assumed: str = ""
 
 
 class Documents:
-    """All documents of the input, of a cluster whose DNS has these domains."""
+    """All documents of the input. They are of a cluster with these DNS domains."""
 
     def __init__(self, docs: Sequence[Doc], cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> None:
         self.all = docs
@@ -37,14 +37,14 @@ class Documents:
                 try:
                     self.services[name] = msgspec.convert(doc, Service)
                 except msgspec.ValidationError:
-                    continue  # as if it were not there: nothing rests on it
+                    continue  # as if it did not exist
             elif doc.get("kind") == "Deployment" and doc.get("apiVersion") == "apps/v1":
                 self.pod_labels[name] = _labels(doc, "spec", "template", "metadata", "labels")
                 said = {**_labels(doc, "metadata", "labels"), **_labels(doc, "metadata", "annotations")}
                 self.marked[name] = {key: value for key, value in said.items() if key.startswith(PREFIX)}
 
     def of(self, group: str, kind: str) -> Iterator[Doc]:
-        """The documents of a kind, whatever version."""
+        """The documents of a kind in all versions."""
         return (doc for doc in self.all if group_of(doc) == group and doc.get("kind") == kind)
 
     def behind(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
@@ -56,13 +56,13 @@ class Documents:
         ]
 
     def selector(self, service: NamespacedName) -> Mapping[str, str] | None:
-        """By which a Service selects; None if the documents do not have it."""
+        """The selector of a Service, or None if the Service is not in the input."""
         found = self.services.get(service)
         return found.spec.selector or {} if found else None
 
     def canary(self, service: NamespacedName) -> Target:
-        """The Deployment to mark for a mirror to a Service. Its endpoints will be the Service's own, so that
-        a wrong assumption fails, or marks what serves as a name alone."""
+        """The Deployment to label for a mirror to a Service. The shadow uses the endpoints of that Service,
+        so a wrong Deployment changes only the name of the shadow."""
         found = self.behind(service.namespace, self.selector(service) or {})
         if found:
             also = f"Deployments {', '.join(found)} are behind Service {service.name}; the first is marked"
@@ -74,8 +74,8 @@ class Documents:
         )
 
     def first_port(self, service: NamespacedName, port: int | str | None) -> str:
-        """Why a Service's further hosts would not reach this port of it; nothing if they do. If its document
-        is there, it has a routed port."""
+        """Why additional hosts of a Service would not be routed to this port; empty if they would be. A
+        Service of the input has a routed port."""
         found = self.services.get(service)
         if found is None:
             return (
@@ -91,7 +91,7 @@ class Documents:
         return ""
 
     def not_routed(self, service: NamespacedName, port: int | str | None) -> str:
-        """Why nothing would be routed to this port of a Service; nothing if it would be, or is not known."""
+        """Why this port of a Service is not routed; empty if it is routed, or if that is not known."""
         found = self.services.get(service)
         routed = [each.port for each in ports_of(found).routed] if found else []
         if found is None or any(port in (None, each.port, each.name) for each in routed):
@@ -103,8 +103,8 @@ class Documents:
         return f"port {port} of Service {service.name} is not routed; add it to {HTTP_PORTS}"
 
     def not_http2(self, service: NamespacedName, port: int | str | None) -> str:
-        """Why gRPC calls would fail at this port of a Service, with the command that changes it; nothing if
-        they would not, or it is not known."""
+        """Why gRPC calls to this port of a Service would fail, with the command that corrects it; empty if
+        they would not, or if that is not known."""
         found = self.services.get(service)
         for each in ports_of(found).routed if found else ():
             if port in (None, each.port.port, each.port.name) and each.protocol is not Protocol.HTTP2:
@@ -118,20 +118,20 @@ class Documents:
         return ""
 
     def has_hosts(self, service: NamespacedName) -> str:
-        """Why a Service cannot be given further hosts by a line of its own; nothing if it can."""
+        """Why hosts cannot be added to a Service; empty if they can."""
         found = self.services.get(service)
         said = found.annotations.get(HOSTS) if found else None
         return f"it already has {HOSTS}={said}; add the host to it" if said else ""
 
     def further_ports(self, service: NamespacedName, port: int | str | None) -> str:
-        """The HTTP ports of a Service besides the one that a rule names; nothing if there are none."""
+        """The HTTP ports of a Service other than the one that a rule names; empty if there are none."""
         found = self.services.get(service)
         ports = [each.port for each in ports_of(found).routed] if found and port is not None else []
         return ", ".join(str(each.port) for each in ports if port not in (each.port, each.name))
 
     def mirror_port(self, primary: NamespacedName, port: int | str | None, mirror: Any) -> str:
-        """Why a mirrored request would reach another port of the `mirror` backend's Service than it names;
-        nothing if it does not. Ports are paired by name, else by number, else because there is one."""
+        """Why mirrored requests would reach another port than the `mirror` backend names; empty if they would
+        not. Ports correspond by name, else by number, else if there is only one."""
         name, wanted = mirror.service, mirror.port
         source = self.services.get(name)
         if source is not None and source.spec.type == "ExternalName":
@@ -154,8 +154,8 @@ class Documents:
         return f"port {wanted} of Service {name.name} is not the counterpart of {primary.name}'s {port}"
 
     def local(self, host: str, namespace: str) -> NamespacedName | None:
-        """The Service that a host of the cluster stands for; None if it is none. A host of two labels is a
-        Service only where its second label is this namespace, or the documents have that Service."""
+        """The Service of a cluster-internal host name, or None. A host with two labels is a Service only if
+        its second label is this namespace, or if the input has that Service."""
         for suffix in self._suffixes:
             if host.endswith(suffix):
                 name, dot, other = host.removesuffix(suffix).partition(".")
@@ -167,11 +167,11 @@ class Documents:
         return found if name and (other == namespace or found in self.services) else None
 
     def own_name(self, service: NamespacedName) -> str:
-        """The longest of the names that cluster DNS gives a Service, in the first of the domains."""
+        """The fully qualified DNS name of a Service in the first cluster domain."""
         return f"{service.name}.{service.namespace}{self._suffixes[0]}"
 
     def is_own_name(self, host: str) -> bool:
-        """Whether a host has the form of such a name."""
+        """Whether a host has the form of a DNS name of a Service."""
         return host.endswith(self._suffixes[0])
 
 

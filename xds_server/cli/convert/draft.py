@@ -1,4 +1,4 @@
-"""The annotations that select requests, as they are put together from the conditions of rules."""
+"""The annotations that select requests, derived from the conditions of rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from xds_server.core.terms import PathPrefix
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Which requests are mirrored, as annotations say it: no paths, methods None, no headers mean any."""
+    """The selection of mirrored requests. Empty paths, methods None and empty headers match all."""
 
     paths: frozenset[PathPrefix] = frozenset()
     excluded: frozenset[PathPrefix] = frozenset()
@@ -26,7 +26,7 @@ class Draft:
         )
 
     def covers(self, other: "Draft") -> bool:
-        """Whether it is known to admit all that `other` admits."""
+        """Whether it provably admits every request that `other` admits."""
         return self == other or (
             not (self.paths or self.excluded)
             and (self.methods is None or (other.methods is not None and other.methods <= self.methods))
@@ -34,7 +34,7 @@ class Draft:
         )
 
     def with_other(self, other: "Draft") -> "Draft | None":
-        """What selects the requests of both and no others, or nothing."""
+        """The draft that selects exactly the requests of both, or None."""
         for one, each in ((self, other), (other, self)):
             if one.covers(each):
                 return one
@@ -46,20 +46,20 @@ class Draft:
         return None
 
     def without(self, path: Path) -> "Draft | None":
-        """The same without the requests under a path; None if nothing of what it says would be left."""
+        """The draft without the requests below a path, or None if it would select nothing."""
         excluded = _annotated(path)
         if excluded == "/" or any(excluded.covers(each) for each in self.paths):
             return None
         return replace(self, excluded=self.excluded | {excluded})
 
     def matches(self) -> Iterator[Match]:
-        """Its conditions one by one, for what tells requests apart."""
+        """Its conditions, each as a match."""
         yield Match(methods=self.methods, headers=tuple(self.headers))
         for each in self.paths | self.excluded:
             yield Match(Path(How.PREFIX if each.endswith("/") else How.SEGMENT, each))
 
     def annotations(self) -> dict[str, str]:
-        """As they are written, without the prefix."""
+        """The annotations without their prefix."""
         headers = {
             each.name if each.how is How.PRESENT else f"{each.name}={each.value}" for each in self.headers
         }
@@ -73,7 +73,7 @@ class Draft:
 
 
 def draft_of(match: Match) -> Draft | str:
-    """What selects the requests that meet `match`, or fewer; or why nothing can."""
+    """The draft for the requests that meet `match`, or the reason why there is none."""
     if match.others:
         return "; ".join(match.others)
     for each in match.headers:
@@ -87,7 +87,7 @@ def draft_of(match: Match) -> Draft | str:
         return draft
     draft = replace(draft, paths=frozenset({_annotated(path)}))
     if path.how is How.EXACT and not path.value.endswith("/"):
-        # The annotation covers what is below, too: all of that begins with this.
+        # The annotation also matches paths below: all of them begin with this path.
         return replace(draft, excluded=frozenset({PathPrefix(f"{path.value}/")}))
     return draft
 

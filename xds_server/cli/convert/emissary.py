@@ -1,7 +1,7 @@
 """Emissary: a Mapping with ``shadow: true``, beside the one with the same host, prefix and conditions.
 
-Emissary has Envoy try the highest precedence first, then the longest prefix, then the most conditions. A
-prefix goes by characters, and is rewritten to ``/`` unless the Mapping says otherwise.
+Emissary configures Envoy to try the highest precedence first, then the longest prefix, then the most
+conditions. A prefix compares characters. It is rewritten to ``/`` unless the Mapping sets ``rewrite``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -114,7 +114,7 @@ _Group = tuple[Any, ...]
 
 
 def routing(docs: Documents) -> Routing:
-    """A rule for each group of Mappings, the closest first."""
+    """A rule for each group of Mappings, the most specific first."""
     mappings, wrong = documents(docs, PROJECT, GROUPS, Mapping, "Mapping")
     groups: dict[_Group, list[tuple[Source, Spec]]] = {}
     for source, mapping in mappings:
@@ -125,7 +125,7 @@ def routing(docs: Documents) -> Routing:
 
 
 def _rule(group: Sequence[tuple[Source, Spec]], docs: Documents) -> Rule:
-    """One rule for those that serve, with a mirror for each shadow."""
+    """One rule for the serving Mappings, with a mirror for each shadow."""
     serving = [(source, spec) for source, spec in group if not spec.shadow]
     shadows = [(source, spec) for source, spec in group if spec.shadow]
     backends = tuple(_backend(source, spec, docs, len(serving)) for source, spec in serving)
@@ -179,7 +179,7 @@ def _mirror(source: Source, spec: Spec, docs: Documents) -> Mirror:
 
 
 def _rewrites(serving: Sequence[tuple[Source, Spec]]) -> tuple[str, ...]:
-    """What changes the requests of the stable version, if it is not asked for by a field of its own."""
+    """The default rewrite of requests to the stable version, if it changes them."""
     for source, spec in serving:
         new = "/" if spec.rewrite is None else spec.rewrite
         if new not in ("", spec.prefix) and not spec.prefix_regex:

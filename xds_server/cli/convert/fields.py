@@ -1,9 +1,9 @@
-"""What becomes of each field of another project's document, said where the field is declared.
+"""Declares for each field of another project's documents whether it is converted.
 
-A reader declares the documents of its project as structs. A field that has no mark is carried over: the
-reader uses it. Any other field has a `Mark` with what its loss means. A field that no struct declares is
-unknown; it may narrow or change a mirror, so nothing runs beside it. The tables in ``docs/migration.md`` are
-made of these structs (`xds_server.cli.convert.tables`).
+A reader declares the documents of its project as structs. A field without a mark is converted: the reader
+uses it. Any other field has a `Mark` with the effect of its loss. A field that no struct declares is unknown.
+It may restrict or change a mirror, so the mirror does not run. The tables in ``docs/migration.md`` are
+generated from these structs (`xds_server.cli.convert.tables`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,11 +16,11 @@ import msgspec
 
 Doc = Mapping[str, Any]
 Place = tuple[str | int, ...]
-"""The way to a value in a document: names and indices."""
+"""The path of a value in a document: names and indices."""
 
 
 class Fate(StrEnum):
-    """What becomes of a field; the worse comes later."""
+    """The treatment of a field, in increasing severity."""
 
     CARRIED = "converted"
     HARMLESS = "ignored"
@@ -30,29 +30,29 @@ class Fate(StrEnum):
 
 
 class Mark(NamedTuple):
-    """A fate with the reason, in half a sentence."""
+    """A fate with its reason as a clause."""
 
     fate: Fate
     why: str
 
 
 def lost(why: str) -> Mark:
-    """Without this field no more is mirrored, and every request reaches the same Service."""
+    """Its loss mirrors no additional requests, and every request reaches the same Service."""
     return Mark(Fate.LOST, why)
 
 
 def no_hosts(why: str) -> Mark:
-    """Without this field the host must not be served by the fleet's gateway without a look at it."""
+    """Its loss changes the treatment of the host, so the host is not added to the Service."""
     return Mark(Fate.NO_HOSTS, why)
 
 
 def stops(why: str) -> Mark:
-    """Without this field requests would be mirrored that were not, or would be others than they were."""
+    """Its loss would mirror additional requests, or change mirrored requests."""
     return Mark(Fate.STOPS, why)
 
 
 Harmless = Annotated[object, Mark(Fate.HARMLESS, "")]
-"""A field that says nothing of requests."""
+"""A field that does not affect requests."""
 
 UNKNOWN: Final = stops("an unknown field, which may restrict or change the mirror")
 
@@ -66,7 +66,7 @@ _OF_TOOLS: Final = (
     "app.kubernetes.io/",
     "deployment.kubernetes.io/",
 )
-"""Prefixes of annotations that tools write for themselves."""
+"""Prefixes of annotations that tools write for their own use."""
 
 
 class Part(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -74,14 +74,14 @@ class Part(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Annotations(Part, frozen=True):
-    """Annotations. Those with the prefix of the project itself are as much a part of the document as its
-    ``spec``; others are named."""
+    """Annotations. Those with the prefix of the project are treated as fields of its ``spec``; others are
+    reported."""
 
     own_prefixes: ClassVar[tuple[str, ...]] = ()
 
 
 class Metadata(Part, frozen=True):
-    """``metadata`` without the annotations, which are each project's own."""
+    """``metadata`` without the annotations, which differ between projects."""
 
     name: str = ""
     namespace: str = ""
@@ -100,13 +100,13 @@ class Metadata(Part, frozen=True):
 
 
 class PlainMetadata(Metadata, frozen=True):
-    """Of a project whose annotations say nothing of routes."""
+    """``metadata`` of a project whose annotations do not affect routes."""
 
     annotations: Annotations = Annotations()
 
 
 class Document(Part, frozen=True):
-    """What every document has."""
+    """The fields of every document."""
 
     api_version: str = ""
     kind: str = ""
@@ -114,7 +114,7 @@ class Document(Part, frozen=True):
 
 
 class Note(NamedTuple):
-    """A field that is not carried over. `why` is half a sentence."""
+    """A field that is not converted. `why` is a clause."""
 
     place: Place
     fate: Fate
@@ -125,7 +125,7 @@ class Note(NamedTuple):
 
 
 def path_text(place: Place) -> str:
-    """As kubectl writes it: ``spec.http[0].match``."""
+    """The path in the notation of kubectl: ``spec.http[0].match``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     return text.removeprefix(".")
 
@@ -135,7 +135,7 @@ P = TypeVar("P", bound=Part)
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[P]):
-    """A document as its struct, None if it has another shape, and what is not carried over."""
+    """A document as its struct, or None if it is invalid, and its fields that are not converted."""
 
     value: P | None
     notes: tuple[Note, ...]
@@ -149,12 +149,12 @@ def read(kind: type[P], doc: Doc) -> Reading[P]:
         return Reading(msgspec.convert(pruned, kind), notes)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
-        place = where.rstrip("`")  # as msgspec writes it, which is as kubectl does
+        place = where.rstrip("`")  # msgspec uses the notation of kubectl
         return Reading(None, (*notes, Note((place,), Fate.STOPS, f"invalid: {what}")))
 
 
 def _without_nulls(value: object) -> Any:
-    """As an API server has it: null is absent."""
+    """The value without nulls, as an API server stores it."""
     match value:
         case Mapping():
             return {str(key): _without_nulls(each) for key, each in value.items() if each is not None}
@@ -165,7 +165,7 @@ def _without_nulls(value: object) -> Any:
 
 
 def _notes(kind: object, value: object, place: Place) -> Iterator[Note]:
-    """Every field at or below `place` that is not carried over."""
+    """Every field at or below `place` that is not converted."""
     kind = _bare(kind)
     if isinstance(kind, type) and issubclass(kind, Part) and isinstance(value, Mapping):
         known = {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
@@ -203,7 +203,7 @@ def _bare(kind: object) -> object:
 
 
 class Row(NamedTuple):
-    """A field of a struct and what becomes of it. In the path ``[]`` is each of a list, ``*`` any name."""
+    """A field of a struct and its mark. In the path ``[]`` is any index and ``*`` any name."""
 
     path: str
     mark: Mark
@@ -213,7 +213,7 @@ _CARRIED: Final = Mark(Fate.CARRIED, "")
 
 
 def rows(kind: object, path: str = "") -> Iterator[Row]:
-    """All fields that a struct declares, but for those of ``metadata`` that every object has."""
+    """All fields that a struct declares, except the common ones of ``metadata``."""
     kind = _bare(kind)
     if get_origin(kind) is list:
         yield from rows(get_args(kind)[0], f"{path}[]")

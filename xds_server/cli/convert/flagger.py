@@ -1,7 +1,7 @@
 """Flagger: a Canary whose analysis has ``mirror: true``.
 
-Flagger mirrors what its Service gets to the Deployment that it is told of, while it analyses a new version;
-the stable Deployment is its own. The conditions are those of the VirtualService that it writes.
+While it analyses a new version, Flagger mirrors the requests of its Service to the target Deployment. It
+creates the stable Deployment itself. The conditions are those of the VirtualService that it creates.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
-"""How `convert` prints what is to be done; apart, so that the command line need not load the rest for it."""
+"""The output formats of `convert`. A module of its own, because the command line imports it at the start."""
 
 from enum import StrEnum
 
 
 class Output(StrEnum):
-    """Lines of kubectl, or patches for a kustomization."""
+    """kubectl commands, or patches for a kustomization."""
 
     KUBECTL = "kubectl"
     YAML = "yaml"

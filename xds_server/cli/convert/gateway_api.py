@@ -1,7 +1,7 @@
 """Gateway API: the filter ``RequestMirror`` of HTTPRoutes and GRPCRoutes, of Envoy Gateway and others.
 
-A request goes to the match with the closest host, then the exact path, the longest prefix, a method, the most
-headers, the most query parameters; then the oldest route's (the specification's order).
+The order of the specification: the most specific host, an exact path, the longest prefix, a method, the most
+headers, the most query parameters, the oldest route.
 """
 
 from collections.abc import Iterator, Mapping
@@ -122,7 +122,7 @@ class GrpcMatch(Part, frozen=True):
 
 
 class BaseRule(Part, frozen=True):
-    """What rules of both kinds have."""
+    """The common fields of the rules of both kinds."""
 
     name: Harmless = None
     filters: list[Filter] = []
@@ -182,7 +182,7 @@ _Order = tuple[int, int, int, int, int]
 
 
 def routing(docs: Documents) -> Routing:
-    """The rules of all routes, the closest first."""
+    """The rules of all routes, the most specific first."""
     http, wrong = documents(docs, PROJECT, GROUPS, HTTPRoute, "HTTPRoute")
     grpc, further = documents(docs, PROJECT, GROUPS, GRPCRoute, "GRPCRoute")
     found: list[tuple[_Order, Rule]] = []
@@ -216,7 +216,7 @@ def _rules(
     for match, queries in matches:
         path = match.path
         order = (
-            # Where regular expressions come is each implementation's; here before all prefixes.
+            # The order of regular expressions depends on the implementation; here they precede all prefixes.
             0
             if path and path.how is How.EXACT
             else 1
@@ -280,7 +280,7 @@ def _grpc_match(match: GrpcMatch) -> tuple[Match, int]:
 
 
 def _headers(headers: list[Named], others: list[str]) -> tuple[Header, ...]:
-    """Of several of one name the first counts, as the specification says."""
+    """The first condition of each name, as the specification requires."""
     found: dict[str, Named] = {}
     for each in headers:
         found.setdefault(each.name.lower(), each)

@@ -1,7 +1,7 @@
-"""Gateway API: what a route is attached to, as far as it says where its hosts are served.
+"""Gateway API: the parents of a route, which decide where its hosts are served.
 
-A route serves a host where a listener of its parents has it. What another listener does with the host, as
-answer it with a redirect, is not known to a Service that is exposed here: the host stays where it is.
+A route serves a host at the listeners of its parents that have the host. Another listener may treat the host
+differently, such as with a redirect. A Service of xds-shadow cannot reproduce that, so the host is not added.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ class Attached(NamedTuple):
     hosts: Sequence[str]
 
     def keys(self) -> frozenset[tuple[str, ...]]:
-        """Its parents, to be compared with another route's."""
+        """Its parents, comparable with those of another route."""
         return frozenset(
             (each.kind, self.parent(each).namespace, each.name, each.section_name, str(each.port))
             for each in self.parents
@@ -46,7 +46,7 @@ class Attached(NamedTuple):
 
 
 def note_parents(routes: Sequence[Attached], docs: Documents) -> None:
-    """Note with each route why its hosts, or one of them, are not served as its rules say."""
+    """Note on each route why its hosts, or one of them, are not served as its rules define."""
     listeners: dict[NamespacedName, list[Any]] = {}
     for doc in docs.of(_GROUP, "Gateway"):
         spec = doc.get("spec")
@@ -81,7 +81,7 @@ def _of_mesh(route: Attached) -> Iterator[Note]:
 
 
 def _not_attached(route: Attached, listeners: Mapping[NamespacedName, list[Any]]) -> Iterator[Note]:
-    """Only if the documents have every Gateway of it."""
+    """Notes on hosts that no listener of the route has. Requires all Gateways of the route in the input."""
     if not route.parents or any(route.parent(each) not in listeners for each in route.parents):
         return
     names = [
@@ -97,7 +97,7 @@ def _not_attached(route: Attached, listeners: Mapping[NamespacedName, list[Any]]
 def _hostnames(
     ref: ParentRef, source: Source, gateway: NamespacedName, listeners: Iterable[Any]
 ) -> Iterator[str]:
-    """Of the listeners that a route may be attached to; ``*`` for any."""
+    """The hosts of the listeners that a route may be attached to; ``*`` for all."""
     near = source.name.namespace == gateway.namespace
     for each in listeners:
         if (
@@ -110,7 +110,7 @@ def _hostnames(
 
 
 def _admits_others(listener: Mapping[str, Any]) -> bool:
-    """Routes of other namespaces; which a selector admits is not looked up."""
+    """Whether a listener admits routes of other namespaces. Selectors are not evaluated."""
     for step in ("allowedRoutes", "namespaces"):
         found = listener.get(step)
         listener = found if isinstance(found, Mapping) else {}

@@ -1,7 +1,7 @@
 """Istio: ``mirror`` and ``mirrors`` of a VirtualService, with the subsets of DestinationRules.
 
-Of several VirtualServices for one host Istio takes one, or puts them together in no order that the documents
-tell; so what is said of a host here holds for each of them.
+If several VirtualServices have one host, Istio uses one of them, or merges them in an order that the
+documents do not define. So a statement about a host must hold for each of them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ PASSED: Final = (
 
 
 class Text(Part, frozen=True):
-    """StringMatch; none of the three is any value."""
+    """StringMatch. Without any of the three it matches all values."""
 
     exact: str | None = None
     prefix: str | None = None
@@ -93,13 +93,13 @@ class RouteDestination(Part, frozen=True):
 
 
 class Percent(Part, frozen=True):
-    """Percent; none is zero."""
+    """Percent. The default is 0."""
 
     value: float = 0
 
 
 class MirrorPolicy(Part, frozen=True):
-    """HTTPMirrorPolicy; no percentage is all."""
+    """HTTPMirrorPolicy. The default percentage is 100."""
 
     destination: Destination = Destination()
     percentage: Percent = Percent(value=100)
@@ -183,7 +183,7 @@ _NAMED: Final = (
     "source_namespace",
     "gateways",
 )
-"""Conditions of a match that annotations do not have."""
+"""Conditions of a match that annotations cannot express."""
 
 _Subsets = Mapping[tuple[NamespacedName, str], Mapping[str, str]]
 
@@ -262,7 +262,7 @@ def _without_effect(route: HttpRoute) -> tuple[str, ...]:
 
 
 def _roots(services: Iterable[tuple[Source, VirtualService]]) -> dict[NamespacedName, Source]:
-    """Which VirtualService delegates to another, by the other's name."""
+    """The delegating VirtualService, by the name of the delegate."""
     found: dict[NamespacedName, Source] = {}
     for source, doc in services:
         for each in (route.delegate for route in doc.spec.http if isinstance(route.delegate, Mapping)):
@@ -287,7 +287,7 @@ def _backend(
 
 
 def match_of(match: HttpMatch) -> Match:
-    """A match, as Flagger writes it, too."""
+    """A match, which Flagger has too."""
     others: list[str] = []
     headers = [*_headers(match.headers, others), *_without(match.without_headers, others)]
     others += [f"the query parameter {name}" for name in match.query_params]

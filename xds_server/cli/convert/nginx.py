@@ -1,8 +1,8 @@
 """ingress-nginx: the annotation ``mirror-target`` of an Ingress.
 
-nginx tries exact paths first, then the longest. `Prefix` goes by path segments, `ImplementationSpecific` by
-characters; one Ingress with regular expressions makes them of all paths of its hosts. A canary Ingress takes
-some of the requests of the path that it shares.
+nginx tries exact paths first, then the longest. `Prefix` compares path segments, `ImplementationSpecific`
+compares characters. If one Ingress uses regular expressions, all paths of its hosts are regular expressions.
+A canary Ingress receives a part of the requests to a path.
 """
 
 from collections.abc import Iterator, Mapping
@@ -88,11 +88,11 @@ _MARKS: Final = {
     ),
     Mark(Fate.HARMLESS, ""): "service-upstream http2-push-preload",
 }
-"""What becomes of the project's annotations that say nothing of a mirror."""
+"""The marks of annotations that do not configure a mirror."""
 
 
 class MirrorAnnotations(Annotations, frozen=True):
-    """Those that say something of mirrors and paths."""
+    """The annotations that configure mirrors and paths."""
 
     own_prefixes = (_PREFIX,)
 
@@ -199,7 +199,7 @@ KINDS: Final[Mapping[str, type[Document]]] = {"Ingress": Ingress}
 
 
 def routing(docs: Documents) -> Routing:
-    """The rules of all Ingresses, the closest first; those of canaries, which may take a request, before."""
+    """The rules of all Ingresses, the most specific first. Rules of canaries come before others."""
     ingresses, wrong = documents(docs, PROJECT, GROUPS, Ingress, "Ingress")
     rules = [rule for source, ingress in ingresses for rule in _rules(source, ingress, docs)]
     regex = {
@@ -270,7 +270,7 @@ def _backend(backend: BackendPart, namespace: str) -> tuple[Backend, ...]:
 
 
 def _mirror(annotations: MirrorAnnotations, docs: Documents, namespace: str) -> Mirror:
-    """The mirrored request's Host is the target's unless ``mirror-host`` says another."""
+    """The Host of mirrored requests is that of the target unless ``mirror-host`` is set."""
     target, uri, rest = annotations.mirror_target.partition(_URI)
     service, port, path = address(docs, target, namespace)
     problems = []

@@ -1,4 +1,4 @@
-"""Plans as text: lines of kubectl, or patches for GitOps, with all that is not carried over as comments."""
+"""Prints plans as kubectl commands or as patches for GitOps. What is not converted is printed as comments."""
 
 import math
 import shlex
@@ -18,7 +18,7 @@ _LONGEST_WORD: Final = 32_768
 
 
 def block(finding: Finding, output: Output) -> Iterator[str]:
-    """One mirror."""
+    """The output for one mirror."""
     yield comment(finding.origin)
     yield from map(comment, finding.assumed)
     yield from (comment(f"lost: {each}") for each in finding.less)
@@ -30,7 +30,7 @@ def block(finding: Finding, output: Output) -> Iterator[str]:
 
 
 def _kubectl(plan: Plan) -> Iterator[str]:
-    """The Service comes last: all begins with its label at once, and nothing before."""
+    """The label of the Service comes last, because it starts all mirrors of the Service."""
     where = ("kubectl", "-n", plan.service.namespace)
     if its := plan.said():
         said = [f"{PREFIX}{name}={value}" for name, value in sorted(its.items())]
@@ -42,7 +42,7 @@ def _kubectl(plan: Plan) -> Iterator[str]:
 
 
 def _patches(plan: Plan) -> Iterator[str]:
-    """As a kustomization's ``patches`` take them."""
+    """Patches for the ``patches`` of a kustomization."""
     said = {PREFIX + name: value for name, value in sorted(plan.said().items())}
     hosts = {HOSTS: _hosts(plan)} if plan.hosts else {}
     namespace = plan.service.namespace
@@ -68,8 +68,8 @@ def _printable(value: object) -> object:
 
 
 def merged(plans: Sequence[Plan]) -> None:
-    """The hosts of a Service stand with the first of its mirrors that runs: a second line would take them
-    away."""
+    """Move the hosts of a Service to the first of its mirrors that runs. A second command would overwrite
+    them."""
     first: dict[NamespacedName, Plan] = {}
     for plan in plans:
         if plan.runs:
@@ -81,13 +81,13 @@ def merged(plans: Sequence[Plan]) -> None:
 
 
 def comments(title: str, lines: Iterable[str]) -> Iterator[str]:
-    """What concerns a whole document."""
+    """The output for a whole document."""
     yield comment(title)
     yield from (comment(f"not converted: {line}") for line in lines)
 
 
 def comment(text: str) -> str:
-    """On one line, whatever the documents hold."""
+    """A comment on one line. Line breaks in `text` are replaced."""
     return f"# {plain(text, _LONGEST)}"
 
 

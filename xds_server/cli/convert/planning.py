@@ -1,13 +1,13 @@
-"""Which plans may run, and which hosts may follow.
+"""Decides which plans run, and which hosts are added to a Service.
 
-A mirror is said by one set of annotations on its Deployment; rules that mirror the same Service to the same
-Deployment are one set, if one can say them. It runs only if every request that it would mirror was surely
-mirrored before, and a host only if every request for it surely reached the same Service: both are found out
-by comparing representatives (`comparing`). What closer rules take away is left out by path where that is
-possible.
+A mirror is expressed by one set of annotations on its Deployment. Rules that mirror the same Service to the
+same Deployment are combined if one set can express them. A plan runs only if every request that it would
+mirror was certainly mirrored before. A host is added only if every request to it certainly reached the same
+Service. Both are decided by comparing one request of each class (`comparing`). Requests that more specific
+rules match are excluded by path, if possible.
 
-The Service's own names reach it here whatever the documents say. For these every mirror has to be one of the
-same host of the documents, the first for which that holds.
+The DNS names of a Service always reach it in xds-shadow. For these names, all mirrors of the Service must be
+mirrors of one host of the documents. The first host for which that holds is used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ _TOO_MANY: Final = "the rules of this host have too many conditions to be compar
 
 
 class Planner:
-    """Plans the mirrors of one project's rules."""
+    """Plans the mirrors of one project."""
 
     def __init__(self, routing: Routing, docs: Documents) -> None:
         self._routing = routing
@@ -46,7 +46,7 @@ class Planner:
         self._reference: dict[NamespacedName, str] = {}
 
     def findings(self) -> list[Finding]:
-        """One for each mirror; those that one set of annotations says are one."""
+        """One finding for each mirror. Mirrors that one set of annotations expresses are combined."""
         found: list[Finding] = []
         for rules, mirror in self._mirrors():
             finding = plan_of(rules, mirror, self._docs)
@@ -80,7 +80,8 @@ class Planner:
                 yield alternatives, mirror
 
     def _bound(self, plan: Plan) -> None:
-        """Leave out what closer rules take, until all that is mirrored was mirrored; or stop."""
+        """Exclude requests that more specific rules match until all mirrored requests were mirrored before,
+        or stop the plan."""
         witness = "it has no host"
         for host in self._references(plan):
             try:
@@ -96,15 +97,15 @@ class Planner:
         plan.stopped.append(witness)
 
     def _marked(self, plan: Plan) -> str:
-        """Why the Deployment cannot be marked as it is in the documents; nothing if it can."""
+        """Why the Deployment of the input cannot be labelled; empty if it can."""
         name = NamespacedName(plan.service.namespace, plan.deployment)
         before = self._docs.marked.get(name, {})
         other = min(before.items() - plan.written().items(), default=None)
         return f"Deployment {plan.deployment} already has {other[0]}={other[1]}" if other else ""
 
     def _references(self, plan: Plan) -> list[str]:
-        """The hosts of which one has to have all mirrors of the Service: its own name if the documents say
-        anything of that, else the one that a mirror before this was compared for, else any of its rules'."""
+        """The candidates for the host that must have all mirrors of the Service: its DNS name if the
+        documents have it, else the host of an earlier mirror of the Service, else any host of its rules."""
         own, before = self._docs.own_name(plan.service), self._reference.get(plan.service)
         if self._cases.names(own):
             return [own]
@@ -112,7 +113,8 @@ class Planner:
         return [before] if before else list(hosts)
 
     def _bounded(self, plan: Plan, host: str) -> tuple[Draft, str]:
-        """The draft without what is not surely mirrored for a host, and what is wrong with that still."""
+        """The draft without requests that are not certainly mirrored for a host, and the remaining
+        problem."""
         draft = plan.draft
         for _ in range(_MOST_EXCLUSIONS + 1):
             found = self._unsure(draft, plan, host)
@@ -127,7 +129,7 @@ class Planner:
         return draft, "more specific rules have more paths than can be excluded"
 
     def _unsure(self, draft: Draft, plan: Plan, host: str) -> tuple[Request, Rule | None] | None:
-        """A request that would be mirrored, and perhaps was not, with the rule that took it."""
+        """A request that would be mirrored but may not have been, with the rule that matched it."""
         for request, rules in self._cases.of(host, draft):
             if draft.admits(request):
                 for rule in rules:
@@ -136,7 +138,8 @@ class Planner:
         return None
 
     def _mirrors_to(self, rule: Rule, plan: Plan) -> bool:
-        """Whether a rule surely mirrors the plan's Service to the same, by the same share or more."""
+        """Whether a rule certainly mirrors the plan's Service to the same target with at least the same
+        percentage."""
         if rule.problems or self._stops[rule] or rule.service is None or rule.service.service != plan.service:
             return False
         return any(
@@ -147,14 +150,14 @@ class Planner:
         )
 
     def _say_less(self, plan: Plan, host: str) -> None:
-        """Name a request that was mirrored and is not any more."""
+        """Report a request that was mirrored and would no longer be."""
         for request, rules in self._cases.of(host, plan.draft):
             if not plan.draft.admits(request) and all(rule in plan.rules for rule in rules):
                 plan.less.append(f"{request} is mirrored now, but would not be")
                 return
 
     def _take_hosts(self, plan: Plan, alike: Sequence[Plan]) -> None:
-        """Find the further hosts of which every request may reach the plan's Service."""
+        """Find the additional hosts of which every request may reach the plan's Service."""
         own = self._docs.own_name(plan.service)
         if self._cases.names(own):
             self._check_own(plan, own)
@@ -169,7 +172,8 @@ class Planner:
                 plan.hosts.append(host)
 
     def _check_own(self, plan: Plan, host: str) -> None:
-        """A Service's own name reaches it here, whatever a document says of that."""
+        """Report how the routing of the Service's DNS name changes. In xds-shadow it always reaches the
+        Service."""
         refused = ""
         for request, rules in self._cases.of(host, plan.draft):
             for rule in rules:
@@ -185,7 +189,7 @@ class Planner:
         plan.assumed += [refused] if refused else []
 
     def _host_refused(self, plan: Plan, host: str, alike: Sequence[Plan]) -> str:
-        """Why a host cannot be the Service's; nothing if it can."""
+        """Why a host cannot be added to the Service; empty if it can."""
         if host == "*":
             return "it matches any host; list hosts in xds-shadow.io/hosts"
         if self._docs.is_own_name(host):
@@ -202,8 +206,8 @@ class Planner:
             return _TOO_MANY
 
     def _differences(self, plan: Plan, host: str, alike: Sequence[Plan]) -> Iterator[str]:
-        """What of a host would not be as it was, at the plan's Service and at the mirrors of all plans of the
-        same."""
+        """How requests to a host would be treated differently, at the plan's Service and by all its
+        mirrors."""
         for case in self._cases.of(host, plan.draft):
             yield from (self._misrouted(plan, case.request, rule) for rule in case.rules)
         for each in alike:
@@ -216,7 +220,7 @@ class Planner:
                     )
 
     def _misrouted(self, plan: Plan, request: Request, rule: Rule | None) -> str:
-        """Why a request that a rule takes would not reach what it reached; nothing if it would."""
+        """Why a request that a rule matches would be routed differently; empty if it would not be."""
         if rule is None:
             return f"{request} is rejected now"
         backend = rule.service
@@ -228,7 +232,8 @@ class Planner:
 
 
 def _joined(before: Plan, plan: Plan) -> bool:
-    """Add a mirror to one of the same Service to the same Deployment; or say why not."""
+    """Combine a plan with one before it of the same Service and Deployment, or stop it with the reason.
+    Returns whether the two concern the same Deployment."""
     if not before.runs or before.deployment != plan.deployment:
         return False
     if before.service.namespace != plan.service.namespace:
@@ -253,8 +258,8 @@ def _joined(before: Plan, plan: Plan) -> bool:
 
 
 def without_conflicts(plans: Sequence[Plan], routings: Sequence[Routing], docs: Documents) -> None:
-    """Among plans of several projects: a Service follows one, also by its own name, a Deployment has one
-    label, a host has one Service."""
+    """Stop plans that conflict between projects. A Service is converted from one project, a Deployment has
+    one label, and a host has one Service."""
     own = {(host, routing.project) for routing in routings for rule in routing.rules for host in rule.hosts}
     projects = {routing.project for routing in routings}
     services: dict[NamespacedName, Plan] = {}
@@ -286,7 +291,7 @@ def _by(rule: Rule | None, plan: Plan) -> str:
 
 
 def _concrete(pattern: str) -> str:
-    """A host that a pattern is for."""
+    """A host that matches the pattern."""
     if pattern == "*":
         return _ANY_HOST
     return f"xyz-any{pattern[1:]}" if pattern.startswith("*") else pattern

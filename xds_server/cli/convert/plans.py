@@ -1,4 +1,4 @@
-"""A mirror of the documents in this program's terms, before it is known whether it may run."""
+"""A mirror of the documents as labels and annotations, before it is decided whether it runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +22,8 @@ _LONGEST: Final = 16_384
 
 @dataclass(slots=True, kw_only=True)
 class Finding:
-    """A mirror of the documents. `stopped` says why nothing of it runs; `less` and `assumed` are worth a
-    comment."""
+    """A mirror of the documents. `stopped` are the reasons why it does not run. `less` and `assumed` are
+    printed as comments."""
 
     source: Source
     origins: list[str]
@@ -38,14 +38,14 @@ class Finding:
 
     @property
     def origin(self) -> str:
-        """The rules that it came from."""
+        """Its rules, as a heading."""
         return "; ".join(self.origins)
 
 
 @dataclass(slots=True, kw_only=True)
 class Plan(Finding):
-    """One that is of one Service and to one Deployment. `annotations` are those besides the `draft`'s;
-    `hosts` are to be the Service's, `not_hosts` cannot be, with the reason."""
+    """A mirror from one Service to one Deployment. `annotations` are those besides the `draft`'s. `hosts` are
+    added to the Service; `not_hosts` are not, each with the reason."""
 
     service: NamespacedName
     deployment: str
@@ -56,16 +56,16 @@ class Plan(Finding):
     not_hosts: list[str] = field(default_factory=list)
 
     def said(self) -> dict[str, str]:
-        """All annotations of the Deployment, by name without the prefix."""
+        """All annotations of the Deployment by name, without the prefix."""
         return {**self.annotations, **self.draft.annotations()}
 
     def written(self) -> dict[str, str]:
-        """Label and annotations of the Deployment as they will be."""
+        """The label and the annotations that the Deployment gets."""
         said = {PREFIX + name: value for name, value in self.said().items()}
         return {SHADOW_OF: self.service.name, **said}
 
     def mistake(self) -> str:
-        """What is wrong with the lines; nothing if they can be typed, and are understood."""
+        """Why the commands are invalid; empty if they are valid."""
         for name in (self.service.namespace, self.service.name, self.deployment):
             if not is_host_name(name):
                 return f"{shown(name)} is not a valid object name"
@@ -76,8 +76,8 @@ class Plan(Finding):
 
 
 def plan_of(rules: Sequence[Rule], mirror: Mirror, docs: Documents) -> Finding:
-    """The plan of a rule's mirror, or what it comes to if there can be none. `rules` are its
-    alternatives."""
+    """The plan of a rule's mirror, or a finding with the reasons why there is none. `rules` are the
+    alternatives of the rule."""
     first = rules[0]
     source = mirror.source or first.source
     found = Finding(
@@ -116,7 +116,7 @@ _SEVERAL: Final = "its requests go to several backends or to none; a shadow has 
 
 
 def _deployment(service: NamespacedName, mirror: Mirror, docs: Documents, found: Finding) -> str:
-    """The Deployment that a mirror leads to; nothing if there is none, and why."""
+    """The Deployment of a mirror, or the reason why there is none."""
     target = mirror.backend
     if mirror.deployment:
         return mirror.deployment
@@ -141,7 +141,7 @@ def _deployment(service: NamespacedName, mirror: Mirror, docs: Documents, found:
 def _of_subset(
     service: NamespacedName, name: str, labels: Mapping[str, str] | None, docs: Documents, found: Finding
 ) -> str:
-    """The Deployment of a subset: by its labels and the Service's own selector."""
+    """The Deployment of a subset, by the labels of the subset and the selector of the Service."""
     selector = docs.selector(service)
     what = f"subset {name} of Service {service.name}"
     if labels is None or selector is None:
@@ -158,7 +158,7 @@ def _of_subset(
 
 
 def _say_mirror(plan: Plan, primary: Backend, docs: Documents) -> None:
-    """Where its endpoints are, its share, and what its project says of it besides."""
+    """The annotations for endpoints and percentage, and those of the project."""
     target, share = plan.mirror.backend, plan.mirror.percent
     if not plan.mirror.deployment and target.service and target.subset is None:
         plan.annotations["endpoints-from"] = f"service/{target.service.name}"
@@ -188,7 +188,7 @@ def _mistake(annotations: Mapping[str, str]) -> str:
 
 
 def _check_port(plan: Plan, primary: Backend, docs: Documents) -> None:
-    """Stop what would not be routed, and calls that the Service's port would refuse."""
+    """Stop the plan if its port is not routed, or would reject gRPC calls."""
     grpc = any(rule.grpc for rule in plan.rules)
     wrong = docs.not_routed(plan.service, primary.port)
     wrong = wrong or (docs.not_http2(plan.service, primary.port) if grpc else "")
@@ -201,7 +201,7 @@ def _check_port(plan: Plan, primary: Backend, docs: Documents) -> None:
 
 
 def _select(plan: Plan) -> None:
-    """Say the conditions of its rule's alternatives."""
+    """Express the conditions of the alternatives as a draft."""
     drafts = [draft_of(rule.match) for rule in plan.rules]
     wrong = [each for each in drafts if isinstance(each, str)]
     if wrong:
@@ -224,7 +224,7 @@ def _drafts(drafts: Sequence[Draft | str]) -> Iterator[Draft]:
 
 
 def other_versions(backend: Backend, canary: str, docs: Documents) -> list[str]:
-    """Why a Service's live traffic would reach Pods that the backend's subset does not have."""
+    """Why live traffic of the Service would reach Pods outside of the backend's subset."""
     if backend.subset is None or backend.service is None:
         return []
     selector, wanted = docs.selector(backend.service), backend.subset.labels

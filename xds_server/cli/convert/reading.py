@@ -1,4 +1,4 @@
-"""What all readers do: find the documents of their kinds, and read what several projects write alike."""
+"""Common parts of readers: finding documents, and values that several projects have."""
 
 import math
 import re
@@ -25,15 +25,15 @@ _VERSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "apisix.apache.org": ("v2", "v2beta3", "v2beta2", "v2beta1"),
     "consul.hashicorp.com": ("v1alpha1",),
 }
-"""The newest first."""
+"""API versions, the newest first."""
 _LITERAL: Final = re.compile(r"[A-Za-z0-9/_~-]+")
 
 
 def documents(
     docs: Documents, project: str, groups: Sequence[str], kind: type[D], name: str
 ) -> tuple[list[tuple[Source, D]], list[Rule]]:
-    """The documents of one kind with where they come from, the oldest first; and a rule that does not run for
-    each that has another shape than this kind's."""
+    """The documents of one kind with their sources, the oldest first, and a rule that does not run for each
+    invalid document."""
     found: list[tuple[Source, D]] = []
     wrong: list[Rule] = []
     for doc in (each for group in groups for each in docs.of(group, name)):
@@ -50,7 +50,7 @@ def documents(
 
 
 def _of_version(doc: Doc) -> Iterator[Note]:
-    """A version that is not known may mean something else by the same fields."""
+    """Note an unknown version, in which fields may have another meaning."""
     version = str(doc.get("apiVersion")).partition("/")[2]
     known = _VERSIONS.get(group_of(doc), (version,))
     if version not in known:
@@ -62,14 +62,14 @@ def _of_version(doc: Doc) -> Iterator[Note]:
 
 
 def not_understood(source: Source) -> Rule:
-    """Stands for a document that cannot be read: perhaps it has a mirror."""
+    """A rule in place of a document that cannot be read, because it may have a mirror."""
     nothing = Mirror(Backend(None, "of this document"))
     return Rule(source, (), (), Match(), mirrors=(nothing,), problems=("the document is invalid",))
 
 
 def address(docs: Documents, text: str, namespace: str) -> tuple[NamespacedName | None, int, str]:
-    """The Service, the port (80 if it has none) and the path of an address such as
-    ``http://next.shop:8080/base``. The Service is None for a host that is none, and for other schemes."""
+    """The Service, the port (80 by default) and the path of a URL such as ``http://next.shop:8080/base``. The
+    Service is None if the host is not a Service or the scheme is not http."""
     scheme, separator, rest = text.rpartition("://")
     host, slash, path = rest.partition("/")
     host, _, port = host.partition(":")
@@ -80,13 +80,13 @@ def address(docs: Documents, text: str, namespace: str) -> tuple[NamespacedName 
 
 
 def percent(value: float) -> Decimal:
-    """A share as a document has it; what is no number is less than nothing, which nobody can have."""
+    """A percentage. A value that is not a number is returned as a negative one, which is invalid."""
     return Decimal(str(value)) if math.isfinite(value) else Decimal(-1)
 
 
 def by_regex(text: str, others: list[str]) -> Path | None:
-    """A condition on the path by a regular expression: its literal beginning as a prefix, the rest among the
-    `others`."""
+    """A condition on the path by a regular expression: its literal beginning as a prefix, and the expression
+    as one of the `others`."""
     others.append(f"the path by the regular expression {text}")
     literal = _LITERAL.match(text)
     found = literal.group() if literal else ""

@@ -1,7 +1,7 @@
-"""The routing of another project's documents, in terms that all of them share.
+"""The routing of another project's documents in a common form.
 
-A reader makes `Rule`s in the order in which its project tries them. Conditions of kinds that annotations do
-not have are kept as `others`: of those nobody here can tell whether a request meets them.
+A reader returns `Rule`s in the order in which its project tries them. Conditions that annotations cannot
+express are kept as `others`: it is not known whether a request meets them.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ _SHOWN = 200
 
 
 class How(Enum):
-    """How a text is compared. `PREFIX` goes by characters, `SEGMENT` by whole path segments."""
+    """How a string is compared. `PREFIX` compares characters, `SEGMENT` whole path segments."""
 
     EXACT = auto()
     PREFIX = auto()
@@ -43,7 +43,7 @@ class Path(NamedTuple):
 
 
 class Header(NamedTuple):
-    """A condition on a header; the name is in small letters."""
+    """A condition on a header. The name is in lowercase."""
 
     name: str
     how: How
@@ -57,7 +57,7 @@ class Header(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A request as far as rules look at it."""
+    """The parts of a request that rules match."""
 
     method: str
     path: str
@@ -70,7 +70,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """All of it has to hold. `methods` None: any. `others` are conditions that are only named."""
+    """Conditions that must all hold. `methods` None: any. `others` are names of conditions."""
 
     path: Path | None = None
     methods: frozenset[str] | None = None
@@ -78,7 +78,7 @@ class Match:
     others: tuple[str, ...] = ()
 
     def holds(self, request: Request) -> bool | None:
-        """Whether a request meets it; None if that hangs on the `others`."""
+        """Whether a request meets the conditions. None if that depends on the `others`."""
         known = (
             (self.path is None or self.path.holds(request.path))
             and (self.methods is None or request.method in self.methods)
@@ -89,7 +89,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """A part of a Service's Pods; `labels` None: the documents do not say which."""
+    """A subset of a Service's Pods. `labels` None: the input does not define it."""
 
     name: str
     labels: Mapping[str, str] | None
@@ -97,7 +97,7 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Where requests go. `service` None: to something else, `text` says what."""
+    """A destination of requests. `service` None: it is not a Service; `text` describes it."""
 
     service: NamespacedName | None
     text: str
@@ -108,7 +108,7 @@ class Backend:
 
 @dataclass(eq=False, slots=True)
 class Source:
-    """A document, with what of it is not carried over. Compared by identity."""
+    """A document and its fields that are not converted. Compared by identity."""
 
     project: str
     kind: str
@@ -122,9 +122,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A mirror of a rule: to a Service, or where `deployment` is given to that. `annotations` are what else
-    is to be said of it; `problems` why it cannot be said, `assumed` what is different in any case. `source`:
-    the document that has it, if it is not the rule's."""
+    """A mirror of a rule to a Service, or to `deployment` if it is set. `annotations` are additional
+    annotations, `problems` reasons why it cannot be converted, and `assumed` differences that always exist.
+    `source` is its document if that is not the rule's."""
 
     backend: Backend
     percent: Decimal = Decimal(100)
@@ -137,9 +137,9 @@ class Mirror:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rule:
-    """One alternative of a document's rule. `hosts` as Envoy's domains, ``*`` for all. Without `backends`
-    requests get an answer that comes from no Service. `above` are notes of other documents that hold for it.
-    `grpc`: its requests are gRPC calls. Compared by identity."""
+    """One alternative of a document's rule. `hosts` are domains as in Envoy, ``*`` for all. Without
+    `backends` requests get a direct response. `above` are notes of other documents that apply to it. `grpc`:
+    its requests are gRPC calls. Compared by identity."""
 
     source: Source
     place: Place
@@ -152,7 +152,7 @@ class Rule:
     grpc: bool = False
 
     def notes(self, places: Collection[Place]) -> tuple[Note, ...]:
-        """What is not carried over of this rule or of its whole document, whose rules are at `places`."""
+        """The notes of this rule and of its whole document, whose rules are at `places`."""
         return (
             tuple(
                 note
@@ -165,7 +165,7 @@ class Rule:
 
     @property
     def service(self) -> Backend | None:
-        """Where all of its requests go."""
+        """The only destination of its requests, or None."""
         used = [each for each in self.backends if each.weight]
         kinds = {(each.service, each.text, each.port) for each in used}
         subsets = {each.subset.name if each.subset else "" for each in used}
@@ -174,9 +174,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """All rules of a project. `falls_through`: a request that no rule of its very host takes is tried by
-    those of wildcards. `ordered`: rules of several documents are tried in this order; if not, nobody knows
-    which document comes first."""
+    """All rules of a project. `falls_through`: a request that no rule of its exact host matches is matched
+    with the rules of wildcards. `ordered`: rules of several documents are tried in this order; otherwise the
+    order of documents is not known."""
 
     project: str
     rules: tuple[Rule, ...]
@@ -185,7 +185,7 @@ class Routing:
     ordered: bool = True
 
     def of_host(self, host: str) -> list[Rule]:
-        """The rules that a request for this host is tried by, in order."""
+        """The rules that are tried for a request to this host, in order."""
         depth = {pattern for rule in self.rules for pattern in rule.hosts if covers(pattern, host)}
         found = sorted(depth, key=lambda each: (each.startswith("*"), -len(each)))
         used = found if self.falls_through else found[:1]
@@ -193,7 +193,7 @@ class Routing:
 
 
 def covers(pattern: str, host: str) -> bool:
-    """Whether a pattern such as ``*.example.com`` is for this host."""
+    """Whether a pattern such as ``*.example.com`` matches this host."""
     if pattern.startswith("*"):
         return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
     return pattern == host

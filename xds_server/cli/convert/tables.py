@@ -1,4 +1,4 @@
-"""The lists of fields in docs/migration.md, made of the readers' structs.
+"""Generates the lists of fields in docs/migration.md from the readers' structs.
 
 ``python -m xds_server.cli.convert.tables`` prints them.
 """
@@ -19,7 +19,7 @@ _LEADS: Final[Mapping[Fate, str]] = {
 
 
 def page() -> Iterator[str]:
-    """Lines of Markdown."""
+    """The lines of Markdown."""
     for reader in READERS:
         yield from ("", f"### Fields of {reader.project}", "", _kinds(reader.passed))
         for kind, struct in (*reader.kinds.items(), *reader.inside.items()):
@@ -47,7 +47,7 @@ def _list(struct: type[Part]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print them."""
+    """Print the lines."""
     print("\n".join(page()))
 
 

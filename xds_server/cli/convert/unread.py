@@ -1,7 +1,7 @@
-"""Documents of a project that are not read: which of those that are read they may decide about.
+"""Documents of a project that are not read, and the documents that they may affect.
 
-A policy refuses, limits or changes requests before they are mirrored, so what it is about does not run. Where
-TLS ends says on which door a host is served, so a host is left where it is.
+A policy rejects, limits or changes requests before they are mirrored, so the mirrors that it affects do not
+run. TLS settings decide on which listener a host is served, so the host is not added to a Service.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -12,26 +12,26 @@ from xds_server.cli.convert.fields import Doc, Fate, Note
 from xds_server.cli.convert.rules import Routing, Source
 
 _ROOT_NAMESPACES: Final = ("istio-system",)
-"""Whose policies hold in every namespace."""
+"""The namespace whose policies apply to all namespaces."""
 
 _EVERYWHERE: Final = (
     *("ApisixClusterConfig", "ApisixGlobalRule", "AuthService", "Module", "RateLimitService"),
     "Mesh",
 )
-"""Kinds that hold in every namespace, whichever theirs is."""
+"""Kinds that apply to all namespaces."""
 
 OF_LISTENERS: Final = ("ApisixTls", "Gateway", "Host", "IngressGateway", "TLSContext")
-"""Kinds that say where TLS ends, and by what door requests come in."""
+"""Kinds that configure TLS and listeners."""
 
 _ABOVE_ROUTES: Final = ("Gateway", "GatewayClass", "ListenerSet", "XListenerSet")
-"""Targets of policies that hold for routes of any namespace."""
+"""Targets of policies that apply to routes of all namespaces."""
 
 
 def note_unread(
     routing: Routing, docs: Documents, *, groups: Collection[str], passed: Collection[str]
 ) -> None:
-    """Note with each document of a project which others of its `groups` may decide about it; those of kinds
-    that are read, or are `passed`, do not."""
+    """Note on each document of a project which others of its `groups` may affect it. Kinds that are read or
+    `passed` do not."""
     for doc in docs.all:
         kind = str(doc.get("kind"))
         if group_of(doc) not in groups or kind in passed or _admits_plain_text(doc):
@@ -56,7 +56,7 @@ def _notes(doc: Doc, unread: Source, source: Source) -> Iterator[Note]:
 
 
 def _admits_plain_text(doc: Doc) -> bool:
-    """Whether it is a PeerAuthentication, Istio's, that asks for mutual TLS at no port."""
+    """Whether it is a PeerAuthentication of Istio that requires mutual TLS at no port."""
     return doc.get("kind") == "PeerAuthentication" and not _has_value(doc.get("spec"), "STRICT")
 
 
@@ -77,8 +77,8 @@ def _has_tls(value: object) -> bool:
 
 
 def _decides(doc: Doc, unread: Source, source: Source) -> bool:
-    """By ``targetRefs`` or ``targetSelectors``, if it has any; else by its namespace. Which objects have the
-    labels of a selector is not looked up: it may be any of its kind."""
+    """Whether a policy may affect a document: by ``targetRefs`` or ``targetSelectors``, else by its
+    namespace. The labels of selectors are not evaluated: they may select any object of their kind."""
     spec = doc.get("spec")
     found = spec if isinstance(spec, Mapping) else {}
     named = [(each.get("kind"), each.get("name")) for each in _targets(found, "targetRefs", "targetRef")]
@@ -92,7 +92,7 @@ def _decides(doc: Doc, unread: Source, source: Source) -> bool:
 
 
 def _targets(spec: Mapping[str, object], *keys: str) -> list[Mapping[str, object]]:
-    """What these fields list, or are, of the shape that they have."""
+    """The items of these fields, which are lists or single values."""
     values = [spec.get(key) for key in keys]
     lists = [each if isinstance(each, list) else [each] for each in values]
     return [each for its in lists for each in its if isinstance(each, Mapping)]
