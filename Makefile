@@ -16,6 +16,8 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 OLDER_ENVOY := tests/envoy/requirements.lock
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
   --universal
+# Packages that others require and that no command imports: betterproto2's gRPC stubs, dateutil's own time zones.
+NEVER_IMPORTED := grpclib h2 hpack hyperframe tzdata
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-thorough test-lowest bench coverage lint check-generated generate sbom dist lock clean
@@ -81,7 +83,8 @@ dist: $(READY) ## Make what a release consists of in dist/: wheel, source archiv
 lock: ## Write the lock files anew: all of the environment, what the program needs at run time, what an image is made with.
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) $(UPGRADE) --extra dev --output-file requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock $(NEVER_IMPORTED:%=--no-emit-package %) \
+	  --output-file requirements-runtime.lock pyproject.toml
 	printf '%s\n' 'cryptography>=46' 'hatchling>=1.27' | \
 	  $(COMPILE) --constraint requirements.lock --output-file requirements-image.lock -
 

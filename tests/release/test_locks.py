@@ -1,13 +1,28 @@
 """Images are made from requirements-runtime.lock, and tests run with requirements.lock: the same versions."""
 
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.locks import IMAGE_LOCK, LOCK, ROOT, RUNTIME_LOCK, needed, pins
+from tests.support.locks import IMAGE_LOCK, LOCK, ROOT, RUNTIME_LOCK, excluded, needed, pins
+
+WITHOUT = """
+import importlib, pkgutil, sys
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # importing such a module fails
+import xds_server
+for each in pkgutil.walk_packages(xds_server.__path__, "xds_server."):
+    if not each.name.endswith("__main__"):
+        importlib.import_module(each.name)
+sys.argv = ["xds-shadow", "bootstrap", "--node-id", "envoy"]
+sys.exit(xds_server.cli.main())
+"""
+"""Imports every module, and runs the command that uses most of envoy-data-plane."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -20,7 +35,19 @@ def test_what_runs_is_what_was_tested() -> None:
 
 
 def test_the_runtime_lock_has_what_the_program_needs_and_no_more() -> None:
-    assert needed("xds-shadow") == {name for name, pin in pins(RUNTIME_LOCK).items() if pin.here}
+    runtime = {name for name, pin in pins(RUNTIME_LOCK).items() if pin.here}
+    assert runtime == needed("xds-shadow") - excluded(RUNTIME_LOCK)
+
+
+def test_no_module_imports_what_the_runtime_lock_excludes() -> None:
+    names = excluded(RUNTIME_LOCK)
+    distributions = packages_distributions()
+    hidden = [top for top, found in distributions.items() if names & {*map(canonicalize_name, found)}]
+    assert len(hidden) == len(names)
+    command = [sys.executable, "-c", WITHOUT, *hidden]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert "node:" in found.stdout
 
 
 def test_the_locks_fit_pyproject() -> None:

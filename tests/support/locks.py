@@ -43,6 +43,12 @@ def pins(lock: Path) -> dict[str, Pin]:
     return found
 
 
+def excluded(lock: Path) -> set[str]:
+    """The packages that the Makefile excludes from a lock, because the program never imports them."""
+    _, _, names = lock.read_text().partition("# The following packages were excluded from the output:\n")
+    return {canonicalize_name(line.removeprefix("# ")) for line in names.splitlines()}
+
+
 def needed(distribution: str, extras: frozenset[str] = frozenset()) -> set[str]:
     """What an installed distribution needs here to run, by the metadata of what is installed."""
     found: set[str] = set()
