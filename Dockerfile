@@ -1,6 +1,6 @@
-# The control plane as an image: `docker build -t xds-shadow .`; `--target demo` adds what docker-compose.yml needs.
-# Nothing is resolved here: what is installed stands in the lock files, with hashes. At run time no shell is needed,
-# so BASE_IMAGE may be any with a Python 3.11 of the same C library, such as a distroless one; PYTHON says where it is.
+# The image of the control plane: `docker build -t xds-shadow .`. `--target demo` adds what docker-compose.yml needs.
+# Nothing is resolved here: the lock files have all packages, with hashes. No shell is needed at run time, so BASE_IMAGE
+# can be any image with Python 3.11 and the same C library, such as a distroless one. PYTHON is the path of its Python.
 ARG BUILD_IMAGE=python:3.11-slim-bookworm
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
@@ -12,7 +12,7 @@ RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --no-dep
       --target /opt/libraries --requirement requirements-runtime.lock \
  && python3 -m pip install --no-cache-dir --no-compile --require-hashes --no-deps \
       --target /opt/build --requirement requirements-image.lock \
- # Kubernetes' typed client is never called (bodies are decoded by ours), and is larger than all the rest.
+ # The typed Kubernetes client is not used, because we decode bodies ourselves. It is larger than everything else.
  && rm -rf /opt/libraries/bin /opt/libraries/kubernetes/client/api/*_api.py \
       /opt/libraries/kubernetes/aio/client/api/*_api.py \
       /opt/libraries/kubernetes/client/models/[a-z]*.py /opt/libraries/kubernetes/aio/client/models/[a-z]*.py \
@@ -40,16 +40,16 @@ ENV PATH=/opt/xds-shadow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
     PYTHONUNBUFFERED=1
 USER 65532:65532
 EXPOSE 18000 18081
-# For engines that look at it; Kubernetes has probes of its own. With another --http-address, give another check.
+# For engines that use it. Kubernetes has its own probes. With another --http-address, set another check.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:18081/readyz', timeout=2)"]
 ENTRYPOINT ["xds-shadow"]
 
-# The demo's own: what issues its certificates, and where they go.
+# For the demo: it issues certificates and stores them here.
 FROM runtime AS demo
 COPY --from=build /opt/build /opt/demo
 COPY --from=build --chown=65532:65532 /opt/certificates /certificates
 ENV PYTHONPATH=/opt/xds-shadow:/opt/demo
 HEALTHCHECK NONE
 
-# The last stage is what `docker build` makes unless told otherwise.
+# `docker build` builds the last stage by default.
 FROM runtime
