@@ -60,8 +60,13 @@ def virtual_host_key(service: NamespacedName, port: str, gateway: str = GATEWAY)
 def domains(plain: Iterable[str]) -> tuple[str, ...]:
     """The domains of a virtual host, sorted: each without and with a trailing dot, with which resolvers write
     complete names. Envoy could strip the dot, but then the backend would get a different Host."""
-    found = (domain.partition(":") for domain in plain)
-    return tuple(sorted(f"{host}{dot}{colon}{port}" for host, colon, port in found for dot in ("", ".")))
+    return tuple(sorted([spelling for domain in plain for spelling in (domain, _complete(domain))]))
+
+
+def _complete(domain: str) -> str:
+    """The domain with a trailing dot behind its host."""
+    host, colon, port = domain.partition(":")
+    return f"{host}.{colon}{port}"
 
 
 def closed_ports_key(service: NamespacedName, gateway: str = GATEWAY) -> ResourceKey:

@@ -44,7 +44,6 @@ _RETRY_POLICY = route_components_pb2.RetryPolicy(
     host_selection_retry_max_attempts=_CHOICES,
 )
 _NAME: Final = route_components_pb2.VirtualHost.NAME_FIELD_NUMBER
-_DOMAINS: Final = route_components_pb2.VirtualHost.DOMAINS_FIELD_NUMBER
 _BLANK: Final = b"~"  # not in any generated name
 _LENGTHS: Final = 1024
 _NO_TIMEOUT = seconds(0)  # a reverse proxy must not limit applications that it does not know
@@ -83,7 +82,7 @@ def _body(plan: PortPlan, domains: Iterable[str], cluster: str) -> bytes:
             domains=domains, routes=_routes(plan, cluster), retry_policy=_RETRY_POLICY
         )
         return serialized(message)
-    return b"".join(text(_DOMAINS, domain) for domain in domains) + _unmirrored(cluster)
+    return serialized(route_components_pb2.VirtualHost(domains=domains)) + _unmirrored(cluster)
 
 
 def closed_ports(plan: PortPlan) -> list[Resource]:

@@ -5,21 +5,31 @@ were serialized once (protobuf.dev, "Encoding", last-one-wins and concatenation)
 results with protobuf's own parser.
 """
 
+from functools import lru_cache
+
 _WIRE_TYPE_LEN = 2
 _SEVEN_BITS = 0x7F
 _MORE = 0x80
 _ONE_BYTE = tuple(bytes((value,)) for value in range(_SEVEN_BITS + 1))
 _VARINT_BITS = 35
+_HEADS = 8192
+"""Heads that are cached. Most payloads have one of few lengths."""
 
 
 def field(number: int, payload: bytes) -> bytes:
     """`payload` as the length-delimited field `number` (a message, bytes or a string)."""
-    return _varint(number << 3 | _WIRE_TYPE_LEN) + _varint(len(payload)) + payload
+    return _head(number, len(payload)) + payload
 
 
 def text(number: int, value: str) -> bytes:
     """A string field; empty bytes for the empty string, because proto3 omits default values."""
     return field(number, value.encode()) if value else b""
+
+
+@lru_cache(_HEADS)
+def _head(number: int, length: int) -> bytes:
+    """The tag and the length that precede a payload."""
+    return _varint(number << 3 | _WIRE_TYPE_LEN) + _varint(length)
 
 
 def number(field_number: int, value: int) -> bytes:
