@@ -34,6 +34,7 @@ from xds_server.kube.watch_events import (
     Seen,
     Unreadable,
     decode_event,
+    decode_listed,
     decode_page,
 )
 
@@ -256,6 +257,7 @@ class Reflector:
     async def _first_part(self, lines: AsyncIterator[bytes]) -> Page | None:
         """What a streaming list says there is; None if it breaks off, or falls silent before the bookmark
         that completes it, as with a server that takes it for an ordinary watch."""
+        kind, origin = self.query.kind, self.query.origin
         objects: dict[Ref, Object] = {}
         rejected: dict[Ref, Condition] = {}
         try:
@@ -265,7 +267,7 @@ class Reflector:
                     # Half of it may pass in silence at least; a timer for each line would be dear.
                     if (limit.when() or now) < now + self._timing.read / 2:
                         limit.reschedule(now + self._timing.read)
-                    match decode_event(self.query.kind, line, self.query.origin):
+                    match decode_listed(kind, line, origin):
                         case Seen(_, obj):
                             objects[ref_of(obj)] = obj
                         case Unreadable(_, ref, problem):

@@ -6,7 +6,7 @@ item, to lose no more than the bad ones. HTTP is `kube_api`'s, what follows from
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -39,6 +39,11 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
+class _Added(msgspec.Struct, Generic[T]):
+    type: Literal["ADDED"]
+    object: T
+
+
 class _Annotations(msgspec.Struct):
     annotations: dict[str, str] | None = None
 
@@ -67,8 +72,7 @@ class Page(NamedTuple):
     rejected: dict[Ref, Condition]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """ADDED or MODIFIED."""
 
     resource_version: str
@@ -111,12 +115,13 @@ class Ended:
 WatchEvent = Seen | Gone | Unreadable | Bookmark | Ended
 
 
-def _pages_of(cls: type[Object]) -> msgspec.json.Decoder[Any]:
-    page: Any = _Page  # of a class that is known only here
-    return msgspec.json.Decoder(page[cls])
+def _decoders(of: Any) -> Mapping[Kind, msgspec.json.Decoder[Any]]:
+    """For each kind, of a struct that is generic in the object's class."""
+    return {kind: msgspec.json.Decoder(of[cls]) for kind, cls in KINDS.items()}
 
 
-_PAGES: Mapping[Kind, msgspec.json.Decoder[Any]] = {kind: _pages_of(cls) for kind, cls in KINDS.items()}
+_PAGES: Final = _decoders(_Page)
+_ADDED: Final = _decoders(_Added)
 _RAW_PAGE = msgspec.json.Decoder(_Page[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(_Event)
 _STATUS = msgspec.json.Decoder(Status)
@@ -177,6 +182,16 @@ def decode_event(kind: Kind, line: bytes, origin: str) -> WatchEvent:
                 return Unreadable(version, ref, error.problem)
         case other:
             raise DecodeError(unreadable(None, origin, f"there is no watch event of type {other!r}"))
+
+
+def decode_listed(kind: Kind, line: bytes, origin: str) -> WatchEvent:
+    """One line of the first part of a streaming list. Nearly every line adds an object, which is decoded in
+    one pass and without its version: only the version of the bookmark at the end counts. Raises `DecodeError`
+    if the line is no watch event at all."""
+    try:
+        return Seen("", trim(_ADDED[kind].decode(line).object))
+    except MSGSPEC_ERRORS:
+        return decode_event(kind, line, origin)
 
 
 def _completes(bookmark: msgspec.Raw) -> bool:

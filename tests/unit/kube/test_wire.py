@@ -15,6 +15,7 @@ from xds_server.kube.watch_events import (
     Seen,
     Unreadable,
     decode_event,
+    decode_listed,
     decode_page,
     decode_status,
 )
@@ -101,3 +102,24 @@ def test_a_line_that_is_no_event_is_refused(line: bytes) -> None:
 
 def test_an_error_page_of_a_proxy_is_an_empty_status() -> None:
     assert decode_status(b"<html>Bad gateway</html>").message == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        event("MODIFIED", service("web")),
+        event("DELETED", service("web")),
+        event("ADDED", service("web", port="x")),
+        event("BOOKMARK", {"metadata": {}}),
+    ],
+    ids=["modified", "deleted", "unreadable", "bookmark"],
+)
+def test_the_first_part_of_a_streaming_list_has_any_event(line: bytes) -> None:
+    assert decode_listed(Kind.SERVICE, line, "") == decode_event(Kind.SERVICE, line, "")
+
+
+def test_an_object_of_the_first_part_comes_without_its_version() -> None:
+    line = event("ADDED", service("web", annotations={"other": "x"}))
+    seen = decode_event(Kind.SERVICE, line, "")
+    assert isinstance(seen, Seen)
+    assert decode_listed(Kind.SERVICE, line, "") == Seen("", seen.obj)
