@@ -29,6 +29,7 @@ class Warming:
 
     def __init__(self) -> None:
         self._cold: dict[str, _Cold] = {}
+        self._pruned_at: list[object] | None = None
 
     @property
     def cold(self) -> Collection[str]:
@@ -39,6 +40,7 @@ class Warming:
         """The client is sent these clusters for the first time."""
         for cluster in clusters:
             self._cold[cluster.name] = _Cold(number, set(cluster.refs))
+        self._pruned_at = None
 
     def accepted(
         self, type_url: TypeUrl, names: Collection[str], number: int, served: Collection[TypeUrl]
@@ -57,6 +59,10 @@ class Warming:
 
     def prune(self, snapshot: Snapshot) -> None:
         """Drop clusters that no longer exist, and needed resources that no longer exist."""
+        moments: list[object] = [of_type.moment for of_type in snapshot.types.values()]
+        if moments == self._pruned_at:
+            return
+        self._pruned_at = moments
         for name, cluster in list(self._cold.items()):
             if name not in snapshot.of(CLUSTER).resources:
                 del self._cold[name]
