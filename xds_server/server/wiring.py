@@ -1,7 +1,7 @@
 """Creates the parts of the control plane that the configuration selects: the source of objects, the checks on
 incoming objects and the Kubernetes Event writer.
 
-The Kubernetes client is imported only if a cluster is read, because importing it is slow.
+Each kind of source is imported only if it is configured. Importing the Kubernetes client is slow.
 """
 
 import time
@@ -13,7 +13,6 @@ from xds_server.core.conditions import Condition
 from xds_server.core.door import Door, DoorRules
 from xds_server.core.layers import NO_FILE, PolicyFile
 from xds_server.core.source import Source
-from xds_server.manifests import source as files
 from xds_server.server.config import EventsConfig, SourceConfig
 from xds_server.server.pipeline import Pipeline, Published
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 def open_source(source: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
     """The configured source of objects. It does not run yet."""
     if source.manifests:
+        from xds_server.manifests import source as files
+
         return files.FileSource(source.manifests)
     from xds_server.kube import source as kube
 
@@ -95,6 +96,8 @@ async def read_once(
         SourceError: the source cannot be read.
     """
     if source.manifests:
+        from xds_server.manifests import source as files
+
         changes = files.read_once(source.manifests)
     else:
         from xds_server.kube import source as kube
