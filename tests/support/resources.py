@@ -118,7 +118,7 @@ def virtual_host(routes: str, name: str, domain: str, to: str) -> Resource:
     route.route.cluster = to
     body = message.SerializeToString(deterministic=True)
     refs = (ResourceKey(CLUSTER, to),)
-    return Resource(ResourceKey(VIRTUAL_HOST, message.name), body, refs, claims=frozenset({domain}))
+    return Resource(ResourceKey(VIRTUAL_HOST, message.name), body, refs, claims=(domain,))
 
 
 def resource(type_url: TypeUrl, name: str, message: Any, *refs: ResourceKey) -> Resource:

@@ -27,21 +27,18 @@ _SHAPES: Final = 1024
 
 def load_assignment(cluster_name: str, endpoints: Iterable[Endpoint], *, scope: str = "") -> Resource:
     """The ClusterLoadAssignment of a cluster. With no endpoints, Envoy responds 503."""
-    found = b"".join(_lb_endpoint(endpoint) for endpoint in endpoints)
-    body = text(_NAME, cluster_name) + (field(_LOCALITIES, found) if found else b"")
+    parts: list[bytes] = []
+    for endpoint in endpoints:
+        address = endpoint.address.encode()
+        before, after = _around(len(address), endpoint.port)
+        parts += (before, address, after)
+    body = text(_NAME, cluster_name) + (field(_LOCALITIES, b"".join(parts)) if parts else b"")
     return Resource(endpoints_key(cluster_name), body, scope=scope)
-
-
-def _lb_endpoint(endpoint: Endpoint) -> bytes:
-    """One endpoint as a field of a LocalityLbEndpoints."""
-    address = endpoint.address.encode()
-    before, after = _around(len(address), endpoint.port)
-    return before + address + after
 
 
 @lru_cache(_SHAPES)
 def _around(length: int, port: int) -> tuple[bytes, bytes]:
-    """The bytes before and after an address of this length."""
+    """The bytes before and after an address of this length, in a field of a LocalityLbEndpoints."""
     blank = bytes(length)
     framed = field(_IP, blank) + number(_PORT, port)
     for outer in (_SOCKET, _ADDRESS, _ENDPOINT, _ENDPOINTS):

@@ -69,10 +69,12 @@ def virtual_hosts(plan: PortPlan) -> list[Resource]:
     clusters += [names.shadow_cluster(plan.service, plan.name, mirror.canary) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(each) for each in clusters)
     domains = names.domains(plan.domains)
-    body, claims = _body(plan, domains, clusters[0]), frozenset(domains)
+    body = _body(plan, domains, clusters[0])
     keys = [names.virtual_host_key(plan.service, plan.name, gateway) for gateway in plan.gateways]
     scope = plan.service.namespace
-    return [Resource(key, text(_NAME, key.name) + body, refs, scope=scope, claims=claims) for key in keys]
+    return [
+        Resource(key, text(_NAME, key.name) + body, refs, scope=scope, claims=plan.domains) for key in keys
+    ]
 
 
 def _body(plan: PortPlan, domains: Iterable[str], cluster: str) -> bytes:
@@ -97,8 +99,7 @@ def closed_ports(plan: PortPlan) -> list[Resource]:
     route = route_components_pb2.Route(name="not-routed", match=_match(Match()), direct_response=answer)
     body = serialized(route_components_pb2.VirtualHost(domains=domains, routes=[route]))
     keys = [names.closed_ports_key(plan.service, gateway) for gateway in plan.gateways]
-    claims = frozenset(domains)
-    return [Resource(key, text(_NAME, key.name) + body, scope=scope, claims=claims) for key in keys]
+    return [Resource(key, text(_NAME, key.name) + body, scope=scope, claims=plan.closed) for key in keys]
 
 
 def _unmirrored(cluster: str) -> bytes:

@@ -26,7 +26,7 @@ def resource(
     *,
     scope: str = "",
     vhds: bool = False,
-    claims: frozenset[str] = frozenset(),
+    claims: tuple[str, ...] = (),
 ) -> Resource:
     """The message as a resource; `scope` is its namespace, if it has one."""
     return Resource(key, serialized(message), refs, scope=scope, vhds=vhds, claims=claims)

@@ -41,9 +41,15 @@ def names_in(message: str, resources: Mapping[str, Resource]) -> frozenset[str]:
     text = without_printed_resources(message)
     words = {part for word in _WORD.findall(text) for part in (word, word.rstrip(".:;"))}
     found = {word for word in words if word in resources}
-    if domains := set(_DOMAIN.findall(text)):
+    if domains := {_without_dot(each) for each in _DOMAIN.findall(text)}:
         found |= {name for name, each in resources.items() if not domains.isdisjoint(each.claims)}
     return frozenset(found)
+
+
+def _without_dot(domain: str) -> str:
+    """The domain as it stands in `claims`. A virtual host also has each domain with a trailing dot."""
+    host, colon, port = domain.partition(":")
+    return host.removesuffix(".") + colon + port
 
 
 def _named(printed: re.Match[str]) -> str:

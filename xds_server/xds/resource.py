@@ -1,6 +1,5 @@
 """A resource: serialized and hashed once, framed once for each variant, shared by all streams."""
 
-from functools import cached_property
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -9,7 +8,6 @@ from xds_server.base.sizes import MIB
 from xds_server.xds.framing import field, text
 
 _DIGEST_BYTES = 8
-_NO_CLAIMS: Final = frozenset[str]()
 _ENVELOPE_BYTES: Final = 256
 """What a response adds to a resource besides its name: its version, its type and the lengths."""
 
@@ -32,13 +30,17 @@ class Resource:
     resources are equal if type, name and body are. The version is a hash of the body, or of `identity` if a
     hash of the body would reveal a secret; `identity` must differ whenever the body does. `claims` are values
     that two resources of the same type and parent must not share, such as the domains of the virtual hosts in
-    a route configuration. They follow from the body.
+    a route configuration, without trailing dots. They follow from the body.
 
     A route configuration with `vhds` has its virtual hosts as separate resources, named ``<route
     configuration>/<virtual host>``. `xds.variants` inlines them for clients that do not support VHDS.
     """
 
-    # No __slots__: the frames are made at first use and cached in the instance's dictionary.
+    # Slots instead of `cached_property`: a dictionary for each resource takes as much memory as its frames.
+    __slots__ = (
+        *("key", "body", "refs", "scope", "vhds", "claims", "fingerprint", "version"),
+        *("_sotw_frame", "_delta_frame", "_host_frame"),
+    )
 
     def __init__(
         self,
@@ -49,7 +51,7 @@ class Resource:
         scope: str = "",
         vhds: bool = False,
         identity: bytes | None = None,
-        claims: frozenset[str] = _NO_CLAIMS,
+        claims: tuple[str, ...] = (),
     ) -> None:
         self.key = key
         self.body = body
@@ -58,11 +60,11 @@ class Resource:
         self.vhds = vhds
         self.claims = claims
         content = body if identity is None else identity
-        digest = blake2b(
-            b"\0".join((key.type_url.encode(), key.name.encode(), content)), digest_size=_DIGEST_BYTES
-        )
-        self.fingerprint = int.from_bytes(digest.digest(), "big")
-        self.version = Version(digest.hexdigest())
+        named = f"{key.type_url}\0{key.name}\0".encode()
+        digest = blake2b(named + content, digest_size=_DIGEST_BYTES).digest()
+        self.fingerprint = int.from_bytes(digest, "big")
+        self.version = Version(digest.hex())
+        self._sotw_frame = self._delta_frame = self._host_frame = b""
 
     @property
     def name(self) -> str:
@@ -87,20 +89,27 @@ class Resource:
     def __repr__(self) -> str:
         return f"Resource({self.key.name!r}, {self.version}, {len(self.body)} bytes)"
 
-    @cached_property
+    @property
     def sotw_frame(self) -> bytes:
         """Field ``resources`` of a DiscoveryResponse (discovery.proto): an ``Any``."""
-        return field(2, self._any)
+        if not self._sotw_frame:
+            self._sotw_frame = field(2, self._any)
+        return self._sotw_frame
 
-    @cached_property
+    @property
     def delta_frame(self) -> bytes:
         """Field ``resources`` of a DeltaDiscoveryResponse: a ``Resource`` with version, ``Any``, name."""
-        return field(2, text(1, self.version) + field(2, self._any) + text(3, self.key.name))
+        if not self._delta_frame:
+            framed = text(1, self.version) + field(2, self._any) + text(3, self.key.name)
+            self._delta_frame = field(2, framed)
+        return self._delta_frame
 
-    @cached_property
+    @property
     def host_frame(self) -> bytes:
         """Field ``virtual_hosts`` of a RouteConfiguration (route.proto), of a virtual host."""
-        return field(2, self.body)
+        if not self._host_frame:
+            self._host_frame = field(2, self.body)
+        return self._host_frame
 
     @property
     def _any(self) -> bytes:

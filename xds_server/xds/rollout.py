@@ -54,9 +54,9 @@ def units(names: Iterable[str], old: TypeSnapshot, new: TypeSnapshot) -> list[Un
     return [frozenset(each) for each in found.values()]
 
 
-def _claims(of: TypeSnapshot, name: str) -> frozenset[str]:
+def _claims(of: TypeSnapshot, name: str) -> tuple[str, ...]:
     found = of.resources.get(name)
-    return found.claims if found is not None else _NONE
+    return found.claims if found is not None else ()
 
 
 def _parent(name: str) -> str:

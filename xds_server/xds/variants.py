@@ -66,6 +66,7 @@ class InlinedRoutes(Resource):
         together = f"{routes.fingerprint:x}+{hosts.fingerprint:x}".encode()
         self.fingerprint = int.from_bytes(blake2b(together, digest_size=8).digest(), "big")
         self.version = Version(f"{self.fingerprint:016x}")
+        self._sotw_frame = self._delta_frame = self._host_frame = b""
         self._routes = routes
         self._others: dict[Version, InlinedRoutes] = {}
 

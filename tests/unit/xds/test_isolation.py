@@ -36,7 +36,7 @@ def virtual_host(name: str, domains: Iterable[str], to: str, *, wrong: bool, rev
     message = route_components_pb2.VirtualHost(name=f"r/{name}", domains=sorted(domains))
     message.routes.add(name=WRONG if wrong else f"{rev}").route.cluster = to
     key, refs = ResourceKey(VIRTUAL_HOST, message.name), (ResourceKey(CLUSTER, to),)
-    return Resource(key, message.SerializeToString(), refs, claims=frozenset(domains))
+    return Resource(key, message.SerializeToString(), refs, claims=tuple(domains))
 
 
 def world(random: Random) -> list[Resource]:

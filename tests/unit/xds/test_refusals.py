@@ -30,7 +30,7 @@ NAMES = ("a", "b", "c", "d")
 def with_domain(name: str, *domains: str, to: str = "c", rev: int = 1) -> Resource:
     """A virtual host that claims these."""
     plain = host(name, to, rev=rev)
-    return Resource(plain.key, plain.body + repr(domains).encode(), plain.refs, claims=frozenset(domains))
+    return Resource(plain.key, plain.body + repr(domains).encode(), plain.refs, claims=tuple(domains))
 
 
 def refuses(client: Peer, current: Snapshot, wrong: set[str], message: str) -> list[Said]:
@@ -199,7 +199,7 @@ def test_rule_42_the_parts_of_a_first_sync_wait_for_nothing(delta: DeltaPeer) ->
     body = b"x" * (MAX_RESPONSE_BYTES // 3)
     clusters = [Resource(ResourceKey(CLUSTER, name), body) for name in NAMES]
     hosts = [
-        Resource(ResourceKey(VIRTUAL_HOST, f"r/{name}"), body, (each.key,), claims=frozenset({name}))
+        Resource(ResourceKey(VIRTUAL_HOST, f"r/{name}"), body, (each.key,), claims=(name,))
         for name, each in zip(NAMES, clusters, strict=True)
     ]
     delta.open(CLUSTER, VIRTUAL_HOST)
