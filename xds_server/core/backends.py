@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 from xds_server.core.objects import (
     EndpointConditions,
@@ -19,7 +20,7 @@ _FAMILIES = ("IPv4", "IPv6")
 _UNSAID = EndpointConditions()
 
 
-class Backend(NamedTuple):
+class Backend(msgspec.Struct, frozen=True, gc=False):
     """An endpoint of a Service before it is known whether it is live. `pod` is empty where the slice does
     not say; `draining` means terminating but still serving."""
 

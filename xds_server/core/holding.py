@@ -5,7 +5,8 @@ another's now, and one that was not served is not served anew.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.conditions import notices

@@ -4,7 +4,7 @@ A Service's own cluster names are its own, whatever others claim; of two that cl
 wins. The same claims give the same owners in whatever order they came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
@@ -39,7 +39,8 @@ class HostTable:
     def __init__(self, cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> None:
         self._cluster_domains = cluster_domains
         self._claims: dict[NamespacedName, tuple[Age, tuple[str, ...]]] = {}
-        self._by_host: dict[str, dict[NamespacedName, tuple[bool, Age]]] = {}
+        # A table is replaced and never changed: those of a Service's own hosts are one.
+        self._by_host: dict[str, Mapping[NamespacedName, tuple[bool, Age]]] = {}
 
     def owner(self, host: str) -> NamespacedName | None:
         """The Service that gets the requests for `host`."""
@@ -57,18 +58,19 @@ class HostTable:
             return NOBODY
         own = own_hosts(service, self._cluster_domains)
         if not before and self._by_host.keys().isdisjoint(hosts):  # nearly always: nobody else wants them
-            self._by_host.update((host, {service: (host not in own, age)}) for host in hosts)
+            by_right, by_claim = {service: (False, age)}, {service: (True, age)}
+            for host in hosts:
+                self._by_host[host] = by_right if host in own else by_claim
             self._claims[service] = (age, hosts)
             return Claimed(frozenset((service,)))
         touched = set(before) | set(hosts)
         owners = {host: self.owner(host) for host in touched}
         for host in before:
-            claims = self._by_host[host]
-            del claims[service]
-            if not claims:
-                del self._by_host[host]
+            claims = {each: rank for each, rank in self._by_host.pop(host).items() if each != service}
+            if claims:
+                self._by_host[host] = claims
         for host in hosts:
-            self._by_host.setdefault(host, {})[service] = (host not in own, age)
+            self._by_host[host] = {**self._by_host.get(host, {}), service: (host not in own, age)}
         if hosts:
             self._claims[service] = (age, hosts)
         else:

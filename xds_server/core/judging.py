@@ -1,7 +1,9 @@
 """Decides the state of each shadow of one Service, from what is wrong with it to what limits allow."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
@@ -24,8 +26,7 @@ MAX_SAMPLED = 4
 for each combination of them (`sampling`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """The states of a Service's shadows by canary, and for each of its ports, by name, the mirrors and
     the routes of those that are active."""
 

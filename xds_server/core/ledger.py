@@ -5,10 +5,12 @@ namespace has a budget: of two Services the older one comes first, and all Servi
 Figures are measured (docs/security.md), and what they give is an estimate, on the safe side.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import IntEnum
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
@@ -62,8 +64,9 @@ def weigh(plan: ServicePlan) -> Weight:
 
 def _domains(port: PortPlan) -> int:
     """An Envoy may have the virtual host in each route configuration; so may one have its routes."""
-    domains = sum(_DOMAIN + _DOMAIN_BYTE * len(domain) for domain in (*port.domains, *port.closed))
-    return len(port.gateways) * _SPELLINGS * domains
+    domains = (*port.domains, *port.closed)
+    size = _DOMAIN * len(domains) + _DOMAIN_BYTE * sum(map(len, domains))
+    return len(port.gateways) * _SPELLINGS * size
 
 
 def _shadows(port: PortPlan) -> int:
@@ -156,7 +159,7 @@ def _rejected(shadow: ShadowStatus, budget: int) -> ShadowStatus:
     if shadow.state is not State.ACTIVE:
         return shadow
     message = f"Nothing is mirrored: {_why(shadow.namespace, budget)}"
-    return replace(shadow, state=State.REJECTED, reason=Reason.NAMESPACE_FULL, message=message)
+    return dataclasses.replace(shadow, state=State.REJECTED, reason=Reason.NAMESPACE_FULL, message=message)
 
 
 def _why(namespace: str, budget: int) -> str:

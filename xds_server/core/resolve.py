@@ -6,8 +6,9 @@ Service's part of the plan.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.annotations import ENDPOINTS_FROM

@@ -1,8 +1,9 @@
 """What a Service asks for: whether it is exposed, its HTTP ports, the hosts that it claims."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import SOME, shown
@@ -20,8 +21,7 @@ from xds_server.core.world import NamespaceView
 _KEYS: Final = tuple(row.key for row in OF_SERVICE)
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """What one Service asks for. `age` orders claims: the lower claim of a host wins. `hosts` are in the
     order of claiming, without repeats; no ports, no `gateways` or not exposed means no hosts."""
 
@@ -127,6 +127,8 @@ def _exposed(
 
 def _unknown_annotations(service: Service) -> list[Condition]:
     """The first, each by itself, and how many there are besides."""
+    if not service.annotations:
+        return []
     unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KEYS)
     messages = [f"Annotation {key} {_misplaced(key)}" for key in unknown[:SOME]]
     if more := unknown[SOME:]:
@@ -147,9 +149,11 @@ def _hosts(
     service: Service, most: int, refused: Callable[[str], str], cluster_domains: Sequence[str]
 ) -> tuple[tuple[str, ...], list[Condition]]:
     own = own_hosts(NamespacedName(service.namespace, service.name), cluster_domains)
+    if HOSTS.key not in service.annotations:
+        return own, []
     hosts = dict.fromkeys(own)
     problems: list[Condition] = []
-    for entry in HOSTS.read(service.annotations.get(HOSTS.key, "")):
+    for entry in HOSTS.read(service.annotations[HOSTS.key]):
         host = entry.lower()
         if not host or host in hosts:
             continue

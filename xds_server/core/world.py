@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
 
+import msgspec
+
 from xds_server.core.conditions import Condition
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import (
@@ -30,30 +32,26 @@ from xds_server.core.selectors import as_query
 Obj = TypeVar("Obj", bound=Object)
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(msgspec.Struct, frozen=True):
     """The object exists and looks like this."""
 
     obj: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """The object is gone."""
 
     ref: Ref
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """All that is now wrong with one origin (a file, a watch); replaces what it reported before."""
 
     origin: str
     problems: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Awaiting:
+class Awaiting(msgspec.Struct, frozen=True):
     """Whether something that decides about live traffic is still to be listed, or to be listed again after it
     could not be followed: the Pods of a namespace that `selector` matches, written as `as_query` does; with
     an empty one, the Namespace itself."""
