@@ -123,7 +123,7 @@ async def test_what_annotations_say_is_shown_in_the_row_that_is_there(tab: Tab, 
         assert await tab.js("String(getSelection())") == selected, "the selection survives"
         assert await tab.js("row.isConnected"), "the row is the same"
         assert await tab.js("row.classList.contains('changed')"), "it is marked"
-        assert await tab.text("#said") == f"staging/{CANARY} is Rejected"
+        assert await tab.text("#announcement") == f"staging/{CANARY} is Rejected"
         await fleet.user("annotate", MARKED, "xds-shadow.io/methods-", "xds-shadow.io/timeout-")
 
 

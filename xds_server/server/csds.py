@@ -23,7 +23,7 @@ from xds_server.xds.fleet import Connection, Fleet, Sync, TypeState
 
 SERVICE: Final = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
 
-_LONGEST_ANSWER: Final = 4 * MIB
+_LARGEST_RESPONSE: Final = 4 * MIB
 """The default limit of gRPC clients."""
 
 _LONGEST_DETAILS: Final = 500
@@ -48,16 +48,16 @@ class CsdsServicer(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type:
         self, request: csds_pb2.ClientStatusRequest, context: _Context
     ) -> csds_pb2.ClientStatusResponse:
         """The current state of the clients that match the request."""
-        return await self._answer(request, context)
+        return await self._respond(request, context)
 
     async def StreamClientStatus(  # noqa: N802 - gRPC's name
         self, requests: AsyncIterator[csds_pb2.ClientStatusRequest], context: _Context
     ) -> AsyncIterator[csds_pb2.ClientStatusResponse]:
         """The same for each request of the stream."""
         async for request in requests:
-            yield await self._answer(request, context)
+            yield await self._respond(request, context)
 
-    async def _answer(
+    async def _respond(
         self, request: csds_pb2.ClientStatusRequest, context: _Context
     ) -> csds_pb2.ClientStatusResponse:
         try:
@@ -65,11 +65,11 @@ class CsdsServicer(csds_pb2_grpc.ClientStatusDiscoveryServiceServicer):  # type:
         except RequestError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         clients = [each for each in self._fleet.connections() if wanted(each.node.id)]
-        answer = csds_pb2.ClientStatusResponse(config=map(_client, clients))
-        if answer.ByteSize() > _LONGEST_ANSWER:
+        response = csds_pb2.ClientStatusResponse(config=map(_client, clients))
+        if response.ByteSize() > _LARGEST_RESPONSE:
             problem = f"the response for {len(clients)} clients is too large; select fewer with node_matchers"
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, problem)
-        return answer
+        return response
 
 
 def admits(matchers: Iterable[_Matcher]) -> _Admits:

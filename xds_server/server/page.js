@@ -79,27 +79,27 @@ function nodeCells(n) {
 }
 
 // `part` is the document of the API, `list` its list (by default the id of the table) of which `only` become rows.
-// `group` assigns rows to `groups`, which are counted. `said` is for screen readers.
+// `group` assigns rows to `groups`, which are counted. `announce` is for screen readers.
 const TABLES = {
   shadows: {
     title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Mirrored", "Endpoints", "Message"],
     groups: ["Rejected", "Pending", "Active", "Paused", "Expired"], group: (s) => s.state,
     key: (s) => [s.namespace, s.deployment, s.kind], cells: shadowCells,
-    said: (s) => `${s.namespace}/${s.deployment} is ${s.state}`,
+    announce: (s) => `${s.namespace}/${s.deployment} is ${s.state}`,
     nothing: "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.",
   },
   nodes: {
     title: "Envoys", part: "nodes", columns: ["Envoy", "State", "Versions", "Last NACK"],
     groups: ["Rejecting", "Waiting", "In sync"], group: nodeState,
     key: (n) => [n.id, n.peer], cells: nodeCells,
-    said: (n) => `${n.id} is ${nodeState(n)}`,
+    announce: (n) => `${n.id} is ${nodeState(n)}`,
     nothing: "No Envoy is connected.",
   },
   problems: {
     title: "Problems", part: "config", list: "conditions", only: (c) => c.severity === "Error", columns: ["Object", "Reason", "Message"], groups: [],
     key: (p) => [p.subject, p.origin, p.reason, p.message],
     cells: (p) => [[[p.subject || p.origin, "name"]], [[p.reason, "bad"]], [[p.message]]],
-    said: (p) => `Problem: ${p.subject || p.origin}: ${p.reason}`,
+    announce: (p) => `Problem: ${p.subject || p.origin}: ${p.reason}`,
   },
   notices: {
     title: "Notices", part: "config", list: "conditions", only: (c) => c.severity === "Info", columns: ["Object", "Reason", "Message"], groups: [],
@@ -229,24 +229,24 @@ const known = {}; // by part: the last response and its tag
 
 async function get(part) {
   const last = known[part];
-  const answer = await fetch(`api/v1/${part}`, {
+  const response = await fetch(`api/v1/${part}`, {
     headers: last ? { "If-None-Match": last.tag } : {}, signal: AbortSignal.timeout(PATIENCE_MS),
   });
-  if (answer.status === 304) return;
-  if (!answer.ok) throw new Error(`${part}: HTTP ${answer.status}`);
-  known[part] = { tag: answer.headers.get("ETag"), data: await answer.json() };
+  if (response.status === 304) return;
+  if (!response.ok) throw new Error(`${part}: HTTP ${response.status}`);
+  known[part] = { tag: response.headers.get("ETag"), data: await response.json() };
 }
 
 function show() {
-  const said = [];
+  const messages = [];
   for (const table of tables) {
-    const { part, list = table.section.id, only = () => true, said: words } = table.about, { data } = known[part];
+    const { part, list = table.section.id, only = () => true, announce } = table.about, { data } = known[part];
     if (table.shown === data) continue;
     table.shown = data;
     const changed = table.take(data[list].filter(only));
-    if (words) said.push(...changed.map(words));
+    if (announce) messages.push(...changed.map(announce));
   }
-  if (said.length) $("#said").textContent = listed(said, said.length, 3);
+  if (messages.length) $("#announcement").textContent = listed(messages, messages.length, 3);
   showServer(known.config.data.server);
   const [shadows, nodes] = tables, trouble = shadows.count("Rejected") + nodes.count("Rejecting");
   document.title = trouble ? `(${trouble}) xds-shadow` : "xds-shadow";
@@ -271,19 +271,19 @@ function showLink(error) {
   $("main").classList.toggle("old", Boolean(error));
 }
 
-let timer, wait = EVERY_MS, asking = false;
+let timer, wait = EVERY_MS, polling = false;
 
-async function ask() {
-  if (asking) return;
-  asking = true;
+async function poll() {
+  if (polling) return;
+  polling = true;
   clearTimeout(timer);
   const error = await Promise.all(["shadows", "nodes", "config"].map(get)).then(() => null, (why) => why);
   wait = error ? Math.min(2 * wait, SELDOM_MS) : EVERY_MS;
-  asking = false;
-  if (!document.hidden) timer = setTimeout(ask, wait);
+  polling = false;
+  if (!document.hidden) timer = setTimeout(poll, wait);
   showLink(error);
   if (!error) show();
 }
 
-document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(timer) : ask());
-ask();
+document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(timer) : poll());
+poll();

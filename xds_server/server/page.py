@@ -75,9 +75,9 @@ def routes(status: Status, hosts: Collection[str] = ()) -> list[web.RouteDef]:
 
     return [
         web.get("/", guarded(page)),
-        web.get("/api/v1/shadows", guarded(_Part(lambda: {"shadows": status.shadows()}).answer)),
-        web.get("/api/v1/nodes", guarded(_Part(lambda: {"nodes": status.nodes()}).answer)),
-        web.get("/api/v1/config", guarded(_Part(config).answer)),
+        web.get("/api/v1/shadows", guarded(_Part(lambda: {"shadows": status.shadows()}).respond)),
+        web.get("/api/v1/nodes", guarded(_Part(lambda: {"nodes": status.nodes()}).respond)),
+        web.get("/api/v1/config", guarded(_Part(config).respond)),
     ]
 
 
@@ -93,17 +93,17 @@ class _Part:
         self._facts = facts
         self._last = _Made("", b"")
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def respond(self, request: web.Request) -> web.Response:
         """The document, or 304 if the client has it."""
         made = self._last = await asyncio.to_thread(_make, self._facts(), self._last)
         tag = ETag(made.tag)
-        answer = (
+        response = (
             web.Response(status=304, headers=_HEADERS)
             if tag in (request.if_none_match or ())
             else web.Response(body=made.body, content_type="application/json", headers=_HEADERS)
         )
-        answer.etag = tag
-        return answer
+        response.etag = tag
+        return response
 
 
 def _make(facts: Mapping[str, Any], last: _Made) -> _Made:

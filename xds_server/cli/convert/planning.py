@@ -233,7 +233,7 @@ class Planner:
 
 def _joined(before: Plan, plan: Plan) -> bool:
     """Combine a plan with one before it of the same Service and Deployment, or stop it with the reason.
-    Returns whether the two concern the same Deployment."""
+    Returns whether it was combined."""
     if not before.runs or before.deployment != plan.deployment:
         return False
     if before.service.namespace != plan.service.namespace:
