@@ -5,7 +5,7 @@ from xds_server.base.text import listed
 from xds_server.core.conditions import Condition, Subject
 from xds_server.core.plan import Plan, PortPlan, Protocol, Reason, ServicePlan, ShadowStatus, State
 from xds_server.server.attribution import UNKNOWN_ROUTES, attributed, unknown_routes
-from xds_server.xds.fleet import Asking, Nack, StandingNack
+from xds_server.xds.fleet import Nack, RouteSubscription, StandingNack
 from xds_server.xds.types import CLUSTER, ROUTE
 
 MYAPP, SHOP = NamespacedName("staging", "myapp"), NamespacedName("prod", "shop")
@@ -40,23 +40,24 @@ def envoy(name: str) -> Subject:
 
 
 def test_who_asks_for_routes_of_no_gateway_is_a_problem() -> None:
-    asking = [
-        Asking(NodeId(name), routes, 5.0) for name, routes in (("a", ("gatway",)), ("b", ("gateway", "in")))
+    subscriptions = [
+        RouteSubscription(NodeId(name), routes, 5.0)
+        for name, routes in (("a", ("gatway",)), ("b", ("gateway", "in")))
     ]
     there_are = {"gateway", "external"}
     tail = (
         "which does not exist. The route configurations are external, gateway. Correct route_config_name, or"
         " add --route-config."
     )
-    assert list(unknown_routes(asking, there_are)) == [
+    assert list(unknown_routes(subscriptions, there_are)) == [
         Condition(envoy(name), UNKNOWN_ROUTES, f"Envoy {name} requests route configuration {tail}", since=5.0)
         for name, tail in (("a", f"'gatway', {tail}"), ("b", f"'in', {tail}"))
     ]
-    together = [Asking(NodeId(name), ("in",), since) for name, since in (("a", 7.0), ("b", 5.0))]
+    together = [RouteSubscription(NodeId(name), ("in",), since) for name, since in (("a", 7.0), ("b", 5.0))]
     [problem] = unknown_routes(together, there_are)
     assert problem.message == f"2 Envoys (a, b) request route configuration 'in', {tail}"
     assert problem.since == 5.0
-    many = [Asking(NodeId("a"), tuple(f"r{number}" for number in range(16)), 1.0)]
+    many = [RouteSubscription(NodeId("a"), tuple(f"r{number}" for number in range(16)), 1.0)]
     assert len(list(unknown_routes(many, there_are))) == 10
 
 

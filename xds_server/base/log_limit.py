@@ -17,7 +17,7 @@ _OTHERS: Final = object()
 class _Window:
     began: float
     written: int = 0
-    left_out: int = 0
+    omitted_lines: int = 0
 
 
 class LogLimit:
@@ -38,16 +38,16 @@ class LogLimit:
             if len(self._windows) >= self._keys:
                 key = _OTHERS
             window = self._windows.setdefault(key, _Window(now))
-        left_out = 0
+        omitted_lines = 0
         if _is_over(window, now):
-            left_out = window.left_out
+            omitted_lines = window.omitted_lines
             del self._windows[key]
             window = self._windows[key] = _Window(now)
         if window.written >= self._lines:
-            window.left_out += 1
+            window.omitted_lines += 1
             return None
         window.written += 1
-        return left_out
+        return omitted_lines
 
     def _make_room(self, now: float) -> None:
         """Drop windows that have ended, and their counts of omitted lines."""
@@ -64,4 +64,4 @@ def _is_over(window: _Window, now: float) -> bool:
 
 def omitted(count: int) -> dict[str, int]:
     """A field for a log line with the number of omitted lines, if any."""
-    return {"left_out": count} if count else {}
+    return {"omitted": count} if count else {}

@@ -1,4 +1,4 @@
-"""How log lines look: the program's own, and those of the libraries it is built on."""
+"""The format of log lines: those of the program, and those of the libraries that it uses."""
 
 import contextlib
 import errno
@@ -15,14 +15,14 @@ import structlog
 from xds_server.base.log_limit import LogLimit, omitted
 
 _LONGEST: Final = 500
-"""Characters of a library's message."""
+"""The most characters of a library's message."""
 
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class LogFormat(StrEnum):
-    """How log lines look on standard error."""
+    """The format of log lines on standard error."""
 
     AUTO = "auto"
     TEXT = "text"
@@ -30,7 +30,7 @@ class LogFormat(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least severe lines that are logged."""
+    """The lowest severity that is logged."""
 
     INFO = "info"
     WARNING = "warning"
@@ -38,13 +38,13 @@ class LogLevel(StrEnum):
 
 
 def configure_logging(form: LogFormat, *, level: LogLevel = LogLevel.INFO) -> None:
-    """Send log lines to standard error, as text for people and JSON for machines."""
+    """Write log lines to standard error: as text for people, or as JSON for machines."""
     text = form is LogFormat.TEXT or (form is LogFormat.AUTO and sys.stderr.isatty())
     tail: list[structlog.types.Processor] = (
         [
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
-                # The default shows local variables, and one of them may hold a Secret.
+                # The default prints local variables, one of which may hold a Secret.
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]
@@ -67,7 +67,7 @@ def configure_logging(form: LogFormat, *, level: LogLevel = LogLevel.INFO) -> No
 
 
 class _Logger(structlog.PrintLogger):
-    """Prints lines, and keeps the name that structlog's own factory drops."""
+    """Prints lines, and keeps the logger's name, which structlog's own factory drops."""
 
     def __init__(self, stream: TextIO, name: str) -> None:
         super().__init__(stream)
@@ -75,8 +75,7 @@ class _Logger(structlog.PrintLogger):
 
 
 class _Unfailing:
-    """A stream whose errors cost the line alone: a disk that is full, or a pipe that nobody reads any more,
-    must not end what wants to log."""
+    """Ignores write errors: a full disk or a closed pipe must lose the line and not stop the program."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -92,8 +91,8 @@ class _Unfailing:
 
 
 class _Libraries(logging.Handler):
-    """Warnings and errors of libraries as lines of ours, one a minute of each kind: a peer can cause many of
-    them, and asyncio writes a traceback for every connection that it cannot accept."""
+    """Logs warnings and errors of libraries, one line of each kind per minute: a peer can cause many of them,
+    and asyncio writes a traceback for every connection that it cannot accept."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -104,16 +103,16 @@ class _Libraries(logging.Handler):
         if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
             self._note_descriptors()
             return
-        # asyncio formats its messages itself; the first line says what happened.
+        # asyncio formats its own messages; the first line says what happened.
         kind = (record.name, str(record.msg).partition("\n")[0], type(error))
-        left_out = self._limit.admit(kind, now=time.monotonic())
-        if left_out is not None:
+        omitted_lines = self._limit.admit(kind, now=time.monotonic())
+        if omitted_lines is not None:
             message = record.getMessage().partition("\n")[0][:_LONGEST]
-            told = {"library": record.name, "message": message, **omitted(left_out)}
-            _log.error("reported by a library", **told, exc_info=record.exc_info)
+            fields = {"library": record.name, "message": message, **omitted(omitted_lines)}
+            _log.error("library error reported", **fields, exc_info=record.exc_info)
 
     def _note_descriptors(self) -> None:
-        left_out = self._limit.admit(_NO_DESCRIPTORS, now=time.monotonic())
-        if left_out is not None:
+        omitted_lines = self._limit.admit(_NO_DESCRIPTORS, now=time.monotonic())
+        if omitted_lines is not None:
             allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            _log.error("out of file descriptors; new connections wait", limit=allowed, **omitted(left_out))
+            _log.error("file descriptors exhausted", limit=allowed, **omitted(omitted_lines))

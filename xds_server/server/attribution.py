@@ -14,7 +14,7 @@ from xds_server.core.conditions import Condition, Subject, about
 from xds_server.core.objects import Kind, Ref
 from xds_server.core.plan import Plan
 from xds_server.translate.blame import blame, domains
-from xds_server.xds.fleet import Asking, StandingNack
+from xds_server.xds.fleet import RouteSubscription, StandingNack
 from xds_server.xds.types import SHORT_NAMES
 
 REJECTED: Final = "RejectedByEnvoy"
@@ -56,11 +56,13 @@ def attributed(standing: Iterable[StandingNack], plan: Plan) -> Attributed:
     return Attributed(_first(canaries), _first(services))
 
 
-def unknown_routes(fleet: Iterable[Asking], gateways: Collection[str]) -> Iterator[Condition]:
+def unknown_routes(
+    subscriptions: Iterable[RouteSubscription], gateways: Collection[str]
+) -> Iterator[Condition]:
     """A condition for each route configuration that Envoys request and no gateway has. The listeners of these
     Envoys wait for it."""
-    asked: dict[str, list[Asking]] = defaultdict(list)
-    for each in fleet:
+    asked: dict[str, list[RouteSubscription]] = defaultdict(list)
+    for each in subscriptions:
         for name in each.routes:
             if name not in gateways:
                 asked[name].append(each)

@@ -175,7 +175,7 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         "xds_shadow_refusing_envoys",
         "Streams whose last response of the type was rejected. Their Envoys keep the previous configuration.",
         "type",
-        _types(lambda t: t.refusing),
+        _types(lambda t: t.rejecting),
     ),
     Histogram(
         "xds_shadow_ack_latency_seconds",

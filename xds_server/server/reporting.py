@@ -165,7 +165,7 @@ class Reporter:
         published, source = self._published or _NEVER, self._source.health()
         nacks = attributed(self._fleet.nacks(), published.plan)
         there_are = published.snapshot.of(ROUTE).resources
-        unknown = unknown_routes(self._fleet.asking(), there_are) if there_are else ()
+        unknown = unknown_routes(self._fleet.route_subscriptions(), there_are) if there_are else ()
         of_services = (each for conditions in nacks.services.values() for each in conditions)
         return ServerState(
             version=VERSION,

@@ -8,7 +8,7 @@ from xds_server.base.ids import StreamId
 from xds_server.base.log_limit import LogLimit, omitted
 from xds_server.base.text import plain
 from xds_server.xds.admission import host_of
-from xds_server.xds.nack_summary import words
+from xds_server.xds.nack_summary import summary
 from xds_server.xds.stream_events import (
     Cause,
     Event,
@@ -88,7 +88,7 @@ class StreamLog:
                 peer=peer,
                 type=kind,
                 version=event.version,
-                message=words(event.message, _LONGEST_MESSAGE),
+                message=summary(event.message, _LONGEST_MESSAGE),
                 **omitted(left_out),
             )
 

@@ -1,7 +1,7 @@
-"""What is known of every connected Envoy. Pure: events in, immutable records out; time is an argument.
+"""The state of every connected Envoy. Pure: events in, immutable records out; time is an argument.
 
-`apply` is on the serving path: it is called for every push and every acknowledgement. So what it writes to
-is mutable and private, and the records are made when somebody reads.
+`apply` is on the serving path: every push and every ACK calls it. So it updates private, mutable state, and
+records are made when somebody reads them.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from typing import Final, NamedTuple
 
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.base.text import plain
-from xds_server.xds.nack_summary import words
+from xds_server.xds.nack_summary import summary
 from xds_server.xds.stream_events import (
     Acked,
     Event,
     Nacked,
     Node,
     Resumed,
-    RoutesAsked,
+    RoutesSubscribed,
     Sent,
     StreamClosed,
     StreamDenied,
@@ -32,13 +32,14 @@ from xds_server.xds.totals import Totals, Traffic, TypeTotals
 from xds_server.xds.types import LISTENER, ROUTE
 
 _LONGEST_MESSAGE: Final = 2000
-"""A client chooses the text of its NACK; this much of it is kept, in characters."""
+"""How many characters of a NACK's message are kept, because the client chooses the text."""
 
 _LONGEST_NAME: Final = 100
-"""Characters that are kept of the name of a route configuration that is asked for."""
+"""How many characters of a subscribed route configuration's name are kept."""
 
 _MOST_WAITING: Final = 64
-"""Responses of one type and stream whose time of sending is remembered, for a client that never answers."""
+"""For how many unanswered responses of one type and stream the time of sending is kept, in case a client
+never answers."""
 
 _NO_VERSION: Final = Version("")
 _NO_NONCE: Final = Nonce("")
@@ -48,7 +49,7 @@ _OfType = Sent | Acked | Nacked | Subscribed | Resumed | Withheld
 
 
 class Sync(StrEnum):
-    """Where a node stands with one type, in the words of CSDS (csds.proto, ConfigStatus)."""
+    """The state of one type at a node, in CSDS's terms (csds.proto, ConfigStatus)."""
 
     SYNCED = "SYNCED"
     NOT_SENT = "NOT_SENT"
@@ -58,8 +59,8 @@ class Sync(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """A NACK: the version it was about, the client's message, when (seconds since the epoch). The message is
-    cut to what a person reads, on one line, with nothing in it that steers a terminal."""
+    """A NACK: the rejected version, the client's message, and the time (seconds since the epoch). The message
+    is shortened to one line without control characters."""
 
     version: Version
     message: str
@@ -67,10 +68,10 @@ class Nack:
 
 
 class TypeState(NamedTuple):
-    """One type on one stream. `nack` is the last NACK, kept after a later ACK; `sync` says whether it
-    still stands. `pushes` and `size` (bytes) count every response. `since` is when what the client has or
-    should have last changed: the last response, or what it resumed with, or else its first request for the
-    type (seconds since the epoch). While nothing was sent, `sent` and `nonce` are empty."""
+    """One type on one stream. `nack` is the last NACK, kept after a later ACK; `sync` says whether it still
+    applies. `pushes` and `size` (bytes) count all responses. `since` is the time of the last response, or of
+    resuming, or of the first request for the type (seconds since the epoch). `sent` and `nonce` are empty
+    until a response was sent."""
 
     sent: Version
     nonce: Nonce
@@ -95,13 +96,14 @@ class Connection:
 
     @property
     def routes_only(self) -> bool:
-        """Whether its listeners are its own. Who has them from here asks for them before any routes."""
+        """Whether the Envoy has its own listeners. An Envoy that gets its listeners here subscribes to them
+        before any routes."""
         return ROUTE in self.types and LISTENER not in self.types
 
 
-class Asking(NamedTuple):
-    """The route configurations that a node requests, sorted, and since when (seconds since the epoch). A
-    client chooses the names; they are cut to what a person reads."""
+class RouteSubscription(NamedTuple):
+    """The route configurations that a node subscribes to, sorted, and since when (seconds since the epoch).
+    The client chooses the names; they are truncated."""
 
     node: NodeId
     routes: tuple[str, ...]
@@ -109,7 +111,7 @@ class Asking(NamedTuple):
 
 
 class StandingNack(NamedTuple):
-    """A NACK that no later ACK has followed: the node keeps what it had of the type."""
+    """A NACK without a later ACK: the node keeps what it had of the type."""
 
     node: NodeId
     type_url: TypeUrl
@@ -118,7 +120,7 @@ class StandingNack(NamedTuple):
 
 @dataclass(slots=True)
 class _Type:
-    """`TypeState` while it changes. `waiting` holds when each unanswered response was sent."""
+    """The mutable form of `TypeState`. `waiting` has the time of sending of each unanswered response."""
 
     totals: TypeTotals
     since: float
@@ -129,7 +131,7 @@ class _Type:
     nack: Nack | None = None
     pushes: int = 0
     size: int = 0
-    refuses: bool = False
+    rejecting: bool = False
     waiting: dict[Nonce, float] = field(default_factory=dict)
 
     def view(self) -> TypeState:
@@ -159,45 +161,45 @@ class _Type:
     def note_resumed(self, version: Version, now: float) -> None:
         self.sent, self.nonce, self.sync, self.since = version, _NO_NONCE, Sync.SYNCED, now
         self.acked = version
-        self._note_refuses(refuses=False)
+        self._set_rejecting(rejecting=False)
 
     def note_acked(self, event: Acked, now: float) -> None:
         self.acked = event.version
         if event.nonce == self.nonce:
-            self.sync = Sync.ERROR if event.refusing else Sync.SYNCED
-            self._note_refuses(refuses=event.refusing)
+            self.sync = Sync.ERROR if event.rejecting else Sync.SYNCED
+            self._set_rejecting(rejecting=event.rejecting)
         self.totals.acks += 1
         sent_at = self._settle(event.nonce)
         if sent_at is not None:
             self.totals.latency.note(now - sent_at)
 
     def note_nacked(self, event: Nacked, now: float) -> None:
-        self.nack = Nack(event.version, words(event.message, _LONGEST_MESSAGE), now)
+        self.nack = Nack(event.version, summary(event.message, _LONGEST_MESSAGE), now)
         if event.nonce == self.nonce:
             self.sync = Sync.ERROR
-            self._note_refuses(refuses=True)
+            self._set_rejecting(rejecting=True)
         self.totals.nacks += 1
         self._settle(event.nonce)
 
     def note_withheld(self, event: Withheld, now: float) -> None:
-        """The node keeps what it had, as where it refuses: it is not to blame, but what it lacks is."""
+        """The node keeps what it had, as after a NACK. It is not at fault, but lacks the new version."""
         message = f"not sent: the response has {event.size:,} bytes, which is more than gRPC allows"
         self.nack = Nack(event.version, message, now)
         self.sync = Sync.ERROR
-        self._note_refuses(refuses=True)
+        self._set_rejecting(rejecting=True)
 
     def note_closed(self) -> None:
         self.totals.unanswered -= len(self.waiting)
-        self._note_refuses(refuses=False)
+        self._set_rejecting(rejecting=False)
 
-    def _note_refuses(self, *, refuses: bool) -> None:
-        """Unlike `sync` this lasts while another response is on its way."""
-        self.totals.refusing += refuses - self.refuses
-        self.refuses = refuses
+    def _set_rejecting(self, *, rejecting: bool) -> None:
+        """Unlike `sync`, this does not change while another response is unanswered."""
+        self.totals.rejecting += rejecting - self.rejecting
+        self.rejecting = rejecting
 
     def _settle(self, nonce: Nonce) -> float | None:
-        """When the response was sent, if that is known. It settles those before it too: a client answers in
-        order."""
+        """The time of sending of the response, if known. Also settles all earlier responses, because clients
+        answer in order."""
         sent_at = self.waiting.get(nonce)
         if sent_at is not None:
             in_order = list(self.waiting)
@@ -210,7 +212,7 @@ class _Type:
 
 @dataclass(slots=True)
 class _Stream:
-    """`Connection` while it changes."""
+    """The mutable form of `Connection`."""
 
     stream: StreamId
     node: Node
@@ -227,18 +229,18 @@ class _Stream:
 
 
 class Fleet:
-    """The connected streams. A closed stream is forgotten; the counters remember what it did."""
+    """The connected streams. Closed streams are dropped, but the totals include them."""
 
     def __init__(self) -> None:
         self._streams: dict[StreamId, _Stream] = {}
         self._totals = Totals()
 
     def connections(self) -> list[Connection]:
-        """Every open stream, by node and then in the order of opening."""
+        """All open streams, sorted by node and then by the order of opening."""
         return [stream.view() for stream in self._ordered()]
 
     def nacks(self) -> list[StandingNack]:
-        """Every NACK that still stands, in the order of `connections`."""
+        """All NACKs without a later ACK, in the order of `connections`."""
         return [
             StandingNack(stream.node.id, url, state.nack)
             for stream in self._ordered()
@@ -246,16 +248,19 @@ class Fleet:
             if state.sync is Sync.ERROR and state.nack is not None
         ]
 
-    def asking(self) -> list[Asking]:
-        """The route configurations that every node requests, in the order of `connections`."""
-        return [Asking(stream.node.id, stream.routes, stream.routes_since) for stream in self._ordered()]
+    def route_subscriptions(self) -> list[RouteSubscription]:
+        """The route configurations that each node subscribes to, in the order of `connections`."""
+        return [
+            RouteSubscription(stream.node.id, stream.routes, stream.routes_since)
+            for stream in self._ordered()
+        ]
 
     def traffic(self) -> Traffic:
-        """What all streams together have done."""
+        """The totals of all streams."""
         return self._totals.view()
 
     def apply(self, event: Event, *, now: float) -> None:
-        """Take one event; events of streams that are not open are ignored."""
+        """Apply one event. Events of streams that are not open are ignored."""
         stream = self._streams.get(event.stream)
         if stream is None:
             if isinstance(event, StreamOpened):
@@ -264,7 +269,7 @@ class Fleet:
                 self._totals.ended[event.cause] += 1
         elif isinstance(event, _OfType):
             self._note(stream, event, now)
-        elif isinstance(event, RoutesAsked):
+        elif isinstance(event, RoutesSubscribed):
             stream.routes = tuple(plain(name, _LONGEST_NAME) for name in event.names)
             stream.routes_since = now
         elif isinstance(event, StreamClosed):
@@ -284,7 +289,7 @@ class Fleet:
         state = stream.types.get(event.type_url)
         if state is None:
             totals = self._totals.types.get(event.type_url)
-            # A type that is not served is one that a client made up: it is not kept.
+            # Types that are not served are not kept: clients can invent them.
             if totals is None or isinstance(event, Acked | Nacked):
                 return
             state = stream.types[event.type_url] = _Type(totals, since=now)
@@ -300,4 +305,4 @@ class Fleet:
             case Resumed():
                 state.note_resumed(event.version, now)
             case Subscribed():
-                pass  # that there is a state for the type is what it says
+                pass  # it only creates the state of the type

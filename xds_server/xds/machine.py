@@ -28,7 +28,7 @@ from xds_server.xds.responses import Draft, Response, Unanswered
 from xds_server.xds.rollout import Cold
 from xds_server.xds.server_options import MAX_MESSAGE_BYTES
 from xds_server.xds.snapshot import EMPTY, Snapshot, TypeSnapshot
-from xds_server.xds.stream_events import Acked, Event, Nacked, RoutesAsked, Subscribed, Withheld
+from xds_server.xds.stream_events import Acked, Event, Nacked, RoutesSubscribed, Subscribed, Withheld
 from xds_server.xds.subscription import Subscription
 from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE, SHORT_NAMES, VIRTUAL_HOST
 from xds_server.xds.warming import Warming
@@ -293,7 +293,7 @@ class StreamMachine(ABC, Generic[RequestT]):
             self._routes = subscription.names
             few = len(self._routes) <= _FEW_ROUTES
             names = tuple(sorted(self._routes.members)) if few else ()
-            events.append(RoutesAsked(stream=self.stream, names=names))
+            events.append(RoutesSubscribed(stream=self.stream, names=names))
         if self._removals_wait or self._waits or not subscription.started or subscription.must_answer:
             self._idle_at = None
 
@@ -329,6 +329,6 @@ class StreamMachine(ABC, Generic[RequestT]):
                 type_url=type_url,
                 version=answered.version,
                 nonce=nonce,
-                refusing=subscription.offers.staged and subscription.offers.rejecting,
+                rejecting=subscription.offers.staged and subscription.offers.rejecting,
             )
         )

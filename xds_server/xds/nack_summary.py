@@ -8,6 +8,6 @@ from xds_server.xds.nack_text import without_printed_resources
 _NESTED: Final = "embedded message failed validation | caused by "
 
 
-def words(message: str, limit: int) -> str:
+def summary(message: str, limit: int) -> str:
     """At most `limit` characters on one line, the reason among them where Envoy gave one."""
     return plain(without_printed_resources(message).replace(_NESTED, ""), limit)

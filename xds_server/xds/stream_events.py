@@ -63,7 +63,7 @@ class Subscribed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoutesAsked:
+class RoutesSubscribed:
     """The route configurations that the client subscribes to from now on, sorted; empty if there are more
     than a few."""
 
@@ -106,14 +106,14 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acked:
-    """The client sent an ACK for the response `nonce`. `refusing` says that it still rejects another resource
-    of the type."""
+    """The client sent an ACK for the response `nonce`. `rejecting` says that it still rejects another
+    resource of the type."""
 
     stream: StreamId
     type_url: TypeUrl
     version: Version
     nonce: Nonce
-    refusing: bool = False
+    rejecting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ class StreamDenied:
 Event = (
     StreamOpened
     | Subscribed
-    | RoutesAsked
+    | RoutesSubscribed
     | Sent
     | Resumed
     | Withheld

@@ -18,14 +18,14 @@ from xds_server.xds.types import SHORT_NAMES
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeTraffic:
     """One type: its responses and their bytes, ACKs, NACKs, and the time from sending to ACK. `unanswered`
-    responses and `refusing` streams, whose last response was rejected, are current counts."""
+    responses and `rejecting` streams, whose last response was rejected, are current counts."""
 
     pushes: int
     size: int
     acks: int
     nacks: int
     unanswered: int
-    refusing: int
+    rejecting: int
     latency: Latency
 
 
@@ -50,7 +50,7 @@ class TypeTotals:
     acks: int = 0
     nacks: int = 0
     unanswered: int = 0
-    refusing: int = 0
+    rejecting: int = 0
     latency: Latencies = field(default_factory=Latencies)
 
     def view(self) -> TypeTraffic:
@@ -61,7 +61,7 @@ class TypeTotals:
             acks=self.acks,
             nacks=self.nacks,
             unanswered=self.unanswered,
-            refusing=self.refusing,
+            rejecting=self.rejecting,
             latency=self.latency.view(),
         )
 

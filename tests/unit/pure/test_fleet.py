@@ -6,7 +6,7 @@ import pytest
 
 from xds_server.base.ids import NodeId, Nonce, StreamId, TypeUrl, Version
 from xds_server.base.latency import BOUNDS_S
-from xds_server.xds.fleet import Asking, Connection, Fleet, Nack, StandingNack, Sync, TypeState
+from xds_server.xds.fleet import Connection, Fleet, Nack, RouteSubscription, StandingNack, Sync, TypeState
 from xds_server.xds.stream_events import (
     Acked,
     Cause,
@@ -14,7 +14,7 @@ from xds_server.xds.stream_events import (
     Nacked,
     Node,
     Resumed,
-    RoutesAsked,
+    RoutesSubscribed,
     Sent,
     StreamClosed,
     StreamDenied,
@@ -49,8 +49,8 @@ def sent(version: str, nonce: str, *, size: int = 10, type_url: TypeUrl = CLUSTE
     )
 
 
-def acked_but_refusing(version: str, nonce: str) -> Acked:
-    return replace(acked(version, nonce), refusing=True)
+def acked_but_rejecting(version: str, nonce: str) -> Acked:
+    return replace(acked(version, nonce), rejecting=True)
 
 
 def resumed(version: str) -> Resumed:
@@ -102,7 +102,7 @@ NO = Nack(Version("2"), "no", 2.0)
         ),
         # What was accepted is another resource of the type; the refused one still is.
         (
-            [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked_but_refusing("3", "b")],
+            [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked_but_rejecting("3", "b")],
             state("3", "b", Sync.ERROR, acked="3", nack=NO, pushes=2, size=20),
         ),
         # The refusal is kept for people to read; that it is over is what `sync` says.
@@ -155,13 +155,15 @@ def test_who_asks_for_routes_without_listeners_has_its_own(types: list[TypeUrl],
     assert connection.routes_only is routes_only
 
 
-def test_it_is_known_what_routes_a_node_asks_for() -> None:
-    assert after(opened()).asking() == [Asking(ENVOY.id, (), 0.0)]
-    first, then = (RoutesAsked(stream=ONE, names=names) for names in (("a",), ("b", "c\x1b" + "d" * 200)))
+def test_the_route_configurations_that_a_node_subscribes_to_are_known() -> None:
+    assert after(opened()).route_subscriptions() == [RouteSubscription(ENVOY.id, (), 0.0)]
+    first, then = (
+        RoutesSubscribed(stream=ONE, names=names) for names in (("a",), ("b", "c\x1b" + "d" * 200))
+    )
     fleet = after(opened(), first, then)
-    [asking] = fleet.asking()
-    short, long = asking.routes
-    assert asking.since == 2.0
+    [subscription] = fleet.route_subscriptions()
+    short, long = subscription.routes
+    assert subscription.since == 2.0
     assert short == "b"
     assert long.startswith("c ddd")
     assert len(long) < 110
@@ -272,7 +274,7 @@ CLOSED = StreamClosed(stream=ONE)
 
 
 @pytest.mark.parametrize(
-    ("events", "unanswered", "refusing"),
+    ("events", "unanswered", "rejecting"),
     [
         ([sent("1", "a"), sent("2", "b")], 2, 0),
         ([sent("1", "a"), sent("2", "b"), acked("1", "a")], 1, 0),
@@ -282,7 +284,7 @@ CLOSED = StreamClosed(stream=ONE)
         ([sent("1", "a"), nacked("1", "a"), nacked("1", "a")], 0, 1),
         # It refuses until it takes something: what is on its way proves nothing.
         ([sent("1", "a"), nacked("1", "a"), sent("2", "b")], 1, 1),
-        ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), acked_but_refusing("2", "b")], 0, 1),
+        ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), acked_but_rejecting("2", "b")], 0, 1),
         ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), acked("2", "b")], 0, 0),
         ([sent("1", "a"), nacked("1", "a"), resumed("2")], 0, 0),
         # The answer to an earlier response says nothing of the later one.
@@ -293,10 +295,10 @@ CLOSED = StreamClosed(stream=ONE)
     ],
 )
 def test_what_is_unanswered_and_who_refuses_is_of_this_moment(
-    events: list[Event], unanswered: int, refusing: int
+    events: list[Event], unanswered: int, rejecting: int
 ) -> None:
     clusters = after(opened(), *events).traffic().types[CLUSTER]
-    assert (clusters.unanswered, clusters.refusing) == (unanswered, refusing)
+    assert (clusters.unanswered, clusters.rejecting) == (unanswered, rejecting)
 
 
 def latencies(fleet: Fleet) -> dict[float, int]:
@@ -358,4 +360,4 @@ def test_what_is_too_large_to_be_sent_stands_as_a_refusal() -> None:
     assert (
         standing.nack.message == "not sent: the response has 70,000,000 bytes, which is more than gRPC allows"
     )
-    assert fleet.traffic().types[CLUSTER].refusing == 1
+    assert fleet.traffic().types[CLUSTER].rejecting == 1

@@ -55,4 +55,4 @@ def test_lines_and_memory_are_bounded(steps: list[tuple[int, float]]) -> None:
 
 def test_what_a_line_says_of_others() -> None:
     assert omitted(0) == {}
-    assert omitted(3) == {"left_out": 3}
+    assert omitted(3) == {"omitted": 3}

@@ -332,12 +332,12 @@ def test_rule_05_an_ack_of_another_resource_says_that_one_is_still_refused(delta
     assert other is not None
     (event,) = delta.ack(other)
     assert isinstance(event, Acked)
-    assert event.refusing
+    assert event.rejecting
     good = delta.next(snapshot(route("a", rev=2), route("b")))
     assert good is not None
     (event,) = delta.ack(good)
     assert isinstance(event, Acked)
-    assert not event.refusing
+    assert not event.rejecting
 
 
 @pytest.mark.parametrize("changed", EVERYTHING, ids=lambda each: SHORT_NAMES[each.key.type_url])

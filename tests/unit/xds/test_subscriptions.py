@@ -18,7 +18,7 @@ from tests.unit.xds.peer import (
 from xds_server.base.errors import RequestLimitError
 from xds_server.base.ids import TypeUrl
 from xds_server.xds import subscription
-from xds_server.xds.stream_events import RoutesAsked, Subscribed
+from xds_server.xds.stream_events import RoutesSubscribed, Subscribed
 from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 LONG = tuple(f"staging/a-service-with-a-long-name-{number}/80" for number in range(4))
@@ -168,12 +168,12 @@ def test_what_was_refused_and_given_up_is_forgotten(either: Peer) -> None:
 
 
 def test_what_routes_are_asked_for_is_an_event(either: Peer) -> None:
-    assert RoutesAsked(stream=STREAM, names=("a",)) in either.subscribe(ROUTE, "a")
+    assert RoutesSubscribed(stream=STREAM, names=("a",)) in either.subscribe(ROUTE, "a")
     asked = either.subscribe(ROUTE, "b")
-    assert asked == [RoutesAsked(stream=STREAM, names=("a", "b"))]
+    assert asked == [RoutesSubscribed(stream=STREAM, names=("a", "b"))]
     accepted = either.ack(pushed(either, snapshot(route("a"), route("b"))))
-    assert RoutesAsked not in {type(event) for event in accepted}
-    assert either.unsubscribe(ROUTE, "a")[-1] == RoutesAsked(stream=STREAM, names=("b",))
+    assert RoutesSubscribed not in {type(event) for event in accepted}
+    assert either.unsubscribe(ROUTE, "a")[-1] == RoutesSubscribed(stream=STREAM, names=("b",))
     # What a client makes up in numbers is not kept.
-    assert either.subscribe(ROUTE, *map(str, range(16)))[-1] == RoutesAsked(stream=STREAM, names=())
+    assert either.subscribe(ROUTE, *map(str, range(16)))[-1] == RoutesSubscribed(stream=STREAM, names=())
     assert either.subscribe(ENDPOINT, "a") == [Subscribed(stream=STREAM, type_url=ENDPOINT)]

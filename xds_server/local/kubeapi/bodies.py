@@ -90,7 +90,7 @@ def document(doc: Doc, content_type: str = JSON) -> web.Response:
     return answer(msgspec.json.encode(doc), content_type=content_type)
 
 
-def refusal(error: StatusError) -> web.Response:
+def error_response(error: StatusError) -> web.Response:
     """An error as a Status."""
     response = answer(msgspec.json.encode(error.status()), int(error.code))
     if seconds := error.details.get("retryAfterSeconds"):

@@ -84,7 +84,7 @@ def invalid(resource: Resource, name: str, causes: Sequence[tuple[str, str]]) ->
     ``Required value``, ``Invalid value: "x": …``, ``Forbidden: …``.
     """
     texts = list(dict.fromkeys(f"{field}: {message}" for field, message in causes))
-    told = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    detail = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     details: Doc = {
         "name": name,
         "group": resource.group,
@@ -101,7 +101,7 @@ def invalid(resource: Resource, name: str, causes: Sequence[tuple[str, str]]) ->
     return StatusError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "Invalid",
-        f'{resource.qualified_kind} "{name}" is invalid: {told}',
+        f'{resource.qualified_kind} "{name}" is invalid: {detail}',
         details={key: value for key, value in details.items() if value},
     )
 

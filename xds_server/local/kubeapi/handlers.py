@@ -28,7 +28,7 @@ from xds_server.local.kubeapi.paths import Target
 from xds_server.local.kubeapi.registry import Registry, WriteOptions, scale_of
 from xds_server.local.kubeapi.schemas import FieldValidation
 from xds_server.local.kubeapi.store import Page, Store
-from xds_server.local.kubeapi.watch import INITIAL_END, Pace, Watch, tell
+from xds_server.local.kubeapi.watch import INITIAL_END, Pace, Watch, stream
 
 _ON_OBJECTS: Final = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _ON_COLLECTIONS: Final = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
@@ -161,7 +161,7 @@ class Handlers:
         try:
             await response.prepare(request)
             pace = Pace(lasts, settings.bookmarks_every, settings.stalled)
-            await tell(watch, response, pace, lambda: self._store.version)
+            await stream(watch, response, pace, lambda: self._store.version)
             await response.write_eof()
         except TimeoutError:
             if isinstance(request.transport, asyncio.Transport):

@@ -131,12 +131,12 @@ def write_options(query: Parameters, user_agent: str) -> WriteOptions:
 def delete_options(query: Parameters, body: Doc) -> DeleteOptions:
     """From the parameters and the DeleteOptions that may be in the body. Options for controllers are ignored.
     Raises 400."""
-    told = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
+    values = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
     preconditions = mapping(body, "preconditions")
     return DeleteOptions(
         uid=str(preconditions.get("uid") or ""),
         version=str(preconditions.get("resourceVersion") or ""),
-        dry_run=any(_dry_run(str(each)) for each in told),
+        dry_run=any(_dry_run(str(each)) for each in values),
     )
 
 

@@ -195,8 +195,8 @@ class Registry:
         limit = timestamp(before)
 
         def expired(doc: Doc) -> bool:
-            told = (metadata(doc).get("creationTimestamp"), doc.get("lastTimestamp"))
-            return max(str(each or "") for each in told) < limit
+            times = (metadata(doc).get("creationTimestamp"), doc.get("lastTimestamp"))
+            return max(str(each or "") for each in times) < limit
 
         return len(self.delete_all(EVENTS, "", expired, dry_run=False))
 

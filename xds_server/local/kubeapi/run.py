@@ -55,7 +55,7 @@ async def run(
             if ready_file:
                 _write_ready_file(ready_file, api.address)
             _log.info(
-                "the Kubernetes API is served",
+                "embedded API started",
                 url=api.url,
                 data=str(data) if data else "in memory",
                 kubeconfig=str(kubeconfig) if kubeconfig else None,

@@ -22,7 +22,7 @@ STRICT: Final = "Strict"
 WARN: Final = "Warn"
 IGNORE: Final = "Ignore"
 
-_MOST_TOLD: Final = 20
+_MOST_NAMED: Final = 20
 """The most unknown fields that a message names."""
 
 
@@ -61,12 +61,12 @@ class FieldValidation:
             return doc
         unknown: list[str] = []
         known = _known(doc, kind, "", unknown)
-        told = [f'unknown field "{path}"' for path in unknown[:_MOST_TOLD]]
-        if told and self._how == STRICT:
+        messages = [f'unknown field "{path}"' for path in unknown[:_MOST_NAMED]]
+        if messages and self._how == STRICT:
             text = f'{kind} in version "{self._resource.version}" cannot be handled as a {kind}'
-            raise bad_request(f"{text}: strict decoding error: {', '.join(told)}")
+            raise bad_request(f"{text}: strict decoding error: {', '.join(messages)}")
         if self._how == WARN:
-            self.warnings = told
+            self.warnings = messages
         return known if unknown else doc
 
 

@@ -136,14 +136,14 @@ class EmbeddedApi:
             self._check_host(request)
             return await self._route(request)
         except StatusError as error:
-            return bodies.refusal(error)
+            return bodies.error_response(error)
         except RecursionError:
-            return bodies.refusal(errors.bad_request("the request's body is nested too deep"))
+            return bodies.error_response(errors.bad_request("the request's body is nested too deep"))
         except Exception:  # noqa: BLE001  a bug costs one request, not the server
             # Not as `exc_info`, whose output may include local variables, which hold Secrets.
-            told = traceback.format_exc()
-            _log.error("request failed", method=request.method, path=request.path, traceback=told)
-            return bodies.refusal(errors.internal())
+            trace = traceback.format_exc()
+            _log.error("request failed", method=request.method, path=request.path, traceback=trace)
+            return bodies.error_response(errors.internal())
 
     def _check_host(self, request: web.Request) -> None:
         """Reject a foreign Host header: a web page whose name was rebound to this address sends its own

@@ -40,7 +40,7 @@ class Watch:
         self.matches = matches
         self._capacity = capacity
         self._waiting: deque[tuple[str, Callable[[], bytes]]] = deque()  # types, and objects to be written
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._ended = False
 
     @property
@@ -75,16 +75,16 @@ class Watch:
     def end(self) -> None:
         """End after the pending events."""
         self._ended = True
-        self._news.set()
+        self._changed.set()
 
-    async def until_news(self, seconds: float) -> None:
+    async def wait_for_events(self, seconds: float) -> None:
         """Wait for at most this long until an event is pending or the watch has ended."""
-        self._news.clear()
+        self._changed.clear()
         if self._waiting or self._ended:
             return
         try:
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             pass
 
@@ -106,7 +106,7 @@ class Watch:
     def _put(self, kind: str, obj: Callable[[], bytes]) -> None:
         if not self._ended:
             self._waiting.append((kind, obj))
-            self._news.set()
+            self._changed.set()
 
 
 class Pace(NamedTuple):
@@ -118,13 +118,13 @@ class Pace(NamedTuple):
     stalled: float
 
 
-async def tell(watch: Watch, response: web.StreamResponse, pace: Pace, version: Callable[[], int]) -> None:
+async def stream(watch: Watch, response: web.StreamResponse, pace: Pace, version: Callable[[], int]) -> None:
     """Write the events of a watch until it ends or times out, with periodic bookmarks and one at the end.
     Raises `TimeoutError` if the client takes nothing."""
     clock = asyncio.get_running_loop().time
     end, due = clock() + pace.lasts, clock() + pace.bookmarks_every
     while not watch.done:
-        await watch.until_news(max(0.0, min(end, due) - clock()))
+        await watch.wait_for_events(max(0.0, min(end, due) - clock()))
         if clock() >= min(end, due):
             due = clock() + pace.bookmarks_every
             if watch.bookmarks:

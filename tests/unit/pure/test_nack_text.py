@@ -1,9 +1,9 @@
-"""Envoy's words on what it refuses, as a person reads them. The messages are those of Envoy 1.40 and 1.36."""
+"""The messages of NACKs as people read them. They are those of Envoy 1.40 and 1.36."""
 
 import pytest
 
 from xds_server.base.text import plain
-from xds_server.xds.nack_summary import words
+from xds_server.xds.nack_summary import summary
 
 CLUSTER = """\
 name: "staging/myapp/80"
@@ -117,7 +117,7 @@ PREFIX = "Proto constraint validation failed (HttpConnectionManagerValidationErr
     ],
 )
 def test_a_printed_resource_becomes_its_name(mark: str, message: str, expected: str) -> None:
-    assert words(message % mark, 2000) == expected
+    assert summary(message % mark, 2000) == expected
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_printed_resource_becomes_its_name(mark: str, message: str, expected: 
     ],
 )
 def test_any_other_message_stays_as_it_is(message: str) -> None:
-    assert words(message, 2000) == message
+    assert summary(message, 2000) == message
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from xds_server.local.demo.envoy import Envoy
 from xds_server.translate import names
 from xds_server.translate.blame import Blamed, blame
 from xds_server.translate.bootstrap import BootstrapOptions
-from xds_server.xds.nack_summary import words
+from xds_server.xds.nack_summary import summary
 from xds_server.xds.resource import Resource
 from xds_server.xds.stream_events import Nacked, Variant
 from xds_server.xds.types import CLUSTER, LISTENER, ROUTE
@@ -89,9 +89,9 @@ async def test_a_real_envoys_words_name_what_is_wrong_and_say_why(variant: Varia
         finally:
             await envoy.stop()
     found = {
-        "cluster": words(clusters.message, 500),
-        "no domains": words(unconstrained.message, 500),
-        "same domain": words(doubled.message, 500),
+        "cluster": summary(clusters.message, 500),
+        "no domains": summary(unconstrained.message, 500),
+        "same domain": summary(doubled.message, 500),
     }
     assert {name: blame(message) for name, message in found.items()} == {
         "cluster": {Blamed(MYAPP, "canary")},
