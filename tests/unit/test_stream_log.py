@@ -88,7 +88,7 @@ def test_nacks_have_a_line_a_minute_for_an_address_and_a_type(lines: Lines) -> N
     log.note(nacked(1, LISTENER), now=10.0)
     log.note(nacked(2), now=10.0)
     log.note(nacked(1, message="the last"), now=60.0)
-    assert [(each["node"], each["type"], each["message"], each.get("left_out")) for each in lines] == [
+    assert [(each["node"], each["type"], each["message"], each.get("omitted")) for each in lines] == [
         ("envoy", "CDS", "no 0", None),
         ("envoy", "LDS", "no", None),
         ("envoy", "CDS", "no", None),
