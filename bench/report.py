@@ -12,55 +12,58 @@ from bench.peers import tables
 from bench.policy import tables as policy_tables
 
 _ABOUT_PAGE = (
-    "Written by `make bench` from its last run; nothing here is typed by hand. The machine was shared,"
-    " so compare by ratio, and run it on yours."
+    "`make bench` writes this page from its last run. The machine was shared, so compare ratios, and"
+    " measure on your own machines."
 )
 _ABOUT_STARTS = (
-    "`xds-shadow serve` is started on an embedded Kubernetes API, a process of its own, and writes its"
-    " ready file when the fleet can be served; Python's own start and imports are in that. The yardstick, in"
-    " the same run, is a program that decodes the same lists with msgspec, and builds and serializes the same"
-    " messages once, nested as protobuf's documentation nests them. The bound is the same with nothing but"
-    " values that are at hand for the messages, which no program can reach."
+    "`xds-shadow serve` starts on an embedded Kubernetes API, which is another process, and writes its"
+    " ready file when it can serve the fleet. The time includes Python's start and imports. The yardstick,"
+    " in the same run, is a program that decodes the same lists with msgspec, and builds and serializes the"
+    " same messages once, nested as protobuf's documentation nests them. The bound is the same with values"
+    " that are ready for the messages; no program can reach it."
 )
 _ABOUT_STEADY = (
-    "Changes are spread over all Services; every twentieth is a probe: it is timed from the API's write"
-    " until a delta client that subscribes to the probed Services has the new assignment. Under a steady"
-    " load changes are gathered for up to half a second, which is most of the delay."
+    "Changes are spread over all Services. Every twentieth change is a probe. Its time runs from the API's"
+    " write until a delta client that subscribes to the probed Services has the new ClusterLoadAssignment."
+    " Under a steady load the pipeline gathers changes for up to half a second, which is most of the delay."
 )
 _ABOUT_ONE_LABEL = (
-    "From the request that puts the label on a Deployment until an Envoy that has everything (a delta client)"
-    " has the canary's cluster and assignment and the Service's virtual host that mirrors to it; processor"
-    " time of the whole control plane, watch, translation and push."
+    "The measurement begins with the request that sets the label on a Deployment. It ends when a delta"
+    " client that has everything has the canary's cluster, its ClusterLoadAssignment, and the Service's"
+    " virtual host with the mirror. The figure is processor time of the whole control plane: watch,"
+    " translation and push."
 )
 _ABOUT_MEMORY = (
-    "The whole control plane on an embedded Kubernetes API. Half of the streams speak delta, half state of"
-    " the world; each has every cluster, assignment and listener, delta streams the virtual hosts too. Then"
-    " they leave, and endpoints change with one stream connected that has everything."
+    "The whole control plane on an embedded Kubernetes API. Half of the streams use delta, half state of"
+    " the world. Each has every cluster, ClusterLoadAssignment and listener; delta streams also have the"
+    " virtual hosts. Then they disconnect, and endpoints change with one connected stream that has"
+    " everything."
 )
 _ABOUT_LABEL = (
-    "The demo's fleet: two real Envoys, real backends, the embedded Kubernetes API. Requests are sent"
-    " one after another until the canary has a copy of one. What lies between the two kinds of rows is"
-    " kubectl itself."
+    "The demo's fleet: two real Envoys, real backends, the embedded Kubernetes API. Requests are sent one"
+    " after another until the canary gets a mirrored one. The difference between the two kinds of rows is"
+    " kubectl."
 )
 _RECOMMENDED = "a snapshot cache for clusters and a linear cache for assignments, as its README suggests"
 _LINEAR = "a linear cache for every type"
 _ABOUT_ADS = (
-    "The ADS server alone, without sources, beside a Go program on {peer}, with {caches} (see `--linear`)."
-    " Both serve the same bytes and take the same changes; one cheap client, a process of its own, plays the"
-    " Envoys, each with its own connection, and acknowledges everything. What happens: all connect for the"
+    "The ADS server alone, without sources, beside a Go program with {peer}, with {caches} (see"
+    " `--linear`). Both serve the same bytes and the same changes. One client process acts as all Envoys,"
+    " each with its own connection, and acknowledges everything. The scenarios are: all connect for the"
     " first time; one endpoint changes; one cluster changes; one label adds a canary's cluster and"
-    " assignment; all come back with what they have. CPU is the server's processor time by change and stream,"
-    " with the commit and the acknowledgements, and without what the command to commit costs by itself, which"
-    " is measured beside it; the servers may send different numbers of responses for a change (the next"
-    " table), so the ratio of a response with its acknowledgement is given too. Time runs from the commit"
-    " until the client has sent the last acknowledgement; it includes the client, which shares the processors"
-    " with the server and whose own processor time is in the last columns. The sides take turns; figures are"
-    " medians over the rounds, and a ratio is ours through theirs: below 1 we win."
+    " endpoints; all reconnect with what they have. CPU is the server's processor time for each change and"
+    " stream. It includes the commit and the ACKs, and excludes the cost of the commit command, which is"
+    " measured separately. The servers may send different numbers of responses for a change (the next"
+    " table), so the ratio for one response with its ACK is given, too. Time runs from the commit until the"
+    " client has sent the last ACK. It includes the client, which shares the processors with the server;"
+    " the last columns have the client's processor time. The servers take turns. Figures are medians over"
+    " the rounds. A ratio is ours divided by theirs, so less than 1 is better for us."
 )
 _ABOUT_ADS_SIZES = (
-    "Of the same runs: responses and their bytes to one stream by change, and the server's resident memory"
-    " with all streams connected. After a changed cluster our server sends its assignment again, because"
-    " Envoy warms the cluster until it comes; the other side does not, so it has less to do there."
+    "From the same runs: responses and their bytes to one stream for each change, and the server's"
+    " resident memory with all streams connected. After a changed cluster our server sends its"
+    " ClusterLoadAssignment again, because Envoy warms the cluster until it arrives. The other server does"
+    " not, so it has less to do there."
 )
 
 
@@ -122,17 +125,17 @@ def _steady(steady: dict[str, Any]) -> Section:
     halves = f"{steady['first_half_ms']:.0f} / {steady['second_half_ms']:.0f} ms"
     rows = [
         ("changes made / taken by the watch", f"{steady['made']:,} / {steady['taken']:,}"),
-        ("probes that never arrived", f"{steady['lost']}"),
+        ("lost probes", f"{steady['lost']}"),
         ("change to Envoy: median", f"{steady['median_ms']:.0f} ms"),
         ("change to Envoy: 99th percentile", f"{steady['p99_ms']:.0f} ms"),
         ("change to Envoy: worst", f"{steady['worst_ms']:.0f} ms"),
         ("mean of the first / second half", halves),
-        ("last probe had arrived after", f"{steady['drained_s']:.2f} s"),
+        ("time until the last probe arrived", f"{steady['drained_s']:.2f} s"),
         ("CPU of the control plane", f"{steady['cpu_share']:.0%} of one processor"),
-        ("CPU of the Kubernetes API beside it", f"{steady['api_cpu_share']:.0%} of one processor"),
-        ("memory at the end (grown by)", f"{steady['rss_mib']:.0f} MiB ({steady['grown_mib']:.0f} MiB)"),
-        ("latest wake-up of the serving loop", f"{steady['longest_lag_ms']:.0f} ms"),
-        ("longest delay of the generator itself", f"{steady['generator_behind_ms']:.0f} ms"),
+        ("CPU of the Kubernetes API", f"{steady['api_cpu_share']:.0%} of one processor"),
+        ("memory at the end (growth)", f"{steady['rss_mib']:.0f} MiB ({steady['grown_mib']:.0f} MiB)"),
+        ("maximum event-loop delay", f"{steady['longest_lag_ms']:.0f} ms"),
+        ("maximum delay of the load generator", f"{steady['generator_behind_ms']:.0f} ms"),
         ("keeps up", "yes" if steady["keeps_up"] else "NO"),
     ]
     return Section(
@@ -170,7 +173,7 @@ def _memory(memory: dict[str, Any]) -> Section:
     rows = [
         ("one stream that has everything", f"{memory['one_mib']:.0f} MiB"),
         (f"{memory['streams']:,} streams that have everything", f"{memory['connected_mib']:.0f} MiB"),
-        ("peak, while they came", f"{memory['peak_mib']:.0f} MiB"),
+        ("peak while they connected", f"{memory['peak_mib']:.0f} MiB"),
         *(
             (f"after {every * number:,} changed endpoints", f"{each:.0f} MiB")
             for number, each in enumerate(changing, 1)
@@ -200,7 +203,7 @@ def _label(label: dict[str, Any]) -> Section:
         _ABOUT_LABEL,
         ("Envoy", "from", "median", "worst"),
         rows,
-        f"Requests of users that failed, or that the canary answered: {label['failures']}.",
+        f"Requests that failed, or that got the canary's response: {label['failures']}.",
     )
 
 
@@ -221,7 +224,7 @@ def _cost(cost: dict[str, Any]) -> Section:
         policy_tables.ABOUT_COST.format(**cost),
         policy_tables.COST_COLUMNS,
         policy_tables.cost(cost),
-        f"Requests or copies that failed: {cost['failed']}.",
+        f"Failed requests, mirrored ones included: {cost['failed']}.",
     )
 
 

@@ -22,7 +22,7 @@ TIME_COLUMNS: Final = (
     "Services",
     "streams",
     "variant",
-    "what happens",
+    "scenario",
     "CPU: ours",
     "theirs",
     "ratio",
@@ -39,7 +39,7 @@ SIZE_COLUMNS: Final = (
     "Services",
     "streams",
     "variant",
-    "what happens",
+    "scenario",
     "responses: ours",
     "theirs",
     "bytes a stream: ours",
@@ -118,8 +118,8 @@ def remarks(ads: dict[str, Any]) -> str:
     if groups := [each for each in ads["settings"] if each["connected_in_groups"]]:
         named = ", ".join(f"{each['services']:,} x {each['streams']:,} {each['variant']}" for each in groups)
         found.append(
-            f"A first sync of {named} would move many gigabytes: there the fleet comes back with what it has,"
-            " in small groups, which is not measured, and there are fewer rounds."
+            f"A first sync of {named} would transfer many gigabytes. There the fleet reconnects with what it"
+            " has, in small groups, which is not measured, and there are fewer rounds."
         )
     refused = sum(
         each.get("refused", 0) for *_, ours, theirs in _pairs(ads) for each in (ours, theirs) if each

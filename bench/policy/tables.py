@@ -10,32 +10,32 @@ HOSTILE_COLUMNS: Final = (
     "worst",
     "failed",
     "memory at most",
-    "copies begun",
+    "mirrored requests begun",
 )
-COST_COLUMNS: Final = ("the copies", "CPU", "more than without", "ratio")
+COST_COLUMNS: Final = ("mirrored requests", "CPU", "difference", "ratio")
 ABOUT_COST: Final = (
-    "One worker of a real Envoy with the control plane's own configuration; a good canary. Every request is a"
-    " POST of {body:,} bytes of JSON with five headers, from eight connections, as fast as they are answered;"
-    " 100 percent are copied, and each copy is checked to have been answered. Processor time of the whole"
-    " Envoy process through the number of requests, median of {rounds} rounds of {seconds:g} s that take"
-    " turns."
+    "One worker of a real Envoy with the control plane's configuration, and a good canary. Every request"
+    " is a POST of {body:,} bytes of JSON with five headers, over eight connections, as fast as the"
+    " responses arrive. 100 percent are mirrored, and a check confirms that the canary responded to each."
+    " The figure is processor time of the whole Envoy process divided by the number of requests, median of"
+    " {rounds} rounds of {seconds:g} s that take turns."
 )
 ABOUT_HOSTILE: Final = (
-    "Uploads of {size} MB to the stable version, {rate:g} a second, each when it is due however long others"
-    " take, through one worker of a real Envoy. Figures are without the shadow / with it as it is by default"
-    " / with `max-body: 8Mi`. By default no upload of more than 1 MiB reaches the canary; with 8 MiB all of"
-    " them are sent to it. The sides take turns, {rounds} rounds of {seconds:g} s each; each round begins"
-    " with a canary that nothing is known of yet. The good canary shows what copying itself costs on this"
-    " machine, whose processors clients, backends and Envoy share. Memory is Envoy's; what one side has"
-    " taken, the next still has."
+    "Uploads of {size} MB to the stable version, {rate:g} a second, each at its due time whatever the"
+    " duration of others, through one worker of a real Envoy. The three figures are without the shadow,"
+    " with the default shadow, and with `max-body: 8Mi`. By default no upload of more than 1 MiB reaches"
+    " the canary; with 8 MiB all of them do. The three take turns, {rounds} rounds of {seconds:g} s each."
+    " Each round begins with a canary without history. The good canary shows the cost of mirroring itself"
+    " on this machine, whose processors clients, backends and Envoy share. Memory is Envoy's; memory that"
+    " one case has taken stays for the next."
 )
 _KINDS: Final = {
     "good": "good",
-    "stalls": "accepts, and reads nothing",
-    "floods": "answers with 1 GiB",
+    "stalls": "accepts and does not read",
+    "floods": "responds with 1 GiB",
     "resets": "resets the connection",
-    "hints": "answers 103 for ever, a hundred a second",
-    "hints-fast": "answers 103 for ever, as fast as it can",
+    "hints": "sends 103 for ever, a hundred a second",
+    "hints-fast": "sends 103 for ever, as fast as it can",
     "closes": "closes in the middle of the body",
 }
 
@@ -78,9 +78,9 @@ def cost(results: dict[str, Any]) -> list[tuple[str, ...]]:
 def within(results: dict[str, Any], bound: float) -> str:
     """Which kinds of canary keep the 99th percentile within the bound."""
     found = []
-    for place, side in enumerate(("As it is by default", "With `max-body: 8Mi`")):
+    for place, side in enumerate(("By default", "With `max-body: 8Mi`")):
         over = [_KINDS[kind] for kind, sides in results["kinds"].items() if ratios(sides)[place] > bound]
         kept = len(results["kinds"]) - len(over)
-        rest = f"; not for the one that {', nor the one that '.join(over)}" if over else ""
-        found.append(f"{side} it is for {kept} of {len(results['kinds'])}{rest}")
-    return f"Is the 99th percentile within {bound:g} of that without the shadow? {'. '.join(found)}."
+        rest = f" (exceeded by the one that {', and the one that '.join(over)})" if over else ""
+        found.append(f"{side}: {kept} of {len(results['kinds'])}{rest}")
+    return f"Canaries with a p99 ratio of at most {bound:g}. {'. '.join(found)}."
