@@ -43,7 +43,8 @@ _CHANGES: Final = 50
 """Reported conditions that `status` and the page still show."""
 
 _LOGGED_SERVICES: Final = 10
-_NEVER: Final = Published(World(), Plan(), Snapshot())
+NEVER: Final = Published(World(), Plan(), Snapshot())
+"""The state before the first step."""
 
 _Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.stdlib.get_logger(__name__)
@@ -118,7 +119,7 @@ class Reporter:
         """Take the state after a step. `changed` says whether it has another configuration."""
         before, self._published = self._published, after
         self._built = time.time()
-        self._log_errors(before or _NEVER, after)
+        self._log_errors(before or NEVER, after)
         if changed:
             self._committed = self._built
             _log.info(
@@ -141,7 +142,7 @@ class Reporter:
                 _log.error("object build failed", subject=str(subject), exc_info=error)
 
     def _report(self, before: Published | None, after: Published) -> None:
-        known, now = before or _NEVER, time.time()
+        known, now = before or NEVER, time.time()
         self._since.step(known, after, now)
         found = transitions((known.world, known.plan), (after.world, after.plan), after.moved)
         for each in found:
@@ -162,7 +163,7 @@ class Reporter:
 
     def server_state(self) -> ServerState:
         """What `status` and the page show."""
-        published, source = self._published or _NEVER, self._source.health()
+        published, source = self._published or NEVER, self._source.health()
         nacks = attributed(self._fleet.nacks(), published.plan)
         there_are = published.snapshot.of(ROUTE).resources
         unknown = unknown_routes(self._fleet.route_subscriptions(), there_are) if there_are else ()
@@ -187,7 +188,7 @@ class Reporter:
 
     def explain(self, name: NamespacedName) -> Explanation | None:
         """What `explain` shows of the canary of that key; None if it is not marked."""
-        published = self._published or _NEVER
+        published = self._published or NEVER
         found = explain(published, name)
         if found is None:
             return None
@@ -196,7 +197,7 @@ class Reporter:
 
     def facts(self) -> Facts:
         """What the metrics show."""
-        published, source = self._published or _NEVER, self._source.health()
+        published, source = self._published or NEVER, self._source.health()
         return Facts(
             version=VERSION,
             ready=self.ready,
