@@ -219,7 +219,7 @@ async def test_a_canary_whose_pods_may_not_be_listed_gets_no_users(tmp_path: Pat
             assert it.canary.arrivals == []
             status, said = await it.readiness()
             assert status == 200
-            assert "has refused requests for" in said
+            assert "has rejected requests for" in said
             it.faults.refused = {}
             await it.until_state("Active")
             await it.mirrored()

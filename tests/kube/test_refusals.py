@@ -120,7 +120,7 @@ async def test_a_server_that_refuses_everything_for_a_while_is_an_outage(
         assert recorder.world.namespaces == before
         health = followed.health()
         assert health.outage_s
-        assert "has refused requests for" in health.message
+        assert "has rejected requests for" in health.message
         assert "what was last known stays in use" in health.message
 
         batches = remembered(recorder)

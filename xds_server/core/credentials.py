@@ -41,7 +41,7 @@ def credential_of(
             subject,
             Reason.SECRET_NOT_FOUND,
             f"There is no {subject} with the label {ALLOW}=true, or none that xds-shadow may read;"
-            " nothing is copied without the credential.",
+            " no requests are mirrored without the credential.",
         )
     text = (secret.data or {}).get(wanted.key)
     if text is None:

@@ -1,7 +1,7 @@
-"""Holds a Service that may have Pods of a canary which were never listed, or are not followed any more.
+"""Holds a Service that may have Pods of a canary that were never listed, or are not followed at the moment.
 
-Whether an endpoint is the canary's cannot be told then. So the Service stays as it is, but for hosts that are
-another's now, and one that was not served is not served anew.
+Nobody can tell whether an endpoint is the canary's then. So the Service stays as it is, apart from hosts that
+now belong to another Service. A Service that was not served is not served.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ _SOME = 3
 
 
 def held_offer(service: Service, before: ServicePlan) -> Offer:
-    """What a held Service goes on to ask for: the hosts that it has."""
+    """What a held Service continues to ask for: its present hosts."""
     hosts = dict.fromkeys(_host(domain) for port in before.ports for domain in port.domains)
     return Offer(age_of(service), exposed=bool(before.ports), hosts=tuple(hosts))
 
@@ -31,7 +31,7 @@ def held(
     owner_of: Callable[[str], NamespacedName | None],
     before: ServicePlan,
 ) -> ServicePlan:
-    """What stays of the plan `before`."""
+    """The plan of a held Service, from the plan `before`."""
     names = {workload.key for workload in unknown}
     known = {shadow.canary: shadow for shadow in before.shadows if shadow.canary not in names}
     ports = (replace(port, domains=tuple(_own(port, target, owner_of))) for port in before.ports)

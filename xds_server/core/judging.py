@@ -1,4 +1,4 @@
-"""Decides the state of each shadow of one Service, from what is wrong with it to what limits allow."""
+"""Decides the state of each shadow of one Service."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,13 +22,13 @@ from xds_server.core.services import Offer
 from xds_server.core.terms import MILLION
 
 MAX_SAMPLED = 4
-"""Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route
-for each combination of them (`sampling`)."""
+"""Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route for
+each combination (`sampling`)."""
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """The states of a Service's shadows by canary, and for each of its ports, by name, the mirrors and
-    the routes of those that are active."""
+    """The states of a Service's shadows by canary. The mirrors and routes of active shadows, by the name of
+    the port."""
 
     states: Mapping[str, ShadowStatus]
     mirrors: Mapping[str, tuple[Mirror, ...]]
@@ -45,9 +45,10 @@ def judge(
     now: float,
     unbounded: bool = False,
 ) -> Judged:
-    """`canaries` are all of the Service's, the oldest first; `rejections` is what is wrong from outside with
-    each of them, if anything is. `unbounded` says that the bounds of the namespace are not known yet."""
-    if not canaries:  # nearly always
+    """`canaries` are all of the Service's, the oldest first. `rejections` are the conditions by canary that
+    do not come from the canary itself. `unbounded` is whether the bounds of the namespace are not known
+    yet."""
+    if not canaries:  # the usual case
         names = [http.name for http in ports]
         return Judged({}, dict.fromkeys(names, ()), dict.fromkeys(names, UNMIRRORED))
     states = {each.name: status(target, each, rejections.get(each.name), now) for each in canaries}
@@ -72,7 +73,7 @@ def judge(
 def service_rejection(
     target: NamespacedName, service: Service | None, offer: Offer | None
 ) -> Condition | None:
-    """Why nothing can shadow this Service, if so."""
+    """Why no workload can shadow this Service, or None."""
     if not target.name:
         return Condition(
             _service(target),
@@ -107,7 +108,7 @@ def _service(target: NamespacedName) -> Subject:
 
 
 def excess(target: NamespacedName, limits: Limits) -> Condition:
-    """Of a shadow that has as many older ones as there may be."""
+    """Why a shadow is rejected that has the maximum of older ones."""
     return Condition(
         _service(target),
         Reason.TOO_MANY_SHADOWS,
@@ -117,8 +118,8 @@ def excess(target: NamespacedName, limits: Limits) -> Condition:
 
 
 def status(target: NamespacedName, canary: Canary, outside: Condition | None, now: float) -> ShadowStatus:
-    """The state of one shadow by itself. `outside` is what is wrong with its Service, or that its Pods could
-    not be excluded from live traffic."""
+    """The state of one shadow, without regard to others. `outside` is a condition of its Service, or that its
+    Pods could not be excluded from live traffic."""
     policy = canary.policy or Policy()
     endpoints = tuple(sorted({e for at in canary.endpoints.by_port.values() for e in at}))
     state, reason, message = _state(target, canary, outside, now)
@@ -146,19 +147,20 @@ def _state(
         return State.REJECTED, rejection.reason, rejection.message + also
     policy = canary.policy or Policy()
     if policy.until is not None and policy.until <= now:
-        return State.EXPIRED, Reason.EXPIRED, f"The time of {_until(canary)} has come; nothing is copied."
+        message = f"The time of {_until(canary)} has passed; no requests are mirrored."
+        return State.EXPIRED, Reason.EXPIRED, message
     if policy.paused:
-        return State.PAUSED, Reason.PAUSED, "Paused by its annotation; nothing is copied."
+        return State.PAUSED, Reason.PAUSED, "Paused by its annotation; no requests are mirrored."
     if policy.per_million == 0:
-        return State.PAUSED, Reason.ZERO_PERCENT, "It asks for 0 percent; nothing is copied."
+        return State.PAUSED, Reason.ZERO_PERCENT, "It asks for 0 percent; no requests are mirrored."
     if not any(canary.endpoints.by_port.values()):
         return State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
     what = f"{policy.percent} percent of {_which(policy.selection)} to Service {target}"
-    return State.ACTIVE, Reason.MIRRORING, " ".join([f"{what} are copied to it.", *canary.left_out])
+    return State.ACTIVE, Reason.MIRRORING, " ".join([f"{what} are mirrored to it.", *canary.left_out])
 
 
 def _until(canary: Canary) -> str:
-    """Where its end comes from: its own annotation, or what its Namespace or the installation says."""
+    """The setting that ends the shadow, and whose it is unless it is the workload's own."""
     settings = canary.policy.settings if canary.policy else ()
     origins = [setting.origin for setting in settings if setting.name == UNTIL.name]
     own = origins[-1:] == [f"the {canary.intent.canary.kind}"]
@@ -166,7 +168,7 @@ def _until(canary: Canary) -> str:
 
 
 def _which(selection: Selection) -> str:
-    """The requests, in words: all of those few that are told apart by nothing but their method."""
+    """The selected requests, in words. Only methods are named."""
     which = f"the {', '.join(sorted(selection.methods))} requests" if selection.methods else "the requests"
     if selection.paths or selection.exclude_paths or selection.headers:
         return f"{which} that its annotations select,"
@@ -216,8 +218,9 @@ def _too_many_sampled(target: NamespacedName, active: Sequence[Canary], _: Limit
 def _too_much_memory(
     target: NamespacedName, active: Sequence[Canary], limits: Limits
 ) -> dict[str, Condition]:
-    """Envoy holds each mirrored request until it is complete: what may be in flight is memory. Whoever says
-    how many may be has them, the oldest first; the others share what is left, and at least one each."""
+    """Envoy holds each mirrored request until it is complete, so requests in flight take memory. Shadows with
+    `max-concurrent` get it first, the oldest before the others; the rest share what is left, at least one
+    request each."""
     rejected: dict[str, Condition] = {}
     taken = 0
     for canary in sorted(active, key=lambda each: not _says_how_many(each)):
@@ -243,8 +246,7 @@ def _says_how_many(canary: Canary) -> bool:
 
 
 def _shares(active: Sequence[Canary], limits: Limits) -> dict[str, Treatment]:
-    """What becomes of mirrored requests, where those that do not say how many may be in flight share what is
-    left of the memory for their bodies."""
+    """The treatment of mirrored requests. Shadows without `max-concurrent` share the memory that is left."""
     said = [each for each in active if _says_how_many(each)]
     silent = [each for each in active if not _says_how_many(each)]
     left = limits.mirror_memory - sum(
@@ -280,7 +282,7 @@ def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limit
 
 
 def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treatment]) -> tuple[Mirror, ...]:
-    """The mirrors of one port: the active canaries that have a ready endpoint there, by name."""
+    """The mirrors of one port: the active canaries with a ready endpoint, by name."""
     return tuple(
         Mirror(
             canary=canary.name,
@@ -304,7 +306,8 @@ def _without(rejected: Mapping[str, Condition], mirrors: Iterable[Mirror]) -> tu
 
 
 def ends(canaries: Iterable[Canary], now: float) -> tuple[float | None, float | None]:
-    """Since when and until when these states hold, as far as time decides: a clock can be set back, too."""
+    """Since when and until when the states are valid, as far as time decides. A clock can be set back,
+    too."""
     times = [c.policy.until for c in canaries if c.policy and c.policy.until is not None]
     return (
         max((until for until in times if until <= now), default=None),

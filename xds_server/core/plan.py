@@ -1,8 +1,8 @@
-"""What resolving decides: for every Service its routes and mirrors, for every shadow its state.
+"""The result of resolving: routes and mirrors for every Service, a state for every shadow.
 
-Plain immutable values, compared by equality: a Service whose part of the plan is equal before and after a
-change costs nothing downstream. The types that exist once per Service or endpoint are msgspec Structs: making
-one takes 0.1 µs, a frozen dataclass of ten fields 3 µs.
+Immutable values, compared by equality. A Service whose part of the plan stays equal costs nothing downstream.
+The types that exist once per Service or endpoint are msgspec Structs: making one takes 0.1 µs, a frozen
+dataclass of ten fields 3 µs.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from xds_server.core.terms import MILLION, HeaderCondition, PathPrefix, Setting
 from xds_server.core.workload_names import named_by
 
 GATEWAY: Final = "gateway"
-"""The gateway that there is without a gateway file. A gateway has a route configuration of its name."""
+"""The gateway without a gateway file. Each gateway has a route configuration of its name."""
 
 
 class State(StrEnum):
@@ -36,7 +36,8 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a shadow is in its state, or what is wrong with a Service. Stable: scripts match on these."""
+    """Why a shadow is in its state, or the reason of a Service's condition. Stable: scripts match on
+    these."""
 
     MIRRORING = "Mirroring"
     NO_READY_ENDPOINT = "NoReadyEndpoint"
@@ -77,14 +78,14 @@ class Reason(StrEnum):
 
 
 class Protocol(StrEnum):
-    """What an HTTP port speaks to its backends, both without TLS."""
+    """The protocol of an HTTP port, without TLS."""
 
     HTTP1 = "http1"
     HTTP2 = "http2"
 
 
 class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
-    """An IP address and port; sorts the same everywhere."""
+    """An IP address and port."""
 
     address: str
     port: int
@@ -94,7 +95,7 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Credential(NamedTuple):
-    """What a copy's ``Authorization`` is set to, from the key of a Secret that `source` names."""
+    """The value of ``Authorization`` in mirrored requests. `source` names the Secret and its key."""
 
     source: str
     value: Sensitive
@@ -102,8 +103,8 @@ class Credential(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """One canary's copies of one Service port. `marker` is the value of ``x-xds-shadow``. Samples that are
-    `correlated` are of the same requests."""
+    """The mirroring of one Service port to one canary. `marker` is the value of ``x-xds-shadow``.
+    `correlated` samples select the same requests."""
 
     canary: str
     marker: str
@@ -116,7 +117,7 @@ class Mirror:
 
 
 class Match(NamedTuple):
-    """Requests under `path`, by `method`, that meet all of `headers`; None and empty: any."""
+    """Requests under `path`, by `method`, that meet all of `headers`; None and empty match any."""
 
     path: PathPrefix | None = None
     method: str | None = None
@@ -124,8 +125,8 @@ class Match(NamedTuple):
 
 
 class Route(NamedTuple):
-    """The requests that `match` admits, whose random number of a million is below `below`, and that no route
-    before it took, all of which are `mirrored` to these canaries. `label` is what a person calls them."""
+    """Matches requests whose random number of a million is below `below`, unless an earlier route matches;
+    they are `mirrored` to these canaries. `label` names the route for people."""
 
     label: str
     match: Match = Match()
@@ -134,12 +135,11 @@ class Route(NamedTuple):
 
 
 class PortPlan(msgspec.Struct, frozen=True):
-    """One HTTP port of an exposed Service, finished: its clusters, and a virtual host in the route
-    configuration of each of `gateways`, which are sorted. `number` is the Service's own; `name` tells the
-    port from the Service's others and is empty for one without a name.
-    `domains` are sorted and claimed by no other Service; `mirrors` are sorted by canary; `routes` are
-    tried in order, the last one takes every request. `closed`, of the Service's first port, are its own names
-    with the numbers of its ports that are not routed."""
+    """One HTTP port of an exposed Service: its clusters, and a virtual host in the route configuration of
+    each of `gateways`, which are sorted. `number` is the Service's own; `name` identifies the port, and is
+    empty if it has none. `domains` are sorted, and no other Service has them. `mirrors` are sorted by canary.
+    `routes` are in order, and the last one matches every request. `closed`, of the first port, are the
+    Service's own names with the numbers of its ports that are not routed."""
 
     service: NamespacedName
     name: str
@@ -155,9 +155,8 @@ class PortPlan(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ShadowStatus:
-    """What became of one marked workload, of which `canary` is the key (`model.objects.workload_key`).
-    `service` is the label's value as written. `percent`, `methods` and `settings` are empty where the policy
-    could not be read."""
+    """The state of one marked workload. `canary` is its key (`objects.workload_key`), `service` the label's
+    value. `percent`, `methods` and `settings` are empty if the policy cannot be read."""
 
     namespace: str
     canary: str
@@ -172,19 +171,19 @@ class ShadowStatus:
 
     @property
     def kind(self) -> Kind:
-        """Of the workload."""
+        """The kind of the workload."""
         return named_by(self.canary)[0]
 
     @property
     def name(self) -> str:
-        """Of the workload."""
+        """The name of the workload."""
         return named_by(self.canary)[1]
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
-    """Everything that hangs on one target name: a Service, or a name that canaries give and that no
-    Service has. If nothing else changes it, it holds from `since` until `expires`, in seconds since 1970.
-    `kept` are the canaries that stay in live traffic, as without them there would be nobody to answer."""
+    """The plan for one target: a Service, or a name in a label that no Service has. Without other changes it
+    is valid from `since` until `expires`, in seconds since the epoch. `kept` are the canaries that stay in
+    live traffic, because the Service would have no endpoint without them."""
 
     ports: tuple[PortPlan, ...] = ()
     shadows: tuple[ShadowStatus, ...] = ()
@@ -194,7 +193,7 @@ class ServicePlan(msgspec.Struct, frozen=True):
     expires: float | None = None
 
     def holds(self, now: float) -> bool:
-        """Whether time alone has not changed it."""
+        """Whether it is valid at `now`."""
         return (self.since is None or self.since <= now) and (self.expires is None or now < self.expires)
 
 
@@ -203,7 +202,7 @@ NOTHING = ServicePlan()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole: plans by target, none of them empty, and what is wrong with the settings of Namespaces."""
+    """The whole plan: by target, without empty plans, and the conditions of Namespaces."""
 
     services: Mapping[NamespacedName, ServicePlan] = field(default_factory=lambda: MappingProxyType({}))
     namespaces: Mapping[str, tuple[Condition, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -214,7 +213,7 @@ class Plan:
         return sorted(found, key=lambda s: (s.namespace, s.canary))
 
     def gateways(self) -> dict[NamespacedName, tuple[str, ...]]:
-        """Where each shadowed Service is routed, if it is."""
+        """The gateways of each shadowed Service that is routed."""
         return {
             target: service.ports[0].gateways
             for target, service in self.services.items()

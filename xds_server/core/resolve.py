@@ -1,8 +1,7 @@
-"""From the world to the plan.
+"""Resolves the world to the plan.
 
-`resolve` is the specification: the whole plan of a whole world. `Resolver` gives the same plan for the cost
-of what changed, one Service at a time; `affected` is the list of reasons for which a change touches a
-Service's part of the plan.
+`resolve` is the specification: the plan of a whole world. `Resolver` gives the same plan incrementally, one
+Service at a time. `affected` lists why a change touches a Service's part of the plan.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -36,13 +35,13 @@ OwnerOf = Callable[[str], NamespacedName | None]
 _NO_RULES = Rules()
 _NO_PLAN = Plan()
 _MANY: Final = 256
-"""Changes of a namespace for which it is not looked into who of its Services is affected: that takes longer
-than to plan them all."""
+"""From this number of changes in a namespace on, all of its Services are planned again: that is faster than
+to find the affected ones."""
 
 
 def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> Plan:
-    """The whole plan of `world`, after the plan `before`: a canary that had to stay in live traffic leaves it
-    only for an endpoint that is ready."""
+    """The plan of `world` after the plan `before`. A canary that had to stay in live traffic leaves it only
+    for an endpoint that is ready."""
     scenes = {name: Scene(name, view, rules) for name, view in world.namespaces.items()}
     targets = {
         NamespacedName(name, target)
@@ -87,12 +86,12 @@ def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> 
 
 
 def entry_of(offer: Offer | None, plan: ServicePlan) -> Entry | None:
-    """What a Service takes of its namespace's budget."""
+    """The entry of a Service in its namespace's budget."""
     return Entry(offer.age, weigh(plan)) if offer and plan.ports else None
 
 
 def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer | None:
-    """What the Service of that name asks for, if there is one."""
+    """What the Service of that name asks for; None if there is no such Service."""
     service = scene.view.services.get(target.name)
     if service is None:
         return None
@@ -114,7 +113,7 @@ def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer
 def plan_service(
     scene: Scene, target: NamespacedName, offer: Offer | None, owner_of: OwnerOf, before: ServicePlan
 ) -> ServicePlan:
-    """One Service's part of the plan, finished."""
+    """One Service's part of the plan."""
     service = scene.view.services.get(target.name)
     if service and (unknown := scene.unknown(service)):
         return held(target, unknown, scene.intents(target.name), owner_of, before)
@@ -214,10 +213,10 @@ def _won(
 
 
 class Resolver:
-    """What a plan rests on, kept up to date with a world that changes, one namespace at a time, and with
-    time. `update` says which Services have to be planned anew, `plan` plans one of them, and `settle` says
-    for which of them their namespace's budget has changed that. `failed` are errors of ours with a whole
-    namespace, and `namespaces` is what is wrong with its settings, by its name."""
+    """Holds what the plan depends on, and follows a changing world, one namespace at a time, and time.
+    `update` returns which Services have to be planned again, `plan` plans one of them, and `settle` returns
+    those for which the namespace's budget changed the result. `failed` are errors of ours with a whole
+    namespace, and `namespaces` the conditions of its settings, by its name."""
 
     def __init__(
         self,
@@ -236,11 +235,11 @@ class Resolver:
         self.offers: Engine[NamespacedName, Offer | None] = Engine(self._read, None)
 
     def at(self, now: float) -> None:
-        """Move on to this time, in seconds since 1970."""
+        """Set the time, in seconds since the epoch."""
         self._rules = self._rules._replace(now=now)
 
     def on(self, gateways: tuple[str, ...]) -> set[NamespacedName]:
-        """Move on to these gateways, sorted; return the Services whose part of the plan may differ."""
+        """Set the gateways, sorted; return the Services whose part of the plan may change."""
         if gateways == self._rules.gateways:
             return set()
         self._rules = self._rules._replace(gateways=gateways)
@@ -251,8 +250,8 @@ class Resolver:
         }
 
     def update(self, namespace: str, view: NamespaceView, changed: Collection[Ref]) -> set[NamespacedName]:
-        """Move a namespace on to `view`, which differs from its last one in the `changed` objects; return the
-        Services whose part of the plan may differ, hosts aside."""
+        """Set a namespace's view, which differs from the previous one in the `changed` objects; return the
+        Services whose part of the plan may change, apart from hosts."""
         before = self._scenes.get(namespace) or Scene(namespace, NOWHERE, self._rules)
         pods = {ref.name for ref in changed if ref.kind is Kind.POD}
         after = self._scenes[namespace] = Scene(namespace, view, self._rules, before, pods)
@@ -282,8 +281,8 @@ class Resolver:
             return {NamespacedName(after.name, name) for name in names}
 
     def claim(self, target: NamespacedName, before: ServicePlan) -> Claimed:
-        """Read what a Service, which is planned as `before`, asks for; say whose hosts changed hands. Those
-        have to be planned in the same step: one host in two of them is more than Envoy takes."""
+        """Read what a Service with the plan `before` asks for; return whose hosts changed hands. Those have
+        to be planned in the same step, because Envoy rejects a host in two virtual hosts."""
         self._before = before
         if not self.offers.update([target]):
             return NOBODY
@@ -306,8 +305,8 @@ class Resolver:
         return cut(whole, self._ledger.allowed(target), budget), entry_of(offer, whole)
 
     def settle(self, entries: Mapping[NamespacedName, Entry | None]) -> set[NamespacedName]:
-        """Take what Services take of their namespaces' budgets into account; return those for which another
-        thing fits than when they were planned."""
+        """Take the entries of Services into account; return those for which the budget now allows something
+        else."""
         by_namespace: dict[str, dict[NamespacedName, Entry | None]] = {}
         for target, entry in entries.items():
             by_namespace.setdefault(target.namespace, {})[target] = entry
@@ -324,7 +323,7 @@ class Resolver:
         return offer_in(self._scene(target.namespace), target, self._before)
 
     def _scene(self, namespace: str) -> Scene:
-        """As of its last `update`, whatever has changed there since."""
+        """The scene as of its last `update`."""
         known = self._scenes.get(namespace) or Scene(namespace, NOWHERE, self._rules)
         if known.rules is not self._rules:
             known = self._scenes[namespace] = Scene(namespace, known.view, self._rules, known)
@@ -332,8 +331,8 @@ class Resolver:
 
 
 def affected(before: Scene, after: Scene, changed: Collection[Ref]) -> set[NamespacedName]:
-    """The Services of a namespace whose part of the plan may depend on one of the `changed` objects, hosts
-    aside."""
+    """The Services of a namespace whose part of the plan can depend on one of the `changed` objects, apart
+    from hosts."""
     if before.view.empty or len(changed) > _MANY:
         views = (before.view, after.view)
         names = {name for view in views for name in (*view.services, *view.canaries)}
@@ -372,7 +371,7 @@ def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
     workload = view.workloads.get(name)
     if workload and SHADOW_OF in workload.labels:
         yield workload.labels[SHADOW_OF]
-        yield from scene.listing(scene.keys_of(workload))  # they are excluded from all of these
+        yield from scene.listing(scene.keys_of(workload))  # their Pods are excluded from all of these
         if scene.awaits(workload):
             yield from (name for name, service in view.services.items() if may_select(service, workload))
         # The annotation can close a loop of several Services, or break it.
@@ -387,7 +386,7 @@ def _marked(view: NamespaceView) -> Iterable[tuple[str, Workload]]:
 
 
 def _fed_by(scene: Scene, service: str) -> Iterable[str]:
-    """Targets of the canaries that take their endpoints from `service`."""
+    """The targets of canaries whose endpoints come from `service`."""
     for target, workload in _marked(scene.view):
         if ENDPOINTS_FROM.key in workload.annotations and scene.intent(workload).endpoints_from == service:
             yield target

@@ -1,7 +1,7 @@
-"""What is known of one namespace at one moment, worked out once for all of its Services.
+"""What is derived from one namespace's view, once for all of its Services.
 
-A scene is made when its namespace or the rules change, and takes over from the one before what rests on
-objects that are the same: an intent is read once, however often its Service is resolved.
+A scene is made when its namespace or the rules change. It takes over from the previous one what depends on
+unchanged objects, so an intent is read once, however often its Service is resolved.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,13 +23,12 @@ from xds_server.core.values import PolicyError, sentence
 from xds_server.core.world import NamespaceView
 
 MOST_MARKED: Final = 256
-"""Deployments of a namespace that carry the label and count, the oldest. All of them are looked at for each
-of its Services."""
+"""Marked workloads of a namespace that count, the oldest. Each Service looks at all of them."""
 
 
 class Rules(NamedTuple):
-    """What decides besides the objects: the installation's settings, whether every Service is exposed, the
-    time, in seconds since 1970, which gateways there are, sorted, and what the cluster's DNS calls itself."""
+    """The input besides the objects: the installation's settings, whether every Service is exposed, the time
+    in seconds since the epoch, the gateways, sorted, and the cluster's DNS domains."""
 
     installation: Layer = NO_FILE
     expose_all: bool = False
@@ -40,8 +39,8 @@ class Rules(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """What was worked out of single objects: intents by workload, the Pods that a workload selects, and
-    what an EndpointSlice lists, each with the object that it was worked out of."""
+    """What is derived from single objects: intents by workload, the Pods of a workload, and what an
+    EndpointSlice lists, each with its object."""
 
     intents: dict[str, Intent] = field(default_factory=dict)
     pods: dict[str, dict[str, Pod]] = field(default_factory=dict)
@@ -50,7 +49,7 @@ class Known:
 
 
 class Scene:
-    """One namespace's view, with what follows from it for every Service there."""
+    """One namespace's view, with what is derived from it."""
 
     def __init__(
         self,
@@ -69,20 +68,20 @@ class Scene:
 
     @cached_property
     def limits(self) -> Limits:
-        """What holds for each Service of the namespace."""
+        """The limits of each Service of the namespace."""
         return limits_of(self.layer, self.rules.installation)
 
     @cached_property
     def marked(self) -> Mapping[str, Workload]:
-        """The Deployments with the label, whatever its value, the oldest first, and no more than count."""
+        """The workloads with the label, whatever its value, the oldest first, as far as they count."""
         names = (name for group in self.view.canaries.values() for name in group)
         found = sorted(map(self.view.workloads.__getitem__, names), key=lambda d: (d.created, d.key))
         return {workload.key: workload for workload in found[:MOST_MARKED]}
 
     @cached_property
     def pods_by_key(self) -> Mapping[str, list[str]]:
-        """The names of all Pods, by what an EndpointSlice can list them. Several can have one address, as on
-        their host's network."""
+        """The names of all Pods by the keys with which an EndpointSlice can list them. Several Pods can have
+        one address, as on their host's network."""
         found: dict[str, list[str]] = {}
         for pod in self.view.pods.values():
             for key in keys_of(pod):
@@ -90,7 +89,7 @@ class Scene:
         return found
 
     def problems(self) -> tuple[Condition, ...]:
-        """What is wrong with the settings of the Namespace itself."""
+        """The conditions of the Namespace's own settings."""
         if not self.layer.values:
             return ()
         found = [each for each in self.limits.problems if each.subject == self.layer.subject]
@@ -103,22 +102,22 @@ class Scene:
 
     @property
     def namespace_unknown(self) -> bool:
-        """Whether the bounds of the namespace are not known yet."""
+        """Whether the Namespace, which may have bounds, was not seen yet."""
         return namespace_unknown(self.view.namespace, self.view.awaited)
 
     def host_refused(self, host: str) -> str:
-        """Why no Service of the namespace may have this further host, or nothing."""
+        """Why no Service of the namespace may have this further host, or ""."""
         if self.namespace_unknown:
             return f"Host {host} waits until Namespace {self.name}, which may have bounds for it, was seen."
         return host_not_allowed(host, (self.layer, self.rules.installation))
 
     def intents(self, target: str) -> list[Intent]:
-        """Whose Pods are to get mirrored requests of this Service, the oldest first."""
+        """The intents to mirror this Service's requests, the oldest first."""
         found = [self.intent(self.view.workloads[name]) for name in self.view.canaries.get(target, ())]
         return sorted(found, key=lambda intent: intent.age)
 
     def intent(self, workload: Workload) -> Intent:
-        """What a marked workload says."""
+        """The intent of a marked workload."""
         known = self.known.intents.get(workload.key)
         if known is None or known.canary is not workload:
             known = read_label(workload, self.layer, self.rules.installation)
@@ -126,7 +125,7 @@ class Scene:
         return known
 
     def pods_of(self, workload: Workload) -> Mapping[str, Pod]:
-        """The Pods that a marked workload selects, by their names."""
+        """The Pods that a marked workload selects, by name."""
         known = self.known.pods.get(workload.key)
         if known is None:
             selected = matcher(workload.spec.selector)
@@ -135,7 +134,7 @@ class Scene:
         return known
 
     def keys_of(self, workload: Workload) -> frozenset[str]:
-        """By what an EndpointSlice can list one of its Pods."""
+        """The keys with which an EndpointSlice can list a Pod of the workload."""
         known = self.known.keys.get(workload.key)
         if known is None:
             known = frozenset(key for pod in self.pods_of(workload).values() for key in keys_of(pod))
@@ -143,17 +142,17 @@ class Scene:
         return known
 
     def awaits(self, workload: Workload) -> bool:
-        """Whether the Pods of a marked workload are not known."""
+        """Whether the Pods of a marked workload are awaited."""
         return bool(self.view.awaited) and as_query(workload.spec.selector) in self.view.awaited
 
     def unknown(self, service: Service) -> list[Workload]:
-        """The marked Deployments whose Pods are not known and may be among this Service's."""
+        """The marked workloads whose Pods are awaited and may be endpoints of this Service."""
         if not self.view.awaited:
             return []
         return [each for each in self.marked.values() if self.awaits(each) and may_select(service, each)]
 
     def listing(self, keys: Collection[str]) -> set[str]:
-        """The Services whose EndpointSlices list a Pod by one of these names and addresses."""
+        """The Services whose EndpointSlices list a Pod by one of these keys."""
         wanted = frozenset(keys)
         if not wanted:
             return set()
@@ -189,7 +188,7 @@ def _still_true(
 def _with(
     pods: dict[str, Pod], workload: Workload, view: NamespaceView, changed: Collection[str]
 ) -> dict[str, Pod]:
-    """The Pods of a workload, where these of the namespace have changed."""
+    """The Pods of a workload after these Pods of the namespace changed."""
     selected = matcher(workload.spec.selector)
     now = {name: pod for name in changed if (pod := view.pods.get(name)) and selected(pod.labels)}
     if not now and pods.keys().isdisjoint(changed):
@@ -198,7 +197,7 @@ def _with(
 
 
 def keys_of(pod: Pod) -> set[str]:
-    """By what an EndpointSlice can list a Pod."""
+    """The keys with which an EndpointSlice can list a Pod."""
     return {pod.name, *pod.addresses}
 
 
@@ -215,7 +214,7 @@ def _layer(name: str, namespace: Namespace | None) -> Layer:
 
 
 def may_select(service: Service, workload: Workload) -> bool:
-    """Whether a Service can have Pods of a workload, by what their selectors ask for. One without a
-    selector can have any."""
+    """Whether a Service can select Pods of a workload, by their selectors. A Service without a selector can
+    have any Pod."""
     wanted = workload.spec.selector.match_labels or {}
     return all(wanted.get(key, value) == value for key, value in (service.spec.selector or {}).items())

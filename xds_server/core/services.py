@@ -22,8 +22,9 @@ _KEYS: Final = tuple(row.key for row in OF_SERVICE)
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What one Service asks for. `age` orders claims: the lower claim of a host wins. `hosts` are in the
-    order of claiming, without repeats; no ports, no `gateways` or not exposed means no hosts."""
+    """What one Service asks for. `age` orders claims of a host: the oldest claim wins. `hosts` are in the
+    order of claiming, without repetition. There are none if the Service is not exposed, or has no ports or no
+    `gateways`."""
 
     age: Age
     exposed: bool
@@ -34,13 +35,13 @@ class Offer(msgspec.Struct, frozen=True):
 
     @property
     def claims(self) -> tuple[str, ...]:
-        """The hosts that nobody younger may have. A Service that is not routed still keeps its own name from
-        others."""
+        """The hosts that no younger Service may have. A Service that is not routed still claims its own
+        name."""
         return self.hosts or own_hosts(NamespacedName(*self.age[1:]))[:1]
 
 
 def age_of(service: Service) -> Age:
-    """By which Services sort, the oldest first."""
+    """The sort key of Services, the oldest first."""
     return (service.created, service.namespace, service.name)
 
 
@@ -56,9 +57,9 @@ def offer_of(
     routed_on: tuple[str, ...] = (),
     cluster_domains: Sequence[str] = CLUSTER_DOMAINS,
 ) -> Offer:
-    """Read everything that `service` says of itself; mistakes become `Offer.conditions`. `host_refused` says
-    why it may not have a further host, or nothing. `served` says whether it is routed now, and `routed_on` on
-    which of the `gateways` that there are."""
+    """Read what `service` asks for; mistakes become `Offer.conditions`. `host_refused` returns why it may not
+    have a further host, or "". `served` is whether it is routed now, and `routed_on` are those of the
+    `gateways` that route it."""
     age = age_of(service)
     exposed, problems = _exposed(view, service, expose_all=expose_all)
     problems += _unknown_annotations(service)
@@ -67,13 +68,13 @@ def offer_of(
     ports, mistakes, unrouted, assumed = ports_of(service)
     on, bad_gateways = _gateways(service, gateways, routed_on)
     if exposed is None and not (ports and on):
-        # What can be served no longer does not stay, or the plan would be another when it is made once more.
+        # A Service that cannot be served must not stay, or resolving again would give another plan.
         return Offer(age, exposed=False, conditions=tuple(problems))
     problems += mistakes
     if not ports:
         if EXPOSE in service.labels or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
-            unrouted = ""  # that says it
+            unrouted = ""  # the condition says so
         notices = _notices(service, unrouted, "")
         return Offer(age, exposed=True, conditions=(*problems, *notices))
     problems += bad_gateways
@@ -111,9 +112,9 @@ def _too_many_ports(service: Service, ports: Sequence[HttpPort], most: int) -> C
 def _exposed(
     view: NamespaceView, service: Service, *, expose_all: bool
 ) -> tuple[bool | None, list[Condition]]:
-    """The Service's own label decides, then its Namespace's, then the installation's default. A value that is
-    neither true nor false counts as absent; where nothing else decides, the Service stays as it is (None). A
-    typo must not take it away from its users, nor open it to them."""
+    """Whether the Service is exposed, by its own label, else by its Namespace's, else by the installation's
+    default. A label that is neither true nor false counts as absent; if no other label decides, the Service
+    stays as it is (None). A typo must neither stop traffic to a Service nor expose it."""
     problems: list[Condition] = []
     for whose, owner in (("Label", service), ("Its Namespace's label", view.namespace)):
         value = owner.labels.get(EXPOSE) if owner else None
@@ -126,7 +127,7 @@ def _exposed(
 
 
 def _unknown_annotations(service: Service) -> list[Condition]:
-    """The first, each by itself, and how many there are besides."""
+    """A condition for each of the first unknown annotations, and one with the number of the others."""
     if not service.annotations:
         return []
     unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KEYS)
@@ -178,9 +179,9 @@ def _hosts(
 def _gateways(
     service: Service, there_are: tuple[str, ...], routed_on: tuple[str, ...]
 ) -> tuple[tuple[str, ...], list[Condition]]:
-    """The gateways that it names, all if it names none. An unknown name costs itself alone; a Service that
-    names no other stays where it is routed. A typo must not take it away from its users, nor open it to
-    others."""
+    """The gateways that the Service names; all of them without the annotation. An unknown name is left out. A
+    Service that names no known gateway stays on those that route it. A typo must neither stop traffic to a
+    Service nor expose it elsewhere."""
     text = service.annotations.get(GATEWAYS.key)
     if text is None:
         return there_are, []
@@ -200,7 +201,7 @@ def _gateways(
 
 
 def _mistake(host: str, cluster_domains: Sequence[str]) -> str:
-    """What is wrong with a host, or nothing."""
+    """Why a host is not valid, or ""."""
     if host.endswith((".svc", *(f".svc.{domain}" for domain in cluster_domains))):
         return "the form of a cluster's own names; each of these belongs to the Service that it names."
     if not is_host_name(host):
@@ -216,14 +217,14 @@ def _problem(service: Service, reason: Reason, message: str) -> Condition:
 
 
 def problem_of(service: NamespacedName, reason: Reason, message: str) -> Condition:
-    """What is wrong with a Service."""
+    """A condition of a Service that has to be corrected."""
     return Condition(about(Ref(Kind.SERVICE, service.namespace, service.name)), reason, message)
 
 
 def host_conflict(
     service: NamespacedName, host: str, owner: NamespacedName, cluster_domains: Sequence[str]
 ) -> Condition:
-    """What to tell the owner of `service`, whose claim of `host` did not prevail."""
+    """The condition of a Service whose claim of `host` did not win."""
     why = "is the cluster's name of" if host in own_hosts(owner, cluster_domains) else "belongs to the older"
     message = f"Host {host} {why} Service {owner}; this Service is not reached by it."
     return problem_of(service, Reason.HOST_CONFLICT, message)

@@ -1,6 +1,6 @@
-"""List and watch over HTTP: raw bodies out, one kind of error.
+"""List and watch over HTTP. Bodies are raw; every failure is an `ApiError`.
 
-`wire` decodes them. When to try again is `reflector`'s.
+`watch_events` decodes the bodies, and `reflector` retries.
 """
 
 import random
@@ -29,16 +29,16 @@ from xds_server.kube.session import Connect
 from xds_server.kube.watch_events import decode_status
 
 _PAGE_SIZE = 500
-"""Objects a page, as client-go asks for."""
+"""Objects of a page, as in client-go."""
 
 _LONGEST_LINE = 16 << 20
 """Bytes of one event of a watch. An object in etcd has 1.5 MiB at most by default."""
 
 _LARGEST_PAGE = 256 << 20
-"""Bytes of one page of a list: so many of the largest EndpointSlices, and a server may have larger pages."""
+"""Bytes of one page of a list: more than a page of the largest EndpointSlices."""
 
-_LARGEST_REFUSAL = 64 << 10
-"""Bytes of an error's body that are looked at."""
+_LARGEST_ERROR = 64 << 10
+"""Bytes of an error's body that are read."""
 
 _SPREAD = (0.7, 1.0)
 
@@ -47,17 +47,15 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """All durations of the Kubernetes source, in seconds.
-
-    A watch is asked to end after `watch` or a little less, so that not all end at once, and one of Pods
-    after `watch_pods`. A connection on which nothing came for `silence` longer than that is dead, as is a
-    list on which nothing came for `read`. So a canary's new Pod goes unseen for `watch_pods` and `silence` at
-    most where a connection falls silent; nothing else tells it from one on which nothing happens. Failures
-    are tried again after `backoff_base`, doubled up to `backoff_cap`. After an outage, changes wait for one
-    another at most `regroup` (`kube_outage`). What one can do without is given up when it has been forbidden
-    for `gives_up`: an API server that starts answers 403 to everybody for a moment. For `renew_after` see
-    `Sessions.renew`. A kind that the server does not know is looked for again after `looks_again`.
-    """
+    """The durations of the Kubernetes source, in seconds. A watch is requested for `watch` seconds or a
+    little less, so that not all end together, and a watch of Pods for `watch_pods`. A connection on which
+    nothing arrives for `silence` longer than that is dead, and so is a list on which nothing arrives for
+    `read`. So a new Pod of a canary stays unseen for `watch_pods` and `silence` at most if a connection
+    stalls, which looks the same as a connection on which nothing happens. A failure is retried after
+    `backoff_base`, doubled up to `backoff_cap`. After an outage, changes are held for `regroup` at most
+    (`outage`). A query that is not essential is left out after it was forbidden for `gives_up`, because an
+    API server that starts answers 403 to everybody for a moment. For `renew_after` see `Sessions.renew`. A
+    kind that the server does not have is looked for again after `looks_again`."""
 
     watch: int = 120
     watch_pods: int = 30
@@ -73,7 +71,7 @@ class Timing:
 
 
 class KubeApi:
-    """The API server as a source needs it. Use `open`, and `close` in the end."""
+    """The list and watch requests of a source. Create it with `open`, and call `close` in the end."""
 
     def __init__(self, client: KubeClient, timing: Timing) -> None:
         self._client = client
@@ -85,7 +83,7 @@ class KubeApi:
         return cls(await KubeClient.open(connect, timing.renew_after), timing)
 
     async def close(self) -> None:
-        """Close the session; whoever still uses it has been cancelled."""
+        """Close the session. Requests that still use it were cancelled."""
         await self._client.close()
 
     @property
@@ -94,8 +92,8 @@ class KubeApi:
         return self._client.server
 
     async def page(self, query: Query, token: str) -> bytes:
-        """The body of one page of a list; `token` is empty for the first. Raises `ApiError`, and
-        `DecodeError` if it is larger than any page."""
+        """The body of one page of a list. `token` is empty for the first page. Raises `ApiError`, and
+        `DecodeError` if the page is too large."""
         parameters = [*query.selectors, ("limit", str(_PAGE_SIZE))]
         if token:
             parameters.append(("continue", token))
@@ -111,16 +109,16 @@ class KubeApi:
     @asynccontextmanager
     async def watch(self, query: Query, version: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of a watch that starts after `version`. They end when the server ends the watch and when
-        the connection breaks, which mean the same: go on at the last version. Raises `ApiError`, and the
-        lines `DecodeError` where one is longer than any event."""
+        the connection breaks; both mean that the watch resumes at the last version. Raises `ApiError`, and
+        `DecodeError` for a line that is too long."""
         async with self._stream(query, [("resourceVersion", version)]) as lines:
             yield lines
 
     @asynccontextmanager
     async def streaming_list(self, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The lines of a watch that begins with every object and a bookmark that says so, and goes on as any
-        other (Kubernetes' "streaming lists"). It never makes the server build the whole list at once. Raises
-        `ApiError`, with 400 or 422 where the server does not know it."""
+        """The lines of a watch that begins with every object and a bookmark, and continues as any other
+        (Kubernetes' streaming lists). The server never builds the whole list at once. Raises `ApiError`, with
+        400 or 422 if the server does not support it."""
         parameters = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
         async with self._stream(query, parameters) as lines:
             yield lines
@@ -148,7 +146,7 @@ class KubeApi:
     async def _get(
         self, query: Query, verb: str, parameters: list[tuple[str, str]], *, silence: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """`verb` is what RBAC calls the request."""
+        """`verb` is the verb of the request in RBAC."""
         limits = aiohttp.ClientTimeout(sock_connect=self._timing.connect, sock_read=silence)
         call = Call(path=query.path, parameters=parameters, limits=limits)
         try:
@@ -167,7 +165,7 @@ class KubeApi:
 
 async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) -> ApiError:
     try:
-        detail = decode_status(await _read(response.content, _LARGEST_REFUSAL)).message
+        detail = decode_status(await _read(response.content, _LARGEST_ERROR)).message
     except NETWORK_ERRORS:
         detail = ""
     error = refused(query, verb, response.status, detail)
@@ -176,7 +174,7 @@ async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) ->
 
 
 async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
-    """What there is, or one byte more than `most` of it."""
+    """The body, or one byte more than `most` of it."""
     parts: list[bytes] = []
     size = 0
     async for chunk in content.iter_any():
@@ -192,7 +190,7 @@ def _too_long(query: Query, what: str) -> DecodeError:
 
 
 async def _lines(query: Query, content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    """Complete lines. A last line that was cut off is dropped: the next watch repeats it."""
+    """Complete lines. A last line that was cut off is dropped; the next watch repeats it."""
     parts: list[bytes] = []
     size = 0
     try:

@@ -1,7 +1,7 @@
-"""One request to an API server, with credentials that are renewed when they are no longer accepted.
+"""One request to an API server. Credentials that are no longer accepted are renewed.
 
-The response's body is raw: the client library's deserializer is left aside. When to try again is the
-callers'; the one retry here follows renewed credentials, of which nobody above has to know.
+The response's body is raw; the client library's deserializer is not used. Callers retry. The one retry here
+follows renewed credentials, and is invisible to callers.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -17,10 +17,10 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.kube.session import Connect, Session, Sessions
 
 OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE = 200, 401, 403, 404, 409, 410
-"""The HTTP statuses that lead to something other than another attempt."""
+"""The HTTP statuses that are not simply retried."""
 
 NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
-"""What a broken connection looks like, while sending and while reading a response."""
+"""The exceptions of a broken connection, while sending and while reading a response."""
 
 NO_LIMITS = aiohttp.ClientTimeout(total=None)
 
@@ -31,7 +31,7 @@ _LONGEST_WAIT_S = 120.0
 
 
 class UnreachableError(XdsShadowError):
-    """No answer came."""
+    """No response arrived."""
 
 
 class CredentialsError(XdsShadowError):
@@ -40,8 +40,9 @@ class CredentialsError(XdsShadowError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request. `body` is a JSON value, sent as the given content type. By default it may take as long as
-    it likes; aiohttp's limit on the whole is not used, as it can cancel a task that has just gone on."""
+    """One request. `body` is a JSON value, sent with the given content type. By default there is no limit on
+    its duration. aiohttp's total timeout is not used, because it can cancel a task that has just
+    continued."""
 
     method: str = "GET"
     path: str
@@ -52,7 +53,7 @@ class Call:
 
 
 class KubeClient:
-    """An API server that can be asked. Use `open`, and `close` in the end."""
+    """Sends requests to an API server. Create it with `open`, and call `close` in the end."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -63,7 +64,7 @@ class KubeClient:
         return cls(await Sessions.open(connect, renew_after))
 
     async def close(self) -> None:
-        """Close the session; whoever still uses it has been cancelled."""
+        """Close the session. Requests that still use it were cancelled."""
         await self._sessions.close()
 
     @property
@@ -85,8 +86,8 @@ class KubeClient:
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float:
-    """Seconds that the server asks to be left alone for (429 and 503 may), else 0. An API server writes a
-    number; the header's other form, a date, is read as no wish."""
+    """How many seconds the server asks to wait (429 and 503 may), else 0. An API server writes a number; the
+    other form of the header, a date, is ignored."""
     wanted = response.headers.get("Retry-After", "")
     return min(float(wanted), _LONGEST_WAIT_S) if wanted.isascii() and wanted.isdecimal() else 0.0
 

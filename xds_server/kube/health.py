@@ -1,4 +1,5 @@
-"""How the Kubernetes source is, in a sentence: what it waits for, since when, and what would end that."""
+"""The state of the Kubernetes source in a sentence: what it waits for, since when, and what would end
+that."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,10 +9,10 @@ from xds_server.kube.outage import Down
 from xds_server.kube.query import Query
 
 _NAMED = 5
-"""Queries that a sentence names; there may be one for each canary."""
+"""Queries that the sentence names; there may be one for each canary."""
 
 _REASONS = 3
-"""Problems that it repeats; all of them are in `status`."""
+"""Conditions that it repeats; `status` has all of them."""
 
 
 def message(
@@ -22,14 +23,14 @@ def message(
     failures: Sequence[Condition],
     now: float,
 ) -> str:
-    """`unsynced` is what the start waits for, `down` what is not followed, and `failures` what is wrong with
-    the requests for either."""
+    """The sentence. `unsynced` is what the start waits for, `down` are the queries that fail, and `failures`
+    are the conditions of both."""
     where = f"Kubernetes at {server}"
     if unsynced:
         return f"{where}: waiting for the first list of {_named(unsynced)}{_why(failures)}"
     clauses = [
         f"{verb} for {now - min(down[query].since for query in queries):.0f} s ({_named(queries)})"
-        for refused, verb in ((False, "has not answered"), (True, "has refused requests"))
+        for refused, verb in ((False, "has not answered"), (True, "has rejected requests"))
         if (queries := [query for query, each in down.items() if each.refused is refused])
     ]
     if clauses:
@@ -38,7 +39,7 @@ def message(
 
 
 def outages(down: Mapping[Query, Down], *, now: float) -> dict[Kind, float]:
-    """For how many seconds a query of each kind has not been followed: the longest, and 0 if all are."""
+    """For each kind, the longest time in seconds for which one of its queries has failed; 0 if none fails."""
     found = dict.fromkeys(Kind, 0.0)
     for query, each in down.items():
         found[query.kind] = max(found[query.kind], now - each.since)

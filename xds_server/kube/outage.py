@@ -1,10 +1,10 @@
-"""What the reflectors of one API server share: which queries get no answer, or are refused.
+"""Tracks which queries of one API server fail, and groups the changes after an outage.
 
-After an outage every watch comes back at a time of its own, and each brings only its part of what happened
-meanwhile: a Service that is gone, the Endpoints of its successor. Passed on one by one they would make worlds
-that never were. So what arrives is held back until all watches are back, or `regroup` seconds have passed;
-then it is passed on at once. The first watch that comes back calls the others, which need not wait out their
-delays. A watch that stays away for longer is not waited for again until it was back.
+After an outage every watch resumes at a time of its own and sends only its part of the changes: a deleted
+Service, the EndpointSlices of its successor. Passed on one by one, they would produce states that never
+existed. So changes are held until all watches are back, for `regroup` seconds at most, and then passed on
+together. The first watch that is back wakes the others, so that they do not wait for their delays. A watch
+that stays away longer is not waited for again until it was back.
 """
 
 import asyncio
@@ -20,27 +20,27 @@ from xds_server.kube.client import FORBIDDEN, UNAUTHORIZED
 from xds_server.kube.query import Query
 
 _SETTLE_S = 0.05
-"""From the last watch that came back until its first events are here."""
+"""From the last watch that is back until its first events arrive."""
 
 REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
-"""Statuses with which a server that answers refuses who asks."""
+"""The statuses with which a server rejects a request for its credentials or permissions."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Down(NamedTuple):
-    """Since when a query is not followed, by the loop's clock, and whether the server refuses it or gives no
-    answer that can be used."""
+    """Since when a query has failed, by the loop's clock, and whether the server rejects it or does not
+    respond."""
 
     since: float
     refused: bool
 
 
 class Outage:
-    """Knows which queries are not followed. Passes changes to the sink, or holds them while watches come
-    back.
+    """Knows which queries fail. Passes changes to the sink, or holds them while watches resume.
 
-    Holding begins only with `begin_regrouping`, called after the first sync, before which nothing is served.
+    It holds changes only after `begin_regrouping`, which is called after the first sync, because nothing is
+    served before.
     """
 
     def __init__(self, sink: Sink, regroup: float) -> None:
@@ -48,8 +48,8 @@ class Outage:
         self._regroup = regroup
         self._loop = asyncio.get_running_loop()
         self._down: dict[Query, Down] = {}
-        self._how_many = Counter[bool]()  # of those, by whether they are refused
-        self._expected: set[Query] = set()  # of those, the ones that are waited for
+        self._how_many = Counter[bool]()  # of those, by whether they are rejected
+        self._expected: set[Query] = set()  # of those, the ones that are awaited
         self._held: list[Change] | None = None  # None: changes pass
         self._may_hold = False
         self._release: asyncio.TimerHandle | None = None
@@ -57,21 +57,21 @@ class Outage:
 
     @property
     def down(self) -> Mapping[Query, Down]:
-        """What is not followed."""
+        """The queries that fail."""
         return self._down
 
     @property
     def lasted(self) -> float | None:
-        """Seconds for which at least one query has not been followed; None if all is well."""
+        """Seconds since the oldest failure began; None if no query fails."""
         since = min((down.since for down in self._down.values()), default=None)
         return None if since is None else self._loop.time() - since
 
     def begin_regrouping(self) -> None:
-        """From now on changes are held while watches come back."""
+        """Hold changes while watches resume, from now on."""
         self._may_hold = True
 
     def failed(self, query: Query, *, refused: bool) -> None:
-        """`query` was refused, or there was no answer to it."""
+        """Note that `query` was rejected, or got no response."""
         before = self._down.get(query)
         if before is None or before.refused is not refused:
             self._note(query, Down(before.since if before else self._loop.time(), refused))
@@ -81,13 +81,13 @@ class Outage:
             self._expected.add(query)
 
     def worked(self, query: Query) -> None:
-        """`query` is answered."""
+        """Note that `query` got a response."""
         if query not in self._down:
             return
         lasted = self.lasted
         self._note(query, None)
         self._back.set()
-        self._back = asyncio.Event()  # who begins to wait from here on waits for the next
+        self._back = asyncio.Event()  # a later `pause` waits for the next one
         if not self._down:
             _log.info("Kubernetes outage ended", after_s=round(lasted or 0.0, 1))
         if query not in self._expected:
@@ -100,18 +100,18 @@ class Outage:
             self._release_in(self._regroup, self._wait_no_longer)
 
     def forget(self, query: Query) -> None:
-        """Nobody waits for `query` any more."""
+        """Note that `query` is no longer needed."""
         self.worked(query)
 
     def pass_on(self, changes: Sequence[Change]) -> None:
-        """Put `changes`, now or together with what else is held."""
+        """Pass `changes` on, now or together with what is held."""
         if self._held is None:
             self._sink.put(changes)
         else:
             self._held += changes
 
     async def pause(self, seconds: float, at_least: float = 0.0) -> None:
-        """Wait for `seconds`, or until another query comes back, but for `at_least` so many seconds."""
+        """Wait for `seconds`, or until another query is back, but at least for `at_least`."""
         back = self._back
         await asyncio.sleep(at_least)
         if not self._down:
@@ -124,7 +124,7 @@ class Outage:
             pass
 
     def close(self) -> None:
-        """Nothing is passed on from now on."""
+        """Pass nothing on from now on."""
         if self._release:
             self._release.cancel()
 

@@ -1,11 +1,11 @@
-"""Lets no change of endpoints pass while Pods of canaries may have changed unseen.
+"""Holds changes of endpoints back while Pods of canaries may have changed unseen.
 
-Which endpoints are a canary's is known by its Pods alone, and these have watches of their own. While one of
-them is not followed (refused, broken, or just being opened again), an EndpointSlice may list a Pod that was
-never seen, and the canary would get live traffic. So what concerns the namespace of such a slice is held for
-a moment, which is all that a watch needs that the server has ended in order. If the watch is not back by
-then, the namespace's changes pass together with `Awaiting`, and only a complete list ends that. While no
-slice changes, nothing is held and nothing is awaited: what is known is still true.
+Only Pods tell which endpoints are a canary's, and they have watches of their own. While such a watch is not
+open (rejected, broken, or about to resume), an EndpointSlice can list a Pod that was never seen, and the
+canary would get live traffic. So changes of the namespace of such a slice are held for a moment, which is
+enough for a watch that the server ended in order. If the watch is not back by then, the changes pass together
+with `Awaiting`, and only a complete list ends that. While no slice changes, nothing is held and nothing is
+awaited.
 """
 
 import asyncio
@@ -19,31 +19,31 @@ from xds_server.core.world import Awaiting, Change, Delete, Report, Upsert, name
 from xds_server.kube.query import Query
 
 _REOPENS_S: Final = 1.0
-"""How long a watch may take to be opened again, and to say what it missed, before its Pods are awaited."""
+"""How long a watch may take to resume and to send what it missed before its Pods are awaited."""
 
 _LOOKS_S: Final = 0.02
-"""How often it is looked for meanwhile."""
+"""How often that is checked."""
 
 
 class PodWatch(Protocol):
-    """What has to be known of a watch of Pods."""
+    """What the gate needs to know of a watch of Pods."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the server sends what happens."""
+        """Whether the watch is open."""
 
     @property
     def caught_up(self) -> bool:
-        """Whether it is open, and has had the time to say what happened before."""
+        """Whether the watch is open and has had the time to send what it had missed."""
 
     def list_again(self) -> None:
-        """It is not open; begin anew with a list."""
+        """Start again with a list; the watch is not open."""
 
 
 @dataclass(slots=True)
 class _Namespace:
-    """`wanted` are the selectors of canaries; `unknown` the queries whose next list is waited for; `awaited`
-    the selectors that no known query covers."""
+    """`wanted` are the selectors of canaries, `unknown` the queries whose next list is awaited, `awaited` the
+    selectors that no known query covers."""
 
     wanted: Set[str] = frozenset()
     watches: dict[Query, PodWatch] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class _Namespace:
 
     @property
     def behind(self) -> list[Query]:
-        """The queries that are taken for known, and are not followed at the moment."""
+        """The queries that count as known but are not followed at the moment."""
         return [
             query
             for query, watch in self.watches.items()
@@ -63,7 +63,7 @@ class _Namespace:
         ]
 
     def moved(self) -> dict[str, bool]:
-        """Bring `awaited` up to date; return what came or went."""
+        """Update `awaited`; return the resulting changes."""
         known = self.watches.keys() - self.unknown
         if any(not query.labels for query in known):
             awaited = set[str]()
@@ -75,7 +75,7 @@ class _Namespace:
 
 
 class PodGate:
-    """A sink before the sink. It holds nothing until `synced`, before which nothing is served."""
+    """A sink in front of the sink. It holds nothing until `synced`, because nothing is served before."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -84,7 +84,7 @@ class PodGate:
         self._may_hold = False
 
     def want(self, selectors: Mapping[str, Set[str]]) -> list[Change]:
-        """By namespace the selectors of all canaries, after a change of them."""
+        """Set the selectors of all canaries, by namespace."""
         changes: list[Change] = []
         for name in sorted(self._namespaces.keys() | selectors.keys()):
             wanted = selectors.get(name, frozenset())
@@ -96,13 +96,13 @@ class PodGate:
         return changes
 
     def add(self, query: Query, watch: PodWatch) -> None:
-        """`query` is followed from now on; what comes of it says `want`."""
+        """Note that `query` is followed from now on. `want` returns the resulting changes."""
         state = self._of(query.namespace)
         state.watches[query] = watch
         state.unknown.add(query)
 
     def remove(self, query: Query) -> list[Change]:
-        """Nobody follows `query` any more."""
+        """Note that `query` is no longer followed."""
         state = self._namespaces[query.namespace]
         del state.watches[query]
         state.unknown.discard(query)
@@ -111,12 +111,12 @@ class PodGate:
         return changes
 
     def listed(self, query: Query) -> list[Change]:
-        """`query` has a complete list, which is put together with what this returns."""
+        """Note that `query` has a complete list. The returned changes belong to the same batch."""
         self._namespaces[query.namespace].unknown.discard(query)
         return self._moved(query.namespace)
 
     def knows(self, query: Query) -> bool:
-        """Whether `query` has a complete list, and has missed nothing since."""
+        """Whether `query` has a complete list and has missed nothing since."""
         state = self._namespaces.get(query.namespace)
         return state is not None and query in state.watches.keys() - state.unknown
 
@@ -148,7 +148,7 @@ class PodGate:
         self._sink.synced()
 
     def close(self) -> None:
-        """Nothing is passed on from now on."""
+        """Pass nothing on from now on."""
         for state in self._namespaces.values():
             if state.timer:
                 state.timer.cancel()
@@ -169,7 +169,7 @@ class PodGate:
         self._namespaces[name].timer = self._loop.call_later(_LOOKS_S, self._look, name)
 
     def _look(self, name: str) -> None:
-        """Let go of what is held, if the watches are back or have had their time."""
+        """Release what is held if the watches are back or their time is over."""
         state = self._namespaces[name]
         back = any(state.watches[query].is_open for query in state.behind)
         if state.behind and (back or self._loop.time() < state.deadline):
@@ -183,7 +183,7 @@ class PodGate:
         self._tidy(name)
 
     def _as_it_is_now(self, name: str, changes: Iterable[Change]) -> list[Change]:
-        """`changes`, which may have been held here or before: what they say of awaited Pods may be over."""
+        """`changes` without `Awaiting` that no longer holds."""
         awaited = self._namespaces[name].awaited
         return [
             Awaiting(name, change.selector, change.selector in awaited)
@@ -194,7 +194,7 @@ class PodGate:
 
 
 def _concerned(change: Change) -> str:
-    """The namespace of what it is about."""
+    """The namespace of a change."""
     match change:
         case Upsert(obj):
             return obj.namespace or obj.name

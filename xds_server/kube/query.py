@@ -1,6 +1,6 @@
-"""What is asked of the API server, and how its refusals are told to a user.
+"""The queries to the API server, and the conditions for requests that fail.
 
-Values only; `kube_api` asks, `reflector` decides what a refusal leads to.
+Values only: `api` sends requests, `reflector` decides what follows from a failure.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from xds_server.core.conditions import NO_SUBJECT, Condition
 from xds_server.core.objects import Kind
 
 _QUOTED = 300
-"""Characters of a foreign error text that a message repeats."""
+"""Characters of a server's message that a condition repeats."""
 
 _KEPT = "what was last known stays in use, and it is tried again"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Query:
-    """What one watch is about: a kind, in one namespace or all, narrowed by a label selector or to a name."""
+    """One list and watch: a kind, in one namespace or all, narrowed by a label selector or to a name."""
 
     kind: Kind
     namespace: str = ""
@@ -34,7 +34,7 @@ class Query:
 
     @property
     def origin(self) -> str:
-        """Names the watch in reports. Only Pods have watches that differ in nothing but the selector."""
+        """The name of the watch in reports. Only watches of Pods differ in nothing but the selector."""
         selector = self.labels if self.kind is Kind.POD else ""
         return "/".join(part for part in ("kube", self.kind, self.namespace, self.name, selector) if part)
 
@@ -55,8 +55,8 @@ class Query:
 
 
 class ApiError(XdsShadowError):
-    """A request that did not succeed. `status` is HTTP's, or 0 where no answer came; `retry_after` says for
-    how many seconds the server asks to be left alone."""
+    """A request failed. `status` is HTTP's, or 0 if there was no response; `retry_after` is how many seconds
+    the server asks to wait."""
 
     def __init__(self, status: int, problem: Condition) -> None:
         super().__init__(problem.message)
@@ -66,7 +66,7 @@ class ApiError(XdsShadowError):
 
 
 def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
-    """The error for an answer with `status`; `detail` is what the server said of it, or empty."""
+    """The error for a response with `status`. `detail` is the server's message, or empty."""
     said = f" (it says: {detail[:_QUOTED]})" if detail else ""
     version = query.kind.api_version
     match status:
@@ -89,6 +89,6 @@ def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
 
 
 def unreachable(query: Query, verb: str, detail: str) -> ApiError:
-    """The error for a request that got no answer, or only a part of one."""
+    """The error for a request without a complete response."""
     message = f"The API server cannot be reached to {verb} {query} ({detail[:_QUOTED]}); {_KEPT}."
     return ApiError(0, Condition(NO_SUBJECT, "ApiUnavailable", message, origin=query.origin))

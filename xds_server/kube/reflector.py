@@ -1,11 +1,10 @@
-"""Keeps a copy of what one query matches: list, then watch, for as long as it runs.
+"""Follows one query: lists its objects, then watches them.
 
-The rules are those of client-go's Reflector (tools/cache/reflector.go): a watch that ended goes on at the
-last version seen; only where the server has lost its place (410, an ERROR event, a line that cannot be read)
-is there a new list; nothing that fails takes an object away. A list is a stream that turns into the watch,
-where the server offers that, and is read in pages where it does not. One thing is added: what goes wrong is
-data, reported under the query's origin and withdrawn when it is over. What the objects are for is not known
-here.
+The rules are those of client-go's Reflector (tools/cache/reflector.go). A watch that ended resumes at the
+last version seen. A new list is taken only if the server cannot resume (410, an ERROR event, a line that
+cannot be read). No failure removes an object. If the server supports it, a list is a stream that turns into
+the watch; otherwise it is read in pages. One rule is added: a failure is reported as a condition under the
+query's origin, and withdrawn when it is over. This module does not know what the objects are for.
 """
 
 import asyncio
@@ -39,18 +38,18 @@ from xds_server.kube.watch_events import (
 )
 
 _SHORT = 1.0
-"""Seconds. A watch that ended sooner and said nothing counts as a failure, lest a server or proxy that closes
-at once is asked in a loop."""
+"""Seconds. A watch that ended sooner and said nothing counts as a failure, so that a server or proxy that
+closes at once is not called in a loop."""
 
 _BEHIND_S = 0.05
-"""From a watch that goes on until what it missed is here. A server sends that at once."""
+"""From the start of a resumed watch until it has sent what it missed. A server sends that at once."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 async def list_all(api: KubeApi, query: Query) -> Page:
-    """Everything the query matches, as one page. Raises `ApiError` and `DecodeError`; with status 410 the
-    list took longer than the server keeps its state, and has to start over."""
+    """Everything that the query matches, as one page. Raises `ApiError` and `DecodeError`. Status 410 means
+    that the list took longer than the server keeps its state, and has to start over."""
     objects: list[Object] = []
     rejected: dict[Ref, Condition] = {}
     token = ""
@@ -64,12 +63,12 @@ async def list_all(api: KubeApi, query: Query) -> Page:
 
 
 _NO_STREAM = frozenset({400, 422})
-"""How a server refuses a streaming list that it does not know, or has not enabled."""
+"""The statuses of a server that does not support streaming lists."""
 
 
 class Moment(Enum):
-    """What a reflector passes on: what a list says, what changed since, or nothing, because it no longer
-    waits for a first list."""
+    """What a reflector passes on: a list, changes since the list, or the decision not to wait for a first
+    list."""
 
     LISTED = auto()
     CHANGED = auto()
@@ -81,10 +80,10 @@ Emit = Callable[[Sequence[Change], Moment], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """For which answers the start does not wait for the first list of a query. A status in `own` is about
-    this query alone: the others start without it, and it goes on waiting. With `gives_up`, a query that is
-    forbidden for so many seconds on end is done without. A status in `absent` says that there is nothing of
-    this kind, which is no failure, and is looked for again after a while. None of these is an outage."""
+    """The responses that do not block the start. A status in `own` concerns this query alone: the start does
+    not wait, and the query is retried. `gives_up` is the number of seconds after which a forbidden query is
+    left out. A status in `absent` means that the server does not have the kind: that is no failure, and the
+    kind is looked for again later. None of these is an outage."""
 
     own: frozenset[int] = frozenset()
     gives_up: float | None = None
@@ -92,7 +91,7 @@ class Patience:
 
 
 class Holdings:
-    """What the API server last said of a query. No I/O; each method returns what it changes for others."""
+    """The last known result of a query. No I/O. Each method returns the changes that result."""
 
     def __init__(self) -> None:
         self._objects: dict[Ref, Object] = {}
@@ -100,11 +99,11 @@ class Holdings:
 
     @property
     def problems(self) -> tuple[Condition, ...]:
-        """Of objects that do not decode; their last good versions count."""
+        """Conditions of objects that cannot be decoded. Their last valid versions stay in use."""
         return tuple(problem for _, problem in sorted(self._rejected.items()))
 
     def replace(self, page: Page) -> list[Change]:
-        """Take a complete list: what it does not name is gone."""
+        """Take a complete list. Objects that are not in it are deleted."""
         before, after = self._objects, {ref_of(obj): obj for obj in page.objects}
         after |= {ref: before[ref] for ref in page.rejected if ref in before}
         self._objects, self._rejected = after, dict(page.rejected)
@@ -132,7 +131,7 @@ class Holdings:
 
 
 class Backoff:
-    """Growing, jittered delays, so that the replicas of a fleet do not come back in step."""
+    """Delays that grow and are jittered, so that replicas do not retry together."""
 
     def __init__(self, base: float, cap: float) -> None:
         self._base = base
@@ -140,21 +139,22 @@ class Backoff:
         self._longest = base
 
     def next(self) -> float:
-        """Seconds to wait now; about twice as long the next time."""
+        """Seconds to wait now; the next delay is about twice as long."""
         longest, self._longest = self._longest, min(self._cap, max(self._base, self._longest * 2))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, guards nothing
 
     def reset(self, *, at_once: bool = False) -> None:
-        """It worked; with `at_once`, for long enough that the next delay is none."""
+        """Note a success. With `at_once` the next delay is zero."""
         self._longest = 0.0 if at_once else self._base
 
 
 class Reflector:
-    """Follows one query and passes on what changes. `heard` is when the server last said something of it, or
-    this began, by the loop's clock; `failure` what is wrong with the last request, if anything is.
+    """Follows one query and passes on what changes. `heard` is when the server last sent something for it, or
+    when the reflector started, by the loop's clock. `failure` is the condition of the last request, if it
+    failed.
 
-    `emit` is called without waiting, with changes that belong together; with a list also if it changes
-    nothing. `synced` is set when that was passed on, or is not waited for (`Patience`).
+    `emit` never waits. It gets changes that belong together, and every list, even one that changes nothing.
+    `synced` is set after the first list was passed on, or when the start no longer waits for it (`Patience`).
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Reflector:
         self.failure: Condition | None = None
         self._backoff = Backoff(timing.backoff_base, timing.backoff_cap)
         self._holdings = Holdings()
-        self._streams = True  # until the server shows that it does not
+        self._streams = True  # until the server rejects it
         self._version: str | None = None  # to watch from; None means that a list is due
         self._reported: tuple[Condition, ...] = ()
         self._listed_once = self._given_up = False
@@ -190,16 +190,17 @@ class Reflector:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a watch."""
+        """Whether a watch is open."""
         return self._caught_up < math.inf
 
     @property
     def caught_up(self) -> bool:
-        """Whether the watch is open, and has had the time to say what happened before it was."""
+        """Whether the watch is open and has had the time to send what it had missed."""
         return self._clock() >= self._caught_up
 
     def list_again(self) -> None:
-        """Where the watch is not open, begin anew with a list; what a watch missed is certain with that."""
+        """If no watch is open, start again with a list. Only a list shows with certainty what a watch
+        missed."""
         self._version = None
 
     async def run(self) -> None:
@@ -224,7 +225,7 @@ class Reflector:
             await self._outage.pause(max(pause, wished), at_least=wished)
 
     async def _follow(self) -> None:
-        """From where it stands until the watch ends."""
+        """Watch from the current version until the watch ends."""
         if self._version is None and self._streams and await self._stream():
             return
         if self._version is None:
@@ -234,12 +235,12 @@ class Reflector:
         async with self._api.watch(self.query, self._version or "") as lines:
             self.heard = self._clock()
             self._works()
-            if self._version is not None:  # else a list came to be due meanwhile
+            if self._version is not None:  # otherwise a list became due meanwhile
                 await self._watch(lines, behind=_BEHIND_S)
 
     async def _stream(self) -> bool:
-        """List and watch in one response; False if it did not come to a list, which is to be read in pages
-        then."""
+        """List and watch in one response. Returns False if the server sent no list; the caller then lists in
+        pages."""
         try:
             async with self._api.streaming_list(self.query) as lines:
                 page = await self._first_part(lines)
@@ -255,8 +256,8 @@ class Reflector:
         return True
 
     async def _first_part(self, lines: AsyncIterator[bytes]) -> Page | None:
-        """What a streaming list says there is; None if it breaks off, or falls silent before the bookmark
-        that completes it, as with a server that takes it for an ordinary watch."""
+        """The list part of a streaming list. None if it breaks off, or stalls before the bookmark that
+        completes it, as with a server that treats it as an ordinary watch."""
         kind, origin = self.query.kind, self.query.origin
         objects: dict[Ref, Object] = {}
         rejected: dict[Ref, Condition] = {}
@@ -264,7 +265,7 @@ class Reflector:
             async with asyncio.timeout(self._timing.read) as limit:
                 async for line in lines:
                     now = self.heard = self._clock()
-                    # Half of it may pass in silence at least; a timer for each line would be dear.
+                    # At least half of the time: a timer for each line would be expensive.
                     if (limit.when() or now) < now + self._timing.read / 2:
                         limit.reschedule(now + self._timing.read)
                     match decode_listed(kind, line, origin):
@@ -291,7 +292,7 @@ class Reflector:
         self.synced.set()
 
     async def _watch(self, lines: AsyncIterator[bytes], *, behind: float = 0.0) -> None:
-        """Until the watch ends, which for so many seconds says what happened before."""
+        """Watch until the watch ends. During its first seconds it catches up."""
         opened = self._clock()
         self._caught_up = opened + behind
         try:
@@ -308,7 +309,7 @@ class Reflector:
         event = decode_event(self.query.kind, line, self.query.origin)
         match event:
             case Ended(status):
-                # Whatever the code: the server has lost its place, and only a list finds it again.
+                # Whatever the code, the server cannot resume this watch; only a list helps.
                 self._version = None
                 raise refused(self.query, "watch", status.code, status.message)
             case Bookmark(version):
@@ -320,11 +321,13 @@ class Reflector:
 
     def _works(self, changes: Sequence[Change] = (), moment: Moment = Moment.CHANGED) -> None:
         self._forbidden_since = None
-        self._outage.worked(self.query)  # first, as what a list brings may have to wait for other watches
+        self._outage.worked(
+            self.query
+        )  # first, because the result of a list may have to wait for other watches
         self._pass_on(changes, failure=None, moment=moment)
 
     def _absent(self) -> None:
-        """The server knows no such kind: there are none."""
+        """Note that the server does not have this kind."""
         self.heard = self._clock()
         self._version, self._listed_once = None, True
         self._works(self._holdings.replace(Page("", "", [], {})), Moment.LISTED)
@@ -342,7 +345,7 @@ class Reflector:
         self._report_failure(error.problem)
 
     def _wait_on(self, status: int) -> None:
-        """Whether this holds up others, after one more answer that is none."""
+        """Decide whether a failed request blocks the start."""
         if status != FORBIDDEN:
             self._forbidden_since = None
         elif self._forbidden_since is None:
@@ -359,7 +362,7 @@ class Reflector:
             self._outage.failed(self.query, refused=status in REFUSED)
 
     def _until_given_up(self) -> float:
-        """Seconds until nobody waits for the first list any more, if it stays forbidden."""
+        """Seconds until the start no longer waits for a list that stays forbidden."""
         waits = self._forbidden_since is not None and not (self._listed_once or self._given_up)
         if not waits or self._patience.gives_up is None:
             return math.inf
@@ -374,7 +377,7 @@ class Reflector:
     def _pass_on(
         self, changes: Sequence[Change], *, failure: Condition | None, moment: Moment = Moment.CHANGED
     ) -> None:
-        """Emit `changes`, with a report if what is wrong is no longer what was last reported."""
+        """Emit `changes`, with a report if the conditions differ from the last report."""
         self.failure = failure
         problems = (failure, *self._holdings.problems) if failure else self._holdings.problems
         if problems != self._reported:

@@ -1,7 +1,8 @@
-"""Sessions with an API server: opened from a kubeconfig or inside a cluster, renewed when credentials expire.
+"""Sessions with an API server, opened from a kubeconfig or inside a cluster, and renewed when credentials
+expire.
 
-The official client contributes what is hard and not ours: kubeconfig, exec plugins, service account tokens,
-TLS, proxies. Nothing here sends a request, and nothing logs a credential.
+The official client does kubeconfig, exec plugins, service account tokens, TLS and proxies. Nothing here sends
+a request, and nothing logs a credential.
 """
 
 import asyncio
@@ -22,22 +23,22 @@ from kubernetes.aio.client import ApiClient, Configuration
 from xds_server.base.errors import SourceError
 
 Connect = Callable[[], Awaitable[ApiClient]]
-"""Opens a session with fresh credentials; raises `SourceError`."""
+"""Opens a session with fresh credentials. Raises `SourceError`."""
 
 _SHAPE_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError)
-"""What a malformed kubeconfig looks like: the client walks it without checking its shape."""
+"""The exceptions for a malformed kubeconfig: the client does not validate it."""
 
 _LOG_EVERY_S = 60.0
-"""What renewing comes to is logged at most so often: credentials that are refused stay so mostly."""
+"""The shortest time between two log lines about renewal: rejected credentials mostly stay rejected."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 async def connect(kubeconfig: Path | None = None, context: str | None = None) -> ApiClient:
-    """Open a session: with the given kubeconfig, else with the service account of the Pod this runs in, else
-    with the user's own kubeconfig, as kubectl finds it. The caller closes it. Raises `SourceError`."""
+    """Open a session with the given kubeconfig, else with the service account of the Pod, else with the
+    user's own kubeconfig as kubectl finds it. The caller closes it. Raises `SourceError`."""
     configuration: Any = Configuration()
-    # The default is 100, and every watch holds a connection: one more would wait for ever.
+    # The default is 100, and every watch holds a connection: one more would wait forever.
     configuration.connection_pool_maxsize = 0
     in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     try:
@@ -77,8 +78,8 @@ def _default() -> str:
 
 
 class Session:
-    """A client that is closed when it is retired and the last request on it has ended. `credentials` tells
-    whether another has the same."""
+    """A client that is closed when it is retired and its last request has ended. `credentials` is equal for
+    sessions with the same credentials."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
@@ -97,7 +98,7 @@ class Session:
             await self._close_if_done()
 
     async def retire(self) -> None:
-        """Start no more requests on it; watches under way come to their own end."""
+        """Start no more requests on it. Open watches end by themselves."""
         self._retired = True
         await self._close_if_done()
 
@@ -107,7 +108,7 @@ class Session:
 
 
 class Sessions:
-    """The session in use. Every watch shares it, so that expired credentials are loaded once for all."""
+    """The session in use. All watches share it, so that expired credentials are loaded once."""
 
     def __init__(self, connect: Connect, client: ApiClient, renew_after: float) -> None:
         self._connect = connect
@@ -128,8 +129,8 @@ class Sessions:
         return sessions
 
     async def renew(self, refused: Session) -> bool:
-        """Load credentials anew, but not within `renew_after` seconds of the last time: a wrong account stays
-        wrong, and exec plugins are slow. Says whether there are now others than those of `refused`."""
+        """Load credentials again, at most once in `renew_after` seconds: wrong credentials stay wrong, and
+        exec plugins are slow. Returns whether the credentials now differ from those of `refused`."""
         async with self._renewing:
             if self.current is refused and self._clock() - self._tried >= self._renew_after:
                 self._tried = self._clock()
@@ -156,12 +157,12 @@ class Sessions:
         return True
 
     async def close(self) -> None:
-        """Close the session in use. Its users have ended."""
+        """Close the session in use. All requests on it have ended."""
         await self.current.retire()
 
 
 def _digest(configuration: Any) -> bytes:
-    """Of all that says who asks whom, files by what is in them."""
+    """A digest of everything that identifies the server and the client. Files count by their content."""
     digest = hashlib.blake2b(digest_size=16)
     files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
     for part in (

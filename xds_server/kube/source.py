@@ -1,9 +1,9 @@
-"""A cluster as a source: which queries are followed, and for how long.
+"""The Kubernetes object source: which queries are watched, and for how long.
 
-Namespaces, Services, EndpointSlices and what carries the mark, of each kind that may, are followed all the
-time; other Pods and Secrets only while a canary needs them (`kube_wanted`), so that memory and load grow with
-the canaries and not with the cluster. How a query is followed is `reflector`'s part, and what waits while
-Pods are not followed is `kube_pods`'.
+Namespaces, Services, EndpointSlices and marked workloads are always watched. Other Pods and Secrets are
+watched only while a canary needs them (`demand`), so that memory and load grow with the number of canaries
+and not with the cluster. `reflector` follows a single query, and `pods` holds changes back while Pods are not
+followed.
 """
 
 import asyncio
@@ -33,13 +33,13 @@ _DEFAULT_TIMING = Timing()
 _NO_SETTINGS: Mapping[str, str] = {}
 
 _OWN = frozenset({400, NOT_FOUND, 413, 414, 422, 431})
-"""Statuses with which a server, or a proxy before it, refuses one query for what it asks: a selector that it
-does not understand, or that is too long for it."""
+"""The statuses with which a server, or a proxy in front of it, rejects one query: its selector is not
+valid, or too long."""
 
 
 class KubeSource:
-    """Follows a cluster, or some of its namespaces. `connect` is called once, and again when the server no
-    longer accepts the credentials. `installation` are the settings that hold for every shadow."""
+    """Watches a cluster, or some of its namespaces. `connect` is called once, and again when the server no
+    longer accepts the credentials. `installation` are the settings of ``--policy``."""
 
     def __init__(
         self,
@@ -63,8 +63,8 @@ class KubeSource:
         return self._watches.health()
 
     async def run(self, sink: Sink) -> None:
-        """See `Source.run`. Raises `SourceError` if no session can be opened; a server that cannot be reached
-        is waited for."""
+        """See `Source.run`. Raises `SourceError` if no session can be opened. A server that does not respond
+        is retried."""
         api = await KubeApi.open(self._connect, self._timing)
         try:
             async with asyncio.TaskGroup() as group:
@@ -86,7 +86,7 @@ async def read_once_kube(
     installation: Mapping[str, str] = _NO_SETTINGS,
     timing: Timing = _DEFAULT_TIMING,
 ) -> list[Change]:
-    """What the cluster says now. Raises `SourceError` if any of it cannot be listed."""
+    """The current objects of the cluster. Raises `SourceError` if a kind cannot be listed."""
     api = await KubeApi.open(connect, timing)
     changes: list[Change] = []
     wanted, known = Wanted(installation), Namespaces()
@@ -127,8 +127,9 @@ async def _list_once(
 
 
 def _queries(namespaces: Sequence[str]) -> Iterator[Query]:
-    """What is followed all the time. The label selector makes the server say DELETED when a mark is taken
-    away, so what is not marked never crosses the wire. A Pod with the mark is a mistake, and is reported."""
+    """The queries that are always watched. Because of the label selector the server sends DELETED when a
+    label is removed, and never sends a workload without the label. A Pod with the label is a mistake, and is
+    reported."""
     if not namespaces:
         yield Query(Kind.NAMESPACE)
     for name in sorted(set(namespaces)):
@@ -163,18 +164,20 @@ def _patience(query: Query, timing: Timing) -> Patience:
 
 
 class Claims:
-    """Which queries hold an object, and what each last saw of it. Selectors of canaries may overlap, and a
-    Pod is gone only when the last query that saw it lets go; until then it is what another one sees."""
+    """Which queries hold an object, and what each of them saw last. Selectors of canaries can overlap. A Pod
+    is deleted only when the last query that holds it releases it; until then the view of another query
+    counts."""
 
     def __init__(self) -> None:
         self._seen: dict[Ref, dict[Query, Upsert]] = {}
 
     def filter(self, query: Query, changes: Iterable[Change]) -> list[Change]:
-        """Note what `query` sees; the deletion of what another query still sees becomes that query's view."""
+        """Note what `query` sees. If another query still sees an object that this one deleted, the other view
+        replaces the deletion."""
         return [self._noted(query, change) for change in changes]
 
     def release(self, query: Query) -> list[Change]:
-        """Let go of everything that `query` holds; return the changes that follow."""
+        """Release everything that `query` holds; return the resulting changes."""
         held = sorted(ref for ref, seen in self._seen.items() if query in seen)
         return self.filter(query, (Delete(ref) for ref in held))
 
@@ -219,12 +222,12 @@ class _Watches:
         self._claims = Claims()
 
     async def run(self, namespaces: Sequence[str]) -> None:
-        """Start what is followed all the time, and tell the sink when everything was listed once. Ends with
-        the group."""
+        """Start the queries that are always watched, and call `synced` once all of them were listed. Ends
+        with the group."""
         self._always = [self._start(query)[0] for query in _queries(namespaces)]
         for reflector in self._always:
             await reflector.synced.wait()
-        # All workloads are known now. Those marked from here on are changes, not part of the first sync.
+        # All workloads are known. Those that are marked later are changes, and not part of the first sync.
         for reflector, _ in list(self._needed.values()):
             await reflector.synced.wait()
         self._synced = True
@@ -232,7 +235,7 @@ class _Watches:
         self._outage.begin_regrouping()
 
     def close(self) -> None:
-        """The group has ended."""
+        """Note that the group has ended."""
         self._outage.close()
         self._pods.close()
 
@@ -309,7 +312,7 @@ class _Watches:
         return changes
 
     def _stands_in(self, query: Query, wanted: Set[Query]) -> bool:
-        """Whether it is what is known of some Pods until the query for all of them has a list."""
+        """Whether the query covers some Pods until the query for all of them has a list."""
         whole = Query(Kind.POD, query.namespace)
         still = query.labels in self._wanted.selectors().get(query.namespace, ())
         return query.kind is Kind.POD and still and whole in wanted and not self._pods.knows(whole)

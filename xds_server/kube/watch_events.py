@@ -1,7 +1,7 @@
-"""What an API server sends, list pages and watch events, decoded from the raw bytes.
+"""Decodes list pages and watch events of an API server from raw bytes.
 
-The fast path decodes a page straight into model objects; only a page that fails is taken apart item by
-item, to lose no more than the bad ones. HTTP is `kube_api`'s, what follows from an event is `reflector`'s.
+The fast path decodes a page at once. Only a page that fails is decoded item by item, to lose no more than the
+invalid ones. `api` does HTTP, `reflector` decides what follows from an event.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Status(msgspec.Struct, frozen=True):
-    """meta/v1 Status: how the API server says no, as a response body or inside an ERROR event."""
+    """meta/v1 Status: an error of the API server, as a response body or in an ERROR event."""
 
     code: int = 0
     reason: str = ""
@@ -81,7 +81,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """DELETED, which a selector also says of an object that no longer matches it."""
+    """DELETED. With a selector this also means that an object no longer matches."""
 
     resource_version: str
     ref: Ref
@@ -89,7 +89,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """ADDED or MODIFIED, with an object that does not decode."""
+    """ADDED or MODIFIED with an object that cannot be decoded."""
 
     resource_version: str
     ref: Ref
@@ -98,8 +98,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """Nothing else changed up to this version. `complete` ends the first part of a streaming list: all that
-    existed was sent."""
+    """No other change up to this version. `complete` ends the list part of a streaming list."""
 
     resource_version: str
     complete: bool = False
@@ -129,7 +128,7 @@ _ANNOTATED = msgspec.json.Decoder(_Annotated)
 
 
 def decode_page(kind: Kind, body: bytes, origin: str) -> Page:
-    """One page of a list. Raises `DecodeError` only if the body is no such list at all."""
+    """One page of a list. Raises `DecodeError` only if the body is not a list at all."""
     try:
         page: _Page[Any] = _PAGES[kind].decode(body)
     except MSGSPEC_ERRORS:
@@ -138,8 +137,8 @@ def decode_page(kind: Kind, body: bytes, origin: str) -> Page:
 
 
 def _salvage(kind: Kind, body: bytes, origin: str) -> Page:
-    """The items one by one. An item without even a name spoils the page, because a list that silently lacks
-    an object reads as its deletion."""
+    """Decode the items one by one. An item without a name makes the page unreadable, because an object that
+    is missing from a list counts as deleted."""
     try:
         page = _RAW_PAGE.decode(body)
     except MSGSPEC_ERRORS as error:
@@ -161,7 +160,7 @@ def _page(meta: _ListMeta, objects: list[Object], rejected: dict[Ref, Condition]
 
 
 def decode_event(kind: Kind, line: bytes, origin: str) -> WatchEvent:
-    """One line of a watch. Raises `DecodeError` if it is no watch event at all."""
+    """One line of a watch. Raises `DecodeError` if it is not a watch event."""
     try:
         event = _EVENT.decode(line)
     except MSGSPEC_ERRORS as error:
@@ -203,7 +202,7 @@ def _completes(bookmark: msgspec.Raw) -> bool:
 
 
 def decode_status(body: bytes) -> Status:
-    """The Status of an error; empty where a proxy or load balancer answered in its own words."""
+    """The Status of an error; empty if a proxy or load balancer answered."""
     try:
         return _STATUS.decode(body)
     except MSGSPEC_ERRORS:

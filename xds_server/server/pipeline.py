@@ -1,8 +1,8 @@
 """The pipeline without its loop: changes in, the next published state out.
 
-Order of the stages: `World.apply`, then for each Service that the changes concern its part of the plan and
-the resources that this means, then the snapshot. A failure with one Service is a bug of ours: it costs that
-Service its update, which keeps what it had, and nobody else anything (`core.engine`).
+The stages are, in order: `World.apply`; for each affected Service its part of the plan and its resources; the
+snapshot. An error with one Service is a bug of ours. That Service keeps its last configuration, and no other
+is affected (`core.engine`).
 """
 
 import time
@@ -38,11 +38,11 @@ from xds_server.xds.types import SHORT_NAMES
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One consistent state of everything that is shown and served. `moved` are the targets whose part of
-    the plan differs from the state before; `errors` are, by the object, where our own code failed, which
-    leaves the object as it was. `expires` is when it has to be made anew though nothing changed, in seconds
-    since 1970, and `timed` says that it depends on the clock, which can be set back, too. Where changes of a
-    namespace have to wait for its next turn at being built, it comes in `unfinished_s` seconds."""
+    """One consistent state of everything that is served and shown. `moved` are the targets whose part of the
+    plan changed; `errors` are the bugs of ours, by the object that keeps its last configuration. `expires` is
+    when the state has to be built again without a change, in seconds since the epoch; `timed` is whether it
+    depends on the clock, which can be set back, too. `unfinished_s` is in how many seconds a namespace with
+    pending changes has its next turn."""
 
     world: World
     plan: Plan
@@ -67,7 +67,7 @@ class Published:
 
 
 def _subject(key: Ref | str | tuple[str, str]) -> Subject:
-    """What a change of this key is about."""
+    """The subject of a change with this key."""
     return about(key) if isinstance(key, Ref) else Subject(name=str(key))
 
 
@@ -80,8 +80,8 @@ def _internal(subject: Subject, error: Exception) -> Condition:
 
 
 class Stage(StrEnum):
-    """What becomes of a change, in order: it waits for others of its burst and for the step before; the
-    stages of `Pipeline.step`; it is handed to whoever serves streams."""
+    """The stages of a change, in order: it waits for the rest of its burst and for the previous step; the
+    stages of `Pipeline.step`; it is handed to the streams."""
 
     GATHER = "gather"
     APPLY = "apply"
@@ -91,18 +91,18 @@ class Stage(StrEnum):
 
 
 class Stages:
-    """How long each stage took, failures included."""
+    """The durations of each stage, failures included."""
 
     def __init__(self) -> None:
         self._took = {stage: Latencies() for stage in Stage}
 
     def note(self, stage: Stage, seconds: float) -> None:
-        """Once more."""
+        """Add a duration."""
         self._took[stage].note(seconds)
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
-        """What is done within is the stage."""
+        """Measure the block as the stage."""
         began = time.perf_counter()
         try:
             yield
@@ -110,12 +110,12 @@ class Stages:
             self.note(stage, time.perf_counter() - began)
 
     def view(self) -> Mapping[Stage, Latency]:
-        """So far."""
+        """The durations so far."""
         return {stage: took.view() for stage, took in self._took.items()}
 
 
 def _large(key: ResourceKey, size: int) -> Iterator[Condition]:
-    """What is wrong with those whose resource no response has room for."""
+    """The conditions of a resource that does not fit into a response."""
     for owner in blame(key.name):
         message = (
             f"Its {SHORT_NAMES[key.type_url]} resource {key.name} has {size:,} bytes, more than a response"
@@ -125,8 +125,8 @@ def _large(key: ResourceKey, size: int) -> Iterator[Condition]:
 
 
 class Built(NamedTuple):
-    """What is made of one Service: its part of the plan, what the whole of it takes of its namespace's
-    budget, and the resources that this means."""
+    """What is built for one Service: its part of the plan, its entry in the namespace's budget, and its
+    resources."""
 
     plan: ServicePlan = NOTHING
     entry: Entry | None = None
@@ -134,9 +134,9 @@ class Built(NamedTuple):
 
 
 class Pipeline:
-    """Owns the incremental stages. `step` may run off the event loop, one call at a time. What `door` does
-    not admit never gets into the world; it may be replaced until the first step. `gateway` may be replaced at
-    any time, and holds from the next step on."""
+    """Owns the incremental stages. `step` may run off the event loop, one call at a time. `door` filters
+    changes, and may be replaced until the first step. `gateway` may be replaced at any time, and counts from
+    the next step on."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Pipeline:
         self.stages = Stages()
 
     def step(self, changes: Iterable[Change], *, now: float) -> Published:
-        """Take `changes` and return the state that holds at `now`, in seconds since 1970."""
+        """Take `changes` and return the state at `now`, in seconds since the epoch."""
         with self.stages.timed(Stage.APPLY):
             for ref in self._apply(list(changes)):
                 self._changed.setdefault(namespace_of(ref), set()).add(ref)
@@ -200,7 +200,7 @@ class Pipeline:
         )
 
     def _reframe(self, gateway: GatewayConfig) -> None:
-        """Put the listeners in place, and the route configurations."""
+        """Update the listeners and the route configurations."""
         if gateway is self._framed:
             return
         wanted = {each.key: each for each in frame(self._gateway_port, gateway, self._route_configs)}
@@ -218,7 +218,7 @@ class Pipeline:
         return {**services, **namespaces, **{_subject(key): error for key, error in self._refused.items()}}
 
     def _apply(self, changes: list[Change]) -> frozenset[Ref]:
-        """Take changes into the world; where our own code fails on one, all but that."""
+        """Apply changes to the world. A change that raises an error is left out."""
         try:
             admitted = self.door.admit(changes)
             self._world, changed = self._world.apply(admitted)
@@ -235,9 +235,9 @@ class Pipeline:
         return changed
 
     def _make(self) -> dict[NamespacedName, Built]:
-        """Build what is due, as far as its namespace has its turn; return what moved, with what it was. What
-        becomes due by that is built too: who else claims a host that changed hands, and who has another part
-        of its namespace's budget."""
+        """Build what is due, as far as its namespace has its turn; return the previous state of what moved.
+        This includes what becomes due meanwhile: Services with a host that changed hands, or with another
+        part of the budget."""
         moved: dict[NamespacedName, Built] = {}
         began: dict[str, float] = {}
         while due := {name for name in self._waiting() if self._has_turn(name, began)}:
@@ -249,16 +249,16 @@ class Pipeline:
                     made += self._make_one(target, moved)
             entries = {target: self._built.get(target).entry for target in made}
             self._dirty |= self._resolver.settle(entries)
-        if self._turns is None:  # the first time all there is is built, before anybody is served
+        if self._turns is None:  # the first step builds everything before anything is served
             self._turns = Turns()
         return moved
 
     def _waiting(self) -> set[str]:
-        """The namespaces in which something is to be done."""
+        """The namespaces with pending work."""
         return {*self._changed, *(target.namespace for target in self._dirty)}
 
     def _look(self, namespace: str) -> None:
-        """Find out which Services the changes of a namespace concern."""
+        """Find the Services that the changes of a namespace affect."""
         began = self._clock()
         changed = self._changed.pop(namespace)
         self._dirty |= self._resolver.update(namespace, self._world.view(namespace), changed)
@@ -270,7 +270,8 @@ class Pipeline:
             self._turns.charge(namespace, now - began, now)
 
     def _make_one(self, target: NamespacedName, moved: dict[NamespacedName, Built]) -> list[NamespacedName]:
-        """Build one Service, with those that a host comes from or goes to; its namespace pays for all."""
+        """Build one Service, together with those with which it exchanges hosts. Its namespace pays for all of
+        them."""
         began = self._clock()
         self._dirty.discard(target)
         try:
@@ -286,7 +287,7 @@ class Pipeline:
         return together
 
     def _has_turn(self, namespace: str, began: dict[str, float]) -> bool:
-        """Whether the namespace may go on in this step; `began` is what each had spent before it."""
+        """Whether the namespace may continue in this step. `began` is what each had spent before it."""
         if self._turns is None:
             return True
         now = self._clock()
@@ -307,7 +308,7 @@ class Pipeline:
         return Built(plan, entry, translate_service(plan))
 
     def _combine(self, moved: Mapping[NamespacedName, Built]) -> None:
-        """Put what is made of the `moved` Services, which was this before, in place."""
+        """Update the plan and the snapshot with the `moved` Services; the values are their previous state."""
         try:
             self._snapshot = self._updated(moved)
         except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself

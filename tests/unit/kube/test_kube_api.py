@@ -100,7 +100,7 @@ class TestBounds:
             await recorder.until(lambda: recorder.problems == [])
 
     async def test_of_a_refusal(self, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(kube_api, "_LARGEST_REFUSAL", 20)
+        monkeypatch.setattr(kube_api, "_LARGEST_ERROR", 20)
         api.refuse["list", "Service"] = 403
         async with started(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})

@@ -250,7 +250,7 @@ class TestOnASource:
             health = followed.health()
             assert (health.outage_s or -1) >= 0
             assert (
-                "has refused requests for 0 s (services in all namespaces); what was last known stays in use"
+                "has rejected requests for 0 s (services in all namespaces); what was last known stays in use"
                 in health.message
             )
             assert why in health.message

@@ -99,7 +99,7 @@ def test_a_secret_that_was_not_allowed_is_as_good_as_none(others: list[Object], 
     assert (found.state, found.reason) == (State.REJECTED, Reason.SECRET_NOT_FOUND)
     assert found.message == (
         "There is no Secret staging/token with the label xds-shadow.io/allow=true, or none that xds-shadow"
-        " may read; nothing is copied without the credential."
+        " may read; no requests are mirrored without the credential."
     )
     assert credentials(plan) == []
 

@@ -78,7 +78,7 @@ def test_an_end_that_is_its_own_is_told_from_others() -> None:
     ended = marked(Kind.STATEFUL_SET, "canary", "myapp", until="2020-01-01T00:00:00Z")
     world = world_of(namespace("staging"), service("myapp"), POD, ended)
     [shadow] = resolve(world, Rules(now=2e9)).shadows()
-    assert shadow.message == "The time of its annotation until has come; nothing is copied."
+    assert shadow.message == "The time of its annotation until has passed; no requests are mirrored."
 
 
 def test_two_kinds_may_have_one_name() -> None:

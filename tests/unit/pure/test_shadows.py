@@ -395,7 +395,7 @@ def test_a_port_where_the_canary_has_nobody_is_said() -> None:
     found = shadow(service("myapp", ports=ports), canary("canary", "myapp"), CANARY_POD)
     assert found.state is State.ACTIVE
     assert found.message.endswith(
-        "are copied to it. Requests of port 81 are not: the canary has no ready endpoint there."
+        "are mirrored to it. Requests of port 81 are not: the canary has no ready endpoint there."
     )
 
 
@@ -580,7 +580,7 @@ def test_a_policy_that_was_not_read_is_not_shown() -> None:
 )
 def test_an_active_shadow_says_what_is_copied(methods: dict[str, str], what: str) -> None:
     found = shadow(service("myapp"), canary("canary", "myapp", percent="25", **methods), CANARY_POD)
-    assert found.message == f"25 percent of the {what} to Service staging/myapp are copied to it."
+    assert found.message == f"25 percent of the {what} to Service staging/myapp are mirrored to it."
 
 
 @pytest.mark.parametrize("text", ["yes", "1", "", "treu"])
