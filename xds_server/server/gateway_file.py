@@ -94,5 +94,5 @@ def _problems(path: Path, wrong: str | None) -> tuple[Condition, ...]:
     message = (
         f"{wrong}{'' if wrong.endswith('?') else '.'} The last valid gateway configuration stays in use."
     )
-    _log.error("gateway file rejected; the last valid one stays in use", problem=wrong)
+    _log.error("gateway file rejected", problem=wrong)
     return (Condition(NO_SUBJECT, INVALID_GATEWAY, message, origin=str(path)),)

@@ -74,7 +74,7 @@ class Certificates:
                 left_out = self._limit.admit(str(error), now=time.monotonic())
                 if left_out is not None:
                     _log.error(
-                        "certificates rejected; the last valid ones stay in use",
+                        "certificates rejected",
                         problem=str(error),
                         **omitted(left_out),
                     )
