@@ -1,8 +1,8 @@
-"""What a platform team allows and requires: bounds on annotations, from a Namespace or for the whole
-installation.
+"""Applies the bounds that a Namespace or the policy file sets on annotations.
 
-A shadow that asks for more is rejected. One that says nothing gets the smaller of the default and the bound,
-as a LimitRange does it. What is required is added to what a shadow says, whatever that is.
+Bounds work like a LimitRange. A shadow that asks for more than a bound is rejected. A shadow without the
+annotation gets the smaller of the default and the bound. What a bound requires is added to what a shadow asks
+for.
 """
 
 import re
@@ -21,7 +21,7 @@ _SECRET: Final = re.compile(rf"{SUBDOMAIN}\Z")
 
 
 class NotAllowedError(PolicyError):
-    """The annotation is understood, and more than is allowed."""
+    """The value is valid, and more than a bound allows."""
 
 
 def at_most(value: Any, said: bool, most: Any) -> Any:  # noqa: FBT001 - the shape of `rows.Bound.limited`
@@ -114,7 +114,7 @@ def _no_more(count: int, most: int, what: str) -> None:
 
 
 def names(value: str) -> frozenset[str]:
-    """A list of what is allowed and is written in small letters."""
+    """The allowed values, in lower case."""
     found = frozenset(entry.lower() for entry in values.entries(value))
     if "" in found:
         raise PolicyError("there is an empty entry; write a list separated by commas")
@@ -122,7 +122,7 @@ def names(value: str) -> frozenset[str]:
 
 
 def secrets(value: str) -> frozenset[str]:
-    """Secrets, with all of their keys or one of them. Keys differ in case alone, so they are as written."""
+    """Secrets, with all of their keys or one of them. The case of keys matters."""
     found = frozenset(values.entries(value)) - {NONE}
     for entry in sorted(found):
         if not (_SECRET.match(entry) or values.SECRET_KEY.match(entry)):
@@ -136,12 +136,12 @@ def services(value: str) -> frozenset[str]:
 
 
 def suffix(entry: str) -> str:
-    """``*.example.com`` is how others write it."""
+    """Other projects write ``*.example.com`` for ``example.com`` with its subdomains."""
     return entry.removeprefix("*.")
 
 
 def suffixes(value: str) -> frozenset[str]:
-    """Hosts that are allowed, each with its subdomains."""
+    """The allowed hosts, each with its subdomains."""
     found = frozenset(map(suffix, names(value) - {NONE}))
     for entry in sorted(found):
         if not values.is_host_name(entry):

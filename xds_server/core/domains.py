@@ -1,8 +1,8 @@
-"""Which Hosts are which port of a Service.
+"""The domains of each port of a Service.
 
-A Host's port is mostly the gateway's, so any number reaches the Service's first HTTP port. But a client that
-asks for one of the Service's own ports, by the Service's own name, means that port: another application must
-not answer.
+The port of a Host is usually the gateway's, so any number routes to the Service's first HTTP port. A client
+that names one of the Service's own ports with the Service's own name means that port, and another application
+must not respond.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from xds_server.core.objects import Service
 from xds_server.core.ports import HttpPort
 
 _MOST: Final = 32
-"""Ports of a Service; requests for those beyond reach its first."""
+"""Ports of a Service. Requests for the ports after these reach the first port."""
 
 
 def routed_domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]:

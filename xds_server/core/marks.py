@@ -1,8 +1,8 @@
-"""The label `SHADOW_OF` where it marks nothing: on a Service, on a Pod, in a Pod template.
+"""Reports the label `SHADOW_OF` where it has no effect: on a Service, on a Pod, in a Pod template.
 
-Each change passes once, so the cost is that of the change. Pods mostly have the label from a template, and
-then there are as many as the workload has: a namespace has one problem with its Pods. A ReplicaSet that has
-it from the template of what made it is one of several, so its maker has the problem.
+The cost is that of the change. Pods usually have the label from a Pod template, so a namespace has one
+problem for all of its Pods. A ReplicaSet with the label from its controller's template is one of several, so
+the problem is the controller's.
 """
 
 from collections.abc import Iterable

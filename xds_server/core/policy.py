@@ -86,7 +86,7 @@ def check_defaults(layer: Layer) -> None:
 
 def namespace_unknown(namespace: Namespace | None, awaited: frozenset[str]) -> bool:
     """Whether the bounds of a namespace are not known yet, so that nothing in it may be mirrored: its
-    Namespace is among what is `awaited` (`model.world.Awaiting`). Files need not have any."""
+    Namespace is `awaited` (`world.Awaiting`). Manifests need not have a Namespace."""
     return namespace is None and "" in awaited
 
 

@@ -1,4 +1,4 @@
-"""Values of annotations that are numbers: shares, durations, sizes, counts, times. The rest is `values`."""
+"""Reads values of annotations that are numbers: shares, durations, sizes, counts, times."""
 
 import re
 from datetime import datetime

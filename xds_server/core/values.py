@@ -1,7 +1,7 @@
-"""Reads the value of one annotation: text in, a checked value out, or a sentence that says what to write.
+"""Reads the value of one annotation, or raises `PolicyError` with a sentence that says what to write.
 
-What Envoy would refuse is refused here, so that no push of anybody's is: header names and values, paths,
-substitution formatters. Nobody's regular expression reaches Envoy.
+A value that Envoy would reject is rejected here, so that it rejects no response: header names and values,
+paths, substitution formatters. No user's regular expression reaches Envoy. `quantities` reads numbers.
 """
 
 import re
@@ -56,12 +56,12 @@ SAFE_FORMATTERS: Final = (
     "START_TIME",
     "STREAM_ID",
 )
-"""Of Envoy's substitution formatters: those that tell of the request, and none that reads Envoy's
-environment, files or secrets."""
+"""Envoy's substitution formatters that describe the request. None of them reads Envoy's environment, files or
+secrets."""
 
 _READABLE_PSEUDO_HEADERS: Final = frozenset({":authority", ":method", ":path", ":scheme"})
 CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "proxy-authorization")
-"""What a mirrored request with a credential of its own has nothing of."""
+"""The headers that are removed from a mirrored request with a credential of its own."""
 
 TAKEN_OFF: Final = frozenset(
     {
@@ -74,8 +74,8 @@ TAKEN_OFF: Final = frozenset(
         "upgrade",
     }
 )
-"""What Envoy takes off a request before it looks for a route (measured on 1.36 and 1.40). From upgrades it
-does not, and these are not mirrored."""
+"""The headers that Envoy removes from a request before it selects a route (measured on 1.36 and 1.40). It
+keeps them on upgrades, which are not mirrored."""
 
 _FRAMING: Final = frozenset(
     {
@@ -91,15 +91,15 @@ _FRAMING: Final = frozenset(
         "upgrade",
     }
 )
-"""Changing these would make another request of a copy, or none that can be read (RFC 9110, 7.6.1)."""
+"""A change of these would make a mirrored request a different request, or not valid (RFC 9110, 7.6.1)."""
 
 
 class PolicyError(ValueError):
-    """Says which annotation is wrong and what to write instead; never leaves this package."""
+    """A value that is not valid. The message says what to write instead."""
 
 
 def sentence(error: PolicyError) -> str:
-    """What it says, to stand by itself."""
+    """The message as a whole sentence."""
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -145,14 +145,14 @@ def _several(conditions: Iterator[HeaderCondition]) -> None:
 
 
 def header_names(value: str) -> tuple[str, ...]:
-    """Headers that may be taken off a copy, sorted."""
+    """Headers that can be removed from a mirrored request, sorted."""
     found = {_changeable(_header_name(entry)) for entry in entries(value)}
     at_most(len(found), MAX_HEADERS, "headers")
     return tuple(sorted(found))
 
 
 def set_headers(value: str) -> tuple[tuple[str, str], ...]:
-    """Headers to set on a copy with their values, sorted by name."""
+    """Headers to set on a mirrored request, with their values, sorted by name."""
     found: dict[str, str] = {}
     for entry in entries(value):
         name, equals, text = entry.partition("=")
