@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def open_source(source: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
     """The configured source of objects. It does not run yet."""
     if source.manifests:
-        from xds_server.manifests import source as files
+        from xds_server.manifests.source import FileSource
 
-        return files.FileSource(source.manifests)
+        return FileSource(source.manifests)
     from xds_server.kube import source as kube
 
     return kube.KubeSource(
@@ -96,9 +96,9 @@ async def read_once(
         SourceError: the source cannot be read.
     """
     if source.manifests:
-        from xds_server.manifests import source as files
+        from xds_server.manifests.source import read_once
 
-        changes = files.read_once(source.manifests)
+        changes = read_once(source.manifests)
     else:
         from xds_server.kube import source as kube
 

@@ -18,8 +18,7 @@ from xds_server.base.errors import SourceError
 from xds_server.base.yaml_load import MAX_BYTES
 from xds_server.core.objects import Kind
 from xds_server.core.world import Report, Upsert
-from xds_server.manifests import source as files
-from xds_server.manifests.source import FileSource, read_once
+from xds_server.manifests.source import FileSource, _Scanner, read_once
 
 FOREVER = 3600.0
 
@@ -103,7 +102,7 @@ async def test_polling_is_enough(tmp_path: Path, write: Write, monkeypatch: pyte
         await asyncio.Event().wait()
         yield set()
 
-    monkeypatch.setattr(files, "awatch", deaf)
+    monkeypatch.setattr("xds_server.manifests.source.awatch", deaf)
     async with running(source(tmp_path)) as recorder:
         write("a.yaml", service("web"))
         await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"web"})
@@ -116,7 +115,7 @@ async def test_a_watch_that_cannot_be_had_is_no_failure(
         raise OSError("inotify watch limit reached")
         yield set()
 
-    monkeypatch.setattr(files, "awatch", exhausted)
+    monkeypatch.setattr("xds_server.manifests.source.awatch", exhausted)
     async with running(source(tmp_path)) as recorder:
         write("a.yaml", service("web"))
         await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"web"})
@@ -127,7 +126,7 @@ def test_a_file_just_written_is_read_again(
 ) -> None:
     """Two edits of one size may share a time stamp; the signature below has stopped telling them apart."""
     write("a.yaml", service("web", port=1111))
-    scanner = files._Scanner([tmp_path])
+    scanner = _Scanner([tmp_path])
     status = (tmp_path / "a.yaml").stat()
     before = scanner.scan()
     write("a.yaml", service("web", port=2222))
@@ -136,9 +135,9 @@ def test_a_file_just_written_is_read_again(
 
 
 def test_an_old_file_is_not_read_again(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_RACY", 0.0)
+    monkeypatch.setattr("xds_server.manifests.source._RACY", 0.0)
     path = write("a.yaml", service("web"))
-    scanner = files._Scanner([tmp_path])
+    scanner = _Scanner([tmp_path])
     first = scanner.scan()[str(path)]
     monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("read again"))
     assert scanner.scan()[str(path)] is first
