@@ -117,7 +117,7 @@ async def test_a_usage_error_is_two() -> None:
 async def test_more_than_loopback_has_to_be_meant(host: str) -> None:
     with pytest.raises(
         UsageError,
-        match=r"not a loopback address, and whoever reaches this server .* add --insecure",
+        match=r"not a loopback address, and every client that can connect .* add --insecure",
     ):
         await run(data=None, listen=Address(host, 0))
 

@@ -40,7 +40,7 @@ async def run(
     if not local and not insecure:
         raise UsageError(
             f"--listen: {listen.host} is not a loopback address,"
-            " and whoever reaches this server may do anything; if that is meant, add --insecure"
+            " and every client that can connect has full access; to allow this, add --insecure"
         )
     expect_many_objects()
     stopping = asyncio.Event()
