@@ -35,7 +35,7 @@ def _table() -> str:
             rows.append(("… through the gateway", _service(form.gateway), _canary(form.gateway)))
     head = ("Request", "At the Service", "At the canary"), ("---", "---", "---")
     lines = "".join(f"| {' | '.join(row)} |\n" for row in (*head, *rows))
-    rest = "Nothing else is different, and nothing at all beside the first row with"
+    rest = "There are no other differences. These requests differ only by the first row"
     return f"{lines}\n{rest}: {'; '.join(as_sent)}.\n"
 
 
