@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import aiohttp
 
+from tests.support.waiting import PATIENCE_S
 from xds_server.local.demo.processes import Process
 
-_ANSWER_S: Final = 20.0
 _OPTIONS: Final = (
     "--headless",
     "--disable-gpu",
@@ -128,7 +128,7 @@ class Driver:
         command = {"id": number, "method": method, "params": parameters}
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         await self.socket.send_json(command | ({"sessionId": session} if session else {}))
-        async with asyncio.timeout(_ANSWER_S):
+        async with asyncio.timeout(PATIENCE_S):
             found = await answer
         assert "error" not in found, (method, found["error"])
         return dict(found["result"])

@@ -167,12 +167,12 @@ def test_a_signal_ends_the_demo_and_all_that_it_started(
     ) as demo:
         assert demo.stdout is not None
         demo.stdout.readline()  # "Starting …": children are about to be started
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not _running_from(tmp_path):
             assert time.monotonic() < deadline
         demo.send_signal(how)
         output = demo.stdout.read()
-        assert demo.wait(30) == code, output
+        assert demo.wait(PATIENCE_S) == code, output
     assert b"Traceback" not in output
     assert not _running_from(tmp_path)
     assert list(tmp_path.iterdir()) == []

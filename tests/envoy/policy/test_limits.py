@@ -43,7 +43,7 @@ async def test_a_copy_ends_with_its_timeout(fleet: Rig) -> None:
         for number, envoy in enumerate(fleet.envoys):
             await copies(fleet, envoy, 1)
             # Its default is 10 s.
-            await eventually(lambda n=number: canary.given_up == n + 1, within=5)  # type: ignore[misc]
+            await eventually(lambda n=number: canary.given_up == n + 1, within=9)  # type: ignore[misc]
         assert canary.most == 1
 
 
