@@ -150,22 +150,22 @@ class World:
     def apply(self, changes: Iterable[Change]) -> tuple["World", frozenset[Ref]]:
         """The world after `changes`, in order, and the objects that are not what they were, or whose Pods or
         Namespace came to be awaited or were listed."""
-        latest = {key_of(change): change for change in changes}
-        by_namespace: dict[str, dict[Ref, Object | None]] = {}
+        latest: dict[Ref, Object | None] = {}
         awaiting: dict[str, dict[str, bool]] = {}
         reports = dict(self.reports)
-        for change in latest.values():
+        for change in changes:
             match change:
                 case Report(origin, problems):
                     reports.pop(origin, None)
                     if problems:
                         reports[origin] = problems
                 case Upsert(obj):
-                    self._stage(ref_of(obj), obj, by_namespace)
+                    latest[ref_of(obj)] = obj
                 case Delete(ref):
-                    self._stage(ref, None, by_namespace)
+                    latest[ref] = None
                 case Awaiting(namespace, selector, waiting):
                     awaiting.setdefault(namespace, {})[selector] = waiting
+        by_namespace = self._staged(latest)
         namespaces = dict(self.namespaces)
         changed: set[Ref] = set()
         for name in dict.fromkeys((*by_namespace, *awaiting)):
@@ -179,9 +179,14 @@ class World:
                 namespaces[name] = view
         return World(namespaces, reports), frozenset(changed)
 
-    def _stage(self, ref: Ref, obj: Object | None, staged: dict[str, dict[Ref, Object | None]]) -> None:
-        if self.get(ref) != obj:
-            staged.setdefault(namespace_of(ref), {})[ref] = obj
+    def _staged(self, latest: Mapping[Ref, Object | None]) -> dict[str, dict[Ref, Object | None]]:
+        """By namespace the objects that differ from those here; None for an object that is gone."""
+        staged: dict[str, dict[Ref, Object | None]] = {}
+        for ref, obj in latest.items():
+            namespace = namespace_of(ref)
+            if self.view(namespace).get(ref) != obj:
+                staged.setdefault(namespace, {})[ref] = obj
+        return staged
 
 
 def namespace_of(ref: Ref) -> str:
