@@ -181,7 +181,7 @@ async def test_a_gateway_file_that_changes_is_served_and_a_bad_one_is_a_problem(
         assert (await versions(), await problems()) == (hardened, [])
     assert (problem.reason, problem.origin, problem.subject) == ("InvalidGateway", str(file), "")
     assert problem.message == (
-        f"--gateway {file}: 'normalize-path' is no key of a gateway file; did you mean normalize-paths?"
+        f"--gateway {file}: 'normalize-path' is not a key of a gateway file; did you mean normalize-paths?"
         " The last valid gateway configuration stays in use."
     )
 

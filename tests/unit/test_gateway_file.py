@@ -39,17 +39,17 @@ def test_no_file_and_one_without_keys_are_the_transparent_profile(file: Path) ->
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("profil: x", "'profil' is no key of a gateway file; did you mean profile?"),
+        ("profil: x", "'profil' is not a key of a gateway file; did you mean profile?"),
         ("http10: no", "http10: 'no' is neither true nor false"),
         (
             "http10: true\nprofile: hardened\nhttp10: false",
-            "this is no YAML: line 3, column 1: the key 'http10' stands twice; keep one",
+            "this is not valid YAML: line 3, column 1: the key 'http10' is repeated; keep one",
         ),
         (
             "listeners: [{port: 1, port: 2}]",
-            "this is no YAML: line 1, column 23: the key 'port' stands twice; keep one",
+            "this is not valid YAML: line 1, column 23: the key 'port' is repeated; keep one",
         ),
-        ("a: [", "this is no YAML: "),
+        ("a: [", "this is not valid YAML: "),
         ("", "the file is empty; for the defaults write profile: transparent"),
         ("profile: hardened # " + "x" * 70_000, "it has 70020 bytes, and 65536 are the most"),
     ],
@@ -81,7 +81,7 @@ def test_what_is_no_file_is_not_read(file: Path, kind: str) -> None:
         os.mkfifo(file)  # nobody writes to it
     else:
         file.symlink_to("/dev/zero")
-    with pytest.raises(UsageError, match=rf"^--gateway {file}: this is no regular file; write one$"):
+    with pytest.raises(UsageError, match=rf"^--gateway {file}: this is not a regular file$"):
         read_gateway(file)
 
 
@@ -124,7 +124,7 @@ async def test_the_last_good_configuration_stays(followed: Followed) -> None:
     stays = "The last valid gateway configuration stays in use."
     for text, wrong in (
         ("profile: open", "profile: 'open' is none of transparent, hardened."),
-        ("profile: hardened\nhttp1: true", "'http1' is no key of a gateway file; did you mean http10?"),
+        ("profile: hardened\nhttp1: true", "'http1' is not a key of a gateway file; did you mean http10?"),
         ("", "the file is empty; for the defaults write profile: transparent."),
         (
             "listeners: [{port: 8081}, {name: public, port: 8080}]",

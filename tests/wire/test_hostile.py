@@ -38,7 +38,8 @@ SERVED = MAX_REQUEST_BYTES
 """The largest message that the server takes."""
 
 TOO_MUCH = Status(
-    grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {MAX_OTHER_BYTES:,} bytes beside the names in one request"
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    f"more than {MAX_OTHER_BYTES:,} bytes besides the names in one request",
 )
 
 

@@ -42,7 +42,7 @@ async def test_more_large_requests_than_may_wait_end_their_stream(variant: Varia
         await third.ask(SECRET, *large, node=node("third"))
         assert await third.status() == Status(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
-            "the requests of this address that wait take more than 0 MiB",
+            "the waiting requests of this address take more than 0 MiB",
         )
 
 

@@ -320,7 +320,7 @@ def test_files_that_cannot_be_used_are_named_with_their_option(
         ("a: []", 'a: the value must be a list of namespaces, or "*" for all'),
         ("a: ['']", 'a: the value must be a list of namespaces, or "*" for all'),
         ("a: ['*', b]", 'a: "*" means all namespaces and cannot be combined with others'),
-        ("a: [b", "this is no YAML: "),
+        ("a: [b", "this is not valid YAML: "),
         ("'': [b]", "'' is not a name in a certificate"),
     ],
 )

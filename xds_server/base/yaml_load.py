@@ -53,7 +53,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> object:
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode) and key.value != "<<":
             if key.value in seen:
-                problem = f"the key {key.value!r} stands twice; keep one"
+                problem = f"the key {key.value!r} is repeated; keep one"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
     return loader.construct_yaml_map(node)
@@ -156,10 +156,10 @@ class _Weights:
 
     def alias(self, anchor: str) -> None:
         if any(anchor == of for of, _ in self._open):
-            raise YamlError(f"the alias *{anchor} stands for something it is part of")
+            raise YamlError(f"the alias *{anchor} refers to a node that contains it")
         # An alias without an anchor counts as nothing here; the composer rejects it with a better message.
         weight = self._of_anchor.get(anchor, 0)
         self._nodes += weight
         self._aliased += weight
         if self._aliased > MAX_ALIASED:
-            raise YamlError(f"its aliases stand for more than {MAX_ALIASED} nodes")
+            raise YamlError(f"its aliases expand to more than {MAX_ALIASED} nodes")

@@ -50,11 +50,11 @@ def texts_of(path: Path, option: str, largest: int) -> Any:
         known = path.stat()
         # Reading a pipe may block forever, and a device may never end. (Reading a directory fails by itself.)
         if not (stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode)):
-            raise UsageError(f"{option}: this is no regular file; write one")
+            raise UsageError(f"{option}: this is not a regular file")
         if known.st_size > largest:
             raise UsageError(f"{option}: it has {known.st_size} bytes, and {largest} are the most")
         return read_one(path.read_bytes(), texts=True)
     except OSError as error:
         raise UsageError(f"{option}: {error.strerror or error}") from error
     except YamlError as error:
-        raise UsageError(f"{option}: this is no YAML: {error}") from error
+        raise UsageError(f"{option}: this is not valid YAML: {error}") from error

@@ -172,7 +172,7 @@ def _listener(found: object) -> GatewayListener:
 def _listeners(found: object) -> tuple[GatewayListener, ...]:
     listed = values.entries(found, "- name: gateway", _listener)
     if not listed:
-        raise ValueProblem(f"is empty; write one at least, such as - name: {GATEWAY}")
+        raise ValueProblem(f"is empty; write at least one, such as - name: {GATEWAY}")
     for key in ("name", "port"):
         taken = [getattr(each, key) for each in listed]
         again = next((each for each in taken if taken.count(each) > 1), None)
@@ -364,7 +364,7 @@ def gateway_config(document: object = None) -> GatewayConfig:
 
 def _hops(wanted: int | None, cidrs: tuple[values.Cidr, ...]) -> int:
     if wanted == 0 and cidrs:
-        raise ValueProblem("trusted-hops: 0 trusts nobody, and trusted-cidrs names peers; leave one out")
+        raise ValueProblem("trusted-hops: 0 trusts no peer, but trusted-cidrs names peers; leave one out")
     return wanted if wanted is not None else int(bool(cidrs))
 
 
@@ -381,7 +381,7 @@ def _only_known(found: Mapping[str, object], known: list[str] | tuple[str, ...])
         if key not in known:
             close = difflib.get_close_matches(key.replace("_", "-").lower(), known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            raise ValueProblem(f"{shown(key)} is no key of a gateway file; {hint}")
+            raise ValueProblem(f"{shown(key)} is not a key of a gateway file; {hint}")
 
 
 TRANSPARENT: Final = gateway_config()

@@ -102,7 +102,7 @@ def duration(found: object) -> float | None:
     match = _DURATION.fullmatch(written)
     seconds = int(match[1]) * _UNITS[match[2]] if match else 0
     if not _SHORTEST_S <= seconds <= _LONGEST_S:
-        raise ValueProblem(f"{shown(written)} is no duration from 100ms to 24h; write 30s, 5m, 1h or none")
+        raise ValueProblem(f"{shown(written)} is not a duration from 100ms to 24h; write 30s, 5m, 1h or none")
     return seconds
 
 
@@ -110,7 +110,7 @@ def number(found: object, least: int, most: int) -> int:
     """A decimal integer."""
     written = text(found)
     if not re.fullmatch(r"[0-9]{1,9}", written) or not least <= int(written) <= most:
-        raise ValueProblem(f"{shown(written)} is no number from {least} to {most}")
+        raise ValueProblem(f"{shown(written)} is not a number from {least} to {most}")
     return int(written)
 
 
@@ -129,7 +129,7 @@ def name(found: object) -> str:
     written = text(found)
     if not _NAME.fullmatch(written):
         raise ValueProblem(
-            f"{shown(written)} is no name; write small letters, digits and '-', such as internal"
+            f"{shown(written)} is not a name; write lower-case letters, digits and '-', such as internal"
         )
     return written
 
@@ -163,9 +163,11 @@ def _address(found: object) -> str:
     if known in _MAPPED:
         raise ValueProblem(f"{shown(written)} is IPv4 written as IPv6; write {_unmapped(known.packed)}")
     if known.version == 6 and known.is_link_local:  # noqa: PLR2004 - IPv6
-        raise ValueProblem(f"{shown(written)} needs an interface, which cannot be named; write {EVERY_IPV6}")
+        raise ValueProblem(f"{shown(written)} needs an interface, which is not supported; write {EVERY_IPV6}")
     if known.is_multicast or address == _BROADCAST:
-        raise ValueProblem(f"{shown(written)} takes no connections; write {EVERY_IPV4} or {EVERY_IPV6}")
+        raise ValueProblem(
+            f"{shown(written)} is not an address to listen on; write {EVERY_IPV4} or {EVERY_IPV6}"
+        )
     return address
 
 
@@ -196,9 +198,9 @@ def _cidr(found: object) -> Cidr:
 def _upgrade(found: object) -> str:
     written = text(found)
     if not _UPGRADE.fullmatch(written) or len(written) > _LONGEST_UPGRADE:
-        raise ValueProblem(f"{shown(written)} is no protocol that Upgrade names; write websocket")
+        raise ValueProblem(f"{shown(written)} is not a protocol for Upgrade; write websocket")
     if written.lower() in _TUNNELS:
-        raise ValueProblem(f"{shown(written)} would make the gateway a tunnel to anywhere; leave it out")
+        raise ValueProblem(f"{shown(written)} would make the gateway an open proxy; leave it out")
     if written.lower() == "h2c":
-        raise ValueProblem("'h2c' is never handed on by Envoy; leave it out, clients may begin with HTTP/2")
+        raise ValueProblem("'h2c' is never forwarded by Envoy; leave it out, clients can begin with HTTP/2")
     return written.lower()

@@ -124,7 +124,7 @@ def _look_at_other(found: Outline, kind: Kind, tag: int, payload: bytes) -> None
 def _add_other(found: Outline, size: int) -> None:
     found.other += size
     if found.other > MAX_OTHER_BYTES:
-        raise RequestLimitError(f"more than {MAX_OTHER_BYTES:,} bytes beside the names in one request")
+        raise RequestLimitError(f"more than {MAX_OTHER_BYTES:,} bytes besides the names in one request")
 
 
 def without(raw: bytes, tag: int) -> bytes:

@@ -93,7 +93,7 @@ class Pace:
         waiting = self._waiting.get(peer, 0) + size
         if waiting > self._limits.waiting:
             shown = self._limits.waiting // MIB
-            raise RequestLimitError(f"the requests of this address that wait take more than {shown} MiB")
+            raise RequestLimitError(f"the waiting requests of this address take more than {shown} MiB")
         self._waiting[peer] = waiting
 
     def release(self, peer: str, size: int) -> None:

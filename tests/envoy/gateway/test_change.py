@@ -122,7 +122,7 @@ async def test_a_bad_file_changes_nothing_and_status_says_why(scenes: list[Scene
 
     await eventually(problems, what="a problem in status")
     message = (
-        f"--gateway {file.path}: 'upgrade' is no key of a gateway file; did you mean upgrades?"
+        f"--gateway {file.path}: 'upgrade' is not a key of a gateway file; did you mean upgrades?"
         " The last valid gateway configuration stays in use."
     )
     assert await problems() == [("InvalidGateway", str(file.path), message)]

@@ -174,7 +174,7 @@ def test_a_key_that_stands_twice_is_a_mistake_of_the_file() -> None:
     assert not read.complete
     (problem,) = read.problems
     assert problem.reason == "InvalidYaml"
-    assert "'annotations' stands twice" in problem.message
+    assert "'annotations' is repeated" in problem.message
 
 
 def test_a_merge_key_is_no_repetition() -> None:

@@ -44,14 +44,20 @@ def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
         ("- percent-max", 'write settings one a line, such as percent-max: "10"'),
         ("percent-max", 'write settings one a line, such as percent-max: "10"'),
         ("methods-allowed: [GET, HEAD]", "methods-allowed: write its value as one text, as in an annotation"),
-        ("[a, b]: c", "this is no YAML"),
+        ("[a, b]: c", "this is not valid YAML"),
         ("percent: {a: b}", "percent: write its value as one text, as in an annotation"),
         ("xds-shadow.io/percent: 1", "xds-shadow.io/percent: write it without xds-shadow.io/"),
-        ("percent: 10: 20", "this is no YAML: "),
-        ("a: 1\npercent: 1\npercent: 2", "this is no YAML: line 3, column 1: the key 'percent' stands twice"),
-        ("a: &a " + "[" * 101, "this is no YAML: it nests more than 100 levels deep"),
+        ("percent: 10: 20", "this is not valid YAML: "),
+        (
+            "a: 1\npercent: 1\npercent: 2",
+            "this is not valid YAML: line 3, column 1: the key 'percent' is repeated",
+        ),
+        ("a: &a " + "[" * 101, "this is not valid YAML: it nests more than 100 levels deep"),
         ("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1000 + "]", "a: write its value as one text"),
-        ("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1001 + "]", "this is no YAML: its aliases stand for"),
+        (
+            "a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1001 + "]",
+            "this is not valid YAML: its aliases expand to",
+        ),
         ("percent: lots", "percent of the policy file {}: 'lots' is not a percentage"),
         ("percent-max: lots", "percent-max of the policy file {}: 'lots' is not a percentage"),
         ("percnt: 1", "percnt of the policy file {} is not known here; known are credential-from-secret, "),
@@ -67,7 +73,7 @@ def test_a_file_that_cannot_be_read_says_so(file: Path, tmp_path: Path) -> None:
     assert refusal(file) == f"--policy {file}: No such file or directory"
     assert refusal(tmp_path) == f"--policy {tmp_path}: Is a directory"
     file.write_bytes(b"\xff\xfe\x00")
-    assert refusal(file).startswith(f"--policy {file}: this is no YAML")
+    assert refusal(file).startswith(f"--policy {file}: this is not valid YAML")
 
 
 def test_a_file_that_is_too_large_is_not_read(file: Path) -> None:

@@ -25,9 +25,9 @@ def test_yaml_is_json_written_otherwise(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: &x [1]\nb: [" + "*x, " * 50_001 + "]\n", "its aliases stand for more than 100000 nodes"),
+        ("a: &x [1]\nb: [" + "*x, " * 50_001 + "]\n", "its aliases expand to more than 100000 nodes"),
         ("[" * 100_000, "nests more than 100 levels deep"),
-        ("a: 1\na: 2\n", "the key 'a' stands twice"),
+        ("a: 1\na: 2\n", "the key 'a' is repeated"),
         ("a: !thing 1\n", "could not determine a constructor"),
         ("a: 1\n---\nb: 2\n", "expected a single document"),
         ("{", "did not find expected node content"),

@@ -99,9 +99,7 @@ def test_what_waits_is_bounded() -> None:
     pace = Pace(LIMITS)
     pace.hold("peer", MIB)
     pace.hold("peer", MIB)
-    with pytest.raises(
-        RequestLimitError, match="the requests of this address that wait take more than 2 MiB"
-    ):
+    with pytest.raises(RequestLimitError, match="the waiting requests of this address take more than 2 MiB"):
         pace.hold("peer", 1)
     pace.hold("another", 1)
     pace.release("peer", MIB)
