@@ -10,7 +10,7 @@ from tests.support.embedded import CALLS
 from tests.support.installation import INSTALL, build
 from tests.support.rbac import rules
 
-THOROUGH = "thorough"
+CLUSTER, THOROUGH = "cluster", "thorough"
 
 settings.register_profile(
     "quick",
@@ -33,13 +33,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``-m thorough`` the tests that take minutes are not run."""
-    if THOROUGH in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker(THOROUGH)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Tests that take minutes and tests on a cluster run only where ``-m`` names their marker: whatever
+    `KUBECONFIG` says, no other run connects to a cluster."""
+    for marker in (CLUSTER, THOROUGH):
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        if left_out and marker not in config.option.markexpr:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -22,17 +22,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", servers, indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``-m cluster`` no cluster is touched, whatever `KUBECONFIG` says."""
-    if "cluster" in config.option.markexpr:
-        return
-    on_cluster = [item for item in items if item.get_closest_marker(ON_CLUSTER)]
-    if on_cluster:
-        config.hook.pytest_deselected(items=on_cluster)
-        items[:] = [item for item in items if item not in on_cluster]
-
-
 @pytest.fixture
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
     """An API server with a namespace of the test's own."""
