@@ -42,7 +42,7 @@ demo: $(READY) ## Show the main job on this machine: two real Envoys, real reque
 test: $(READY) ## Run all tests but those marked thorough, those on real Envoys among them.
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-thorough: $(READY) ## Run the tests that take minutes, and the property tests on 2000 new random examples each.
+test-thorough: $(READY) ## Run the tests that take minutes, and the property tests on new random examples.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(PARALLEL) --timeout 3600 -m 'thorough or hypothesis'
 
 test-cluster: $(READY) ## Run the tests for a cluster on a real Kubernetes control plane; needs Go and root.
