@@ -18,7 +18,12 @@ from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
-SEEDS = [int(seed) for seed in os.environ.get("HISTORY_SEED", "").split(",") if seed] or range(10)
+_GIVEN = os.environ.get("HISTORY_SEED", "")
+SEEDS = (
+    [pytest.param(int(seed)) for seed in _GIVEN.split(",")]
+    if _GIVEN
+    else [pytest.param(seed, marks=[pytest.mark.thorough] if seed >= 5 else []) for seed in range(10)]
+)
 STEPS = [int(step) for step in os.environ.get("HISTORY_STEPS", "").split(",") if step] or None
 
 
