@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTOS := protos/xds_server/pb/status.proto
 PURE := core translate base.latency base.log_limit xds.framing xds.resource xds.snapshot xds.types xds.batch \
   xds.name_sets xds.fleet xds.totals xds.nack_summary xds.delivery xds.convergence xds.stream_events \
-  xds.subscription xds.offers xds.machine xds.sotw xds.delta xds.encode xds.responses xds.rollout xds.warming \
+  xds.subscription xds.answers xds.due xds.order xds.nonces xds.offers xds.machine xds.sotw xds.delta xds.encode xds.responses xds.rollout xds.warming \
   xds.nack_text xds.requests xds.variants xds.subscribers xds.admission xds.budget xds.outline xds.pace \
   xds.view_budget kube.events kube.event_rate kube.lease server.hosts
 PURE_TESTS := tests/unit/pure tests/unit/xds tests/unit/kube/test_decode.py tests/unit/kube/test_manifests.py \

@@ -24,7 +24,7 @@ from xds_server.xds.outline import (
 from xds_server.xds.requests import DeltaReader, SotwReader
 from xds_server.xds.types import CLUSTER
 
-OTHER = f"more than {MAX_OTHER_BYTES:,} bytes beside the names"
+OTHER = f"more than {MAX_OTHER_BYTES:,} bytes besides the names"
 
 
 def sotw(**fields: Any) -> bytes:
