@@ -33,6 +33,7 @@ func runEtcd(arguments []string) error {
 	config := embed.NewConfig()
 	config.Dir = *data
 	config.LogLevel = "warn"
+	config.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration // else every request is logged
 	config.UnsafeNoFsync = true
 	config.QuotaBackendBytes = quotaBytes
 	config.EnableGRPCGateway = true
