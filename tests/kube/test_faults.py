@@ -11,12 +11,12 @@ import pytest
 from tests.kube.cluster import WATCHED, Cluster, deployment, endpoint_slice, service
 from tests.kube.proxy import ERROR_EVENT, Cut, Proxy, Refuse
 from tests.support.recorder import Recorder, running
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.core.objects import Kind, Service
 from xds_server.core.world import Change, Report, Upsert
 from xds_server.kube.source import KubeSource, Timing
 
-TIMING = Timing(watch=60, silence=1.0, read=5.0, backoff_base=0.01, backoff_cap=0.05, renew_after=0.0)
+TIMING = Timing(watch=60, silence=1.0, read=PATIENCE_S, backoff_base=0.01, backoff_cap=0.05, renew_after=0.0)
 """Short delays; a watch may be silent for a second longer than it may last."""
 
 

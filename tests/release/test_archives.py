@@ -99,7 +99,7 @@ def test_an_installation_runs_outside_the_checkout(installed: Installed) -> None
         installed.run("xds-shadow", "--version").stdout
         == f"xds-shadow {distribution('xds-shadow').version}\n"
     )
-    example = installed.bin.parent / where.stdout.strip().replace("__init__.py", "demo/manifests")
+    example = installed.bin.parent / where.stdout.strip().replace("__init__.py", "local/demo/manifests")
     rendered = installed.run("xds-shadow", "render", "--manifests", str(example))
     assert rendered.returncode == 0, rendered.stderr
     assert "staging/myapp" in rendered.stdout
