@@ -46,8 +46,8 @@ CASES = {
         {"xds_shadow_config_behind_seconds": "0+30x120"}, {"xds_shadow_config_behind_seconds": "50x120"}
     ),
     "XdsShadowNack": Case(
-        {'xds_shadow_refusing_envoys{type="RDS"}': "1x120"},
-        {'xds_shadow_refusing_envoys{type="RDS"}': "1x118 0x2"},
+        {'xds_shadow_rejecting_envoys{type="RDS"}': "1x120"},
+        {'xds_shadow_rejecting_envoys{type="RDS"}': "1x118 0x2"},
     ),
     "XdsShadowUnanswered": Case(
         {"xds_shadow_convergence_waiting_seconds": "0+30x120"},

@@ -57,7 +57,7 @@ def test_the_traffic_is_counted_by_type_variant_and_cause() -> None:
         'xds_shadow_acks_total{type="CDS"} 1.0',
         'xds_shadow_nacks_total{type="CDS"} 1.0',
         'xds_shadow_unanswered_responses{type="CDS"} 0.0',
-        'xds_shadow_refusing_envoys{type="CDS"} 0.0',
+        'xds_shadow_rejecting_envoys{type="CDS"} 0.0',
         'xds_shadow_ack_latency_seconds_bucket{le="1.0",type="CDS"} 0.0',
         'xds_shadow_ack_latency_seconds_bucket{le="2.5",type="CDS"} 1.0',
         'xds_shadow_ack_latency_seconds_bucket{le="+Inf",type="CDS"} 1.0',

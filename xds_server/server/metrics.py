@@ -172,7 +172,7 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         _types(lambda t: t.unanswered),
     ),
     Row(
-        "xds_shadow_refusing_envoys",
+        "xds_shadow_rejecting_envoys",
         "Streams whose last response of the type was rejected. Their Envoys keep the previous configuration.",
         "type",
         _types(lambda t: t.rejecting),
