@@ -10,7 +10,7 @@ import yaml
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
-from xds_server.core.values import TAKEN_OFF
+from xds_server.core.values import REMOVED_BY_ENVOY
 from xds_server.local.demo.envoy import Envoy
 from xds_server.local.demo.fleet import reserved_ports
 from xds_server.translate.bootstrap import BootstrapOptions
@@ -36,7 +36,7 @@ def configuration(port: int) -> dict[str, Any]:
             "match": {"prefix": f"/{name}", "headers": [{"name": name, "present_match": True}]},
             "direct_response": {"status": 200},
         }
-        for name in (*sorted(TAKEN_OFF), "te", "x-team")
+        for name in (*sorted(REMOVED_BY_ENVOY), "te", "x-team")
     ]
     routes.append({"match": {"prefix": "/"}, "direct_response": {"status": 404}})
     router = {"@type": f"{TYPE}.http.router.v3.Router"}
@@ -79,9 +79,9 @@ async def test_a_header_that_is_taken_off_meets_no_condition(version: str, tmp_p
         (tmp_path / "own.yaml").write_text(yaml.safe_dump(configuration(port)))
         try:
             await envoy.start()
-            found = {name: await status(port, name) for name in sorted(TAKEN_OFF)}
+            found = {name: await status(port, name) for name in sorted(REMOVED_BY_ENVOY)}
             # An upgrade that the listener does not know is not passed on at all.
-            assert found.items() <= {(name, code) for name in TAKEN_OFF for code in (403, 404)}, found
+            assert found.items() <= {(name, code) for name in REMOVED_BY_ENVOY for code in (403, 404)}, found
             assert [await status(port, name) for name in ("te", "x-team")] == [200, 200]
         finally:
             await envoy.stop()

@@ -1,2 +1,2 @@
-"""The domain, pure: objects and the world; readers make intents, `resolve` makes a finished plan of them;
-what is wrong is data."""
+"""The domain, without I/O. Readers turn objects of the world into intents, and `resolve` turns intents into a
+plan. Mistakes of users are conditions, which are data."""

@@ -1,4 +1,4 @@
-"""Which addresses serve a Service and which belong to a canary, and keeping the two apart."""
+"""Determines which addresses serve a Service and which belong to a canary."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from xds_server.core.ports import TCP, is_tcp
 from xds_server.core.world import NamespaceView
 
 _FAMILIES = ("IPv4", "IPv6")
-_UNSAID = EndpointConditions()
+_NO_CONDITIONS = EndpointConditions()
 
 
 class Backend(msgspec.Struct, frozen=True, gc=False):
-    """An endpoint of a Service before it is known whether it is live. `pod` is empty where the slice does
-    not say; `draining` means terminating but still serving."""
+    """An endpoint of a Service, which may be the stable version's or a canary's. `pod` is the Pod's name, or
+    empty if the EndpointSlice has none. `draining` means terminating and still serving."""
 
     endpoint: Endpoint
     pod: str
@@ -32,17 +32,17 @@ class Backend(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class CanaryEndpoints:
-    """A canary's addresses: `by_port` the ready ones by the name of the Service's port; `pods` and `all`
-    everything it owns, ready or not, which must not serve live traffic."""
+    """The endpoints of a canary. `by_port` are the ready ones, by the name of the Service's port. `pods` and
+    `all` are all Pods and endpoints that it owns, ready or not. None of them may serve live traffic."""
 
     by_port: Mapping[str, tuple[Endpoint, ...]]
     pods: frozenset[str] = frozenset()
     all: frozenset[Endpoint] = field(default=frozenset())
 
-    def taken_out_of(self, backends: Iterable[Backend]) -> tuple[Backend, ...]:
-        """The backends of a Service that are not this canary. What gets copies is never live, whoever a
-        slice says it is; of the rest the Pod's name decides where the slice gives it, as Pods on the host's
-        network share its address."""
+    def excluded_from(self, backends: Iterable[Backend]) -> tuple[Backend, ...]:
+        """The backends of a Service that are not this canary's. An endpoint that gets mirrored requests is
+        never live, whichever Pod an EndpointSlice names for it. For other endpoints the Pod's name decides if
+        the slice has it, because Pods on their host's network share its address."""
         ready = {endpoint for at in self.by_port.values() for endpoint in at}
         return tuple(b for b in backends if b.endpoint not in ready and not self._owns(b))
 
@@ -62,8 +62,8 @@ def backends_of(view: NamespaceView, service: Service, port: ServicePort) -> tup
 
 
 def live(backends: Iterable[Backend]) -> tuple[Endpoint, ...]:
-    """The addresses to send traffic to, sorted, each once. As kube-proxy does (KEP-1669), what is draining
-    serves only while nothing is ready."""
+    """The endpoints to send live traffic to, sorted, without duplicates. As with kube-proxy (KEP-1669),
+    draining endpoints serve only while no endpoint is ready."""
     ready, draining = set(), set()
     for backend in backends:
         if backend.ready:
@@ -74,7 +74,7 @@ def live(backends: Iterable[Backend]) -> tuple[Endpoint, ...]:
 
 
 def canary_endpoints(pods: Collection[Pod], ports: Sequence[ServicePort]) -> CanaryEndpoints:
-    """A canary's own Pods, at each port's ``targetPort``."""
+    """The endpoints of a canary's own Pods, at the ``targetPort`` of each port."""
     found = {port.name or "": [(pod, at) for pod in pods if (at := _targets(pod, port))] for port in ports}
     return CanaryEndpoints(
         by_port={
@@ -86,8 +86,8 @@ def canary_endpoints(pods: Collection[Pod], ports: Sequence[ServicePort]) -> Can
 
 
 def service_endpoints(view: NamespaceView, source: Service, ports: Iterable[ServicePort]) -> CanaryEndpoints:
-    """The endpoints of a canary's own Service, its ports paired with the shadowed Service's by name, else by
-    number, else because it has only one."""
+    """The endpoints of the Service `source`, for each of the shadowed Service's `ports` (see
+    `counterpart`)."""
     by_port: dict[str, tuple[Endpoint, ...]] = {}
     owned: set[Backend] = set()
     for port in ports:
@@ -106,7 +106,7 @@ def _backends(of: EndpointSlice, port: ServicePort) -> Iterable[Backend]:
     numbers = [p.port for p in of.ports or () if (p.name or "") == (port.name or "") and p.port]
     for number in numbers:
         for endpoint in of.endpoints or ():
-            target, now = endpoint.target_ref, endpoint.conditions or _UNSAID
+            target, now = endpoint.target_ref, endpoint.conditions or _NO_CONDITIONS
             pod = (target.name or "") if target and target.kind == "Pod" else ""
             ready, draining = now.ready is not False, bool(now.serving and now.terminating)
             for address in endpoint.addresses[:1]:  # discovery/v1: consumers use the first
@@ -114,8 +114,8 @@ def _backends(of: EndpointSlice, port: ServicePort) -> Iterable[Backend]:
 
 
 def _targets(pod: Pod, port: ServicePort) -> tuple[Endpoint, ...]:
-    """The Pod at the port's ``targetPort``, by each of its addresses, the primary one first. None while it
-    has no address, or where none of its containers has a TCP port of that name."""
+    """The endpoints of a Pod at the port's ``targetPort``, one for each of its addresses, the primary one
+    first. Empty if the Pod has no address yet, or if no container has a TCP port of that name."""
     number = _target_number(pod, port)
     return tuple(Endpoint(address, number) for address in pod.addresses if number is not None)
 
@@ -130,7 +130,8 @@ def _target_number(pod: Pod, port: ServicePort) -> int | None:
 
 
 def counterpart(source: Service, port: ServicePort) -> ServicePort | None:
-    """The TCP port of `source` that corresponds to this one, if one does."""
+    """The TCP port of `source` that corresponds to this one: the port of the same name, else of the same
+    number, else the only TCP port. None if there is none."""
     tcp = [each for each in source.ports if is_tcp(each)]
     for alike in (
         [p for p in tcp if port.name and p.name == port.name],

@@ -1,8 +1,8 @@
 """Applies the bounds that a Namespace or the policy file sets on annotations.
 
 Bounds work like a LimitRange. A shadow that asks for more than a bound is rejected. A shadow without the
-annotation gets the smaller of the default and the bound. What a bound requires is added to what a shadow asks
-for.
+annotation gets the smaller of the default and the bound. The values that a bound requires are added to a
+shadow's own.
 """
 
 import re
@@ -136,7 +136,8 @@ def services(value: str) -> frozenset[str]:
 
 
 def suffix(entry: str) -> str:
-    """Other projects write ``*.example.com`` for ``example.com`` with its subdomains."""
+    """The domain of an entry. ``*.example.com`` and ``example.com`` mean the same: the domain with its
+    subdomains."""
     return entry.removeprefix("*.")
 
 

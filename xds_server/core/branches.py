@@ -1,9 +1,10 @@
-"""Several canaries with different conditions on one Service, as a list of branches that is tried in order.
+"""Combines the conditions of several canaries of one Service into branches, which are tried in order.
 
-A request is told apart by three things: the deepest of all named path prefixes that covers it, its method if
-somebody names it, and which of the named header conditions it meets. Each combination is a class of requests,
-and a branch for each, the most specific first, would be exactly right. Most are not needed, as what follows
-them says the same; those are left out, in the order of the three dimensions that leaves the fewest.
+Three dimensions distinguish requests: the longest named path prefix that covers the path, the method if a
+selection names it, and the set of named header conditions that the request meets. Each combination is a class
+of requests. One branch for each class, the most specific first, would be correct. Most of these branches are
+redundant, because later branches route the same requests identically, and are dropped. How many remain
+depends on the order of the three dimensions, so the order with the fewest is used.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,38 +18,38 @@ from xds_server.core.plan import Match
 from xds_server.core.terms import HeaderCondition, PathPrefix
 
 MAX_BRANCHES: Final = 64
-"""Envoy tries them one after the other."""
+"""Envoy tries branches one after the other."""
 
 MAX_CLASSES: Final = 512
-"""Bounds the work of finding them."""
+"""Bounds the work of computing the branches."""
 
 _FEW: Final = 96
-"""Classes for which all orders are tried."""
+"""The number of classes up to which all orders of the dimensions are tried."""
 
-_KEPT: Final = 1024
-"""Combinations of selections whose branches are remembered."""
+_CACHED: Final = 1024
+"""Combinations of selections whose branches are cached."""
 
 
 class TooManyConditionsError(ValueError):
-    """The selections tell apart more than `MAX_CLASSES` classes, or take more than `MAX_BRANCHES`
+    """The selections distinguish more than `MAX_CLASSES` classes, or need more than `MAX_BRANCHES`
     branches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The requests that `match` and no branch before go to the canaries at these indices."""
+    """Requests that `match`, and no earlier branch, are mirrored to the canaries at the indices `wanted`."""
 
     match: Match
     wanted: tuple[int, ...]
 
 
-@lru_cache(_KEPT)
+@lru_cache(_CACHED)
 def branches(selections: tuple[Selection, ...]) -> tuple[Branch, ...]:
-    """The fewest branches found that send every request to exactly those that want it. The last one takes
-    what is left.
+    """The shortest list of branches found that mirrors every request to exactly the canaries whose selections
+    admit it. The last branch matches every request.
 
     Raises:
-        TooManyConditionsError: there would be too many.
+        TooManyConditionsError: there would be too many classes or branches.
     """
     if all(selection == EVERYTHING for selection in selections):
         return (Branch(Match(), tuple(range(len(selections)))),)
@@ -71,7 +72,7 @@ def _wanted(
     methods: Sequence[str | None],
     headers: Sequence[frozenset[HeaderCondition]],
 ) -> dict[Match, tuple[int, ...]]:
-    """Each class of requests with the indices of the selections that admit it: those that do so in all three
+    """The indices of the selections that admit each class of requests, which they do in all three
     dimensions."""
     by_path = {path: _bits(_on_path(each, path) for each in selections) for path in paths}
     by_method = {
@@ -86,21 +87,23 @@ def _wanted(
 
 
 def _on_path(selection: Selection, path: PathPrefix | None) -> bool:
-    """Whether `selection` admits the requests whose deepest named prefix is `path`."""
+    """Whether `selection` admits the requests whose longest named prefix is `path`."""
     return (not selection.paths or any(_covers(each, path) for each in selection.paths)) and not any(
         _covers(each, path) for each in selection.exclude_paths
     )
 
 
 def _paths(selections: Iterable[Selection]) -> list[PathPrefix]:
-    """All named prefixes, the deepest first. Two cover each other's requests wholly or not at all."""
+    """All named prefixes, the longest first. Of two prefixes, one covers the other or they have no request in
+    common."""
     found = {path for s in selections for path in (*s.paths, *s.exclude_paths) if path != "/"}
     return sorted(found, key=lambda path: (-len(path), path))
 
 
 def _header_sets(selections: Sequence[Selection]) -> list[frozenset[HeaderCondition]]:
-    """Every set of conditions that a request can be found to meet, the largest first: the unions of what the
-    selections ask for, with what follows (a value means presence) and without what cannot be."""
+    """Every set of named conditions that a request can meet, the largest first. These are the unions of the
+    selections' conditions. A set with a header's value also has the condition that the header is present, and
+    no set has two values of one header."""
     named = {condition for selection in selections for condition in selection.headers}
     found = {frozenset[HeaderCondition]()}
     for selection in set(selections):
@@ -127,10 +130,10 @@ def _covers(path: PathPrefix, other: PathPrefix | None) -> bool:
 
 
 def _pruned(found: Mapping[Match, tuple[int, ...]], order: Sequence[int]) -> list[Branch]:
-    """A branch for each class, sorted by the dimensions in this order, the most specific first in each, and
-    without those that nobody misses: where what follows says the same of all requests that reach it."""
+    """One branch for each class, sorted by the dimensions in this `order`, the most specific first in each.
+    Drops a branch if later branches route every request it would match identically."""
     matches = _sorted(found, order)
-    # Sets of classes as the bits of a number, so that a step costs the same for one class and for all.
+    # Sets of classes are the bits of an integer, so the cost of a step does not grow with their number.
     covers = _covered(matches)
     alike = {wanted: _bits(found[each] == wanted for each in matches) for wanted in set(found.values())}
     steps = [
@@ -138,33 +141,34 @@ def _pruned(found: Mapping[Match, tuple[int, ...]], order: Sequence[int]) -> lis
         for match, admits in zip(matches, covers, strict=True)
     ]
     while True:
-        before, steps = steps, _without_idle(steps)
+        before, steps = steps, _without_redundant(steps)
         if len(steps) == len(before):
             return [Branch(step.match, found[step.match]) for step in steps]
 
 
 class _Step(NamedTuple):
-    """A match with the classes that it admits, and those of them that it would send to others than they
-    want."""
+    """A match, the classes that it `admits`, and those of them that it would mirror to the `wrong`
+    canaries."""
 
     match: Match
     admits: int
     wrong: int
 
 
-def _without_idle(steps: Sequence[_Step]) -> list[_Step]:
-    """Leave out, one after the other, each that no class of requests misses."""
+def _without_redundant(steps: Sequence[_Step]) -> list[_Step]:
+    """Drop redundant steps, one after the other."""
     kept: list[_Step] = []
     taken = 0
     for place, step in enumerate(steps):
-        if not _idle(step.admits & ~taken, steps[place + 1 :]):
+        if not _redundant(step.admits & ~taken, steps[place + 1 :]):
             kept.append(step)
             taken |= step.admits
     return kept
 
 
-def _idle(reaching: int, later: Iterable[_Step]) -> bool:
-    """Whether the classes that reach a match are sent to the same canaries by what follows it."""
+def _redundant(reaching: int, later: Iterable[_Step]) -> bool:
+    """Whether the `later` steps mirror the classes that reach a step to the same canaries as that step
+    would."""
     for step in later:
         if not reaching:
             return True
@@ -175,7 +179,7 @@ def _idle(reaching: int, later: Iterable[_Step]) -> bool:
 
 
 def _sorted(found: Mapping[Match, tuple[int, ...]], order: Sequence[int]) -> list[Match]:
-    """`found` is sorted by path, method and headers, each the most specific first."""
+    """Sort the matches by the dimensions in this `order`. In `found`, each dimension is in order already."""
     places = [
         {value: place for place, value in enumerate(dict.fromkeys(values))}
         for values in zip(*found, strict=True)
@@ -184,7 +188,7 @@ def _sorted(found: Mapping[Match, tuple[int, ...]], order: Sequence[int]) -> lis
 
 
 def _covered(matches: Sequence[Match]) -> list[int]:
-    """For each match the classes that meet it: those that do so in all three dimensions."""
+    """For each match, the classes that meet it, which they do in all three dimensions."""
     paths = {
         path: _bits(path is None or (of.path is not None and path.covers(of.path)) for of in matches)
         for path in {match.path for match in matches}

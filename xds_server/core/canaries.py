@@ -21,15 +21,15 @@ from xds_server.core.ports import HttpPort, called
 from xds_server.core.scene import Scene
 from xds_server.core.world import NamespaceView
 
-MOST_PODS: Final = 1_000
-"""Of a canary, that get mirrored requests."""
+MAX_PODS: Final = 1_000
+"""Pods of one canary that get mirrored requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """`rejection` is what is wrong with the canary itself: it is not mirrored to then. `unreadable` are the
-    names of the ports whose requests its policy cannot treat; `left_out` says in sentences which requests are
-    not mirrored though its policy selects them."""
+    """An intent and what it leads to. With a `rejection`, a condition of the canary itself, no requests are
+    mirrored to it. `unreadable` are the names of the ports whose requests its policy cannot redact.
+    `left_out` are sentences that name the requests that its policy selects and that are not mirrored."""
 
     intent: Intent
     endpoints: CanaryEndpoints
@@ -45,19 +45,19 @@ class Canary:
 
     @property
     def treatment(self) -> Treatment:
-        """What its policy makes of mirrored requests."""
+        """How its policy changes and limits mirrored requests."""
         return (self.policy or Policy()).treatment
 
     @property
     def policy(self) -> Policy | None:
-        """None where it cannot be understood."""
+        """The policy; None if it is not valid."""
         return self.intent.policy if isinstance(self.intent.policy, Policy) else None
 
 
 def canary_of(scene: Scene, intent: Intent, ports: Sequence[HttpPort]) -> Canary:
-    """What an intent leads to on these ports of its Service."""
+    """The canary of an intent, on these ports of its Service."""
     endpoints, rejection = _endpoints(scene, intent, ports)
-    if len(scene.pods_of(intent.canary)) > MOST_PODS:
+    if len(scene.pods_of(intent.canary)) > MAX_PODS:
         endpoints = replace(endpoints, pods=endpoints.pods | scene.pods_of(intent.canary).keys())
     if isinstance(intent.policy, Condition):
         return Canary(intent, endpoints, intent.policy)
@@ -104,9 +104,9 @@ def _left_out(
 def _endpoints(
     scene: Scene, intent: Intent, ports: Sequence[HttpPort]
 ) -> tuple[CanaryEndpoints, Condition | None]:
-    """The canary's endpoints, and what is wrong with where they come from."""
+    """The canary's endpoints, and the condition if they cannot come from where its policy says."""
     view, target = scene.view, intent.target
-    own = canary_endpoints(_few(scene.pods_of(intent.canary)), [http.port for http in ports])
+    own = canary_endpoints(_limited(scene.pods_of(intent.canary)), [http.port for http in ports])
     if intent.endpoints_from is None:
         return own, None
     if intent.endpoints_from == target.name:
@@ -130,7 +130,7 @@ def _endpoints(
 def _no_endpoints(
     view: NamespaceView, source: Service, target: NamespacedName, ports: Sequence[HttpPort]
 ) -> str:
-    """Why a Service cannot have endpoints for mirrored requests, or nothing."""
+    """Why a Service cannot have endpoints for mirrored requests, or ""."""
     name = NamespacedName(target.namespace, source.name)
     if source.spec.type == "ExternalName":
         return (
@@ -151,13 +151,14 @@ def _no_endpoints(
     return ""
 
 
-def _few(pods: Mapping[str, Pod]) -> list[Pod]:
-    """No more than may be endpoints of a canary."""
-    return [pods[name] for name in sorted(pods)[:MOST_PODS]] if len(pods) > MOST_PODS else [*pods.values()]
+def _limited(pods: Mapping[str, Pod]) -> list[Pod]:
+    """The first `MAX_PODS` Pods by name."""
+    return [pods[name] for name in sorted(pods)[:MAX_PODS]] if len(pods) > MAX_PODS else [*pods.values()]
 
 
 def _mirrored_to(scene: Scene, service: str) -> set[str]:
-    """The Services whose endpoints get mirrored requests of this one, directly or by way of others."""
+    """The Services whose endpoints get mirrored requests of this Service, directly or through other
+    Services."""
     found: set[str] = set()
     waiting = [service]
     while waiting:

@@ -12,13 +12,13 @@ from xds_server.core.objects import Object, Ref, ref_of
 
 
 class Severity(StrEnum):
-    """Whether somebody has to act."""
+    """Whether a condition has to be corrected."""
 
     ERROR = "Error"
-    """Something has to be corrected."""
+    """The condition has to be corrected."""
 
     INFO = "Info"
-    """Nothing has to be corrected, so nothing alerts on it."""
+    """The condition is for information. It raises no alert."""
 
 
 class Subject(NamedTuple):
@@ -54,17 +54,17 @@ class Condition(NamedTuple):
 
 
 def about(found: Object | Ref | None) -> Subject:
-    """The subject that is this object."""
+    """The subject of a condition about this object."""
     if found is None:
         return NO_SUBJECT
     return Subject(*(found if isinstance(found, Ref) else ref_of(found)))
 
 
 def errors(found: Iterable[Condition]) -> list[Condition]:
-    """The conditions that somebody has to correct."""
+    """The conditions of severity Error."""
     return [each for each in found if each.severity is Severity.ERROR]
 
 
 def notices(found: Iterable[Condition]) -> list[Condition]:
-    """The conditions that nobody has to correct."""
+    """The conditions of severity Info."""
     return [each for each in found if each.severity is Severity.INFO]

@@ -1,6 +1,6 @@
-"""The credential that a policy names, out of the Secrets that were observed.
+"""Finds the credential that a policy names in the observed Secrets.
 
-A value is used only if it can be a header's and no message ever repeats it.
+A value is used only if it is a valid header value. No message repeats it.
 """
 
 import base64
@@ -16,7 +16,7 @@ from xds_server.core.sensitive import Sensitive
 from xds_server.core.terms import SecretKey
 from xds_server.core.world import NamespaceView
 
-_LONGEST: Final = 8192
+_MAX_LENGTH: Final = 8192
 """Bytes; Envoy's limit for all headers of a request is 60 KiB."""
 
 _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
@@ -25,7 +25,8 @@ _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 def credential_of(
     view: NamespaceView, namespace: str, wanted: SecretKey, *, sendable: bool
 ) -> Credential | Condition:
-    """The credential, or why there is none. `sendable` says whether Envoys may be sent one."""
+    """The credential, or the condition that says why there is none. `sendable` is whether Envoys may be sent
+    credentials."""
     subject = Subject(Kind.SECRET, namespace, wanted.name)
     if not sendable:
         return Condition(
@@ -47,15 +48,15 @@ def credential_of(
     if text is None:
         return Condition(subject, Reason.SECRET_NOT_FOUND, f"{subject} has no key {wanted.key}.")
     try:
-        # A file that was made a Secret mostly ends in a line break.
+        # A Secret that was created from a file usually ends in a line break.
         value = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
     except (binascii.Error, ValueError):
         value = ""
-    if not _VALUE.match(value) or len(value) > _LONGEST:
+    if not _VALUE.match(value) or len(value) > _MAX_LENGTH:
         return Condition(
             subject,
             Reason.INVALID_SECRET,
-            f"Key {wanted.key} of {subject} cannot be a header's value: it has to be 1 to {_LONGEST}"
+            f"Key {wanted.key} of {subject} cannot be a header's value: it has to be 1 to {_MAX_LENGTH}"
             " characters of printable ASCII.",
         )
     return Credential(f"{namespace}/{wanted}", Sensitive(value))

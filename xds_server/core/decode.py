@@ -1,8 +1,8 @@
-"""JSON bytes and YAML documents become model objects here, for both sources.
+"""Decodes JSON of an API server and YAML documents of files into objects.
 
-Every function gives the object or says which one it was and what is wrong with it, so that one bad object
-costs nothing else. What an API server has checked is not checked again; what comes from a file is
-(`validate`). Nothing here knows how bytes arrive or what an object means.
+A function returns an object, or raises an error that names the object and what is wrong with it. So an
+invalid object does not affect the others. Objects of an API server are not validated again; objects of files
+are (`validate`). This module does not know how the bytes arrive or what an object means.
 """
 
 import base64
@@ -20,13 +20,13 @@ from xds_server.core.objects import KINDS, WORKLOADS, Kind, Object, Ref, Service
 ObjectT = TypeVar("ObjectT", bound=Object)
 
 MSGSPEC_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""All that msgspec raises over hostile bytes: wrong types, bytes that are no UTF-8, endless nesting."""
+"""The exceptions of msgspec for malformed bytes: wrong types, invalid UTF-8, too deep nesting."""
 
 _STRING_MAPS: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
     Kind.SERVICE: (("spec", "selector"),),
     **dict.fromkeys(WORKLOADS, (("spec", "selector", "matchLabels"),)),
 }
-"""Maps of strings besides the two of ``metadata``; a forgotten quote there is the usual mistake."""
+"""Maps of strings besides the two of ``metadata``. Forgotten quotes in them are the usual mistake."""
 
 _OBJECTS: Mapping[Kind, msgspec.json.Decoder[Object]] = {
     kind: cast("msgspec.json.Decoder[Object]", msgspec.json.Decoder(cls)) for kind, cls in KINDS.items()
@@ -34,7 +34,8 @@ _OBJECTS: Mapping[Kind, msgspec.json.Decoder[Object]] = {
 
 
 class DecodeError(XdsShadowError):
-    """One object, or one answer, could not be read. `ref` is None when not even its name could."""
+    """An object or a response cannot be decoded. `ref` is None if the object's name cannot be decoded
+    either."""
 
     def __init__(self, problem: Condition, ref: Ref | None = None) -> None:
         super().__init__(problem.message)
@@ -43,7 +44,8 @@ class DecodeError(XdsShadowError):
 
 
 class Identity(msgspec.Struct, rename="camel"):
-    """What a watch needs of ``metadata`` besides the object, read apart from it (see `core.objects`)."""
+    """The parts of ``metadata`` that a watch needs. They are decoded separately, because `core.objects` has
+    no ``resourceVersion``."""
 
     name: str = ""
     namespace: str | None = None
@@ -58,7 +60,7 @@ _IDENTIFIED = msgspec.json.Decoder(_Identified)
 
 
 def decode_object(kind: Kind, raw: bytes | msgspec.Raw, origin: str = "") -> Object:
-    """One object from the API server's JSON. Raises `DecodeError`."""
+    """The object in the API server's JSON. Raises `DecodeError`."""
     try:
         return trim(_OBJECTS[kind].decode(raw))
     except MSGSPEC_ERRORS as error:
@@ -68,7 +70,7 @@ def decode_object(kind: Kind, raw: bytes | msgspec.Raw, origin: str = "") -> Obj
 
 
 def decode_identity(raw: bytes | msgspec.Raw, origin: str = "") -> Identity:
-    """The name and version of an object of any kind. Raises `DecodeError` if it is no object."""
+    """The name and version of an object of any kind. Raises `DecodeError` if it is not an object."""
     try:
         return _IDENTIFIED.decode(raw).metadata
     except MSGSPEC_ERRORS as error:
@@ -76,15 +78,15 @@ def decode_identity(raw: bytes | msgspec.Raw, origin: str = "") -> Identity:
 
 
 def unreadable(ref: Ref | None, origin: str, detail: object) -> Condition:
-    """The problem of something that an API server sent and that is not what its API promises."""
-    what = "The object" if ref else "The API server's answer"
+    """The condition for an object or a response of an API server that does not conform to its API."""
+    what = "The object" if ref else "The API server's response"
     message = f"{what} cannot be read, so what was last known stays in use: {detail}."
     return Condition(about(ref), "DecodeFailed", message, origin=origin)
 
 
 def trim(obj: ObjectT) -> ObjectT:
-    """`obj` with only our own annotations: others can be large, and change without meaning anything here; and
-    without its uid, unless Events may refer to it."""
+    """`obj` with the annotations of xds-shadow only, and without its uid unless Events may refer to it. Other
+    annotations can be large, and their changes have no effect here."""
     metadata = obj.metadata
     annotations = metadata.annotations
     if annotations is not None:
@@ -99,8 +101,8 @@ def trim(obj: ObjectT) -> ObjectT:
 def from_mapping(document: object, origin: str) -> Object | None:
     """The object of one YAML or JSON document, or None if it is of a kind that is not watched.
 
-    As strict as an API server: types are never coerced, and its rules hold (`validate`). Defaults are
-    kubectl's. Raises `DecodeError`.
+    It is as strict as an API server: types are never coerced, and the API server's rules apply (`validate`).
+    The default namespace is kubectl's. Raises `DecodeError`.
     """
     if not isinstance(document, dict):
         raise _invalid(None, origin, f"This is {_article(document)}, and a Kubernetes object is a mapping.")
@@ -117,7 +119,7 @@ def from_mapping(document: object, origin: str) -> Object | None:
         what, _, where = str(error).partition(" - at `$.")
         detail = f"{where.rstrip('`')}: {what[:1].lower()}{what[1:]}" if where else what
         raise _invalid(ref, origin, f"{detail}.") from error
-    # An API server sets the time of creation itself and takes no client's word for it.
+    # An API server sets the creation timestamp itself and ignores a client's.
     metadata = msgspec.structs.replace(obj.metadata, namespace=ref.namespace or None, creation_timestamp=None)
     obj = msgspec.structs.replace(obj, metadata=metadata)
     for mistake in validate.mistakes(obj):
@@ -136,7 +138,7 @@ def _kind(document: Mapping[object, object], origin: str) -> Kind | None:
         raise _invalid(None, origin, f"A {kind} has no apiVersion; write `apiVersion: {kind.api_version}`.")
     if version == kind.api_version:
         return kind
-    # A Service of serving.knative.dev is another thing, and none of ours; a Service of "v2" is a slip.
+    # A Service of serving.knative.dev is another kind, which is not watched. A Service of "v2" is a mistake.
     if version.rpartition("/")[0] != kind.api_version.rpartition("/")[0]:
         return None
     message = f"A {kind} has apiVersion {version}; write `apiVersion: {kind.api_version}`."
@@ -155,14 +157,14 @@ def _ref(kind: Kind, document: Mapping[object, object], origin: str) -> Ref:
     ref = Ref(kind, namespace, name)
     mistake = validate.name_mistake(KINDS[kind], name, namespace)
     if mistake:
-        # Without a ref: no such object can exist, so this is another one whose name was mistyped.
+        # Without a ref: no object can have this name, so it is a misspelled name of another object.
         raise DecodeError(Condition(about(ref), "InvalidObject", f"{mistake}.", origin=origin))
     return ref
 
 
 def _with_string_maps(ref: Ref, document: Mapping[object, object], origin: str) -> Mapping[object, object]:
-    """`document` with null for "" in its maps of strings, which is how an API server reads `key:`. Raises
-    `DecodeError`, naming the key, where msgspec would only say that some value is no string."""
+    """`document` with "" for null in its maps of strings, as an API server reads `key:`. Raises `DecodeError`
+    with the key; msgspec's error would not name it."""
     for path in (("metadata", "labels"), ("metadata", "annotations"), *_STRING_MAPS.get(ref.kind, ())):
         document = _with_string_map(ref, document, path, ".".join(path), origin)
     return document
@@ -191,8 +193,8 @@ def _string_map(ref: Ref, field: str, found: Mapping[object, object], origin: st
 
 
 def _with_string_data(ref: Ref, document: Mapping[object, object], origin: str) -> Mapping[object, object]:
-    """`document` with ``stringData`` in its ``data``, as an API server stores it. Raises `DecodeError`, which
-    says of a value no more than where it is."""
+    """`document` with ``stringData`` merged into ``data``, as an API server stores it. Raises `DecodeError`,
+    which names the key and never the value."""
     data: dict[object, object] = {}
     for field in ("data", "stringData"):
         values = document.get(field) or {}
@@ -200,7 +202,7 @@ def _with_string_data(ref: Ref, document: Mapping[object, object], origin: str) 
             raise _invalid(ref, origin, f"{field} is not a mapping.")
         for key, value in values.items():
             if not isinstance(value, str):
-                raise _invalid(ref, origin, f"{field}[{key!r}] is no string; quote it.")
+                raise _invalid(ref, origin, f"{field}[{key!r}] is not a string; quote it.")
             data[key] = base64.b64encode(value.encode()).decode() if field == "stringData" else value
     return {**document, "data": data}
 

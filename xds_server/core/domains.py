@@ -1,8 +1,8 @@
 """The domains of each port of a Service.
 
-The port of a Host is usually the gateway's, so any number routes to the Service's first HTTP port. A client
-that names one of the Service's own ports with the Service's own name means that port, and another application
-must not respond.
+The port in a ``Host`` header is usually the gateway's, so any number routes to the Service's first HTTP port.
+A client that uses the Service's own name with the number of one of its ports means that port, and another
+port's application must not respond.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,13 @@ from xds_server.core.hosts import own_hosts
 from xds_server.core.objects import Service
 from xds_server.core.ports import HttpPort
 
-_MOST: Final = 32
-"""Ports of a Service. Requests for the ports after these reach the first port."""
+_MAX_CLOSED: Final = 32
+"""Ports of a Service that get a closed domain. Requests for further ports reach the first port."""
 
 
 def routed_domains(hosts: Iterable[str], port: int, *, first: bool) -> tuple[str, ...]:
-    """A Service's first HTTP port has its bare hosts and every port that is none of its own; an exact
-    ``host:port`` of another port wins over ``host:*`` in Envoy (VirtualHost.domains)."""
+    """The domains of an HTTP port. The `first` port has the hosts without a port and with any port number
+    that no other port has: in Envoy an exact ``host:port`` wins over ``host:*`` (VirtualHost.domains)."""
     if not first:
         return tuple(sorted([f"{host}:{port}" for host in hosts]))
     return tuple(sorted([domain for host in hosts for domain in (host, f"{host}:*")]))
@@ -30,9 +30,9 @@ def closed_domains(
 ) -> tuple[str, ...]:
     """The Service's own names, each with the number of a port that is not routed, sorted."""
     if len(service.ports) == len(routed):
-        return ()  # nearly always
+        return ()  # the usual case
     if any(not http.name for http in routed):
-        return ()  # of an only port; an API server admits no other without a name
+        return ()  # only the port of a Service with one port may have no name
     numbers = {port.port for port in service.ports} - {http.port.port for http in routed}
     hosts = own_hosts(NamespacedName(service.namespace, service.name), cluster_domains)
-    return tuple(sorted(f"{host}:{number}" for host in hosts for number in sorted(numbers)[:_MOST]))
+    return tuple(sorted(f"{host}:{number}" for host in hosts for number in sorted(numbers)[:_MAX_CLOSED]))

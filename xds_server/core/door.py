@@ -1,9 +1,9 @@
-"""The door: what of an object may not become an endpoint is taken off it on its way into the world.
+"""The door: removes addresses and ports that may not be endpoints from objects, before the world has them.
 
-An address that Envoy cannot parse makes it reject everything that it is sent with it, and one of the control
-plane or of the machine itself lends the gateway's place in the network to whoever wrote it. So each address
-is parsed once, when its object changes; what is left out is a problem of its object, and the rest of the
-object stands. What an address means to a Service is decided elsewhere (`core.backends`).
+Envoy rejects a whole response if it cannot parse one address in it. An address of the control plane or of the
+gateway's own machine would let the author of an object reach it from the gateway's place in the network. So
+each address is checked once, when its object changes. What is removed is reported as a problem of its object,
+and the rest of the object stays in use. `core.backends` decides what an address means to a Service.
 """
 
 import re
@@ -35,14 +35,14 @@ INVALID_PORT: Final = "InvalidPort"
 _LAST_PORT: Final = 65535
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _GROUP: Final = r"[1-9a-f][0-9a-f]{0,3}"
-# Nearly every address passes one of these, at a tenth of what `ipaddress` costs. What they admit is canonical
-# and may be an endpoint; what they do not admit is looked at by `_judged`.
+# Nearly every address matches one of these, at a tenth of the cost of `ipaddress`. An address that matches is
+# canonical and may be an endpoint. `_judged` checks the others.
 _PLAIN: Final = {
     "IPv4": re.compile(
         rf"(?!(?:0|127|22[4-9]|23[0-9])\.|169\.254\.|255\.255\.255\.255)(?:{_OCTET}\.){{3}}{_OCTET}"
     ).fullmatch,
     "IPv6": re.compile(
-        # Without a group of zeros but those that one :: stands for, of which there are two or more.
+        # Without a group of zeros, except the two or more that one :: stands for.
         rf"(?!f[ef]|64:ff9b:|2002:|fd00:ec2:|fd20:ce:)"
         rf"(?:{_GROUP}(?::{_GROUP}){{7}}|(?=(?:[^:]*:){{2,6}}[^:]*\Z){_GROUP}(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*)"
     ).fullmatch,
@@ -50,19 +50,21 @@ _PLAIN: Final = {
 _METADATA: Final = frozenset(
     {"fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"}
 )
-"""Where clouds serve their instances' metadata and credentials, besides 169.254.169.254: AWS, Google,
-Alibaba, Azure and Oracle."""
+"""The addresses at which clouds serve metadata and credentials to instances, besides 169.254.169.254: AWS,
+Google, Alibaba, Azure and Oracle."""
 
 _WRAPPED: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
-"""Of which the last four bytes are an IPv4 address: NAT64 (RFC 6052, RFC 8215), IPv4-compatible,
-translated."""
+"""Networks in which the last four bytes of an address are an IPv4 address: NAT64 (RFC 6052, RFC 8215),
+IPv4-compatible, translated."""
 
 
 class DoorRules(NamedTuple):
-    """What is refused besides what nobody may have as an endpoint: loopback addresses unless `loopback`; the
-    addresses `own` at any port, and those of the slices in `namespace` that list one of them, which are of
-    other replicas; `listeners` at their port; `everywhere`, ports that the control plane listens on at every
-    loopback address. Addresses are canonical."""
+    """What is rejected besides the addresses that can never be endpoints. Loopback addresses are rejected
+    unless `loopback`. The addresses `own` are the control plane's, and are rejected at any port. An
+    EndpointSlice in `namespace` that lists one of them belongs to the control plane's Service, so all of its
+    addresses are rejected as well: they are other replicas. `listeners` are addresses that are rejected at
+    one port. `everywhere` are ports that are rejected at every loopback address, because the control plane
+    listens on them. Addresses are in canonical form."""
 
     loopback: bool = False
     own: frozenset[str] = frozenset()
@@ -72,12 +74,12 @@ class DoorRules(NamedTuple):
 
 
 _STRICT: Final = DoorRules()
-_LookedAt = EndpointSlice | Pod | Service
-_KINDS_LOOKED_AT: Final = frozenset({Kind.ENDPOINT_SLICE, Kind.POD, Kind.SERVICE})
+_Checked = EndpointSlice | Pod | Service
+_CHECKED_KINDS: Final = frozenset({Kind.ENDPOINT_SLICE, Kind.POD, Kind.SERVICE})
 
 
 class Door:
-    """Every change passes it once, in order."""
+    """Filters changes. Every change has to pass it once, in order."""
 
     def __init__(self, rules: DoorRules = _STRICT) -> None:
         self._rules = rules
@@ -88,22 +90,22 @@ class Door:
         self._reported: set[Ref] = set()
 
     def admit(self, changes: Iterable[Change]) -> list[Change]:
-        """The changes with cleaned objects, and reports of what was left out of which."""
+        """The changes with filtered objects, and reports of what was removed from them."""
         admitted: list[Change] = []
         own = self._rules.own
         for change in changes:
             match change:
                 case Upsert(EndpointSlice() | Pod() | Service() as obj):
                     admitted += self._admitted(change, obj, self._noted(obj))
-                case Delete(ref) if ref.kind in _KINDS_LOOKED_AT:
+                case Delete(ref) if ref.kind in _CHECKED_KINDS:
                     self._forget(ref)
                     admitted += [change, *self._reports(ref, ())]
                 case _:
                     admitted.append(change)
         return admitted if self._rules.own == own else [*admitted, *self._again()]
 
-    def _noted(self, obj: _LookedAt) -> Ref:
-        """Remember the object as it came, and whose its addresses are."""
+    def _noted(self, obj: _Checked) -> Ref:
+        """Keep the object as received, and note the addresses of replicas."""
         ref = ref_of(obj)
         if not isinstance(obj, Service):
             self._seen[ref] = obj
@@ -117,7 +119,7 @@ class Door:
         self._replace(ref, None)
 
     def _replace(self, ref: Ref, addresses: frozenset[str] | None) -> None:
-        """Note the addresses of replicas that a slice lists, if it is of the control plane's Service."""
+        """Set the addresses of replicas that a slice lists; None if it lists none."""
         if self._replicas.pop(ref, None) != addresses:
             own = self._first.union(*self._replicas.values(), addresses or ())
             self._rules = self._rules._replace(own=own)
@@ -125,14 +127,15 @@ class Door:
             self._replicas[ref] = addresses
 
     def _again(self) -> Iterator[Change]:
-        """What is decided otherwise, or may be, since the control plane's own addresses changed."""
+        """Filter the known objects again after the control plane's own addresses changed. Returns those that
+        have, or had, something removed."""
         for ref, obj in self._seen.items():
             was_reported = ref in self._reported
             admitted = self._admitted(Upsert(obj), obj, ref)
             if was_reported or len(admitted) > 1:
                 yield from admitted
 
-    def _admitted(self, change: Change, obj: _LookedAt, ref: Ref) -> list[Change]:
+    def _admitted(self, change: Change, obj: _Checked, ref: Ref) -> list[Change]:
         cleaned, problems = self._cleaned(obj, ref)
         if cleaned is obj and ref not in self._reported:
             return [change]
@@ -146,11 +149,11 @@ class Door:
             self._reported.remove(ref)
             yield Report(f"door: {ref}", ())
 
-    def _cleaned(self, obj: _LookedAt, ref: Ref) -> tuple[Object, tuple[Condition, ...]]:
+    def _cleaned(self, obj: _Checked, ref: Ref) -> tuple[Object, tuple[Condition, ...]]:
         match obj:
             case EndpointSlice():
                 if ref in self._replicas:
-                    return replace(obj, endpoints=()), ()  # nobody's mistake
+                    return replace(obj, endpoints=()), ()  # the control plane's own Service, not a mistake
                 return self._slice(obj)
             case Pod():
                 return self._pod(obj)
@@ -170,7 +173,7 @@ class Door:
             and all(map(_is_port, numbers))
         ):
             return obj, ()
-        found = _LeftOut(ref_of(obj))
+        found = _Removed(ref_of(obj))
         endpoints: list[SliceEndpoint] = []
         for endpoint in obj.endpoints or ():
             verdicts = [_judged(each, obj.address_type, self._rules, numbers) for each in endpoint.addresses]
@@ -181,7 +184,7 @@ class Door:
         return replace(obj, endpoints=tuple(endpoints), ports=ports), found.problems()
 
     def _pod(self, obj: Pod) -> tuple[Pod, tuple[Condition, ...]]:
-        found = _LeftOut(ref_of(obj))
+        found = _Removed(ref_of(obj))
         status, spec = obj.status, obj.spec
         texts = list(
             filter(None, dict.fromkeys((status.pod_ip, *(each.ip for each in status.pod_ips or ()))))
@@ -192,7 +195,7 @@ class Door:
         problems = found.problems()
         if not problems and kept == tuple(texts):
             return obj, ()
-        # In order, the first its main one: as `core.backends` reads them.
+        # In order, the primary one first, as `core.backends` expects.
         ips = tuple(PodIP(ip=ip) for ip in kept)
         status = replace(status, pod_ip=kept[0] if kept else None, pod_ips=ips)
         return replace(
@@ -201,14 +204,14 @@ class Door:
 
 
 class _Verdict(NamedTuple):
-    """On one address: as it is to be written, or `why` it is left out."""
+    """The result for one address: its canonical `text`, and `why` it is removed, or ""."""
 
     text: str
     why: str = ""
 
 
-class _LeftOut:
-    """What was left out of one object: how much of each, and the first in words."""
+class _Removed:
+    """What was removed from one object: the number of addresses and ports, and the first of each as text."""
 
     def __init__(self, ref: Ref) -> None:
         self._ref = ref
@@ -217,11 +220,11 @@ class _LeftOut:
         self._first: dict[str, str] = {}
 
     def addresses(self, verdicts: Iterable[_Verdict]) -> tuple[str, ...]:
-        """Those that stay."""
+        """The addresses that stay."""
         return tuple(verdict.text for verdict in verdicts if self._noted(INVALID_ADDRESS, verdict))
 
     def port(self, number: int) -> bool:
-        """Whether it stays."""
+        """Whether the port stays."""
         why = "" if _is_port(number) else f"is not a number from 1 to {_LAST_PORT}"
         return self._noted(INVALID_PORT, _Verdict(str(number), why))
 
@@ -233,7 +236,7 @@ class _LeftOut:
         return not verdict.why
 
     def problems(self) -> tuple[Condition, ...]:
-        """One for each kind of mistake."""
+        """One condition for each reason."""
         return tuple(
             Condition(about(self._ref), reason, self._sentence(reason, what))
             for reason, what in ((INVALID_ADDRESS, "address"), (INVALID_PORT, "port"))
@@ -253,7 +256,7 @@ class _LeftOut:
 def _service(obj: Service) -> tuple[Service, tuple[Condition, ...]]:
     if all(_is_port(each.port) and _fits(each.target_port, _is_port) for each in obj.ports):
         return obj, ()
-    found = _LeftOut(ref_of(obj))
+    found = _Removed(ref_of(obj))
     ports = tuple(each for each in obj.ports if found.port(each.port) and _fits(each.target_port, found.port))
     return replace(obj, spec=replace(obj.spec, ports=ports)), found.problems()
 
@@ -262,17 +265,17 @@ def _fits(target: int | str | None, is_port: Callable[[int], bool]) -> bool:
     return not isinstance(target, int) or target == 0 or is_port(target)  # 0: the port's own number
 
 
-def _container(obj: Container, found: _LeftOut) -> Container:
+def _container(obj: Container, found: _Removed) -> Container:
     kept = tuple(port for port in obj.ports or () if found.port(port.container_port))
     return obj if len(kept) == len(obj.ports or ()) else replace(obj, ports=kept)
 
 
 def _judged(text: str, family: str, rules: DoorRules, ports: Collection[int]) -> _Verdict:
-    """On one address of an object with these `ports`; an empty `family` is either."""
+    """Check one address of an object with these `ports`. An empty `family` means either."""
     if family not in ("IPv4", "IPv6", ""):
         return _Verdict(shown(text), f"is of addressType {shown(family)}, and only IPv4 and IPv6 are routed")
     try:
-        # A zone (fe80::1%eth0) means something on its own machine only.
+        # A zone (fe80::1%eth0) has a meaning on its own machine only.
         address = None if "%" in text else ip_address(text)
     except ValueError:
         address = None
@@ -283,7 +286,7 @@ def _judged(text: str, family: str, rules: DoorRules, ports: Collection[int]) ->
 
 
 def _unfit(address: IPv4Address | IPv6Address, rules: DoorRules, ports: Collection[int]) -> str:
-    """Why the address cannot be an endpoint, if so."""
+    """Why the address cannot be an endpoint, or ""."""
     text, loopback = str(address), address.is_loopback
     own = text in rules.own or any((text, port) in rules.listeners for port in ports)
     own = own or (loopback and not rules.everywhere.isdisjoint(ports))

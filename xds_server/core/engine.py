@@ -1,7 +1,7 @@
-"""The incremental engine: an output for each key, made one key at a time, with a boundary around each.
+"""The incremental engine: computes one output for each key, one key at a time.
 
-What raises for one key costs that key its update and nobody else anything: it keeps its last good output, the
-error is kept beside it, and it is made again when its inputs change.
+Keys are Services. An exception for one Service affects only that Service: it keeps its last valid output, the
+engine records the error, and the output is computed again when an input changes.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -12,7 +12,8 @@ V = TypeVar("V")
 
 
 class Engine(Generic[K, V]):
-    """`make` gives a key's output from its last good one; an output equal to `nothing` is not kept."""
+    """`make` computes the output of a key; its second argument is the last valid output. An output equal to
+    `nothing` is not stored."""
 
     def __init__(self, make: Callable[[K, V], V], nothing: V) -> None:
         self._make = make
@@ -22,32 +23,32 @@ class Engine(Generic[K, V]):
 
     @property
     def errors(self) -> Mapping[K, Exception]:
-        """Of the keys that could not be made when last tried."""
+        """The errors of the keys whose last computation failed."""
         return self._errors
 
     def get(self, key: K) -> V:
-        """The last good output of a key."""
+        """The last valid output of a key."""
         return self._outputs.get(key, self._nothing)
 
     def fail(self, key: K, error: Exception) -> None:
-        """Note that a key could not be made, for a reason that lies outside of `make`."""
+        """Record an error of a key that occurred outside of `make`."""
         self._errors[key] = error
 
     def restore(self, key: K, output: V, error: Exception) -> None:
-        """Take an output back: it cannot be used."""
+        """Replace the output of a key with an earlier one, because of an error with the current one."""
         self._errors[key] = error
         self._outputs.pop(key, None)
         if output != self._nothing:
             self._outputs[key] = output
 
     def update(self, keys: Iterable[K]) -> dict[K, V]:
-        """Make `keys` anew, in order; return those whose output is not what it was, with what it was."""
+        """Compute `keys` again, in order; return the previous output of each key whose output changed."""
         moved: dict[K, V] = {}
         for key in keys:
             before = self.get(key)
             try:
                 after = self._make(key, before)
-            except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, it costs this key alone
+            except Exception as error:  # noqa: BLE001 - the boundary: it affects this key only
                 self._errors[key] = error
                 continue
             self._errors.pop(key, None)

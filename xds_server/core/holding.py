@@ -1,7 +1,8 @@
-"""Holds a Service that may have Pods of a canary that were never listed, or are not followed at the moment.
+"""Holds the plan of a Service while the Pods of a canary that may be its endpoints are not known.
 
-Nobody can tell whether an endpoint is the canary's then. So the Service stays as it is, apart from hosts that
-now belong to another Service. A Service that was not served is not served.
+Pods are not known before their first list, and while their watch is not open. Then an endpoint may be the
+canary's. So the plan of the Service does not change, except that it loses hosts that now belong to another
+Service. A Service that was not routed stays without routes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ _SOME = 3
 
 
 def held_offer(service: Service, before: ServicePlan) -> Offer:
-    """What a held Service continues to ask for: its present hosts."""
+    """The offer of a held Service: its current hosts."""
     hosts = dict.fromkeys(_host(domain) for port in before.ports for domain in port.domains)
     return Offer(age_of(service), exposed=bool(before.ports), hosts=tuple(hosts))
 
@@ -31,7 +32,8 @@ def held(
     owner_of: Callable[[str], NamespacedName | None],
     before: ServicePlan,
 ) -> ServicePlan:
-    """The plan of a held Service, from the plan `before`."""
+    """The plan of a held Service, from its previous plan `before`. `unknown` are the canaries whose Pods are
+    not known."""
     names = {workload.key for workload in unknown}
     known = {shadow.canary: shadow for shadow in before.shadows if shadow.canary not in names}
     ports = (replace(port, domains=tuple(_own(port, target, owner_of))) for port in before.ports)

@@ -1,7 +1,7 @@
-"""Who owns which host. The one thing that Services of different namespaces share, so it has a table.
+"""Decides which Service owns a host. Hosts are all that Services of different namespaces share.
 
-A Service's own cluster names are its own, whatever others claim; of two that claim a further host, the older
-wins. The same claims give the same owners in whatever order they came.
+A Service always owns its own cluster names. If two Services claim another host, the older one owns it. The
+result does not depend on the order of the claims.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,33 +13,33 @@ Age = tuple[str, str, str]
 
 
 CLUSTER_DOMAINS: Final = ("cluster.local",)
-"""What a cluster's DNS calls itself unless it was installed with another name."""
+"""The default domain of cluster DNS."""
 
 
 def own_hosts(service: NamespacedName, cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> tuple[str, ...]:
-    """The names that cluster DNS gives a Service, the shortest first."""
+    """The names of a Service in cluster DNS, the shortest first."""
     bare = f"{service.name}.{service.namespace}"
     return (bare, f"{bare}.svc", *(f"{bare}.svc.{domain}" for domain in cluster_domains))
 
 
 class Claimed(NamedTuple):
-    """Who is concerned by a claim: who owned a host that changed hands, or owns it now, `exchanged` it; the
-    `others` claim it, too."""
+    """The Services that a claim concerns. `exchanged` are the previous and the new owners of the hosts whose
+    owner changed. `others` claim one of these hosts as well."""
 
     exchanged: frozenset[NamespacedName] = frozenset()
     others: frozenset[NamespacedName] = frozenset()
 
 
-NOBODY: Final = Claimed()
+UNCHANGED: Final = Claimed()
 
 
 class HostTable:
-    """Claims by host. Mutable, and owned by one resolver."""
+    """Claims by host. Mutable; each resolver has its own."""
 
     def __init__(self, cluster_domains: Sequence[str] = CLUSTER_DOMAINS) -> None:
         self._cluster_domains = cluster_domains
         self._claims: dict[NamespacedName, tuple[Age, tuple[str, ...]]] = {}
-        # A table is replaced and never changed: those of a Service's own hosts are one.
+        # The inner mappings are replaced and never changed, because hosts of a Service share one.
         self._by_host: dict[str, Mapping[NamespacedName, tuple[bool, Age]]] = {}
 
     def owner(self, host: str) -> NamespacedName | None:
@@ -48,16 +48,16 @@ class HostTable:
         if not claims:
             return None
         if len(claims) == 1:
-            return next(iter(claims))  # nearly always
+            return next(iter(claims))  # the usual case
         return min(claims, key=claims.__getitem__)
 
     def claim(self, service: NamespacedName, age: Age, hosts: tuple[str, ...]) -> Claimed:
         """Replace the claims of `service`."""
         before_age, before = self._claims.get(service, (age, ()))
         if (before_age, before) == (age, hosts):
-            return NOBODY
+            return UNCHANGED
         own = own_hosts(service, self._cluster_domains)
-        if not before and self._by_host.keys().isdisjoint(hosts):  # nearly always: nobody else wants them
+        if not before and self._by_host.keys().isdisjoint(hosts):  # the usual case
             by_right, by_claim = {service: (False, age)}, {service: (True, age)}
             for host in hosts:
                 self._by_host[host] = by_right if host in own else by_claim

@@ -28,9 +28,9 @@ from xds_server.core.values import PolicyError, sentence
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The Pods of `canary` get mirrored requests of the Service `target`. A policy that is not valid is the
-    `Condition` that says why, and the intent still says which Pods are the canary's. `age` sorts the oldest
-    first."""
+    """The Pods of `canary` get mirrored requests of the Service `target`. If the policy is not valid,
+    `policy` is the `Condition` that says why; the Pods of the canary are known even so. `age` sorts the
+    oldest first."""
 
     canary: Workload
     target: NamespacedName

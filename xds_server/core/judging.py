@@ -17,13 +17,13 @@ from xds_server.core.objects import Kind, Service
 from xds_server.core.plan import Mirror, Reason, Route, ShadowStatus, State
 from xds_server.core.ports import HttpPort, no_http_port
 from xds_server.core.routing import MAX_ROUTES, UNMIRRORED, fitting
-from xds_server.core.scene import MOST_MARKED
+from xds_server.core.scene import MAX_MARKED
 from xds_server.core.services import Offer
 from xds_server.core.terms import MILLION
 
 MAX_SAMPLED = 4
-"""Canaries of one Service that can be active below 100 percent. Sampling them independently takes a route for
-each combination (`sampling`)."""
+"""Canaries of one Service that can be active below 100 percent. Independent samples need a route for each
+combination (`sampling`)."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -108,12 +108,12 @@ def _service(target: NamespacedName) -> Subject:
 
 
 def excess(target: NamespacedName, limits: Limits) -> Condition:
-    """Why a shadow is rejected that has the maximum of older ones."""
+    """The condition of a shadow whose Service or namespace has the maximum of older shadows."""
     return Condition(
         _service(target),
         Reason.TOO_MANY_SHADOWS,
         f"Service {target} has as many older shadows as it may have, {limits.shadows} (shadows-max), or its"
-        f" namespace has {MOST_MARKED} older ones; take the label off one of them.",
+        f" namespace has {MAX_MARKED} older ones; take the label off one of them.",
     )
 
 
@@ -160,7 +160,7 @@ def _state(
 
 
 def _until(canary: Canary) -> str:
-    """The setting that ends the shadow, and whose it is unless it is the workload's own."""
+    """The setting that ends the shadow, with its owner unless that is the workload."""
     settings = canary.policy.settings if canary.policy else ()
     origins = [setting.origin for setting in settings if setting.name == UNTIL.name]
     own = origins[-1:] == [f"the {canary.intent.canary.kind}"]
@@ -306,8 +306,8 @@ def _without(rejected: Mapping[str, Condition], mirrors: Iterable[Mirror]) -> tu
 
 
 def ends(canaries: Iterable[Canary], now: float) -> tuple[float | None, float | None]:
-    """Since when and until when the states are valid, as far as time decides. A clock can be set back,
-    too."""
+    """The times from which and until which the states are valid; None if time does not limit them. The first
+    is needed because a clock can be set back."""
     times = [c.policy.until for c in canaries if c.policy and c.policy.until is not None]
     return (
         max((until for until in times if until <= now), default=None),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 PREFIX: Final = "xds-shadow.io/"
-"""Of all labels and annotations of this program."""
+"""The prefix of all labels and annotations of xds-shadow."""
 
 # Labels
 

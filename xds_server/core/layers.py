@@ -1,7 +1,7 @@
 """The settings of one owner: a workload, its Namespace, or the installation.
 
-A layer reads each text once, whoever asks. It lives as long as its object does, so what a Namespace sets is
-read once for all of its shadows.
+A layer reads each setting once and keeps the result. It lives as long as its object, so the settings of a
+Namespace are read once for all of its shadows.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Settings by their names without prefix. `owner` completes "annotation x of …", and `subject` is the
-    object that it is, if it is one. `credentials` says whether credentials may be sent to the Envoys of the
-    installation."""
+    """Settings by their names without prefix. `owner` completes "annotation x of …". `subject` is the object
+    that has the settings, if it is an object. `credentials` is whether credentials may be sent to the Envoys
+    of the installation."""
 
     owner: str
     values: Mapping[str, str]
@@ -46,13 +46,13 @@ class Layer:
         return value
 
     def called(self, name: str) -> str:
-        """The setting as its owner knows it."""
+        """The setting's name in messages."""
         return f"annotation {PREFIX}{name} of {self.owner}" if self.owner else f"annotation {PREFIX}{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile(Layer):
-    """What holds for the whole installation (``--policy``)."""
+    """The settings of the whole installation (``--policy``)."""
 
     def called(self, name: str) -> str:
         return f"{name} of {self.owner}"

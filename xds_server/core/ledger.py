@@ -1,8 +1,8 @@
-"""What the Services of one namespace may take together of every Envoy's memory, and who of them has it.
+"""Limits the memory that all Services of one namespace take of an Envoy together.
 
-Limits of one Service are no limit for who writes a thousand of them. So every plan is weighed, and a
-namespace has a budget: of two Services the older one comes first, and all Services before all shadows.
-Figures are measured (docs/security.md), and what they give is an estimate, on the safe side.
+Limits of a single Service do not bound a namespace with many Services. So the memory of every plan is
+estimated, and each namespace has a budget. Older Services come before younger ones, and all Services before
+all shadows. The estimate is based on measurements (docs/security.md) and is rounded up.
 """
 
 import dataclasses
@@ -35,14 +35,14 @@ characters. Measured with Envoy 1.40 and two workers."""
 
 
 class Weight(NamedTuple):
-    """Bytes that a plan takes of an Envoy: without its shadows, and for them."""
+    """The bytes of an Envoy's memory that a plan takes: the Service without its shadows, and the shadows."""
 
     service: int = 0
     shadows: int = 0
 
 
 class Allowed(IntEnum):
-    """What of a Service fits into its namespace's budget."""
+    """The part of a Service's plan that fits into its namespace's budget."""
 
     NOTHING = 0
     SERVICE = 1
@@ -57,13 +57,14 @@ class Entry(NamedTuple):
 
 
 def weigh(plan: ServicePlan) -> Weight:
-    """The weight of a plan that nothing was left out of."""
+    """The weight of a plan before `cut`."""
     service = sum(_PORT + _ENDPOINT * len(port.endpoints) + _domains(port) for port in plan.ports)
     return Weight(service, sum(_shadows(port) for port in plan.ports if port.mirrors))
 
 
 def _domains(port: PortPlan) -> int:
-    """An Envoy may have the virtual host in each route configuration; so may one have its routes."""
+    """The bytes of a port's domains. An Envoy may have the virtual host in each gateway's route
+    configuration."""
     domains = (*port.domains, *port.closed)
     size = _DOMAIN * len(domains) + _DOMAIN_BYTE * sum(map(len, domains))
     return len(port.gateways) * _SPELLINGS * size
@@ -80,28 +81,26 @@ def _shadows(port: PortPlan) -> int:
 
 
 def _texts(treatment: Treatment) -> int:
-    """Characters of what is done to mirrored requests, each part with what goes round it."""
+    """The number of characters that describe how mirrored requests are changed."""
     parts = [*treatment.set_headers, *treatment.rewrites, *treatment.redactions]
     return sum(len(str(part)) for part in parts) + sum(map(len, treatment.remove_headers))
 
 
 class Ledger:
-    """Who has what of each namespace's budget. The same entries give the same answer in whatever order they
-    came."""
+    """The budgets of all namespaces. The result does not depend on the order of the entries."""
 
     def __init__(self) -> None:
         self._entries: dict[str, dict[NamespacedName, Entry]] = {}
         self._short: dict[str, dict[NamespacedName, Allowed]] = {}
 
     def allowed(self, target: NamespacedName) -> Allowed:
-        """What of a Service fits."""
+        """The part of a Service's plan that fits."""
         return self._short.get(target.namespace, {}).get(target, Allowed.EVERYTHING)
 
     def settle(
         self, namespace: str, budget: int, changes: Mapping[NamespacedName, Entry | None]
     ) -> set[NamespacedName]:
-        """Take what changed of a namespace into account; return the Services for which another thing fits
-        than before."""
+        """Set or remove entries of a namespace; return the Services for which `allowed` changed."""
         entries = self._entries.setdefault(namespace, {})
         for target, entry in changes.items():
             entries.pop(target, None)
@@ -117,7 +116,7 @@ class Ledger:
 
 
 def _short(entries: Mapping[NamespacedName, Entry], budget: int) -> dict[NamespacedName, Allowed]:
-    """The Services that do not have everything."""
+    """The Services of which not everything fits."""
     services = sum(entry.weight.service for entry in entries.values())
     if services + sum(entry.weight.shadows for entry in entries.values()) <= budget:
         return {}
@@ -141,7 +140,7 @@ def _short(entries: Mapping[NamespacedName, Entry], budget: int) -> dict[Namespa
 
 
 def cut(plan: ServicePlan, allowed: Allowed, budget: int) -> ServicePlan:
-    """What is left of a plan."""
+    """The allowed part of a plan."""
     if allowed is Allowed.EVERYTHING:
         return plan
     shadows = tuple(_rejected(shadow, budget) for shadow in plan.shadows)

@@ -1,9 +1,9 @@
-"""What a Service may have: how much of everything, and which hosts.
+"""The limits of Services, and the hosts that they may have.
 
-A Namespace and the policy file can lower a limit. Only the policy file can raise one, and only of memory: who
-runs the Envoys knows how much they have. Live traffic depends on a Service, so a limit that is not valid
-leaves the default and is a problem of its owner. A list of hosts that is not valid allows its valid entries
-alone.
+A Namespace and the policy file can lower a limit. Only the policy file can raise one, and only a limit of
+memory, because its author knows how much memory the Envoys have. A limit that is not valid is ignored and is
+a problem of its owner, because live traffic depends on the Service. Of a list of hosts that is not valid,
+only the valid entries are allowed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,11 +21,11 @@ from xds_server.core.values import PolicyError, sentence
 
 
 class Limits(NamedTuple):
-    """Of one Service: `shadows`, the oldest of which stay; `ports` and `hosts` that are routed; `endpoints`
-    of each port; `virtual_host_bytes` of each port's virtual host; `mirror_memory`, the bytes of mirrored
-    bodies that an Envoy may hold, as the sum of max-concurrent times max-body of its shadows. What all
-    Services of the namespace may take of an Envoy together is `namespace_memory`, in bytes. `problems` are of
-    the settings that are not valid."""
+    """The limits of one Service: its `shadows`, of which the oldest stay; the `ports` and `hosts` that are
+    routed; the `endpoints` of each port; the `virtual_host_bytes` of each port; and `mirror_memory`, the
+    bytes of mirrored bodies that an Envoy may hold, which is the sum of max-concurrent times max-body of its
+    shadows. `namespace_memory` is the number of bytes that all Services of the namespace may take of an Envoy
+    together. `problems` are the conditions of settings that are not valid."""
 
     shadows: int = annotations.SHADOWS.most
     ports: int = annotations.PORTS.most
@@ -70,8 +70,8 @@ def limits_of(namespace: Layer | None, installation: Layer = NO_FILE) -> Limits:
 
 
 def host_not_allowed(host: str, layers: Iterable[Layer | None]) -> str:
-    """Why a Service of these `layers` may not have this further host, or "". The valid entries of a list hold
-    beside those that are not: a typo allows nothing, and takes no other host away."""
+    """Why a Service of these `layers` may not have this host, or "". An entry of a list that is not valid
+    allows nothing and does not affect the other entries."""
     for layer in filter(None, layers):
         text = layer.values.get(HOSTS_ALLOWED.name)
         if text is not None and _entries(text).isdisjoint(_domains(host)):
@@ -81,7 +81,7 @@ def host_not_allowed(host: str, layers: Iterable[Layer | None]) -> str:
 
 
 def _domains(host: str) -> Iterator[str]:
-    """The host, and every domain that it is in: ``a.b.c``, ``b.c``, ``c``."""
+    """The host and its parent domains: ``a.b.c``, ``b.c``, ``c``."""
     while host:
         yield host
         host = host.partition(".")[2]

@@ -1,8 +1,8 @@
 """Reports the label `SHADOW_OF` where it has no effect: on a Service, on a Pod, in a Pod template.
 
-The cost is that of the change. Pods usually have the label from a Pod template, so a namespace has one
-problem for all of its Pods. A ReplicaSet with the label from its controller's template is one of several, so
-the problem is the controller's.
+The cost is proportional to the number of changes. Pods usually have the label from a Pod template, so one
+condition covers all Pods of a namespace. ReplicaSets with the label usually have it from their controller's
+Pod template, so the condition is about the controller.
 """
 
 from collections.abc import Iterable
@@ -18,30 +18,30 @@ INVALID_LABEL: Final = "InvalidLabel"
 
 _SOME: Final = 3
 _WHERE: Final = f"put it on the canary's {KINDS_IN_WORDS}"
-_LOOKED_AT: Final = (Kind.SERVICE, Kind.POD, Kind.REPLICA_SET)
+_KINDS: Final = (Kind.SERVICE, Kind.POD, Kind.REPLICA_SET)
 
 
 class Marks:
-    """Every change passes it once, in order."""
+    """Tracks the objects with the label. `note` has to see every change once, in order."""
 
     def __init__(self) -> None:
         self._group_of: dict[Ref, Subject] = {}
         self._groups: dict[Subject, set[Ref]] = {}
 
     def note(self, changes: Iterable[Change]) -> list[Report]:
-        """What is to be reported, and no more, after `changes`."""
+        """The reports that `changes` cause. A report without conditions withdraws an earlier one."""
         touched: dict[Subject, None] = {}
         for change in changes:
             match change:
                 case Upsert(Service() | Pod() | ReplicaSet() as obj):
                     group = _group(obj) if SHADOW_OF in obj.labels else NO_SUBJECT
                     touched |= dict.fromkeys(self._moved(ref_of(obj), group))
-                case Delete(ref) if ref.kind in _LOOKED_AT:
+                case Delete(ref) if ref.kind in _KINDS:
                     touched |= dict.fromkeys(self._moved(ref, NO_SUBJECT))
         return [Report(f"marks: {group}", self._problems(group)) for group in touched]
 
     def _moved(self, ref: Ref, group: Subject) -> list[Subject]:
-        """Put the object where it belongs now; return the groups that this changes."""
+        """Move the object to its group; return the groups that this changes."""
         before = self._group_of.pop(ref, NO_SUBJECT)
         if group != NO_SUBJECT:
             self._group_of[ref] = group
@@ -75,7 +75,7 @@ class Marks:
 
 
 def _group(obj: Service | Pod | ReplicaSet) -> Subject:
-    """What has one condition together; none for what may have the label."""
+    """The subject that groups objects under one condition; `NO_SUBJECT` if the object may have the label."""
     match obj:
         case Service():
             return about(obj)

@@ -1,10 +1,10 @@
-"""Kubernetes objects, reduced to the fields that decide a route or a shadow.
+"""Kubernetes objects, reduced to the fields on which a route or a shadow depends.
 
-Field names and shapes are the API's own (core/v1, apps/v1, discovery.k8s.io/v1), so that msgspec decodes
-a response body straight into them and skips the rest. ``resourceVersion`` is left out on purpose: it
-belongs to the watch, and two objects that differ only in it are equal here.
+Field names and shapes are the API's own (core/v1, apps/v1, discovery.k8s.io/v1), so msgspec decodes a
+response body into them and skips all other fields. There is no ``resourceVersion``: it belongs to the watch,
+and two objects that differ only in it are equal here.
 
-Optional lists and maps may be ``null`` in the API's JSON; the accessors hide that.
+Optional lists and maps may be ``null`` in the API's JSON. The properties return empty ones instead.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
     @property
     def resource(self) -> str:
-        """The name in the paths of the API: the plural."""
+        """The plural name in the API's paths."""
         return f"{self.lower()}s"
 
     @property
@@ -52,7 +52,7 @@ class Kind(StrEnum):
 
 
 class Ref(NamedTuple):
-    """Names one object. A Namespace's own `namespace` is empty."""
+    """Identifies one object. `namespace` is empty for a Namespace."""
 
     kind: Kind
     namespace: str
@@ -160,13 +160,13 @@ class OwnerReference(_Base, frozen=True):
 
 
 class WorkloadSpec(_Base, frozen=True):
-    """What the specs of all workloads have in common: which Pods are theirs."""
+    """The common part of the specs of all workloads: the selector of their Pods."""
 
     selector: LabelSelector = LabelSelector()
 
 
 class Workload(_Object, frozen=True):
-    """Whatever says by a selector which Pods are its own, so that the label can mark it as a canary."""
+    """An object that selects its Pods by a selector, so the label can mark it as a canary."""
 
     spec: WorkloadSpec = WorkloadSpec()
 
@@ -181,7 +181,8 @@ class Workload(_Object, frozen=True):
 
     @property
     def controller(self) -> OwnerReference | None:
-        """What made it and changes it, if something does; then its labels say nothing of their own."""
+        """The controller that owns the workload, if any. Its labels then come from the controller's Pod
+        template and do not mark it."""
         return None
 
 
@@ -198,13 +199,13 @@ class DaemonSet(Workload, frozen=True):
 
 
 class OwnedMeta(Meta, frozen=True):
-    """``metadata`` of what another workload may have made."""
+    """``metadata`` of an object that another workload may own."""
 
     owner_references: tuple[OwnerReference, ...] | None = None
 
 
 class ReplicaSet(Workload, frozen=True):
-    """apps/v1 ReplicaSet. One that a Deployment has made carries the labels of its Pod template."""
+    """apps/v1 ReplicaSet. A ReplicaSet of a Deployment has the labels of the Deployment's Pod template."""
 
     metadata: OwnedMeta
 
@@ -318,7 +319,7 @@ class PodStatus(_Base, frozen=True):
 
 
 class Pod(_Object, frozen=True):
-    """core/v1 Pod; only those of marked canaries are watched."""
+    """core/v1 Pod; only those of canaries are watched."""
 
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
@@ -331,15 +332,15 @@ class Pod(_Object, frozen=True):
 
     @property
     def ready(self) -> bool:
-        """Whether it may get traffic: Ready, and not on its way out."""
+        """Whether the Pod may get traffic: it is Ready and not terminating."""
         if self.metadata.deletion_timestamp:
             return False
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or ())
 
 
 class Secret(_Object, frozen=True):
-    """core/v1 Secret; only those that marked canaries name, and that carry the label `ALLOW`, are watched.
-    `data` is base64. Nothing of it is shown."""
+    """core/v1 Secret; only those that canaries name and that have the label `ALLOW` are watched. `data` is
+    base64 and is never printed."""
 
     data: dict[str, str] | None = None
 
@@ -377,5 +378,5 @@ def workload_key(kind: Kind, name: str) -> str:
 
 
 def ref_of(obj: Object) -> Ref:
-    """The reference that names `obj`."""
+    """The reference that identifies `obj`."""
     return Ref(_KIND_OF[type(obj)], obj.namespace, obj.name)

@@ -1,7 +1,7 @@
-"""What holds for one shadow: its workload's annotations, on top of its Namespace's and the installation's.
+"""The policy of a shadow: its workload's annotations, on top of its Namespace's and the installation's.
 
-A policy is valid as a whole or rejected as a whole. An annotation that is unknown or not valid means that
-nothing is mirrored: a typo in a limit must not mirror without that limit.
+A policy is valid or rejected as a whole. If an annotation is unknown or not valid, nothing is mirrored: a
+typo in a limit must not cause mirroring without the limit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ from xds_server.core.rows import Annotation
 from xds_server.core.terms import SecretKey, Setting
 from xds_server.core.values import PolicyError
 
-LARGEST_REDACTED: Final = 256 * 1024
-"""Bytes of a body that `redact` parses. The worker that does so serves primary requests, too: measured, 8 ms
-at that size."""
+MAX_REDACTED: Final = 256 * 1024
+"""Bytes of a body that `redact` parses. The Envoy worker that parses it serves live traffic as well; a body
+of this size takes 8 ms (measured)."""
 
 
 def parse_policy(
@@ -68,7 +68,7 @@ def merge(said: Layer, namespace: Layer | None, installation: Layer, own: str) -
         found[name], gave = _bounded(row, found[name], asks, layers)
         used += gave
     policy = policy_of(found, tuple(used))
-    _reject_what_is_removed(policy, asked, layers)
+    _reject_removed_headers(policy, asked, layers)
     _reject_contradictions(policy)
     return _with_small_bodies(policy, asked) if policy.treatment.redactions else policy
 
@@ -85,15 +85,15 @@ def check_defaults(layer: Layer) -> None:
 
 
 def namespace_unknown(namespace: Namespace | None, awaited: frozenset[str]) -> bool:
-    """Whether the bounds of a namespace are not known yet, so that nothing in it may be mirrored: its
-    Namespace is `awaited` (`world.Awaiting`). Manifests need not have a Namespace."""
+    """Whether the bounds of a namespace are not known yet, because its Namespace is `awaited`
+    (`world.Awaiting`). Nothing is mirrored until then. Manifests may have no Namespace."""
     return namespace is None and "" in awaited
 
 
 def endpoints_source(said: Layer, *layers: Layer) -> str | None:
-    """The Service that a canary's endpoints come from, also where the rest of its policy is rejected: it
-    decides what is excluded from live traffic. One that the Namespace or the installation, `layers`, does not
-    allow decides nothing."""
+    """The Service that a canary's endpoints come from. It also applies if the rest of the policy is rejected,
+    because it decides which endpoints are excluded from live traffic. None if a layer, of the Namespace or
+    the installation, does not allow the Service."""
     try:
         found = said.read(ENDPOINTS_FROM) if ENDPOINTS_FROM.name in said.values else None
         for layer in layers:
@@ -105,8 +105,8 @@ def endpoints_source(said: Layer, *layers: Layer) -> str | None:
 
 
 def credential_source(*layers: Layer) -> SecretKey | None:
-    """The Secret that a credential comes from, by the first of these layers that sets one. It is read whether
-    or not the rest of the policy is valid."""
+    """The Secret that a credential comes from, by the first of these layers that sets one. It also applies if
+    the rest of the policy is not valid."""
     try:
         return next((layer.read(CREDENTIAL) for layer in layers if CREDENTIAL.name in layer.values), None)
     except PolicyError:
@@ -122,7 +122,7 @@ def _reject_unknown(layer: Layer, known: Mapping[str, Any]) -> None:
 def _bounded(
     row: Annotation[Any], value: Any, asks: Layer | None, layers: Sequence[Layer]
 ) -> tuple[Any, list[Setting]]:
-    """The value that holds under the bounds of all `layers`, and the bounds that gave it."""
+    """The value within the bounds of all `layers`, and the bounds that changed it, as settings."""
     gave: dict[Any, Setting] = {}
     bound = row.bound
     for layer in layers if bound else ():
@@ -143,8 +143,8 @@ def _bounded(
     return value, list(gave.values())
 
 
-def _reject_what_is_removed(policy: Policy, asked: Mapping[str, Layer], layers: Sequence[Layer]) -> None:
-    """A header that has to be removed must not return, by its own name or in another's value."""
+def _reject_removed_headers(policy: Policy, asked: Mapping[str, Layer], layers: Sequence[Layer]) -> None:
+    """Reject a policy that sets a header that has to be removed, or copies its value into another header."""
     for layer in layers:
         removed = frozenset(layer.read(REMOVED) if REMOVED.name in layer.values else ())
         for name, value in policy.treatment.set_headers:
@@ -171,8 +171,8 @@ def _reject_contradictions(policy: Policy) -> None:
 
 
 def _with_small_bodies(policy: Policy, asked: Mapping[str, Layer]) -> Policy:
-    if policy.treatment.max_body <= LARGEST_REDACTED:
+    if policy.treatment.max_body <= MAX_REDACTED:
         return policy
     if MAX_BODY.name in asked:
         raise PolicyError("redact looks into bodies of up to 256Ki, and max-body asks for larger ones")
-    return replace(policy, treatment=replace(policy.treatment, max_body=LARGEST_REDACTED))
+    return replace(policy, treatment=replace(policy.treatment, max_body=MAX_REDACTED))

@@ -1,11 +1,12 @@
-"""Which ports of a Service speak HTTP, and which of its ports are not routed.
+"""Determines which ports of a Service speak HTTP and are routed.
 
-A port says so by ``appProtocol``, which alone decides where it stands, or by its name as Istio reads names:
-``PROTOCOL`` or ``PROTOCOL-SUFFIX``. A Service's only TCP port speaks HTTP unless one of the two names another
-protocol. The annotation `HTTP_PORTS` adds ports that say nothing, or something else.
+The protocol of a port is that of its ``appProtocol``, else that of its name in Istio's form ``PROTOCOL`` or
+``PROTOCOL-SUFFIX``. The only TCP port of a Service speaks HTTP unless one of the two names another protocol.
+The annotation `HTTP_PORTS` adds ports for which they name no protocol, or another one.
 
-The number of a port says nothing: HTTP is served on any. But where it is all there is to go by and is known
-for another protocol, the port is routed and the Service has a notice.
+The number of a port does not determine its protocol, because HTTP is served on any port. If nothing but the
+number is known, and the number is well known for another protocol, the port is routed and the Service has a
+notice.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from xds_server.core.objects import Service, ServicePort
 from xds_server.core.plan import Protocol, Reason
 
 TCP: Final = "TCP"
-_UNSAID: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"
+_UNKNOWN: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"
 _OTHERWISE: Final = "not HTTP, by name or appProtocol"
 _NOT_TCP: Final = "not TCP"
 
@@ -34,7 +35,7 @@ _BY_APP_PROTOCOL: Final[Mapping[str, Protocol]] = {
     "kubernetes.io/h2c": Protocol.HTTP2,
     "grpc": Protocol.HTTP2,
 }
-"""Kubernetes' own values (KEP-3726), IANA's, and those that Istio and Contour made customary. TLS to the
+"""The values of Kubernetes (KEP-3726), of IANA's registry, and those that Istio and Contour use. TLS to the
 backend (https, tls) is not among them."""
 
 _BY_NAME: Final[Mapping[str, Protocol]] = {
@@ -47,21 +48,21 @@ _BY_NAME: Final[Mapping[str, Protocol]] = {
 
 OTHER_PROTOCOLS: Final = frozenset(
     [
-        # Istio's protocol selection (istio.io, "Protocol Selection"): what its names declare besides HTTP.
+        # Istio's protocol selection (istio.io, "Protocol Selection"), without HTTP.
         *("tcp", "udp", "tls", "https", "mongo", "mysql", "redis", "hbone"),
         # Names of services in IANA's registry (RFC 6335) that are not HTTP.
         *("amqp", "amqps", "domain", "epmd", "ftp", "ftps", "imap", "imaps", "irc", "kerberos", "ldap"),
         *("ldaps", "memcache", "mqtt", "nfs", "ntp", "pop3", "pop3s", "postgresql", "rsync", "rtsp", "sftp"),
         *("sip", "sips", "smtp", "smtps", "snmp", "ssh", "submission", "submissions", "syslog", "telnet"),
-        # What charts call their ports besides.
+        # Other names that Helm charts use.
         *("bolt", "cassandra", "cql", "dns", "grpcs", "kafka", "mariadb", "memcached", "mongodb", "mqtts"),
         *("nats", "pgsql", "postgres", "ssl", "stomp", "thrift", "websecure", "wss", "xmpp", "zookeeper"),
     ]
 )
-"""Well-known names of ports that say that a Service's only port is not HTTP."""
+"""Well-known names of ports that do not speak HTTP."""
 
 SECURED: Final = ("https", "mtls", "ssl", "tls")
-"""What says so as any word of a name: ``web-tls``."""
+"""Words that mean TLS anywhere in a port's name, as in ``web-tls``."""
 
 _BY_NUMBER: Final[Mapping[int, str]] = {
     22: "SSH",
@@ -85,7 +86,7 @@ _BY_NUMBER: Final[Mapping[int, str]] = {
     27017: "MongoDB",
     50051: "gRPC",
 }
-"""What a number is known for that HTTP/1.1 without TLS does not reach."""
+"""Well-known port numbers of protocols other than HTTP/1.1 without TLS."""
 
 
 class HttpPort(msgspec.Struct, frozen=True):
@@ -96,19 +97,20 @@ class HttpPort(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Which tells it from the Service's other ports; empty for the only one that has none."""
+        """The name, which is unique in the Service. Empty if the Service has one port without a name."""
         return self.port.name or ""
 
     @property
     def grpc(self) -> bool:
-        """Whether it says that what it carries are gRPC's messages."""
-        return _said(self.port) in ("grpc", "grpc-web")
+        """Whether the port carries gRPC messages, by its appProtocol or name."""
+        return _protocol(self.port) in ("grpc", "grpc-web")
 
 
 class Ports(NamedTuple):
-    """A Service's ports: those that are `routed`, the first of which has the Service's bare hosts; what is
-    wrong with the annotation; and if nobody has said that this is as it should be, a sentence on those that
-    are not routed, and one on those whose number is known for something else."""
+    """The ports of a Service that are `routed`; the first one has the Service's hosts without a port.
+    `mistakes` are conditions of the annotation. Without the annotation, `unrouted` is a sentence about the
+    ports that are not routed, and `assumed` one about the ports whose number is known for another
+    protocol."""
 
     routed: tuple[HttpPort, ...]
     mistakes: tuple[Condition, ...] = ()
@@ -117,8 +119,9 @@ class Ports(NamedTuple):
 
 
 def ports_of(service: Service) -> Ports:
-    """Read the ports and the annotation. Those that are HTTP by what they say themselves come first, as the
-    Service lists them, then those of the annotation: to route one more port moves no host."""
+    """Read the ports and the annotation. The ports that speak HTTP by appProtocol or name come first, in the
+    Service's order, and those of the annotation follow. So an entry that is added to the annotation does not
+    move the Service's hosts to another port."""
     if service.spec.type == "ExternalName":
         return Ports((), unrouted="An ExternalName Service has no endpoints to route to.")
     routed = {http.name: http for http in http_ports(service)}
@@ -135,21 +138,21 @@ def ports_of(service: Service) -> Ports:
         if found is None:
             unknown.append(entry)
         elif is_tcp(found):
-            routed.setdefault(found.name or "", HttpPort(found, _spoken(found) or Protocol.HTTP1))
+            routed.setdefault(found.name or "", HttpPort(found, _http_version(found) or Protocol.HTTP1))
         else:
             others.append((entry, found))
     return Ports(tuple(routed.values()), tuple(_mistakes(service, unknown, others)))
 
 
 def http_ports(service: Service) -> tuple[HttpPort, ...]:
-    """The ports that carry HTTP by what they say themselves, as the Service lists them (an API server admits
-    no number or name twice)."""
+    """The ports that speak HTTP by appProtocol or name, in the Service's order. An API server rejects
+    duplicate numbers and names."""
     found: dict[str, HttpPort] = {}
     ports = [port for port in service.ports if is_tcp(port)]
     only = len(ports) == 1
     for port in ports:
-        protocol = _spoken(port)
-        if protocol is None and only and not _says_otherwise(port):
+        protocol = _http_version(port)
+        if protocol is None and only and not _is_other_protocol(port):
             protocol = Protocol.HTTP1
         if protocol is not None:
             found.setdefault(port.name or "", HttpPort(port, protocol))
@@ -170,24 +173,25 @@ def no_http_port(service: Service) -> str:
 
 
 def is_tcp(port: ServicePort) -> bool:
-    """As a port of which nothing is said is."""
+    """Whether the protocol is TCP, which is the default."""
     return (port.protocol or TCP) == TCP
 
 
-def _spoken(port: ServicePort) -> Protocol | None:
-    """The kind of HTTP that a port says it speaks, if it says so."""
-    return (_BY_APP_PROTOCOL if port.app_protocol else _BY_NAME).get(_said(port))
+def _http_version(port: ServicePort) -> Protocol | None:
+    """The version of HTTP that a port speaks by appProtocol or name; None if they do not name one."""
+    return (_BY_APP_PROTOCOL if port.app_protocol else _BY_NAME).get(_protocol(port))
 
 
-def _said(port: ServicePort) -> str:
-    """What it says, by ``appProtocol`` or by what its name begins with."""
+def _protocol(port: ServicePort) -> str:
+    """The protocol in lower case: ``appProtocol``, else the prefix of the name that is a protocol, else
+    ""."""
     if port.app_protocol:
         return port.app_protocol.lower()
     name = port.name or ""
     return name if name in _BY_NAME else next((each for each in _prefixes(name) if each in _BY_NAME), "")
 
 
-def _says_otherwise(port: ServicePort) -> bool:
+def _is_other_protocol(port: ServicePort) -> bool:
     name = port.name or ""
     return (
         bool(port.app_protocol)
@@ -197,14 +201,14 @@ def _says_otherwise(port: ServicePort) -> bool:
 
 
 def _prefixes(name: str) -> Iterable[str]:
-    """``grpc-web``, then ``grpc``, of ``grpc-web-x``: the protocols that a name can begin with, the longest
-    first."""
+    """The possible protocol prefixes of a name, the longest first: of ``grpc-web-x`` these are ``grpc-web``
+    and ``grpc``."""
     first, _, rest = name.partition("-")
     return (f"{first}-{rest.partition('-')[0]}", first)
 
 
 def _by_name_and_number(service: Service) -> Mapping[str, ServicePort]:
-    """What an entry of the annotation can name, a TCP port before any other."""
+    """The ports by the entries of the annotation that can name them. A TCP port comes before others."""
     found: dict[str, ServicePort] = {}
     for port in sorted(service.ports, key=is_tcp, reverse=True):
         for text in filter(None, (port.name, str(port.port))):
@@ -215,8 +219,7 @@ def _by_name_and_number(service: Service) -> Mapping[str, ServicePort]:
 def _mistakes(
     service: Service, unknown: Sequence[str], others: Sequence[tuple[str, ServicePort]]
 ) -> Iterator[Condition]:
-    """One of each kind, however many entries there are: whoever writes the annotation must not fill `status`
-    with them."""
+    """At most one condition of each kind, so that a long annotation does not fill `status`."""
     if unknown:
         which = "which is no port" if len(unknown) == 1 else "which are no ports"
         known = _listed(map(called, service.ports)) or "none"
@@ -235,8 +238,9 @@ def _mistake(service: Service, entries: Sequence[str], what: str) -> Condition:
 
 
 def _assumed(ports: Iterable[HttpPort]) -> str:
-    """On a port of which nothing but its number is known, and that number for something else."""
-    found = [http.port for http in ports if http.port.port in _BY_NUMBER and _spoken(http.port) is None]
+    """A sentence for each port of which only the number is known, and the number is known for another
+    protocol."""
+    found = [http.port for http in ports if http.port.port in _BY_NUMBER and _http_version(http.port) is None]
     return " ".join(
         f"Port {called(port)} is routed as HTTP/1.1, but {port.port} is known for {_BY_NUMBER[port.port]}."
         " Set its appProtocol to what it speaks, to http if that is so."
@@ -249,9 +253,9 @@ def _unrouted(ports: Iterable[ServicePort]) -> str:
     groups: dict[str, list[ServicePort]] = {}
     for port in ports:
         groups.setdefault(_why(port), []).append(port)
-    sentences = [_not_routed(groups[why], why) for why in (_UNSAID, _OTHERWISE, _NOT_TCP) if why in groups]
-    if unsaid := groups.get(_UNSAID):
-        names = ",".join(port.name or str(port.port) for port in unsaid[:SOME])
+    sentences = [_not_routed(groups[why], why) for why in (_UNKNOWN, _OTHERWISE, _NOT_TCP) if why in groups]
+    if unclear := groups.get(_UNKNOWN):
+        names = ",".join(port.name or str(port.port) for port in unclear[:SOME])
         sentences.append(f"To route what speaks HTTP, annotate the Service {HTTP_PORTS.key}={names}.")
     return " ".join([*sentences, f"An annotation {HTTP_PORTS.key}, also an empty one, ends this notice."])
 
@@ -264,11 +268,11 @@ def _not_routed(ports: Sequence[ServicePort], why: str) -> str:
 def _why(port: ServicePort) -> str:
     if not is_tcp(port):
         return _NOT_TCP
-    return _OTHERWISE if _says_otherwise(port) else _UNSAID
+    return _OTHERWISE if _is_other_protocol(port) else _UNKNOWN
 
 
 def called(port: ServicePort) -> str:
-    """By number, and by name if it has one."""
+    """The port's number, and its name if it has one."""
     return f"{port.port} ({port.name})" if port.name else str(port.port)
 
 

@@ -10,11 +10,11 @@ from xds_server.base.text import shown
 from xds_server.core.terms import MILLION
 from xds_server.core.values import PolicyError
 
-SHORTEST_TIMEOUT_MS: Final = 10
-LONGEST_TIMEOUT_S: Final = 600
-LARGEST_BODY: Final = 64 * MIB
-MOST_CONCURRENT: Final = 10_000
-MOST_RPS: Final = 1_000_000
+MIN_TIMEOUT_MS: Final = 10
+MAX_TIMEOUT_S: Final = 600
+MAX_BODY: Final = 64 * MIB
+MAX_CONCURRENT: Final = 10_000
+MAX_RPS: Final = 1_000_000
 
 _PERCENT: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,10})?\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}\Z")
@@ -38,18 +38,16 @@ def percent(value: str) -> int:
 
 def duration_ms(value: str) -> int:
     match = _DURATION.match(value)
-    wanted = (
-        f"{shown(value)} is not a duration from 10ms to {LONGEST_TIMEOUT_S // 60}m; write 500ms, 10s or 1m"
-    )
+    wanted = f"{shown(value)} is not a duration from 10ms to {MAX_TIMEOUT_S // 60}m; write 500ms, 10s or 1m"
     if not match:
         raise PolicyError(wanted)
     millis = Decimal(match.group(1)) * {"ms": 1, "s": 1000, "m": 60_000}[match.group(2)]
-    if millis != millis.to_integral_value() or not SHORTEST_TIMEOUT_MS <= millis <= LONGEST_TIMEOUT_S * 1000:
+    if millis != millis.to_integral_value() or not MIN_TIMEOUT_MS <= millis <= MAX_TIMEOUT_S * 1000:
         raise PolicyError(wanted)
     return int(millis)
 
 
-def size(value: str, most: int = LARGEST_BODY, least: int = 1) -> int:
+def size(value: str, most: int = MAX_BODY, least: int = 1) -> int:
     """Bytes."""
     match = _SIZE.match(value)
     factors = {None: 1, "Ki": 1024, "Mi": MIB, "k": 1000, "M": 1_000_000}
@@ -69,11 +67,11 @@ def _size(size: int) -> str:
 
 
 def concurrent(value: str) -> int:
-    return number(value, MOST_CONCURRENT)
+    return number(value, MAX_CONCURRENT)
 
 
 def rps(value: str) -> int:
-    return number(value, MOST_RPS)
+    return number(value, MAX_RPS)
 
 
 def number(value: str, most: int) -> int:

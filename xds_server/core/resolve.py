@@ -17,7 +17,7 @@ from xds_server.core.conditions import Condition
 from xds_server.core.domains import closed_domains, routed_domains
 from xds_server.core.engine import Engine
 from xds_server.core.holding import held, held_offer
-from xds_server.core.hosts import CLUSTER_DOMAINS, NOBODY, Claimed, HostTable
+from xds_server.core.hosts import CLUSTER_DOMAINS, UNCHANGED, Claimed, HostTable
 from xds_server.core.judging import Judged, ends, excess, judge, service_rejection, status
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.layers import NO_FILE, Layer
@@ -34,14 +34,14 @@ from xds_server.core.world import NOWHERE, NamespaceView, World
 OwnerOf = Callable[[str], NamespacedName | None]
 _NO_RULES = Rules()
 _NO_PLAN = Plan()
-_MANY: Final = 256
-"""From this number of changes in a namespace on, all of its Services are planned again: that is faster than
-to find the affected ones."""
+_MAX_TRACED: Final = 256
+"""With more changes than this in a namespace, all of its Services are planned again, because that is faster
+than finding the affected ones."""
 
 
 def resolve(world: World, rules: Rules = _NO_RULES, before: Plan = _NO_PLAN) -> Plan:
-    """The plan of `world` after the plan `before`. A canary that had to stay in live traffic leaves it only
-    for an endpoint that is ready."""
+    """The plan of `world` after the plan `before`. A canary that stayed in live traffic is excluded only when
+    another endpoint is ready."""
     scenes = {name: Scene(name, view, rules) for name, view in world.namespaces.items()}
     targets = {
         NamespacedName(name, target)
@@ -102,7 +102,7 @@ def offer_in(scene: Scene, target: NamespacedName, before: ServicePlan) -> Offer
         service,
         expose_all=scene.rules.expose_all,
         limits=scene.limits,
-        host_refused=scene.host_refused,
+        host_rejected=scene.host_rejected,
         served=bool(before.ports),
         gateways=scene.rules.gateways,
         routed_on=before.ports[0].gateways if before.ports else (),
@@ -213,10 +213,10 @@ def _won(
 
 
 class Resolver:
-    """Holds what the plan depends on, and follows a changing world, one namespace at a time, and time.
-    `update` returns which Services have to be planned again, `plan` plans one of them, and `settle` returns
-    those for which the namespace's budget changed the result. `failed` are errors of ours with a whole
-    namespace, and `namespaces` the conditions of its settings, by its name."""
+    """Plans a changing world incrementally. `update` takes the changes of one namespace and returns the
+    Services that have to be planned again. `plan` plans one of them. `settle` returns the Services for which
+    the namespace's budget changed the result. `failed` are internal errors that concern a whole namespace,
+    and `namespaces` the conditions of a Namespace's settings, both by its name."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class Resolver:
         self.namespaces = {name: each for name, each in self.namespaces.items() if name != scene.name}
         try:
             wrong = scene.problems()
-        except Exception as error:  # noqa: BLE001 - the boundary: its Services are planned all the same
+        except Exception as error:  # noqa: BLE001 - the boundary: its Services are planned anyway
             self.failed[scene.name] = error
             return
         if wrong:
@@ -281,21 +281,21 @@ class Resolver:
             return {NamespacedName(after.name, name) for name in names}
 
     def claim(self, target: NamespacedName, before: ServicePlan) -> Claimed:
-        """Read what a Service with the plan `before` asks for; return whose hosts changed hands. Those have
-        to be planned in the same step, because Envoy rejects a host in two virtual hosts."""
+        """Read what a Service with the plan `before` asks for; return the Services whose hosts changed. They
+        have to be planned in the same step, because Envoy rejects a host in two virtual hosts."""
         self._before = before
         if not self.offers.update([target]):
-            return NOBODY
+            return UNCHANGED
         offer = self.offers.get(target)
         age, claims = (offer.age, offer.claims) if offer else (("", "", ""), ())
         return self._hosts.claim(target, age, claims)
 
     def plan(self, target: NamespacedName, before: ServicePlan) -> tuple[ServicePlan, Entry | None]:
-        """The part of one Service, which was `before`, and what the whole of it would take of its namespace's
-        budget.
+        """The plan of one Service after the plan `before`, and its entry in the namespace's budget, which
+        counts the whole plan.
 
         Raises:
-            Exception: what it asks for could not be read; a bug of ours.
+            Exception: the Service could not be read, which is an internal error.
         """
         if error := self.offers.errors.get(target):
             raise error
@@ -305,8 +305,7 @@ class Resolver:
         return cut(whole, self._ledger.allowed(target), budget), entry_of(offer, whole)
 
     def settle(self, entries: Mapping[NamespacedName, Entry | None]) -> set[NamespacedName]:
-        """Take the entries of Services into account; return those for which the budget now allows something
-        else."""
+        """Set the entries of Services; return the Services for which the budget now has another result."""
         by_namespace: dict[str, dict[NamespacedName, Entry | None]] = {}
         for target, entry in entries.items():
             by_namespace.setdefault(target.namespace, {})[target] = entry
@@ -315,7 +314,7 @@ class Resolver:
             try:
                 budget = self._scene(namespace).limits.namespace_memory
                 moved |= self._ledger.settle(namespace, budget, changes)
-            except Exception as error:  # noqa: BLE001 - the boundary: what fits stays as it was
+            except Exception as error:  # noqa: BLE001 - the boundary: the previous result stays
                 self.failed[namespace] = error
         return moved
 
@@ -333,7 +332,7 @@ class Resolver:
 def affected(before: Scene, after: Scene, changed: Collection[Ref]) -> set[NamespacedName]:
     """The Services of a namespace whose part of the plan can depend on one of the `changed` objects, apart
     from hosts."""
-    if before.view.empty or len(changed) > _MANY:
+    if before.view.empty or len(changed) > _MAX_TRACED:
         views = (before.view, after.view)
         names = {name for view in views for name in (*view.services, *view.canaries)}
     else:
@@ -371,7 +370,7 @@ def _shadowed_by(scene: Scene, name: str) -> Iterable[str]:
     workload = view.workloads.get(name)
     if workload and SHADOW_OF in workload.labels:
         yield workload.labels[SHADOW_OF]
-        yield from scene.listing(scene.keys_of(workload))  # their Pods are excluded from all of these
+        yield from scene.listing(scene.keys_of(workload))  # its Pods are excluded from all of these
         if scene.awaits(workload):
             yield from (name for name, service in view.services.items() if may_select(service, workload))
         # The annotation can close a loop of several Services, or break it.

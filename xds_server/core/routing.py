@@ -1,7 +1,7 @@
-"""The routes of one port, finished: which requests are mirrored to whom.
+"""Builds the routes of one port, which decide to which canaries a request is mirrored.
 
-Whether canaries fit together is found out by building their routes, so there is no second opinion: `fitting`
-takes the oldest ones whose routes can be built on every port, and gives the routes that it built.
+The limits of a port apply to the routes themselves: `fitting` builds the routes of the oldest canaries, as
+many as fit on every port, and returns these routes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from xds_server.core.sampling import Share, outcomes, ways
 from xds_server.core.terms import MILLION
 
 MAX_ROUTES: Final = 512
-"""Of one port; Envoy tries them in turn."""
+"""Routes of one port. Envoy tries them one after the other."""
 
 UNMIRRORED: Final = (Route("all"),)
 
@@ -21,19 +21,20 @@ _ROUTE_BYTES: Final = 224
 _MIRRORED_BYTES: Final = 640
 _CARRIED_BYTES: Final = 1_200
 _CONDITION_BYTES: Final = 32
-"""What a route, a mirror policy, its formatters and a condition take in Envoy's configuration besides their
-texts, and more than that: a test compares `size_of` with what Envoy is sent."""
+"""Upper bounds for the bytes that a route, a mirror policy, its formatters and a condition take in Envoy's
+configuration, without their texts. A test compares `size_of` with the configuration."""
 
 
 class DoesNotFitError(Exception):
-    """The routes of these mirrors are more, or larger, than a port's may be; never leaves this package."""
+    """The routes of a port exceed `MAX_ROUTES`, or the maximum number of bytes. It is only raised and handled
+    in this module."""
 
 
-def routes_of(mirrors: Sequence[Mirror], most_bytes: int) -> tuple[Route, ...]:
-    """The routes of a port with these mirrors, of which each is on every request that it wants.
+def routes_of(mirrors: Sequence[Mirror], max_bytes: int) -> tuple[Route, ...]:
+    """The routes of a port, which mirror each request to every mirror whose selection and sample admit it.
 
     Raises:
-        DoesNotFitError: there is no such list within `MAX_ROUTES` and `most_bytes`.
+        DoesNotFitError: the routes exceed `MAX_ROUTES` or `max_bytes`.
     """
     if not mirrors:
         return UNMIRRORED
@@ -49,13 +50,13 @@ def routes_of(mirrors: Sequence[Mirror], most_bytes: int) -> tuple[Route, ...]:
         for route in _branch(branch, mirrors):
             routes.append(route)
             size += size_of(route, mirrors)
-            if size > most_bytes:
+            if size > max_bytes:
                 raise DoesNotFitError
     return tuple(routes)
 
 
 def size_of(route: Route, mirrors: Sequence[Mirror]) -> int:
-    """No less than the bytes that a route takes in a virtual host."""
+    """An upper bound for the bytes that a route takes in a virtual host."""
     texts = [route.label, route.match.path or "", route.match.method or ""]
     texts += [f"{each.name}{each.value or ''}" for each in route.match.headers]
     sizes = {mirror.canary: _mirror_size(mirror) for mirror in mirrors}
@@ -68,7 +69,7 @@ def size_of(route: Route, mirrors: Sequence[Mirror]) -> int:
 
 
 def _mirror_size(mirror: Mirror) -> int:
-    # Headers are changed in the shadow cluster; only what formatters give is carried past Envoy.
+    # The shadow cluster changes headers. Only values with formatters are computed in the mirror policy.
     carried = any("%" in value for _, value in mirror.treatment.set_headers)
     return _MIRRORED_BYTES + 2 * len(mirror.marker) + len(mirror.treatment.host) + _CARRIED_BYTES * carried
 
@@ -78,7 +79,7 @@ def _shares(mirrors: Sequence[Mirror], branch: Branch) -> list[Share]:
 
 
 def _branch(branch: Branch, mirrors: Sequence[Mirror]) -> Iterator[Route]:
-    """The routes of the requests that a branch admits: one, or one for each outcome of sampling."""
+    """The routes of the requests of a branch: one, or one for each outcome of sampling."""
     wanted = [mirrors[index] for index in branch.wanted]
     label, shares = _label(branch.match), _shares(mirrors, branch)
     sampled = any(share.per_million < MILLION for share in shares)
@@ -89,7 +90,7 @@ def _branch(branch: Branch, mirrors: Sequence[Mirror]) -> Iterator[Route]:
 
 
 def _label(match: Match) -> str:
-    """What a person calls these requests."""
+    """A readable name for these requests."""
     headers = sorted(
         each.name if each.value is None else f"{each.name}={each.value}" for each in match.headers
     )
@@ -97,17 +98,17 @@ def _label(match: Match) -> str:
 
 
 def fitting(
-    wanted: Mapping[str, Sequence[Mirror]], oldest_first: Sequence[str], most_bytes: int
+    wanted: Mapping[str, Sequence[Mirror]], oldest_first: Sequence[str], max_bytes: int
 ) -> tuple[int, dict[str, tuple[Route, ...]]]:
     """How many of the canaries, `oldest_first`, fit together on every port, and the routes of each port with
-    those. `wanted` are all mirrors by port, sorted by Deployment. The first that does not fit ends it: the
-    work is bounded however many are younger."""
+    those. `wanted` are all mirrors by port, sorted by canary. No canary after the first that does not fit is
+    tried, which bounds the work."""
 
     def built(count: int) -> dict[str, tuple[Route, ...]] | None:
         taken = set(oldest_first[:count])
         try:
             return {
-                port: routes_of([each for each in mirrors if each.canary in taken], most_bytes)
+                port: routes_of([each for each in mirrors if each.canary in taken], max_bytes)
                 for port, mirrors in wanted.items()
             }
         except DoesNotFitError:

@@ -1,4 +1,4 @@
-"""What a row of the table of annotations consists of (`annotations`)."""
+"""The types of the rows of the annotation table (`annotations`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,22 +11,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Row(Generic[T]):
-    """`read` gives the value that a text means, or raises `values.PolicyError`."""
+    """One setting. `read` turns its text into a value, or raises `values.PolicyError`."""
 
     name: str
     read: Callable[[str], T]
 
     @property
     def key(self) -> str:
-        """The name with the prefix, as it stands on an object."""
+        """The name with the prefix, as objects have it."""
         return PREFIX + self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Bound(Row[Any]):
     """A bound on one annotation, set on a Namespace or in the policy file. `limited` takes the value of that
-    annotation, whether a shadow or a default asks for it, and the bound; it gives the value that holds, or
-    raises `bounds.NotAllowedError`. A bound named ``…-required`` adds to what is asked for."""
+    annotation, whether a shadow or a default asks for it, and the bound. It returns the value within the
+    bound, or raises `bounds.NotAllowedError`. A bound named ``…-required`` adds its values."""
 
     limited: Callable[[Any, bool, Any], Any]
     example: str
@@ -52,7 +52,7 @@ class Annotation(Row[T]):
 @dataclass(frozen=True, slots=True)
 class Limit(Row[int]):
     """A limit of a Service or a namespace, set on a Namespace or in the policy file. `most` is the default.
-    Only the policy file can set more, and only of what is `raisable`."""
+    Only the policy file can raise a limit, and only a `raisable` one."""
 
     most: int
     of: str
@@ -67,8 +67,8 @@ class Limit(Row[int]):
 
 @dataclass(frozen=True, slots=True)
 class ServiceAnnotation(Row[tuple[str, ...]]):
-    """An annotation of a Service: a list, each entry of which counts for itself. `services` and `ports` know
-    which entries are valid."""
+    """An annotation of a Service: a list. An entry that is not valid does not affect the others. `services`
+    and `ports` decide which entries are valid."""
 
     meaning: str
     default: str

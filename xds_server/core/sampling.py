@@ -1,14 +1,15 @@
-"""Samples, by routes: which canaries a request is mirrored to is known by its route.
+"""Samples requests by routes: the route of a request determines to which canaries it is mirrored.
 
-Envoy decides every fraction of a request with one random number of its stream, modulo the denominator: two
-mirrors of 50 percent each copy the very same half (measured on Envoy 1.40: 2,025 both, 1,975 neither, of
-4,000). So the fractions of mirror policies are not used. The range of the random number is cut into one
-interval for each combination of canaries, as wide as that combination is probable, and each interval is a
-route that mirrors to its combination always. Routes are tried in order with ever larger fractions, which
-makes the intervals. So also the access log can say to whom a request was mirrored.
+Envoy decides all fractions of a request with one random number of its stream, modulo the denominator. So two
+mirrors of 50 percent each mirror the same half of the requests (measured on Envoy 1.40: of 4,000 requests,
+2,025 to both and 1,975 to neither). Therefore the fractions of mirror policies are not used. The range of the
+random number is divided into intervals, one for each combination of canaries, whose width is the probability
+of the combination. Each interval is a route that always mirrors to its combination. Routes are tried in order
+with increasing fractions, which yields the intervals. So the access log also shows to which canaries a
+request was mirrored.
 
-Canaries that are to see the same requests (``sample: correlated``) are one choice together: the more a
-canary is sent, the more of the others' requests are among its own.
+Canaries that sample the same requests (``sample: correlated``) are one choice together: a canary with a
+larger share gets all the requests of those with a smaller one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from xds_server.core.terms import MILLION
 
 
 class Share(NamedTuple):
-    """How many of a million requests a canary gets, and whether it shares its choice."""
+    """How many of a million requests are mirrored to a canary, and whether its sample is correlated."""
 
     per_million: int
     correlated: bool = False
@@ -28,22 +29,22 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The requests whose random number, of a million, is below `below` and in no outcome before: those
-    that go to the canaries at these `chosen` indices."""
+    """Requests whose random number of a million is below `below`, and not in an earlier outcome, are mirrored
+    to the canaries at the indices `chosen`."""
 
     below: int
     chosen: tuple[int, ...]
 
 
 class _Option(NamedTuple):
-    """One way that a choice can go: so many of a million times, for these canaries."""
+    """One option of a choice: `width` of a million requests are mirrored to the canaries `chosen`."""
 
     width: int
     chosen: tuple[int, ...]
 
 
 def ways(shares: Sequence[Share]) -> int:
-    """How many routes it takes to sample these canaries; a few more than `outcomes` gives, at most."""
+    """The number of routes that sampling these canaries takes. `outcomes` may return a few less."""
     found = 1
     for choice in _choices(shares):
         found *= len(choice)
@@ -51,8 +52,9 @@ def ways(shares: Sequence[Share]) -> int:
 
 
 def outcomes(shares: Sequence[Share]) -> Iterator[Outcome]:
-    """Cut the million. The last outcome ends at a million; empty ones are left out. Each canary's share is
-    exact to as many millionths as there are outcomes, that of the first choice exactly."""
+    """Divide the million into intervals. The last outcome ends at a million; empty ones are omitted. The
+    share of the first choice is exact. The error of any other share is at most as many millionths as there
+    are outcomes."""
     choices = _choices(shares)
     whole = MILLION ** len(choices)
     reached = below = 0
@@ -61,7 +63,7 @@ def outcomes(shares: Sequence[Share]) -> Iterator[Outcome]:
         for option in combination:
             width *= option.width
         reached += width
-        # Rounded half up, in integers, so that every replica cuts alike.
+        # Rounded half up, in integers, so that all replicas have the same intervals.
         bound = (2 * reached * MILLION + whole) // (2 * whole)
         if bound > below:
             below = bound
@@ -78,13 +80,13 @@ def _choices(shares: Sequence[Share]) -> list[list[_Option]]:
 
 
 def _either(per_million: int, index: int) -> list[_Option]:
-    """One canary by itself gets a request or not, as far as both are possible."""
+    """The options of one canary: a request is mirrored to it or not. An option of width 0 is omitted."""
     options = _Option(per_million, (index,)), _Option(MILLION - per_million, ())
     return [option for option in options if option.width]
 
 
 def _levels(shares: Sequence[Share], together: Sequence[int]) -> list[_Option]:
-    """The canaries of one choice: whoever gets more gets what the others get, too."""
+    """The options of correlated canaries: one with a larger share gets all the requests of a smaller one."""
     bounds = sorted({0, MILLION, *(shares[index].per_million for index in together)})
     return [
         _Option(high - low, tuple(index for index in together if shares[index].per_million >= high))

@@ -22,8 +22,8 @@ from xds_server.core.selectors import as_query, matcher
 from xds_server.core.values import PolicyError, sentence
 from xds_server.core.world import NamespaceView
 
-MOST_MARKED: Final = 256
-"""Marked workloads of a namespace that count, the oldest. Each Service looks at all of them."""
+MAX_MARKED: Final = 256
+"""Marked workloads of a namespace that count: the oldest. The plan of each Service depends on all of them."""
 
 
 class Rules(NamedTuple):
@@ -39,8 +39,8 @@ class Rules(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """What is derived from single objects: intents by workload, the Pods of a workload, and what an
-    EndpointSlice lists, each with its object."""
+    """Results that depend on single objects: the intent, the Pods and the Pods' keys of each workload, and
+    what each EndpointSlice lists, with the slice."""
 
     intents: dict[str, Intent] = field(default_factory=dict)
     pods: dict[str, dict[str, Pod]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Scene:
         self.rules = rules
         same = before and before.view.namespace is view.namespace
         self.layer: Layer = before.layer if before and same else _layer(name, view.namespace)
-        self.known = _still_true(before, view, changed_pods, same_layer=bool(same)) if before else Known()
+        self.known = _still_valid(before, view, changed_pods, same_layer=bool(same)) if before else Known()
 
     @cached_property
     def limits(self) -> Limits:
@@ -73,10 +73,10 @@ class Scene:
 
     @cached_property
     def marked(self) -> Mapping[str, Workload]:
-        """The workloads with the label, whatever its value, the oldest first, as far as they count."""
+        """The workloads with the label, whatever its value, by key: the `MAX_MARKED` oldest, in order."""
         names = (name for group in self.view.canaries.values() for name in group)
         found = sorted(map(self.view.workloads.__getitem__, names), key=lambda d: (d.created, d.key))
-        return {workload.key: workload for workload in found[:MOST_MARKED]}
+        return {workload.key: workload for workload in found[:MAX_MARKED]}
 
     @cached_property
     def pods_by_key(self) -> Mapping[str, list[str]]:
@@ -102,11 +102,11 @@ class Scene:
 
     @property
     def namespace_unknown(self) -> bool:
-        """Whether the Namespace, which may have bounds, was not seen yet."""
+        """Whether the Namespace, which may have bounds, has not been seen yet."""
         return namespace_unknown(self.view.namespace, self.view.awaited)
 
-    def host_refused(self, host: str) -> str:
-        """Why no Service of the namespace may have this further host, or ""."""
+    def host_rejected(self, host: str) -> str:
+        """Why no Service of the namespace may have this host besides its own, or ""."""
         if self.namespace_unknown:
             return f"Host {host} waits until Namespace {self.name}, which may have bounds for it, was seen."
         return host_not_allowed(host, (self.layer, self.rules.installation))
@@ -169,7 +169,7 @@ class Scene:
         return known[1]
 
 
-def _still_true(
+def _still_valid(
     before: Scene, view: NamespaceView, changed_pods: Collection[str], *, same_layer: bool
 ) -> Known:
     found = Known()

@@ -1,4 +1,4 @@
-"""Label selectors of Deployments, as the API server matches and writes them."""
+"""Label selectors of workloads, with the semantics and the syntax of the API server."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,8 +6,8 @@ from xds_server.core.objects import LabelSelector
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether `labels` satisfy `selector`. An empty selector matches nothing here: the API refuses a
-    Deployment that has one, and "everything in the namespace" must never come of a mistake."""
+    """Whether `labels` match `selector`. An empty selector matches nothing here: the API server rejects a
+    workload that has one, and a mistake must never select all Pods of a namespace."""
     return matcher(selector)(labels)
 
 

@@ -1,4 +1,4 @@
-"""Bytes that no one may read by accident: in a log, a traceback, an assertion."""
+"""Text that must not appear in logs, tracebacks or assertions."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ _HIDDEN: Final = "(hidden)"
 
 
 class Sensitive:
-    """Holds `reveal`; shows nothing of it. Equal if what they hold is."""
+    """Holds a text in `reveal` and never prints it. Two are equal if their texts are."""
 
     __slots__ = ("reveal",)
 

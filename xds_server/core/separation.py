@@ -1,8 +1,8 @@
-"""Keeps canaries out of live traffic.
+"""Excludes canaries from live traffic.
 
-A workload with the label is never live, whatever the label's value: not behind the Service that it names,
-nor behind another of its namespace. The one exception is the guard. A canary whose going would leave a port
-with nobody stays, and then it goes only once somebody else there is ready.
+The Pods of a marked workload are excluded from the endpoints of every Service of its namespace, whatever the
+label's value. There is one exception: a canary stays if a port would have no endpoint without it. It is then
+excluded only when another endpoint of that port is ready.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,8 +23,8 @@ from xds_server.core.scene import Scene
 
 
 class Separated(NamedTuple):
-    """The backends of each port without the canaries', by its name, and the canaries that stay among them,
-    with why."""
+    """`backends` of each port without those of canaries, by the port's name. `kept` are the canaries that
+    stay in live traffic, each with the condition that says why."""
 
     backends: Mapping[str, tuple[Backend, ...]]
     kept: Mapping[str, Condition]
@@ -37,14 +37,14 @@ def separate(
     canaries: Sequence[Canary],
     kept_before: frozenset[str],
 ) -> Separated:
-    """Take the canaries out, the oldest first, so that of two that cannot both go the oldest does.
-    `kept_before` are those that stayed when this was last done."""
+    """Exclude the canaries, the oldest first: if only one of two can be excluded, it is the oldest.
+    `kept_before` are the canaries that stayed in the previous plan."""
     backends = {http.name: backends_of(scene.view, service, http.port) for http in ports}
     kept: dict[str, Condition] = {}
     if not scene.marked:  # nearly always
         return Separated(backends, kept)
     for workload, endpoints in _marked(scene, ports, canaries, backends.values()):
-        rest = {name: endpoints.taken_out_of(each) for name, each in backends.items()}
+        rest = {name: endpoints.excluded_from(each) for name, each in backends.items()}
         needed = _needed(backends, rest, waiting=workload.key in kept_before)
         if needed is None:
             backends = rest
@@ -67,8 +67,8 @@ def _marked(
     canaries: Sequence[Canary],
     backends: Iterable[Sequence[Backend]],
 ) -> Iterable[tuple[Workload, CanaryEndpoints]]:
-    """Every marked workload of the namespace that has to do with these backends, the oldest first, with
-    the endpoints that are its own."""
+    """Every marked workload of the namespace that may own some of these backends, the oldest first, with its
+    endpoints."""
     known = {canary.name: canary.endpoints for canary in canaries}
     keys = {key for each in backends for one in each for key in (one.pod, one.endpoint.address)}
     listed = {name for key in keys & scene.pods_by_key.keys() for name in scene.pods_by_key[key]}
@@ -83,9 +83,9 @@ def _marked(
 def _needed(
     backends: Mapping[str, Sequence[Backend]], rest: Mapping[str, Sequence[Backend]], *, waiting: bool
 ) -> str | None:
-    """The first port that cannot be without the canary. To begin with any endpoint will do, ready or not: a
-    crash of all stable Pods must not put the canary in front of users. Where the canary serves already, as
-    there was nobody else, it is `waiting` for one that is ready."""
+    """The first port that needs the canary's endpoints; None if no port does. Usually any other endpoint
+    suffices, ready or not: if all stable Pods crash, the canary must not get live traffic. A canary that
+    already serves live traffic, because there was no other endpoint, is `waiting` for one that is ready."""
     for name, before in backends.items():
         if len(before) == len(rest[name]):
             continue

@@ -51,15 +51,15 @@ def offer_of(
     *,
     expose_all: bool,
     limits: Limits = DEFAULT,
-    host_refused: Callable[[str], str] = lambda _: "",
+    host_rejected: Callable[[str], str] = lambda _: "",
     served: bool = False,
     gateways: tuple[str, ...] = (GATEWAY,),
     routed_on: tuple[str, ...] = (),
     cluster_domains: Sequence[str] = CLUSTER_DOMAINS,
 ) -> Offer:
-    """Read what `service` asks for; mistakes become `Offer.conditions`. `host_refused` returns why it may not
-    have a further host, or "". `served` is whether it is routed now, and `routed_on` are those of the
-    `gateways` that route it."""
+    """Read what `service` asks for; mistakes become `Offer.conditions`. `host_rejected` returns why it may
+    not have a host besides its own, or "". `served` is whether it is routed now, and `routed_on` are those of
+    the `gateways` that route it."""
     age = age_of(service)
     exposed, problems = _exposed(view, service, expose_all=expose_all)
     problems += _unknown_annotations(service)
@@ -83,7 +83,7 @@ def offer_of(
     if len(ports) > limits.ports:
         problems.append(_too_many_ports(service, ports, limits.ports))
         ports = ports[: limits.ports]
-    hosts, bad_hosts = _hosts(service, limits.hosts, host_refused, cluster_domains)
+    hosts, bad_hosts = _hosts(service, limits.hosts, host_rejected, cluster_domains)
     return Offer(
         age,
         exposed=True,
@@ -133,7 +133,7 @@ def _unknown_annotations(service: Service) -> list[Condition]:
     unknown = sorted(key for key in service.annotations if key.startswith(PREFIX) and key not in _KEYS)
     messages = [f"Annotation {key} {_misplaced(key)}" for key in unknown[:SOME]]
     if more := unknown[SOME:]:
-        messages.append(f"So it is with {len(more)} more of its annotations, from {more[0]} on.")
+        messages.append(f"The number of further unknown annotations is {len(more)}; the first is {more[0]}.")
     return [_problem(service, Reason.INVALID_ANNOTATION, message) for message in messages]
 
 
@@ -147,7 +147,7 @@ def _misplaced(key: str) -> str:
 
 
 def _hosts(
-    service: Service, most: int, refused: Callable[[str], str], cluster_domains: Sequence[str]
+    service: Service, most: int, rejected: Callable[[str], str], cluster_domains: Sequence[str]
 ) -> tuple[tuple[str, ...], list[Condition]]:
     own = own_hosts(NamespacedName(service.namespace, service.name), cluster_domains)
     if HOSTS.key not in service.annotations:
@@ -169,7 +169,7 @@ def _hosts(
         if mistake:
             message = f"Annotation {HOSTS.key} has {shown(entry)}, {mistake}"
             problems.append(_problem(service, Reason.INVALID_HOST, message))
-        elif why := refused(host):
+        elif why := rejected(host):
             problems.append(_problem(service, Reason.NOT_ALLOWED, why))
         else:
             hosts[host] = None
@@ -224,7 +224,7 @@ def problem_of(service: NamespacedName, reason: Reason, message: str) -> Conditi
 def host_conflict(
     service: NamespacedName, host: str, owner: NamespacedName, cluster_domains: Sequence[str]
 ) -> Condition:
-    """The condition of a Service whose claim of `host` did not win."""
+    """The condition of a Service that claims `host` while another Service owns it."""
     why = "is the cluster's name of" if host in own_hosts(owner, cluster_domains) else "belongs to the older"
-    message = f"Host {host} {why} Service {owner}; this Service is not reached by it."
+    message = f"Host {host} {why} Service {owner}; requests for it do not reach this Service."
     return problem_of(service, Reason.HOST_CONFLICT, message)

@@ -1,6 +1,6 @@
-"""The contract between a source of Kubernetes objects and the pipeline that consumes them.
+"""The interface between a source of Kubernetes objects and the pipeline.
 
-It holds no buffer and no policy: `base.aio.Mailbox` behind a `Sink` does the coalescing.
+It has no buffer. `base.aio.Mailbox`, behind a `Sink`, coalesces changes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +13,8 @@ from xds_server.core.world import Change
 
 @dataclass(slots=True)
 class WatchCounts:
-    """What the watches of one kind have done since the start. `lists` counts complete lists, the first one
-    included; `resumes` watches that went on where another had ended."""
+    """Counters of the watches of one kind, since the start. `lists` are complete lists, with the first one.
+    `resumes` are watches that resumed at the version at which another had ended."""
 
     lists: int = 0
     resumes: int = 0
@@ -24,10 +24,11 @@ class WatchCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How a source is. `outage_s` says for how many seconds it has not been answered, or has been refused, or
-    is None; `message` is for people; `outages`, `watches` and `silence` are empty for a source without
-    watches. `outages` says the same of each kind, 0 if all is well; `silence` of each kind that is followed
-    for how many seconds a watch of it has said nothing, no bookmark either: the longest."""
+    """The health of a source. `message` describes it in a sentence. `outage_s` is for how many seconds
+    requests have failed or been rejected; None if they succeed. `outages` is the same for each kind, with 0
+    if requests succeed. `silence` is, for each watched kind, the longest time in seconds for which one of its
+    watches has received nothing, not even a bookmark. `outages`, `watches` and `silence` are empty for a
+    source without watches."""
 
     message: str
     outage_s: float | None = None
@@ -37,7 +38,8 @@ class Health:
 
 
 class Sink(Protocol):
-    """Takes what a source observes. Neither call waits, so a source never stalls behind its consumer."""
+    """Takes the changes that a source observes. Its methods do not wait, so a slow consumer never blocks a
+    source."""
 
     def put(self, changes: Iterable[Change]) -> None:
         """Take changes that belong together, in order."""
@@ -47,14 +49,14 @@ class Sink(Protocol):
 
 
 class Source(Protocol):
-    """Observes Kubernetes objects for as long as it runs."""
+    """Observes Kubernetes objects while it runs."""
 
     def health(self) -> Health:
-        """How it is now."""
+        """The current health."""
 
     async def run(self, sink: Sink) -> None:
-        """Put changes until cancelled, and leave no task, thread or session behind.
+        """Put changes until cancelled, and then end all tasks, threads and sessions.
 
-        Raises `SourceError` if the source cannot be opened at all. Anything that goes wrong later is a
-        `Report`: what was last known stays, and the source tries again.
+        Raises `SourceError` if the source cannot be opened. A later failure is a `Report`: the objects last
+        known stay in use, and the source retries.
         """

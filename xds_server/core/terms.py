@@ -1,12 +1,12 @@
 """The types of the values of annotations.
 
-They know neither how a text becomes one (`values`) nor what Envoy is sent for one (`translate`).
+`values` reads them from text, and `translate` turns them into Envoy's configuration.
 """
 
 from typing import Final, NamedTuple
 
 MILLION: Final = 1_000_000
-"""The denominator of shares, the finest that Envoy samples."""
+"""The denominator of shares, which is the largest that Envoy has."""
 
 
 PRESERVE: Final = "preserve"
@@ -14,34 +14,34 @@ SHADOW_SUFFIX: Final = "shadow-suffix"
 
 
 class PathPrefix(str):
-    """A path prefix. One that ends in ``/`` covers what begins with it; any other covers itself and what
-    follows it after a ``/``, so that ``/api`` does not cover ``/apis``."""
+    """A path prefix. A prefix that ends in ``/`` covers every path that begins with it. Any other covers
+    itself and every path that continues it with a ``/``, so ``/api`` does not cover ``/apis``."""
 
     __slots__ = ()
 
     def covers(self, other: str) -> bool:
-        """Whether everything that `other` covers is covered by this one too."""
+        """Whether this prefix covers every path that `other` covers."""
         if self.endswith("/"):
             return other.startswith(self)
         return other == self or other.startswith(self + "/")
 
 
 class HeaderCondition(NamedTuple):
-    """A header that a request has: any value, or where `value` is given exactly this one."""
+    """A header that a request has to have: with any value, or with exactly `value`."""
 
     name: str
     value: str | None = None
 
 
 class Rewrite(NamedTuple):
-    """The path prefix `old` becomes `new`; of several the longest that covers the path."""
+    """Replaces the path prefix `old` by `new`. Of several, the longest prefix that covers the path counts."""
 
     old: PathPrefix
     new: str
 
 
 class JsonPointer(NamedTuple):
-    """A place in a JSON body: member names and array indices from the root; ``*`` stands for every one."""
+    """A place in a JSON body: member names and array indices from the root. ``*`` matches any of them."""
 
     steps: tuple[str, ...]
 
@@ -63,7 +63,7 @@ class SecretKey(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """One annotation in effect, as written, and whose it is."""
+    """An annotation that is in effect, as written. `origin` is its owner."""
 
     name: str
     value: str

@@ -1,7 +1,7 @@
-"""The API server's own rules, for objects that never passed through one.
+"""Validates objects of files by the API server's rules.
 
-Only the rules whose breach would travel on as a wrong route, a wrong label or bytes that Envoy refuses;
-schema and types are msgspec's part (`decode`). Sources of the rules: k8s.io/apimachinery
+It has only the rules whose violation would cause a wrong route, a wrong label or a configuration that Envoy
+rejects. msgspec checks the schema and types (`decode`). The rules come from k8s.io/apimachinery
 `util/validation` and k8s.io/kubernetes `pkg/apis/{core,apps,discovery}/validation`.
 """
 
@@ -50,7 +50,7 @@ _LAST_PORT = 65535
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 _SHOWN = 40
-"""Characters of a wrong value that a message repeats: enough to find it, not a page of it."""
+"""Characters of an invalid value that a message repeats."""
 
 
 def name_mistake(cls: type[Object], name: str, namespace: str) -> str | None:
@@ -64,10 +64,10 @@ def name_mistake(cls: type[Object], name: str, namespace: str) -> str | None:
 
 
 def mistakes(obj: Object) -> Iterator[str]:
-    """Everything an API server would refuse in `obj`, each as a sentence that begins with the field."""
+    """Everything in `obj` that an API server would reject, each as a sentence that begins with the field."""
     yield from _labels("metadata.labels", obj.labels)
     for key in obj.annotations:
-        # The API server folds the case of annotation keys before it applies the rule for label keys.
+        # The API server lowercases annotation keys before it applies the rule for label keys.
         yield from _label_key("metadata.annotations", key.lower())
     match obj:
         case Service():
@@ -207,7 +207,7 @@ def _port(field: str, port: int) -> Iterator[str]:
 def _is_address(kind: str, address: str) -> bool:
     if kind == "FQDN":
         return _DNS_SUBDOMAIN.fullmatch(address) is not None
-    if "%" in address:  # a zone means something on its own machine only, and Envoy refuses it
+    if "%" in address:  # a zone has a meaning on its own machine only, and Envoy rejects it
         return False
     try:
         _ = IPv4Address(address) if kind == "IPv4" else IPv6Address(address)

@@ -1,7 +1,8 @@
 """Reads the value of one annotation, or raises `PolicyError` with a sentence that says what to write.
 
-A value that Envoy would reject is rejected here, so that it rejects no response: header names and values,
-paths, substitution formatters. No user's regular expression reaches Envoy. `quantities` reads numbers.
+A value that Envoy would reject is rejected here, so that Envoy never rejects a response because of it. This
+concerns header names and values, paths and substitution formatters. Users cannot write regular expressions.
+`quantities` reads numbers.
 """
 
 import re
@@ -29,18 +30,18 @@ MAX_CONDITIONS: Final = 8
 MAX_HEADERS: Final = 32
 MAX_REWRITES: Final = 8
 MAX_REDACTIONS: Final = 32
-LONGEST_PATH: Final = 1024
-LONGEST_VALUE: Final = 1024
+MAX_PATH_LENGTH: Final = 1024
+MAX_VALUE_LENGTH: Final = 1024
 
 # RFC 9110 tokens in capitals.
 _METHOD: Final = re.compile(r"[A-Z][A-Z0-9-]{0,31}\Z")
 _SERVICE: Final = re.compile(r"service/([a-z]([-a-z0-9]{0,61}[a-z0-9])?)\Z")
 # RFC 9110, 5.6.2, without capitals: HTTP/2 has none.
 _HEADER_NAME: Final = re.compile(r"[a-z0-9!#$&'*+.^_`|~-]{1,128}\Z")
-# A star that is meant for any text; those of */*, text/* and * by itself are values that clients send.
+# A star that is meant as a wildcard. Those of */*, text/* and * alone are values that clients send.
 _GLOB: Final = re.compile(r"[\w.-]\*|\*[\w.-]", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
-# RFC 3986: what a path may hold. Envoy may have normalised the request's before it looks.
+# The characters of a path (RFC 3986). Envoy may normalize a request's path before it matches.
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*\Z")
 _HOST: Final = re.compile(rf"(?=[^:]{{1,253}}(?::|\Z)){LABEL}(\.{LABEL})*(?P<port>:[0-9]{{1,5}})?\Z")
 SECRET_KEY: Final = re.compile(rf"({SUBDOMAIN})/([-._A-Za-z0-9]{{1,253}})\Z")
@@ -63,7 +64,7 @@ _READABLE_PSEUDO_HEADERS: Final = frozenset({":authority", ":method", ":path", "
 CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "proxy-authorization")
 """The headers that are removed from a mirrored request with a credential of its own."""
 
-TAKEN_OFF: Final = frozenset(
+REMOVED_BY_ENVOY: Final = frozenset(
     {
         "connection",
         "expect",
@@ -91,7 +92,8 @@ _FRAMING: Final = frozenset(
         "upgrade",
     }
 )
-"""A change of these would make a mirrored request a different request, or not valid (RFC 9110, 7.6.1)."""
+"""Headers that cannot be changed: the mirrored request would be another request, or not valid (RFC 9110,
+7.6.1)."""
 
 
 class PolicyError(ValueError):
@@ -167,7 +169,7 @@ def set_headers(value: str) -> tuple[tuple[str, str], ...]:
 
 
 def is_host_name(text: str) -> bool:
-    """Whether it is a DNS name in small letters (RFC 1123), without a port."""
+    """Whether it is a DNS name in lower case (RFC 1123), without a port."""
     found = _HOST.match(text)
     return found is not None and found["port"] is None
 
@@ -196,14 +198,14 @@ def rewrites(value: str) -> tuple[Rewrite, ...]:
 
 
 def redactions(value: str) -> tuple[JsonPointer | FormField, ...]:
-    """In the order of their kinds and names, without repeats."""
+    """Sorted by kind and name, without duplicates."""
     found = {_redaction(entry) for entry in entries(value)}
     at_most(len(found), MAX_REDACTIONS, "places")
     return in_order(found)
 
 
 def in_order(places: Iterable[JsonPointer | FormField]) -> tuple[JsonPointer | FormField, ...]:
-    """By their kinds and names."""
+    """Sorted by kind and name."""
     return tuple(sorted(places, key=lambda each: (type(each).__name__, each)))
 
 
@@ -228,21 +230,21 @@ def service(value: str) -> str:
 
 
 def headers_read(value: str) -> frozenset[str]:
-    """The headers that a value of `set_headers` is made of."""
+    """The request headers whose values a value of `set_headers` contains."""
     found = (match.groups() for match in _FORMATTER.finditer(value.replace("%%", "")))
     return frozenset(argument for name, argument in found if name == "REQ" and argument)
 
 
 def entries(value: str) -> Iterator[str]:
-    """Entries are separated by commas; where there are line breaks by these alone, so that a value may hold
-    commas."""
+    """The entries of a list, which commas separate. If the text has line breaks, only these separate entries,
+    so a value can contain commas."""
     if "\n" in value:
         return (line.strip() for line in value.splitlines() if line.strip())
     return (entry.strip() for entry in value.split(","))
 
 
 def listed(value: str) -> tuple[str, ...]:
-    """The entries of a list that is separated by commas, empty ones too."""
+    """The entries of a comma-separated list, with empty ones."""
     return tuple(entry.strip() for entry in value.split(","))
 
 
@@ -252,7 +254,7 @@ def at_most(count: int, most: int, what: str) -> None:
 
 
 def _path(value: str) -> PathPrefix:
-    if not _PATH.match(value) or len(value) > LONGEST_PATH:
+    if not _PATH.match(value) or len(value) > MAX_PATH_LENGTH:
         hint = f"{shown(value)} is not a path prefix" if value else "there is an empty entry"
         raise PolicyError(f"{hint}; write a list such as /api,/static/ without query and wildcard")
     if "*" in value:
@@ -270,7 +272,7 @@ def _path(value: str) -> PathPrefix:
 
 
 def _before_the_star(path: str) -> str:
-    """The prefix that is meant: ``/api/`` of ``/api/*``, ``/api/`` of ``/api/v*/x`` too."""
+    """The prefix up to the star: ``/api/`` for ``/api/*`` and for ``/api/v*/x``."""
     return path[: path.rindex("/", 0, path.index("*")) + 1]
 
 
@@ -279,9 +281,9 @@ def _condition(entry: str) -> HeaderCondition:
     name = _header_name(name.strip())
     if name in ("host", "x-xds-shadow"):
         raise PolicyError(f"the header {name} cannot be a condition")
-    if name in TAKEN_OFF:
+    if name in REMOVED_BY_ENVOY:
         raise PolicyError(
-            f"the header {name} matches nothing: it belongs to the connection, and Envoy takes it off"
+            f"the header {name} matches nothing: it belongs to the connection, and Envoy removes it"
         )
     text = _header_value(text.strip())
     if _GLOB.search(text):
@@ -310,8 +312,8 @@ def _header_name(name: str) -> str:
 def _header_value(value: str) -> str:
     if not _HEADER_VALUE.match(value):
         raise PolicyError(f"{shown(value)} holds characters other than printable ASCII")
-    if len(value) > LONGEST_VALUE:
-        raise PolicyError(f"{shown(value)} is longer than {LONGEST_VALUE} characters")
+    if len(value) > MAX_VALUE_LENGTH:
+        raise PolicyError(f"{shown(value)} is longer than {MAX_VALUE_LENGTH} characters")
     return value
 
 
@@ -332,7 +334,7 @@ def _formatted(value: str) -> str:
             f"{shown(value)} has a % that begins no formatter; write %% for the character itself"
         )
     if not value:
-        raise PolicyError("a header has an empty value; use remove-headers to take it off")
+        raise PolicyError("a header has an empty value; use remove-headers to remove it")
     return value
 
 
@@ -352,7 +354,7 @@ def _checked_formatter(match: re.Match[str]) -> str:
 
 def _redaction(entry: str) -> JsonPointer | FormField:
     kind, _, where = entry.partition(":")
-    if kind == "json" and len(where) <= LONGEST_PATH and _POINTER.match(where):
+    if kind == "json" and len(where) <= MAX_PATH_LENGTH and _POINTER.match(where):
         steps = [step.replace("~1", "/").replace("~0", "~") for step in where.split("/")[1:]]
         if any("*" in step and step != "*" for step in steps):
             raise PolicyError(
@@ -361,7 +363,7 @@ def _redaction(entry: str) -> JsonPointer | FormField:
         return JsonPointer(tuple(steps))
     if kind == "form" and "*" in where:
         raise PolicyError(f"{shown(entry)} masks nothing: * stands for itself in a form; name each field")
-    if kind == "form" and where and len(where) <= LONGEST_PATH:
+    if kind == "form" and where and len(where) <= MAX_PATH_LENGTH:
         return FormField(where)
     hint = f"{shown(entry)} is no place in a body" if entry else "there is an empty entry"
     raise PolicyError(f"{hint}; write json:/card/number (RFC 6901, * for any) or form:password")

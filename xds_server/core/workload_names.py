@@ -1,4 +1,4 @@
-"""How people and keys name a workload, and which workload they mean."""
+"""Reads the names of workloads and their kinds, in keys and on command lines."""
 
 from typing import Final
 
@@ -11,12 +11,13 @@ KINDS_IN_WORDS: Final = f"{', '.join(WORKLOADS[:-1])} or {WORKLOADS[-1]}"
 
 
 def kind_called(word: str) -> Kind | None:
-    """The kind of workload that kubectl calls so: ``statefulset``, ``statefulsets.apps``, ``sts``."""
+    """The kind of workload for a name that kubectl accepts: ``statefulset``, ``statefulsets.apps``, ``sts``.
+    None for any other."""
     resource = word.lower().partition(".")[0]
     return _BY_SHORT_NAME.get(resource) or _BY_NAME.get(resource.removesuffix("s"))
 
 
 def named_by(key: str) -> tuple[Kind, str]:
-    """The kind and the name of which `objects.workload_key` made `key`."""
+    """The kind and the name in a key of `objects.workload_key`."""
     kind, _, name = key.rpartition("/")
     return _BY_NAME[kind] if kind else Kind.DEPLOYMENT, name

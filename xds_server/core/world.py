@@ -1,7 +1,8 @@
-"""The world: every observed object, immutable, with the few indices that resolving needs.
+"""The world: every observed object, immutable, with the indices that resolving needs.
 
-`World.apply` makes the next world and says what changed. Its cost is what changed plus a shallow copy of
-the namespaces touched: shadows never cross a namespace, so the namespace is the unit of sharing.
+`World.apply` returns the next world and what changed. Its cost is proportional to the number of changes, plus
+a shallow copy of the views of the changed namespaces. Shadows never cross namespaces, so worlds share the
+views of unchanged namespaces.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,28 +34,28 @@ Obj = TypeVar("Obj", bound=Object)
 
 
 class Upsert(msgspec.Struct, frozen=True):
-    """The object exists and looks like this."""
+    """The object was created or changed; `obj` is its current version."""
 
     obj: Object
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """The object is gone."""
+    """The object does not exist any more."""
 
     ref: Ref
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All that is now wrong with one origin (a file, a watch); replaces what it reported before."""
+    """All current problems of one origin, which is a file or a watch. Replaces its earlier report."""
 
     origin: str
     problems: tuple[Condition, ...]
 
 
 class Awaiting(msgspec.Struct, frozen=True):
-    """Whether something that decides about live traffic is still to be listed, or to be listed again after it
-    could not be followed: the Pods of a namespace that `selector` matches, written as `as_query` does; with
-    an empty one, the Namespace itself."""
+    """Whether objects that decide about live traffic are not known: they were never listed, or have to be
+    listed again after their watch failed. They are the Pods of a namespace that `selector` matches (in the
+    form of `as_query`), or with an empty `selector` the Namespace itself."""
 
     namespace: str
     selector: str
@@ -65,7 +66,7 @@ Change = Upsert | Delete | Report | Awaiting
 
 
 def key_of(change: Change) -> Ref | str | tuple[str, str]:
-    """What a change is about: of two changes with one key, only the later counts."""
+    """The key of a change. Of two changes with the same key, only the later counts."""
     match change:
         case Upsert(obj):
             return ref_of(obj)
@@ -79,9 +80,9 @@ def key_of(change: Change) -> Ref | str | tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceView:
-    """The objects of one namespace. `workloads` is by `workload_key`, `slices` by Service name, then slice
-    name; `canaries` gives the keys of marked workloads by the value of their label, sorted; `awaited` the
-    selectors of which it is `Awaiting` the Pods."""
+    """The objects of one namespace. `workloads` are by `workload_key`, `slices` by the name of their Service
+    and their own. `canaries` are the keys of marked workloads, sorted, by the value of the label. `awaited`
+    are the selectors of `Awaiting`."""
 
     namespace: Namespace | None = None
     services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
@@ -123,18 +124,18 @@ class NamespaceView:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left, so that the namespace itself can be dropped."""
+        """Whether the view has nothing, so that the world can drop it."""
         objects = (self.services, self.workloads, self.slices, self.pods, self.secrets)
         return not (self.namespace or self.awaited or any(objects))
 
 
 NOWHERE = NamespaceView()
-"""The view of a namespace that holds nothing."""
+"""The view of a namespace without objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything observed. `reports` holds what the sources found wrong, by origin."""
+    """Everything observed. `reports` are the problems that sources reported, by origin."""
 
     namespaces: Mapping[str, NamespaceView] = field(default_factory=lambda: MappingProxyType({}))
     reports: Mapping[str, tuple[Condition, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -148,8 +149,8 @@ class World:
         return self.view(namespace_of(ref)).get(ref)
 
     def apply(self, changes: Iterable[Change]) -> tuple["World", frozenset[Ref]]:
-        """The world after `changes`, in order, and the objects that are not what they were, or whose Pods or
-        Namespace came to be awaited or were listed."""
+        """The world after `changes`, in order, and the objects that changed. A workload or a Namespace also
+        counts as changed when its `Awaiting` changed."""
         latest: dict[Ref, Object | None] = {}
         awaiting: dict[str, dict[str, bool]] = {}
         reports = dict(self.reports)
@@ -213,7 +214,7 @@ def _update(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> Namespa
 
 
 def _await(view: NamespaceView, name: str, said: Mapping[str, bool]) -> tuple[NamespaceView, set[Ref]]:
-    """The view with what is awaited as `said`, and the objects that this concerns."""
+    """The view with `said` applied to `awaited`, and the objects that this concerns."""
     moved = {selector for selector, waiting in said.items() if (selector in view.awaited) is not waiting}
     if not moved:
         return view, set()

@@ -9,7 +9,7 @@ import pytest_asyncio
 from tests.envoy.policy.conftest import Scene, Sent
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.rig import Rig, rig
-from xds_server.core.policy import LARGEST_REDACTED
+from xds_server.core.policy import MAX_REDACTED
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -233,6 +233,6 @@ async def test_large_bodies_are_masked_whole(scene: Scene) -> None:
     body = json.dumps({"items": items}).encode()
     _, copy = await scene.both(method="POST", headers={"content-type": JSON}, body=body)
     masked = json.dumps({"items": [{**item, "pin": 0} for item in items]}).encode()
-    assert 0.9 * LARGEST_REDACTED < len(body) <= LARGEST_REDACTED
+    assert 0.9 * MAX_REDACTED < len(body) <= MAX_REDACTED
     assert copy.headers["content-length"] == str(len(masked))
     assert masked.startswith(copy.body)

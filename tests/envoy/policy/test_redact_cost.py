@@ -17,7 +17,7 @@ from bench.process import cpu_when_idle
 from tests.envoy.policy.conftest import Annotate
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support.rig import Rig, rig
-from xds_server.core.policy import LARGEST_REDACTED
+from xds_server.core.policy import MAX_REDACTED
 from xds_server.local.demo.envoy import Envoy
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
@@ -49,9 +49,7 @@ def ordinary_json() -> bytes:
     def items(count: int) -> bytes:
         return json.dumps({"items": [item(number) for number in range(count)]}).encode()
 
-    return items(
-        next(count for count in itertools.count(1000, 5) if len(items(count + 5)) > LARGEST_REDACTED)
-    )
+    return items(next(count for count in itertools.count(1000, 5) if len(items(count + 5)) > MAX_REDACTED))
 
 
 def item(number: int) -> dict[str, object]:
@@ -73,7 +71,7 @@ def ordinary_form() -> bytes:
 
 def filled(head: str, unit: str, tail: str) -> bytes:
     """As many units as there is room for, where they are cut at a unit's end."""
-    room = LARGEST_REDACTED - len(head.encode()) - len(tail.encode())
+    room = MAX_REDACTED - len(head.encode()) - len(tail.encode())
     size = len(unit.encode())
     middle = unit * (room // size) if size < room else unit.encode()[:room].decode()
     return (head + middle + tail).encode()
@@ -86,7 +84,7 @@ def numbered(head: str, unit: str, tail: str) -> bytes:
     for number in itertools.count():
         found = unit.replace("#", f"{number:x}")
         size += len(found.encode())
-        if size > LARGEST_REDACTED:
+        if size > MAX_REDACTED:
             return (head + "".join(units) + tail).encode()
         units.append(found)
     raise AssertionError

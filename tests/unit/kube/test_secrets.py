@@ -111,8 +111,8 @@ class TestFromFiles:
                 {"data": {"key": "hunter2"}},
                 "data['key'] is not base64; write the value as it is under stringData.",
             ),
-            ({"data": {"key": 42424242}}, "data['key'] is no string; quote it."),
-            ({"stringData": {"key": 42424242}}, "stringData['key'] is no string; quote it."),
+            ({"data": {"key": 42424242}}, "data['key'] is not a string; quote it."),
+            ({"stringData": {"key": 42424242}}, "stringData['key'] is not a string; quote it."),
             ({"stringData": ["hunter2"]}, "stringData is not a mapping."),
             ({"data": "hunter2"}, "data is not a mapping."),
             (

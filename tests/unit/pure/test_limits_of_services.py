@@ -304,7 +304,7 @@ def test_an_annotation_on_the_wrong_object_says_where_it_belongs(key: str, hint:
 
 
 def test_the_pods_of_a_large_canary_are_all_kept_out_of_live_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canaries, "MOST_PODS", 2)
+    monkeypatch.setattr(canaries, "MAX_PODS", 2)
     pods = [pod(f"first-{number}", "first", f"10.0.1.{number}") for number in range(1, 5)]
     live = slice_of("myapp", at("10.0.0.1"), *(at(f"10.0.1.{n}", pod=f"first-{n}") for n in range(1, 5)))
     plan = bounded(service("myapp"), live, canary("first", "myapp"), *pods)

@@ -67,7 +67,7 @@ def test_however_many_annotations_are_not_known_the_first_are_named() -> None:
     found = resolve(world_of(service("myapp", annotations={f"a{n:04}": "" for n in range(2_000)})))
     messages = [problem.message for problem in errors(found.conditions())]
     assert [message.split()[1] for message in messages[:5]] == [f"{PREFIX}a{n:04}" for n in range(5)]
-    assert messages[5] == f"So it is with 1995 more of its annotations, from {PREFIX}a0005 on."
+    assert messages[5] == f"The number of further unknown annotations is 1995; the first is {PREFIX}a0005."
     assert len(messages) == 6
 
 

@@ -7,7 +7,7 @@ from envoy.config.route.v3 import route_components_pb2
 
 from xds_server.core.annotations import UNTREATED, Treatment
 from xds_server.core.plan import Endpoint, Mirror
-from xds_server.core.values import LONGEST_VALUE, MAX_HEADERS
+from xds_server.core.values import MAX_HEADERS, MAX_VALUE_LENGTH
 from xds_server.translate.mirroring import mirror_policy
 
 CLUSTER = "staging/myapp/80/shadow/canary"
@@ -24,7 +24,9 @@ def size(treatment: Treatment, cluster: str) -> int:
     return len(route_components_pb2.RouteAction(request_mirror_policies=[policy]).SerializeToString())
 
 
-@pytest.mark.parametrize("value", ["v" * LONGEST_VALUE, "%REQ(x-a)%" * (LONGEST_VALUE // 10), "%HOSTNAME%"])
+@pytest.mark.parametrize(
+    "value", ["v" * MAX_VALUE_LENGTH, "%REQ(x-a)%" * (MAX_VALUE_LENGTH // 10), "%HOSTNAME%"]
+)
 def test_header_changes_take_no_room_in_a_route(value: str) -> None:
     headers = tuple((f"x-{number}", value) for number in range(MAX_HEADERS))
     much = replace(UNTREATED, set_headers=headers, remove_headers=tuple(name for name, _ in headers))

@@ -131,7 +131,7 @@ def test_header_conditions(value: str, conditions: set[tuple[str, str | None]]) 
         ("x-xds-shadow", "the header x-xds-shadow cannot be a condition"),
         (
             "Keep-Alive=5",
-            "the header keep-alive matches nothing: it belongs to the connection, and Envoy takes it off",
+            "the header keep-alive matches nothing: it belongs to the connection, and Envoy removes it",
         ),
         (
             "x-a=shop*",
@@ -203,7 +203,7 @@ def test_headers_to_set(value: str, headers: dict[str, str]) -> None:
     [
         ("", "'' has no value; write a list such as x-env=shadow,x-team=shop"),
         ("x-env", "'x-env' has no value; write a list such as x-env=shadow,x-team=shop"),
-        ("x-env=", "a header has an empty value; use remove-headers to take it off"),
+        ("x-env=", "a header has an empty value; use remove-headers to remove it"),
         ("=1", "there is an empty entry; write a list such as x-team,x-env"),
         ("x-a=1,X-A=2", "it sets the header x-a twice"),
         ("host=a", "the header host cannot be changed: use the annotation host"),
