@@ -68,7 +68,7 @@ async def test_a_namespace_that_is_forbidden_for_a_moment_is_waited_for(
 async def test_a_namespace_that_stays_forbidden_is_given_up(server: Cluster, faults: Proxy) -> None:
     await fill(server)
     faults.refused["namespaces"] = 403
-    followed = source(server, faults, replace(TIMING, gives_up=0.2))
+    followed = source(server, faults, replace(TIMING, give_up_after=0.2))
     async with running(followed) as recorder:
         view = recorder.world.view(server.namespace)
         assert view.namespace is None

@@ -1,1 +1,1 @@
-"""A Kubernetes cluster as a source, and as the place where Events are written."""
+"""The Kubernetes source, and the writer of Kubernetes Events."""

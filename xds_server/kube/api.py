@@ -24,20 +24,20 @@ from xds_server.kube.client import (
     UnreachableError,
     retry_after,
 )
-from xds_server.kube.query import ApiError, Query, refused, unreachable
+from xds_server.kube.query import ApiError, Query, rejection, unreachable
 from xds_server.kube.session import Connect
 from xds_server.kube.watch_events import decode_status
 
 _PAGE_SIZE = 500
 """Objects of a page, as in client-go."""
 
-_LONGEST_LINE = 16 << 20
+_MAX_LINE = 16 << 20
 """Bytes of one event of a watch. An object in etcd has 1.5 MiB at most by default."""
 
-_LARGEST_PAGE = 256 << 20
+_MAX_PAGE = 256 << 20
 """Bytes of one page of a list: more than a page of the largest EndpointSlices."""
 
-_LARGEST_ERROR = 64 << 10
+_MAX_ERROR = 64 << 10
 """Bytes of an error's body that are read."""
 
 _SPREAD = (0.7, 1.0)
@@ -53,9 +53,9 @@ class Timing:
     `read`. So a new Pod of a canary stays unseen for `watch_pods` and `silence` at most if a connection
     stalls, which looks the same as a connection on which nothing happens. A failure is retried after
     `backoff_base`, doubled up to `backoff_cap`. After an outage, changes are held for `regroup` at most
-    (`outage`). A query that is not essential is left out after it was forbidden for `gives_up`, because an
-    API server that starts answers 403 to everybody for a moment. For `renew_after` see `Sessions.renew`. A
-    kind that the server does not have is looked for again after `looks_again`."""
+    (`outage`). A query that is not essential is left out only after it was forbidden for `give_up_after`,
+    because an API server that starts responds with 403 to all requests for a moment. For `renew_after` see
+    `Sessions.renew`. A kind that the server does not have is listed again after `retry_absent`."""
 
     watch: int = 120
     watch_pods: int = 30
@@ -65,9 +65,9 @@ class Timing:
     backoff_base: float = 0.2
     backoff_cap: float = 30.0
     regroup: float = 5.0
-    gives_up: float = 60.0
+    give_up_after: float = 60.0
     renew_after: float = 10.0
-    looks_again: float = 60.0
+    retry_absent: float = 60.0
 
 
 class KubeApi:
@@ -99,11 +99,11 @@ class KubeApi:
             parameters.append(("continue", token))
         async with self._get(query, "list", parameters, silence=self._timing.read) as response:
             try:
-                body = await _read(response.content, _LARGEST_PAGE)
+                body = await _read(response.content, _MAX_PAGE)
             except NETWORK_ERRORS as error:
                 raise unreachable(query, "list", str(error) or type(error).__name__) from error
-        if len(body) > _LARGEST_PAGE:
-            raise _too_long(query, f"a page of more than {_LARGEST_PAGE} bytes")
+        if len(body) > _MAX_PAGE:
+            raise _too_long(query, f"a page of more than {_MAX_PAGE} bytes")
         return body
 
     @asynccontextmanager
@@ -152,7 +152,7 @@ class KubeApi:
         try:
             async with self._client.request(call) as response:
                 if response.status != OK:
-                    raise await _refused(query, verb, response)
+                    raise await _rejection(query, verb, response)
                 yield response
         except UnreachableError as error:
             raise unreachable(query, verb, str(error)) from error
@@ -163,12 +163,12 @@ class KubeApi:
             ) from error
 
 
-async def _refused(query: Query, verb: str, response: aiohttp.ClientResponse) -> ApiError:
+async def _rejection(query: Query, verb: str, response: aiohttp.ClientResponse) -> ApiError:
     try:
-        detail = decode_status(await _read(response.content, _LARGEST_ERROR)).message
+        detail = decode_status(await _read(response.content, _MAX_ERROR)).message
     except NETWORK_ERRORS:
         detail = ""
-    error = refused(query, verb, response.status, detail)
+    error = rejection(query, verb, response.status, detail)
     error.retry_after = retry_after(response)
     return error
 
@@ -201,7 +201,7 @@ async def _lines(query: Query, content: aiohttp.StreamReader) -> AsyncGenerator[
             for rest in more:
                 yield b"".join(parts)
                 parts, size = [rest], len(rest)
-            if size > _LONGEST_LINE:
-                raise _too_long(query, f"an event of more than {_LONGEST_LINE} bytes")
+            if size > _MAX_LINE:
+                raise _too_long(query, f"an event of more than {_MAX_LINE} bytes")
     except NETWORK_ERRORS as error:
         _log.debug("watch broke off", error=str(error))

@@ -27,7 +27,7 @@ NO_LIMITS = aiohttp.ClientTimeout(total=None)
 RENEW_AFTER_S = 10.0
 """See `Sessions.renew`."""
 
-_LONGEST_WAIT_S = 120.0
+_MAX_WAIT_S = 120.0
 
 
 class UnreachableError(XdsShadowError):
@@ -89,7 +89,7 @@ def retry_after(response: aiohttp.ClientResponse) -> float:
     """How many seconds the server asks to wait (429 and 503 may), else 0. An API server writes a number; the
     other form of the header, a date, is ignored."""
     wanted = response.headers.get("Retry-After", "")
-    return min(float(wanted), _LONGEST_WAIT_S) if wanted.isascii() and wanted.isdecimal() else 0.0
+    return min(float(wanted), _MAX_WAIT_S) if wanted.isascii() and wanted.isdecimal() else 0.0
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
-"""What is watched only while a canary needs it: the Pods that it selects, and the Secret of its credential.
+"""Determines which Pods and Secrets are watched, because canaries select or name them.
 
 Pods are watched by the selectors of the canaries. A namespace with more than `SELECTORS_MAX` selectors has
-one watch of all its Pods instead, because each watch is a connection to the API server and anybody who may
-label workloads decides how many there are. A Secret is watched by its name, so that a Role can grant that
-Secret alone (RBAC has ``resourceNames`` and no labels), and by the label `ALLOW`, so that the API server
-sends no other Secret. A namespace has at most `SECRETS_MAX` of them.
+one watch of all its Pods instead, because each watch is a connection to the API server, and every user who
+may label workloads can add one. A Secret is watched by its name, so a Role can grant that Secret alone (RBAC
+has ``resourceNames`` and no labels), and by the label `ALLOW`, so the API server sends no other Secret. At
+most `SECRETS_MAX` Secrets of a namespace are watched.
 """
 
 from collections.abc import Iterator, Mapping, Set
@@ -30,7 +30,7 @@ SECRETS_MAX: Final = 64
 NO_SETTINGS: Final = Layer("", {})
 
 
-class _Asks(NamedTuple):
+class _Needs(NamedTuple):
     """What one canary needs: the selector of its Pods, and the name of a Secret or ""."""
 
     age: tuple[str, str]
@@ -45,7 +45,7 @@ class _Canaries:
     of all Pods each time."""
 
     marked: dict[Ref, Workload] = field(default_factory=dict)
-    asks: dict[Ref, _Asks] = field(default_factory=dict)
+    needs: dict[Ref, _Needs] = field(default_factory=dict)
     selectors: frozenset[str] = frozenset()
     queries: frozenset[Query] = frozenset()
     whole: bool = False
@@ -66,7 +66,7 @@ class Wanted:
             case Upsert(Workload(controller=None) as workload):
                 canaries = self._namespaces.setdefault(workload.namespace, _Canaries())
                 canaries.marked[ref_of(workload)] = workload
-                canaries.asks[ref_of(workload)] = self._asks(workload)
+                canaries.needs[ref_of(workload)] = self._needs(workload)
                 self._touched[workload.namespace] = None
             case Upsert(Namespace() as namespace):
                 self._set_defaults(namespace.name, Layer("", settings_of(namespace.annotations)))
@@ -81,17 +81,17 @@ class Wanted:
         if ref.namespace in self._namespaces:
             canaries = self._namespaces[ref.namespace]
             canaries.marked.pop(ref, None)
-            canaries.asks.pop(ref, None)
+            canaries.needs.pop(ref, None)
             self._touched[ref.namespace] = None
 
     def queries(self) -> set[Query]:
         """The queries that are to be watched now."""
-        self._catch_up()
+        self._update()
         return {query for canaries in self._namespaces.values() for query in canaries.queries}
 
     def selectors(self) -> Mapping[str, Set[str]]:
         """The selectors of all canaries, by namespace."""
-        self._catch_up()
+        self._update()
         return {name: canaries.selectors for name, canaries in self._namespaces.items()}
 
     def covered_by(self, query: Query) -> Set[str]:
@@ -104,13 +104,13 @@ class Wanted:
         self._defaults[namespace] = settings
         canaries = self._namespaces.get(namespace)
         if canaries:
-            canaries.asks = {ref: self._asks(each) for ref, each in canaries.marked.items()}
+            canaries.needs = {ref: self._needs(each) for ref, each in canaries.marked.items()}
             self._touched[namespace] = None
 
-    def _catch_up(self) -> None:
+    def _update(self) -> None:
         for name in self._touched:
             canaries = self._namespaces[name]
-            selectors = frozenset(each.selector for each in canaries.asks.values() if each.selector)
+            selectors = frozenset(each.selector for each in canaries.needs.values() if each.selector)
             canaries.selectors = selectors
             canaries.whole = len(selectors) > SELECTORS_MAX or (canaries.whole and bool(selectors))
             pods = {""} if canaries.whole else selectors
@@ -122,16 +122,16 @@ class Wanted:
         self._touched.clear()
 
     def _secrets(self, namespace: str, canaries: _Canaries) -> Iterator[Query]:
-        names = dict.fromkeys(each.secret for each in sorted(canaries.asks.values()) if each.secret)
+        names = dict.fromkeys(each.secret for each in sorted(canaries.needs.values()) if each.secret)
         for name in islice(names, SECRETS_MAX):
             yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
 
-    def _asks(self, workload: Workload) -> _Asks:
+    def _needs(self, workload: Workload) -> _Needs:
         said = Layer("", settings_of(workload.annotations))
         defaults = self._defaults.get(workload.namespace, NO_SETTINGS)
         found = credential_source(said, defaults, self._installation)
-        return _Asks(
+        return _Needs(
             (workload.created, workload.key),
-            as_query(workload.spec.selector),  # of a workload that has none it would mean every Pod
+            as_query(workload.spec.selector),  # "" without a selector, which as a query would match every Pod
             found.name if found else "",
         )

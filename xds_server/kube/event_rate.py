@@ -10,16 +10,16 @@ from typing import Final, NamedTuple
 from xds_server.core.conditions import Condition, Subject
 from xds_server.core.objects import Kind
 
-MOST_WAITING: Final = 10_000
+MAX_WAITING: Final = 10_000
 """Conditions. Beyond it the oldest is dropped; `status` still shows it."""
 
-_MOST_BUCKETS: Final = 10_000
+_MAX_BUCKETS: Final = 10_000
 _MOMENT_S: Final = 1e-6  # sums of floats are not exact
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """A token bucket that admits `burst` at once, then one every `every` seconds."""
+    """A token bucket that admits `burst` at once, and then one in every `every` seconds."""
 
     burst: int
     every: float
@@ -83,7 +83,7 @@ class Pace:
         """Queue `condition`. It replaces an older one on its topic."""
         self._waiting.pop(_topic(condition), None)
         self._waiting[_topic(condition)] = _Waiting(condition, now, fresh)
-        if len(self._waiting) > MOST_WAITING:
+        if len(self._waiting) > MAX_WAITING:
             del self._waiting[next(iter(self._waiting))]
             self.dropped += 1
 
@@ -129,7 +129,7 @@ class Pace:
         soonest = float("inf")
         for condition, _, _ in self._waiting.values():
             soonest = min(soonest, self._wait_of(condition.subject, now))
-            if not soonest:  # of thousands that wait, the first is mostly free to go
+            if not soonest:  # usually the first can be taken, so thousands need not be checked
                 break
         return max(self._all.wait(now), soonest)
 
@@ -141,7 +141,7 @@ class Pace:
     def _bucket(self, subject: Subject, now: float) -> _Bucket:
         found = self._buckets.get(subject)
         if found is None:
-            if len(self._buckets) >= _MOST_BUCKETS:
+            if len(self._buckets) >= _MAX_BUCKETS:
                 self._buckets = {
                     each: bucket for each, bucket in self._buckets.items() if not bucket.full(now)
                 }

@@ -11,10 +11,10 @@ from xds_server.kube.client import CONFLICT, FORBIDDEN, NOT_FOUND, Call, KubeCli
 from xds_server.kube.events import again, event, event_name
 from xds_server.kube.writes import Answer, Obstacles, jittered, send
 
-_MOST_COUNTS: Final = 10_000
+_MAX_COUNTS: Final = 10_000
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _INVALID: Final = frozenset({400, 409, 413, 422})
-_LONGEST_MESSAGE: Final = 200
+_MAX_MESSAGE: Final = 200
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class EventWriter:
         terminating = answer.status == FORBIDDEN and "being terminated" in answer.message
         if terminating or answer.status == NOT_FOUND or answer.status in _INVALID:
             self.outcomes["failed"] += 1
-            message = answer.message[:_LONGEST_MESSAGE]
+            message = answer.message[:_MAX_MESSAGE]
             _log.info("event rejected", subject=str(condition.subject), message=message)
             self._obstacles.gone("events", namespace)
             return None
@@ -102,7 +102,7 @@ class EventWriter:
     def _remember(self, name: str, count: int) -> None:
         self._event_counts[name] = count
         self._event_counts.move_to_end(name)
-        while len(self._event_counts) > _MOST_COUNTS:
+        while len(self._event_counts) > _MAX_COUNTS:
             self._event_counts.popitem(last=False)
 
     async def _send(self, client: KubeClient, call: Call) -> Answer:

@@ -14,8 +14,8 @@ from xds_server.core.objects import Kind
 Document = dict[str, Any]
 
 _COMPONENT: Final = "xds-shadow"
-_LONGEST_NAME: Final = 253
-_LONGEST_MESSAGE: Final = 1024
+_MAX_NAME: Final = 253
+_MAX_MESSAGE: Final = 1024
 """In bytes, as the API server counts (core/v1 Event validation)."""
 
 
@@ -23,7 +23,7 @@ def event_name(condition: Condition) -> str:
     """The name of the Event that reports `condition`."""
     said = "\0".join((condition.subject.kind, condition.subject.uid, condition.reason, condition.message))
     digest = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
-    name = condition.subject.name[: _LONGEST_NAME - 1 - len(digest)].rstrip("-.")  # no label may end so
+    name = condition.subject.name[: _MAX_NAME - 1 - len(digest)].rstrip("-.")  # no label ends in these
     return f"{name}.{digest}"
 
 
@@ -70,6 +70,6 @@ def _reference(subject: Subject) -> Document:
 
 def _cut(message: str) -> str:
     data = message.encode()
-    if len(data) <= _LONGEST_MESSAGE:
+    if len(data) <= _MAX_MESSAGE:
         return message
-    return data[: _LONGEST_MESSAGE - len("…".encode())].decode(errors="ignore") + "…"
+    return data[: _MAX_MESSAGE - len("…".encode())].decode(errors="ignore") + "…"

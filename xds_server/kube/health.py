@@ -1,5 +1,4 @@
-"""The state of the Kubernetes source in a sentence: what it waits for, since when, and what would end
-that."""
+"""Describes the health of the Kubernetes source in a sentence: which queries fail, since when, and why."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,7 +8,7 @@ from xds_server.kube.outage import Down
 from xds_server.kube.query import Query
 
 _NAMED = 5
-"""Queries that the sentence names; there may be one for each canary."""
+"""Queries that the sentence names. There can be one for each canary."""
 
 _REASONS = 3
 """Conditions that it repeats; `status` has all of them."""
@@ -30,8 +29,8 @@ def message(
         return f"{where}: waiting for the first list of {_named(unsynced)}{_why(failures)}"
     clauses = [
         f"{verb} for {now - min(down[query].since for query in queries):.0f} s ({_named(queries)})"
-        for refused, verb in ((False, "has not answered"), (True, "has rejected requests"))
-        if (queries := [query for query, each in down.items() if each.refused is refused])
+        for rejected, verb in ((False, "has not answered"), (True, "has rejected requests"))
+        if (queries := [query for query, each in down.items() if each.rejected is rejected])
     ]
     if clauses:
         return f"{where} {' and '.join(clauses)}; what was last known stays in use{_why(failures)}"

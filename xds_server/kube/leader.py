@@ -1,4 +1,4 @@
-"""Takes part in the leader election of the replicas, with `lease` over a client."""
+"""Takes part in the leader election of the replicas: `lease` has the algorithm, this module the requests."""
 
 import asyncio
 import contextlib

@@ -1,8 +1,10 @@
-"""Which Namespaces are awaited: those that were not seen while something is known that they decide about.
+"""Determines which Namespaces are awaited: those that were not seen, while one of their Services or workloads
+was.
 
-A Namespace says whether its Services are routed and what its shadows may do. Each kind has a watch of its
-own, so a Service may arrive before its Namespace, or while the watch of Namespaces is stalled. Until the
-Namespace was seen, its Services are neither changed nor served anew (`model.world.Awaiting`). No I/O.
+The labels and annotations of a Namespace decide whether its Services are routed and what its shadows may do.
+Each kind has its own watch, so a Service may arrive before its Namespace, or while the watch of Namespaces is
+stalled. Until the Namespace was seen, its Services are neither changed nor newly routed
+(`core.world.Awaiting`). This module does no I/O.
 """
 
 from collections.abc import Iterable
@@ -20,11 +22,11 @@ from xds_server.core.objects import (
 )
 from xds_server.core.world import Awaiting, Change, Delete, Upsert
 
-_DECIDED_ABOUT = (Kind.SERVICE, *WORKLOADS)
+_KINDS = (Kind.SERVICE, *WORKLOADS)
 
 
 class Namespaces:
-    """Kept up to date with every change."""
+    """The awaited Namespaces. `note` has to see every change."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -33,11 +35,11 @@ class Namespaces:
         self._awaited: set[str] = set()
 
     def note(self, changes: Iterable[Change]) -> list[Change]:
-        """Take `changes` into account; return what follows, to be passed on with them."""
+        """Note `changes`; return the resulting changes, which belong to the same batch."""
         touched: dict[str, None] = {}
         for change in changes:
             match change:
-                case Upsert(EndpointSlice() | Pod()):  # most of what there is
+                case Upsert(EndpointSlice() | Pod()):  # the most frequent changes
                     pass
                 case Upsert(Service() | Workload() as obj):
                     self._members.setdefault(obj.namespace, set()).add(ref_of(obj))
@@ -48,13 +50,13 @@ class Namespaces:
                 case Delete(Ref(Kind.NAMESPACE, _, name)):
                     self._seen.discard(name)
                     touched[name] = None
-                case Delete(ref) if ref.kind in _DECIDED_ABOUT:
+                case Delete(ref) if ref.kind in _KINDS:
                     self._forget(ref)
                     touched[ref.namespace] = None
         return [moved for name in touched for moved in self._moved(name)]
 
     def give_up(self, name: str) -> list[Change]:
-        """Do without this one; return what follows."""
+        """Do not await this Namespace any more; return the resulting changes."""
         self._given_up.add(name)
         return self._moved(name)
 

@@ -22,7 +22,7 @@ from xds_server.kube.query import Query
 _SETTLE_S = 0.05
 """From the last watch that is back until its first events arrive."""
 
-REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
+REJECTED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 """The statuses with which a server rejects a request for its credentials or permissions."""
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -33,7 +33,7 @@ class Down(NamedTuple):
     respond."""
 
     since: float
-    refused: bool
+    rejected: bool
 
 
 class Outage:
@@ -70,13 +70,13 @@ class Outage:
         """Hold changes while watches resume, from now on."""
         self._may_hold = True
 
-    def failed(self, query: Query, *, refused: bool) -> None:
+    def failed(self, query: Query, *, rejected: bool) -> None:
         """Note that `query` was rejected, or got no response."""
         before = self._down.get(query)
-        if before is None or before.refused is not refused:
-            self._note(query, Down(before.since if before else self._loop.time(), refused))
-            if self._how_many[refused] == 1:
-                _log_begin(query, refused=refused)
+        if before is None or before.rejected is not rejected:
+            self._note(query, Down(before.since if before else self._loop.time(), rejected))
+            if self._how_many[rejected] == 1:
+                _log_begin(query, rejected=rejected)
         if before is None:
             self._expected.add(query)
 
@@ -131,10 +131,10 @@ class Outage:
     def _note(self, query: Query, down: Down | None) -> None:
         before = self._down.pop(query, None)
         if before:
-            self._how_many[before.refused] -= 1
+            self._how_many[before.rejected] -= 1
         if down:
             self._down[query] = down
-            self._how_many[down.refused] += 1
+            self._how_many[down.rejected] += 1
 
     def _release_in(self, seconds: float, release: Callable[[], None]) -> None:
         if self._release:
@@ -152,6 +152,6 @@ class Outage:
             self._sink.put(held)
 
 
-def _log_begin(query: Query, *, refused: bool) -> None:
-    cause = "requests rejected" if refused else "no response"
+def _log_begin(query: Query, *, rejected: bool) -> None:
+    cause = "requests rejected" if rejected else "no response"
     _log.warning("Kubernetes outage began", origin=query.origin, cause=cause)

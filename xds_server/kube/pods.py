@@ -18,10 +18,10 @@ from xds_server.core.source import Sink
 from xds_server.core.world import Awaiting, Change, Delete, Report, Upsert, namespace_of
 from xds_server.kube.query import Query
 
-_REOPENS_S: Final = 1.0
+_REOPEN_S: Final = 1.0
 """How long a watch may take to resume and to send what it missed before its Pods are awaited."""
 
-_LOOKS_S: Final = 0.02
+_POLL_S: Final = 0.02
 """How often that is checked."""
 
 
@@ -81,7 +81,7 @@ class PodGate:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self._namespaces: dict[str, _Namespace] = {}
-        self._may_hold = False
+        self._holds = False
 
     def want(self, selectors: Mapping[str, Set[str]]) -> list[Change]:
         """Set the selectors of all canaries, by namespace."""
@@ -134,17 +134,17 @@ class PodGate:
             state = self._namespaces[name]
             if state.held is not None:
                 state.held += own
-            elif self._may_hold and any(map(_moves_endpoints, own)) and state.behind:
+            elif self._holds and any(map(_moves_endpoints, own)) and state.behind:
                 state.held = own
-                state.deadline = self._loop.time() + _REOPENS_S
-                self._look_later(name)
+                state.deadline = self._loop.time() + _REOPEN_S
+                self._poll_later(name)
             else:
-                passing += self._as_it_is_now(name, own)
+                passing += self._current(name, own)
         self._sink.put(passing)
 
     def synced(self) -> None:
         """See `Sink.synced`."""
-        self._may_hold = True
+        self._holds = True
         self._sink.synced()
 
     def close(self) -> None:
@@ -165,24 +165,24 @@ class PodGate:
         moved = self._namespaces[namespace].moved()
         return [Awaiting(namespace, selector, waiting) for selector, waiting in moved.items()]
 
-    def _look_later(self, name: str) -> None:
-        self._namespaces[name].timer = self._loop.call_later(_LOOKS_S, self._look, name)
+    def _poll_later(self, name: str) -> None:
+        self._namespaces[name].timer = self._loop.call_later(_POLL_S, self._poll, name)
 
-    def _look(self, name: str) -> None:
+    def _poll(self, name: str) -> None:
         """Release what is held if the watches are back or their time is over."""
         state = self._namespaces[name]
         back = any(state.watches[query].is_open for query in state.behind)
         if state.behind and (back or self._loop.time() < state.deadline):
-            self._look_later(name)
+            self._poll_later(name)
             return
         held, state.held, state.timer = state.held or [], None, None
         for query in state.behind:
             state.unknown.add(query)
             state.watches[query].list_again()
-        self._sink.put(self._as_it_is_now(name, [*held, *self._moved(name)]))
+        self._sink.put(self._current(name, [*held, *self._moved(name)]))
         self._tidy(name)
 
-    def _as_it_is_now(self, name: str, changes: Iterable[Change]) -> list[Change]:
+    def _current(self, name: str, changes: Iterable[Change]) -> list[Change]:
         """`changes` without `Awaiting` that no longer holds."""
         awaited = self._namespaces[name].awaited
         return [

@@ -1,6 +1,6 @@
-"""The queries to the API server, and the conditions for requests that fail.
+"""The queries to the API server, and the errors for requests that fail.
 
-Values only: `api` sends requests, `reflector` decides what follows from a failure.
+`api` sends requests, and `reflector` handles errors.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.core.conditions import NO_SUBJECT, Condition
 from xds_server.core.objects import Kind
 
-_QUOTED = 300
+_MAX_QUOTED = 300
 """Characters of a server's message that a condition repeats."""
 
-_KEPT = "what was last known stays in use, and it is tried again"
+_KEPT = "what was last known stays in use, and the request is retried"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,9 +65,9 @@ class ApiError(XdsShadowError):
         self.retry_after = 0.0
 
 
-def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
+def rejection(query: Query, verb: str, status: int, detail: str) -> ApiError:
     """The error for a response with `status`. `detail` is the server's message, or empty."""
-    said = f" (it says: {detail[:_QUOTED]})" if detail else ""
+    said = f" (message: {detail[:_MAX_QUOTED]})" if detail else ""
     version = query.kind.api_version
     match status:
         case 401:
@@ -84,11 +84,11 @@ def refused(query: Query, verb: str, status: int, detail: str) -> ApiError:
             message = f"The API server serves no {query} at {version}{said}; check its version and address."
         case _:
             reason = "ApiUnavailable"
-            message = f"The API server answers {status} to {verb} {query}{said}; {_KEPT}."
+            message = f"The API server responds with {status} to {verb} {query}{said}; {_KEPT}."
     return ApiError(status, Condition(NO_SUBJECT, reason, message, origin=query.origin))
 
 
 def unreachable(query: Query, verb: str, detail: str) -> ApiError:
     """The error for a request without a complete response."""
-    message = f"The API server cannot be reached to {verb} {query} ({detail[:_QUOTED]}); {_KEPT}."
+    message = f"The API server cannot be reached to {verb} {query} ({detail[:_MAX_QUOTED]}); {_KEPT}."
     return ApiError(0, Condition(NO_SUBJECT, "ApiUnavailable", message, origin=query.origin))

@@ -23,8 +23,8 @@ from xds_server.core.source import WatchCounts
 from xds_server.core.world import Change, Delete, Report, Upsert
 from xds_server.kube.api import KubeApi, Timing
 from xds_server.kube.client import FORBIDDEN, GONE
-from xds_server.kube.outage import REFUSED, Outage
-from xds_server.kube.query import ApiError, Query, refused
+from xds_server.kube.outage import REJECTED, Outage
+from xds_server.kube.query import ApiError, Query, rejection
 from xds_server.kube.watch_events import (
     Bookmark,
     Ended,
@@ -81,12 +81,12 @@ Emit = Callable[[Sequence[Change], Moment], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """The responses that do not block the start. A status in `own` concerns this query alone: the start does
-    not wait, and the query is retried. `gives_up` is the number of seconds after which a forbidden query is
-    left out. A status in `absent` means that the server does not have the kind: that is no failure, and the
-    kind is looked for again later. None of these is an outage."""
+    not wait, and the query is retried. `give_up_after` is the number of seconds after which a forbidden query
+    is left out. A status in `absent` means that the server does not have the kind: that is not a failure, and
+    the kind is listed again later. None of these is an outage."""
 
     own: frozenset[int] = frozenset()
-    gives_up: float | None = None
+    give_up_after: float | None = None
     absent: frozenset[int] = frozenset()
 
 
@@ -206,23 +206,23 @@ class Reflector:
     async def run(self) -> None:
         """List and watch until cancelled."""
         while True:
-            wished = 0.0
+            at_least = 0.0
             try:
                 await self._follow()
             except ApiError as error:
                 if error.status in self._patience.absent:
-                    wished = self._timing.looks_again
+                    at_least = self._timing.retry_absent
                     self._absent()
                 else:
                     self._failed(error)
-                    wished = error.retry_after
+                    at_least = error.retry_after
             except DecodeError as error:
                 # Not JSON or not a list: what the server meant is unknown, so start from a known state.
                 self._version = self._forbidden_since = None
-                self._outage.failed(self.query, refused=False)
+                self._outage.failed(self.query, rejected=False)
                 self._report_failure(error.problem)
             pause = min(self._backoff.next(), self._until_given_up())
-            await self._outage.pause(max(pause, wished), at_least=wished)
+            await self._outage.pause(max(pause, at_least), at_least=at_least)
 
     async def _follow(self) -> None:
         """Watch from the current version until the watch ends."""
@@ -279,7 +279,7 @@ class Reflector:
                             if complete:
                                 return Page(version, "", list(objects.values()), rejected)
                         case Ended(status):
-                            raise refused(self.query, "watch", status.code, status.message)
+                            raise rejection(self.query, "watch", status.code, status.message)
         except TimeoutError:
             self._streams = False
         return None
@@ -311,7 +311,7 @@ class Reflector:
             case Ended(status):
                 # Whatever the code, the server cannot resume this watch; only a list helps.
                 self._version = None
-                raise refused(self.query, "watch", status.code, status.message)
+                raise rejection(self.query, "watch", status.code, status.message)
             case Bookmark(version):
                 self._version = version
             case Seen() | Gone() | Unreadable():
@@ -321,9 +321,8 @@ class Reflector:
 
     def _works(self, changes: Sequence[Change] = (), moment: Moment = Moment.CHANGED) -> None:
         self._forbidden_since = None
-        self._outage.worked(
-            self.query
-        )  # first, because the result of a list may have to wait for other watches
+        # First, because the result of a list may have to wait for other watches.
+        self._outage.worked(self.query)
         self._pass_on(changes, failure=None, moment=moment)
 
     def _absent(self) -> None:
@@ -359,14 +358,14 @@ class Reflector:
             self._emit((), Moment.GIVEN_UP)
             self.synced.set()
         elif not (self._given_up and status == FORBIDDEN):
-            self._outage.failed(self.query, refused=status in REFUSED)
+            self._outage.failed(self.query, rejected=status in REJECTED)
 
     def _until_given_up(self) -> float:
-        """Seconds until the start no longer waits for a list that stays forbidden."""
+        """Seconds until the start no longer waits for a forbidden list."""
         waits = self._forbidden_since is not None and not (self._listed_once or self._given_up)
-        if not waits or self._patience.gives_up is None:
+        if not waits or self._patience.give_up_after is None:
             return math.inf
-        return (self._forbidden_since or 0.0) + self._patience.gives_up - self._clock()
+        return (self._forbidden_since or 0.0) + self._patience.give_up_after - self._clock()
 
     def _report_failure(self, problem: Condition) -> None:
         self._counts.failures += 1

@@ -29,7 +29,7 @@ _SHAPE_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupEr
 """The exceptions for a malformed kubeconfig: the client does not validate it."""
 
 _LOG_EVERY_S = 60.0
-"""The shortest time between two log lines about renewal: rejected credentials mostly stay rejected."""
+"""The minimum time between log lines about renewal: rejected credentials usually stay rejected."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -128,11 +128,11 @@ class Sessions:
         _log.info("Kubernetes session opened", server=sessions.server)
         return sessions
 
-    async def renew(self, refused: Session) -> bool:
+    async def renew(self, rejected: Session) -> bool:
         """Load credentials again, at most once in `renew_after` seconds: wrong credentials stay wrong, and
-        exec plugins are slow. Returns whether the credentials now differ from those of `refused`."""
+        exec plugins are slow. Returns whether the credentials now differ from those of `rejected`."""
         async with self._renewing:
-            if self.current is refused and self._clock() - self._tried >= self._renew_after:
+            if self.current is rejected and self._clock() - self._tried >= self._renew_after:
                 self._tried = self._clock()
                 try:
                     session = Session(await self._connect())
@@ -140,14 +140,14 @@ class Sessions:
                     if self._may_log():
                         _log.warning("credential renewal failed", error=str(error))
                     return False
-                if session.credentials == refused.credentials:
+                if session.credentials == rejected.credentials:
                     await session.retire()
                     return False
                 self.current = session
-                await refused.retire()
+                await rejected.retire()
                 if self._may_log():
                     _log.info("credentials renewed")
-        return self.current is not refused
+        return self.current is not rejected
 
     def _may_log(self) -> bool:
         now = self._clock()

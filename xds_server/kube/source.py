@@ -117,7 +117,7 @@ async def _list_once(
             return [report]
         if error.status in patience.absent:
             return []
-        if error.status == FORBIDDEN and patience.gives_up is not None:
+        if error.status == FORBIDDEN and patience.give_up_after is not None:
             return [report, *(known.give_up(query.name) if query.kind is Kind.NAMESPACE else ())]
         raise SourceError(error.problem.message) from error
     except DecodeError as error:
@@ -154,11 +154,11 @@ def _patience(query: Query, timing: Timing) -> Patience:
             return Patience(own=_OWN | {FORBIDDEN} if query.labels == SHADOW_OF else _OWN)
         case kind if kind in WORKLOADS and kind is not Kind.DEPLOYMENT:
             absent = () if kind.built_in else (NOT_FOUND,)
-            return Patience(gives_up=timing.gives_up, absent=frozenset(absent))
+            return Patience(give_up_after=timing.give_up_after, absent=frozenset(absent))
         case Kind.SECRET:
             return Patience(own=_OWN | {FORBIDDEN})
         case Kind.NAMESPACE if query.name:
-            return Patience(gives_up=timing.gives_up)
+            return Patience(give_up_after=timing.give_up_after)
         case _:
             return Patience()
 
@@ -243,7 +243,7 @@ class _Watches:
         """See `Source.health`."""
         now, down, reflectors = asyncio.get_running_loop().time(), self._outage.down, self._reflectors()
         unsynced = [] if self._synced else [each.query for each in reflectors if not each.synced.is_set()]
-        concerned = {*unsynced, *(query for query, each in down.items() if each.refused)}
+        concerned = {*unsynced, *(query for query, each in down.items() if each.rejected)}
         return Health(
             message=message(
                 self._api.server,
@@ -307,11 +307,11 @@ class _Watches:
                 self._pods.add(query, reflector)
         changes += self._pods.want(self._wanted.selectors())
         for query in sorted(self._needed.keys() - wanted):
-            if not self._stands_in(query, wanted):
+            if not self._still_needed(query, wanted):
                 changes += self._stop(query)
         return changes
 
-    def _stands_in(self, query: Query, wanted: Set[Query]) -> bool:
+    def _still_needed(self, query: Query, wanted: Set[Query]) -> bool:
         """Whether the query covers some Pods until the query for all of them has a list."""
         whole = Query(Kind.POD, query.namespace)
         still = query.labels in self._wanted.selectors().get(query.namespace, ())
@@ -320,7 +320,7 @@ class _Watches:
     def _stop(self, query: Query) -> list[Change]:
         reflector, task = self._needed.pop(query)
         task.cancel()
-        reflector.synced.set()  # nobody has to wait for it any more
+        reflector.synced.set()  # `run` must not wait for it
         self._outage.forget(query)
         pods = self._pods.remove(query) if query.kind is Kind.POD else []
         return [*self._claims.release(query), Report(query.origin, ()), *pods]

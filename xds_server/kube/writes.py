@@ -22,10 +22,10 @@ from xds_server.kube.client import (
 Report = Callable[[tuple[Condition, ...]], None]
 """Takes every condition that prevents writing now."""
 
-_MOST_REPORTED: Final = 10
-"""A permission may be missing in every namespace."""
+_MAX_REPORTED: Final = 10
+"""Conditions that are reported at once: a permission may be missing in every namespace."""
 
-_LONGEST_MESSAGE: Final = 300
+_MAX_MESSAGE: Final = 300
 
 
 class Answer:
@@ -98,7 +98,7 @@ class Obstacles:
         self._report_changes()
 
     def _report_changes(self) -> None:
-        found = tuple(sorted(self._found.values()))[:_MOST_REPORTED]
+        found = tuple(sorted(self._found.values()))[:_MAX_REPORTED]
         if found != self._reported:
             self._reported = found
             self._report(found)
@@ -111,7 +111,7 @@ def jittered(seconds: float) -> float:
 
 def _condition(verb: str, resource: str, namespace: str, answer: Answer) -> Condition | None:
     what = f"{verb} {resource} in namespace {namespace}"
-    said = f"(message: {answer.message[:_LONGEST_MESSAGE]})"
+    said = f"(message: {answer.message[:_MAX_MESSAGE]})"
     match answer.status:
         case 0:  # the source reports the outage
             return None
@@ -126,5 +126,5 @@ def _condition(verb: str, resource: str, namespace: str, answer: Answer) -> Cond
             )
         case _:
             reason = "ApiUnavailable"
-            message = f"The API server answers {answer.status} to {what} {said}. Retrying."
+            message = f"The API server responds with {answer.status} to {what} {said}. Retrying."
     return Condition(NO_SUBJECT, reason, f"{message} Until then no Events are written.")

@@ -352,10 +352,10 @@ async def api_server() -> AsyncIterator[ApiServer]:
         await runner.cleanup()
 
 
-FAST = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=0.0, gives_up=3600.0)
+FAST = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=0.0, give_up_after=3600.0)
 """So that no test waits for a delay that is kind to a real server. Nothing is given up."""
 
-HASTY = replace(FAST, gives_up=0.0)
+HASTY = replace(FAST, give_up_after=0.0)
 """What is forbidden is given up at once, where that may be."""
 
 

@@ -58,8 +58,8 @@ class TestBounds:
 
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(kube_api, "_LONGEST_LINE", 4096)
-        monkeypatch.setattr(kube_api, "_LARGEST_PAGE", 4096)
+        monkeypatch.setattr(kube_api, "_MAX_LINE", 4096)
+        monkeypatch.setattr(kube_api, "_MAX_PAGE", 4096)
 
     async def test_of_a_line(self) -> None:
         taken = 0
@@ -100,7 +100,7 @@ class TestBounds:
             await recorder.until(lambda: recorder.problems == [])
 
     async def test_of_a_refusal(self, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(kube_api, "_LARGEST_ERROR", 20)
+        monkeypatch.setattr(kube_api, "_MAX_ERROR", 20)
         api.refuse["list", "Service"] = 403
         async with started(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})

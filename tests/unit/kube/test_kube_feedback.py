@@ -487,7 +487,7 @@ async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> 
                 for number in range(20_000)
             ]
         )
-        assert it.waiting == pacing.MOST_WAITING
+        assert it.waiting == pacing.MAX_WAITING
 
 
 async def test_a_server_that_asks_for_patience_gets_it(script: Script) -> None:

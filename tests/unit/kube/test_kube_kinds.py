@@ -15,7 +15,7 @@ from xds_server.kube.source import read_once_kube
 
 VERSIONS = dict.fromkeys(WORKLOADS, "apps/v1") | {Kind.ROLLOUT: "argoproj.io/v1alpha1"}
 OTHERS = WORKLOADS[1:]
-SOON = replace(FAST, looks_again=0.02)
+SOON = replace(FAST, retry_absent=0.02)
 
 
 def workload(kind: Kind, name: str, app: str, **metadata: object) -> Doc:
@@ -76,7 +76,7 @@ async def test_a_permission_that_is_missing_is_waited_for_and_then_done_without(
     api.absent.clear()
     api.refuse["list", kind] = 403
     api.put(service("web"))
-    async with started(source(api, timing=replace(HASTY, gives_up=0.3))) as recorder:
+    async with started(source(api, timing=replace(HASTY, give_up_after=0.3))) as recorder:
         await api.until_asked("list", kind, 2)
         assert recorder.syncs == 0
         await recorder.until(lambda: recorder.syncs == 1)

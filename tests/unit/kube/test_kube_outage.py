@@ -59,8 +59,8 @@ class TestHolding:
     async def test_what_comes_back_apart_is_passed_on_together(self, puts: Puts) -> None:
         outage = Outage(puts, 3600)
         outage.begin_regrouping()
-        outage.failed(A, refused=False)
-        outage.failed(B, refused=False)
+        outage.failed(A, rejected=False)
+        outage.failed(B, rejected=False)
         outage.pass_on([change("still connected")])
         outage.worked(A)
         outage.pass_on([change("a")])
@@ -76,9 +76,9 @@ class TestHolding:
     async def test_one_that_stays_away_does_not_hold_up_the_others_for_ever(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
         outage.begin_regrouping()
-        outage.failed(A, refused=False)
-        outage.failed(B, refused=False)
-        outage.failed(C, refused=False)
+        outage.failed(A, rejected=False)
+        outage.failed(B, rejected=False)
+        outage.failed(C, rejected=False)
         outage.worked(A)
         outage.pass_on([change("a")])
         await puts.until(1)
@@ -92,14 +92,14 @@ class TestHolding:
     async def test_one_that_was_away_for_long_is_not_waited_for_again(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
         outage.begin_regrouping()
-        outage.failed(A, refused=True)
-        outage.failed(B, refused=False)
+        outage.failed(A, rejected=True)
+        outage.failed(B, rejected=False)
         outage.worked(B)
         outage.pass_on([change("b")])
         await puts.until(1)
         outage._regroup = 3600
         for query in (A, B, C):
-            outage.failed(query, refused=query is A)
+            outage.failed(query, rejected=query is A)
         outage.worked(B)
         outage.pass_on([change("b again")])
         assert len(puts.batches) == 1
@@ -111,15 +111,15 @@ class TestHolding:
 
     async def test_what_comes_back_otherwise_than_it_went_was_away_all_the_time(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
-        outage.failed(A, refused=False)
+        outage.failed(A, rejected=False)
         since = outage.down[A].since
-        outage.failed(A, refused=True)
+        outage.failed(A, rejected=True)
         assert outage.down[A] == (since, True)
 
     async def test_before_the_first_sync_nothing_is_held(self, puts: Puts) -> None:
         outage = Outage(puts, 3600)
-        outage.failed(A, refused=False)
-        outage.failed(B, refused=False)
+        outage.failed(A, rejected=False)
+        outage.failed(B, rejected=False)
         outage.worked(A)
         outage.pass_on([change("a")])
         assert puts.batches == [[change("a")]]
@@ -127,15 +127,15 @@ class TestHolding:
     async def test_nothing_is_passed_on_after_the_end(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
         outage.begin_regrouping()
-        outage.failed(A, refused=False)
-        outage.failed(B, refused=False)
+        outage.failed(A, rejected=False)
+        outage.failed(B, rejected=False)
         outage.worked(A)
         outage.pass_on([change("a")])
         outage.close()
         other = Outage(puts, 0.0)
         other.begin_regrouping()
-        other.failed(A, refused=False)
-        other.failed(B, refused=False)
+        other.failed(A, rejected=False)
+        other.failed(B, rejected=False)
         other.worked(A)
         other.pass_on([change("other")])
         await puts.until(1)
@@ -145,8 +145,8 @@ class TestHolding:
 class TestPausing:
     async def test_the_first_that_comes_back_calls_the_others(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
-        outage.failed(A, refused=False)
-        outage.failed(B, refused=False)
+        outage.failed(A, rejected=False)
+        outage.failed(B, rejected=False)
         waiting = asyncio.create_task(outage.pause(3600))
         await asyncio.sleep(0)
         outage.worked(A)
@@ -155,10 +155,10 @@ class TestPausing:
 
     async def test_one_that_fails_again_waits_again(self, puts: Puts) -> None:
         outage = Outage(puts, 0.0)
-        outage.failed(A, refused=False)
-        outage.failed(B, refused=False)
+        outage.failed(A, rejected=False)
+        outage.failed(B, rejected=False)
         outage.worked(A)
-        outage.failed(B, refused=False)
+        outage.failed(B, rejected=False)
         waiting = asyncio.create_task(outage.pause(3600))
         for _ in range(10):
             await asyncio.sleep(0)
@@ -168,8 +168,8 @@ class TestPausing:
     async def test_who_begins_to_wait_later_is_not_called_by_what_came_back_before(self, puts: Puts) -> None:
         """Or a watch that ends at once would be opened again without a pause while another is refused."""
         outage = Outage(puts, 0.0)
-        outage.failed(A, refused=True)
-        outage.failed(B, refused=False)
+        outage.failed(A, rejected=True)
+        outage.failed(B, rejected=False)
         outage.worked(B)
         waiting = asyncio.create_task(outage.pause(3600))
         for _ in range(10):
@@ -181,7 +181,7 @@ class TestPausing:
     async def test_a_pause_comes_to_its_end(self, puts: Puts, down: bool) -> None:
         outage = Outage(puts, 0.0)
         if down:
-            outage.failed(A, refused=False)
+            outage.failed(A, rejected=False)
         async with asyncio.timeout(PATIENCE_S):
             await outage.pause(0.001)
 
@@ -291,7 +291,7 @@ class TestOnASource:
             await api.until_watched(*ALWAYS)
             assert followed.health().message == (
                 f"Kubernetes at {api.url}: waiting for the first list of pods in namespace staging. No"
-                " permission to list pods in namespace staging (it says: as the test says); grant list and"
+                " permission to list pods in namespace staging (message: as the test says); grant list and"
                 ' watch on "pods" of API group "".'
             )
 

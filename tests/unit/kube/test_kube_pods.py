@@ -19,7 +19,7 @@ from xds_server.kube import pods as kube_pods
 from xds_server.kube.api import KubeApi
 from xds_server.kube.outage import Outage
 from xds_server.kube.pods import PodGate
-from xds_server.kube.query import Query, refused
+from xds_server.kube.query import Query, rejection
 from xds_server.kube.reflector import Patience, Reflector
 
 SELECTOR = "app=web-canary"
@@ -102,7 +102,7 @@ class TestFromTheApi:
     async def test_a_watch_that_is_opened_again_in_time_shows_nothing(
         self, api: ApiServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPENS_S", FOREVER_S)
+        monkeypatch.setattr(kube_pods, "_REOPEN_S", FOREVER_S)
         api.put(*EVERYTHING)
         async with running(source(api)) as recorder:
             await until_followed(api)
@@ -134,7 +134,7 @@ class TestFromTheApi:
     async def test_other_namespaces_do_not_wait(
         self, api: ApiServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPENS_S", FOREVER_S)
+        monkeypatch.setattr(kube_pods, "_REOPEN_S", FOREVER_S)
         api.put(*EVERYTHING, canary("other", namespace="production"))
         async with running(source(api)) as recorder:
             await until_followed(api)
@@ -151,7 +151,7 @@ class TestFromTheApi:
     async def test_a_canary_that_goes_lets_the_endpoints_pass(
         self, api: ApiServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPENS_S", FOREVER_S)
+        monkeypatch.setattr(kube_pods, "_REOPEN_S", FOREVER_S)
         api.put(*EVERYTHING)
         async with running(source(api)) as recorder:
             await until_followed(api)
@@ -227,7 +227,7 @@ class TestGate:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Its list may have waited for other watches (`kube_outage`), and be lost again since."""
-        monkeypatch.setattr(kube_pods, "_REOPENS_S", 0.0)
+        monkeypatch.setattr(kube_pods, "_REOPEN_S", 0.0)
         puts, watch = Puts(), Watch(caught_up=False)
         gate = self.gate(puts, watch)
         gate.synced()
@@ -257,12 +257,12 @@ class TestGate:
     async def test_one_that_was_just_opened_has_the_time_to_say_what_it_missed(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPENS_S", 0.0)
+        monkeypatch.setattr(kube_pods, "_REOPEN_S", 0.0)
         puts, watch = Puts(), Watch(caught_up=False, is_open=True)
         gate = self.gate(puts, watch)
         gate.synced()
         gate.put([SLICE])
-        await asyncio.sleep(kube_pods._LOOKS_S * 3)
+        await asyncio.sleep(kube_pods._POLL_S * 3)
         assert puts.batches == [[]]
         watch.caught_up = True
         await eventually(lambda: len(puts.batches) == 2)
@@ -276,7 +276,7 @@ class TestGate:
         gate.put([SLICE])
         gate.close()
         watch.caught_up = True
-        await asyncio.sleep(kube_pods._LOOKS_S * 2)
+        await asyncio.sleep(kube_pods._POLL_S * 2)
         assert puts.batches == [[]]
 
 
@@ -299,7 +299,7 @@ class Api:
 
     @asynccontextmanager
     async def streaming_list(self, query: Query) -> AsyncIterator[AsyncIterator[bytes]]:
-        raise refused(query, "watch", 400, "")
+        raise rejection(query, "watch", 400, "")
         yield
 
     async def _lines(self) -> AsyncIterator[bytes]:

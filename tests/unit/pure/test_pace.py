@@ -67,9 +67,9 @@ def test_what_could_not_be_told_waits_again_unless_something_newer_does() -> Non
 
 def test_too_many_lose_the_oldest() -> None:
     pace = Pace()
-    for number in range(pacing.MOST_WAITING + 2):
+    for number in range(pacing.MAX_WAITING + 2):
         pace.put(note(str(number)), now=0.0, fresh=True)
-    assert (len(pace), pace.dropped) == (pacing.MOST_WAITING, 2)
+    assert (len(pace), pace.dropped) == (pacing.MAX_WAITING, 2)
     assert pace.take(0.0) == (note("2"), True)
 
 
@@ -134,7 +134,7 @@ def test_not_all_that_waits_is_looked_at_where_the_first_may_go(monkeypatch: pyt
 
 def test_objects_that_were_quiet_are_forgotten() -> None:
     pace = Pace(all_burst=10**9)
-    for number in range(pacing._MOST_BUCKETS + 1):
+    for number in range(pacing._MAX_BUCKETS + 1):
         pace.put(note(str(number)), now=0.0, fresh=True)
         assert pace.take(float(number)) is not None
     assert len(pace._buckets) < 100
@@ -142,7 +142,7 @@ def test_objects_that_were_quiet_are_forgotten() -> None:
 
 def test_objects_that_were_not_quiet_are_remembered() -> None:
     pace = Pace(object_burst=2, all_burst=10**9)
-    for number in range(pacing._MOST_BUCKETS + 1):
+    for number in range(pacing._MAX_BUCKETS + 1):
         pace.put(note(str(number)), now=0.0, fresh=True)
         assert pace.take(0.0) is not None
     pace.put(note("0", "second"), now=0.0, fresh=True)
