@@ -159,7 +159,7 @@ class Pipeline:
             expose_all=expose_all, installation=installation, cluster_domains=cluster_domains
         )
         self._built: Engine[NamespacedName, Built] = Engine(self._build, Built())
-        self._refused: dict[Ref | str | tuple[str, str], Exception] = {}
+        self._failed_changes: dict[Ref | str | tuple[str, str], Exception] = {}
         self._changed: dict[str, set[Ref]] = {}
         self._dirty: set[NamespacedName] = set()
         self._moved: dict[NamespacedName, Built] = {}
@@ -215,7 +215,11 @@ class Pipeline:
         namespaces = {
             Subject(Kind.NAMESPACE, "", name): error for name, error in self._resolver.failed.items()
         }
-        return {**services, **namespaces, **{_subject(key): error for key, error in self._refused.items()}}
+        return {
+            **services,
+            **namespaces,
+            **{_subject(key): error for key, error in self._failed_changes.items()},
+        }
 
     def _apply(self, changes: list[Change]) -> frozenset[Ref]:
         """Apply changes to the world. A change that raises an error is left out."""
@@ -224,14 +228,14 @@ class Pipeline:
             self._world, changed = self._world.apply(admitted)
             if reports := self._marks.note(admitted):
                 self._world, _ = self._world.apply(reports)
-        except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself
+        except Exception as error:  # noqa: BLE001 - the boundary: each change is then tried alone
             if len(changes) == 1:
-                self._refused[key_of(changes[0])] = error
+                self._failed_changes[key_of(changes[0])] = error
                 return frozenset()
             return frozenset().union(*(self._apply([change]) for change in changes))
-        if self._refused:
+        if self._failed_changes:
             for change in changes:
-                self._refused.pop(key_of(change), None)
+                self._failed_changes.pop(key_of(change), None)
         return changed
 
     def _make(self) -> dict[NamespacedName, Built]:
@@ -311,7 +315,7 @@ class Pipeline:
         """Update the plan and the snapshot with the `moved` Services; the values are their previous state."""
         try:
             self._snapshot = self._updated(moved)
-        except Exception as error:  # noqa: BLE001 - the boundary: of several, each is tried by itself
+        except Exception as error:  # noqa: BLE001 - the boundary: each change is then tried alone
             for target, before in moved.items():
                 if len(moved) == 1:
                     self._built.restore(target, before, error)

@@ -31,7 +31,7 @@ GROUPS: Final = ("apisix.apache.org",)
 PASSED: Final = ("ApisixConsumer", "ApisixUpstream", "Consumer", "GatewayProxy")
 
 _PLUGIN: Final = "proxy-mirror"
-_REFUSED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
+_REJECTED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
 _OBSERVING: Final = frozenset(
     {
         "clickhouse-logger",

@@ -31,11 +31,11 @@ GROUPS: Final = ("projectcontour.io",)
 PASSED: Final = ("TLSCertificateDelegation", "ContourConfiguration", "ContourDeployment", "ExtensionService")
 
 _CHANGED: Final = "xds-shadow does not change requests to the stable version"
-_REFUSED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
+_REJECTED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
 _MOST_VISITS: Final = 10_000
 """The maximum of paths through the includes. A document that includes itself is visited once."""
 
-_Refused = Annotated[object, stops(_REFUSED)]
+_Rejected = Annotated[object, stops(_REJECTED)]
 
 
 class ContourAnnotations(Annotations, frozen=True):
@@ -134,11 +134,11 @@ class Route(Part, frozen=True):
     direct_response_policy: Annotated[
         object, lost("its requests get a direct response; xds-shadow has no route for them")
     ] = None
-    auth_policy: _Refused = None
-    rate_limit_policy: _Refused = None
-    jwt_verification_policy: _Refused = None
-    ip_allow_policy: _Refused = None
-    ip_deny_policy: _Refused = None
+    auth_policy: _Rejected = None
+    rate_limit_policy: _Rejected = None
+    jwt_verification_policy: _Rejected = None
+    ip_allow_policy: _Rejected = None
+    ip_deny_policy: _Rejected = None
 
 
 class Include(Part, frozen=True):
@@ -156,12 +156,12 @@ class VirtualHost(Part, frozen=True):
     tls: Annotated[
         object, no_hosts("the gateway listener has no TLS; a listener of your own can have it")
     ] = None
-    authorization: _Refused = None
+    authorization: _Rejected = None
     cors_policy: Annotated[object, stops("it answers preflight requests; xds-shadow mirrors them")] = None
-    rate_limit_policy: _Refused = None
-    jwt_providers: _Refused = None
-    ip_allow_policy: _Refused = None
-    ip_deny_policy: _Refused = None
+    rate_limit_policy: _Rejected = None
+    jwt_providers: _Rejected = None
+    ip_allow_policy: _Rejected = None
+    ip_deny_policy: _Rejected = None
 
 
 class Spec(Part, frozen=True):

@@ -34,13 +34,13 @@ PASSED: Final = ("IngressClass", "IPAddress", "NetworkPolicy", "ServiceCIDR")
 _PREFIX: Final = "nginx.ingress.kubernetes.io/"
 _URI: Final = "$request_uri"
 _CHANGED: Final = "xds-shadow does not change requests to the stable version"
-_REFUSED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
+_REJECTED: Final = "requests that it rejects are not mirrored; xds-shadow mirrors them"
 _TIMED: Final = "xds-shadow has its own timeouts and limits"
 _BALANCED: Final = "xds-shadow balances and retries all requests alike"
 _TLS: Final = "the gateway listener has no TLS; a listener of your own can have it"
 
 _MARKS: Final = {
-    stops(_REFUSED): (
+    stops(_REJECTED): (
         "auth-url auth-signin auth-method auth-type auth-secret auth-secret-type auth-realm auth-snippet"
         " auth-tls-secret auth-tls-verify-client auth-tls-verify-depth auth-tls-match-cn"
         " auth-response-headers auth-proxy-set-headers auth-cache-key auth-cache-duration"

@@ -42,7 +42,7 @@ class Planner:
             for rule in routing.rules
         }
         self._cases = Cases(routing)
-        self._refused: dict[tuple[NamespacedName, str], str] = {}
+        self._host_rejections: dict[tuple[NamespacedName, str], str] = {}
         self._reference: dict[NamespacedName, str] = {}
 
     def findings(self) -> list[Finding]:
@@ -164,9 +164,9 @@ class Planner:
         for host in dict.fromkeys(pattern for rule in plan.rules for pattern in rule.hosts):
             if host == own:
                 continue
-            if (plan.service, host) not in self._refused:
-                self._refused[plan.service, host] = self._host_refused(plan, host, alike)
-            if why := self._refused[plan.service, host]:
+            if (plan.service, host) not in self._host_rejections:
+                self._host_rejections[plan.service, host] = self._host_rejected(plan, host, alike)
+            if why := self._host_rejections[plan.service, host]:
                 plan.not_hosts.append(f"{host}: {why}")
             else:
                 plan.hosts.append(host)
@@ -174,21 +174,21 @@ class Planner:
     def _check_own(self, plan: Plan, host: str) -> None:
         """Report how the routing of the Service's DNS name changes. In xds-shadow it always reaches the
         Service."""
-        refused = ""
+        rejected = ""
         for request, rules in self._cases.of(host, plan.draft):
             for rule in rules:
                 if rule is None:
-                    refused = (
-                        refused or f"{request} for {plan.service.name} is rejected now, but would not be"
+                    rejected = (
+                        rejected or f"{request} for {plan.service.name} is rejected now, but would not be"
                     )
                 elif rule.service is None or rule.service.service != plan.service:
                     plan.stopped.append(
                         f"{request} for {plan.service.name} is routed elsewhere{_by(rule, plan)}"
                     )
                     return
-        plan.assumed += [refused] if refused else []
+        plan.assumed += [rejected] if rejected else []
 
-    def _host_refused(self, plan: Plan, host: str, alike: Sequence[Plan]) -> str:
+    def _host_rejected(self, plan: Plan, host: str, alike: Sequence[Plan]) -> str:
         """Why a host cannot be added to the Service; empty if it can."""
         if host == "*":
             return "it matches any host; list hosts in xds-shadow.io/hosts"
