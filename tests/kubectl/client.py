@@ -12,8 +12,6 @@ import yaml
 
 from tests.support.waiting import PATIENCE_S
 
-"""Seconds for one command."""
-
 
 @dataclass(frozen=True)
 class Ran:
