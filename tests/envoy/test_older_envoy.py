@@ -48,6 +48,7 @@ EVERYTHING = {
     "exclude_paths": "/api/admin",
     "headers": "x-team,x-env=test",
     "remove_headers": "x-tracking-id",
+    "new_trace": "true",
     "set_headers": "x-shadowed-path=%REQ(:path)%,x-from=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%,"
     "x-id=%STREAM_ID%,x-host=%REQ(:authority)%,x-over=%PROTOCOL%,x-for=%REQ(x-forwarded-for)%,"
     "x-length=%REQ(content-length)%",
@@ -75,6 +76,7 @@ async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
             "x-team": "shop",
             "x-env": "test",
             "x-tracking-id": "1",
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "Authorization": "Bearer of-the-user",
         }
         for envoy in older.envoys:
@@ -101,7 +103,8 @@ async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
                 ("x-length", original.headers["content-length"]),
                 ("x-for", original.headers["x-forwarded-for"]),
             }
-            assert "x-tracking-id" not in copy.headers
+            assert original.headers["traceparent"] == sent["traceparent"]
+            assert not {"x-tracking-id", "traceparent"} & {*copy.headers}
             assert "x-envoy-internal" not in copy.headers
             assert copy.headers["x-forwarded-for"] == original.headers["x-forwarded-for"]
             assert [canary.of(each.test_id) for each in others] == [[], []]

@@ -199,6 +199,15 @@ class Treatment:
             REMOVED,
         )
     )
+    new_trace: bool = of(
+        Annotation(
+            "new-trace",
+            values.boolean,
+            default=False,
+            written="`false`",
+            meaning="`true`: the mirrored request does not have the caller's trace context.",
+        )
+    )
     host: str = of(
         Annotation(
             "host",

@@ -75,6 +75,21 @@ _LOST: Final = frozenset(
 )
 """The formatters whose value in the shadow cluster differs or is missing (measured on 1.36 and 1.40)."""
 
+_TRACE_CONTEXT: Final = (
+    *("traceparent", "tracestate"),  # W3C Trace Context
+    *("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),  # Zipkin
+    "uber-trace-id",  # Jaeger
+    *("x-ot-span-context", "ot-tracer-traceid", "ot-tracer-spanid", "ot-tracer-sampled"),  # OpenTracing
+    *("x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-sampling-priority"),
+    *("x-datadog-origin", "x-datadog-tags"),
+    "x-amzn-trace-id",  # AWS X-Ray
+    "x-cloud-trace-context",  # Google Cloud Trace
+    "grpc-trace-bin",  # OpenCensus
+    "sw8",  # SkyWalking
+)
+"""The headers by which a tracer continues the caller's trace. ``x-request-id`` is not one of them: it
+identifies a request in logs. Nor is ``baggage``, which is data of the application."""
+
 _KEPT: Final = 1024
 """How many policies and filter lists are cached."""
 
@@ -153,12 +168,21 @@ def _unmarked(treatment: Treatment, *, own_credential: bool) -> header_mutation_
         *(_set(name, f"%REQ({carrier})%") for name, carrier in _MARKED.items()),
         *(_set(name, _FORMATTER.sub(_from_carrier, value)) for name, value in treatment.set_headers),
         *(_remove(name) for name in treatment.remove_headers),
+        *(_remove(name) for name in _trace_context(treatment)),
         *(_remove(name) for name in (CALLERS_CREDENTIALS if own_credential else ())),
         _removed_carriers(),
     ]
     return header_mutation_pb2.HeaderMutation(
         mutations=header_mutation_pb2.Mutations(request_mutations=changes)
     )
+
+
+def _trace_context(treatment: Treatment) -> tuple[str, ...]:
+    """The headers that `new-trace` removes, without those that `set-headers` sets, such as ``b3=0``."""
+    if not treatment.new_trace:
+        return ()
+    given = {name for name, _ in treatment.set_headers}
+    return tuple(name for name in _TRACE_CONTEXT if name not in given)
 
 
 def _from_carrier(match: re.Match[str]) -> str:

@@ -240,6 +240,18 @@ def test_what_is_no_list_of_headers_to_set_is_refused(value: str, wrong: str) ->
     assert str(refusal.value).startswith(f"annotation {PREFIX}set-headers: {wrong}")
 
 
+@pytest.mark.parametrize(("value", "new"), [("true", True), ("false", False)])
+def test_new_trace(value: str, new: bool) -> None:
+    assert treated("new-trace", value).new_trace is new
+
+
+@pytest.mark.parametrize("value", ["", "True", "yes", "1", "always"])
+def test_a_new_trace_is_true_or_false(value: str) -> None:
+    with pytest.raises(PolicyError) as refusal:
+        parse("new-trace", value)
+    assert str(refusal.value) == f"annotation {PREFIX}new-trace: {value!r} is neither true nor false"
+
+
 @pytest.mark.parametrize(
     "value", ["preserve", "shadow-suffix", "canary.example.com", "canary", "10.0.0.1:8080", "a-b.c:1"]
 )
