@@ -108,7 +108,7 @@ async def test_a_server_that_refuses_everything_for_a_while_is_an_outage(
         before = recorder.world.namespaces
         faults.refused[""] = status
         faults.cut()
-        kinds = {*Kind} - {Kind.ROLLOUT, Kind.SECRET}  # which are not followed here
+        kinds = {kind for kind in Kind if kind.built_in} - {Kind.SECRET}  # which are not followed here
         await eventually(
             lambda: {kind for kind, lasted in followed.health().outages.items() if lasted} == kinds,
             what="an outage of all kinds",

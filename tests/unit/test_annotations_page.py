@@ -13,6 +13,7 @@ from xds_server.base.sizes import MIB
 from xds_server.core.annotations import BOUNDS, HOSTS_ALLOWED, LIMITS, NAMES, OF_SERVICE, OF_SHADOW
 from xds_server.core.layers import Layer
 from xds_server.core.limits import DEFAULT
+from xds_server.core.objects import WORKLOADS
 from xds_server.core.plan import State
 from xds_server.core.policy import check_defaults
 from xds_server.core.ports import OTHER_PROTOCOLS
@@ -95,6 +96,11 @@ def _begins(lines: list[str], wanted: list[str]) -> bool:
 def test_every_name_that_is_not_http_is_listed() -> None:
     [listed] = re.findall(r"or its name is one of these.*?\n\n(.*?)\.\n", PAGE, re.DOTALL)
     assert re.findall(r"`(.+?)`", listed) == sorted(OTHER_PROTOCOLS)
+
+
+def test_every_kind_of_workload_is_listed() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\S+)` \|", PAGE, re.MULTILINE)
+    assert rows == [(kind.value, kind.api_version) for kind in WORKLOADS]
 
 
 def test_every_annotation_has_its_section() -> None:

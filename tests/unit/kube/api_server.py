@@ -17,20 +17,12 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from tests.support.waiting import PATIENCE_S
 from tests.unit.kube.manifests import Doc
+from xds_server.core.objects import WORKLOADS, Kind
 from xds_server.kube.source import KubeSource, Timing
 
-PLURALS = {
-    "namespaces": "Namespace",
-    "services": "Service",
-    "deployments": "Deployment",
-    "statefulsets": "StatefulSet",
-    "daemonsets": "DaemonSet",
-    "replicasets": "ReplicaSet",
-    "rollouts": "Rollout",
-    "endpointslices": "EndpointSlice",
-    "pods": "Pod",
-    "secrets": "Secret",
-}
+PLURALS = {kind.resource: kind.value for kind in Kind}
+OPTIONAL = tuple(kind for kind in Kind if not kind.built_in)
+"""The kinds that a cluster need not have."""
 
 
 MARKED_POD = "marked Pod"
@@ -40,11 +32,11 @@ MARKED_POD = "marked Pod"
 ALWAYS = (
     "Namespace",
     "Service",
-    *("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"),
+    *(kind.value for kind in WORKLOADS if kind.built_in),
     "EndpointSlice",
     MARKED_POD,
 )
-"""The kinds of requests that there are from the start to the end; nobody serves Rollouts."""
+"""The kinds of requests that there are from the start to the end, without the optional kinds."""
 
 
 class Key(NamedTuple):
@@ -105,7 +97,7 @@ class ApiServer:
 
     `refuse` gives the status to answer requests of a verb and kind with, and `retry_after` the header beside
     it, and queries with one of `refused_selectors` get 400; kinds in `absent` are not
-    served, as Rollouts in most clusters; `forgotten` is the last version that cannot be
+    served, by default those that a cluster need not have; `forgotten` is the last version that cannot be
     resumed from; `expire_tokens` how many continue tokens are answered with 410; `down` drops every
     connection; `hang_up` ends every watch at once; `credential` is asked for, if there is one. `streams` says
     whether streaming lists are known, `completes` whether their first part ends with its bookmark, and
@@ -116,7 +108,7 @@ class ApiServer:
     page_size: int = 500
     refuse: dict[tuple[str, str], int] = field(default_factory=dict)
     refused_selectors: set[str] = field(default_factory=set)
-    absent: set[str] = field(default_factory=lambda: {"Rollout"})
+    absent: set[str] = field(default_factory=lambda: {*OPTIONAL})
     forgotten: int = 0
     expire_tokens: int = 0
     down: bool = False

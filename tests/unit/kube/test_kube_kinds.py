@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tests.support.recorder import running, started
-from tests.unit.kube.api_server import ALWAYS, FAST, HASTY, MARKED_POD, ApiServer, source
+from tests.unit.kube.api_server import ALWAYS, FAST, HASTY, MARKED_POD, OPTIONAL, ApiServer, source
 from tests.unit.kube.manifests import Doc, doc, pod, service
 from xds_server.core.objects import WORKLOADS, Kind, Workload
 from xds_server.core.world import World
 from xds_server.kube.source import read_once_kube
 
-VERSIONS = dict.fromkeys(WORKLOADS, "apps/v1") | {Kind.ROLLOUT: "argoproj.io/v1alpha1"}
 OTHERS = WORKLOADS[1:]
 SOON = replace(FAST, retry_absent=0.02)
 
@@ -21,7 +20,7 @@ SOON = replace(FAST, retry_absent=0.02)
 def workload(kind: Kind, name: str, app: str, **metadata: object) -> Doc:
     """A marked one."""
     labels = {"xds-shadow.io/shadow-of": "web"}
-    found = doc(VERSIONS[kind], kind, name, labels=labels, spec={"selector": {"matchLabels": {"app": app}}})
+    found = doc(kind.api_version, kind, name, labels=labels, spec={"selector": {"matchLabels": {"app": app}}})
     found["metadata"] |= metadata
     return found
 
@@ -44,28 +43,29 @@ async def test_a_kind_is_followed_where_it_is_marked(api: ApiServer, kind: Kind)
         await recorder.until(lambda: not recorder.names(kind) and not recorder.names(Kind.POD))
 
 
-async def test_a_server_without_rollouts_is_no_error_and_no_wait(api: ApiServer) -> None:
+async def test_a_server_without_the_optional_kinds_is_no_error_and_no_wait(api: ApiServer) -> None:
     followed = source(api)
     async with running(followed) as recorder:
         assert recorder.problems == []
         assert followed.health().message == f"Kubernetes at {api.url} is being watched"
         assert followed.health().outage_s is None
-        assert api.count("stream", "Rollout") == 1
+        assert {kind: api.count("stream", kind) for kind in OPTIONAL} == dict.fromkeys(OPTIONAL, 1)
 
 
-async def test_rollouts_are_found_once_the_server_knows_them(api: ApiServer) -> None:
-    api.put(workload(Kind.ROLLOUT, "db", "db"))
+@pytest.mark.parametrize("kind", OPTIONAL)
+async def test_an_optional_kind_is_found_once_the_server_knows_it(api: ApiServer, kind: Kind) -> None:
+    api.put(workload(kind, "db", "db"))
     async with running(source(api, timing=SOON)) as recorder:
-        await api.until_asked("stream", "Rollout", 3)
-        assert recorder.names(Kind.ROLLOUT) == set()
+        await api.until_asked("stream", kind, 3)
+        assert recorder.names(kind) == set()
         api.absent.clear()
-        await recorder.until(lambda: recorder.names(Kind.ROLLOUT) == {"db"})
-        # And they are gone with their definition, as the server ends the watch and answers 404.
-        await api.until_watched("Rollout")
-        api.absent.add("Rollout")
+        await recorder.until(lambda: recorder.names(kind) == {"db"})
+        # The objects are deleted with their definition: the server ends the watch and answers 404.
+        await api.until_watched(kind)
+        api.absent.add(kind)
         api.forgotten = api.version
-        api.end("Rollout")
-        await recorder.until(lambda: recorder.names(Kind.ROLLOUT) == set())
+        api.end(kind)
+        await recorder.until(lambda: recorder.names(kind) == set())
         assert recorder.problems == []
 
 

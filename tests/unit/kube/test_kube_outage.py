@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.recorder import running, started
 from tests.support.waiting import PATIENCE_S
-from tests.unit.kube.api_server import ALWAYS, ApiServer, error_event, source
+from tests.unit.kube.api_server import ALWAYS, OPTIONAL, ApiServer, error_event, source
 from tests.unit.kube.manifests import EVERYTHING, canary, namespace, service
 from xds_server.core.objects import Kind
 from xds_server.core.world import Change, Report, Upsert
@@ -234,7 +234,7 @@ class TestOnASource:
                 "has not answered for 0 s (daemonsets in all namespaces, deployments in all" in health.message
             )
             down = {kind for kind, lasted in health.outages.items() if lasted}
-            assert down == {*Kind} - {Kind.ROLLOUT, Kind.SECRET}
+            assert down == {*Kind} - {*OPTIONAL, Kind.SECRET}
             api.down = False
             await recorder.until(lambda: recorder.problems == [])
             assert followed.health().outage_s is None

@@ -29,7 +29,7 @@ from xds_server.core.plan import Plan, Reason, ShadowStatus, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
 from xds_server.core.transitions import transitions
-from xds_server.core.workload_names import kind_called, named_by
+from xds_server.core.workload_names import KINDS_IN_WORDS, kind_called, named_by
 from xds_server.core.world import Change, Delete, Upsert
 from xds_server.kube.events import event
 from xds_server.server.explain import explain
@@ -128,9 +128,12 @@ def test_events_are_on_the_object_that_is_marked(kind: Kind) -> None:
     after, _ = before.apply([Upsert(marked(kind, "canary", "myapp"))])
     [note] = transitions((before, Plan()), (after, resolve(after)), [MYAPP])
     assert (note.subject.kind, note.subject.name) == (kind, "canary")
-    version = "argoproj.io/v1alpha1" if kind is Kind.ROLLOUT else "apps/v1"
     involved = event(note, instance="a", now=0.0)["involvedObject"]
-    assert (involved["apiVersion"], involved["kind"], involved["name"]) == (version, kind, "canary")
+    assert (involved["apiVersion"], involved["kind"], involved["name"]) == (
+        kind.api_version,
+        kind,
+        "canary",
+    )
 
 
 # A label that marks nothing
@@ -212,9 +215,7 @@ def test_a_label_that_marks_nothing_is_a_problem_of_who_has_it() -> None:
     assert "marks nothing on a Pod (p-0, p-1, p-2 and 2 more); put it on the canary's" in (
         found["Pod staging/p-0"].message
     )
-    assert "put it on the canary's Deployment, StatefulSet, DaemonSet, ReplicaSet or Rollout" in (
-        found["Service staging/web"].message
-    )
+    assert f"put it on the canary's {KINDS_IN_WORDS}" in (found["Service staging/web"].message)
     assert "marks nothing in its Pod template" in found["Deployment staging/web"].message
     # Said once, and no more when it is over.
     assert marks.note([Upsert(wrong), Upsert(pods[4])]) == []
@@ -259,21 +260,17 @@ def test_a_key_names_one_workload(kind: Kind) -> None:
     assert named_by(workload_key(kind, "db")) == (kind, "db")
 
 
-@pytest.mark.parametrize(
-    ("word", "kind"),
-    [
-        ("deployment", Kind.DEPLOYMENT),
-        ("Deployments.apps", Kind.DEPLOYMENT),
-        ("deploy", Kind.DEPLOYMENT),
-        ("sts", Kind.STATEFUL_SET),
-        ("statefulsets", Kind.STATEFUL_SET),
-        ("ds", Kind.DAEMON_SET),
-        ("rs", Kind.REPLICA_SET),
-        ("rollouts.argoproj.io", Kind.ROLLOUT),
-        ("pod", None),
-        ("", None),
-        ("s", None),
-    ],
-)
-def test_kinds_are_called_as_kubectl_calls_them(word: str, kind: Kind | None) -> None:
-    assert kind_called(word) is kind
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_kinds_have_the_names_that_kubectl_accepts(kind: Kind) -> None:
+    group, _, _ = kind.api_version.partition("/")
+    for word in (kind, kind.lower(), kind.resource, f"{kind.resource}.{group}", kind.short):
+        assert kind_called(word) is kind
+
+
+@pytest.mark.parametrize("word", ["pod", "", "s"])
+def test_no_other_word_names_a_kind(word: str) -> None:
+    assert kind_called(word) is None
+
+
+def test_every_kind_has_a_short_name_of_its_own() -> None:
+    assert len({kind.short for kind in WORKLOADS} - {""}) == len(WORKLOADS)
