@@ -39,6 +39,7 @@ class Kind(StrEnum):
     DAEMON_SET = "DaemonSet", "apps/v1", "ds"
     REPLICA_SET = "ReplicaSet", "apps/v1", "rs"
     ROLLOUT = "Rollout", "argoproj.io/v1alpha1", "ro"
+    CLONE_SET = "CloneSet", "apps.kruise.io/v1alpha1", "clone"
 
     @property
     def resource(self) -> str:
@@ -233,6 +234,10 @@ class Rollout(Workload, frozen=True):
     spec: RolloutSpec = RolloutSpec()
 
 
+class CloneSet(Workload, frozen=True):
+    """apps.kruise.io/v1alpha1 CloneSet, of OpenKruise."""
+
+
 class ObjectReference(_Base, frozen=True):
     """core/v1 ObjectReference, as in ``endpoints[].targetRef``."""
 
@@ -361,6 +366,7 @@ KINDS: Mapping[Kind, type[Object]] = {
     Kind.DAEMON_SET: DaemonSet,
     Kind.REPLICA_SET: ReplicaSet,
     Kind.ROLLOUT: Rollout,
+    Kind.CLONE_SET: CloneSet,
     Kind.ENDPOINT_SLICE: EndpointSlice,
     Kind.POD: Pod,
     Kind.SECRET: Secret,
