@@ -38,7 +38,7 @@ async def test_everything_broken_at_once_leaves_the_rest_working(
         ],
     )
     await eventually(lambda: _reported(fleet, "HostConflict"), what="the broken objects being seen")
-    await eventually(lambda: _reported(fleet, "InvalidYaml"), what="the broken file being seen")
+    await eventually(lambda: _reported(fleet, "InvalidFile"), what="the broken file being seen")
     await fleet.until_synced()
 
     status = await fleet.status()
@@ -57,7 +57,7 @@ async def test_everything_broken_at_once_leaves_the_rest_working(
         if problem.severity == "Error"
     }
     found = {key: problem.message + problem.origin for key, problem in problems.items()}
-    assert "good-07.yaml" in found["InvalidYaml", ""]
+    assert "good-07.yaml" in found["InvalidFile", ""]
     assert "spec.ports" in found["NoHttpPort", "Service staging/portless"]
     assert "Service staging/twin-a" in found["HostConflict", "Service staging/twin-b"]
     assert "xds-shadow.io/shadow-of" in found["InvalidObject", "Deployment staging/long"]

@@ -153,7 +153,7 @@ def test_render_prints_resources_and_reports_problems_apart(manifests: Path) -> 
     resources = json.loads(found.stdout)
     assert [cluster["name"] for cluster in resources["clusters"]] == ["staging/myapp/http"]
     assert "broken.yaml" in found.stderr
-    assert "InvalidYaml" in found.stderr
+    assert "InvalidFile" in found.stderr
 
 
 def test_render_reports_notices_apart(tmp_path: Path) -> None:

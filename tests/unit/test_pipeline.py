@@ -63,12 +63,12 @@ def test_a_step_without_a_change_gives_equal_bytes() -> None:
 
 
 def test_reports_and_plan_make_up_the_problems() -> None:
-    broken = Condition(NO_SUBJECT, "InvalidYaml", "It is broken.", origin="a.yaml")
+    broken = Condition(NO_SUBJECT, "InvalidFile", "It is broken.", origin="a.yaml")
     portless = objects.service("portless", ports=[])
     published = _pipeline().step(
         [Report("a.yaml", (broken,)), *_changes(objects.namespace(), portless)], now=0.0
     )
-    assert [problem.reason for problem in errors(published.conditions())] == ["InvalidYaml", "NoHttpPort"]
+    assert [problem.reason for problem in errors(published.conditions())] == ["InvalidFile", "NoHttpPort"]
 
 
 OTHER = NamespacedName("staging", "other-app")

@@ -16,7 +16,7 @@ def dated(seen: FirstSeen, published: Published) -> dict[str, float | None]:
 def test_a_condition_has_the_time_of_the_step_that_began_it() -> None:
     pipeline, seen, before = pipeline_of(), FirstSeen(), NEVER
     one, two = (service(name, annotations={"hosts": "no host"}) for name in ("one", "two"))
-    report = Report("a.yaml", (Condition(NO_SUBJECT, "InvalidYaml", "It is broken.", origin="a.yaml"),))
+    report = Report("a.yaml", (Condition(NO_SUBJECT, "InvalidFile", "It is broken.", origin="a.yaml"),))
     steps: tuple[tuple[list[Change], dict[str, float]], ...] = (
         ([Upsert(kube.namespace("staging")), Upsert(one)], {"Service staging/one": 1.0}),
         ([Upsert(two), report], {"Service staging/one": 1.0, "Service staging/two": 2.0, "": 2.0}),

@@ -1,1 +1,1 @@
-"""A directory of YAML files as a source."""
+"""Reads objects from directories of YAML and JSON files."""

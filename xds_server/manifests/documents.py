@@ -1,6 +1,6 @@
-"""The bytes of one manifest file become the objects it declares and the problems it has.
+"""Parses one manifest file into objects and problems.
 
-Pure. Which file wins when two declare the same object is `files_state`'s part.
+Pure. `state` decides which file is used if two define the same object.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,16 +16,16 @@ from xds_server.core.decode import DecodeError, from_mapping
 from xds_server.core.objects import Object, Ref, ref_of
 
 _ERRORS: Final = (YamlError, msgspec.MsgspecError, ValueError, RecursionError)
-"""What reading a file raises that is no YAML or no JSON."""
+"""What the parsers raise for content that is not valid YAML or JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One reading of one file.
+    """The parsed content of one file.
 
-    `rejected` names what the file declares but gets wrong. `complete` is False if the file may declare
-    objects that could not even be named: it does not parse, or a document has no usable name. Then absence
-    from `objects` means nothing.
+    `rejected` has the objects that the file defines and that are not valid. `complete` is False if the file
+    may define objects that could not be identified: it cannot be parsed, or a document has no valid kind or
+    name. An object that is missing from `objects` may then still be in the file.
     """
 
     objects: Mapping[Ref, Object] = field(default_factory=dict)
@@ -35,17 +35,16 @@ class Manifest:
 
 
 def unreadable(path: str, reason: str, message: str) -> Manifest:
-    """The reading of a file that gave nothing."""
+    """The content of a file that cannot be read or parsed."""
     return Manifest(problems=(Condition(NO_SUBJECT, reason, message, origin=path),), complete=False)
 
 
 def parse(path: str, data: bytes) -> Manifest:
-    """Read a file's content; `path` names it in problems and tells JSON from YAML."""
+    """Parse the content of a file. Problems name `path`, and its suffix selects JSON or YAML."""
     try:
         documents = _documents(path, data)
     except _ERRORS as error:
-        message = f"{_syntax_error(path, error)}; its last good content stays in use."
-        return unreadable(path, "InvalidYaml", message)
+        return unreadable(path, "InvalidFile", f"{_syntax_error(path, error)}.")
     objects: dict[Ref, Object] = {}
     rejected: set[Ref] = set()
     problems: list[Condition] = []
@@ -64,7 +63,7 @@ def parse(path: str, data: bytes) -> Manifest:
             continue
         ref = ref_of(obj)
         if ref in objects:
-            message = "The file declares it more than once; the first counts, remove the others."
+            message = "The file defines it more than once. The first definition is used; remove the others."
             problems.append(Condition(about(ref), "DuplicateObject", message, origin=path))
         else:
             objects[ref] = obj
@@ -72,10 +71,10 @@ def parse(path: str, data: bytes) -> Manifest:
 
 
 def documents(path: str, data: bytes) -> list[object]:
-    """Every document of a file that may hold anything, those of lists one by one.
+    """The documents of a file, whatever they contain. A ``kind: List`` is replaced by its items.
 
     Raises:
-        SourceError: it is no YAML (or JSON, by its name), with the place.
+        SourceError: the file is not valid YAML, or not valid JSON if its name ends in ``.json``.
     """
     try:
         return _documents(path, data)
@@ -84,7 +83,7 @@ def documents(path: str, data: bytes) -> list[object]:
 
 
 def _numbered(problem: Condition, number: int) -> Condition:
-    """A problem that cannot name its object says at least which document it is in."""
+    """Add the number of the document to a problem that does not name its object."""
     return (
         problem
         if problem.subject != NO_SUBJECT
@@ -103,7 +102,7 @@ def _documents(path: str, data: bytes) -> list[object]:
 
 
 def _flatten(document: object) -> Iterator[object]:
-    """A ``kind: List`` is its items, as kubectl takes it."""
+    """Replace a ``kind: List`` by its items, as kubectl does."""
     match document:
         case {"kind": "List", "items": list(items)}:
             for item in items:
@@ -113,7 +112,7 @@ def _flatten(document: object) -> Iterator[object]:
 
 
 def _syntax_error(path: str, error: Exception) -> str:
-    detail = "it nests too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
+    detail = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
     return f"The file is not valid {'JSON' if _is_json(path) else 'YAML'} ({detail})"
 
 

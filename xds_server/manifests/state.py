@@ -1,60 +1,69 @@
-"""What a set of manifest files says, from one reading to the next.
+"""The effective content of a set of manifest files.
 
-Pure: no file is opened here, and time is an argument. The rule that shapes it: a file takes objects away
-only if it could be read through, and reads the same a moment later. One that is broken, or in the middle of
-a save, keeps what it last declared.
+Pure: nothing here opens a file, and the time is an argument. A file deletes objects only if it was read
+completely and its content was stable for a moment. A file that cannot be parsed, or that an editor is saving,
+keeps its last valid content.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from xds_server.core.conditions import Condition, about
+from xds_server.core.conditions import NO_SUBJECT, Condition, about
 from xds_server.core.objects import Object, Ref
 from xds_server.core.world import Change, Delete, Report, Upsert
 from xds_server.manifests.documents import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What counts of one file: the objects of its last good reading, the problems of its latest."""
+class FileContent:
+    """The effective content of a file: its last valid objects, and the problems of its latest content."""
 
     objects: Mapping[Ref, Object] = field(default_factory=dict)
     problems: tuple[Condition, ...] = ()
 
 
-NOTHING = Held()
-"""What counts of a file that is not there."""
+ABSENT = FileContent()
+"""The effective content of a file that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What all files together say; `reports` has only origins with problems."""
+class Merged:
+    """The objects and problems of all files. `reports` has only files with problems."""
 
     objects: Mapping[Ref, Object] = field(default_factory=dict)
     reports: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
 
 
-EMPTY = View()
-"""Before anything was read."""
+EMPTY = Merged()
+"""Before the first scan."""
 
 
-def settle(before: Held, read: Manifest) -> Held:
-    """What counts of a file that counted as `before` and now reads as `read`."""
-    objects = dict(read.objects)
-    for ref, obj in before.objects.items():
-        if ref not in objects and (ref in read.rejected or not read.complete):
-            objects[ref] = obj
-    return Held(objects, read.problems)
+def effective(before: FileContent, read: Manifest) -> FileContent:
+    """The effective content of a file that had the effective content `before` and now contains `read`."""
+    kept = {
+        ref: obj
+        for ref, obj in before.objects.items()
+        if ref not in read.objects and (ref in read.rejected or not read.complete)
+    }
+    problems = read.problems if not kept else tuple(map(_with_what_stays, read.problems))
+    return FileContent({**read.objects, **kept}, problems)
 
 
-def loses(before: Held, after: Held) -> bool:
-    """Whether an object of `before` is gone from `after`, which a file in the middle of a save also shows."""
+def _with_what_stays(problem: Condition) -> Condition:
+    """Add to the problem of a whole file that its last valid content stays in use."""
+    if problem.subject != NO_SUBJECT:
+        return problem
+    return problem._replace(message=f"{problem.message} Its last valid content stays in use.")
+
+
+def removes_objects(before: FileContent, after: FileContent) -> bool:
+    """Whether `after` lacks an object of `before`. A file that an editor is saving can also do so."""
     return not before.objects.keys() <= after.objects.keys()
 
 
-def merge(files: Mapping[str, Held]) -> View:
-    """All files as one. Of two that declare the same object, the first in the order of paths counts, so that
-    the outcome does not depend on the order in which they were read."""
+def merge(files: Mapping[str, FileContent]) -> Merged:
+    """Combine all files. If two files define the same object, the first in the order of paths is used, so the
+    result does not depend on the order in which they were read."""
     objects: dict[Ref, Object] = {}
     owners: dict[Ref, str] = {}
     reports: dict[str, tuple[Condition, ...]] = {}
@@ -68,11 +77,11 @@ def merge(files: Mapping[str, Held]) -> View:
                 owners[ref], objects[ref] = path, obj
         if problems:
             reports[path] = tuple(problems)
-    return View(objects, reports)
+    return Merged(objects, reports)
 
 
-def changes(before: View, after: View) -> list[Change]:
-    """What turns `before` into `after`, in a stable order: deletions, then objects, then reports."""
+def changes(before: Merged, after: Merged) -> list[Change]:
+    """The changes from `before` to `after`, in a stable order: deletions, then objects, then reports."""
     gone = sorted(before.objects.keys() - after.objects.keys())
     fresh = sorted(ref for ref, obj in after.objects.items() if before.objects.get(ref) != obj)
     origins = sorted(before.reports.keys() | after.reports.keys())
@@ -88,52 +97,55 @@ def changes(before: View, after: View) -> list[Change]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Doubt:
-    """A reading that takes objects away, believed once it has lasted. `read` is None for an absent file."""
+class _Unsettled:
+    """Content that removes objects. It is accepted after it has been stable until `until`.
+
+    `read` is None for a file that does not exist.
+    """
 
     read: Manifest | None
     until: float
 
 
-class Ledger:
-    """Follows a set of files through their readings. Times are seconds of any one clock."""
+class FileStates:
+    """Keeps the effective content of a set of files over time. Times are seconds of one clock."""
 
     def __init__(self, settle_for: float) -> None:
         self._settle_for = settle_for
         self._latest: Mapping[str, Manifest] = {}
-        self._files: dict[str, Held] = {}
-        self._doubts: dict[str, _Doubt] = {}
+        self._files: dict[str, FileContent] = {}
+        self._unsettled: dict[str, _Unsettled] = {}
         self._view = EMPTY
 
     @property
     def due(self) -> float | None:
-        """When the files should be read again at the latest, because a reading is in doubt."""
-        return min((doubt.until for doubt in self._doubts.values()), default=None)
+        """When the files must be read again at the latest, or None if all content is accepted."""
+        return min((unsettled.until for unsettled in self._unsettled.values()), default=None)
 
-    def observe(self, readings: Mapping[str, Manifest], now: float) -> list[Change]:
-        """Take the readings of all files that are there; return what that changes."""
-        if readings == self._latest and not self._doubts:
+    def observe(self, manifests: Mapping[str, Manifest], now: float) -> list[Change]:
+        """Take the content of all files that exist, and return the resulting changes."""
+        if manifests == self._latest and not self._unsettled:
             return []
-        self._latest = dict(readings)
-        for path in readings.keys() | self._files.keys():
-            self._take(path, readings.get(path), now)
+        self._latest = dict(manifests)
+        for path in manifests.keys() | self._files.keys():
+            self._take(path, manifests.get(path), now)
         before, self._view = self._view, merge(self._files)
         return changes(before, self._view)
 
     def _take(self, path: str, read: Manifest | None, now: float) -> None:
-        before = self._files.get(path, NOTHING)
-        after = NOTHING if read is None else settle(before, read)
-        if loses(before, after) and not self._lasted(path, read, now):
+        before = self._files.get(path, ABSENT)
+        after = ABSENT if read is None else effective(before, read)
+        if removes_objects(before, after) and not self._lasted(path, read, now):
             return
-        self._doubts.pop(path, None)
+        self._unsettled.pop(path, None)
         if read is None:
             self._files.pop(path, None)
         else:
             self._files[path] = after
 
     def _lasted(self, path: str, read: Manifest | None, now: float) -> bool:
-        doubt = self._doubts.get(path)
-        if doubt is None or doubt.read != read:
-            self._doubts[path] = _Doubt(read, now + self._settle_for)
+        unsettled = self._unsettled.get(path)
+        if unsettled is None or unsettled.read != read:
+            self._unsettled[path] = _Unsettled(read, now + self._settle_for)
             return False
-        return now >= doubt.until
+        return now >= unsettled.until

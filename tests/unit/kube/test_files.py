@@ -147,7 +147,7 @@ async def test_a_file_broken_in_an_edit_keeps_its_objects(tmp_path: Path, write:
     path = write("a.yaml", service("web"))
     async with running(source(tmp_path)) as recorder:
         path.write_text("kind: [")
-        await recorder.until(lambda: recorder.reasons == {"InvalidYaml"})
+        await recorder.until(lambda: recorder.reasons == {"InvalidFile"})
         assert recorder.problems[0].origin == str(path)
         assert recorder.names(Kind.SERVICE) == {"web"}
         write("a.yaml", service("web"), service("api"))
@@ -161,7 +161,7 @@ async def test_a_broken_file_at_the_start_does_not_stop_the_sync(tmp_path: Path,
     (tmp_path / "b.yaml").write_text("kind: [")
     async with running(source(tmp_path)) as recorder:
         assert recorder.names(Kind.SERVICE) == {"web"}
-        assert recorder.reasons == {"InvalidYaml"}
+        assert recorder.reasons == {"InvalidFile"}
 
 
 @pytest.mark.parametrize("interrupt", ["truncate", "unlink", "cut"])

@@ -52,7 +52,7 @@ def test_a_syntax_error_anywhere_leaves_the_file_unread() -> None:
     assert read.objects == {}
     assert not read.complete
     (problem,) = read.problems
-    assert (problem.reason, problem.origin, str(problem.subject)) == ("InvalidYaml", "a.yaml", "")
+    assert (problem.reason, problem.origin, str(problem.subject)) == ("InvalidFile", "a.yaml", "")
     assert "line " in problem.message
 
 
@@ -118,7 +118,7 @@ HOSTILE = {
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_yaml_is_an_invalid_file_and_nothing_worse(data: bytes) -> None:
     read = parse("a.yaml", data)
-    assert [problem.reason for problem in read.problems] == ["InvalidYaml"]
+    assert [problem.reason for problem in read.problems] == ["InvalidFile"]
     assert not read.complete
     assert len(read.problems[0].message) < 500
 
@@ -128,13 +128,13 @@ def test_aliases_are_bounded_by_what_they_stand_for() -> None:
     below = node + b"y: [%s]" % (b"*a," * (MAX_ALIASED // 1000))
     above = node + b"y: [%s]" % (b"*a," * (MAX_ALIASED // 1000 + 1))
     assert [problem.reason for problem in parse("a.yaml", below).problems] == ["InvalidObject"]
-    assert [problem.reason for problem in parse("a.yaml", above).problems] == ["InvalidYaml"]
+    assert [problem.reason for problem in parse("a.yaml", above).problems] == ["InvalidFile"]
 
 
 def test_hostile_json_is_an_invalid_file_and_nothing_worse() -> None:
     for data in (b"[" * 200_000, b"{", b"\xff", b'"\xed\xa0\x80"', b'{"kind": "List", "items": [' * 500):
         (problem,) = parse("a.json", data).problems
-        assert problem.reason == "InvalidYaml"
+        assert problem.reason == "InvalidFile"
         assert "JSON" in problem.message
 
 
@@ -173,7 +173,7 @@ def test_a_key_that_stands_twice_is_a_mistake_of_the_file() -> None:
     read = parse("a.yaml", twice)
     assert not read.complete
     (problem,) = read.problems
-    assert problem.reason == "InvalidYaml"
+    assert problem.reason == "InvalidFile"
     assert "'annotations' is repeated" in problem.message
 
 
