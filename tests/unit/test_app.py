@@ -18,6 +18,7 @@ from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rich.console import Console, RenderableType
+from structlog.testing import capture_logs
 
 from tests.support import objects
 from tests.support.waiting import PATIENCE_S, eventually
@@ -27,6 +28,8 @@ from xds_server.base.address import Address
 from xds_server.base.errors import SourceError, XdsShadowError
 from xds_server.core.objects import Kind
 from xds_server.core.source import Health, Sink, WatchCounts
+from xds_server.core.transitions import transitions
+from xds_server.server import app as app_module
 from xds_server.server import csds, gateway_file, reporting
 from xds_server.server.app import App
 from xds_server.server.config import ServeConfig, SourceConfig
@@ -435,6 +438,81 @@ async def test_a_bug_in_reporting_what_changed_costs_the_report_alone(
         between = app.reporter.server_state()
         sink.put(_changes(objects.service("third")))
         await eventually(lambda: app.reporter.server_state().versions != between.versions)
+
+
+async def test_a_bug_in_reporting_one_service_suppresses_no_report_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = transitions
+
+    def fails_for_one(before: Any, after: Any, moved: Any) -> Any:
+        if any(target.name == "broken" for target in moved):
+            raise RuntimeError("a bug")
+        return real(before, after, moved)
+
+    monkeypatch.setattr(reporting, "transitions", fails_for_one)
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace(), objects.service()))
+        sink.synced()
+        await app.ready.wait()
+        bad_host = {"xds-shadow.io/hosts": "no host"}
+        sink.put(
+            _changes(
+                objects.service("broken", annotations=bad_host),
+                objects.service("second", annotations=bad_host),
+            )
+        )
+        state = app.reporter.server_state
+        await eventually(lambda: state().changes)
+        assert [str(each.subject) for each in state().changes] == ["Service staging/second"]
+        assert state().build_failures == 1
+
+
+async def test_what_a_step_changed_is_reported_though_its_commit_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app_module, "_RETRY_S", 0.01)
+    source = ScriptedSource()
+    async with running(source) as app:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace(), objects.service()))
+        sink.synced()
+        await app.ready.wait()
+        real = App._commit
+        failures = [RuntimeError("a bug")]
+
+        def fails_once(self: App, snapshot: Any, *, seen: float | None) -> None:
+            if failures:
+                raise failures.pop()
+            real(self, snapshot, seen=seen)
+
+        monkeypatch.setattr(App, "_commit", fails_once)
+        sink.put(_changes(objects.service("second", annotations={"xds-shadow.io/hosts": "no host"})))
+        # No other change comes: the step is tried again.
+        state = app.reporter.server_state
+        await eventually(lambda: state().conditions)
+        [condition], [change] = state().conditions, state().changes
+        assert condition.since is not None
+        assert (str(condition.subject), condition.reason) == ("Service staging/second", "InvalidHost")
+        assert change.message == condition.message
+        assert state().build_failures == 1
+
+
+@pytest.mark.parametrize(("host", "level"), [("no host", "warning"), ("ok.example", None)])
+async def test_what_has_to_be_corrected_is_a_warning_in_the_log(host: str, level: str | None) -> None:
+    source = ScriptedSource()
+    with capture_logs() as found:
+        async with running(source) as app:
+            sink = await source.opened()
+            sink.put(
+                _changes(objects.namespace(), objects.service(annotations={"xds-shadow.io/hosts": host}))
+            )
+            sink.synced()
+            await app.ready.wait()
+    levels = [each["log_level"] for each in found if each["event"] == "service condition reported"]
+    assert levels == ([level] if level else [])
 
 
 def _raise(error: Exception) -> Callable[..., None]:

@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ import structlog
 
 from xds_server.base.aio import Debounce, Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
+from xds_server.base.ids import NamespacedName
 from xds_server.base.memory import expect_many_objects, keep_what_is_there, without_collections
 from xds_server.core.conditions import Condition
 from xds_server.core.source import Source
@@ -28,7 +30,7 @@ from xds_server.server.identity import Clients
 from xds_server.server.listeners import Addresses, Servers
 from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
-from xds_server.server.reporting import VERSION, Reporter
+from xds_server.server.reporting import NEVER, VERSION, Reporter
 from xds_server.server.status_api import StatusServicer
 from xds_server.server.wiring import open_door, open_feedback, open_source
 from xds_server.translate.gateway import GatewayConfig
@@ -44,6 +46,8 @@ _DEBOUNCE = partial(Debounce, quiet=0.02, at_most=_AT_MOST_S, few=4, lately=0.25
 """A burst of changes is one push. The Pods of a canary end the wait that its label began."""
 
 _CLOCK_CHECK_S = 60.0
+_RETRY_S = 5.0
+"""Between the tries of a step that failed."""
 
 FEEDBACK: Final = "feedback"
 """Origin of the conditions about writing Events."""
@@ -95,6 +99,7 @@ class App:
         self._delivery = Delivery()
         self._published: Published | None = None
         self._unbuilt: float | None = None
+        self._unpublished: frozenset[NamespacedName] = frozenset()
         self.fleet = Fleet()
         self.reporter = Reporter(
             source=self._source,
@@ -184,10 +189,10 @@ class App:
             await self._step(await self._changes())
 
     async def _changes(self) -> list[Change]:
-        """The next changes; none if the plan has to be built again without a change: a shadow expires, or a
-        namespace has its next turn."""
-        published = self._published
-        if published is None or not (published.timed or published.unfinished_s is not None):
+        """The next changes; none if the plan has to be built again without a change: a shadow expires, a
+        namespace has its next turn, or the last step failed."""
+        published, failed = self._published or NEVER, self._unbuilt is not None
+        if not (published.timed or published.unfinished_s is not None or failed):
             return await self._intake.mailbox.take(self._debounce)
         # At least as long as a burst, so that a step that fails is not repeated without a pause. At most a
         # minute, because the clock may be set meanwhile, forward or back.
@@ -195,6 +200,8 @@ class App:
         wait = min(max(expires, _AT_MOST_S), _CLOCK_CHECK_S)
         if published.unfinished_s is not None:
             wait = min(wait, published.unfinished_s)
+        if failed:
+            wait = min(wait, _RETRY_S)
         try:
             async with asyncio.timeout(wait):
                 return await self._intake.mailbox.take(self._debounce)
@@ -214,13 +221,15 @@ class App:
         before = self._published
         try:
             published = await asyncio.to_thread(self._pipeline.step, changes, now=time.time())
+            self._unpublished |= published.moved
+            published = replace(published, moved=self._unpublished)
             changed = before is None or before.snapshot.versions() != published.snapshot.versions()
             if changed:
                 self._commit(published.snapshot, seen=None if before is None else seen)
         except Exception:  # noqa: BLE001 - a bug in building must not end the serving
             self.reporter.failed(len(changes))
             return
-        self._published, self._unbuilt = published, None
+        self._published, self._unbuilt, self._unpublished = published, None, frozenset()
         self.reporter.stepped(published, changed=changed, took_s=time.monotonic() - began)
         if before is None:
             await self._become_ready()

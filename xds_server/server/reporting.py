@@ -16,7 +16,7 @@ import structlog
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
-from xds_server.core.conditions import Condition
+from xds_server.core.conditions import Condition, Severity
 from xds_server.core.objects import Kind
 from xds_server.core.plan import NOTHING, Plan, State
 from xds_server.core.source import Source
@@ -144,7 +144,7 @@ class Reporter:
     def _report(self, before: Published | None, after: Published) -> None:
         known, now = before or NEVER, time.time()
         self._since.step(known, after, now)
-        found = transitions((known.world, known.plan), (after.world, after.plan), after.moved)
+        found = self._transitions(known, after)
         for each in found:
             subject = each.subject
             fields = {
@@ -153,13 +153,30 @@ class Reporter:
                 "reason": each.reason,
                 "message": each.message,
             }
+            log = _log.warning if each.severity is Severity.ERROR else _log.info
             if subject.kind == Kind.SERVICE:
-                _log.info("service condition reported", **fields)
+                log("service condition reported", **fields)
             else:
-                _log.info("shadow state changed", **fields)
+                log("shadow state changed", **fields)
             self._changes.appendleft(each._replace(since=now))
         if self._events:
             self._events.put(found, initial=before is None)
+
+    def _transitions(self, before: Published, after: Published) -> list[Condition]:
+        """The conditions to report. If that fails for all targets at once, each is tried alone, so that an
+        error of ours in one Service does not suppress the reports of others."""
+        worlds = (before.world, before.plan), (after.world, after.plan)
+        try:
+            return transitions(*worlds, after.moved)
+        except Exception:  # noqa: BLE001 - see above
+            found: list[Condition] = []
+            for target in sorted(after.moved):
+                try:
+                    found += transitions(*worlds, (target,))
+                except Exception:  # noqa: BLE001 - see above
+                    self._failures += 1
+                    _log.exception("reporting failed", subject=f"Service {target}")
+            return sorted(found)
 
     def server_state(self) -> ServerState:
         """What `status` and the page show."""

@@ -59,5 +59,7 @@ def _sentence(server: Address, error: grpc.RpcError) -> str:
                 f"no xds-shadow server responds at {server}; start one with `xds-shadow serve`, or give its"
                 " --admin-address with --server"
             )
+        case grpc.StatusCode.INTERNAL if "deserializing" in str(details):
+            return f"the server at {server} has another version; use the xds-shadow of its version"
         case _:
             return f"the server at {server} returned an error: {details}"

@@ -25,6 +25,9 @@ _MESSAGES: Final[Mapping[TypeUrl, type[Message]]] = {
     ENDPOINT: endpoint_pb2.ClusterLoadAssignment,
     SECRET: secret_pb2.Secret,
 }
+_STRUCTS: Final = frozenset({"json_format", "filter_metadata"})
+"""Fields that hold a ``Struct``. Protobuf gives the keys of a map in another order in each process."""
+
 _HIDDEN: Final = {"secret": {"inline_string": "(hidden)"}}
 Json = dict[str, Any]
 
@@ -51,12 +54,21 @@ def _name_first(value: Any) -> Any:
     """The same with the name as the first field of each message; in the order of field numbers, a route's
     name is the last."""
     match value:
-        case {"@type": _}:
-            return {key: _name_first(each) for key, each in value.items()}
-        case {"name": name}:
-            return {"name": name, **{key: _name_first(each) for key, each in value.items() if key != "name"}}
+        case {"name": name} if "@type" not in value:
+            return {"name": name, **_name_first({key: each for key, each in value.items() if key != "name"})}
         case dict():
-            return {key: _name_first(each) for key, each in value.items()}
+            return {
+                key: _sorted(each) if key in _STRUCTS else _name_first(each) for key, each in value.items()
+            }
         case list():
             return [_name_first(each) for each in value]
+    return value
+
+
+def _sorted(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _sorted(each) for key, each in sorted(value.items())}
+        case list():
+            return [_sorted(each) for each in value]
     return value

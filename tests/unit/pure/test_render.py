@@ -24,6 +24,7 @@ from xds_server.server.explain import explain
 from xds_server.server.facts import Explanation
 from xds_server.server.pipeline import Pipeline, Published
 from xds_server.server.render import render, typed
+from xds_server.translate.readable import readable
 from xds_server.xds.types import CLUSTER, ENDPOINT, ROUTE
 
 
@@ -94,3 +95,12 @@ def test_a_resource_of_another_version_is_named() -> None:
     for type_url, body in ((CLUSTER, cluster.SerializeToString()), (TypeUrl("type/of.Tomorrow"), b"")):
         with pytest.raises(XdsShadowError, match=r"of\.Tomorrow.*use the version of the server"):
             typed([(type_url, body)])
+
+
+def test_the_fields_of_an_access_log_are_in_one_order_in_each_process() -> None:
+    """Protobuf orders the keys of a map by a seed of the process."""
+    metadata = {"b": {"z": 1, "a": [{"d": 1, "c": 2}]}, "a": {}}
+    cluster = json_format.ParseDict({"metadata": {"filter_metadata": metadata}}, cluster_pb2.Cluster())
+    found = readable(CLUSTER, cluster.SerializeToString())
+    expected = {"a": {}, "b": {"a": [{"c": 2.0, "d": 1.0}], "z": 1.0}}
+    assert json.dumps(found["metadata"]["filter_metadata"]) == json.dumps(expected)
