@@ -28,7 +28,7 @@ def at_most(value: Any, said: bool, most: Any) -> Any:  # noqa: FBT001 - the sha
     if value is not None and value <= most:
         return value
     if said:
-        raise NotAllowedError("more than is allowed: {bound}")
+        raise NotAllowedError("the maximum is {bound}")
     return most
 
 
@@ -126,7 +126,7 @@ def secrets(value: str) -> frozenset[str]:
     found = frozenset(values.entries(value)) - {NONE}
     for entry in sorted(found):
         if not (_SECRET.match(entry) or values.SECRET_KEY.match(entry)):
-            raise PolicyError(f"{shown(entry)} names no Secret; write a list of NAME and NAME/KEY, or {NONE}")
+            raise PolicyError(f"{shown(entry)} is not a Secret; write a list of NAME and NAME/KEY, or {NONE}")
     return found
 
 

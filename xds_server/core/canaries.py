@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from xds_server.base.ids import NamespacedName
-from xds_server.core.annotations import Policy, Treatment
+from xds_server.core.annotations import ENDPOINTS_FROM, Policy, Treatment
 from xds_server.core.backends import (
     CanaryEndpoints,
     canary_endpoints,
@@ -85,8 +85,8 @@ def canary_of(scene: Scene, intent: Intent, ports: Sequence[HttpPort]) -> Canary
 def _cannot_redact(intent: Intent) -> Condition:
     message = (
         f"redact masks values of JSON and of forms, and Service {intent.target} speaks gRPC, whose messages"
-        " it cannot read: no request could be mirrored. Mirror without redact, or say by the port's"
-        " appProtocol that it carries JSON or forms."
+        " it cannot read: no request could be mirrored. Mirror without redact, or, if the port"
+        " carries JSON or forms, set the port's appProtocol to http."
     )
     return Condition(about(intent.canary), Reason.CANNOT_REDACT, message)
 
@@ -115,7 +115,7 @@ def _endpoints(
     source = view.services.get(intent.endpoints_from)
     name = NamespacedName(target.namespace, intent.endpoints_from)
     if source is None:
-        missing = f"There is no Service {name}, which its endpoints are to come from."
+        missing = f"Service {name} of annotation {ENDPOINTS_FROM.key} does not exist."
         return own, Condition(about(intent.canary), Reason.SERVICE_NOT_FOUND, missing)
     if why := _no_endpoints(view, source, target, ports):
         return own, Condition(about(intent.canary), Reason.NO_ENDPOINTS, why)

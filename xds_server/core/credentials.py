@@ -33,7 +33,7 @@ def credential_of(
             subject,
             Reason.CREDENTIAL_NEEDS_TLS,
             "It names a credential, and Envoys are served in plain text, where others can read it; serve them"
-            " with --tls-cert, --tls-key and --tls-client-ca, or say --plaintext-credentials. Nothing is"
+            " with --tls-cert, --tls-key and --tls-client-ca, or use --plaintext-credentials. Nothing is"
             " mirrored without the credential.",
         )
     secret = view.secrets.get(wanted.name)

@@ -7,7 +7,8 @@ are (`validate`). This module does not know how the bytes arrive or what an obje
 
 import base64
 from collections.abc import Mapping
-from typing import TypeVar, cast
+from types import NoneType
+from typing import Final, TypeVar, cast
 
 import msgspec
 
@@ -217,16 +218,20 @@ def _quote_it(value: object) -> str:
             return f"{_article(value)}; it has to be a string"
 
 
+_ARTICLES: Final[Mapping[type, str]] = {
+    dict: "a mapping",
+    list: "a list",
+    NoneType: "empty",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    bytes: "binary data",
+}
+
+
 def _article(value: object) -> str:
-    match value:
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case None:
-            return "empty"
-        case _:
-            return f"a bare {type(value).__name__}"
+    return _ARTICLES.get(type(value), "a date")
 
 
 def _invalid(ref: Ref | None, origin: str, message: str) -> DecodeError:

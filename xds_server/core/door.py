@@ -294,7 +294,7 @@ def _unfit(address: IPv4Address | IPv6Address, rules: DoorRules, ports: Collecti
     found = (
         (own, "is the control plane's own"),
         (loopback and not rules.loopback, "is a loopback address (--allow-loopback-endpoints admits these)"),
-        (address.is_link_local or text in _METADATA, "is a link-local address, or one of a cloud's metadata"),
+        (address.is_link_local or text in _METADATA, "is a link-local or cloud metadata address"),
         (address.is_multicast or text == "255.255.255.255", "is a multicast or broadcast address"),
         (address.is_unspecified or text.startswith("0."), "is the address of no host"),
         (mapped, "is an IPv4 address written as IPv6"),

@@ -82,17 +82,16 @@ def service_rejection(
         )
     if service is None or offer is None:
         hint = (
-            f"There is no Service {target}; the label's value names one of its own namespace. Until it does,"
-            " the Pods are excluded from the endpoints of every Service there that has others."
+            f"Service {target} does not exist. The label {SHADOW_OF} must name a Service of the same"
+            " namespace. Until then the canary's Pods are excluded from every Service of the namespace that"
+            " has other endpoints."
         )
         return Condition(_service(target), Reason.SERVICE_NOT_FOUND, hint)
     if not offer.exposed:
         hint = f"Service {target} is not routed; label it, or its Namespace, with {EXPOSE}=true."
         return Condition(_service(target), Reason.SERVICE_NOT_EXPOSED, hint)
     if not offer.gateways:
-        hint = (
-            f"Service {target} is not routed: its annotation {GATEWAYS.key} names no gateway that there is."
-        )
+        hint = f"Service {target} is not routed: its annotation {GATEWAYS.key} names no known gateway."
         return Condition(_service(target), Reason.UNKNOWN_GATEWAY, hint)
     if not offer.ports:
         return Condition(
@@ -112,8 +111,8 @@ def excess(target: NamespacedName, limits: Limits) -> Condition:
     return Condition(
         _service(target),
         Reason.TOO_MANY_SHADOWS,
-        f"Service {target} has as many older shadows as it may have, {limits.shadows} (shadows-max), or its"
-        f" namespace has {MAX_MARKED} older ones; take the label off one of them.",
+        f"Service {target} has the maximum of {limits.shadows} older shadows (shadows-max), or its namespace"
+        f" has {MAX_MARKED} older ones; remove the label from one of them.",
     )
 
 
@@ -147,32 +146,34 @@ def _state(
         return State.REJECTED, rejection.reason, rejection.message + also
     policy = canary.policy or Policy()
     if policy.until is not None and policy.until <= now:
-        message = f"The time of {_until(canary)} has passed; no requests are mirrored."
+        message = f"The time of {_setting(canary, UNTIL.name)} has passed. No requests are mirrored."
         return State.EXPIRED, Reason.EXPIRED, message
     if policy.paused:
-        return State.PAUSED, Reason.PAUSED, "Paused by its annotation; no requests are mirrored."
+        message = f"Paused by {_setting(canary, 'paused')}. No requests are mirrored."
+        return State.PAUSED, Reason.PAUSED, message
     if policy.per_million == 0:
-        return State.PAUSED, Reason.ZERO_PERCENT, "It asks for 0 percent; no requests are mirrored."
+        message = f"Paused by {_setting(canary, 'percent')}, which is 0. No requests are mirrored."
+        return State.PAUSED, Reason.ZERO_PERCENT, message
     if not any(canary.endpoints.by_port.values()):
         return State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
     what = f"{policy.percent} percent of {_which(policy.selection)} to Service {target}"
     return State.ACTIVE, Reason.MIRRORING, " ".join([f"{what} are mirrored to it.", *canary.left_out])
 
 
-def _until(canary: Canary) -> str:
-    """The setting that ends the shadow, with its owner unless that is the workload."""
+def _setting(canary: Canary, name: str) -> str:
+    """The setting that is in effect, with its owner unless that is the workload."""
     settings = canary.policy.settings if canary.policy else ()
-    origins = [setting.origin for setting in settings if setting.name == UNTIL.name]
-    own = origins[-1:] == [f"the {canary.intent.canary.kind}"]
-    return "its annotation until" if own or not origins else f"until ({origins[-1]})"
+    return next(setting.called for setting in reversed(settings) if setting.name == name)
 
 
 def _which(selection: Selection) -> str:
     """The selected requests, in words. Only methods are named."""
-    which = f"the {', '.join(sorted(selection.methods))} requests" if selection.methods else "the requests"
+    words = ["the"]
     if selection.paths or selection.exclude_paths or selection.headers:
-        return f"{which} that its annotations select,"
-    return which
+        words.append("selected")
+    if selection.methods:
+        words.append(", ".join(sorted(selection.methods)))
+    return " ".join([*words, "requests"])
 
 
 def _waiting(canary: Canary) -> str:

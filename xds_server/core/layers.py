@@ -55,7 +55,7 @@ class PolicyFile(Layer):
     """The settings of the whole installation (``--policy``)."""
 
     def called(self, name: str) -> str:
-        return f"{name} of {self.owner}"
+        return f"{name} of {self.owner}" if self.owner else name
 
 
 NO_FILE: Final = PolicyFile("the policy file", {})

@@ -61,16 +61,16 @@ class Marks:
         match refs[0]:
             case Ref(Kind.SERVICE):
                 value = "with the Service's name as its value"
-                message = f"Label {SHADOW_OF} marks nothing on a Service; {_WHERE}, {value}."
+                message = f"Label {SHADOW_OF} has no effect on a Service; {_WHERE}, {value}."
                 return (Condition(group, INVALID_LABEL, message),)
             case Ref(Kind.POD) as first:
                 names = [ref.name for ref in refs]
                 more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
                 which = f"{', '.join(names[:_SOME])}{more}"
-                message = f"Label {SHADOW_OF} marks nothing on a Pod ({which}); {_WHERE}."
+                message = f"Label {SHADOW_OF} has no effect on a Pod ({which}); {_WHERE}."
                 return (Condition(about(first), INVALID_LABEL, message),)
             case _:
-                message = f"Label {SHADOW_OF} marks nothing in its Pod template; put it on itself."
+                message = f"Label {SHADOW_OF} has no effect in a Pod template; put it on the workload itself."
                 return (Condition(group, INVALID_LABEL, message),)
 
 

@@ -64,7 +64,7 @@ def merge(said: Layer, namespace: Layer | None, installation: Layer, own: str) -
         found[name] = asks.read(row) if asks else row.default
         if asks:
             asked[name] = asks
-            used.append(Setting(name, asks.values[name].strip(), asks.owner or own))
+            used.append(Setting(name, asks.values[name].strip(), asks.owner or own, asks.called(name)))
         found[name], gave = _bounded(row, found[name], asks, layers)
         used += gave
     policy = policy_of(found, tuple(used))
@@ -139,7 +139,8 @@ def _bounded(
             raise NotAllowedError(f"{what}: {why}") from None
         if limited != value:
             value = limited
-            gave[layer.owner if bound.adds else None] = Setting(row.name, text, layer.called(bound.name))
+            called = layer.called(bound.name)
+            gave[layer.owner if bound.adds else None] = Setting(row.name, text, called, called)
     return value, list(gave.values())
 
 

@@ -221,7 +221,7 @@ def _mistakes(
 ) -> Iterator[Condition]:
     """At most one condition of each kind, so that a long annotation does not fill `status`."""
     if unknown:
-        which = "which is no port" if len(unknown) == 1 else "which are no ports"
+        which = "which is not a port" if len(unknown) == 1 else "which are not ports"
         known = _listed(map(called, service.ports)) or "none"
         yield _mistake(service, unknown, f"{which} of this Service; its ports are {known}.")
     if others:
@@ -243,7 +243,7 @@ def _assumed(ports: Iterable[HttpPort]) -> str:
     found = [http.port for http in ports if http.port.port in _BY_NUMBER and _http_version(http.port) is None]
     return " ".join(
         f"Port {called(port)} is routed as HTTP/1.1, but {port.port} is known for {_BY_NUMBER[port.port]}."
-        " Set its appProtocol to what it speaks, to http if that is so."
+        " Set the port's appProtocol to its protocol, for example http."
         f" An annotation {HTTP_PORTS.key}, also an empty one, ends this notice."
         for port in found
     )

@@ -191,7 +191,7 @@ def _gateways(
     if not unknown:
         return known, []
     message = (
-        f"Annotation {GATEWAYS.key} has {shown(unknown[0])}, which is no gateway here; there are"
+        f"Annotation {GATEWAYS.key} has {shown(unknown[0])}, which is not a known gateway. Known:"
         f" {', '.join(there_are)}. Without the annotation it is routed on all of them."
     )
     stays = known or tuple(name for name in there_are if name in routed_on)

@@ -63,8 +63,9 @@ class SecretKey(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """An annotation that is in effect, as written. `origin` is its owner."""
+    """An annotation that is in effect, as written. `origin` is its owner, `called` its name in messages."""
 
     name: str
     value: str
     origin: str
+    called: str = ""

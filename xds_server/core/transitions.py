@@ -34,7 +34,7 @@ def _of_shadows(
         was, now = old.get(ref), new.get(ref)
         subject = _subject(ref, before[0], after[0])
         if now is None:
-            message = "The workload is no longer marked. No requests are mirrored to it."
+            message = "The workload was deleted, or its label removed. No requests are mirrored to it."
             yield Condition(subject, STOPPED, message, Severity.INFO)
         elif was is None or _reported(was) != _reported(now):
             yield _of_shadow(subject, now)
@@ -56,6 +56,8 @@ def _of_shadow(subject: Subject, shadow: ShadowStatus) -> Condition:
     if shadow.state is State.ACTIVE:
         return Condition(subject, reason, shadow.message, Severity.INFO)
     severity = Severity.ERROR if shadow.state is State.REJECTED else Severity.INFO
+    if str(shadow.reason) == str(shadow.state):
+        return Condition(subject, reason, shadow.message, severity)
     return Condition(subject, reason, f"{shadow.reason}: {shadow.message}", severity)
 
 

@@ -57,9 +57,11 @@ def name_mistake(cls: type[Object], name: str, namespace: str) -> str | None:
     """What is wrong with an object's name or namespace, or None."""
     pattern, rule = _NAMES[cls]
     if not pattern.fullmatch(name):
-        return f"metadata.name is {_show(name)}, which is no valid name: use {rule}"
+        return f"metadata.name is {_show(name)}, which is not a valid name: use {rule}"
     if namespace and not _DNS_LABEL.fullmatch(namespace):
-        return f"metadata.namespace is {_show(namespace)}, which is no valid name: use {_NAMES[Namespace][1]}"
+        return (
+            f"metadata.namespace is {_show(namespace)}, which is not a valid name: use {_NAMES[Namespace][1]}"
+        )
     return None
 
 
@@ -123,7 +125,7 @@ def _service_port_name(at: str, port: ServicePort, seen: set[str], *, alone: boo
             yield f"{at}.name is missing: a Service with several ports needs a name for each"
         return
     if not _DNS_LABEL.fullmatch(port.name):
-        yield f"{at}.name is {_show(port.name)}, which is no valid name: use {_NAMES[Namespace][1]}"
+        yield f"{at}.name is {_show(port.name)}, which is not a valid name: use {_NAMES[Namespace][1]}"
     if port.name in seen:
         yield f"{at}.name repeats {_show(port.name)}: each port of a Service needs its own name"
     seen.add(port.name)
@@ -139,7 +141,7 @@ def _endpoint_slice(piece: EndpointSlice) -> Iterator[str]:
         for index, endpoint in enumerate(piece.endpoints or ()):
             for address in endpoint.addresses:
                 if not _is_address(piece.address_type, address):
-                    wrong = f"{_show(address)}, which is no {piece.address_type} address"
+                    wrong = f"{_show(address)}, which is not an {piece.address_type} address"
                     yield f"endpoints[{index}].addresses has {wrong}"
 
 
@@ -153,7 +155,7 @@ def _pod(pod: Pod) -> Iterator[str]:
                 yield from _port(f"spec.{kind}[{index}].ports[{number}].containerPort", port.container_port)
     for address in (pod.status.pod_ip, *(entry.ip for entry in pod.status.pod_ips or ())):
         if address and not (_is_address("IPv4", address) or _is_address("IPv6", address)):
-            yield f"status.podIP is {_show(address)}, which is no IP address"
+            yield f"status.podIP is {_show(address)}, which is not an IP address"
 
 
 def _selector(field: str, selector: LabelSelector, kind: Kind) -> Iterator[str]:
@@ -185,7 +187,7 @@ def _label_key(field: str, key: str) -> Iterator[str]:
     prefix, slash, name = key.rpartition("/")
     if not _QUALIFIED.fullmatch(name) or (slash and not _DNS_SUBDOMAIN.fullmatch(prefix)):
         yield (
-            f"{field} has the key {_show(key)}, which is no valid key: use at most 63 letters, digits, "
+            f"{field} has the key {_show(key)}, which is not a valid key: use at most 63 letters, digits, "
             "'-', '_' and '.', a letter or digit first and last, optionally after a DNS name and '/'"
         )
 
@@ -194,8 +196,8 @@ def _label_values(field: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]
     for key, value in pairs:
         if value and not _QUALIFIED.fullmatch(value):
             yield (
-                f"{field}[{key!r}] is {_show(value)}, which is no valid label value: use at most 63 letters, "
-                "digits, '-', '_' and '.', a letter or digit first and last"
+                f"{field}[{key!r}] is {_show(value)}, which is not a valid label value: use at most 63"
+                " letters, digits, '-', '_' and '.', a letter or digit first and last"
             )
 
 

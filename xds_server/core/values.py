@@ -178,7 +178,7 @@ def host(value: str) -> str:
     if value in (PRESERVE, SHADOW_SUFFIX) or _HOST.match(value):
         return value
     raise PolicyError(
-        f"{shown(value)} is none of {PRESERVE}, {SHADOW_SUFFIX} and a host such as app.example.com"
+        f"{shown(value)} is not valid; write {PRESERVE}, {SHADOW_SUFFIX} or a host such as app.example.com"
     )
 
 
@@ -188,7 +188,7 @@ def rewrites(value: str) -> tuple[Rewrite, ...]:
     for entry in entries(value):
         old, equals, new = (part.strip() for part in entry.partition("="))
         if not equals:
-            raise PolicyError(f"{shown(entry)} does not say what becomes of it; write /old=/new")
+            raise PolicyError(f"{shown(entry)} has no replacement; write /old=/new")
         prefix = _path(old)
         if prefix in found:
             raise PolicyError(f"it rewrites {shown(old)} twice")
@@ -305,7 +305,7 @@ def _header_name(name: str) -> str:
         hint = f"{shown(name)} is not a header name" if name else "there is an empty entry"
         raise PolicyError(f"{hint}; write a list such as x-team,x-env")
     if "*" in name:
-        raise PolicyError(f"{shown(name)} is the name of no header: * stands for itself; name each header")
+        raise PolicyError(f"{shown(name)} is not a header name: * is not a wildcard; list each header")
     return name.lower()
 
 
@@ -348,7 +348,7 @@ def _checked_formatter(match: re.Match[str]) -> str:
     elif argument in CALLERS_CREDENTIALS:
         raise PolicyError(f"%REQ({argument})% would carry the caller's credentials elsewhere")
     elif argument not in _READABLE_PSEUDO_HEADERS and not _HEADER_NAME.match(argument or ""):
-        raise PolicyError(f"{shown(match.group())} names no header; write %REQ(x-name)%, in small letters")
+        raise PolicyError(f"{shown(match.group())} is not a header; write %REQ(x-name)% in lower case")
     return ""
 
 
@@ -365,5 +365,5 @@ def _redaction(entry: str) -> JsonPointer | FormField:
         raise PolicyError(f"{shown(entry)} masks nothing: * stands for itself in a form; name each field")
     if kind == "form" and where and len(where) <= MAX_PATH_LENGTH:
         return FormField(where)
-    hint = f"{shown(entry)} is no place in a body" if entry else "there is an empty entry"
+    hint = f"{shown(entry)} is not a field of a body" if entry else "there is an empty entry"
     raise PolicyError(f"{hint}; write json:/card/number (RFC 6901, * for any) or form:password")

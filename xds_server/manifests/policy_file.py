@@ -1,7 +1,7 @@
 """The file of ``--policy``: what a platform team sets and allows for every shadow of the installation.
 
-A mapping of the annotations' names, without prefix, to their values. It is read once, at the start, and one
-mistake in it is the end of the start: guard rails that hold in part are none.
+The file maps the names of annotations, without prefix, to their values. It is read once, at the start. The
+process does not start if the file has a mistake, because shadows must not run with only some of their bounds.
 """
 
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Final
 from xds_server.base.errors import UsageError
 from xds_server.base.yaml_text import texts_of
 from xds_server.core.keys import PREFIX
-from xds_server.core.layers import NO_FILE, PolicyFile
-from xds_server.core.policy import check_defaults
+from xds_server.core.layers import NO_FILE, Layer, PolicyFile
+from xds_server.core.policy import check_defaults, merge
 from xds_server.core.values import PolicyError
 
 _LARGEST: Final = 64 * 1024
@@ -32,12 +32,18 @@ def read_policy(path: Path | None) -> PolicyFile:
     settings = dict(found or {})
     for key, value in settings.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise UsageError(f"{option}: {key}: write its value as one text, as in an annotation")
+            raise UsageError(f"{option}: {key}: write its value as a string, such as methods: GET,HEAD")
         if key.startswith(PREFIX):
             raise UsageError(f"{option}: {key}: write it without {PREFIX}")
-    policy = PolicyFile(f"the policy file {path}", settings)
     try:
-        check_defaults(policy)
+        _check(PolicyFile("", settings))
     except PolicyError as error:
         raise UsageError(f"{option}: {error}") from error
-    return policy
+    return PolicyFile(f"the policy file {path}", settings)
+
+
+def _check(policy: PolicyFile) -> None:
+    """Read every setting, and apply the policy to a shadow without annotations: a default that exceeds a
+    bound of the same file would reject every shadow that does not override it."""
+    check_defaults(policy)
+    merge(Layer("", {}), None, policy, "")

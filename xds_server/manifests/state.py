@@ -71,7 +71,7 @@ def merge(files: Mapping[str, FileContent]) -> Merged:
         problems = list(files[path].problems)
         for ref, obj in sorted(files[path].objects.items()):
             if ref in owners:
-                message = f"{owners[ref]} declares it too and counts; remove it from one of the two files."
+                message = f"{owners[ref]} also defines it, and is used; remove it from one of the two files."
                 problems.append(Condition(about(ref), "DuplicateObject", message, origin=path))
             else:
                 owners[ref], objects[ref] = path, obj

@@ -46,7 +46,7 @@ async def test_a_listener_comes_and_goes_with_its_routes(scenes: list[Scene], fi
     await eventually(problems, what="a problem with the unknown name")
     [message] = await problems()
     assert message.startswith(
-        "Annotation xds-shadow.io/gateways has 'internal', which is no gateway here; there are gateway."
+        "Annotation xds-shadow.io/gateways has 'internal', which is not a known gateway. Known: gateway."
     )
     with reserved_ports(1) as (port,):
         # All Envoys of this machine take the port together.

@@ -1,6 +1,7 @@
 """Objects from JSON and from documents: what is accepted, what is refused, and what the refusal says."""
 
 import json
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -133,7 +134,9 @@ def test_an_unquoted_value_in_a_selector_is_refused_with_the_remedy() -> None:
     assert "spec.selector.matchLabels has a key that is the number 1" in refusal(document).problem.message
 
 
-@pytest.mark.parametrize(("value", "what"), [([], "a list"), ({}, "a mapping"), (b"x", "a bare bytes")])
+@pytest.mark.parametrize(
+    ("value", "what"), [([], "a list"), ({}, "a mapping"), (b"x", "binary data"), (date.min, "a date")]
+)
 def test_a_value_that_no_quotes_can_help(value: object, what: str) -> None:
     error = refusal(service("web", labels={"app": value}))
     assert error.problem.message == f"metadata.labels['app'] is {what}; it has to be a string."
@@ -195,7 +198,7 @@ INVALID = [
     (selecting({"key": "a b", "operator": "Exists"}), f"{AT} has the key 'a b'"),
     (endpoint_slice("x", address="web.example"), "endpoints[0].addresses has 'web.example'"),
     (nested(endpoint_slice("x"), "addressType", value="IPv7"), "addressType is 'IPv7'"),
-    (nested(endpoint_slice("x"), "addressType", value="IPv6"), "which is no IPv6 address"),
+    (nested(endpoint_slice("x"), "addressType", value="IPv6"), "which is not an IPv6 address"),
     (nested(endpoint_slice("x"), "ports", 0, "port", value=-1), "ports[0].port is -1"),
     (
         doc("v1", "Service", "x", spec={"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]}),
@@ -203,7 +206,7 @@ INVALID = [
     ),
     (
         nested(endpoint_slice("x", address="fe80::1%eth0"), "addressType", value="IPv6"),
-        "'fe80::1%eth0', which is no IPv6 address",
+        "'fe80::1%eth0', which is not an IPv6 address",
     ),
     (pod("x", ip="nowhere"), "status.podIP is 'nowhere'"),
     (
@@ -249,7 +252,7 @@ def test_what_an_api_server_takes_is_taken(document: Doc) -> None:
 UNNAMED: list[tuple[object, str]] = [
     ([], "This is a list"),
     (None, "This is empty"),
-    ("text", "This is a bare str"),
+    ("text", "This is a string"),
     ({}, "There is no kind"),
     ({"kind": 7}, "There is no kind"),
     ({"kind": "Service", "metadata": {"name": "x"}}, "write `apiVersion: v1`"),
@@ -258,10 +261,10 @@ UNNAMED: list[tuple[object, str]] = [
     ({"apiVersion": "v1", "kind": "Service"}, "A Service has no metadata.name"),
     (doc("v1", "Service", 5), "metadata.name that is the number 5; quote it"),  # type: ignore[arg-type]
     (doc("v1", "Service", "web", 5), "metadata.namespace that is the number 5"),  # type: ignore[arg-type]
-    (service("My_Service"), "metadata.name is 'My_Service', which is no valid name"),
+    (service("My_Service"), "metadata.name is 'My_Service', which is not a valid name"),
     (service("1web"), "a letter first"),
-    (service("w" * 64), "no valid name"),
-    (deployment("a..b"), "no valid name"),
+    (service("w" * 64), "not a valid name"),
+    (deployment("a..b"), "not a valid name"),
     (service("web", "no.dots"), "metadata.namespace is 'no.dots'"),
 ]
 

@@ -43,9 +43,12 @@ def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
     [
         ("- percent-max", 'write settings one a line, such as percent-max: "10"'),
         ("percent-max", 'write settings one a line, such as percent-max: "10"'),
-        ("methods-allowed: [GET, HEAD]", "methods-allowed: write its value as one text, as in an annotation"),
+        (
+            "methods-allowed: [GET, HEAD]",
+            "methods-allowed: write its value as a string, such as methods: GET,HEAD",
+        ),
         ("[a, b]: c", "this is not valid YAML"),
-        ("percent: {a: b}", "percent: write its value as one text, as in an annotation"),
+        ("percent: {a: b}", "percent: write its value as a string, such as methods: GET,HEAD"),
         ("xds-shadow.io/percent: 1", "xds-shadow.io/percent: write it without xds-shadow.io/"),
         ("percent: 10: 20", "this is not valid YAML: "),
         (
@@ -53,15 +56,17 @@ def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
             "this is not valid YAML: line 3, column 1: the key 'percent' is repeated",
         ),
         ("a: &a " + "[" * 101, "this is not valid YAML: it nests more than 100 levels deep"),
-        ("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1000 + "]", "a: write its value as one text"),
+        ("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1000 + "]", "a: write its value as a string"),
         (
             "a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 1001 + "]",
             "this is not valid YAML: its aliases expand to",
         ),
-        ("percent: lots", "percent of the policy file {}: 'lots' is not a percentage"),
-        ("percent-max: lots", "percent-max of the policy file {}: 'lots' is not a percentage"),
-        ("percnt: 1", "percnt of the policy file {} is not known here; known are credential-from-secret, "),
-        ("endpoints-from: service/a", "endpoints-from of the policy file {} is not known here"),
+        ("percent: lots", "percent: 'lots' is not a percentage"),
+        ("percent-max: lots", "percent-max: 'lots' is not a percentage"),
+        ("percnt: 1", "percnt is not known here; known are credential-from-secret, "),
+        ("endpoints-from: service/a", "endpoints-from is not known here"),
+        ("percent: 50\npercent-max: 10", "percent: '50': the maximum is 10 (percent-max)"),
+        ("redact: form:a\nmax-body: 1Mi", "redact looks into bodies of up to 256Ki"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(file: Path, text: str, wrong: str) -> None:

@@ -43,9 +43,9 @@ def test_what_a_shadow_does_not_say_its_namespace_says_and_then_the_installation
     policy = under({"percent": "20"}, {"timeout": "1s"}, {"percent": "30", "timeout": "2s", "paused": "true"})
     assert (policy.percent, policy.treatment.timeout_ms, policy.paused) == ("20", 1000, True)
     assert policy.settings == (
-        Setting("paused", "true", "the policy file p.yaml"),
-        Setting("percent", "20", "Namespace staging"),
-        Setting("timeout", "1s", "the Deployment"),
+        Setting("paused", "true", "the policy file p.yaml", "paused of the policy file p.yaml"),
+        Setting("percent", "20", "Namespace staging", f"annotation {PREFIX}percent of Namespace staging"),
+        Setting("timeout", "1s", "the Deployment", f"annotation {PREFIX}timeout"),
     )
 
 
@@ -87,11 +87,11 @@ def test_what_is_allowed_is_as_asked(bound: str, allowed: str, asked: dict[str, 
 @pytest.mark.parametrize(
     ("bound", "allowed", "asked", "why"),
     [
-        ("percent-max", "10", {"percent": "10.5"}, "more than is allowed: {}"),
-        ("timeout-max", "1s", {"timeout": "1001ms"}, "more than is allowed: {}"),
-        ("max-body-max", "1k", {"max-body": "1Ki"}, "more than is allowed: {}"),
-        ("max-concurrent-max", "10", {"max-concurrent": "11"}, "more than is allowed: {}"),
-        ("max-rps-max", "10", {"max-rps": "11"}, "more than is allowed: {}"),
+        ("percent-max", "10", {"percent": "10.5"}, "the maximum is {}"),
+        ("timeout-max", "1s", {"timeout": "1001ms"}, "the maximum is {}"),
+        ("max-body-max", "1k", {"max-body": "1Ki"}, "the maximum is {}"),
+        ("max-concurrent-max", "10", {"max-concurrent": "11"}, "the maximum is {}"),
+        ("max-rps-max", "10", {"max-rps": "11"}, "the maximum is {}"),
         (
             "methods-allowed",
             "GET,HEAD",
@@ -156,7 +156,7 @@ def test_what_is_allowed_is_as_asked(bound: str, allowed: str, asked: dict[str, 
             "until-max",
             "2100-01-01T00:00:00Z",
             {"until": "2100-01-01T00:00:01Z"},
-            "more than is allowed: {}",
+            "the maximum is {}",
         ),
     ],
 )
@@ -207,7 +207,8 @@ def test_a_shadow_that_does_not_say_gets_no_more_than_is_allowed() -> None:
     assert policy.selection.paths == {"/api"}
     assert (policy.endpoints_from, policy.until) == (None, 60)
     assert (treatment.host, treatment.set_headers, policy.credential) == ("preserve", (), None)
-    assert Setting("percent", "10", f"annotation {PREFIX}percent-max of Namespace staging") in policy.settings
+    bound = f"annotation {PREFIX}percent-max of Namespace staging"
+    assert Setting("percent", "10", bound, bound) in policy.settings
 
 
 def test_a_bound_above_the_default_changes_nothing() -> None:
@@ -222,7 +223,7 @@ def test_of_two_bounds_both_hold() -> None:
     assert both.selection.methods == frozenset({"GET"})
     both = under({"paths-allowed": "/a,/b/c,/d"}, {}, {"paths-allowed": "/a/x,/b,/e"})
     assert both.selection.paths == {PathPrefix("/a/x"), PathPrefix("/b/c")}
-    with pytest.raises(NotAllowedError, match="more than is allowed: 10"):
+    with pytest.raises(NotAllowedError, match="the maximum is 10"):
         under({"percent-max": "50"}, {"percent": "20"}, {"percent-max": "10"})
 
 
@@ -241,7 +242,7 @@ def test_a_default_that_is_not_allowed_is_refused_with_its_owner() -> None:
     with pytest.raises(NotAllowedError) as refusal:
         under({"percent": "50"}, {}, {"percent-max": "10"})
     assert str(refusal.value).startswith(
-        f"annotation {PREFIX}percent of Namespace staging: '50': more than is allowed"
+        f"annotation {PREFIX}percent of Namespace staging: '50': the maximum is"
     )
 
 
@@ -273,10 +274,10 @@ def test_required_places_are_masked_and_required_paths_excluded_besides_a_shadow
     assert policy.treatment.redactions == (FormField("password"), FormField("pin"), JsonPointer(("card",)))
     assert policy.treatment.max_body == 256 * 1024
     assert policy.selection.exclude_paths == {"/a", "/pay", "/admin"}
-    assert [each for each in policy.settings if each.name == "redact"] == [
-        Setting("redact", "json:/card", "the Deployment"),
-        Setting("redact", "form:password", f"annotation {PREFIX}redact-required of Namespace staging"),
-        Setting("redact", "form:pin", "redact-required of the policy file p.yaml"),
+    assert [each[1:3] for each in policy.settings if each.name == "redact"] == [
+        ("json:/card", "the Deployment"),
+        ("form:password", f"annotation {PREFIX}redact-required of Namespace staging"),
+        ("form:pin", "redact-required of the policy file p.yaml"),
     ]
 
 
@@ -388,7 +389,7 @@ def test_a_namespaces_settings_are_read_once_for_all_of_its_shadows() -> None:
         ),
         (
             {"credential-from-secret-allowed": "a/b/c"},
-            f"annotation {PREFIX}credential-from-secret-allowed of Namespace staging: 'a/b/c' names no",
+            f"annotation {PREFIX}credential-from-secret-allowed of Namespace staging: 'a/b/c' is not a",
         ),
         (
             {"endpoints-from-allowed": "green"},

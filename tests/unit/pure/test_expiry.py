@@ -42,7 +42,9 @@ def test_a_shadow_ends_at_its_time_and_not_before() -> None:
     after = resolve(world, Rules(now=100))
     (shadow,) = after.shadows()
     assert (shadow.state, shadow.reason) == (State.EXPIRED, Reason.EXPIRED)
-    assert shadow.message == "The time of its annotation until has passed; no requests are mirrored."
+    assert (
+        shadow.message == "The time of annotation xds-shadow.io/until has passed. No requests are mirrored."
+    )
     assert after.services[MYAPP].expires is None
     assert [route.mirrors for route in after.services[MYAPP].ports] == [()]
 

@@ -23,7 +23,7 @@ MYAPP = NamespacedName("staging", "myapp")
 FURTHER = ("internal", "external")
 ALL = ("external", "gateway", "internal")
 RULES = Rules(gateways=ALL)
-WRONG = "which is no gateway here; there are external, gateway, internal. Without the annotation"
+WRONG = "which is not a known gateway. Known: external, gateway, internal. Without the annotation"
 
 
 def on(gateways: str | None) -> Service:
@@ -83,8 +83,7 @@ def test_a_new_service_that_names_no_gateway_is_not_routed(gateways: str) -> Non
     [shadow] = plan.shadows
     assert (shadow.state, shadow.reason) == ("Rejected", "UnknownGateway")
     assert shadow.message == (
-        "Service staging/myapp is not routed: its annotation xds-shadow.io/gateways names no gateway that"
-        " there is."
+        "Service staging/myapp is not routed: its annotation xds-shadow.io/gateways names no known gateway."
     )
 
 

@@ -78,7 +78,9 @@ def test_an_end_that_is_its_own_is_told_from_others() -> None:
     ended = marked(Kind.STATEFUL_SET, "canary", "myapp", until="2020-01-01T00:00:00Z")
     world = world_of(namespace("staging"), service("myapp"), POD, ended)
     [shadow] = resolve(world, Rules(now=2e9)).shadows()
-    assert shadow.message == "The time of its annotation until has passed; no requests are mirrored."
+    assert (
+        shadow.message == "The time of annotation xds-shadow.io/until has passed. No requests are mirrored."
+    )
 
 
 def test_two_kinds_may_have_one_name() -> None:
@@ -136,7 +138,7 @@ def test_events_are_on_the_object_that_is_marked(kind: Kind) -> None:
     )
 
 
-# A label that marks nothing
+# A label that has no effect
 
 BY_REFERENCE = (
     "Its Pods are those of {} (spec.workloadRef), and a Rollout without a spec.selector does not say which."
@@ -212,11 +214,11 @@ def test_a_label_that_marks_nothing_is_a_problem_of_who_has_it() -> None:
     found = {str(problem.subject): problem for report in reports for problem in report.problems}
     assert set(found) == {"Service staging/web", "Pod staging/p-0", "Deployment staging/web"}
     assert {each.reason for each in found.values()} == {"InvalidLabel"}
-    assert "marks nothing on a Pod (p-0, p-1, p-2 and 2 more); put it on the canary's" in (
+    assert "has no effect on a Pod (p-0, p-1, p-2 and 2 more); put it on the canary's" in (
         found["Pod staging/p-0"].message
     )
     assert f"put it on the canary's {KINDS_IN_WORDS}" in (found["Service staging/web"].message)
-    assert "marks nothing in its Pod template" in found["Deployment staging/web"].message
+    assert "has no effect in a Pod template" in found["Deployment staging/web"].message
     # Said once, and no more when it is over.
     assert marks.note([Upsert(wrong), Upsert(pods[4])]) == []
     [one] = marks.note([Delete(ref_of(each)) for each in pods[1:]])

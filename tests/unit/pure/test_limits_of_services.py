@@ -127,8 +127,8 @@ def test_the_oldest_shadows_stay_and_the_others_are_kept_out_of_live_traffic_all
         "third": (State.REJECTED, Reason.TOO_MANY_SHADOWS),
     }
     assert plan.shadows[2].message == (
-        "Service staging/myapp has as many older shadows as it may have, 2 (shadows-max), or its"
-        " namespace has 256 older ones; take the label off one of them."
+        "Service staging/myapp has the maximum of 2 older shadows (shadows-max), or its namespace has 256"
+        " older ones; remove the label from one of them."
     )
     assert [str(endpoint) for endpoint in plan.ports[0].endpoints] == ["10.0.0.1:80"]
 

@@ -41,7 +41,7 @@ def test_however_many_ports_there_are_not_one_problem_names_the_first() -> None:
     found = ports_of(service("myapp", ports=PORTS, annotations={"http-ports": names(MANY)}))
     [mistake] = found.mistakes
     assert mistake.message == (
-        f"Annotation {PREFIX}http-ports has 'x0', 'x1', 'x2', 'x3', 'x4' and 19995 more, which are no ports"
+        f"Annotation {PREFIX}http-ports has 'x0', 'x1', 'x2', 'x3', 'x4' and 19995 more, which are not ports"
         " of this Service; its ports are 80 (http), 53 (dns)."
     )
     assert [http.name for http in found.routed] == ["http"]
@@ -50,7 +50,7 @@ def test_however_many_ports_there_are_not_one_problem_names_the_first() -> None:
 def test_ports_of_other_protocols_are_another_problem() -> None:
     found = ports_of(service("myapp", ports=PORTS, annotations={"http-ports": "dns,dns, ,53,smtp,80"}))
     assert [each.message.partition(" has ")[2] for each in found.mistakes] == [
-        "'smtp', which is no port of this Service; its ports are 80 (http), 53 (dns).",
+        "'smtp', which is not a port of this Service; its ports are 80 (http), 53 (dns).",
         "'dns', '53', which are UDP; only TCP ports are routed.",
     ]
     assert [http.name for http in found.routed] == ["http"]

@@ -25,8 +25,9 @@ from xds_server.core.scene import Rules
 from xds_server.core.world import Upsert
 
 NO_SERVICE = (
-    "There is no Service staging/my-app; the label's value names one of its own namespace. Until it does, the"
-    " Pods are excluded from the endpoints of every Service there that has others."
+    "Service staging/my-app does not exist. The label xds-shadow.io/shadow-of must name a Service of the same"
+    " namespace. Until then the canary's Pods are excluded from every Service of the namespace that has other"
+    " endpoints."
 )
 MYAPP = NamespacedName("staging", "myapp")
 
@@ -530,7 +531,7 @@ def test_a_chain_of_services_is_no_loop() -> None:
         (
             [service("myapp"), canary("canary", "myapp", endpoints_from="service/green")],
             Reason.SERVICE_NOT_FOUND,
-            "There is no Service staging/green, which its endpoints are to come from.",
+            "Service staging/green of annotation xds-shadow.io/endpoints-from does not exist.",
         ),
         (
             [service("myapp"), canary("canary", "myapp", paused="maybe")],

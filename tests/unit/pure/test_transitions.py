@@ -1,6 +1,7 @@
 """What is told of a step from one plan to the next."""
 
 import msgspec
+import pytest
 
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
@@ -63,6 +64,38 @@ def test_another_refusal_is_told_again() -> None:
 def test_a_pause_is_told() -> None:
     (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp", paused="true"), READY)
     assert note.reason == "ShadowPaused"
+    assert note.message == "Paused by annotation xds-shadow.io/paused. No requests are mirrored."
+
+
+@pytest.mark.parametrize(
+    ("own", "defaults", "message"),
+    [
+        (
+            {},
+            {"paused": "true"},
+            "Paused by annotation xds-shadow.io/paused of Namespace staging. No requests are mirrored.",
+        ),
+        (
+            {},
+            {"percent": "0"},
+            (
+                "ZeroPercent: Paused by annotation xds-shadow.io/percent of Namespace staging, which is 0. No"
+                " requests are mirrored."
+            ),
+        ),
+        (
+            {"percent": "0"},
+            {"percent": "5"},
+            "ZeroPercent: Paused by annotation xds-shadow.io/percent, which is 0. No requests are mirrored.",
+        ),
+    ],
+)
+def test_a_pause_names_the_setting_and_its_owner(
+    own: dict[str, str], defaults: dict[str, str], message: str
+) -> None:
+    theirs = kube.namespace("staging", annotations=defaults)
+    (note,) = told(state(*STABLE), *STABLE, theirs, canary("c", "myapp", **own), READY)
+    assert note.message == message
 
 
 def test_what_the_policy_asks_for_is_told_when_it_changes() -> None:

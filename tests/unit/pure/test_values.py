@@ -137,7 +137,7 @@ def test_header_conditions(value: str, conditions: set[tuple[str, str | None]]) 
             "x-a=shop*",
             "'shop*' is compared as it stands, and * stands for itself; write x-a alone if any value will do",
         ),
-        ("x-*", "'x-*' is the name of no header: * stands for itself; name each header"),
+        ("x-*", "'x-*' is not a header name: * is not a wildcard; list each header"),
         ("x-a=", "'x-a=' has an empty value; write x-a alone if any value will do"),
         ("x-a=\x07", "'\\x07' holds characters other than printable ASCII"),
         ("x-a=1,x-a=2", "it wants two values of the header x-a, and all must hold"),
@@ -165,7 +165,7 @@ def test_headers_to_remove() -> None:
         ("Host", "the header host cannot be changed: use the annotation host"),
         ("content-length", "the header content-length cannot be changed: it belongs to the connection"),
         ("te", "the header te cannot be changed: it belongs to the connection"),
-        ("x-internal-*", "'x-internal-*' is the name of no header: * stands for itself; name each header"),
+        ("x-internal-*", "'x-internal-*' is not a header name: * is not a wildcard; list each header"),
         (
             "x-envoy-internal",
             "the header x-envoy-internal cannot be changed: Envoy and xds-shadow use it themselves",
@@ -227,9 +227,9 @@ def test_headers_to_set(value: str, headers: dict[str, str]) -> None:
             "x-a=%REQ(proxy-authorization)%",
             "%REQ(proxy-authorization)% would carry the caller's credentials elsewhere",
         ),
-        ("x-a=%REQ%", "'%REQ%' names no header; write %REQ(x-name)%, in small letters"),
-        ("x-a=%REQ(X-B)%", "'%REQ(X-B)%' names no header; write %REQ(x-name)%, in small letters"),
-        ("x-a=%REQ(x?y)%", "'%REQ(x?y)%' names no header; write %REQ(x-name)%, in small letters"),
+        ("x-a=%REQ%", "'%REQ%' is not a header; write %REQ(x-name)% in lower case"),
+        ("x-a=%REQ(X-B)%", "'%REQ(X-B)%' is not a header; write %REQ(x-name)% in lower case"),
+        ("x-a=%REQ(x?y)%", "'%REQ(x?y)%' is not a header; write %REQ(x-name)% in lower case"),
         ("x-a=" + "v" * 1025, f"'{'v' * 60}…' is longer than 1024 characters"),
         (",".join(f"x-{number}=1" for number in range(33)), "it lists 33 headers, and 32 are the most"),
     ],
@@ -280,8 +280,8 @@ def test_what_is_no_host_is_refused(value: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("host", value)
     assert str(refusal.value) == (
-        f"annotation {PREFIX}host: {shown(value)} is none of preserve, shadow-suffix and a host such as"
-        " app.example.com"
+        f"annotation {PREFIX}host: {shown(value)} is not valid; write preserve, shadow-suffix or a host such"
+        " as app.example.com"
     )
 
 
@@ -297,8 +297,8 @@ def test_rewrites_the_longest_first() -> None:
 @pytest.mark.parametrize(
     ("value", "wrong"),
     [
-        ("", "'' does not say what becomes of it; write /old=/new"),
-        ("/v1", "'/v1' does not say what becomes of it; write /old=/new"),
+        ("", "'' has no replacement; write /old=/new"),
+        ("/v1", "'/v1' has no replacement; write /old=/new"),
         ("/v1=", "there is an empty entry; write a list such as /api,/static/ without query and wildcard"),
         (
             "v1=/v2",
@@ -345,15 +345,15 @@ def test_a_star_that_would_mask_nothing_is_refused(value: str) -> None:
     [
         ("", "there is an empty entry"),
         ("json:/a,", "there is an empty entry"),
-        ("password", "'password' is no place in a body"),
-        ("json:", "'json:' is no place in a body"),
-        ("json:card", "'json:card' is no place in a body"),
-        ("json:$.card", "'json:$.card' is no place in a body"),
-        ("json:/~2", "'json:/~2' is no place in a body"),
-        ("xml:/a", "'xml:/a' is no place in a body"),
-        ("form:", "'form:' is no place in a body"),
-        ("JSON:/a", "'JSON:/a' is no place in a body"),
-        ("form:" + "a" * 1025, f"'form:{'a' * 55}…' is no place in a body"),
+        ("password", "'password' is not a field of a body"),
+        ("json:", "'json:' is not a field of a body"),
+        ("json:card", "'json:card' is not a field of a body"),
+        ("json:$.card", "'json:$.card' is not a field of a body"),
+        ("json:/~2", "'json:/~2' is not a field of a body"),
+        ("xml:/a", "'xml:/a' is not a field of a body"),
+        ("form:", "'form:' is not a field of a body"),
+        ("JSON:/a", "'JSON:/a' is not a field of a body"),
+        ("form:" + "a" * 1025, f"'form:{'a' * 55}…' is not a field of a body"),
     ],
 )
 def test_what_is_no_place_in_a_body_is_refused(value: str, wrong: str) -> None:
