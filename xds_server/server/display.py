@@ -65,7 +65,7 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
             _coloured(shadow.state),
             shadow.reason,
             shadow.percent or "-",
-            ",".join(shadow.methods) or "all",
+            _methods(shadow, ","),
             str(len(shadow.endpoints)),
             _message(shadow),
         )
@@ -73,6 +73,11 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
         hint = "No shadows. Mark a canary: kubectl label deployment NAME xds-shadow.io/shadow-of=SERVICE"
         return Text(hint, style="dim")
     return table
+
+
+def _methods(shadow: status_pb2.Shadow, between: str) -> str:
+    """The methods; like the percentage they are not known if the policy could not be read."""
+    return (between.join(shadow.methods) or "all") if shadow.percent else "unknown"
 
 
 def _service(shadow: status_pb2.Shadow) -> str:
@@ -139,7 +144,7 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     facts.add_row("State", Text.assemble(_coloured(shadow.state), f" ({shadow.reason})"))
     facts.add_row("", Text(shadow.message))
     facts.add_row("Percent", shadow.percent or "unknown")
-    facts.add_row("Methods", ", ".join(shadow.methods) or "all")
+    facts.add_row("Methods", _methods(shadow, ", "))
     facts.add_row("Canary endpoints", _list(shadow.endpoints))
     parts: list[RenderableType] = [facts]
     if shadow.settings:
