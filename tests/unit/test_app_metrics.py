@@ -53,6 +53,8 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
         'xds_shadow_watch_failures_total{kind="Service"} 4.0',
         'xds_shadow_shadows{state="Pending"} 1.0',
         'xds_shadow_shadows{state="Active"} 0.0',
+        'xds_shadow_shadows_by_reason{reason="NoReadyEndpoint"} 1.0',
+        'xds_shadow_shadows_by_reason{reason="InvalidPolicy"} 0.0',
         'xds_shadow_envoys{variant="delta"} 1.0',
         "xds_shadow_build_failures_total 0.0",
     ):

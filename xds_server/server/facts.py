@@ -30,10 +30,10 @@ class Watch(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the metrics show. Times are seconds since the epoch, durations seconds. `watches`, `outages` and
-    `silence` are by kind, `stages` by stage, `shadows` by state, `feedback` by the outcome of writing an
-    Event. `lag` is the event loop's, `traffic` the fleet's. `committed` is when the configuration last
-    changed, `built` when it was last built without an error; `behind_s` is the age of the oldest change that
-    is not served yet."""
+    `silence` are by kind, `stages` by stage, `shadows` by state, `reasons` are the shadows by reason,
+    `feedback` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` the fleet's.
+    `committed` is when the configuration last changed, `built` when it was last built without an error;
+    `behind_s` is the age of the oldest change that is not served yet."""
 
     version: str
     ready: bool
@@ -49,6 +49,7 @@ class Facts:
     stages: Mapping[str, Latency] = field(default_factory=dict)
     delivered: Delivered = field(default_factory=Delivered)
     shadows: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
     feedback: Mapping[str, int] = field(default_factory=dict)
     lag: Lag = field(default_factory=Lag)
     traffic: Traffic = field(default_factory=Traffic)

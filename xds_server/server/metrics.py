@@ -137,6 +137,12 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     ),
     Row("xds_shadow_shadows", "Shadows by state.", "state", lambda f: f.shadows),
     Row(
+        "xds_shadow_shadows_by_reason",
+        "Shadows by the reason of their state. docs/operate.md lists the reasons and what to do.",
+        "reason",
+        lambda f: f.reasons,
+    ),
+    Row(
         "xds_shadow_envoys",
         "Open streams by protocol variant.",
         "variant",

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -18,7 +18,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
 from xds_server.core.conditions import Condition, Severity
 from xds_server.core.objects import Kind
-from xds_server.core.plan import NOTHING, Plan, State
+from xds_server.core.plan import NOTHING, Plan, Reason, State
 from xds_server.core.source import Source
 from xds_server.core.transitions import transitions
 from xds_server.core.world import World
@@ -46,7 +46,6 @@ _LOGGED_SERVICES: Final = 10
 NEVER: Final = Published(World(), Plan(), Snapshot())
 """The state before the first step."""
 
-_Word = TypeVar("_Word", bound=StrEnum)
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -215,6 +214,7 @@ class Reporter:
     def facts(self) -> Facts:
         """What the metrics show."""
         published, source = self._published or NEVER, self._source.health()
+        shadows = published.plan.shadows()
         return Facts(
             version=VERSION,
             ready=self.ready,
@@ -229,14 +229,15 @@ class Reporter:
             watches={kind.value: counts for kind, counts in source.watches.items()},
             outages={kind.value: seconds for kind, seconds in source.outages.items()},
             silence={kind.value: seconds for kind, seconds in source.silence.items()},
-            shadows=_count((shadow.state for shadow in published.plan.shadows()), State),
+            shadows=_count((shadow.state for shadow in shadows), State),
+            reasons=_count((shadow.reason for shadow in shadows), Reason),
             feedback=self._events.outcomes() if self._events else {},
             lag=self.lag.view(),
             traffic=self._fleet.traffic(),
         )
 
 
-def _count(found: Iterable[_Word], words: Iterable[_Word]) -> dict[str, int]:
+def _count(found: Iterable[str], words: Iterable[StrEnum]) -> dict[str, int]:
     """How often each of `words` was found, 0 included: an alert needs the metric to exist."""
     counts = Counter(found)
     return {word.value: counts[word] for word in words}
