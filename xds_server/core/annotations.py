@@ -1,9 +1,8 @@
 """The table of annotations: the name, reader, default, bound and documentation of each.
 
 A row of a shadow is the default of the field of `Policy`, `Selection` or `Treatment` that it sets, so that
-the type checker compares the reader with the field. From the table come what `policy` and `limits` read, the
-tables of docs/annotations.md, and the completion of ``kubectl shadow``. The rows decide nothing: `policy`
-merges the settings of a workload, its Namespace and the policy file, and `limits` does so for a Service.
+the type checker compares the reader with the field. `layers` applies the readers. The tables of
+docs/annotations.md and the completion of ``kubectl shadow`` come from the rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from xds_server.base.sizes import MIB
 from xds_server.core import bounds, keys, quantities, values
-from xds_server.core.rows import Annotation, Bound, Limit, Row, ServiceAnnotation, of
+from xds_server.core.rows import Allowed, Annotation, Bound, Limit, Row, ServiceAnnotation, of
 from xds_server.core.terms import (
     MILLION,
     PRESERVE,
@@ -347,7 +346,6 @@ BOUNDS: Final[Mapping[str, Bound]] = _by_name(row.bound for row in OF_SHADOW.val
 """Those that bound another, by name, sorted."""
 
 # Of a Service or a namespace. One port and one shadow take the least memory: less is a forgotten unit.
-
 _MOST_MEMORY: Final = 64 * 1024 * MIB
 
 
@@ -389,8 +387,12 @@ NAMESPACE_MEMORY: Final = Limit(
 LIMITS: Final[Mapping[str, Limit]] = _by_name(
     (SHADOWS, PORTS, HOSTS_MAX, ENDPOINTS, VIRTUAL_HOST, MIRROR_MEMORY, NAMESPACE_MEMORY)
 )
-HOSTS_ALLOWED: Final = Row("hosts-allowed", bounds.suffixes)
-"""The hosts that the annotation `HOSTS` may name."""
+HOSTS_ALLOWED: Final = Allowed(
+    "hosts-allowed",
+    bounds.suffixes,
+    of="hosts in the Service's annotation `hosts`: these, and those under them",
+    example="example.com,example.org",
+)
 
 OF_LAYERS: Final[Mapping[str, Row[Any]]] = _by_name(
     (*(row for row in OF_SHADOW.values() if not row.own), *BOUNDS.values(), *LIMITS.values(), HOSTS_ALLOWED)

@@ -1,24 +1,43 @@
 """The keys of every label and annotation that is read, and the prefix that all but one share.
 
-The annotations that set a policy, a bound or a limit have a table of their own (`annotations`).
+`LABELS` documents the labels. The annotations have a table of their own (`annotations`).
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 PREFIX: Final = "xds-shadow.io/"
 """The prefix of all labels and annotations of xds-shadow."""
 
 # Labels
 
-SHADOW_OF: Final = f"{PREFIX}shadow-of"
-"""On a workload: marks it as the canary of the Service that the value names, in the same namespace."""
-
 EXPOSE: Final = f"{PREFIX}expose"
-"""On a Service or Namespace: ``true`` routes the Service, or all Services of the Namespace."""
-
+SHADOW_OF: Final = f"{PREFIX}shadow-of"
 ALLOW: Final = f"{PREFIX}allow"
-"""On a Secret: ``true`` lets a shadow use it as a credential."""
+
+
+class Label(NamedTuple):
+    """A label of xds-shadow: its key, the kinds of objects that can have it, and its meaning."""
+
+    key: str
+    on: str
+    meaning: str
+
+
+LABELS: Final = (
+    Label(
+        EXPOSE,
+        "Namespace, Service",
+        "`true`: Envoys route requests to the Service. `false`: they do not. The Service's label overrides"
+        " its Namespace's.",
+    ),
+    Label(
+        SHADOW_OF,
+        "workload",
+        "The Service of the same namespace whose requests are mirrored to the workload.",
+    ),
+    Label(ALLOW, "Secret", "`true`: a canary may use the Secret as a credential."),
+)
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 """On an EndpointSlice: the Service that it belongs to. Kubernetes sets it."""

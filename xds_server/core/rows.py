@@ -66,6 +66,15 @@ class Limit(Row[int]):
 
 
 @dataclass(frozen=True, slots=True)
+class Allowed(Row[T]):
+    """The values that an annotation of a Service may have, set on a Namespace or in the policy file. There is
+    no default: any value is allowed. `of` and `example` are for the documentation, as those of a `Limit`."""
+
+    of: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceAnnotation(Row[tuple[str, ...]]):
     """An annotation of a Service: a list. An entry that is not valid does not affect the others. `services`
     and `ports` decide which entries are valid."""
