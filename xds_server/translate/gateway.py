@@ -50,7 +50,7 @@ class OtherUpgrades(StrEnum):
     """What happens to a request for an upgrade that is not in `upgrades`."""
 
     IGNORE = "ignore"
-    REFUSE = "refuse"
+    REJECT = "reject"
 
 
 class AccessLog(StrEnum):
@@ -185,6 +185,11 @@ def _listeners(found: object) -> tuple[GatewayListener, ...]:
     return tuple(listed)
 
 
+def _other_upgrades(found: object) -> OtherUpgrades:
+    """`refuse` is the former name of `reject`."""
+    return OtherUpgrades.REJECT if found == "refuse" else values.one_of(OtherUpgrades)(found)
+
+
 FIELDS: Final = (
     Field(
         key="profile",
@@ -263,10 +268,10 @@ FIELDS: Final = (
     ),
     Field(
         key="other-upgrades",
-        read=values.one_of(OtherUpgrades),
-        write="`ignore` or `refuse`",
+        read=_other_upgrades,
+        write="`ignore` or `reject`",
         transparent="ignore",
-        hardened="refuse",
+        hardened="reject",
         meaning="A request for another upgrade, such as `TLS/1.2`, is served and mirrored without the"
         " upgrade, or rejected with 403. `h2c` is always ignored.",
     ),

@@ -92,7 +92,7 @@ def test_the_hardened_profile_is_of_envoys_practices_for_edges() -> None:
             http1_trailers=False,
             other_methods=OtherMethods.REJECT,
             upgrades=("websocket",),
-            other_upgrades=OtherUpgrades.REFUSE,
+            other_upgrades=OtherUpgrades.REJECT,
             stream_idle_timeout=300,
             connection_idle_timeout=3600,
             request_headers_timeout=10,
@@ -150,6 +150,10 @@ def test_every_field_can_be_set() -> None:
     )
 
 
+def test_the_former_name_of_a_value_is_accepted() -> None:
+    assert read("other-upgrades: refuse") == read("other-upgrades: reject")
+
+
 def test_the_table_has_every_field_of_the_configuration() -> None:
     assert [field.key.replace("-", "_") for field in FIELDS] == [each.name for each in fields(GatewayConfig)]
 
@@ -194,7 +198,7 @@ def test_a_field_set_to_its_default_changes_nothing(field: Any) -> None:
         ("upgrades: ['*']", "upgrades[0]: '*' is not a protocol for Upgrade; write websocket"),
         ("upgrades: [10.0.0.0/8]", "upgrades[0]: '10.0.0.0/8' is not a protocol for Upgrade"),
         ("upgrades: [a, b, c, d, e, f, g, h, i]", "upgrades: has 9 entries, and 8 are the most"),
-        ("other-upgrades: drop", "other-upgrades: 'drop' is none of ignore, refuse"),
+        ("other-upgrades: drop", "other-upgrades: 'drop' is none of ignore, reject"),
         (
             "stream-idle-timeout: 300",
             "stream-idle-timeout: '300' is not a duration from 100ms to 24h; write 30s, 5m, 1h or",
