@@ -125,7 +125,7 @@ def remarks(ads: dict[str, Any]) -> str:
         each.get("refused", 0) for *_, ours, theirs in _pairs(ads) for each in (ours, theirs) if each
     )
     if refused:
-        found.append(f"Streams that were told to come back later, as a server may: {refused:,}.")
+        found.append(f"Streams that the server ended with a request to reconnect later: {refused:,}.")
     return " ".join(found)
 
 
@@ -133,7 +133,7 @@ _Sides = tuple[dict[str, Any], str, dict[str, Any] | None, dict[str, Any] | None
 
 
 def _pairs(ads: dict[str, Any]) -> Iterator[_Sides]:
-    for setting in ads["settings"]:
+    for setting in sorted(ads["settings"], key=lambda each: (each["services"], each["streams"])):
         for scenario, sides in setting["scenarios"].items():
             yield setting, scenario, sides.get(OURS), sides.get(THEIRS)
 
