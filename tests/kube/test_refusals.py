@@ -121,7 +121,7 @@ async def test_a_server_that_refuses_everything_for_a_while_is_an_outage(
         health = followed.health()
         assert health.outage_s
         assert "has rejected requests for" in health.message
-        assert "what was last known stays in use" in health.message
+        assert "the last known objects stay in use" in health.message
 
         batches = remembered(recorder)
         faults.refused = {}

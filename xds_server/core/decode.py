@@ -81,7 +81,8 @@ def decode_identity(raw: bytes | msgspec.Raw, origin: str = "") -> Identity:
 def unreadable(ref: Ref | None, origin: str, detail: object) -> Condition:
     """The condition for an object or a response of an API server that does not conform to its API."""
     what = "The object" if ref else "The API server's response"
-    message = f"{what} cannot be read, so what was last known stays in use: {detail}."
+    known = "its last known state stays" if ref else "the last known objects stay"
+    message = f"{what} cannot be read, so {known} in use: {detail}."
     return Condition(about(ref), "DecodeFailed", message, origin=origin)
 
 

@@ -33,7 +33,7 @@ def message(
         if (queries := [query for query, each in down.items() if each.rejected is rejected])
     ]
     if clauses:
-        return f"{where} {' and '.join(clauses)}; what was last known stays in use{_why(failures)}"
+        return f"{where} {' and '.join(clauses)}; the last known objects stay in use{_why(failures)}"
     return f"{where} is being watched"
 
 

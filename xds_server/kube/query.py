@@ -12,7 +12,7 @@ from xds_server.core.objects import Kind
 _MAX_QUOTED = 300
 """Characters of a server's message that a condition repeats."""
 
-_KEPT = "what was last known stays in use, and the request is retried"
+_KEPT = "the last known objects stay in use, and the request is retried"
 
 
 @dataclass(frozen=True, slots=True, order=True)

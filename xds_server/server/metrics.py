@@ -130,7 +130,7 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
     ),
     Row(
         "xds_shadow_build_failures_total",
-        "Changes that failed to build because of a bug in this program. The last good configuration stays in"
+        "Changes that failed to build because of a bug in this program. The last valid configuration stays in"
         " use.",
         "",
         lambda f: {"": f.build_failures},

@@ -73,7 +73,7 @@ def _subject(key: Ref | str | tuple[str, str]) -> Subject:
 
 def _internal(subject: Subject, error: Exception) -> Condition:
     message = (
-        f"An internal error ({type(error).__name__}) prevented the update. The last good configuration stays"
+        f"An internal error ({type(error).__name__}) prevented the update. The last valid configuration stays"
         " in use until the object changes. The log has the stack; please report it."
     )
     return Condition(subject, Reason.INTERNAL_ERROR, message)

@@ -21,7 +21,7 @@ _TRAILING_DOT: Final = re.compile(r"\.(?=:|$)")
 
 
 class Blamed(NamedTuple):
-    """The object that a name belongs to: a canary, or the Service itself if `canary` is None."""
+    """The object that a name belongs to: a canary, or the Service itself if `canary` is ""."""
 
     service: NamespacedName
     canary: str = ""

@@ -250,8 +250,8 @@ class TestOnASource:
             health = followed.health()
             assert (health.outage_s or -1) >= 0
             assert (
-                "has rejected requests for 0 s (services in all namespaces); what was last known stays in use"
-                in health.message
+                "has rejected requests for 0 s (services in all namespaces);"
+                " the last known objects stay in use" in health.message
             )
             assert why in health.message
             assert {kind for kind, lasted in health.outages.items() if lasted} == {Kind.SERVICE}
