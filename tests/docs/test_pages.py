@@ -83,16 +83,23 @@ def test_every_reason_is_listed_with_what_to_do() -> None:
     assert sorted(of_others) == sorted(reasons_of_problems())
 
 
+def logs(function: ast.expr) -> bool:
+    """Whether a call of it writes to the log: ``_log.info``, or ``log``, a method that was chosen before."""
+    match function:
+        case ast.Attribute(value=ast.Name(id="log" | "_log"), attr=level):
+            return level in _LOGS
+        case ast.Name(id=name):
+            return name == "log"
+    return False
+
+
 def events_of_the_log() -> set[str]:
     """What the program logs while it serves; the embedded API is another program."""
     return {
         node.args[0].value
         for node in trees(*_ROOMS)
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in _LOGS
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id in ("log", "_log")
+        and logs(node.func)
         and isinstance(node.args[0], ast.Constant)
         and isinstance(node.args[0].value, str)
     }
