@@ -222,8 +222,10 @@ async def test_what_others_write_is_shown_as_text(tab: Tab, fleet: Fleet) -> Non
 
 async def test_an_envoy_with_listeners_of_its_own_is_known_by_that(tab: Tab, fleet: Fleet) -> None:
     async with opened(tab, fleet), grpc.aio.insecure_channel(str(fleet.control_plane.xds_address)) as channel:
-        envoy = Stream(channel, Variant.DELTA)
+        envoy = Stream(channel, Variant.SOTW)
         await envoy.ask(CLUSTER, node=node("edge-1"))
+        await envoy.ask(CLUSTER, answers=await envoy.take())
+        await shows(tab, row("nodes", "edge-1"), "In sync", "CDS")
         await envoy.ask(ROUTE, "gatway")
-        await shows(tab, row("nodes", "edge-1"), "delta, routes only")
+        await shows(tab, row("nodes", "edge-1"), "sotw, routes only", "Waiting", "RDS not sent")
         await shows(tab, "#problems", "Envoy edge-1", "UnknownRouteConfiguration", "'gatway'")

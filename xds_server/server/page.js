@@ -62,7 +62,7 @@ function shadowCells(s) {
 
 function nodeState(n) {
   if (n.types.some((t) => t.sync === "ERROR")) return "Rejecting";
-  return n.types.some((t) => t.sync === "STALE") || !n.types.length ? "Waiting" : "In sync";
+  return n.types.some((t) => t.sync === "STALE" || t.sync === "NOT_SENT") || !n.types.length ? "Waiting" : "In sync";
 }
 
 function nodeCells(n) {
