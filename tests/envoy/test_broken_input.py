@@ -42,7 +42,7 @@ async def test_everything_broken_at_once_leaves_the_rest_working(
     await fleet.until_synced()
 
     status = await fleet.status()
-    shadows = {shadow.deployment: shadow for shadow in status.shadows}
+    shadows = {shadow.name: shadow for shadow in status.shadows}
     assert (shadows["lost"].reason, shadows["much"].reason) == ("ServiceNotFound", "InvalidPolicy")
     assert "staging/nowhere" in shadows["lost"].message
     assert "xds-shadow.io/percent" in shadows["much"].message

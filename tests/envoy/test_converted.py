@@ -54,9 +54,7 @@ async def answered(
 
 async def _all_active(fleet: Rig, world: World) -> bool:
     shadows = (await fleet.status()).shadows
-    return {
-        (each.namespace, each.deployment) for each in shadows if each.state == "Active"
-    } == world.shadows()
+    return {(each.namespace, each.name) for each in shadows if each.state == "Active"} == world.shadows()
 
 
 async def _asked(

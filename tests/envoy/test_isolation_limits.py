@@ -80,9 +80,9 @@ async def states(gateways: Fleet, most: int) -> None:
     async def there() -> bool:
         shadows = (await gateways.status()).shadows
         found = Counter((shadow.state, shadow.reason) for shadow in shadows)
-        active = sorted(shadow.deployment for shadow in shadows if shadow.state == "Active")
+        active = sorted(shadow.name for shadow in shadows if shadow.state == "Active")
         rejected = {reason for state, reason in found if state == "Rejected"}
-        oldest = sorted(shadow.deployment for shadow in shadows)[: len(active)]
+        oldest = sorted(shadow.name for shadow in shadows)[: len(active)]
         return 0 < len(active) <= most and active == oldest and rejected >= {"TooManyShadows"}
 
     await eventually(there, what=f"at most {most} active shadows, the oldest")

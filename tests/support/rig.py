@@ -71,7 +71,7 @@ class Rig:
 
     async def shadow(self, deployment: str = "myapp-canary") -> status_pb2.Shadow | None:
         found = await self.status()
-        return next((s for s in found.shadows if s.deployment == deployment), None)
+        return next((s for s in found.shadows if s.name == deployment), None)
 
     async def until_shadow(self, state: str, reason: str = "", deployment: str = "myapp-canary") -> None:
         """Wait for the shadow's state and for every Envoy to have what follows from it."""

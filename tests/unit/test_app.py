@@ -342,7 +342,7 @@ async def test_a_refusal_is_shown_with_the_canary_that_it_concerns() -> None:
             other = await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "other")
         await eventually(lambda: app.fleet.connections() == [])
         after = await asyncio.to_thread(get_status, app.addresses.admin)
-    nacks = {shadow.deployment: list(shadow.conditions) for shadow in status.shadows}
+    nacks = {shadow.name: list(shadow.conditions) for shadow in status.shadows}
     [nack] = nacks["myapp-canary"]
     assert (nack.subject, nack.reason) == ("Deployment staging/myapp-canary", "RejectedByEnvoy")
     assert (nacks["other"], list(other.shadow.conditions)) == ([], [])
@@ -604,7 +604,7 @@ async def test_the_page_and_its_api_say_what_status_says() -> None:
                 json.loads((await _get(app, f"/api/v1/{what}"))[1]) for what in ("shadows", "nodes", "config")
             ]
     [shadow] = shadows["shadows"]
-    assert (shadow["deployment"], shadow["state"], shadow["percent"]) == ("myapp-canary", "Pending", "25")
+    assert (shadow["name"], shadow["state"], shadow["percent"]) == ("myapp-canary", "Pending", "25")
     assert [each["id"] for each in nodes["nodes"]] == ["gateway-7"]
     assert config["server"]["source"]["message"] == "as the test says"
     [change] = config["changes"]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1axds_server/pb/status.proto\x12\rxds_shadow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xdf\x01\n\x11GetStatusResponse\x12&\n\x07shadows\x18\x01 \x03(\x0b\x32\x15.xds_shadow.v1.Shadow\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12,\n\nconditions\x18\x03 \x03(\x0b\x32\x18.xds_shadow.v1.Condition\x12%\n\x06server\x18\x04 \x01(\x0b\x32\x15.xds_shadow.v1.Server\x12)\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x18.xds_shadow.v1.Condition\"\x8a\x01\n\tCondition\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"\xdc\x01\n\x0f\x45xplainResponse\x12%\n\x06shadow\x18\x01 \x01(\x0b\x32\x15.xds_shadow.v1.Shadow\x12$\n\x06routes\x18\x02 \x03(\x0b\x32\x14.xds_shadow.v1.Route\x12\"\n\x05nodes\x18\x03 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12,\n\nconditions\x18\x04 \x03(\x0b\x32\x18.xds_shadow.v1.Condition\x12*\n\tresources\x18\x05 \x03(\x0b\x32\x17.xds_shadow.v1.Resource\"\x9d\x02\n\x06Shadow\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07percent\x18\x07 \x01(\t\x12\x0f\n\x07methods\x18\x08 \x03(\t\x12\x11\n\tendpoints\x18\t \x03(\t\x12,\n\nconditions\x18\n \x03(\x0b\x32\x18.xds_shadow.v1.Condition\x12(\n\x08settings\x18\x0b \x03(\x0b\x32\x16.xds_shadow.v1.Setting\x12\x10\n\x08gateways\x18\x0c \x03(\t\x12\x0c\n\x04kind\x18\r \x01(\t\"6\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\"\xbf\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0c\n\x04peer\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\x12-\n\tconnected\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05types\x18\x07 \x03(\x0b\x32\x19.xds_shadow.v1.TypeStatus\x12\x13\n\x0broutes_only\x18\x08 \x01(\x08\"\xb4\x01\n\nTypeStatus\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x12\n\nshort_name\x18\x02 \x01(\t\x12\x0c\n\x04sync\x18\x03 \x01(\t\x12\x14\n\x0csent_version\x18\x04 \x01(\t\x12\x15\n\racked_version\x18\x05 \x01(\t\x12&\n\tlast_nack\x18\x06 \x01(\x0b\x32\x13.xds_shadow.v1.Nack\x12\x0e\n\x06pushes\x18\x07 \x01(\x04\x12\r\n\x05\x62ytes\x18\x08 \x01(\x04\"P\n\x04Nack\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x05Route\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x0f\n\x07\x64omains\x18\x03 \x03(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x11\n\tendpoints\x18\x05 \x03(\t\x12\x16\n\x0eshadow_cluster\x18\x06 \x01(\t\"8\n\x08Resource\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\x9c\x02\n\x06Server\x12\x0f\n\x07version\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcommitted\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x08versions\x18\x04 \x03(\x0b\x32#.xds_shadow.v1.Server.VersionsEntry\x12\x16\n\x0e\x62uild_failures\x18\x05 \x01(\x04\x12%\n\x06source\x18\x06 \x01(\x0b\x32\x15.xds_shadow.v1.Source\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x06Source\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x1b\n\x0eoutage_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_outage_seconds2\xa9\x01\n\rStatusService\x12N\n\tGetStatus\x12\x1f.xds_shadow.v1.GetStatusRequest\x1a .xds_shadow.v1.GetStatusResponse\x12H\n\x07\x45xplain\x12\x1d.xds_shadow.v1.ExplainRequest\x1a\x1e.xds_shadow.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1axds_server/pb/status.proto\x12\rxds_shadow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xdf\x01\n\x11GetStatusResponse\x12&\n\x07shadows\x18\x01 \x03(\x0b\x32\x15.xds_shadow.v1.Shadow\x12\"\n\x05nodes\x18\x02 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12,\n\nconditions\x18\x03 \x03(\x0b\x32\x18.xds_shadow.v1.Condition\x12%\n\x06server\x18\x04 \x01(\x0b\x32\x15.xds_shadow.v1.Server\x12)\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x18.xds_shadow.v1.Condition\"\x8a\x01\n\tCondition\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x0e\x45xplainRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"\xdc\x01\n\x0f\x45xplainResponse\x12%\n\x06shadow\x18\x01 \x01(\x0b\x32\x15.xds_shadow.v1.Shadow\x12$\n\x06routes\x18\x02 \x03(\x0b\x32\x14.xds_shadow.v1.Route\x12\"\n\x05nodes\x18\x03 \x03(\x0b\x32\x13.xds_shadow.v1.Node\x12,\n\nconditions\x18\x04 \x03(\x0b\x32\x18.xds_shadow.v1.Condition\x12*\n\tresources\x18\x05 \x03(\x0b\x32\x17.xds_shadow.v1.Resource\"\x97\x02\n\x06Shadow\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07percent\x18\x07 \x01(\t\x12\x0f\n\x07methods\x18\x08 \x03(\t\x12\x11\n\tendpoints\x18\t \x03(\t\x12,\n\nconditions\x18\n \x03(\x0b\x32\x18.xds_shadow.v1.Condition\x12(\n\x08settings\x18\x0b \x03(\x0b\x32\x16.xds_shadow.v1.Setting\x12\x10\n\x08gateways\x18\x0c \x03(\t\x12\x0c\n\x04kind\x18\r \x01(\t\"6\n\x07Setting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\"\xbf\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x0c\n\x04peer\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\x12-\n\tconnected\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05types\x18\x07 \x03(\x0b\x32\x19.xds_shadow.v1.TypeStatus\x12\x13\n\x0broutes_only\x18\x08 \x01(\x08\"\xb4\x01\n\nTypeStatus\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x12\n\nshort_name\x18\x02 \x01(\t\x12\x0c\n\x04sync\x18\x03 \x01(\t\x12\x14\n\x0csent_version\x18\x04 \x01(\t\x12\x15\n\racked_version\x18\x05 \x01(\t\x12&\n\tlast_nack\x18\x06 \x01(\x0b\x32\x13.xds_shadow.v1.Nack\x12\x0e\n\x06pushes\x18\x07 \x01(\x04\x12\r\n\x05\x62ytes\x18\x08 \x01(\x04\"P\n\x04Nack\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x05Route\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x0f\n\x07\x64omains\x18\x03 \x03(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x11\n\tendpoints\x18\x05 \x03(\t\x12\x16\n\x0eshadow_cluster\x18\x06 \x01(\t\"8\n\x08Resource\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\x9c\x02\n\x06Server\x12\x0f\n\x07version\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcommitted\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x08versions\x18\x04 \x03(\x0b\x32#.xds_shadow.v1.Server.VersionsEntry\x12\x16\n\x0e\x62uild_failures\x18\x05 \x01(\x04\x12%\n\x06source\x18\x06 \x01(\x0b\x32\x15.xds_shadow.v1.Source\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x06Source\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x1b\n\x0eoutage_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_outage_seconds2\xa9\x01\n\rStatusService\x12N\n\tGetStatus\x12\x1f.xds_shadow.v1.GetStatusRequest\x1a .xds_shadow.v1.GetStatusResponse\x12H\n\x07\x45xplain\x12\x1d.xds_shadow.v1.ExplainRequest\x1a\x1e.xds_shadow.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,29 +41,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONDITION']._serialized_start=325
   _globals['_CONDITION']._serialized_end=463
   _globals['_EXPLAINREQUEST']._serialized_start=465
-  _globals['_EXPLAINREQUEST']._serialized_end=534
-  _globals['_EXPLAINRESPONSE']._serialized_start=537
-  _globals['_EXPLAINRESPONSE']._serialized_end=757
-  _globals['_SHADOW']._serialized_start=760
-  _globals['_SHADOW']._serialized_end=1045
-  _globals['_SETTING']._serialized_start=1047
-  _globals['_SETTING']._serialized_end=1101
-  _globals['_NODE']._serialized_start=1104
-  _globals['_NODE']._serialized_end=1295
-  _globals['_TYPESTATUS']._serialized_start=1298
-  _globals['_TYPESTATUS']._serialized_end=1478
-  _globals['_NACK']._serialized_start=1480
-  _globals['_NACK']._serialized_end=1560
-  _globals['_ROUTE']._serialized_start=1562
-  _globals['_ROUTE']._serialized_end=1678
-  _globals['_RESOURCE']._serialized_start=1680
-  _globals['_RESOURCE']._serialized_end=1736
-  _globals['_SERVER']._serialized_start=1739
-  _globals['_SERVER']._serialized_end=2023
-  _globals['_SERVER_VERSIONSENTRY']._serialized_start=1976
-  _globals['_SERVER_VERSIONSENTRY']._serialized_end=2023
-  _globals['_SOURCE']._serialized_start=2025
-  _globals['_SOURCE']._serialized_end=2098
-  _globals['_STATUSSERVICE']._serialized_start=2101
-  _globals['_STATUSSERVICE']._serialized_end=2270
+  _globals['_EXPLAINREQUEST']._serialized_end=528
+  _globals['_EXPLAINRESPONSE']._serialized_start=531
+  _globals['_EXPLAINRESPONSE']._serialized_end=751
+  _globals['_SHADOW']._serialized_start=754
+  _globals['_SHADOW']._serialized_end=1033
+  _globals['_SETTING']._serialized_start=1035
+  _globals['_SETTING']._serialized_end=1089
+  _globals['_NODE']._serialized_start=1092
+  _globals['_NODE']._serialized_end=1283
+  _globals['_TYPESTATUS']._serialized_start=1286
+  _globals['_TYPESTATUS']._serialized_end=1466
+  _globals['_NACK']._serialized_start=1468
+  _globals['_NACK']._serialized_end=1548
+  _globals['_ROUTE']._serialized_start=1550
+  _globals['_ROUTE']._serialized_end=1666
+  _globals['_RESOURCE']._serialized_start=1668
+  _globals['_RESOURCE']._serialized_end=1724
+  _globals['_SERVER']._serialized_start=1727
+  _globals['_SERVER']._serialized_end=2011
+  _globals['_SERVER_VERSIONSENTRY']._serialized_start=1964
+  _globals['_SERVER_VERSIONSENTRY']._serialized_end=2011
+  _globals['_SOURCE']._serialized_start=2013
+  _globals['_SOURCE']._serialized_end=2086
+  _globals['_STATUSSERVICE']._serialized_start=2089
+  _globals['_STATUSSERVICE']._serialized_end=2258
 # @@protoc_insertion_point(module_scope)

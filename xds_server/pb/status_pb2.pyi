@@ -44,14 +44,14 @@ class Condition(_message.Message):
     def __init__(self, subject: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., severity: _Optional[str] = ..., origin: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("namespace", "deployment", "kind")
+    __slots__ = ("namespace", "name", "kind")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
-    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     namespace: str
-    deployment: str
+    name: str
     kind: str
-    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
     __slots__ = ("shadow", "routes", "nodes", "conditions", "resources")
@@ -68,9 +68,9 @@ class ExplainResponse(_message.Message):
     def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ...) -> None: ...
 
 class Shadow(_message.Message):
-    __slots__ = ("namespace", "deployment", "service", "state", "reason", "message", "percent", "methods", "endpoints", "conditions", "settings", "gateways", "kind")
+    __slots__ = ("namespace", "name", "service", "state", "reason", "message", "percent", "methods", "endpoints", "conditions", "settings", "gateways", "kind")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
-    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -83,7 +83,7 @@ class Shadow(_message.Message):
     GATEWAYS_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     namespace: str
-    deployment: str
+    name: str
     service: str
     state: str
     reason: str
@@ -95,7 +95,7 @@ class Shadow(_message.Message):
     settings: _containers.RepeatedCompositeFieldContainer[Setting]
     gateways: _containers.RepeatedScalarFieldContainer[str]
     kind: str
-    def __init__(self, namespace: _Optional[str] = ..., deployment: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ...) -> None: ...
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class Setting(_message.Message):
     __slots__ = ("name", "value", "origin")

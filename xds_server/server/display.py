@@ -56,11 +56,11 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
     """One row for each shadow. Workloads of different kinds with the same name are shown with their kind."""
     table = _table("SHADOW", "OF SERVICE", "STATE", "REASON", "PERCENT", "METHODS", "ENDPOINTS", "MESSAGE")
     shadows = list(shadows)
-    called = Counter((shadow.namespace, shadow.deployment) for shadow in shadows)
+    called = Counter((shadow.namespace, shadow.name) for shadow in shadows)
     for shadow in shadows:
-        several = called[shadow.namespace, shadow.deployment] > 1
+        several = called[shadow.namespace, shadow.name] > 1
         table.add_row(
-            f"{shadow.namespace}/{f'{shadow.kind.lower()}/' if several else ''}{shadow.deployment}",
+            f"{shadow.namespace}/{f'{shadow.kind.lower()}/' if several else ''}{shadow.name}",
             _service(shadow),
             _coloured(shadow.state),
             shadow.reason,
@@ -138,7 +138,7 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     """One shadow, from its label to the Envoys that mirror to it."""
     shadow = explanation.shadow
     facts = Table.grid(padding=(0, 2))
-    facts.add_row(shadow.kind, f"{shadow.namespace}/{shadow.deployment}")
+    facts.add_row(shadow.kind, f"{shadow.namespace}/{shadow.name}")
     facts.add_row("Shadow of", f"Service {shadow.namespace}/{shadow.service}")
     facts.add_row("Routed on", ", ".join(shadow.gateways) or "no gateway")
     facts.add_row("State", Text.assemble(_coloured(shadow.state), f" ({shadow.reason})"))

@@ -48,7 +48,7 @@ function on({ gateways }) {
 function shadowCells(s) {
   const settings = s.settings.filter(({ name }) => name !== "percent" && name !== "methods");
   return [
-    [[`${s.namespace}/`, "dim"], [s.deployment, "name"], line(`${kind(s)}of Service ${s.service}${on(s)}`, "dim")],
+    [[`${s.namespace}/`, "dim"], [s.name, "name"], line(`${kind(s)}of Service ${s.service}${on(s)}`, "dim")],
     [badge(s.state), line(s.reason, "dim")],
     s.percent ? [[`${s.percent} %`], line(s.methods.join(", ") || "all methods", "dim")] : [["unknown", "dim"]],
     [[s.endpoints.length], ...addresses(s.endpoints)],
@@ -84,8 +84,8 @@ const TABLES = {
   shadows: {
     title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Mirrored", "Endpoints", "Message"],
     groups: ["Rejected", "Pending", "Active", "Paused", "Expired"], group: (s) => s.state,
-    key: (s) => [s.namespace, s.deployment, s.kind], cells: shadowCells,
-    announce: (s) => `${s.namespace}/${s.deployment} is ${s.state}`,
+    key: (s) => [s.namespace, s.name, s.kind], cells: shadowCells,
+    announce: (s) => `${s.namespace}/${s.name} is ${s.state}`,
     nothing: "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.",
   },
   nodes: {

@@ -96,7 +96,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, _ambiguous(found))
         explanation = self._explain(_name(found[0])) if found else None
         if explanation is None:
-            what = f"{request.kind or 'workload'} {request.namespace}/{request.deployment}"
+            what = f"{request.kind or 'workload'} {request.namespace}/{request.name}"
             problem = f"no {what} with the label {SHADOW_OF} is known to the server"
             await context.abort(grpc.StatusCode.NOT_FOUND, problem)
             raise AssertionError("abort() raises")  # for mypy: grpcio has no types
@@ -119,7 +119,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
 
 
 def _is_called(shadow: ShadowStatus, request: status_pb2.ExplainRequest) -> bool:
-    return (shadow.namespace, shadow.name) == (request.namespace, request.deployment) and (
+    return (shadow.namespace, shadow.name) == (request.namespace, request.name) and (
         request.kind.lower() in ("", shadow.kind.lower())
     )
 
@@ -140,7 +140,7 @@ def _of(shadow: ShadowStatus) -> NamespacedName:
 def _shadow(shadow: ShadowStatus, nacks: Iterable[Condition], gateways: Iterable[str]) -> status_pb2.Shadow:
     return status_pb2.Shadow(
         namespace=shadow.namespace,
-        deployment=shadow.name,
+        name=shadow.name,
         kind=shadow.kind,
         service=shadow.service,
         state=shadow.state,

@@ -35,7 +35,7 @@ def get_explanation(server: Address, namespace: str, name: str, kind: str = "") 
         XdsShadowError: as for `get_status`. Also: there is no such shadow, or there are several of different
             kinds and `kind` is empty.
     """
-    request = status_pb2.ExplainRequest(namespace=namespace, deployment=name, kind=kind)
+    request = status_pb2.ExplainRequest(namespace=namespace, name=name, kind=kind)
     found: status_pb2.ExplainResponse = _call(server, lambda s: s.Explain(request, timeout=_DEADLINE_S))
     return found
 

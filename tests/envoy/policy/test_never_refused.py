@@ -150,7 +150,7 @@ async def test_envoy_takes_whatever_comes_of_random_annotations(fleet: Rig) -> N
         fleet.write("all.yaml", [*world(policies, token), witness])
         found = await refusals(fleet, f"v{mark}")
         status = await fleet.status()
-        running = {shadow.deployment for shadow in status.shadows if shadow.state == "Active"}
+        running = {shadow.name for shadow in status.shadows if shadow.state == "Active"}
         for number, policy in enumerate(policies):
             if f"c{number}" in running:
                 active.update(policy)
