@@ -13,8 +13,9 @@ from xds_server.base.text import listed, plain, shown
 from xds_server.core.conditions import Condition, Subject, about
 from xds_server.core.objects import Kind, Ref
 from xds_server.core.plan import Plan
-from xds_server.translate.blame import blame, domains
+from xds_server.translate.blame import blame
 from xds_server.xds.fleet import RouteSubscription, StandingNack
+from xds_server.xds.nack_text import domains
 from xds_server.xds.types import SHORT_NAMES
 
 REJECTED: Final = "RejectedByEnvoy"

@@ -16,12 +16,10 @@ _NAME: Final = re.compile(
     rf"(?:(?:/{LABEL})?/shadow/(?P<canary>{names.KINDS_BEFORE_NAMES}{SUBDOMAIN})|/{LABEL})?(?![-\w/]|\.\w)"
 )
 _HOST: Final = re.compile(rf"(?<![-\w./]){LABEL}/(?P<service>{LABEL})\.(?P<namespace>{LABEL})(?![-\w.])")
-_DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,262})")
-_TRAILING_DOT: Final = re.compile(r"\.(?=:|$)")
 
 
 class Blamed(NamedTuple):
-    """The object that a name belongs to: a canary, or the Service itself if `canary` is ""."""
+    """The object that a name belongs to: a canary, or the Service itself if `canary` is empty."""
 
     service: NamespacedName
     canary: str = ""
@@ -38,9 +36,3 @@ def blame(message: str) -> frozenset[Blamed]:
         Blamed(NamespacedName(found["namespace"], found["service"])) for found in _HOST.finditer(message)
     }
     return frozenset(clusters | hosts)
-
-
-def domains(message: str) -> frozenset[str]:
-    """The hosts that `message` calls domains, spelled as in a plan. If two virtual hosts have the same
-    domain, Envoy names only the domain."""
-    return frozenset(_TRAILING_DOT.sub("", found) for found in _DOMAIN.findall(message))

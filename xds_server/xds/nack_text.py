@@ -28,7 +28,8 @@ _NAME: Final = re.compile(r'^(?:cluster_)?name: "([^"\n]*)"$', re.MULTILINE)
 _VIRTUAL_HOST: Final = re.compile(r'^virtual_hosts \{\n  name: "([^"\n]*)"$', re.MULTILINE)
 _INDEX: Final = re.compile(r"RouteConfigurationValidationError\.VirtualHosts\[([0-9]{1,9})\]")
 _WORD: Final = re.compile(r"[^\s,'\"()]+")
-_DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,261})")
+_DOMAIN: Final = re.compile(r"\bdomain ([^\s,'\"]{1,262})")
+_TRAILING_DOT: Final = re.compile(r"\.(?=:|$)")
 
 
 def without_printed_resources(message: str) -> str:
@@ -41,15 +42,15 @@ def names_in(message: str, resources: Mapping[str, Resource]) -> frozenset[str]:
     text = without_printed_resources(message)
     words = {part for word in _WORD.findall(text) for part in (word, word.rstrip(".:;"))}
     found = {word for word in words if word in resources}
-    if domains := {_without_dot(each) for each in _DOMAIN.findall(text)}:
-        found |= {name for name, each in resources.items() if not domains.isdisjoint(each.claims)}
+    if named := domains(text):
+        found |= {name for name, each in resources.items() if not named.isdisjoint(each.claims)}
     return frozenset(found)
 
 
-def _without_dot(domain: str) -> str:
-    """The domain as it stands in `claims`. A virtual host also has each domain with a trailing dot."""
-    host, colon, port = domain.partition(":")
-    return host.removesuffix(".") + colon + port
+def domains(message: str) -> frozenset[str]:
+    """The domains that `message` names, without the trailing dot. A virtual host has each domain with and
+    without it. If two virtual hosts have the same domain, Envoy names only the domain."""
+    return frozenset(_TRAILING_DOT.sub("", found) for found in _DOMAIN.findall(message))
 
 
 def _named(printed: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from xds_server.base.ids import NamespacedName
 from xds_server.translate import names
-from xds_server.translate.blame import Blamed, blame, domains
+from xds_server.translate.blame import Blamed, blame
 
 MYAPP = NamespacedName("staging", "myapp")
 SERVICE = Blamed(MYAPP)
@@ -51,17 +51,3 @@ def test_every_name_that_is_generated_is_recognized() -> None:
     assert blame(names.shadow_cluster(service, "", "my.canary-3")) == {Blamed(service, "my.canary-3")}
     longest = NamespacedName("n" * 63, "s" * 63)
     assert blame(names.shadow_cluster(longest, "p" * 15, "d" * 253)) == {Blamed(longest, "d" * 253)}
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ("Duplicate entry of domain myapp.staging in route gateway", {"myapp.staging"}),
-        ("Duplicate entry of domain myapp.staging. in route gateway", {"myapp.staging"}),
-        ("Duplicate entry of domain myapp.staging.:* in route gateway", {"myapp.staging:*"}),
-        ("Only a single wildcard domain is permitted in route gateway", {"is"}),
-        ("no such filter", set()),
-    ],
-)
-def test_domains_are_the_hosts_that_a_message_calls_so(message: str, expected: set[str]) -> None:
-    assert domains(message) == expected

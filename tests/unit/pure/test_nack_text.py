@@ -4,6 +4,7 @@ import pytest
 
 from xds_server.base.text import plain
 from xds_server.xds.nack_summary import summary
+from xds_server.xds.nack_text import domains
 
 CLUSTER = """\
 name: "staging/myapp/80"
@@ -148,3 +149,17 @@ def test_any_other_message_stays_as_it_is(message: str) -> None:
 )
 def test_plain_text_is_one_short_line_without_control_characters(text: str, expected: str) -> None:
     assert plain(text, 10) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Duplicate entry of domain myapp.staging in route gateway", {"myapp.staging"}),
+        ("Duplicate entry of domain myapp.staging. in route gateway", {"myapp.staging"}),
+        ("Duplicate entry of domain myapp.staging.:* in route gateway", {"myapp.staging:*"}),
+        ("Only a single wildcard domain is permitted in route gateway", {"is"}),
+        ("no such filter", set()),
+    ],
+)
+def test_domains_are_the_hosts_that_a_message_calls_so(message: str, expected: set[str]) -> None:
+    assert domains(message) == expected
