@@ -2,9 +2,9 @@
 
 from xds_server.base.ids import NamespacedName, NodeId, TypeUrl, Version
 from xds_server.base.text import listed
-from xds_server.core.conditions import Condition, Subject
-from xds_server.core.plan import Plan, PortPlan, Protocol, Reason, ServicePlan, ShadowStatus, State
-from xds_server.server.attribution import UNKNOWN_ROUTES, attributed, unknown_routes
+from xds_server.core.conditions import Condition, Reason, Subject
+from xds_server.core.plan import Plan, PortPlan, Protocol, ServicePlan, ShadowStatus, State
+from xds_server.server.attribution import attributed, unknown_routes
 from xds_server.xds.fleet import Nack, RouteSubscription, StandingNack
 from xds_server.xds.types import CLUSTER, ROUTE
 
@@ -50,7 +50,12 @@ def test_who_asks_for_routes_of_no_gateway_is_a_problem() -> None:
         " add --route-config."
     )
     assert list(unknown_routes(subscriptions, there_are)) == [
-        Condition(envoy(name), UNKNOWN_ROUTES, f"Envoy {name} requests route configuration {tail}", since=5.0)
+        Condition(
+            envoy(name),
+            Reason.UNKNOWN_ROUTE_CONFIGURATION,
+            f"Envoy {name} requests route configuration {tail}",
+            since=5.0,
+        )
         for name, tail in (("a", f"'gatway', {tail}"), ("b", f"'in', {tail}"))
     ]
     together = [RouteSubscription(NodeId(name), ("in",), since) for name, since in (("a", 7.0), ("b", 5.0))]
@@ -79,7 +84,7 @@ def test_a_service_without_canaries_has_a_problem() -> None:
     assert found.canaries == {}
     sentence = "RDS rejected by Envoy a: route: unknown cluster 'prod/shop/80'"
     subject = Subject("Service", "prod", "shop")
-    assert found.services == {SHOP: [Condition(subject, "RejectedByEnvoy", sentence, since=1.0)]}
+    assert found.services == {SHOP: [Condition(subject, Reason.REJECTED_BY_ENVOY, sentence, since=1.0)]}
 
 
 def test_a_host_belongs_to_its_service() -> None:
@@ -96,7 +101,7 @@ def test_envoys_that_say_the_same_are_told_once_with_how_many_they_are() -> None
     [condition] = attributed([nack("staging/myapp/80: other"), *same], PLAN).canaries[ONE][:1]
     assert condition == Condition(
         Subject("Deployment", "staging", "one"),
-        "RejectedByEnvoy",
+        Reason.REJECTED_BY_ENVOY,
         f"CDS rejected by 40 Envoys (0, 1, 2 and 37 more): {message}",
         since=0.0,
     )

@@ -11,9 +11,9 @@ import pytest_asyncio
 
 from tests.support.waiting import eventually
 from xds_server.base.errors import UsageError
-from xds_server.core.conditions import NO_SUBJECT, Condition
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason
 from xds_server.server import gateway_file
-from xds_server.server.gateway_file import INVALID_GATEWAY, follow_gateway, read_gateway
+from xds_server.server.gateway_file import follow_gateway, read_gateway
 from xds_server.translate.gateway import HARDENED, TRANSPARENT, GatewayConfig
 
 RENAMED = (
@@ -135,7 +135,9 @@ async def test_the_last_good_configuration_stays(followed: Followed) -> None:
         known, problems = await followed.until_found(text)
         message = f"--gateway {followed.file}: {wrong} {stays}"
         assert known == HARDENED
-        assert problems == (Condition(NO_SUBJECT, INVALID_GATEWAY, message, origin=str(followed.file)),)
+        assert problems == (
+            Condition(NO_SUBJECT, Reason.INVALID_GATEWAY, message, origin=str(followed.file)),
+        )
     assert await followed.until_found("profile: hardened # as before") == (HARDENED, ())
     assert await followed.until_found("profile: transparent") == (TRANSPARENT, ())
 

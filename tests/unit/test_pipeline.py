@@ -13,7 +13,7 @@ from xds_server.base.address import Address
 from xds_server.base.errors import DanglingReferenceError
 from xds_server.base.ids import NamespacedName
 from xds_server.core import resolve, world
-from xds_server.core.conditions import NO_SUBJECT, Condition, errors
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason, errors
 from xds_server.core.door import Door
 from xds_server.core.hosts import HostTable
 from xds_server.core.ledger import Ledger
@@ -63,7 +63,7 @@ def test_a_step_without_a_change_gives_equal_bytes() -> None:
 
 
 def test_reports_and_plan_make_up_the_problems() -> None:
-    broken = Condition(NO_SUBJECT, "InvalidFile", "It is broken.", origin="a.yaml")
+    broken = Condition(NO_SUBJECT, Reason.INVALID_FILE, "It is broken.", origin="a.yaml")
     portless = objects.service("portless", ports=[])
     published = _pipeline().step(
         [Report("a.yaml", (broken,)), *_changes(objects.namespace(), portless)], now=0.0

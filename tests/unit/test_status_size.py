@@ -10,7 +10,8 @@ import pytest
 from tests.support.status import STATE, status_of
 from xds_server.base.address import Address
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
-from xds_server.core.plan import Reason, ShadowStatus, State
+from xds_server.core.conditions import Reason
+from xds_server.core.plan import ShadowStatus, State
 from xds_server.core.terms import Setting
 from xds_server.pb import status_pb2
 from xds_server.server.status_api import StatusServicer

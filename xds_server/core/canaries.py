@@ -12,11 +12,11 @@ from xds_server.core.backends import (
     counterpart,
     service_endpoints,
 )
-from xds_server.core.conditions import Condition, about
+from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.credentials import credential_of
 from xds_server.core.intents import Intent
 from xds_server.core.objects import Pod, Service
-from xds_server.core.plan import Credential, Reason
+from xds_server.core.plan import Credential
 from xds_server.core.ports import HttpPort, called
 from xds_server.core.scene import Scene
 from xds_server.core.world import NamespaceView

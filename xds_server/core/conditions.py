@@ -11,6 +11,73 @@ from typing import Final, NamedTuple
 from xds_server.core.objects import Object, Ref, ref_of
 
 
+class Reason(StrEnum):
+    """The reason of a condition, and of a shadow's state. Reasons are stable: scripts match them."""
+
+    MIRRORING = "Mirroring"
+    NO_READY_ENDPOINT = "NoReadyEndpoint"
+    NO_ENDPOINTS = "NoEndpoints"
+    CANNOT_REDACT = "CannotRedact"
+    PAUSED = "Paused"
+    ZERO_PERCENT = "ZeroPercent"
+    EXPIRED = "Expired"
+    SERVICE_NOT_FOUND = "ServiceNotFound"
+    SERVICE_NOT_EXPOSED = "ServiceNotExposed"
+    NO_HTTP_PORT = "NoHttpPort"
+    WOULD_EMPTY_SERVICE = "WouldEmptyService"
+    INVALID_POLICY = "InvalidPolicy"
+    NOT_ALLOWED = "NotAllowed"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
+    INVALID_SECRET = "InvalidSecret"  # noqa: S105
+    CREDENTIAL_NEEDS_TLS = "CredentialNeedsTLS"
+    NAMESPACE_UNKNOWN = "NamespaceUnknown"
+    INVALID_LABEL = "InvalidLabel"
+    INVALID_ANNOTATION = "InvalidAnnotation"
+    INVALID_HOST = "InvalidHost"
+    UNKNOWN_GATEWAY = "UnknownGateway"
+    HOST_CONFLICT = "HostConflict"
+    MIRROR_LOOP = "MirrorLoop"
+    TOO_MANY_SAMPLED = "TooManySampled"
+    TOO_MANY_CONDITIONS = "TooManyConditions"
+    TOO_MANY_SHADOWS = "TooManyShadows"
+    TOO_MUCH_MEMORY = "TooMuchMemory"
+    TOO_MANY_HOSTS = "TooManyHosts"
+    TOO_MANY_PORTS = "TooManyPorts"
+    TOO_MANY_ENDPOINTS = "TooManyEndpoints"
+    NAMESPACE_FULL = "NamespaceFull"
+    PODS_UNKNOWN = "PodsUnknown"
+    TOO_LARGE = "TooLarge"
+    PORTS_NOT_ROUTED = "PortsNotRouted"
+    PORT_ASSUMED_HTTP = "PortAssumedHttp"
+    INTERNAL_ERROR = "InternalError"
+
+    # Of objects, and of their source.
+    INVALID_OBJECT = "InvalidObject"
+    INVALID_ADDRESS = "InvalidAddress"
+    INVALID_PORT = "InvalidPort"
+    DUPLICATE_OBJECT = "DuplicateObject"
+    DECODE_FAILED = "DecodeFailed"
+    INVALID_FILE = "InvalidFile"
+    UNREADABLE_FILE = "UnreadableFile"
+    UNAUTHORIZED = "Unauthorized"
+    FORBIDDEN = "Forbidden"
+    NOT_FOUND = "NotFound"
+    API_UNAVAILABLE = "ApiUnavailable"
+
+    # Of the gateway file, and of Envoys.
+    INVALID_GATEWAY = "InvalidGateway"
+    UNKNOWN_ROUTE_CONFIGURATION = "UnknownRouteConfiguration"
+    REJECTED_BY_ENVOY = "RejectedByEnvoy"
+
+    # Of Kubernetes Events: a shadow's new state, and its end.
+    SHADOW_ACTIVE = "ShadowActive"
+    SHADOW_PENDING = "ShadowPending"
+    SHADOW_PAUSED = "ShadowPaused"
+    SHADOW_EXPIRED = "ShadowExpired"
+    SHADOW_REJECTED = "ShadowRejected"
+    SHADOW_STOPPED = "ShadowStopped"
+
+
 class Severity(StrEnum):
     """Whether a condition has to be corrected."""
 
@@ -40,13 +107,13 @@ NO_SUBJECT: Final = Subject()
 
 
 class Condition(NamedTuple):
-    """One statement about one subject. `reason` is a stable CamelCase word, `message` one sentence or several
+    """One statement about one subject. `message` is one sentence or several
     that say what is wrong and what to do. `origin` is the file or the watch that the subject came from.
     `since` is when the condition began, in seconds since the epoch. The pure code leaves it None, so that
     equal plans compare equal; the server sets it."""
 
     subject: Subject
-    reason: str
+    reason: Reason
     message: str
     severity: Severity = Severity.ERROR
     origin: str = ""

@@ -8,10 +8,10 @@ import binascii
 import re
 from typing import Final
 
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.keys import ALLOW
 from xds_server.core.objects import Kind
-from xds_server.core.plan import Credential, Reason
+from xds_server.core.plan import Credential
 from xds_server.core.sensitive import Sensitive
 from xds_server.core.terms import SecretKey
 from xds_server.core.world import NamespaceView

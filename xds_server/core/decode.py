@@ -14,7 +14,7 @@ import msgspec
 
 from xds_server.base.errors import XdsShadowError
 from xds_server.core import validate
-from xds_server.core.conditions import Condition, about
+from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.keys import PREFIX
 from xds_server.core.objects import KINDS, WORKLOADS, Kind, Object, Ref, Service, Workload
 
@@ -83,7 +83,7 @@ def unreadable(ref: Ref | None, origin: str, detail: object) -> Condition:
     what = "The object" if ref else "The API server's response"
     known = "its last known state stays" if ref else "the last known objects stay"
     message = f"{what} cannot be read, so {known} in use: {detail}."
-    return Condition(about(ref), "DecodeFailed", message, origin=origin)
+    return Condition(about(ref), Reason.DECODE_FAILED, message, origin=origin)
 
 
 def trim(obj: ObjectT) -> ObjectT:
@@ -160,7 +160,7 @@ def _ref(kind: Kind, document: Mapping[object, object], origin: str) -> Ref:
     mistake = validate.name_mistake(KINDS[kind], name, namespace)
     if mistake:
         # Without a ref: no object can have this name, so it is a misspelled name of another object.
-        raise DecodeError(Condition(about(ref), "InvalidObject", f"{mistake}.", origin=origin))
+        raise DecodeError(Condition(about(ref), Reason.INVALID_OBJECT, f"{mistake}.", origin=origin))
     return ref
 
 
@@ -236,4 +236,4 @@ def _article(value: object) -> str:
 
 
 def _invalid(ref: Ref | None, origin: str, message: str) -> DecodeError:
-    return DecodeError(Condition(about(ref), "InvalidObject", message, origin=origin), ref)
+    return DecodeError(Condition(about(ref), Reason.INVALID_OBJECT, message, origin=origin), ref)

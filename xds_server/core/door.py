@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from xds_server.base.text import shown
-from xds_server.core.conditions import Condition, about
+from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.objects import (
     Container,
     EndpointSlice,
@@ -28,9 +28,6 @@ from xds_server.core.objects import (
     ref_of,
 )
 from xds_server.core.world import Change, Delete, Report, Upsert
-
-INVALID_ADDRESS: Final = "InvalidAddress"
-INVALID_PORT: Final = "InvalidPort"
 
 _LAST_PORT: Final = 65535
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -215,20 +212,20 @@ class _Removed:
 
     def __init__(self, ref: Ref) -> None:
         self._ref = ref
-        self._seen = {INVALID_ADDRESS: 0, INVALID_PORT: 0}
-        self._bad = {INVALID_ADDRESS: 0, INVALID_PORT: 0}
-        self._first: dict[str, str] = {}
+        self._seen = {Reason.INVALID_ADDRESS: 0, Reason.INVALID_PORT: 0}
+        self._bad = {Reason.INVALID_ADDRESS: 0, Reason.INVALID_PORT: 0}
+        self._first: dict[Reason, str] = {}
 
     def addresses(self, verdicts: Iterable[_Verdict]) -> tuple[str, ...]:
         """The addresses that stay."""
-        return tuple(verdict.text for verdict in verdicts if self._noted(INVALID_ADDRESS, verdict))
+        return tuple(verdict.text for verdict in verdicts if self._noted(Reason.INVALID_ADDRESS, verdict))
 
     def port(self, number: int) -> bool:
         """Whether the port stays."""
         why = "" if _is_port(number) else f"is not a number from 1 to {_LAST_PORT}"
-        return self._noted(INVALID_PORT, _Verdict(str(number), why))
+        return self._noted(Reason.INVALID_PORT, _Verdict(str(number), why))
 
-    def _noted(self, reason: str, verdict: _Verdict) -> bool:
+    def _noted(self, reason: Reason, verdict: _Verdict) -> bool:
         self._seen[reason] += 1
         if verdict.why:
             self._bad[reason] += 1
@@ -239,11 +236,11 @@ class _Removed:
         """One condition for each reason."""
         return tuple(
             Condition(about(self._ref), reason, self._sentence(reason, what))
-            for reason, what in ((INVALID_ADDRESS, "address"), (INVALID_PORT, "port"))
+            for reason, what in ((Reason.INVALID_ADDRESS, "address"), (Reason.INVALID_PORT, "port"))
             if reason in self._first
         )
 
-    def _sentence(self, reason: str, what: str) -> str:
+    def _sentence(self, reason: Reason, what: str) -> str:
         bad, seen, first = self._bad[reason], self._seen[reason], self._first[reason]
         if seen == 1:
             return f"Its only {what} is left out: {first}."

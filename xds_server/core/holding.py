@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from xds_server.base.ids import NamespacedName
-from xds_server.core.conditions import notices
+from xds_server.core.conditions import Reason, notices
 from xds_server.core.intents import Intent
 from xds_server.core.objects import Service, Workload
-from xds_server.core.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
+from xds_server.core.plan import PortPlan, ServicePlan, ShadowStatus, State
 from xds_server.core.services import Offer, age_of, problem_of
 
 _SOME = 3

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from xds_server.base.ids import NamespacedName
 from xds_server.core.annotations import Policy
 from xds_server.core.bounds import NotAllowedError
-from xds_server.core.conditions import Condition, about
+from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.keys import SHADOW_OF, settings_of
 from xds_server.core.layers import Layer
 from xds_server.core.objects import (
@@ -21,7 +21,6 @@ from xds_server.core.objects import (
     Workload,
     WorkloadRef,
 )
-from xds_server.core.plan import Reason
 from xds_server.core.policy import endpoints_source, merge
 from xds_server.core.values import PolicyError, sentence
 

@@ -10,11 +10,11 @@ from xds_server.base.sizes import MIB
 from xds_server.core.annotations import GATEWAYS, MAX_CONCURRENT, UNTIL, Policy, Selection, Treatment
 from xds_server.core.branches import MAX_BRANCHES
 from xds_server.core.canaries import Canary
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.keys import EXPOSE, SHADOW_OF
 from xds_server.core.limits import Limits
 from xds_server.core.objects import Kind, Service
-from xds_server.core.plan import Mirror, Reason, Route, ShadowStatus, State
+from xds_server.core.plan import Mirror, Route, ShadowStatus, State
 from xds_server.core.ports import HttpPort, no_http_port
 from xds_server.core.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.core.scene import MAX_MARKED

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
 from xds_server.core.annotations import Treatment
+from xds_server.core.conditions import Reason
 from xds_server.core.hosts import Age
-from xds_server.core.plan import PortPlan, Reason, ServicePlan, ShadowStatus, State
+from xds_server.core.plan import PortPlan, ServicePlan, ShadowStatus, State
 from xds_server.core.routing import UNMIRRORED, size_of
 from xds_server.core.services import problem_of
 

@@ -15,7 +15,7 @@ from xds_server.base.text import quoted, shown
 from xds_server.core import annotations, values
 from xds_server.core.annotations import HOSTS_ALLOWED, LIMITS
 from xds_server.core.bounds import NONE, suffix
-from xds_server.core.conditions import Condition
+from xds_server.core.conditions import Condition, Reason
 from xds_server.core.layers import NO_FILE, Layer, PolicyFile
 from xds_server.core.values import PolicyError, sentence
 
@@ -93,4 +93,4 @@ def _entries(text: str) -> frozenset[str]:
 
 
 def _problem(layer: Layer, error: PolicyError) -> Condition:
-    return Condition(layer.subject, "InvalidAnnotation", sentence(error))
+    return Condition(layer.subject, Reason.INVALID_ANNOTATION, sentence(error))

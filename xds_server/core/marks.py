@@ -8,13 +8,11 @@ Pod template, so the condition is about the controller.
 from collections.abc import Iterable
 from typing import Final
 
-from xds_server.core.conditions import NO_SUBJECT, Condition, Subject, about
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason, Subject, about
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.objects import Kind, Pod, Ref, ReplicaSet, Service, ref_of
 from xds_server.core.workload_names import KINDS_IN_WORDS
 from xds_server.core.world import Change, Delete, Report, Upsert
-
-INVALID_LABEL: Final = "InvalidLabel"
 
 _SOME: Final = 3
 _WHERE: Final = f"put it on the canary's {KINDS_IN_WORDS}"
@@ -62,16 +60,16 @@ class Marks:
             case Ref(Kind.SERVICE):
                 value = "with the Service's name as its value"
                 message = f"Label {SHADOW_OF} has no effect on a Service; {_WHERE}, {value}."
-                return (Condition(group, INVALID_LABEL, message),)
+                return (Condition(group, Reason.INVALID_LABEL, message),)
             case Ref(Kind.POD) as first:
                 names = [ref.name for ref in refs]
                 more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
                 which = f"{', '.join(names[:_SOME])}{more}"
                 message = f"Label {SHADOW_OF} has no effect on a Pod ({which}); {_WHERE}."
-                return (Condition(about(first), INVALID_LABEL, message),)
+                return (Condition(about(first), Reason.INVALID_LABEL, message),)
             case _:
                 message = f"Label {SHADOW_OF} has no effect in a Pod template; put it on the workload itself."
-                return (Condition(group, INVALID_LABEL, message),)
+                return (Condition(group, Reason.INVALID_LABEL, message),)
 
 
 def _group(obj: Service | Pod | ReplicaSet) -> Subject:

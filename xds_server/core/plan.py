@@ -35,47 +35,6 @@ class State(StrEnum):
     REJECTED = "Rejected"
 
 
-class Reason(StrEnum):
-    """The reason of a shadow's state or of a Service's condition. Reasons are stable: scripts match them."""
-
-    MIRRORING = "Mirroring"
-    NO_READY_ENDPOINT = "NoReadyEndpoint"
-    NO_ENDPOINTS = "NoEndpoints"
-    CANNOT_REDACT = "CannotRedact"
-    PAUSED = "Paused"
-    ZERO_PERCENT = "ZeroPercent"
-    EXPIRED = "Expired"
-    SERVICE_NOT_FOUND = "ServiceNotFound"
-    SERVICE_NOT_EXPOSED = "ServiceNotExposed"
-    NO_HTTP_PORT = "NoHttpPort"
-    WOULD_EMPTY_SERVICE = "WouldEmptyService"
-    INVALID_POLICY = "InvalidPolicy"
-    NOT_ALLOWED = "NotAllowed"
-    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
-    INVALID_SECRET = "InvalidSecret"  # noqa: S105
-    CREDENTIAL_NEEDS_TLS = "CredentialNeedsTLS"
-    NAMESPACE_UNKNOWN = "NamespaceUnknown"
-    INVALID_LABEL = "InvalidLabel"
-    INVALID_ANNOTATION = "InvalidAnnotation"
-    INVALID_HOST = "InvalidHost"
-    UNKNOWN_GATEWAY = "UnknownGateway"
-    HOST_CONFLICT = "HostConflict"
-    MIRROR_LOOP = "MirrorLoop"
-    TOO_MANY_SAMPLED = "TooManySampled"
-    TOO_MANY_CONDITIONS = "TooManyConditions"
-    TOO_MANY_SHADOWS = "TooManyShadows"
-    TOO_MUCH_MEMORY = "TooMuchMemory"
-    TOO_MANY_HOSTS = "TooManyHosts"
-    TOO_MANY_PORTS = "TooManyPorts"
-    TOO_MANY_ENDPOINTS = "TooManyEndpoints"
-    NAMESPACE_FULL = "NamespaceFull"
-    PODS_UNKNOWN = "PodsUnknown"
-    TOO_LARGE = "TooLarge"
-    PORTS_NOT_ROUTED = "PortsNotRouted"
-    PORT_ASSUMED_HTTP = "PortAssumedHttp"
-    INTERNAL_ERROR = "InternalError"
-
-
 class Protocol(StrEnum):
     """The protocol of an HTTP port, without TLS."""
 

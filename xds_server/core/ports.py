@@ -16,9 +16,9 @@ import msgspec
 
 from xds_server.base.text import SOME, first_of, shown
 from xds_server.core.annotations import HTTP_PORTS
-from xds_server.core.conditions import Condition, about
+from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.objects import Service, ServicePort
-from xds_server.core.plan import Protocol, Reason
+from xds_server.core.plan import Protocol
 
 TCP: Final = "TCP"
 _UNKNOWN: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"

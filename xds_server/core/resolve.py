@@ -13,7 +13,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.core.annotations import ENDPOINTS_FROM
 from xds_server.core.backends import Backend, CanaryEndpoints, live
 from xds_server.core.canaries import Canary, canary_of
-from xds_server.core.conditions import Condition
+from xds_server.core.conditions import Condition, Reason
 from xds_server.core.domains import closed_domains, routed_domains
 from xds_server.core.engine import Engine
 from xds_server.core.holding import held, held_offer
@@ -24,7 +24,7 @@ from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry, Ledger, cut, weigh
 from xds_server.core.limits import Limits
 from xds_server.core.objects import EndpointSlice, Kind, Pod, Ref, Workload, workload_key
-from xds_server.core.plan import NOTHING, Endpoint, Plan, PortPlan, Reason, ServicePlan
+from xds_server.core.plan import NOTHING, Endpoint, Plan, PortPlan, ServicePlan
 from xds_server.core.ports import HttpPort
 from xds_server.core.scene import Rules, Scene, keys_of, may_select
 from xds_server.core.separation import Separated, separate

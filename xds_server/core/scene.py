@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.intents import Intent, read_label
 from xds_server.core.keys import settings_of
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.limits import Limits, host_not_allowed, limits_of
 from xds_server.core.objects import EndpointSlice, Kind, Namespace, Pod, Service, Workload
-from xds_server.core.plan import GATEWAY, Reason
+from xds_server.core.plan import GATEWAY
 from xds_server.core.policy import check_defaults, namespace_unknown
 from xds_server.core.selectors import as_query, matcher
 from xds_server.core.values import PolicyError, sentence

@@ -15,9 +15,8 @@ from xds_server.core.backends import (
     canary_endpoints,
 )
 from xds_server.core.canaries import Canary
-from xds_server.core.conditions import Condition, about
+from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.objects import Service, Workload
-from xds_server.core.plan import Reason
 from xds_server.core.ports import HttpPort
 from xds_server.core.scene import Scene
 

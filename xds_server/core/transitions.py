@@ -8,13 +8,10 @@ gone. `status` shows both.
 from collections.abc import Iterable, Iterator
 
 from xds_server.base.ids import NamespacedName
-from xds_server.core.conditions import Condition, Severity, Subject, about, errors
+from xds_server.core.conditions import Condition, Reason, Severity, Subject, about, errors
 from xds_server.core.objects import Kind, Ref
 from xds_server.core.plan import NOTHING, Plan, ShadowStatus, State
 from xds_server.core.world import World
-
-STOPPED = "ShadowStopped"
-"""The reason of the last condition of a shadow. The reason of any other is "Shadow" and its state."""
 
 
 def transitions(
@@ -35,7 +32,7 @@ def _of_shadows(
         subject = _subject(ref, before[0], after[0])
         if now is None:
             message = "The workload was deleted, or its label removed. No requests are mirrored to it."
-            yield Condition(subject, STOPPED, message, Severity.INFO)
+            yield Condition(subject, Reason.SHADOW_STOPPED, message, Severity.INFO)
         elif was is None or _reported(was) != _reported(now):
             yield _of_shadow(subject, now)
 
@@ -52,7 +49,7 @@ def _reported(shadow: ShadowStatus) -> tuple[object, ...]:
 
 
 def _of_shadow(subject: Subject, shadow: ShadowStatus) -> Condition:
-    reason = f"Shadow{shadow.state}"
+    reason = Reason(f"Shadow{shadow.state}")
     if shadow.state is State.ACTIVE:
         return Condition(subject, reason, shadow.message, Severity.INFO)
     severity = Severity.ERROR if shadow.state is State.REJECTED else Severity.INFO

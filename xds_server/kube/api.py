@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 
-from xds_server.core.conditions import NO_SUBJECT, Condition
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason
 from xds_server.core.decode import DecodeError, unreadable
 from xds_server.core.objects import Kind
 from xds_server.kube.client import (
@@ -159,7 +159,7 @@ class KubeApi:
         except CredentialsError as error:
             message = f"The service account's token cannot be read ({error}); check how it is mounted."
             raise ApiError(
-                UNAUTHORIZED, Condition(NO_SUBJECT, "Unauthorized", message, origin=query.origin)
+                UNAUTHORIZED, Condition(NO_SUBJECT, Reason.UNAUTHORIZED, message, origin=query.origin)
             ) from error
 
 

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 
 from xds_server.base.errors import XdsShadowError
-from xds_server.core.conditions import NO_SUBJECT, Condition
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason
 from xds_server.core.objects import Kind
 
 _MAX_QUOTED = 300
@@ -71,19 +71,19 @@ def rejection(query: Query, verb: str, status: int, detail: str) -> ApiError:
     version = query.kind.api_version
     match status:
         case 401:
-            reason = "Unauthorized"
+            reason = Reason.UNAUTHORIZED
             message = f"The API server does not accept the credentials to {verb} {query}{said}; renew them."
         case 403:
-            reason = "Forbidden"
+            reason = Reason.FORBIDDEN
             resource = f'"{query.kind.resource}" of API group "{version.rpartition("/")[0]}"'
             if query.kind is Kind.SECRET:
                 resource += f' with resourceNames ["{query.name}"]'
             message = f"No permission to {verb} {query}{said}; grant list and watch on {resource}."
         case 404:
-            reason = "NotFound"
+            reason = Reason.NOT_FOUND
             message = f"The API server serves no {query} at {version}{said}; check its version and address."
         case _:
-            reason = "ApiUnavailable"
+            reason = Reason.API_UNAVAILABLE
             message = f"The API server responds with {status} to {verb} {query}{said}; {_KEPT}."
     return ApiError(status, Condition(NO_SUBJECT, reason, message, origin=query.origin))
 
@@ -91,4 +91,4 @@ def rejection(query: Query, verb: str, status: int, detail: str) -> ApiError:
 def unreachable(query: Query, verb: str, detail: str) -> ApiError:
     """The error for a request without a complete response."""
     message = f"The API server cannot be reached to {verb} {query} ({detail[:_MAX_QUOTED]}); {_KEPT}."
-    return ApiError(0, Condition(NO_SUBJECT, "ApiUnavailable", message, origin=query.origin))
+    return ApiError(0, Condition(NO_SUBJECT, Reason.API_UNAVAILABLE, message, origin=query.origin))

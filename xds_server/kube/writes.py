@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from xds_server.core.conditions import NO_SUBJECT, Condition
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason
 from xds_server.kube.client import (
     FORBIDDEN,
     NETWORK_ERRORS,
@@ -78,7 +78,7 @@ class Obstacles:
 
     def no_session(self, error: Exception) -> float:
         """Report that no session can be opened; returns how many seconds to wait."""
-        self._found["session", ""] = Condition(NO_SUBJECT, "Unauthorized", str(error))
+        self._found["session", ""] = Condition(NO_SUBJECT, Reason.UNAUTHORIZED, str(error))
         self._report_changes()
         return jittered(self._slow)
 
@@ -116,15 +116,15 @@ def _condition(verb: str, resource: str, namespace: str, answer: Answer) -> Cond
         case 0:  # the source reports the outage
             return None
         case 401:
-            reason = "Unauthorized"
+            reason = Reason.UNAUTHORIZED
             message = f"The API server rejects the credentials to {what} {said}; renew them."
         case 403:
-            reason, group = "Forbidden", "coordination.k8s.io" if resource == "leases" else ""
+            reason, group = Reason.FORBIDDEN, "coordination.k8s.io" if resource == "leases" else ""
             message = (
                 f"The API server forbids to {what} {said}. If a permission is missing,"
                 f' grant {verb} on "{resource}" of API group "{group}" in namespace {namespace}.'
             )
         case _:
-            reason = "ApiUnavailable"
+            reason = Reason.API_UNAVAILABLE
             message = f"The API server responds with {answer.status} to {what} {said}. Retrying."
     return Condition(NO_SUBJECT, reason, f"{message} Until then no Events are written.")

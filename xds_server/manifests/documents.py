@@ -11,7 +11,7 @@ import msgspec
 
 from xds_server.base import yaml_load as yamlload
 from xds_server.base.errors import SourceError, YamlError
-from xds_server.core.conditions import NO_SUBJECT, Condition, about
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason, about
 from xds_server.core.decode import DecodeError, from_mapping
 from xds_server.core.objects import Object, Ref, ref_of
 
@@ -34,7 +34,7 @@ class Manifest:
     complete: bool = True
 
 
-def unreadable(path: str, reason: str, message: str) -> Manifest:
+def unreadable(path: str, reason: Reason, message: str) -> Manifest:
     """The content of a file that cannot be read or parsed."""
     return Manifest(problems=(Condition(NO_SUBJECT, reason, message, origin=path),), complete=False)
 
@@ -44,7 +44,7 @@ def parse(path: str, data: bytes) -> Manifest:
     try:
         documents = _documents(path, data)
     except _ERRORS as error:
-        return unreadable(path, "InvalidFile", f"{_syntax_error(path, error)}.")
+        return unreadable(path, Reason.INVALID_FILE, f"{_syntax_error(path, error)}.")
     objects: dict[Ref, Object] = {}
     rejected: set[Ref] = set()
     problems: list[Condition] = []
@@ -64,7 +64,7 @@ def parse(path: str, data: bytes) -> Manifest:
         ref = ref_of(obj)
         if ref in objects:
             message = "The file defines it more than once. The first definition is used; remove the others."
-            problems.append(Condition(about(ref), "DuplicateObject", message, origin=path))
+            problems.append(Condition(about(ref), Reason.DUPLICATE_OBJECT, message, origin=path))
         else:
             objects[ref] = obj
     return Manifest(objects, frozenset(rejected), tuple(problems), complete)

@@ -21,6 +21,7 @@ from watchfiles import awatch
 from xds_server.base.aio import spawn
 from xds_server.base.errors import SourceError
 from xds_server.base.yaml_load import MAX_BYTES
+from xds_server.core.conditions import Reason
 from xds_server.core.source import Health, Sink
 from xds_server.core.world import Change
 from xds_server.manifests.documents import Manifest, parse, unreadable
@@ -149,7 +150,7 @@ class _Scanner:
                 message = (
                     f"The directory cannot be listed ({error.strerror}). Its files keep their last content."
                 )
-                manifests[_shown(directory)] = unreadable(_shown(directory), "UnreadableFile", message)
+                manifests[_shown(directory)] = unreadable(_shown(directory), Reason.UNREADABLE_FILE, message)
                 known |= {path: entry for path, entry in self._known.items() if path.parent == directory}
                 continue
             for path in paths:
@@ -196,4 +197,4 @@ def _parse(path: Path, data: bytes, signature: tuple[int, ...] | None, known: _K
 
 
 def _unreadable(path: Path, message: str) -> _Known:
-    return _Known(None, b"", unreadable(_shown(path), "UnreadableFile", message))
+    return _Known(None, b"", unreadable(_shown(path), Reason.UNREADABLE_FILE, message))

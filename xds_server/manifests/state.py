@@ -8,7 +8,7 @@ keeps its last valid content.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from xds_server.core.conditions import NO_SUBJECT, Condition, about
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason, about
 from xds_server.core.objects import Object, Ref
 from xds_server.core.world import Change, Delete, Report, Upsert
 from xds_server.manifests.documents import Manifest
@@ -72,7 +72,7 @@ def merge(files: Mapping[str, FileContent]) -> Merged:
         for ref, obj in sorted(files[path].objects.items()):
             if ref in owners:
                 message = f"{owners[ref]} also defines it, and is used; remove it from one of the two files."
-                problems.append(Condition(about(ref), "DuplicateObject", message, origin=path))
+                problems.append(Condition(about(ref), Reason.DUPLICATE_OBJECT, message, origin=path))
             else:
                 owners[ref], objects[ref] = path, obj
         if problems:

@@ -10,16 +10,13 @@ from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import listed, plain, shown
-from xds_server.core.conditions import Condition, Subject, about
+from xds_server.core.conditions import Condition, Reason, Subject, about
 from xds_server.core.objects import Kind, Ref
 from xds_server.core.plan import Plan
 from xds_server.translate.blame import blame
 from xds_server.xds.fleet import RouteSubscription, StandingNack
 from xds_server.xds.nack_text import domains
 from xds_server.xds.types import SHORT_NAMES
-
-REJECTED: Final = "RejectedByEnvoy"
-UNKNOWN_ROUTES: Final = "UnknownRouteConfiguration"
 
 _MOST_NACKS: Final = 5
 _MOST_UNKNOWN: Final = 10
@@ -75,7 +72,12 @@ def unknown_routes(
             f" {', '.join(sorted(gateways))}. Correct route_config_name, or add --route-config."
         )
         subject = Subject("Envoy", "", plain(nodes[0], _LONGEST_NODE))
-        yield Condition(subject, UNKNOWN_ROUTES, message, since=min(each.since for each in asked[name]))
+        yield Condition(
+            subject,
+            Reason.UNKNOWN_ROUTE_CONFIGURATION,
+            message,
+            since=min(each.since for each in asked[name]),
+        )
 
 
 def _alike(standing: Iterable[StandingNack]) -> list[list[StandingNack]]:
@@ -92,7 +94,7 @@ def _condition(group: list[StandingNack], subject: Subject) -> Condition:
     message = (
         f"{SHORT_NAMES[first.type_url]} rejected by {who}: {plain(first.nack.message, _LONGEST_MESSAGE)}"
     )
-    return Condition(subject, REJECTED, message, since=min(each.nack.at for each in group))
+    return Condition(subject, Reason.REJECTED_BY_ENVOY, message, since=min(each.nack.at for each in group))
 
 
 def _owners(message: str, plan: Plan) -> set[tuple[NamespacedName, str]]:

@@ -13,10 +13,9 @@ import structlog
 
 from xds_server.base.errors import UsageError
 from xds_server.base.yaml_text import texts_of
-from xds_server.core.conditions import NO_SUBJECT, Condition
+from xds_server.core.conditions import NO_SUBJECT, Condition, Reason
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayError, gateway_config
 
-INVALID_GATEWAY: Final = "InvalidGateway"
 _LARGEST: Final = 64 * 1024
 _LOOK_S: Final = 0.5
 """The pause between two reads. A mounted ConfigMap is replaced by changing a symbolic link, which a watch of
@@ -95,4 +94,4 @@ def _problems(path: Path, wrong: str | None) -> tuple[Condition, ...]:
         f"{wrong}{'' if wrong.endswith('?') else '.'} The last valid gateway configuration stays in use."
     )
     _log.error("gateway file rejected", problem=wrong)
-    return (Condition(NO_SUBJECT, INVALID_GATEWAY, message, origin=str(path)),)
+    return (Condition(NO_SUBJECT, Reason.INVALID_GATEWAY, message, origin=str(path)),)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.latency import Latencies, Latency
-from xds_server.core.conditions import Condition, Subject, about
+from xds_server.core.conditions import Condition, Reason, Subject, about
 from xds_server.core.door import Door
 from xds_server.core.engine import Engine
 from xds_server.core.hosts import CLUSTER_DOMAINS
@@ -23,7 +23,7 @@ from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry
 from xds_server.core.marks import Marks
 from xds_server.core.objects import Kind, Ref
-from xds_server.core.plan import NOTHING, Plan, Reason, ServicePlan
+from xds_server.core.plan import NOTHING, Plan, ServicePlan
 from xds_server.core.resolve import Resolver
 from xds_server.core.services import problem_of
 from xds_server.core.turns import SLICE_S, Turns

@@ -16,9 +16,9 @@ import structlog
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
-from xds_server.core.conditions import Condition, Severity
+from xds_server.core.conditions import Condition, Reason, Severity
 from xds_server.core.objects import Kind
-from xds_server.core.plan import NOTHING, Plan, Reason, State
+from xds_server.core.plan import NOTHING, Plan, State
 from xds_server.core.source import Source
 from xds_server.core.transitions import transitions
 from xds_server.core.world import World

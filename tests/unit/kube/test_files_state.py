@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.kube.manifests import service
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.decode import from_mapping
 from xds_server.core.objects import Kind, Object, Ref
 from xds_server.core.world import Change, Delete, Report, Upsert, World
@@ -25,7 +25,9 @@ def obj(name: str, port: int = 80) -> Object:
 
 
 def manifest(*names: str, port: int = 80, rejected: str = "", complete: bool = True) -> Manifest:
-    problems = tuple(Condition(Subject(name=name), "InvalidObject", "It is wrong.") for name in rejected)
+    problems = tuple(
+        Condition(Subject(name=name), Reason.INVALID_OBJECT, "It is wrong.") for name in rejected
+    )
     objects = {ref(name): obj(name, port) for name in names}
     return Manifest(objects, frozenset(map(ref, rejected)), problems, complete)
 
@@ -34,7 +36,7 @@ def content(*names: str, port: int = 80) -> FileContent:
     return FileContent({ref(name): obj(name, port) for name in names})
 
 
-BROKEN = unreadable("a.yaml", "InvalidFile", "It is broken.")
+BROKEN = unreadable("a.yaml", Reason.INVALID_FILE, "It is broken.")
 STAYS = " Its last valid content stays in use."
 
 

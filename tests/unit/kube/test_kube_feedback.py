@@ -22,7 +22,7 @@ from tests.support.installation import kubectl
 from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.clock import SYSTEM, Clock
 from xds_server.base.errors import SourceError
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube import event_rate as pacing
 from xds_server.kube.client import KubeClient
@@ -35,7 +35,7 @@ CANARY = Subject(Kind.DEPLOYMENT, "staging", "canary", "u-1")
 CANARY_2 = Subject(Kind.DEPLOYMENT, "staging", "canary-2", "u-2")
 
 
-def note(reason: str = "ShadowActive", message: str = "All is copied.") -> Condition:
+def note(reason: Reason = Reason.SHADOW_ACTIVE, message: str = "All is copied.") -> Condition:
     return Condition(CANARY, reason, message)
 
 
@@ -219,17 +219,17 @@ async def test_when_the_leader_dies_the_other_takes_over_and_writes_nothing_twic
     await leading(one)
     async with running(two):
         for each in (one, two):
-            each.put([note("ShadowPending")])
+            each.put([note(Reason.SHADOW_PENDING)])
         await eventually(lambda: told(api) == {"ShadowPending": 1})
         gate.close()  # a replica that dies does not give up the Lease
         dying.cancel()
         await asyncio.wait([dying])
         assert holder(api) == "one"
-        two.put([Condition(CANARY_2, "ShadowActive", "While nobody leads.")])
+        two.put([Condition(CANARY_2, Reason.SHADOW_ACTIVE, "While nobody leads.")])
         await leading(two)
         await eventually(lambda: told(api) == {"ShadowPending": 1, "ShadowActive": 1})
         assert two.outcomes()["known"] == 1
-        two.put([note("ShadowStopped")])
+        two.put([note(Reason.SHADOW_STOPPED)])
         await eventually(lambda: told(api)["ShadowStopped"] == 1)
 
 
@@ -263,7 +263,9 @@ async def test_a_namespace_that_is_gone_costs_its_note_alone(api: Embedded) -> N
     it = feedback(api.connect)
     async with running(it):
         await leading(it)
-        it.put([Condition(Subject(Kind.DEPLOYMENT, "gone", "canary"), "ShadowStopped", "Gone."), note()])
+        it.put(
+            [Condition(Subject(Kind.DEPLOYMENT, "gone", "canary"), Reason.SHADOW_STOPPED, "Gone."), note()]
+        )
         await eventually(lambda: told(api) == {"ShadowActive": 1})
         assert it.outcomes()["failed"] == 1
 
@@ -277,7 +279,7 @@ async def test_kubectl_describe_shows_what_was_told(api: Embedded, tmp_path: Pat
     async with running(it):
         await leading(it)
         subject = Subject(Kind.DEPLOYMENT, "staging", "canary", canary["metadata"]["uid"])
-        it.put([Condition(subject, "ShadowRejected", "ServiceNotFound: there is none.")])
+        it.put([Condition(subject, Reason.SHADOW_REJECTED, "ServiceNotFound: there is none.")])
         await eventually(lambda: told(api) == {"ShadowRejected": 1})
         command = [kubectl(), "-n", "staging", "describe", "deployment", "canary"]
         described = await _output(command, api.write_kubeconfig(tmp_path / "kubeconfig"), tmp_path)
@@ -312,7 +314,7 @@ async def test_what_waits_when_the_lead_is_lost_is_written_when_it_is_back(api: 
         async with running(it):
             await leading(it)
             gate.close()
-            it.put([note("ShadowPaused")])
+            it.put([note(Reason.SHADOW_PAUSED)])
             await eventually(
                 lambda: any(line["event"] == "stopped leading" for line in logs), what="the loss noticed"
             )
@@ -483,7 +485,7 @@ async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> 
         assert it.waiting == 1
         it.put(
             [
-                Condition(Subject(Kind.DEPLOYMENT, "staging", str(number)), "ShadowActive", "")
+                Condition(Subject(Kind.DEPLOYMENT, "staging", str(number)), Reason.SHADOW_ACTIVE, "")
                 for number in range(20_000)
             ]
         )
@@ -518,7 +520,7 @@ async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script)
         await leading(it)
         it.put(
             [
-                Condition(Subject(Kind.DEPLOYMENT, "poor", f"canary-{n}"), "ShadowActive", "")
+                Condition(Subject(Kind.DEPLOYMENT, "poor", f"canary-{n}"), Reason.SHADOW_ACTIVE, "")
                 for n in range(20)
             ]
         )
@@ -577,7 +579,9 @@ async def test_many_namespaces_that_reject_events_are_not_all_listed(script: Scr
     it = feedback(script.connect, report=reports, terms=PATIENT)
     async with running(it):
         await leading(it)
-        it.put([Condition(Subject(Kind.DEPLOYMENT, name, "canary"), "ShadowActive", "") for name in names])
+        it.put(
+            [Condition(Subject(Kind.DEPLOYMENT, name, "canary"), Reason.SHADOW_ACTIVE, "") for name in names]
+        )
         await eventually(lambda: set(script.events) == set(names))
         await eventually(lambda: len(reports.all) == 10)
         assert len(reports.now) == 10

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pod, secret, service, slice_of, world_of
+from xds_server.core.conditions import Reason
 from xds_server.core.layers import PolicyFile
 from xds_server.core.objects import Object, Secret
-from xds_server.core.plan import Credential, Plan, Reason, ShadowStatus, State
+from xds_server.core.plan import Credential, Plan, ShadowStatus, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
 from xds_server.core.sensitive import Sensitive

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.pure.kube import at, namespace, pod, service, slice_of
-from xds_server.core.conditions import Condition, Subject
-from xds_server.core.door import INVALID_ADDRESS, INVALID_PORT, Door, DoorRules
+from xds_server.core.conditions import Condition, Reason, Subject
+from xds_server.core.door import Door, DoorRules
 from xds_server.core.objects import (
     Container,
     ContainerPort,
@@ -49,7 +49,7 @@ def through(text: str, family: str = "IPv4", rules: DoorRules = STRICT, port: in
         return cleaned.endpoints[0].addresses[0]
     [problem] = problems
     assert str(problem.subject) == "EndpointSlice staging/app-1"
-    assert problem.reason == INVALID_ADDRESS
+    assert problem.reason == Reason.INVALID_ADDRESS
     assert problem.message.startswith("Its only address is left out: ")
     return ""
 
@@ -91,7 +91,7 @@ def test_what_is_left_out_of_an_ipv4_slice(text: str, why: str) -> None:
     [problem] = problems
     assert problem == Condition(
         Subject("EndpointSlice", "staging", "app-1"),
-        INVALID_ADDRESS,
+        Reason.INVALID_ADDRESS,
         f"One of its 3 addresses is left out: {text!r} {why}.",
     )
 
@@ -282,21 +282,21 @@ def test_a_port_that_is_none_is_left_out(number: int) -> None:
     assert cleaned.ports == (SlicePort(port=80), SlicePort(port=None))
     assert problem == Condition(
         Subject("EndpointSlice", "staging", "app-1"),
-        INVALID_PORT,
+        Reason.INVALID_PORT,
         f"One of its 2 ports is left out: {number} is not a number from 1 to 65535.",
     )
     ports = (ServicePort(port=number, name="a"), ServicePort(port=80, name="b"))
     found, [problem] = admitted(service("app", ports=ports))
     assert isinstance(found, Service)
     assert found.ports == ports[1:]
-    assert problem.reason == INVALID_PORT
+    assert problem.reason == Reason.INVALID_PORT
     container = Container(ports=(ContainerPort(container_port=number), ContainerPort(container_port=80)))
     cleaned, [problem] = admitted(
         Pod(metadata=pod("a", "app").metadata, spec=PodSpec(containers=(container,)))
     )
     assert isinstance(cleaned, Pod)
     assert cleaned.spec.containers == (Container(ports=(ContainerPort(container_port=80),)),)
-    assert problem.reason == INVALID_PORT
+    assert problem.reason == Reason.INVALID_PORT
 
 
 def test_a_target_port_that_is_none_is_left_out_and_zero_is_the_ports_own_number() -> None:

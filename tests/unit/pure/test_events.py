@@ -2,12 +2,12 @@
 
 import re
 
-from xds_server.core.conditions import Condition, Severity, Subject
+from xds_server.core.conditions import Condition, Reason, Severity, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube.events import again, event, event_name
 
 CANARY = Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-1")
-NOTE = Condition(CANARY, "ShadowActive", "All is copied.", Severity.INFO)
+NOTE = Condition(CANARY, Reason.SHADOW_ACTIVE, "All is copied.", Severity.INFO)
 
 
 def test_an_event_says_who_what_and_when() -> None:
@@ -35,7 +35,7 @@ def test_an_event_says_who_what_and_when() -> None:
 
 
 def test_a_warning_about_a_service_without_a_uid() -> None:
-    note = Condition(Subject(Kind.SERVICE, "staging", "web"), "HostConflict", "Taken.")
+    note = Condition(Subject(Kind.SERVICE, "staging", "web"), Reason.HOST_CONFLICT, "Taken.")
     found = event(note, instance="replica-1", now=0.0)
     assert found["type"] == "Warning"
     assert found["involvedObject"] == {
@@ -47,20 +47,22 @@ def test_a_warning_about_a_service_without_a_uid() -> None:
 
 
 def test_the_name_follows_from_what_is_said() -> None:
-    assert event_name(NOTE) == event_name(Condition(CANARY, "ShadowActive", "All is copied."))
+    assert event_name(NOTE) == event_name(Condition(CANARY, Reason.SHADOW_ACTIVE, "All is copied."))
     others = [
-        Condition(CANARY, "ShadowActive", "Half is copied."),
-        Condition(CANARY, "ShadowPending", "All is copied."),
+        Condition(CANARY, Reason.SHADOW_ACTIVE, "Half is copied."),
+        Condition(CANARY, Reason.SHADOW_PENDING, "All is copied."),
         Condition(
-            Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-2"), "ShadowActive", "All is copied."
+            Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-2"), Reason.SHADOW_ACTIVE, "All is copied."
         ),
-        Condition(Subject(Kind.SERVICE, "staging", "myapp-canary", "u-1"), "ShadowActive", "All is copied."),
+        Condition(
+            Subject(Kind.SERVICE, "staging", "myapp-canary", "u-1"), Reason.SHADOW_ACTIVE, "All is copied."
+        ),
     ]
     assert len({event_name(note) for note in [NOTE, *others]}) == 5
 
 
 def test_names_and_messages_keep_to_the_limits_of_the_api() -> None:
-    note = Condition(Subject(Kind.DEPLOYMENT, "staging", "x" * 253), "ShadowRejected", "é" * 1000)
+    note = Condition(Subject(Kind.DEPLOYMENT, "staging", "x" * 253), Reason.SHADOW_REJECTED, "é" * 1000)
     found = event(note, instance="replica-1", now=0.0)
     assert len(found["metadata"]["name"]) == 253
     assert len(found["message"].encode()) <= 1024
@@ -69,7 +71,7 @@ def test_names_and_messages_keep_to_the_limits_of_the_api() -> None:
 
 def test_a_name_that_is_cut_ends_as_names_may() -> None:
     name = "x" * 234 + "-." + "y" * 17
-    found = event_name(Condition(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", ""))
+    found = event_name(Condition(Subject(Kind.DEPLOYMENT, "staging", name), Reason.SHADOW_ACTIVE, ""))
     assert re.fullmatch(r"x{234}\.[0-9a-f]{16}", found)
 
 

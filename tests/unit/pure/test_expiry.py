@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import Reason
 from xds_server.core.objects import Object, ref_of
-from xds_server.core.plan import Plan, Reason, State
+from xds_server.core.plan import Plan, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
 from xds_server.core.world import Delete, Upsert

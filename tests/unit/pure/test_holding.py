@@ -4,9 +4,9 @@ import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.core.conditions import errors
+from xds_server.core.conditions import Reason, errors
 from xds_server.core.objects import Object, ref_of
-from xds_server.core.plan import Reason, State
+from xds_server.core.plan import State
 from xds_server.core.world import Awaiting, Change, Delete, Upsert
 from xds_server.server.pipeline import Pipeline, Published
 

@@ -6,7 +6,7 @@ import pytest
 from tests.support.snapshots import dangling
 from tests.unit.pure.kube import at, canary, marked, namespace, pipeline_of, pod, service, slice_of, world_of
 from xds_server.base.ids import NamespacedName
-from xds_server.core.conditions import errors
+from xds_server.core.conditions import Reason, errors
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.marks import Marks
 from xds_server.core.objects import (
@@ -25,7 +25,7 @@ from xds_server.core.objects import (
     ref_of,
     workload_key,
 )
-from xds_server.core.plan import Plan, Reason, ShadowStatus, State
+from xds_server.core.plan import Plan, ShadowStatus, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules
 from xds_server.core.transitions import transitions

@@ -8,10 +8,11 @@ from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, servic
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
 from xds_server.core import resolve as resolve_module
+from xds_server.core.conditions import Reason
 from xds_server.core.ledger import Allowed, Entry, Ledger, Weight
 from xds_server.core.limits import Limits
 from xds_server.core.objects import Object, ServicePort, SlicePort
-from xds_server.core.plan import Plan, Reason, State
+from xds_server.core.plan import Plan, State
 from xds_server.core.scene import Scene
 from xds_server.core.world import Delete, Upsert
 

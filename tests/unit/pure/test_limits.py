@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xds_server.base.sizes import MIB
 from xds_server.core import limits
 from xds_server.core.annotations import LIMITS
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.layers import Layer, PolicyFile
 from xds_server.core.limits import DEFAULT, Limits, host_not_allowed, limits_of
 from xds_server.core.policy import check_defaults
@@ -124,7 +124,7 @@ def test_what_widens_or_cannot_be_understood_leaves_ours_and_is_a_problem(
     name: str, text: str, why: str
 ) -> None:
     owner = f"annotation {PREFIX}{name} of Namespace staging"
-    problem = Condition(SUBJECT, "InvalidAnnotation", f"A{owner[1:]}: {why}.")
+    problem = Condition(SUBJECT, Reason.INVALID_ANNOTATION, f"A{owner[1:]}: {why}.")
     assert of({name: text}) == DEFAULT._replace(problems=(problem,))
     # The rest of the Namespace's limits hold, and its shadows do not.
     assert of({name: text, "ports-max": "2"}).ports == 2

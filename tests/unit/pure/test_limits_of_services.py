@@ -7,11 +7,11 @@ from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, servic
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
 from xds_server.core import canaries
-from xds_server.core.conditions import errors
+from xds_server.core.conditions import Reason, errors
 from xds_server.core.ledger import Allowed, cut
 from xds_server.core.limits import Limits
 from xds_server.core.objects import Object, ServicePort, SlicePort
-from xds_server.core.plan import Plan, Reason, ServicePlan, State
+from xds_server.core.plan import Plan, ServicePlan, State
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Scene
 from xds_server.core.world import Awaiting, Upsert, World

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube import event_rate as pacing
 from xds_server.kube.event_rate import Pace
 
 
 def note(name: str, message: str = "") -> Condition:
-    return Condition(Subject(Kind.DEPLOYMENT, "staging", name), "ShadowActive", message)
+    return Condition(Subject(Kind.DEPLOYMENT, "staging", name), Reason.SHADOW_ACTIVE, message)
 
 
 def taken(pace: Pace, now: float) -> list[str]:
@@ -100,7 +100,7 @@ def test_what_could_not_be_told_does_not_count() -> None:
 
 def test_a_namespace_that_is_held_holds_up_no_other() -> None:
     pace = Pace()
-    elsewhere = Condition(Subject(Kind.DEPLOYMENT, "production", "b"), "ShadowActive", "")
+    elsewhere = Condition(Subject(Kind.DEPLOYMENT, "production", "b"), Reason.SHADOW_ACTIVE, "")
     for each in (note("a"), elsewhere):
         pace.put(each, now=0.0, fresh=True)
     pace.hold("staging", now=0.0, seconds=30.0)
@@ -184,9 +184,9 @@ def test_a_deployment_has_one_topic_and_a_service_one_for_each_reason() -> None:
     pace = Pace()
     for each in (
         note("a", "1"),
-        Condition(Subject(Kind.DEPLOYMENT, "staging", "a"), "ShadowStopped", "2"),
-        Condition(web, "HostConflict", "3"),
-        Condition(web, "NoHttpPort", "4"),
+        Condition(Subject(Kind.DEPLOYMENT, "staging", "a"), Reason.SHADOW_STOPPED, "2"),
+        Condition(web, Reason.HOST_CONFLICT, "3"),
+        Condition(web, Reason.NO_HTTP_PORT, "4"),
     ):
         pace.put(each, now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["a2", "web3", "web4"]

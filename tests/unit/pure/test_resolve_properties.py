@@ -10,11 +10,11 @@ from tests.unit.pure import kube, worlds
 from tests.unit.pure.kube import pipeline_of, world_of
 from xds_server.base.ids import NamespacedName
 from xds_server.core.backends import backends_of
-from xds_server.core.conditions import errors
+from xds_server.core.conditions import Reason, errors
 from xds_server.core.door import Door
 from xds_server.core.hosts import own_hosts
 from xds_server.core.objects import Object, Service, ref_of
-from xds_server.core.plan import NOTHING, Plan, Reason, State
+from xds_server.core.plan import NOTHING, Plan, State
 from xds_server.core.ports import ports_of
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules

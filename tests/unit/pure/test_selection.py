@@ -18,8 +18,9 @@ from xds_server.core.branches import (
     TooManyConditionsError,
     branches,
 )
+from xds_server.core.conditions import Reason
 from xds_server.core.objects import Object
-from xds_server.core.plan import Match, Reason, State
+from xds_server.core.plan import Match, State
 from xds_server.core.resolve import resolve
 from xds_server.core.terms import HeaderCondition, PathPrefix
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from tests.unit.pure import kube
 from tests.unit.pure.kube import at, canary, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.core.conditions import Condition, Subject, errors
+from xds_server.core.conditions import Condition, Reason, Subject, errors
 from xds_server.core.keys import EXPOSE
 from xds_server.core.objects import (
     Container,
@@ -18,7 +18,7 @@ from xds_server.core.objects import (
     ServiceSpec,
     SlicePort,
 )
-from xds_server.core.plan import Endpoint, Plan, Protocol, Reason, ServicePlan, ShadowStatus, State
+from xds_server.core.plan import Endpoint, Plan, Protocol, ServicePlan, ShadowStatus, State
 from xds_server.core.ports import http_ports, ports_of
 from xds_server.core.resolve import resolve
 from xds_server.core.scene import Rules

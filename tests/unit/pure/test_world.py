@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.pure import kube
-from xds_server.core.conditions import Condition, Subject
+from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.objects import WORKLOADS, Deployment, Kind, Meta, Namespace, Object, Pod, Ref, ref_of
 from xds_server.core.world import (
     Awaiting,
@@ -90,8 +90,8 @@ def test_of_two_changes_of_one_object_in_a_batch_the_later_counts() -> None:
 
 def test_a_report_replaces_what_its_origin_said_before() -> None:
     bad, worse = (
-        Condition(Subject("Service", "a", "b"), "Bad", "It is bad."),
-        Condition(Subject("Service", "a", "b"), "Worse", "It is worse."),
+        Condition(Subject("Service", "a", "b"), Reason.INVALID_PORT, "It is bad."),
+        Condition(Subject("Service", "a", "b"), Reason.INVALID_ADDRESS, "It is worse."),
     )
     world, changed = World().apply([Report("one.yaml", (bad,)), Report("two.yaml", (bad,))])
     assert world.reports == {"one.yaml": (bad,), "two.yaml": (bad,)}
