@@ -346,7 +346,7 @@ BOUNDS: Final[Mapping[str, Bound]] = _by_name(row.bound for row in OF_SHADOW.val
 """Those that bound another, by name, sorted."""
 
 # Of a Service or a namespace. One port and one shadow take the least memory: less is a forgotten unit.
-_MOST_MEMORY: Final = 64 * 1024 * MIB
+_MAX_MEMORY: Final = 64 * 1024 * MIB
 
 
 def _count(most: int) -> tuple[Callable[[str], int], int]:
@@ -354,7 +354,7 @@ def _count(most: int) -> tuple[Callable[[str], int], int]:
 
 
 def _memory(least: int) -> tuple[Callable[[str], int], int]:
-    return partial(quantities.size, most=_MOST_MEMORY, least=least), 128 * MIB
+    return partial(quantities.size, most=_MAX_MEMORY, least=least), 128 * MIB
 
 
 SHADOWS: Final = Limit("shadows-max", *_count(16), "the shadows of a Service; the oldest stay", "4")

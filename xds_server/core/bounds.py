@@ -24,31 +24,31 @@ class NotAllowedError(PolicyError):
     """The value is valid, and more than a bound allows."""
 
 
-def at_most(value: Any, said: bool, most: Any) -> Any:  # noqa: FBT001 - the shape of `rows.Bound.limited`
+def at_most(value: Any, explicit: bool, most: Any) -> Any:  # noqa: FBT001 - the shape of `rows.Bound.limited`
     if value is not None and value <= most:
         return value
-    if said:
+    if explicit:
         raise NotAllowedError("the maximum is {bound}")
     return most
 
 
-def methods_allowed(value: frozenset[str] | None, said: bool, allowed: frozenset[str]) -> frozenset[str]:  # noqa: FBT001
+def methods_allowed(value: frozenset[str] | None, explicit: bool, allowed: frozenset[str]) -> frozenset[str]:  # noqa: FBT001
     if value is None:
         return allowed
-    if said and value - allowed:
+    if explicit and value - allowed:
         raise NotAllowedError(f"{', '.join(sorted(value - allowed))} is not allowed; allowed are {{bound}}")
     return value & allowed or _nothing()
 
 
 def paths_allowed(
     value: frozenset[PathPrefix],
-    said: bool,  # noqa: FBT001
+    explicit: bool,  # noqa: FBT001
     allowed: frozenset[PathPrefix],
 ) -> frozenset[PathPrefix]:
     if not value:
         return allowed
     outside = sorted(path for path in value if not any(each.covers(path) for each in allowed))
-    if said and outside:
+    if explicit and outside:
         raise NotAllowedError(f"{outside[0]} is not under what is allowed: {{bound}}")
     narrower = {each for each in allowed if any(path.covers(each) for path in value)}
     return frozenset(value.difference(outside) | narrower) or _nothing()
@@ -58,32 +58,32 @@ def _nothing() -> Any:
     raise NotAllowedError("with {bound} nothing is left that is allowed")
 
 
-def headers_allowed(value: tuple[tuple[str, str], ...], said: bool, allowed: frozenset[str]) -> Any:  # noqa: FBT001
+def headers_allowed(value: tuple[tuple[str, str], ...], explicit: bool, allowed: frozenset[str]) -> Any:  # noqa: FBT001
     for name, _ in value:
-        if said and name not in allowed:
+        if explicit and name not in allowed:
             raise NotAllowedError(f"the header {name} is not allowed; allowed are {{bound}}")
     return value
 
 
-def secret_allowed(value: SecretKey | None, said: bool, allowed: frozenset[str]) -> SecretKey | None:  # noqa: FBT001
-    if value and said and allowed.isdisjoint({value.name, str(value)}):
+def secret_allowed(value: SecretKey | None, explicit: bool, allowed: frozenset[str]) -> SecretKey | None:  # noqa: FBT001
+    if value and explicit and allowed.isdisjoint({value.name, str(value)}):
         raise NotAllowedError(f"{value} is not allowed; allowed are {{bound}}")
     return value
 
 
-def host_allowed(value: str, said: bool, allowed: frozenset[str]) -> str:  # noqa: FBT001
-    if said and value != PRESERVE and value not in allowed:
+def host_allowed(value: str, explicit: bool, allowed: frozenset[str]) -> str:  # noqa: FBT001
+    if explicit and value != PRESERVE and value not in allowed:
         raise NotAllowedError(f"{value} is not allowed; allowed are {{bound}}")
     return value
 
 
-def service_allowed(value: str | None, said: bool, allowed: frozenset[str]) -> str | None:  # noqa: FBT001
-    if value and said and value not in allowed:
+def service_allowed(value: str | None, explicit: bool, allowed: frozenset[str]) -> str | None:  # noqa: FBT001
+    if value and explicit and value not in allowed:
         raise NotAllowedError(f"Service {value} is not allowed; allowed are {{bound}}")
     return value
 
 
-def with_headers(value: tuple[str, ...], said: bool, required: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001, FBT001
+def with_headers(value: tuple[str, ...], explicit: bool, required: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001, FBT001
     both = tuple(sorted({*value, *required}))
     _no_more(len(both), values.MAX_HEADERS, "headers")
     return both
@@ -91,7 +91,7 @@ def with_headers(value: tuple[str, ...], said: bool, required: tuple[str, ...]) 
 
 def with_redactions(
     value: tuple[JsonPointer | FormField, ...],
-    said: bool,  # noqa: ARG001, FBT001
+    explicit: bool,  # noqa: ARG001, FBT001
     required: tuple[JsonPointer | FormField, ...],
 ) -> tuple[JsonPointer | FormField, ...]:
     both = values.in_order({*value, *required})
@@ -101,7 +101,7 @@ def with_redactions(
 
 def with_paths(
     value: frozenset[PathPrefix],
-    said: bool,  # noqa: ARG001, FBT001
+    explicit: bool,  # noqa: ARG001, FBT001
     required: frozenset[PathPrefix],
 ) -> frozenset[PathPrefix]:
     _no_more(len(value | required), values.MAX_PATHS, "paths")
@@ -110,7 +110,7 @@ def with_paths(
 
 def _no_more(count: int, most: int, what: str) -> None:
     if count > most:
-        raise NotAllowedError(f"with {{bound}} it lists {count} {what}, and {most} are the most")
+        raise NotAllowedError(f"with {{bound}} it lists {count} {what}; the maximum is {most}")
 
 
 def names(value: str) -> frozenset[str]:

@@ -134,18 +134,18 @@ def _no_endpoints(
     name = NamespacedName(target.namespace, source.name)
     if source.spec.type == "ExternalName":
         return (
-            f"Service {name}, which its endpoints are to come from, is an ExternalName and has none; name a"
+            f"Service {name}, which endpoints-from names, is an ExternalName and has none; name a"
             " Service that has endpoints with IP addresses."
         )
     slices = view.slices.get(source.name, {}).values()
     if slices and all(each.address_type == "FQDN" for each in slices):
         return (
-            f"The EndpointSlices of Service {name}, which its endpoints are to come from, are of addressType"
+            f"The EndpointSlices of Service {name}, which endpoints-from names, are of addressType"
             " FQDN, and only IP addresses get mirrored requests."
         )
     if ports and not any(counterpart(source, http.port) for http in ports):
         return (
-            f"No TCP port of Service {name}, which its endpoints are to come from, has the name or number of"
+            f"No TCP port of Service {name}, which endpoints-from names, has the name or number of"
             f" a routed port of Service {target} ({', '.join(called(http.port) for http in ports)})."
         )
     return ""

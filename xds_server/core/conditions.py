@@ -1,6 +1,6 @@
-"""Conditions: what is true of an object and concerns its owner. Data, never an exception.
+"""Conditions: statements about an object for its owner. They are data and never exceptions.
 
-Everything that the program says about an object is a condition: a mistake in a file, a rejected annotation, a
+Everything that is reported about an object is a condition: a mistake in a file, a rejected annotation, a
 NACK, a change of a shadow's state. `status`, Kubernetes Events, the page and the log show conditions.
 """
 

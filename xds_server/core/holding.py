@@ -50,7 +50,10 @@ def held(
 
 
 def _pending(target: NamespacedName, name: str) -> ShadowStatus:
-    message = f"Its Pods are not known at present; until they are, Service {target} stays as it is."
+    message = (
+        f"Its Pods are not known at present; until they are, the routes and endpoints of Service {target} do"
+        " not change."
+    )
     return ShadowStatus(target.namespace, name, target.name, State.PENDING, Reason.PODS_UNKNOWN, message)
 
 
@@ -58,7 +61,7 @@ def _message(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
     return (
         f"The Pods of canary {', '.join(names[:_SOME])}{more} are not known at present, and may be among its"
-        " endpoints; it stays as it is until they are."
+        " endpoints. Until they are, the routes and endpoints of the Service do not change."
     )
 
 

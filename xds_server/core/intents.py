@@ -45,21 +45,21 @@ class Intent:
 
 def read_label(workload: Workload, namespace: Layer, installation: Layer) -> Intent:
     """The intent of a workload that carries the label `SHADOW_OF`."""
-    said = Layer("", settings_of(workload.annotations))
+    settings = Layer("", settings_of(workload.annotations))
     return Intent(
         canary=workload,
         target=NamespacedName(workload.namespace, workload.labels[SHADOW_OF]),
         age=(workload.created, workload.key),
-        policy=_policy(workload, said, namespace, installation),
-        endpoints_from=endpoints_source(said, namespace, installation),
+        policy=_policy(workload, settings, namespace, installation),
+        endpoints_from=endpoints_source(settings, namespace, installation),
     )
 
 
-def _policy(workload: Workload, said: Layer, namespace: Layer, installation: Layer) -> Policy | Condition:
+def _policy(workload: Workload, settings: Layer, namespace: Layer, installation: Layer) -> Policy | Condition:
     if misplaced := _misplaced(workload):
         return Condition(about(workload), Reason.INVALID_LABEL, misplaced)
     try:
-        return merge(said, namespace, installation, own=f"the {workload.kind}")
+        return merge(settings, namespace, installation, own=f"the {workload.kind}")
     except PolicyError as error:
         reason = Reason.NOT_ALLOWED if isinstance(error, NotAllowedError) else Reason.INVALID_POLICY
         return Condition(about(workload), reason, sentence(error))

@@ -224,9 +224,9 @@ def _too_much_memory(
     request each."""
     rejected: dict[str, Condition] = {}
     taken = 0
-    for canary in sorted(active, key=lambda each: not _says_how_many(each)):
+    for canary in sorted(active, key=lambda each: not _sets_max_concurrent(each)):
         treatment = canary.treatment
-        memory = treatment.max_body * (treatment.max_concurrent if _says_how_many(canary) else 1)
+        memory = treatment.max_body * (treatment.max_concurrent if _sets_max_concurrent(canary) else 1)
         if taken + memory <= limits.mirror_memory:
             taken += memory
             continue
@@ -241,22 +241,22 @@ def _too_much_memory(
     return rejected
 
 
-def _says_how_many(canary: Canary) -> bool:
+def _sets_max_concurrent(canary: Canary) -> bool:
     policy = canary.policy
     return policy is not None and any(setting.name == MAX_CONCURRENT.name for setting in policy.settings)
 
 
 def _shares(active: Sequence[Canary], limits: Limits) -> dict[str, Treatment]:
     """The treatment of mirrored requests. Shadows without `max-concurrent` share the memory that is left."""
-    said = [each for each in active if _says_how_many(each)]
-    silent = [each for each in active if not _says_how_many(each)]
+    explicit = [each for each in active if _sets_max_concurrent(each)]
+    others = [each for each in active if not _sets_max_concurrent(each)]
     left = limits.mirror_memory - sum(
-        each.treatment.max_concurrent * each.treatment.max_body for each in said
+        each.treatment.max_concurrent * each.treatment.max_body for each in explicit
     )
-    each_may = left // max(1, sum(each.treatment.max_body for each in silent))
-    return {each.name: each.treatment for each in said} | {
+    each_may = left // max(1, sum(each.treatment.max_body for each in others))
+    return {each.name: each.treatment for each in explicit} | {
         each.name: replace(each.treatment, max_concurrent=min(each.treatment.max_concurrent, each_may))
-        for each in silent
+        for each in others
     }
 
 

@@ -30,9 +30,9 @@ _SCRIPTED: Final = 16
 _DOMAIN: Final = 300
 _DOMAIN_BYTE: Final = 11
 _SPELLINGS: Final = 2  # without and with a trailing dot
-"""Bytes of Envoy's memory for a port (cluster and virtual host), an endpoint, a shadow's cluster, a mirror
-policy, a byte of a route, one of what a shadow's cluster does to requests, and a domain with each of its
-characters. Measured with Envoy 1.40 and two workers."""
+"""Bytes of Envoy's memory for a port (its cluster and virtual host), an endpoint, a shadow's cluster, a
+mirror policy, a byte of a route, a character of the changes of mirrored requests, a domain, and a character
+of a domain. Measured with Envoy 1.40 and two workers."""
 
 
 class Weight(NamedTuple):

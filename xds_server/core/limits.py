@@ -58,7 +58,7 @@ def limits_of(namespace: Layer | None, installation: Layer = NO_FILE) -> Limits:
             before = found[row.field]
             raises = row.raisable and isinstance(layer, PolicyFile)
             if row.raisable and limit > before and not raises:
-                why = f"{shown(layer.values[row.name])} is more than the {before // MIB}Mi that there are"
+                why = f"{shown(layer.values[row.name])} is more than the {before // MIB}Mi that are available"
                 problems.append(_problem(layer, PolicyError(f"{layer.called(row.name)}: {why}")))
             found[row.field] = limit if raises else min(before, limit)
         if HOSTS_ALLOWED.name in layer.values:

@@ -50,27 +50,27 @@ def parse_policy(
     return merge(Layer("", settings_of(annotations)), namespace, installation, own)
 
 
-def merge(said: Layer, namespace: Layer | None, installation: Layer, own: str) -> Policy:
-    """As `parse_policy`, where `said` are the workload's own settings."""
-    _reject_unknown(said, OF_SHADOW)
+def merge(settings: Layer, namespace: Layer | None, installation: Layer, own: str) -> Policy:
+    """As `parse_policy`, where `settings` are the workload's own settings."""
+    _reject_unknown(settings, OF_SHADOW)
     layers = [layer for layer in (namespace, installation) if layer]
     for layer in layers:
         check_defaults(layer)
     found: dict[str, Any] = {}
-    asked: dict[str, Layer] = {}
+    set_by: dict[str, Layer] = {}
     used: list[Setting] = []
     for name, row in OF_SHADOW.items():
-        asks = next((layer for layer in (said, *layers) if name in layer.values), None)
-        found[name] = asks.read(row) if asks else row.default
-        if asks:
-            asked[name] = asks
-            used.append(Setting(name, asks.values[name].strip(), asks.owner or own, asks.called(name)))
-        found[name], gave = _bounded(row, found[name], asks, layers)
-        used += gave
+        source = next((layer for layer in (settings, *layers) if name in layer.values), None)
+        found[name] = source.read(row) if source else row.default
+        if source:
+            set_by[name] = source
+            used.append(Setting(name, source.values[name].strip(), source.owner or own, source.called(name)))
+        found[name], applied = _bounded(row, found[name], source, layers)
+        used += applied
     policy = policy_of(found, tuple(used))
-    _reject_removed_headers(policy, asked, layers)
+    _reject_removed_headers(policy, set_by, layers)
     _reject_contradictions(policy)
-    return _with_small_bodies(policy, asked) if policy.treatment.redactions else policy
+    return _with_small_bodies(policy, set_by) if policy.treatment.redactions else policy
 
 
 def check_defaults(layer: Layer) -> None:
@@ -90,12 +90,12 @@ def namespace_unknown(namespace: Namespace | None, awaited: frozenset[str]) -> b
     return namespace is None and "" in awaited
 
 
-def endpoints_source(said: Layer, *layers: Layer) -> str | None:
+def endpoints_source(settings: Layer, *layers: Layer) -> str | None:
     """The Service that a canary's endpoints come from. It also applies if the rest of the policy is rejected,
     because it decides which endpoints are excluded from live traffic. None if a layer, of the Namespace or
     the installation, does not allow the Service."""
     try:
-        found = said.read(ENDPOINTS_FROM) if ENDPOINTS_FROM.name in said.values else None
+        found = settings.read(ENDPOINTS_FROM) if ENDPOINTS_FROM.name in settings.values else None
         for layer in layers:
             if ENDPOINTS_ALLOWED.name in layer.values and found not in layer.read(ENDPOINTS_ALLOWED):
                 return None
@@ -120,31 +120,31 @@ def _reject_unknown(layer: Layer, known: Mapping[str, Any]) -> None:
 
 
 def _bounded(
-    row: Annotation[Any], value: Any, asks: Layer | None, layers: Sequence[Layer]
+    row: Annotation[Any], value: Any, source: Layer | None, layers: Sequence[Layer]
 ) -> tuple[Any, list[Setting]]:
     """The value within the bounds of all `layers`, and the bounds that changed it, as settings."""
-    gave: dict[Any, Setting] = {}
+    applied: dict[Any, Setting] = {}
     bound = row.bound
     for layer in layers if bound else ():
         if bound is None or bound.name not in layer.values:
             continue
         text = layer.values[bound.name].strip()
         try:
-            limited = bound.limited(value, asks is not None, layer.read(bound))
+            limited = bound.limited(value, source is not None, layer.read(bound))
         except NotAllowedError as error:
             why = str(error).format(bound=f"{quoted(text)} ({layer.called(bound.name)})")
             what = layer.called(bound.name)
-            if asks:
-                what = f"{asks.called(row.name)}: {shown(asks.values[row.name])}"
+            if source:
+                what = f"{source.called(row.name)}: {shown(source.values[row.name])}"
             raise NotAllowedError(f"{what}: {why}") from None
         if limited != value:
             value = limited
             called = layer.called(bound.name)
-            gave[layer.owner if bound.adds else None] = Setting(row.name, text, called, called)
-    return value, list(gave.values())
+            applied[layer.owner if bound.adds else None] = Setting(row.name, text, called, called)
+    return value, list(applied.values())
 
 
-def _reject_removed_headers(policy: Policy, asked: Mapping[str, Layer], layers: Sequence[Layer]) -> None:
+def _reject_removed_headers(policy: Policy, set_by: Mapping[str, Layer], layers: Sequence[Layer]) -> None:
     """Reject a policy that sets a header that has to be removed, or copies its value into another header."""
     for layer in layers:
         removed = frozenset(layer.read(REMOVED) if REMOVED.name in layer.values else ())
@@ -152,7 +152,7 @@ def _reject_removed_headers(policy: Policy, asked: Mapping[str, Layer], layers: 
             taken = removed & {name, *values.headers_read(value)}
             if taken:
                 by = f"{quoted(layer.values[REMOVED.name])} ({layer.called(REMOVED.name)})"
-                whose = asked[SET_HEADERS.name].called(SET_HEADERS.name)
+                whose = set_by[SET_HEADERS.name].called(SET_HEADERS.name)
                 raise NotAllowedError(f"{whose}: the header {min(taken)} has to be removed: {by}")
 
 
@@ -171,9 +171,9 @@ def _reject_contradictions(policy: Policy) -> None:
         raise PolicyError(f"the header authorization is set by set-headers and by {CREDENTIAL.name}")
 
 
-def _with_small_bodies(policy: Policy, asked: Mapping[str, Layer]) -> Policy:
+def _with_small_bodies(policy: Policy, set_by: Mapping[str, Layer]) -> Policy:
     if policy.treatment.max_body <= MAX_REDACTED:
         return policy
-    if MAX_BODY.name in asked:
-        raise PolicyError("redact looks into bodies of up to 256Ki, and max-body asks for larger ones")
+    if MAX_BODY.name in set_by:
+        raise PolicyError("redact parses bodies of up to 256Ki, and max-body allows larger ones")
     return replace(policy, treatment=replace(policy.treatment, max_body=MAX_REDACTED))

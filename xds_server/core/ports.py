@@ -21,7 +21,7 @@ from xds_server.core.objects import Service, ServicePort
 from xds_server.core.plan import Protocol
 
 TCP: Final = "TCP"
-_UNKNOWN: Final = "one of several TCP ports is, if its name or appProtocol says HTTP"
+_UNKNOWN: Final = "with several TCP ports, only those whose name or appProtocol is HTTP are routed"
 _OTHERWISE: Final = "not HTTP, by name or appProtocol"
 _NOT_TCP: Final = "not TCP"
 

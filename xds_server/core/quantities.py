@@ -32,7 +32,9 @@ def percent(value: str) -> int:
     if per_million > MILLION:
         raise PolicyError(wanted)
     if per_million != per_million.to_integral_value():
-        raise PolicyError(f"{shown(value)} is finer than 0.0001, the finest share that Envoy can sample")
+        raise PolicyError(
+            f"{shown(value)} is finer than 0.0001, the smallest percentage that Envoy can sample"
+        )
     return int(per_million)
 
 

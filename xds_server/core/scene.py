@@ -1,7 +1,7 @@
-"""What is derived from one namespace's view, once for all of its Services.
+"""Derives data from the view of one namespace, once for all of its Services.
 
-A scene is made when its namespace or the rules change. It takes over from the previous one what depends on
-unchanged objects, so an intent is read once, however often its Service is resolved.
+A scene is created when its namespace or the rules change. It reuses the results of the previous scene that
+depend on unchanged objects only. So an intent is read once, even if its Service is planned many times.
 """
 
 from collections.abc import Collection, Mapping
@@ -49,7 +49,7 @@ class Known:
 
 
 class Scene:
-    """One namespace's view, with what is derived from it."""
+    """The view of one namespace, with the data derived from it."""
 
     def __init__(
         self,

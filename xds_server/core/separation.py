@@ -40,7 +40,7 @@ def separate(
     `kept_before` are the canaries that stayed in the previous plan."""
     backends = {http.name: backends_of(scene.view, service, http.port) for http in ports}
     kept: dict[str, Condition] = {}
-    if not scene.marked:  # nearly always
+    if not scene.marked:  # the usual case
         return Separated(backends, kept)
     for workload, endpoints in _marked(scene, ports, canaries, backends.values()):
         rest = {name: endpoints.excluded_from(each) for name, each in backends.items()}
@@ -54,7 +54,7 @@ def separate(
             about(workload),
             Reason.WOULD_EMPTY_SERVICE,
             f"Every endpoint of Service {service.namespace}/{service.name} port {number} {which}belongs to"
-            f" this {workload.kind} or to another canary; live traffic stays as it is. Give the stable"
+            f" this {workload.kind} or to another canary; live traffic does not change. Give the stable"
             " version Pods of its own.",
         )
     return Separated(backends, kept)

@@ -1,4 +1,4 @@
-"""What a Service asks for: whether it is exposed, its HTTP ports, the hosts that it claims."""
+"""Reads what a Service asks for: whether it is exposed, its HTTP ports, and the hosts that it claims."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -74,7 +74,7 @@ def offer_of(
     if not ports:
         if EXPOSE in service.labels or (not service.ports and service.spec.type != "ExternalName"):
             problems.append(_problem(service, Reason.NO_HTTP_PORT, no_http_port(service)))
-            unrouted = ""  # the condition says so
+            unrouted = ""  # the condition has the same information
         notices = _notices(service, unrouted, "")
         return Offer(age, exposed=True, conditions=(*problems, *notices))
     problems += bad_gateways

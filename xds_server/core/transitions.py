@@ -43,7 +43,7 @@ def _shadows(plan: Plan, targets: list[NamespacedName]) -> dict[Ref, ShadowStatu
 
 
 def _reported(shadow: ShadowStatus) -> tuple[object, ...]:
-    """What a change of the shadow is reported for."""
+    """The parts of a state whose changes are reported."""
     why = shadow.message if shadow.state is State.REJECTED else ""
     return shadow.service, shadow.state, shadow.reason, shadow.percent, shadow.methods, why
 

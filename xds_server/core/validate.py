@@ -160,7 +160,7 @@ def _pod(pod: Pod) -> Iterator[str]:
 
 def _selector(field: str, selector: LabelSelector, kind: Kind) -> Iterator[str]:
     if not selector.match_labels and not selector.match_expressions:
-        yield f"{field} is missing or empty: say which Pods are the {kind}'s, with matchLabels"
+        yield f"{field} is missing or empty: select the Pods of the {kind} with matchLabels"
     yield from _labels(f"{field}.matchLabels", selector.match_labels or {})
     for index, term in enumerate(selector.match_expressions or ()):
         at = f"{field}.matchExpressions[{index}]"

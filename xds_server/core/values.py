@@ -250,7 +250,7 @@ def listed(value: str) -> tuple[str, ...]:
 
 def at_most(count: int, most: int, what: str) -> None:
     if count > most:
-        raise PolicyError(f"it lists {count} {what}, and {most} are the most")
+        raise PolicyError(f"it lists {count} {what}; the maximum is {most}")
 
 
 def _path(value: str) -> PathPrefix:
@@ -260,13 +260,13 @@ def _path(value: str) -> PathPrefix:
     if "*" in value:
         raise PolicyError(
             f"{shown(value)} matches nothing, as a path is a prefix and * stands for itself; write"
-            f" {_before_the_star(value)} for all that begins so"
+            f" {_before_the_star(value)} for all paths that begin with it"
         )
     steps = value.split("/")
     if "." in steps or ".." in steps or "" in steps[1:-1]:
         raise PolicyError(
             f"{shown(value)} matches nothing where normalize-paths of the gateway resolves //, /./ and /../;"
-            " write the path that comes of it"
+            " write the path without them"
         )
     return PathPrefix(value)
 
@@ -288,11 +288,11 @@ def _condition(entry: str) -> HeaderCondition:
     text = _header_value(text.strip())
     if _GLOB.search(text):
         raise PolicyError(
-            f"{shown(text)} is compared as it stands, and * stands for itself; write {name} alone if any"
-            " value will do"
+            f"{shown(text)} is compared as it stands, and * stands for itself; write {name} alone to match"
+            " any value"
         )
     if equals and not text:
-        raise PolicyError(f"{shown(entry)} has an empty value; write {name} alone if any value will do")
+        raise PolicyError(f"{shown(entry)} has an empty value; write {name} alone to match any value")
     return HeaderCondition(name, text if equals else None)
 
 
@@ -334,7 +334,7 @@ def _formatted(value: str) -> str:
             f"{shown(value)} has a % that begins no formatter; write %% for the character itself"
         )
     if not value:
-        raise PolicyError("a header has an empty value; use remove-headers to remove it")
+        raise PolicyError("a header has an empty value; use remove-headers to remove the header")
     return value
 
 

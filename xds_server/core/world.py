@@ -213,9 +213,9 @@ def _update(view: NamespaceView, staged: Mapping[Ref, Object | None]) -> Namespa
     return view
 
 
-def _await(view: NamespaceView, name: str, said: Mapping[str, bool]) -> tuple[NamespaceView, set[Ref]]:
-    """The view with `said` applied to `awaited`, and the objects that this concerns."""
-    moved = {selector for selector, waiting in said.items() if (selector in view.awaited) is not waiting}
+def _await(view: NamespaceView, name: str, awaiting: Mapping[str, bool]) -> tuple[NamespaceView, set[Ref]]:
+    """The view with `awaiting` applied to `awaited`, and the objects that this concerns."""
+    moved = {selector for selector, waiting in awaiting.items() if (selector in view.awaited) is not waiting}
     if not moved:
         return view, set()
     concerned = {Ref(Kind.NAMESPACE, "", name)} if "" in moved else set()

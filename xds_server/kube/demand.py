@@ -127,9 +127,9 @@ class Wanted:
             yield Query(Kind.SECRET, namespace, labels=f"{ALLOW}=true", name=name)
 
     def _needs(self, workload: Workload) -> _Needs:
-        said = Layer("", settings_of(workload.annotations))
+        settings = Layer("", settings_of(workload.annotations))
         defaults = self._defaults.get(workload.namespace, NO_SETTINGS)
-        found = credential_source(said, defaults, self._installation)
+        found = credential_source(settings, defaults, self._installation)
         return _Needs(
             (workload.created, workload.key),
             as_query(workload.spec.selector),  # "" without a selector, which as a query would match every Pod

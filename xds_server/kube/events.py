@@ -21,8 +21,8 @@ _MAX_MESSAGE: Final = 1024
 
 def event_name(condition: Condition) -> str:
     """The name of the Event that reports `condition`."""
-    said = "\0".join((condition.subject.kind, condition.subject.uid, condition.reason, condition.message))
-    digest = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+    content = "\0".join((condition.subject.kind, condition.subject.uid, condition.reason, condition.message))
+    digest = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
     name = condition.subject.name[: _MAX_NAME - 1 - len(digest)].rstrip("-.")  # no label ends in these
     return f"{name}.{digest}"
 

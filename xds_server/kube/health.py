@@ -50,8 +50,8 @@ def _named(queries: Iterable[Query]) -> str:
 
 
 def _why(failures: Iterable[Condition]) -> str:
-    said = _first(_REASONS, sorted({problem.message for problem in failures}), " ")
-    return f". {said}" if said else ""
+    reasons = _first(_REASONS, sorted({problem.message for problem in failures}), " ")
+    return f". {reasons}" if reasons else ""
 
 
 def _first(count: int, texts: Sequence[str], separator: str) -> str:

@@ -38,7 +38,7 @@ from xds_server.kube.watch_events import (
 )
 
 _SHORT = 1.0
-"""Seconds. A watch that ended sooner and said nothing counts as a failure, so that a server or proxy that
+"""Seconds. A watch that ended sooner and without an event counts as a failure, so that a server or proxy that
 closes at once is not called in a loop."""
 
 _BEHIND_S = 0.05

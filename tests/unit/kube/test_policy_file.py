@@ -66,7 +66,7 @@ def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
         ("percnt: 1", "percnt is not known here; known are credential-from-secret, "),
         ("endpoints-from: service/a", "endpoints-from is not known here"),
         ("percent: 50\npercent-max: 10", "percent: '50': the maximum is 10 (percent-max)"),
-        ("redact: form:a\nmax-body: 1Mi", "redact looks into bodies of up to 256Ki"),
+        ("redact: form:a\nmax-body: 1Mi", "redact parses bodies of up to 256Ki"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(file: Path, text: str, wrong: str) -> None:

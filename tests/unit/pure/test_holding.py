@@ -42,8 +42,8 @@ def test_a_service_is_not_served_before_the_pods_of_its_canary_were_listed() -> 
     assert (shadow.state, shadow.reason) == (State.PENDING, Reason.PODS_UNKNOWN)
     (problem,) = errors(published.plan.conditions())
     assert problem.message == (
-        "The Pods of canary canary are not known at present, and may be among its endpoints; it stays as it"
-        " is until they are."
+        "The Pods of canary canary are not known at present, and may be among its endpoints. Until they"
+        " are, the routes and endpoints of the Service do not change."
     )
     published = step(pipeline, POD, LISTED)
     assert live(published) == ["10.0.0.1:80"]
@@ -60,7 +60,8 @@ def test_a_service_stays_as_it_is_while_known_pods_are_not_followed() -> None:
     (shadow,) = published.plan.shadows()
     assert (shadow.state, shadow.reason) == (State.PENDING, Reason.PODS_UNKNOWN)
     assert shadow.message == (
-        "Its Pods are not known at present; until they are, Service staging/myapp stays as it is."
+        "Its Pods are not known at present; until they are, the routes and endpoints of Service staging/myapp"
+        " do not change."
     )
     published = step(pipeline, LISTED)
     assert live(published) == ["10.0.0.1:80", "10.0.1.2:80"]

@@ -77,8 +77,8 @@ def test_the_installation_alone_can_give_more_of_an_envoys_memory(name: str) -> 
     assert found._replace(problems=()) == DEFAULT
     (problem,) = found.problems
     assert problem.message == (
-        f"Annotation xds-shadow.io/{name} of Namespace staging: '256Mi' is more than the 128Mi that there"
-        " are."
+        f"Annotation xds-shadow.io/{name} of Namespace staging: '256Mi' is more than the 128Mi that are"
+        " available."
     )
 
 

@@ -102,7 +102,7 @@ def test_what_is_wrong_with_a_namespaces_settings_is_a_problem_of_the_namespace(
     assert subject == "Namespace staging"
     assert "hosts-alowed of Namespace staging is not known here" in message
     ((_, message),) = wrong(namespace_memory_max="256Mi")
-    assert "'256Mi' is more than the 128Mi that there are" in message
+    assert "'256Mi' is more than the 128Mi that are available" in message
     assert wrong(percent_max="10") == []
 
 

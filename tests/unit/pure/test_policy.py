@@ -79,7 +79,9 @@ def test_what_is_no_percentage_is_refused(value: str) -> None:
 
 
 def test_a_percentage_finer_than_envoys_is_refused() -> None:
-    with pytest.raises(PolicyError, match=r"percent: '0.00001' is finer than 0.0001, the finest share"):
+    with pytest.raises(
+        PolicyError, match=r"percent: '0.00001' is finer than 0.0001, the smallest percentage"
+    ):
         parse(percent="0.00001")
 
 
@@ -232,5 +234,5 @@ def test_any_other_name_is_refused(name: str) -> None:
 def test_the_number_of_methods_is_bounded() -> None:
     methods = [f"M{number}" for number in range(MAX_METHODS + 1)]
     assert parse(methods=",".join(methods[:-1])).selection.methods == frozenset(methods[:-1])
-    with pytest.raises(PolicyError, match=f"17 methods, and {MAX_METHODS} are the most"):
+    with pytest.raises(PolicyError, match=f"17 methods; the maximum is {MAX_METHODS}"):
         parse(methods=",".join(methods))

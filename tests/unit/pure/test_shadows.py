@@ -555,7 +555,7 @@ def test_a_chain_of_services_is_no_loop() -> None:
             Reason.WOULD_EMPTY_SERVICE,
             (
                 "Every endpoint of Service staging/myapp port 80 belongs to this Deployment or to another"
-                " canary; live traffic stays as it is. Give the stable version Pods of its own."
+                " canary; live traffic does not change. Give the stable version Pods of its own."
             ),
         ),
     ],
@@ -764,7 +764,7 @@ def test_a_refusal_does_not_hide_that_the_pods_serve_users() -> None:
         pod("c-1", "c", "10.0.0.2"),
     )
     assert found.reason == Reason.INVALID_POLICY
-    assert "live traffic stays as it is" in found.message
+    assert "live traffic does not change" in found.message
 
 
 def test_families_that_are_no_addresses_are_passed_over() -> None:

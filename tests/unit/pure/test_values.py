@@ -92,7 +92,7 @@ def test_conditions_that_leave_some_are_not(paths: str, excluded: str) -> None:
         ("/a//b", "'/a//b' matches nothing"),
         ("/a/../b", "'/a/../b' matches nothing"),
         ("/a/.", "'/a/.' matches nothing"),
-        (",".join(f"/{number}" for number in range(17)), "it lists 17 paths, and 16 are the most"),
+        (",".join(f"/{number}" for number in range(17)), "it lists 17 paths; the maximum is 16"),
     ],
 )
 def test_what_is_no_list_of_paths_is_refused(name: str, value: str, wrong: str) -> None:
@@ -135,14 +135,14 @@ def test_header_conditions(value: str, conditions: set[tuple[str, str | None]]) 
         ),
         (
             "x-a=shop*",
-            "'shop*' is compared as it stands, and * stands for itself; write x-a alone if any value will do",
+            "'shop*' is compared as it stands, and * stands for itself; write x-a alone to match any value",
         ),
         ("x-*", "'x-*' is not a header name: * is not a wildcard; list each header"),
-        ("x-a=", "'x-a=' has an empty value; write x-a alone if any value will do"),
+        ("x-a=", "'x-a=' has an empty value; write x-a alone to match any value"),
         ("x-a=\x07", "'\\x07' holds characters other than printable ASCII"),
         ("x-a=1,x-a=2", "it wants two values of the header x-a, and all must hold"),
         ("x-a=" + "v" * 1025, f"'{'v' * 60}…' is longer than 1024 characters"),
-        (",".join(f"x-{number}" for number in range(9)), "it lists 9 conditions, and 8 are the most"),
+        (",".join(f"x-{number}" for number in range(9)), "it lists 9 conditions; the maximum is 8"),
     ],
 )
 def test_what_is_no_list_of_header_conditions_is_refused(value: str, wrong: str) -> None:
@@ -174,7 +174,7 @@ def test_headers_to_remove() -> None:
             "x-xds-shadow",
             "the header x-xds-shadow cannot be changed: Envoy and xds-shadow use it themselves",
         ),
-        (",".join(f"x-{number}" for number in range(33)), "it lists 33 headers, and 32 are the most"),
+        (",".join(f"x-{number}" for number in range(33)), "it lists 33 headers; the maximum is 32"),
     ],
 )
 def test_what_is_no_list_of_headers_to_remove_is_refused(value: str, wrong: str) -> None:
@@ -203,7 +203,7 @@ def test_headers_to_set(value: str, headers: dict[str, str]) -> None:
     [
         ("", "'' has no value; write a list such as x-env=shadow,x-team=shop"),
         ("x-env", "'x-env' has no value; write a list such as x-env=shadow,x-team=shop"),
-        ("x-env=", "a header has an empty value; use remove-headers to remove it"),
+        ("x-env=", "a header has an empty value; use remove-headers to remove the header"),
         ("=1", "there is an empty entry; write a list such as x-team,x-env"),
         ("x-a=1,X-A=2", "it sets the header x-a twice"),
         ("host=a", "the header host cannot be changed: use the annotation host"),
@@ -231,7 +231,7 @@ def test_headers_to_set(value: str, headers: dict[str, str]) -> None:
         ("x-a=%REQ(X-B)%", "'%REQ(X-B)%' is not a header; write %REQ(x-name)% in lower case"),
         ("x-a=%REQ(x?y)%", "'%REQ(x?y)%' is not a header; write %REQ(x-name)% in lower case"),
         ("x-a=" + "v" * 1025, f"'{'v' * 60}…' is longer than 1024 characters"),
-        (",".join(f"x-{number}=1" for number in range(33)), "it lists 33 headers, and 32 are the most"),
+        (",".join(f"x-{number}=1" for number in range(33)), "it lists 33 headers; the maximum is 32"),
     ],
 )
 def test_what_is_no_list_of_headers_to_set_is_refused(value: str, wrong: str) -> None:
@@ -310,7 +310,7 @@ def test_rewrites_the_longest_first() -> None:
         ),
         ("/v1=/../x", "'/../x' matches nothing where normalize-paths of the gateway resolves //, /./"),
         ("/v1=/a,/v1=/b", "it rewrites '/v1' twice"),
-        (",".join(f"/{number}=/n" for number in range(9)), "it lists 9 prefixes, and 8 are the most"),
+        (",".join(f"/{number}=/n" for number in range(9)), "it lists 9 prefixes; the maximum is 8"),
     ],
 )
 def test_what_is_no_rewrite_is_refused(value: str, wrong: str) -> None:
@@ -365,7 +365,7 @@ def test_what_is_no_place_in_a_body_is_refused(value: str, wrong: str) -> None:
 
 
 def test_the_number_of_redactions_is_bounded() -> None:
-    with pytest.raises(PolicyError, match="redact: it lists 33 places, and 32 are the most"):
+    with pytest.raises(PolicyError, match="redact: it lists 33 places; the maximum is 32"):
         parse("redact", ",".join(f"form:{number}" for number in range(33)))
 
 
@@ -494,7 +494,7 @@ def test_what_is_no_time_is_refused(value: str) -> None:
         ),
         (
             {"redact": "form:a", "max-body": "1Mi"},
-            "redact looks into bodies of up to 256Ki, and max-body asks for larger ones",
+            "redact parses bodies of up to 256Ki, and max-body allows larger ones",
         ),
     ],
 )
