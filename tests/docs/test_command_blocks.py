@@ -188,4 +188,14 @@ def test_the_synopsis_names_the_real_commands_and_options() -> None:
         name = part.split()[0]
         without_examples = re.sub(r"`[^`]*`", "", part)
         known = {option for param in commands[name].params for option in (*param.opts, *param.secondary_opts)}
-        assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", without_examples)) <= known, name
+        named = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", without_examples))
+        assert named <= known, name
+        if "source options" not in part:
+            missing = [
+                param.opts
+                for param in commands[name].params
+                if param.param_type_name == "option"
+                and not param.hidden
+                and named.isdisjoint({*param.opts, *param.secondary_opts})
+            ]
+            assert missing == [], name

@@ -21,7 +21,7 @@ from xds_server.local.demo.fleet import reserved_ports
 from xds_server.local.demo.processes import Process
 from xds_server.server.metrics import TABLE
 
-KUBERNETES_ALONE = {"xds_shadow_feedback_total"} | {row.name for row in TABLE if "_watch_" in row.name}
+KUBERNETES_ALONE = {"xds_shadow_events_total"} | {row.name for row in TABLE if "_watch_" in row.name}
 """What is not there without an API server."""
 
 

@@ -60,7 +60,7 @@ CASES = {
             for le, rate in (("5.0", 10), ("10.0", 10), ("+Inf", 10))
         },
     ),
-    "XdsShadowTurnsEnvoysAway": Case(
+    "XdsShadowClientsRejected": Case(
         {f'{ENDED}{{cause="denied"}}': "0+1x120"},
         {f'{ENDED}{{cause="client"}}': "0+1x120", f'{ENDED}{{cause="shutdown"}}': "0+1x120"},
     ),
@@ -72,8 +72,8 @@ CASES = {
         {'xds_shadow_shadows{state="Rejected"}': "1x120"}, {'xds_shadow_shadows{state="Active"}': "1x120"}
     ),
     "XdsShadowEventsFail": Case(
-        {'xds_shadow_feedback_total{result="failed"}': "0+1x120"},
-        {'xds_shadow_feedback_total{result="written"}': "0+1x120"},
+        {'xds_shadow_events_total{result="failed"}': "0+1x120"},
+        {'xds_shadow_events_total{result="written"}': "0+1x120"},
     ),
 }
 

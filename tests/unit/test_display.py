@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from xds_server.pb import status_pb2
-from xds_server.server.display import status_view
+from xds_server.server.display import explanation_view, status_view
 
 MANY = 4_000
 
@@ -30,3 +30,19 @@ def test_a_table_has_the_first_rows_and_says_how_many_there_are(
     assert (f" more {what}" in text) is bool(rest)
     assert rest.format(what) in text
     assert len(text) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("percent", "methods", "shown"),
+    [("", [], "unknown"), ("100", [], "all"), ("100", ["GET", "HEAD"], "GET, HEAD")],
+)
+def test_the_methods_of_a_policy_that_cannot_be_read_are_unknown(
+    percent: str, methods: list[str], shown: str
+) -> None:
+    shadow = status_pb2.Shadow(namespace="staging", name="myapp-canary", percent=percent, methods=methods)
+    out = io.StringIO()
+    Console(file=out, width=200).print(explanation_view(status_pb2.ExplainResponse(shadow=shadow)))
+    assert f"Methods           {shown} " in out.getvalue()
+    out = io.StringIO()
+    Console(file=out, width=200).print(status_view(status_pb2.GetStatusResponse(shadows=[shadow])))
+    assert f" {shown.replace(' ', '')} " in out.getvalue()

@@ -32,14 +32,14 @@ from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
 from xds_server.server.reporting import NEVER, VERSION, Reporter
 from xds_server.server.status_api import StatusServicer
-from xds_server.server.wiring import open_door, open_feedback, open_source
+from xds_server.server.wiring import open_door, open_events, open_source
 from xds_server.translate.gateway import GatewayConfig
 from xds_server.xds.delivery import Delivery
 from xds_server.xds.fleet import Fleet
 from xds_server.xds.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from xds_server.kube.feedback import KubeFeedback
+    from xds_server.kube.event_recorder import EventRecorder
 
 _AT_MOST_S = 0.5
 _DEBOUNCE = partial(Debounce, quiet=0.02, at_most=_AT_MOST_S, few=4, lately=0.25)
@@ -49,7 +49,7 @@ _CLOCK_CHECK_S = 60.0
 _RETRY_S = 5.0
 """Between the tries of a step that failed."""
 
-FEEDBACK: Final = "feedback"
+EVENTS: Final = "events"
 """Origin of the conditions about writing Events."""
 
 GATEWAY_FILE: Final = "gateway"
@@ -57,7 +57,7 @@ GATEWAY_FILE: Final = "gateway"
 
 _START_S = 10.0
 
-_FEEDBACK_PAUSE_S = 30.0
+_EVENTS_PAUSE_S = 30.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -95,7 +95,7 @@ class App:
             installation=config.installation,
             cluster_domains=config.source.cluster_domains,
         )
-        self._feedback = open_feedback(config.source, config.events, self._report_feedback)
+        self._events = open_events(config.source, config.events, self._report_events)
         self._delivery = Delivery()
         self._published: Published | None = None
         self._unbuilt: float | None = None
@@ -106,7 +106,7 @@ class App:
             fleet=self.fleet,
             stages=self._pipeline.stages,
             delivery=self._delivery,
-            events=self._feedback,
+            events=self._events,
             behind=self._behind,
         )
         self._serving = FleetServer(
@@ -166,8 +166,8 @@ class App:
                     spawn(group, "pipeline", self._run_pipeline()),
                     spawn(group, "lag", self._watch_lag()),
                 ]
-                if self._feedback:
-                    tasks.append(spawn(group, "feedback", _keep_running(self._feedback)))
+                if self._events:
+                    tasks.append(spawn(group, "events", _keep_running(self._events)))
                 if file := self._config.gateway_file:
                     following = follow_gateway(
                         file, self._config.gateway, self._take_gateway, port=self._config.gateway_port
@@ -249,8 +249,8 @@ class App:
         self._pipeline.gateway = gateway
         self._intake.put([Report(GATEWAY_FILE, problems)])  # which also begins a step
 
-    def _report_feedback(self, problems: tuple[Condition, ...]) -> None:
-        self._intake.put([Report(FEEDBACK, problems)])
+    def _report_events(self, problems: tuple[Condition, ...]) -> None:
+        self._intake.put([Report(EVENTS, problems)])
 
     async def _become_ready(self) -> None:
         await self._serving.set_serving(True)
@@ -273,14 +273,14 @@ class App:
         return time.monotonic() - min(waiting) if waiting else 0.0
 
 
-async def _keep_running(feedback: "KubeFeedback") -> None:
+async def _keep_running(events: "EventRecorder") -> None:
     """Run until cancelled. An error in writing Events must not end the serving."""
     while True:
         try:
-            await feedback.run()
+            await events.run()
         except Exception:  # noqa: BLE001 - see above
             _log.exception("event writing failed")
-        await asyncio.sleep(_FEEDBACK_PAUSE_S)
+        await asyncio.sleep(_EVENTS_PAUSE_S)
 
 
 def write_ready_file(path: Path, addresses: Addresses) -> None:

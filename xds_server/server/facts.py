@@ -31,7 +31,7 @@ class Watch(Protocol):
 class Facts:
     """What the metrics show. Times are seconds since the epoch, durations seconds. `watches`, `outages` and
     `silence` are by kind, `stages` by stage, `shadows` by state, `reasons` are the shadows by reason,
-    `feedback` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` the fleet's.
+    `events` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` the fleet's.
     `committed` is when the configuration last changed, `built` when it was last built without an error;
     `behind_s` is the age of the oldest change that is not served yet."""
 
@@ -50,7 +50,7 @@ class Facts:
     delivered: Delivered = field(default_factory=Delivered)
     shadows: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
-    feedback: Mapping[str, int] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)
     lag: Lag = field(default_factory=Lag)
     traffic: Traffic = field(default_factory=Traffic)
 

@@ -221,9 +221,11 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         lambda f: {"": f.leader},
     ),
     Row(
-        "xds_shadow_feedback_total",
-        "Kubernetes Events by result.",
+        "xds_shadow_events_total",
+        "Conditions to be written as Kubernetes Events, by result. `written`: a new Event. `repeated`: the"
+        " count of an existing Event was raised. `known`: another replica had written it. `failed`: the API"
+        " server rejected it. `dropped`: the queue was full.",
         "result",
-        lambda f: f.feedback,
+        lambda f: f.events,
     ),
 )

@@ -35,7 +35,7 @@ from xds_server.xds.types import ROUTE, SHORT_NAMES
 from xds_server.xds.variants import versions
 
 if TYPE_CHECKING:
-    from xds_server.kube.feedback import KubeFeedback
+    from xds_server.kube.event_recorder import EventRecorder
 
 VERSION: Final = importlib.metadata.version("xds-shadow")
 
@@ -85,7 +85,7 @@ class Reporter:
         fleet: Fleet,
         stages: Stages,
         delivery: Delivery,
-        events: "KubeFeedback | None",
+        events: "EventRecorder | None",
         behind: Callable[[], float],
     ) -> None:
         self._source = source
@@ -231,7 +231,7 @@ class Reporter:
             silence={kind.value: seconds for kind, seconds in source.silence.items()},
             shadows=_count((shadow.state for shadow in shadows), State),
             reasons=_count((shadow.reason for shadow in shadows), Reason),
-            feedback=self._events.outcomes() if self._events else {},
+            events=self._events.outcomes() if self._events else {},
             lag=self.lag.view(),
             traffic=self._fleet.traffic(),
         )

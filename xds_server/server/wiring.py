@@ -18,7 +18,7 @@ from xds_server.server.pipeline import Pipeline, Published
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
 if TYPE_CHECKING:
-    from xds_server.kube.feedback import KubeFeedback
+    from xds_server.kube.event_recorder import EventRecorder
 
 
 def open_source(source: SourceConfig, policy: PolicyFile = NO_FILE) -> Source:
@@ -63,17 +63,17 @@ def open_door(listening: Iterable[Address], *, loopback: bool, own: frozenset[st
     )
 
 
-def open_feedback(
+def open_events(
     source: SourceConfig, events: EventsConfig | None, report: Callable[[tuple[Condition, ...]], None]
-) -> "KubeFeedback | None":
+) -> "EventRecorder | None":
     """The writer of Kubernetes Events, or None if `source` is not a cluster or Events are disabled. Problems
     with writing are passed to `report`."""
     if source.manifests or events is None:
         return None
-    from xds_server.kube.feedback import KubeFeedback
+    from xds_server.kube.event_recorder import EventRecorder
     from xds_server.kube.session import connect
 
-    return KubeFeedback(
+    return EventRecorder(
         lambda: connect(source.kubeconfig, source.context),
         identity=events.identity,
         namespace=events.lease_namespace,

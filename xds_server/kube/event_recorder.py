@@ -26,7 +26,7 @@ from xds_server.kube.writes import Obstacles, Report
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class KubeFeedback:
+class EventRecorder:
     """Writes Events to the cluster that `connect` leads to. `identity` names this replica among those that
     share the Lease `namespace`/`name`. `report` is called when what prevents writing changes."""
 
@@ -84,8 +84,8 @@ class KubeFeedback:
         self._obstacles.gone("session")
         try:
             async with asyncio.TaskGroup() as group:
-                spawn(group, "feedback/election", self._elect(client))
-                spawn(group, "feedback/write", self._write(client))
+                spawn(group, "events/election", self._elect(client))
+                spawn(group, "events/write", self._write(client))
         finally:
             await self._candidate.resign(client)
             await client.close()

@@ -26,7 +26,7 @@ from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube import event_rate as pacing
 from xds_server.kube.client import KubeClient
-from xds_server.kube.feedback import KubeFeedback
+from xds_server.kube.event_recorder import EventRecorder
 from xds_server.kube.lease import Terms
 
 TERMS = Terms(lease=1, renew=0.6, retry=0.1, slow=0.05)
@@ -51,15 +51,15 @@ class Reports:
         self.all.append(problems)
 
 
-def feedback(
+def recorder(
     connect: Any,
     identity: str = "one",
     report: Reports | None = None,
     *,
     terms: Terms = TERMS,
     clock: Clock = SYSTEM,
-) -> KubeFeedback:
-    return KubeFeedback(
+) -> EventRecorder:
+    return EventRecorder(
         connect, identity=identity, namespace="system", terms=terms, clock=clock, report=report or Reports()
     )
 
@@ -125,7 +125,7 @@ async def gate(api: Embedded) -> AsyncIterator[Gate]:
 
 
 @asynccontextmanager
-async def running(it: KubeFeedback) -> AsyncIterator[asyncio.Task[None]]:
+async def running(it: EventRecorder) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(it.run())
     try:
         yield task
@@ -156,12 +156,12 @@ def holder(api: Embedded) -> str:
     return str(found[0]) if found else ""
 
 
-async def leading(it: KubeFeedback) -> None:
+async def leading(it: EventRecorder) -> None:
     await eventually(lambda: it.leads, what="the lead")
 
 
 async def test_what_is_put_is_written(api: Embedded) -> None:
-    it = feedback(api.connect)
+    it = recorder(api.connect)
     async with running(it):
         await leading(it)
         it.put([note()])
@@ -171,14 +171,14 @@ async def test_what_is_put_is_written(api: Embedded) -> None:
 
 
 async def test_what_was_put_before_there_was_a_leader_is_written(api: Embedded) -> None:
-    it = feedback(api.connect)
+    it = recorder(api.connect)
     it.put([note()])
     async with running(it):
         await eventually(lambda: told(api) == {"ShadowActive": 1})
 
 
 async def test_a_state_that_comes_back_is_counted_up(api: Embedded) -> None:
-    it = feedback(api.connect)
+    it = recorder(api.connect)
     async with running(it):
         await leading(it)
         for count in (1, 2, 3):
@@ -188,7 +188,7 @@ async def test_a_state_that_comes_back_is_counted_up(api: Embedded) -> None:
 
 
 async def test_an_event_of_another_replica_is_counted_up_too(api: Embedded) -> None:
-    first, second = feedback(api.connect, "one"), feedback(api.connect, "two")
+    first, second = recorder(api.connect, "one"), recorder(api.connect, "two")
     async with running(first):
         await leading(first)
         first.put([note()])
@@ -200,7 +200,7 @@ async def test_an_event_of_another_replica_is_counted_up_too(api: Embedded) -> N
 
 
 async def test_of_two_one_writes(api: Embedded) -> None:
-    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+    one, two = recorder(api.connect, "one"), recorder(api.connect, "two")
     async with running(one), running(two):
         await eventually(lambda: one.leads or two.leads)
         for each in (one, two):
@@ -214,7 +214,7 @@ async def test_of_two_one_writes(api: Embedded) -> None:
 async def test_when_the_leader_dies_the_other_takes_over_and_writes_nothing_twice(
     api: Embedded, gate: Gate
 ) -> None:
-    one, two = feedback(gate.connect, "one"), feedback(api.connect, "two")
+    one, two = recorder(gate.connect, "one"), recorder(api.connect, "two")
     dying = asyncio.create_task(one.run())
     await leading(one)
     async with running(two):
@@ -234,7 +234,7 @@ async def test_when_the_leader_dies_the_other_takes_over_and_writes_nothing_twic
 
 
 async def test_who_leaves_in_order_is_replaced_at_once(api: Embedded) -> None:
-    one, two = feedback(api.connect, "one"), feedback(api.connect, "two")
+    one, two = recorder(api.connect, "one"), recorder(api.connect, "two")
     async with running(one):
         await leading(one)
     assert holder(api) == ""
@@ -244,7 +244,7 @@ async def test_who_leaves_in_order_is_replaced_at_once(api: Embedded) -> None:
 
 
 async def test_an_event_that_expired_is_written_anew(api: Embedded) -> None:
-    it = feedback(api.connect)
+    it = recorder(api.connect)
     client = await KubeClient.open(api.connect)
     server = Cluster(api.connect, "staging", client)
     async with running(it):
@@ -260,7 +260,7 @@ async def test_an_event_that_expired_is_written_anew(api: Embedded) -> None:
 
 
 async def test_a_namespace_that_is_gone_costs_its_note_alone(api: Embedded) -> None:
-    it = feedback(api.connect)
+    it = recorder(api.connect)
     async with running(it):
         await leading(it)
         it.put(
@@ -275,7 +275,7 @@ async def test_kubectl_describe_shows_what_was_told(api: Embedded, tmp_path: Pat
     await Cluster(api.connect, "staging", client).create("deployments", deployment("canary"))
     await client.close()
     (canary,) = api.documents("deployments")
-    it = feedback(api.connect)
+    it = recorder(api.connect)
     async with running(it):
         await leading(it)
         subject = Subject(Kind.DEPLOYMENT, "staging", "canary", canary["metadata"]["uid"])
@@ -299,7 +299,7 @@ async def _output(command: Sequence[str], kubeconfig: Path, home: Path) -> str:
 
 async def test_a_start_counts_up_nothing_that_was_told_before(api: Embedded) -> None:
     for identity in ("one", "one again"):
-        it = feedback(api.connect, identity)
+        it = recorder(api.connect, identity)
         async with running(it):
             await leading(it)
             it.put([note()], initial=True)
@@ -309,7 +309,7 @@ async def test_a_start_counts_up_nothing_that_was_told_before(api: Embedded) -> 
 
 
 async def test_what_waits_when_the_lead_is_lost_is_written_when_it_is_back(api: Embedded, gate: Gate) -> None:
-    it = feedback(gate.connect)
+    it = recorder(gate.connect)
     with capture_logs() as logs:
         async with running(it):
             await leading(it)
@@ -325,7 +325,7 @@ async def test_what_waits_when_the_lead_is_lost_is_written_when_it_is_back(api: 
 
 async def test_a_leader_stops_when_its_clock_passes_the_term(api: Embedded) -> None:
     skipped = 0.0
-    it = feedback(api.connect, clock=Clock(lambda: time.monotonic() + skipped, time.time))
+    it = recorder(api.connect, clock=Clock(lambda: time.monotonic() + skipped, time.time))
     async with running(it):
         await leading(it)
         skipped += TERMS.renew
@@ -335,7 +335,7 @@ async def test_a_leader_stops_when_its_clock_passes_the_term(api: Embedded) -> N
 
 async def test_an_event_has_the_time_of_the_clock(api: Embedded) -> None:
     wall = 1_790_000_000.0
-    it = feedback(api.connect, clock=Clock(time.monotonic, lambda: wall))
+    it = recorder(api.connect, clock=Clock(time.monotonic, lambda: wall))
     async with running(it):
         await leading(it)
         it.put([note()])
@@ -351,7 +351,7 @@ async def test_an_event_has_the_time_of_the_clock(api: Embedded) -> None:
 
 
 async def test_a_replica_that_does_not_lead_drops_what_the_leader_had_time_to_write(api: Embedded) -> None:
-    one, two = feedback(api.connect, "one"), feedback(api.connect, "two", terms=replace(TERMS, kept=0.0))
+    one, two = recorder(api.connect, "one"), recorder(api.connect, "two", terms=replace(TERMS, kept=0.0))
     async with running(one):
         await leading(one)
         two.put([note()])
@@ -361,7 +361,7 @@ async def test_a_replica_that_does_not_lead_drops_what_the_leader_had_time_to_wr
 
 
 async def test_what_no_leader_was_there_to_write_is_kept(api: Embedded) -> None:
-    it = feedback(api.connect, terms=replace(TERMS, kept=0.0))
+    it = recorder(api.connect, terms=replace(TERMS, kept=0.0))
     it.put([note()])
     async with running(it):
         await eventually(lambda: told(api) == {"ShadowActive": 1})
@@ -369,7 +369,7 @@ async def test_what_no_leader_was_there_to_write_is_kept(api: Embedded) -> None:
 
 async def test_a_namespace_for_the_lease_that_is_not_there_is_reported(api: Embedded) -> None:
     reports = Reports()
-    it = KubeFeedback(api.connect, identity="one", namespace="nowhere", terms=TERMS, report=reports)
+    it = EventRecorder(api.connect, identity="one", namespace="nowhere", terms=TERMS, report=reports)
     async with running(it):
         await eventually(lambda: bool(reports.now))
         (problem,) = reports.now
@@ -383,7 +383,7 @@ async def test_a_session_that_cannot_be_opened_is_reported_until_it_can(
 ) -> None:
     connect = AsyncMock(side_effect=[SourceError("There is no kubeconfig"), await api.connect()])
     reports = Reports()
-    it = feedback(connect, report=reports)
+    it = recorder(connect, report=reports)
     async with running(it):
         await leading(it)
     assert [[problem.message for problem in each] for each in reports.all] == [["There is no kubeconfig"], []]
@@ -440,7 +440,7 @@ async def script() -> AsyncIterator[Script]:
 
 async def test_a_missing_permission_is_reported_once_with_what_to_grant(script: Script) -> None:
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = recorder(script.connect, report=reports)
     async with running(it):
         await eventually(lambda: script.asked["GET"] >= 3)
         (problem,) = reports.now
@@ -454,7 +454,7 @@ async def test_a_missing_permission_is_reported_once_with_what_to_grant(script: 
 
 async def test_what_was_reported_is_withdrawn(script: Script) -> None:
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = recorder(script.connect, report=reports)
     async with running(it):
         await eventually(lambda: bool(reports.now))
         script.status = 500
@@ -465,7 +465,7 @@ async def test_what_was_reported_is_withdrawn(script: Script) -> None:
 
 
 async def test_what_a_leader_could_not_write_in_time_is_not_lost(api: Embedded, gate: Gate) -> None:
-    it = feedback(gate.connect)
+    it = recorder(gate.connect)
     async with running(it):
         await leading(it)
         gate.close()
@@ -478,7 +478,7 @@ async def test_what_a_leader_could_not_write_in_time_is_not_lost(api: Embedded, 
 
 async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> None:
     script.status = None
-    it = feedback(script.connect)
+    it = recorder(script.connect)
     async with running(it):
         await eventually(lambda: script.asked["GET"] > 0)
         it.put([note(message=str(number)) for number in range(20_000)])
@@ -495,7 +495,7 @@ async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> 
 async def test_a_server_that_asks_for_patience_gets_it(script: Script) -> None:
     script.status, script.retry_after = 429, "3600"
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = recorder(script.connect, report=reports)
     async with running(it):
         await eventually(lambda: bool(reports.now))
         assert script.asked == {"GET": 1}
@@ -504,7 +504,7 @@ async def test_a_server_that_asks_for_patience_gets_it(script: Script) -> None:
 async def test_credentials_that_are_not_accepted_are_not_a_missing_permission(script: Script) -> None:
     script.status = 401
     reports = Reports()
-    async with running(feedback(script.connect, report=reports)):
+    async with running(recorder(script.connect, report=reports)):
         await eventually(lambda: bool(reports.now))
         (problem,) = reports.now
         assert problem.reason == "Unauthorized"
@@ -515,7 +515,7 @@ async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script)
     script.status = 200
     script.refusing["poor"] = (403, "exceeded quota: count/events")
     reports = Reports()
-    it = feedback(script.connect, report=reports, terms=PATIENT)
+    it = recorder(script.connect, report=reports, terms=PATIENT)
     async with running(it):
         await leading(it)
         it.put(
@@ -536,7 +536,7 @@ async def test_a_refusal_is_withdrawn_when_events_are_taken(script: Script) -> N
     script.status = 200
     script.refusing["staging"] = (403, "no")
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = recorder(script.connect, report=reports)
     async with running(it):
         await leading(it)
         it.put([note()])
@@ -549,7 +549,7 @@ async def test_who_does_not_lead_any_more_says_nothing_of_events(script: Script)
     script.status = 200
     script.refusing["staging"] = (403, "no")
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = recorder(script.connect, report=reports)
     async with running(it):
         await leading(it)
         it.put([note()])
@@ -562,7 +562,7 @@ async def test_a_namespace_that_is_being_deleted_costs_its_note_alone(script: Sc
     script.status = 200
     script.refusing["staging"] = (403, "because it is being terminated")
     reports = Reports()
-    it = feedback(script.connect, report=reports)
+    it = recorder(script.connect, report=reports)
     async with running(it):
         await leading(it)
         it.put([note()])
@@ -576,7 +576,7 @@ async def test_many_namespaces_that_reject_events_are_not_all_listed(script: Scr
     script.status = 200
     script.refusing = dict.fromkeys(names, (403, "no"))
     reports = Reports()
-    it = feedback(script.connect, report=reports, terms=PATIENT)
+    it = recorder(script.connect, report=reports, terms=PATIENT)
     async with running(it):
         await leading(it)
         it.put(
@@ -591,7 +591,7 @@ async def test_an_event_that_expires_before_it_is_counted_up_is_written_again(sc
     script.status = 200
     script.refusing["staging"] = (409, "it exists")
     script.patches = [404, 200, 500, 200, 200]
-    it = feedback(script.connect)
+    it = recorder(script.connect)
     async with running(it):
         await leading(it)
         it.put([note()])
