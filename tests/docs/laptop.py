@@ -120,6 +120,7 @@ def _of_page(demo: Demo, directory: Path, free: int) -> Laptop:
         "XDS_SHADOW_HTTP_ADDRESS": str(_ANYWHERE),
         "XDS_SHADOW_ADMIN_PORT": "0",
         "XDS_SHADOW_GATEWAY_PORT": str(free),
+        "XDS_SHADOW_NODE_GATEWAY_PORT": str(free),
         "XDS_SHADOW_READY_FILE": str(directory / "ready"),
     }
     places = {

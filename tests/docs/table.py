@@ -131,7 +131,7 @@ spec: {{template: {{metadata: {{labels: {{app: httpbin-next}}}}}}}}
 END
 """
 REFUSES = f"""{ACTIVE}
-env --unset=XDS_SHADOW_GATEWAY_PORT xds-shadow bootstrap --node-id gateway-2 --xds-address {{xds}} \\
+env --unset=XDS_SHADOW_NODE_GATEWAY_PORT xds-shadow bootstrap --node-id gateway-2 --xds-address {{xds}} \\
   --gateway-port $(echo {{http}} | cut -d: -f2) > refuses.yaml
 envoy --config-path refuses.yaml > refuses.log 2>&1 &
 until xds-shadow status | grep -q ERROR; do :; done

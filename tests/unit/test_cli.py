@@ -135,7 +135,7 @@ def test_bootstrap_names_the_sds_files_where_envoy_finds_them(tmp_path: Path) ->
 def test_bootstrap_takes_its_options_from_the_environment_too() -> None:
     by_option = run("bootstrap", "--node-id", "a", "--mode", "sotw", "--gateway-port", "8081")
     by_variable = run(
-        "bootstrap", XDS_SHADOW_NODE_ID="a", XDS_SHADOW_MODE="sotw", XDS_SHADOW_GATEWAY_PORT="8081"
+        "bootstrap", XDS_SHADOW_NODE_ID="a", XDS_SHADOW_MODE="sotw", XDS_SHADOW_NODE_GATEWAY_PORT="8081"
     )
     assert by_option.stdout == by_variable.stdout
     bootstrap = yaml.safe_load(by_option.stdout)

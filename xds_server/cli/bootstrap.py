@@ -8,7 +8,18 @@ import typer
 
 from xds_server.base.address import MAX_PORT, Address, ip_text, parse_address
 from xds_server.base.errors import UsageError
-from xds_server.cli.options import CONTROL_PLANE, GATEWAY, TLS, TlsKey
+from xds_server.cli.options import (
+    CONTROL_PLANE,
+    DEFAULT_CONTROL_PLANE,
+    GATEWAY,
+    NODE,
+    TLS,
+    GatewayPortOfEnvoy,
+    NamespacesOfEnvoy,
+    RouteConfigOfEnvoy,
+    TlsKey,
+    XdsAddressesOfEnvoy,
+)
 from xds_server.core.plan import GATEWAY as DEFAULT_ROUTE_CONFIG
 from xds_server.server.config import check_route_configs
 from xds_server.xds.stream_events import Variant
@@ -16,9 +27,7 @@ from xds_server.xds.stream_events import Variant
 if TYPE_CHECKING:
     from xds_server.translate.bootstrap import BootstrapTls
 
-_DEFAULT_CONTROL_PLANE = "127.0.0.1:18000"
 _ADMIN = "Admin interface and probes"
-_NODE = "Node"
 
 
 def bootstrap(
@@ -30,7 +39,7 @@ def bootstrap(
             envvar="XDS_SHADOW_NODE_ID",
             metavar="ID",
             help="node.id: the name of this Envoy, shown by `status`.",
-            rich_help_panel=_NODE,
+            rich_help_panel=NODE,
         ),
     ],
     node_cluster: Annotated[
@@ -40,31 +49,11 @@ def bootstrap(
             envvar="XDS_SHADOW_NODE_CLUSTER",
             metavar="NAME",
             help="node.cluster: the fleet to which this Envoy belongs.",
-            rich_help_panel=_NODE,
+            rich_help_panel=NODE,
         ),
     ] = "xds-shadow",
-    namespace: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--namespace",
-            envvar="XDS_SHADOW_NODE_NAMESPACE",
-            metavar="NAME",
-            help="Send this Envoy only the resources of this namespace. Repeatable.",
-            show_default="all namespaces",
-            rich_help_panel=_NODE,
-        ),
-    ] = None,
-    xds_address: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--xds-address",
-            envvar="XDS_SHADOW_XDS_ADDRESS",
-            metavar="HOST:PORT",
-            help="Address of the control plane. Repeat it for each further replica.",
-            show_default=_DEFAULT_CONTROL_PLANE,
-            rich_help_panel=CONTROL_PLANE,
-        ),
-    ] = None,
+    namespace: NamespacesOfEnvoy = None,
+    xds_address: XdsAddressesOfEnvoy = None,
     mode: Annotated[
         Variant,
         typer.Option(
@@ -74,19 +63,7 @@ def bootstrap(
             rich_help_panel=CONTROL_PLANE,
         ),
     ] = Variant.DELTA,
-    gateway_port: Annotated[
-        int | None,
-        typer.Option(
-            "--gateway-port",
-            envvar="XDS_SHADOW_GATEWAY_PORT",
-            metavar="PORT",
-            min=1,
-            max=MAX_PORT,
-            help="Gateway port of this Envoy only, for several Envoys on one host.",
-            show_default="that of the control plane",
-            rich_help_panel=GATEWAY,
-        ),
-    ] = None,
+    gateway_port: GatewayPortOfEnvoy = None,
     gateway_address: Annotated[
         str | None,
         typer.Option(
@@ -108,16 +85,7 @@ def bootstrap(
             rich_help_panel=GATEWAY,
         ),
     ] = False,
-    route_config: Annotated[
-        str,
-        typer.Option(
-            "--route-config",
-            envvar="XDS_SHADOW_NODE_ROUTE_CONFIG",
-            metavar="NAME",
-            help="With --routes-only: the route configuration of this Envoy's listeners.",
-            rich_help_panel=GATEWAY,
-        ),
-    ] = DEFAULT_ROUTE_CONFIG,
+    route_config: RouteConfigOfEnvoy = DEFAULT_ROUTE_CONFIG,
     admin_port: Annotated[
         int,
         typer.Option(
@@ -244,7 +212,7 @@ def bootstrap(
     from xds_server.translate.bootstrap import BootstrapOptions, bootstrap_yaml, routes_only_yaml
 
     addresses = [
-        parse_address(each, option="--xds-address") for each in xds_address or [_DEFAULT_CONTROL_PLANE]
+        parse_address(each, option="--xds-address") for each in xds_address or [DEFAULT_CONTROL_PLANE]
     ]
     if gateway_address is not None and ip_text(gateway_address) is None:
         raise UsageError(f"--gateway-address: {gateway_address!r} is not an IP address")

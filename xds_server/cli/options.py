@@ -1,8 +1,12 @@
-"""The options that more than one command has, each defined once, and what the commands make of them."""
+"""The options that more than one command has, and what the commands make of them.
+
+`serve` and `bootstrap` have options of one name with two meanings: one is of the server, the other of one
+Envoy. Both are here, and the environment variables of an Envoy begin with XDS_SHADOW_NODE_.
+"""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -25,6 +29,9 @@ PAGE = "Live page"
 CONTROL_PLANE = "Control plane"
 OUTPUT = "Output"
 KUBECTL = "Cluster"
+NODE = "Node"
+
+DEFAULT_CONTROL_PLANE: Final = "127.0.0.1:18000"
 
 
 class Output(StrEnum):
@@ -80,6 +87,17 @@ Namespaces = Annotated[
         rich_help_panel=SOURCE,
     ),
 ]
+NamespacesOfEnvoy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        envvar="XDS_SHADOW_NODE_NAMESPACE",
+        metavar="NAME",
+        help="Send this Envoy only the resources of this namespace. Repeatable.",
+        show_default="all namespaces",
+        rich_help_panel=NODE,
+    ),
+]
 AllowLoopbackEndpoints = Annotated[
     bool,
     typer.Option(
@@ -132,6 +150,17 @@ XdsAddress = Annotated[
         rich_help_panel=ADDRESSES,
     ),
 ]
+XdsAddressesOfEnvoy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--xds-address",
+        envvar="XDS_SHADOW_NODE_XDS_ADDRESS",
+        metavar="HOST:PORT",
+        help="Address of the control plane. Repeat it for each further replica.",
+        show_default=DEFAULT_CONTROL_PLANE,
+        rich_help_panel=CONTROL_PLANE,
+    ),
+]
 AdminAddress = Annotated[
     str,
     typer.Option(
@@ -155,6 +184,19 @@ GatewayPort = Annotated[
         rich_help_panel=GATEWAY,
     ),
 ]
+GatewayPortOfEnvoy = Annotated[
+    int | None,
+    typer.Option(
+        "--gateway-port",
+        envvar="XDS_SHADOW_NODE_GATEWAY_PORT",
+        metavar="PORT",
+        min=1,
+        max=MAX_PORT,
+        help="Gateway port of this Envoy only, for several Envoys on one host.",
+        show_default="that of the control plane",
+        rich_help_panel=GATEWAY,
+    ),
+]
 Gateway = Annotated[
     Path | None,
     typer.Option(
@@ -175,6 +217,16 @@ RouteConfigs = Annotated[
         help="Additional route configuration, for listeners that are defined outside of xds-shadow. Services"
         " select it with the annotation xds-shadow.io/gateways. Repeatable.",
         show_default="none",
+        rich_help_panel=GATEWAY,
+    ),
+]
+RouteConfigOfEnvoy = Annotated[
+    str,
+    typer.Option(
+        "--route-config",
+        envvar="XDS_SHADOW_NODE_ROUTE_CONFIG",
+        metavar="NAME",
+        help="With --routes-only: the route configuration of this Envoy's listeners.",
         rich_help_panel=GATEWAY,
     ),
 ]
