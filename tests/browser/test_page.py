@@ -127,7 +127,7 @@ async def test_what_annotations_say_is_shown_in_the_row_that_is_there(tab: Tab, 
         await fleet.user("annotate", MARKED, "xds-shadow.io/methods-", "xds-shadow.io/timeout-")
 
 
-async def test_ports_that_are_not_routed_are_shown_and_alarm_nobody(tab: Tab, fleet: Fleet) -> None:
+async def test_ports_that_are_not_routed_are_shown_without_an_alarm(tab: Tab, fleet: Fleet) -> None:
     async with opened(tab, fleet):
         await fleet.user("create", "service", "clusterip", "pair", "--tcp=80:9001", "--tcp=81:9002")
         await shows(tab, "#notices tbody tr", "Service staging/pair", "PortsNotRouted", "80 (80-9001)")
@@ -155,7 +155,7 @@ async def test_the_fleet_is_shown_with_its_versions(tab: Tab, fleet: Fleet) -> N
         await shows(tab, row("nodes", "envoy-sotw"), "In sync")
 
 
-async def test_a_control_plane_that_does_not_answer_is_told_until_it_is_back(tab: Tab, fleet: Fleet) -> None:
+async def test_a_control_plane_that_does_not_answer_is_shown_until_it_is_back(tab: Tab, fleet: Fleet) -> None:
     await fleet.user("label", MARKED, f"{LABEL}=myapp")
     async with opened(tab, fleet, expected=UNREACHED):
         await shows(tab, SHADOW, "Active")
@@ -174,7 +174,7 @@ async def test_a_control_plane_that_does_not_answer_is_told_until_it_is_back(tab
             await shows(tab, row("nodes", f"envoy-{variant}"), "In sync")
 
 
-async def test_one_that_is_frozen_is_told_too(tab: Tab, fleet: Fleet) -> None:
+async def test_a_frozen_control_plane_is_shown_too(tab: Tab, fleet: Fleet) -> None:
     async with opened(tab, fleet):
         os.kill(fleet.control_plane.process.pid, signal.SIGSTOP)
         try:
@@ -184,7 +184,7 @@ async def test_one_that_is_frozen_is_told_too(tab: Tab, fleet: Fleet) -> None:
         await is_gone(tab, "#lost")
 
 
-async def test_nothing_is_asked_while_nobody_looks(tab: Tab, fleet: Fleet, browser: Driver) -> None:
+async def test_a_hidden_page_sends_no_requests(tab: Tab, fleet: Fleet, browser: Driver) -> None:
     async def looks(at_it: str) -> None:
         await tab.js(f"Object.defineProperty(document, 'hidden', {{ value: !{at_it}, configurable: true }})")
         await tab.js("document.dispatchEvent(new Event('visibilitychange'))")

@@ -49,7 +49,7 @@ def nobody_saw_the_canary(demo: Containers) -> None:
     assert found == (0, 0, 0), demo("logs", "--tail", "3", "clients")
 
 
-async def test_a_label_from_the_host_starts_the_copies_and_users_see_the_stable_version_alone(
+async def test_a_label_from_the_host_starts_mirroring_and_callers_see_only_the_stable_version(
     demo: Containers,
 ) -> None:
     demo.kubectl(*LABEL, START)
@@ -61,7 +61,7 @@ async def test_a_label_from_the_host_starts_the_copies_and_users_see_the_stable_
     nobody_saw_the_canary(demo)
 
 
-async def test_without_the_label_no_copy_arrives(demo: Containers) -> None:
+async def test_without_the_label_no_mirrored_request_arrives(demo: Containers) -> None:
     demo.kubectl(*LABEL, START)
     await copied(demo, demo.mirrored() + 1)
     demo.kubectl(*LABEL, STOP)
@@ -76,7 +76,7 @@ async def test_without_the_label_no_copy_arrives(demo: Containers) -> None:
     await eventually(steady, what="no further copies")
 
 
-async def test_one_replica_is_killed_and_nobody_notices(demo: Containers) -> None:
+async def test_a_replica_that_is_killed_fails_no_request(demo: Containers) -> None:
     demo("kill", "control-plane-1")
     demo.kubectl(*LABEL, START)
     await shown(demo, {SHADOW: "Active"}, "control-plane-2")

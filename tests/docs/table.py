@@ -170,7 +170,7 @@ TABLE = (
     Entry(
         "docs/try.md",
         "docker compose up",
-        Checked(f"{CONTAINERS}::test_one_replica_is_killed_and_nobody_notices"),
+        Checked(f"{CONTAINERS}::test_a_replica_that_is_killed_fails_no_request"),
     ),
     Entry("README.md", "xds-shadow serve --kubeconfig", Run(until=is_ready)),
     Entry("README.md", "> envoy.yaml\n", Run(until=connected("gateway-1"))),

@@ -179,7 +179,7 @@ async def test_all_hosts_are_tried_where_none_can_be_reached(gateways: Rig) -> N
             assert [(await app.send(envoy))[0] for _ in range(10)] == [200] * 10
 
 
-async def test_responses_eject_nobody(gateways: Rig) -> None:
+async def test_responses_eject_no_endpoint(gateways: Rig) -> None:
     async with mortal_hosts(2) as hosts:
         for host in hosts:
             await host.lives()

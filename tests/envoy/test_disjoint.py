@@ -18,7 +18,7 @@ def _canary() -> objects.Document:
     return objects.canary(selects={"track": "canary"})
 
 
-async def test_pods_that_match_the_service_get_copies_alone_from_the_first_push_on(
+async def test_pods_that_match_the_service_get_only_mirrored_requests_from_the_first_push_on(
     fleet: Rig, stable: Recorder, canary: Recorder
 ) -> None:
     both = [("stable-1", stable.address), ("canary-1", canary.address)]
@@ -41,7 +41,7 @@ async def test_pods_that_match_the_service_get_copies_alone_from_the_first_push_
     assert canary.live == []
 
 
-async def test_as_the_only_backend_it_is_rejected_and_users_notice_nothing(
+async def test_as_the_only_backend_it_is_rejected_and_callers_notice_nothing(
     fleet: Rig, canary: Recorder
 ) -> None:
     fleet.write(

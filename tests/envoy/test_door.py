@@ -30,7 +30,7 @@ def served(by: Recorder, name: str, *bad: str) -> EndpointSlice:
     return slice_of("app", *addresses, namespace=name, ports=[SlicePort(port=by.address.port)])
 
 
-async def test_a_bad_address_costs_nobody_anything(tmp_path: Path) -> None:
+async def test_an_invalid_address_affects_nothing_else(tmp_path: Path) -> None:
     async with recorder("shop") as shop, recorder("moved") as moved, recorder("evil") as evil:
         before = (*tenant("shop"), *tenant("evil"), served(shop, "shop"), served(evil, "evil", *BAD))
         async with fleet(tmp_path, *before) as running:

@@ -86,7 +86,7 @@ async def test_the_first_answer_already_comes_from_the_stable_version(
     assert canary.live == []
 
 
-async def test_a_label_ends_live_traffic_before_the_first_copy(
+async def test_a_label_ends_live_traffic_before_the_first_mirrored_request(
     fleet: Rig, mixed: tuple[Recorder, Recorder]
 ) -> None:
     stable, canary = mixed

@@ -89,7 +89,7 @@ async def test_every_spelling_of_another_port_reaches_that(gateways: Rig, name: 
 
 
 @pytest.mark.parametrize("host", ["myapp.staging..", ".myapp.staging", "myapp.staging.svc.internal"])
-async def test_what_is_no_spelling_of_a_host_reaches_nobody(gateways: Rig, host: str) -> None:
+async def test_what_is_no_spelling_of_a_host_reaches_no_backend(gateways: Rig, host: str) -> None:
     for envoy in gateways.envoys:
         assert (await gateways.send(envoy, host=host)).status in (400, 404)
 

@@ -138,7 +138,7 @@ async def stalled_uploads(port: int, host: str, count: int) -> AsyncIterator[Non
         yield
 
 
-async def test_uploads_of_a_tenants_users_that_stall(gateways: Fleet) -> None:
+async def test_stalled_uploads_of_a_tenants_callers(gateways: Fleet) -> None:
     apps = [service("evil", name, C) for name in ("app", "two", "three")]
     pod = Canary("evil", "next", NEXT)
     documents = world(gateways, *apps, service("shop", "web", A), canaries=[pod]).documents()

@@ -196,7 +196,7 @@ async def test_h3_an_older_service_claims_the_host_of_another_tenant(gateways: F
     assert {C, B}.isdisjoint(asked.of("db.shop") | later.of("db.shop"))
 
 
-async def test_m5_the_name_of_a_service_that_is_not_exposed_is_nobody_elses(gateways: Fleet) -> None:
+async def test_m5_the_name_of_a_service_that_is_not_exposed_belongs_to_it(gateways: Fleet) -> None:
     """Without any bound on hosts."""
     hidden, evil = service("shop", "db", A, born=2), service("evil", "app", C, claims=("evil.example",))
     hidden.expose = "false"
@@ -252,7 +252,7 @@ async def test_a1_an_unreadable_expose_label_on_a_live_service(gateways: Fleet) 
     assert asked.of(SHOP) == {A, B}
 
 
-async def test_a2_a_canary_whose_label_is_mistyped_is_not_put_in_front_of_users(gateways: Fleet) -> None:
+async def test_a2_a_canary_whose_label_is_mistyped_gets_no_live_traffic(gateways: Fleet) -> None:
     web = service("shop", "web", A, claims=(SHOP,))
     canary = Canary("shop", "next", NEXT, shadow_of="wbe", joined="web", ready=False)
     await gateways.become(world(gateways, web, canaries=(canary,)).documents())

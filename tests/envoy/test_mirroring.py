@@ -59,7 +59,9 @@ async def test_every_request_is_copied_once_and_whole(
         assert {a.shadow for a in arrivals} == {marker}
 
 
-async def test_a_copy_is_not_copied_again(fleet: Rig, stable: Recorder, canary: Recorder) -> None:
+async def test_a_mirrored_request_is_not_mirrored_again(
+    fleet: Rig, stable: Recorder, canary: Recorder
+) -> None:
     for envoy in fleet.envoys:
         marked = await fleet.send(envoy, headers={"x-xds-shadow": "elsewhere/app"})
         after = await fleet.send(envoy)

@@ -180,7 +180,9 @@ def sending(users: Users) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("version", BINARIES)
-async def test_one_that_starts_and_may_not_list_something_serves_nobody(tmp_path: Path, version: str) -> None:
+async def test_a_replica_that_starts_and_may_not_list_something_serves_no_envoy(
+    tmp_path: Path, version: str
+) -> None:
     """First a server that forbids everything, as it does while it starts; then less and less."""
     async with fleet(tmp_path, BINARIES[version], with_canary=True) as it:
         await it.until_state("Active")
@@ -209,7 +211,9 @@ async def test_one_that_starts_and_may_not_list_something_serves_nobody(tmp_path
 
 
 @pytest.mark.parametrize("version", BINARIES)
-async def test_a_canary_whose_pods_may_not_be_listed_gets_no_users(tmp_path: Path, version: str) -> None:
+async def test_a_canary_whose_pods_may_not_be_listed_gets_no_live_traffic(
+    tmp_path: Path, version: str
+) -> None:
     async with fleet(tmp_path, BINARIES[version], with_canary=False) as it:
         with sending(it.users):
             it.faults.refused = {"pods": 403}
@@ -229,7 +233,7 @@ async def test_a_canary_whose_pods_may_not_be_listed_gets_no_users(tmp_path: Pat
 
 
 @pytest.mark.parametrize("version", BINARIES)
-async def test_a_canary_that_grows_while_its_pods_are_not_followed_gets_no_users(
+async def test_a_canary_that_grows_while_its_pods_are_not_watched_gets_no_live_traffic(
     tmp_path: Path, version: str
 ) -> None:
     """They were known before, and the watch of them alone is refused, or breaks (0)."""

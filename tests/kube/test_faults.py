@@ -141,7 +141,9 @@ async def test_a_lost_place_takes_one_list(server: Cluster, faults: Proxy, how: 
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_refusal_is_tried_again_where_it_stood(server: Cluster, faults: Proxy, status: int) -> None:
+async def test_a_rejected_watch_is_resumed_where_it_ended(
+    server: Cluster, faults: Proxy, status: int
+) -> None:
     async with following(server, faults) as recorder:
         faults.add("watch", "services", *[Refuse(status, retry_after=0)] * 3)
         faults.cut("services")
@@ -159,7 +161,7 @@ async def test_a_refusal_is_tried_again_where_it_stood(server: Cluster, faults: 
         await recorder.until(lambda: recorder.problems == [])
 
 
-async def test_a_new_token_is_fetched_when_the_old_one_is_refused(server: Cluster, faults: Proxy) -> None:
+async def test_a_new_token_is_read_when_the_old_one_is_rejected(server: Cluster, faults: Proxy) -> None:
     faults.credential = "first"
     async with following(server, faults) as recorder:
         assert len(faults.clients) == 1

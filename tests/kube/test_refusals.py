@@ -97,7 +97,7 @@ async def test_the_pods_of_a_new_canary_are_awaited_while_they_are_forbidden(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_server_that_refuses_everything_for_a_while_is_an_outage(
+async def test_a_server_that_rejects_everything_for_a_while_is_an_outage(
     server: Cluster, faults: Proxy, status: int
 ) -> None:
     await fill(server)

@@ -62,7 +62,7 @@ def test_an_index_would_take_and_show_them(archives: Archives) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_whoever_builds_it_gets_the_same_bytes(archives: Archives, tmp_path: Path) -> None:
+def test_every_build_has_the_same_bytes(archives: Archives, tmp_path: Path) -> None:
     again = archives_in(built(ROOT, tmp_path))
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in archives]
 

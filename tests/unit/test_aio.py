@@ -28,7 +28,7 @@ async def test_take_waits_for_a_first_item() -> None:
     assert await taking == [("a", 1)]
 
 
-async def test_an_empty_put_wakes_nobody() -> None:
+async def test_an_empty_put_wakes_no_task() -> None:
     mailbox = _mailbox()
     taking = asyncio.create_task(mailbox.take(Debounce(quiet=0, at_most=1)))
     mailbox.put([])

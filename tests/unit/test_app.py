@@ -288,7 +288,7 @@ async def test_a_shadow_ends_at_its_time_though_nothing_happens() -> None:
         assert datetime.now(UTC) >= until
 
 
-async def test_status_shows_who_is_connected_and_what_was_refused() -> None:
+async def test_status_shows_connected_envoys_and_what_they_rejected() -> None:
     source = ScriptedSource()
     async with running(source) as app:
         sink = await source.opened()
@@ -322,7 +322,7 @@ def _syncs(app: App) -> dict[str, str]:
     }
 
 
-async def test_a_refusal_is_shown_with_the_canary_that_it_concerns() -> None:
+async def test_a_nack_is_shown_with_the_canary_that_it_concerns() -> None:
     source = ScriptedSource()
     async with running(source) as app:
         sink = await source.opened()

@@ -84,7 +84,7 @@ async def test_kubelets_and_prometheus_may_say_any_host(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "http://a", "a:80", "a b", "-a", "a/b", "*.example"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_an_invalid_name_is_rejected(name: str) -> None:
     anywhere = Address("127.0.0.1", 0)
     with pytest.raises(UsageError, match=r"--page-host .* is not a host name"):
         ServeConfig(

@@ -91,11 +91,11 @@ def test_a_host_belongs_to_its_service() -> None:
     assert shadows(nack("Duplicate entry of domain myapp.staging in route gateway")).keys() == {ONE, TWO}
 
 
-def test_a_name_that_nobody_has_concerns_nobody() -> None:
+def test_an_unknown_name_concerns_no_object() -> None:
     assert shadows(nack("staging/gone/80 staging/myapp/80/shadow/gone domain gone.staging")) == {}
 
 
-def test_envoys_that_say_the_same_are_told_once_with_how_many_they_are() -> None:
+def test_equal_nacks_are_one_condition_with_the_number_of_envoys() -> None:
     message = "staging/myapp/80: no"
     same = [nack(message, str(number), at=float(number)) for number in range(40)]
     [condition] = attributed([nack("staging/myapp/80: other"), *same], PLAN).canaries[ONE][:1]
@@ -107,7 +107,7 @@ def test_envoys_that_say_the_same_are_told_once_with_how_many_they_are() -> None
     )
 
 
-def test_what_is_told_is_bounded() -> None:
+def test_the_conditions_are_bounded() -> None:
     many = [nack(f"staging/myapp/80: {number} {'x' * 2000}", "b" * 5000) for number in range(40)]
     found = attributed(many, PLAN)
     for conditions in (found.canaries[ONE], found.services[MYAPP]):

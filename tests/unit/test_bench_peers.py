@@ -62,7 +62,7 @@ def test_the_head_is_found_in_any_order_and_not_inside_a_resource() -> None:
             assert head_of(raw, TYPES) == Head(TYPES[0], b"v1", b"7")
 
 
-def test_what_is_no_response_is_refused() -> None:
+def test_what_is_no_response_is_rejected() -> None:
     with pytest.raises(ValueError, match="of type"):
         head_of(field(4, b"another"), TYPES)
     with pytest.raises(ValueError, match="length-delimited"):

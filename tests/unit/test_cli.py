@@ -164,7 +164,7 @@ def test_render_reports_notices_apart(tmp_path: Path) -> None:
     assert "Service staging/cache: notice: PortsNotRouted: Port 6379 (redis) is not routed" in found.stderr
 
 
-def test_render_expose_all_routes_what_nobody_exposed(tmp_path: Path) -> None:
+def test_render_expose_all_routes_what_is_not_exposed(tmp_path: Path) -> None:
     (tmp_path / "service.yaml").write_text(yaml.safe_dump(objects.service()))
     hidden = run("render", "--manifests", str(tmp_path))
     shown = run("render", "--manifests", str(tmp_path), "--expose-all")

@@ -117,7 +117,9 @@ async def test_each_type_is_in_the_state_that_the_management_server_knows(client
     }
 
 
-async def test_a_refusal_is_told_with_the_clients_words_while_it_stands(client: Client, fleet: Fleet) -> None:
+async def test_a_nack_is_reported_with_the_clients_message_while_it_stands(
+    client: Client, fleet: Fleet
+) -> None:
     [found] = (await client.fetch()).config
     errors = {c.type_url: c.error_state for c in found.generic_xds_configs if c.HasField("error_state")}
     assert list(errors) == [LISTENER]
@@ -181,7 +183,7 @@ async def test_matchers_choose_the_clients(client: Client, matchers: list[Any], 
         ),
     ],
 )
-async def test_a_matcher_that_is_not_supported_is_refused(
+async def test_a_matcher_that_is_not_supported_is_rejected(
     client: Client, matcher: Any, sentence: str
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError, match=sentence) as refused:

@@ -54,7 +54,7 @@ def test_no_file_and_one_without_keys_are_the_transparent_profile(file: Path) ->
         ("profile: hardened # " + "x" * 70_000, "it has 70020 bytes, and 65536 are the most"),
     ],
 )
-def test_a_bad_file_is_refused_by_file_and_key(file: Path, text: str, wrong: str) -> None:
+def test_an_invalid_file_is_rejected_with_file_and_key(file: Path, text: str, wrong: str) -> None:
     file.write_text(text)
     with pytest.raises(UsageError) as refusal:
         read_gateway(file)

@@ -76,7 +76,7 @@ def test_only_prometheus_reads_metrics(network: Network, control_plane: End, gat
         assert not network.allows(stranger, gateway, STATS)
 
 
-def test_nobody_reaches_an_admin_interface(network: Network, control_plane: End, gateway: End) -> None:
+def test_no_pod_reaches_an_admin_interface(network: Network, control_plane: End, gateway: End) -> None:
     for somebody in (control_plane, gateway, SIDECAR, PROMETHEUS, OUTSIDE):
         assert not network.allows(somebody, control_plane, 18080)
         assert not network.allows(somebody, gateway, 9901)

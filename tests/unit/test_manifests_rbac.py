@@ -98,7 +98,7 @@ def test_a_secret_is_read_by_its_name_in_its_namespace() -> None:
     assert len(granted) == len(READ)
 
 
-def test_no_installation_reads_secrets_unless_it_is_told_to() -> None:
+def test_no_installation_reads_secrets_unless_the_component_is_added() -> None:
     for directory in (INSTALL, INSTALL / "cluster", INSTALL / "namespaced"):
         assert "secrets" not in {rule.resource for rule in rules(build(directory))}
 

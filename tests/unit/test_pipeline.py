@@ -99,7 +99,7 @@ def _served(published: Published, service: str) -> list[str]:
     [(resolve, "offer_of"), (resolve, "separate"), (resolve, "judge"), (translate, "load_assignment")],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_an_error_of_ours_costs_one_service_its_update_and_nobody_else_anything(
+def test_an_internal_error_costs_only_one_service_its_update(
     module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline, works = _pipeline(), getattr(module, name)

@@ -44,7 +44,7 @@ def test_a_port_is_found_by_its_number_and_the_first_is_for_all_others() -> None
     assert backends(one, "web.b") == backends(one, "shop.example") == set()
 
 
-def test_the_oldest_that_is_exposed_has_a_host_and_nobody_has_anothers_own_name() -> None:
+def test_the_oldest_exposed_service_has_a_host_and_none_has_anothers_own_name() -> None:
     old = service("a", "web", 1, "1", claims=("shop.example", "web.b"))
     young = service("b", "web", 2, "2", claims=("shop.example",))
     assert backends(world(old, young), "shop.example") == {"1:7"}

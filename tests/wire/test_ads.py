@@ -37,7 +37,7 @@ def refused(sentence: str) -> Status:
     return Status(grpc.StatusCode.INVALID_ARGUMENT, sentence)
 
 
-async def test_rule_01_a_first_request_without_a_node_is_refused(rig: Rig, connect: Connect) -> None:
+async def test_rule_01_a_first_request_without_a_node_is_rejected(rig: Rig, connect: Connect) -> None:
     stream = connect()
     await stream.ask(CLUSTER)
     status = await stream.status()
@@ -61,7 +61,7 @@ async def test_rule_01_later_requests_need_no_node_and_may_have_one(rig: Rig, co
     assert rig.count(StreamOpened) == 1
 
 
-async def test_rule_02_an_empty_type_is_refused(rig: Rig, connect: Connect) -> None:
+async def test_rule_02_an_empty_type_is_rejected(rig: Rig, connect: Connect) -> None:
     stream = connect()
     await stream.ask("", node=node())
     sentence = "type_url is empty, and an aggregated stream has no default type"
@@ -78,7 +78,7 @@ async def test_rule_02_an_unknown_type_leaves_the_stream_open(rig: Rig, connect:
     assert (await stream.take()).type_url == CLUSTER
 
 
-async def test_garbage_is_refused(rig: Rig, connect: Connect) -> None:
+async def test_garbage_is_rejected(rig: Rig, connect: Connect) -> None:
     stream = connect()
     await stream.raw(b"\xff\xff\xff")
     status = await stream.status()
@@ -97,13 +97,13 @@ async def test_garbage_ends_a_stream_that_was_good(rig: Rig, connect: Connect) -
     assert "the request is not" in (await rig.seen(StreamClosed)).reason
 
 
-async def test_a_node_that_has_no_view_is_told_why(connect: Connect) -> None:
+async def test_a_node_without_a_view_gets_the_reason(connect: Connect) -> None:
     stream = connect()
     await stream.ask(CLUSTER, node=node(team=7))
     assert await stream.status() == refused(NO_TEAM)
 
 
-async def test_metadata_that_json_cannot_say_is_refused(connect: Connect) -> None:
+async def test_metadata_that_json_cannot_express_is_rejected(connect: Connect) -> None:
     stream = connect()
     await stream.ask(CLUSTER, node=node(team=float("inf")))
     status = await stream.status()
@@ -223,7 +223,7 @@ async def test_a_view_that_fails_later_leaves_its_nodes_on_what_they_have(rig: R
     assert list(bodies(await haunted.take()).values()) == [b"b"]
 
 
-async def test_what_is_sent_accepted_and_refused_is_observed(
+async def test_what_is_sent_accepted_and_rejected_is_observed(
     rig: Rig, connect: Connect, variant: Variant
 ) -> None:
     snapshot = rig.commit(resource(CLUSTER, "a", b"a"), resource(CLUSTER, "b", b"b"))
@@ -261,7 +261,7 @@ async def test_what_is_sent_accepted_and_refused_is_observed(
     assert (await stream.status()).code is grpc.StatusCode.OK
 
 
-async def test_a_type_that_is_asked_for_is_told_once_whether_it_is_answered_or_not(
+async def test_a_subscription_to_a_type_is_observed_once_whether_it_is_answered_or_not(
     rig: Rig, connect: Connect
 ) -> None:
     stream = connect()
@@ -304,7 +304,7 @@ async def test_a_closed_stream_is_woken_no_more(rig: Rig, connect: Connect) -> N
 
 
 @pytest.mark.usefixtures("large")
-async def test_rule_18_a_slow_reader_delays_nobody_and_then_gets_the_latest(
+async def test_rule_18_a_slow_reader_delays_no_other_stream_and_then_gets_the_latest(
     rig: Rig, connect: Connect
 ) -> None:
     slow, quick = connect(), connect()

@@ -37,7 +37,7 @@ async def served(stream: Stream) -> bool:
         return False
 
 
-async def test_rule_20_a_connection_that_is_old_enough_is_told_to_go_and_comes_back(variant: Variant) -> None:
+async def test_rule_20_an_old_connection_is_closed_and_reconnects(variant: Variant) -> None:
     async with no_tasks_left(), running(max_age_s=0.1) as rig:
         rig.commit(resource(CLUSTER, "a", b"a"))
         stream = rig.connect(variant)
@@ -57,7 +57,7 @@ def test_rule_20_pings_go_out_and_are_allowed() -> None:
     assert options["grpc.max_connection_age_ms"] == 1_800_000
 
 
-async def test_rule_22_past_the_burst_a_stream_is_refused_and_every_client_gets_in(variant: Variant) -> None:
+async def test_rule_22_past_the_burst_a_stream_is_rejected_and_every_client_gets_in(variant: Variant) -> None:
     async with limited(Limits(rate=0.2, burst=BURST, per_peer=1000)) as rig:
         for _ in range(BURST):
             assert await served(rig.connect(variant))

@@ -36,7 +36,7 @@ async def test_a_commit_that_concerns_no_stream_is_not_waited_for(rig: Rig, vari
     assert rig.converged == [(1, False), (2, False)]
 
 
-async def test_a_refusal_is_an_answer(rig: Rig, variant: Variant) -> None:
+async def test_a_rejection_is_an_answer(rig: Rig, variant: Variant) -> None:
     rig.commit(resource(CLUSTER, "a", b"1"))
     stream = await synced(rig, variant)
     rig.commit(resource(CLUSTER, "a", b"2"))

@@ -162,7 +162,7 @@ async def test_calls_follow_what_is_served(stack: AsyncExitStack, tmp_path: Path
     assert _nacks(server) == []
 
 
-async def test_a_refusal_is_recorded_and_gone_with_the_next_content(
+async def test_a_nack_is_recorded_and_gone_with_the_next_content(
     stack: AsyncExitStack, tmp_path: Path
 ) -> None:
     server = await stack.enter_async_context(Server())

@@ -94,7 +94,7 @@ async def test_the_streams_of_an_address_count_together_and_equal_sets_once(
     assert limited.servicer._names._all.size < MIB
 
 
-async def test_names_that_were_told_to_be_absent_count_until_that_is_answered(limited: Rig) -> None:
+async def test_names_that_were_sent_as_removed_count_until_that_is_answered(limited: Rig) -> None:
     """Of delta: a response names what does not exist, and is kept until its client has answered."""
     async with good(limited):
         stream = limited.connect(Variant.DELTA)

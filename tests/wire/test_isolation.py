@@ -25,7 +25,7 @@ async def test_rule_37_what_is_not_to_blame_is_sent_again(served: Served, either
     assert await either.flow() == []
 
 
-async def test_rule_38_what_was_refused_is_tried_again_when_others_change(
+async def test_rule_38_a_rejected_change_is_tried_again_when_others_change(
     served: Served, either: Client
 ) -> None:
     await either.subscribe(ENDPOINT, "a")
@@ -46,7 +46,9 @@ async def test_rule_39_a_domain_goes_over_in_one_response(served: Served, delta:
     assert await delta.flow() == [Said("VHDS", ["r/new"], ["r/old"])]
 
 
-async def test_rule_40_nothing_goes_while_what_replaces_it_is_refused(served: Served, delta: Client) -> None:
+async def test_rule_40_nothing_is_removed_while_its_replacement_is_rejected(
+    served: Served, delta: Client
+) -> None:
     await delta.subscribe(VIRTUAL_HOST)
     served.now(with_domain("r/old", "x"))
     await delta.settle()

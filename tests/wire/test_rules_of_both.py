@@ -53,7 +53,7 @@ async def test_rule_03_a_response_is_on_the_books_before_the_client_can_answer_i
     assert kinds == [Sent, Acked]
 
 
-async def test_rule_04_an_error_without_words_is_a_refusal_and_a_version_is_none(
+async def test_rule_04_an_error_without_a_message_is_a_nack_and_a_version_is_none(
     served: Served, either: Client
 ) -> None:
     served.now(cluster("a", 1))
@@ -70,7 +70,7 @@ async def test_rule_04_an_error_without_words_is_a_refusal_and_a_version_is_none
     assert served.rig.count(Nacked) == 1
 
 
-async def test_rule_05_a_refusal_resends_nothing_until_the_content_changes(
+async def test_rule_05_a_nack_resends_nothing_until_the_content_changes(
     served: Served, either: Client
 ) -> None:
     served.now(cluster("a", 1))
@@ -84,7 +84,7 @@ async def test_rule_05_a_refusal_resends_nothing_until_the_content_changes(
 
 
 @pytest.mark.parametrize("type_url", NAMED)
-async def test_rule_05_a_subscription_that_a_refusal_carries_counts(
+async def test_rule_05_a_subscription_in_a_nack_counts(
     served: Served, either: Client, type_url: TypeUrl
 ) -> None:
     served.now(one(type_url, "a"), one(type_url, "b"))

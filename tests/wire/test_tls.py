@@ -114,7 +114,7 @@ async def test_a_client_with_a_certificate_is_served(tmp_path: Path, variant: Va
 
 
 @pytest.mark.parametrize("kind", ["another authority", "expired", "no certificate", "plain text"])
-async def test_whoever_cannot_prove_who_it_is_gets_no_connection(tmp_path: Path, kind: str) -> None:
+async def test_a_client_without_a_valid_certificate_gets_no_connection(tmp_path: Path, kind: str) -> None:
     async with served(tmp_path) as (peer, _):
         match kind:
             case "another authority":
@@ -215,7 +215,7 @@ async def test_a_client_is_sent_what_its_certificate_may_see(
         ),
     ],
 )
-async def test_whoever_is_not_listed_is_refused_with_the_reason(
+async def test_a_client_that_is_not_listed_is_rejected_with_the_reason(
     tmp_path: Path, names: dict[str, list[str]], metadata: dict[str, str], why: str
 ) -> None:
     async with served(tmp_path, CLIENTS) as (peer, _):
@@ -245,7 +245,7 @@ async def test_certificates_change_under_streams_and_none_is_dropped(tmp_path: P
         assert [each.name for each in (await old.take()).resources] == ["new/web"]
 
 
-async def test_files_that_do_not_fit_are_not_taken_and_told_once(tmp_path: Path) -> None:
+async def test_files_that_do_not_match_are_not_used_and_reported_once(tmp_path: Path) -> None:
     async with served(tmp_path) as (peer, _):
         (tmp_path / "server.key").write_bytes(Authority().issue().key)
         with structlog.testing.capture_logs() as logs:
@@ -324,7 +324,7 @@ def test_files_that_cannot_be_used_are_named_with_their_option(
         ("'': [b]", "'' is not a name in a certificate"),
     ],
 )
-def test_a_list_of_clients_that_is_none_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
+def test_an_invalid_list_of_clients_is_rejected(tmp_path: Path, text: str, wrong: str) -> None:
     path = tmp_path / "clients.yaml"
     path.write_text(text)
     with pytest.raises(UsageError) as refusal:

@@ -54,7 +54,7 @@ async def test_a_hardened_gateway_normalises_paths(hardened: Scene) -> None:
         assert (reply.status, arrival and arrival.path) == (200, normalised)
 
 
-async def test_a_hardened_gateway_refuses_what_is_unusual(hardened: Scene, echo: list[Metadata]) -> None:
+async def test_a_hardened_gateway_rejects_unusual_requests(hardened: Scene, echo: list[Metadata]) -> None:
     for status, request, *headers in (
         (403, "GET / HTTP/1.1", "Connection: Upgrade", "Upgrade: TLS/1.2"),
         (400, "GET / HTTP/1.1", "api_key: 1"),

@@ -53,7 +53,7 @@ async def test_the_path_arrives_as_it_was_sent(transparent: Scene, path: str) ->
 
 
 @pytest.mark.parametrize("token", UPGRADES)
-async def test_an_upgrade_that_nobody_named_is_ignored(transparent: Scene, token: str) -> None:
+async def test_an_upgrade_that_is_not_listed_is_ignored(transparent: Scene, token: str) -> None:
     upgrade = ("Connection: Upgrade", f"Upgrade: {token}")
     for request, body in (("GET / HTTP/1.1", b""), ("POST / HTTP/1.1", b"order")):
         reply, arrival = await transparent.asked(request, *upgrade, body=body)

@@ -22,7 +22,9 @@ MARK = ("x-xds-shadow", "staging/myapp-canary")
     ],
     ids=["plain", "forwarded", "spoofed", "steering"],
 )
-async def test_a_copy_has_the_headers_of_its_original_and_a_mark(scene: Scene, headers: Sent) -> None:
+async def test_a_mirrored_request_has_the_headers_of_the_live_request_and_a_mark(
+    scene: Scene, headers: Sent
+) -> None:
     await scene.annotate()
     original, copy = await scene.both(method="POST", path="/a?b=c", headers=headers, body=b"x")
     before = {k: v for k, v in original.headers.items() if not k.startswith("x-xds-shadow")}
@@ -30,7 +32,7 @@ async def test_a_copy_has_the_headers_of_its_original_and_a_mark(scene: Scene, h
     assert (copy.method, copy.path, copy.body) == ("POST", "/a?b=c", b"x")
 
 
-async def test_headers_are_set_and_removed_on_the_copy_alone(scene: Scene) -> None:
+async def test_headers_are_set_and_removed_only_on_the_mirrored_request(scene: Scene) -> None:
     await scene.annotate(
         set_headers="x-env=shadow, x-was=%REQ(x-secret)% by %REQ(:method)% over %PROTOCOL%, x-share=100%%",
         remove_headers="X-Secret,cookie,x-forwarded-for",
@@ -82,13 +84,13 @@ async def test_a_list_with_line_breaks_has_commas_in_its_values(scene: Scene) ->
         ("canary.example:8443", "canary.example:8443"),
     ],
 )
-async def test_the_host_of_a_copy(scene: Scene, host: str, seen: str) -> None:
+async def test_the_host_of_a_mirrored_request(scene: Scene, host: str, seen: str) -> None:
     await scene.annotate(host=host)
     original, copy = await scene.both()
     assert (original.host, copy.host) == ("myapp.staging", seen)
 
 
-async def test_path_prefixes_are_rewritten_on_the_copy_alone(scene: Scene) -> None:
+async def test_path_prefixes_are_rewritten_only_on_the_mirrored_request(scene: Scene) -> None:
     await scene.annotate(rewrite_path_prefix="/api=/v2,/api/old/=/,/gone=/")
     for path, seen in {
         "/api": "/v2",

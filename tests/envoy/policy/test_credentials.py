@@ -61,7 +61,7 @@ async def load(fleet: Rig, envoy: Envoy) -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["delta", "sotw"])
-async def test_rotated_under_load_the_copies_change_over_and_nothing_is_rebuilt(
+async def test_a_rotation_under_load_changes_mirrored_requests_and_rebuilds_nothing(
     fleet: Rig, stable: Recorder, canary: Recorder, annotate: Annotate, index: int
 ) -> None:
     envoy = fleet.envoys[index]

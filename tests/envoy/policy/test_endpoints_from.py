@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 OTHER = "green.staging"
 
 
-async def test_copies_go_to_the_other_services_endpoints(fleet: Rig, canary: Recorder) -> None:
+async def test_mirrored_requests_go_to_the_other_services_endpoints(fleet: Rig, canary: Recorder) -> None:
     fleet.write(
         "canary.yaml",
         [
@@ -31,7 +31,7 @@ async def test_copies_go_to_the_other_services_endpoints(fleet: Rig, canary: Rec
         assert len(canary.of(direct.test_id)) == 1
 
 
-async def test_services_that_would_copy_to_each_other_copy_nothing(
+async def test_services_that_would_mirror_to_each_other_mirror_nothing(
     fleet: Rig, stable: Recorder, canary: Recorder
 ) -> None:
     fleet.write(

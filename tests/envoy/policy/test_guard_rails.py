@@ -48,7 +48,7 @@ async def given(fleet: Rig, canary: Recorder, state: str, of: Document, **annota
     await fleet.until_shadow(state)
 
 
-async def test_every_copy_is_within_what_is_allowed(fleet: Rig, canary: Recorder) -> None:
+async def test_every_mirrored_request_is_within_the_bounds(fleet: Rig, canary: Recorder) -> None:
     rails = namespace(methods_allowed="GET,HEAD", remove_headers="cookie", max_body_max="1Ki")
     await given(fleet, canary, "Active", rails)
     for envoy in fleet.envoys:
@@ -114,7 +114,7 @@ async def test_a_shadow_that_asks_for_more_gets_nothing(fleet: Rig, canary: Reco
             assert canary.of(answer.test_id) == []
 
 
-async def test_guard_rails_that_are_not_understood_admit_nobody(fleet: Rig, canary: Recorder) -> None:
+async def test_bounds_that_cannot_be_read_admit_no_shadow(fleet: Rig, canary: Recorder) -> None:
     await given(fleet, canary, "Rejected", namespace(methods_alowed="GET"))
     shadow = await fleet.shadow()
     assert shadow

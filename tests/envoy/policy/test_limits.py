@@ -37,7 +37,7 @@ async def copies(fleet: Rig, envoy: Envoy, count: int) -> None:
     assert {(answer.status, answer.backend) for answer in answers} == {(200, "stable")}
 
 
-async def test_a_copy_ends_with_its_timeout(fleet: Rig) -> None:
+async def test_a_mirrored_request_ends_with_its_timeout(fleet: Rig) -> None:
     async with holding() as canary:
         await mirror_to(fleet, canary.address, timeout="300ms")
         for number, envoy in enumerate(fleet.envoys):

@@ -89,7 +89,7 @@ MASKED = [
 ]
 
 
-async def test_values_are_masked_in_the_copy_alone(scene: Scene) -> None:
+async def test_values_are_masked_only_in_the_mirrored_request(scene: Scene) -> None:
     await scene.annotate(redact=REDACT)
     for kind, body, seen in MASKED:
         original, copy = await scene.both(method="POST", headers={"content-type": kind}, body=body)

@@ -101,7 +101,7 @@ def drawn(chance: random.Random) -> Request:
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["delta", "sotw"])
-async def test_of_random_requests_each_copy_is_exactly_where_it_should_be(
+async def test_random_requests_are_mirrored_to_exactly_the_matching_canaries(
     fleet: Rig, stable: Recorder, canaries: dict[str, Recorder], index: int
 ) -> None:
     chance = random.Random(index)  # noqa: S311 - reproducible

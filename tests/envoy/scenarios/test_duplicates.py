@@ -81,7 +81,9 @@ def _twice(variant: Variant) -> Any:
     return delta
 
 
-async def test_duplicate_initial_clusters_are_refused(version: str, variant: Variant, tmp_path: Path) -> None:
+async def test_duplicate_initial_clusters_are_rejected(
+    version: str, variant: Variant, tmp_path: Path
+) -> None:
     script = Script(_twice(variant))
     async with (
         scripted(variant, script) as address,

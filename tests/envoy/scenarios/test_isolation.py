@@ -151,7 +151,7 @@ async def test_two_services_swap_their_hosts_without_a_failed_request(stage: Sta
         assert traffic.failed == []
 
 
-async def test_a_host_moves_on_while_the_service_it_leaves_is_refused(stage: Stage) -> None:
+async def test_a_host_moves_on_while_envoy_rejects_the_service_that_it_leaves(stage: Stage) -> None:
     """Rule 40: what the old Service becomes is refused, so its host stays; once that is mended, it moves."""
     a, b = service(stage, "a", 80, host="x.test"), service(stage, "b", 80)
     stage.commit(*frame(), *a, *b)
@@ -167,7 +167,7 @@ async def test_a_host_moves_on_while_the_service_it_leaves_is_refused(stage: Sta
     assert traffic.failed == []
 
 
-async def test_an_endpoint_that_is_refused_holds_up_nobody_else(stage: Stage) -> None:
+async def test_a_rejected_endpoint_delays_no_other_change(stage: Stage) -> None:
     """C1: in the same push as other tenants' rollouts; and what is mended is taken."""
     names = ["shop", "web", "blog"]
     whole = [each for name in names for each in service(stage, name, 80)]
@@ -183,7 +183,7 @@ async def test_an_endpoint_that_is_refused_holds_up_nobody_else(stage: Stage) ->
         await _until_at(stage, "new", [*names, "evil"])
 
 
-async def test_an_endpoint_that_changes_all_the_time_and_is_refused_holds_up_nobody(stage: Stage) -> None:
+async def test_a_rejected_endpoint_that_changes_all_the_time_delays_no_other_change(stage: Stage) -> None:
     """C1, every 10 ms."""
     evil = service(stage, "evil", 80)
     stage.commit(*frame(), *service(stage, "shop", 80), *evil)
@@ -202,7 +202,7 @@ async def test_an_endpoint_that_changes_all_the_time_and_is_refused_holds_up_nob
                 raise AssertionError(f"the move to {name} did not arrive")
 
 
-async def test_an_envoy_that_starts_has_all_but_what_it_refuses(stage: Stage) -> None:
+async def test_an_envoy_that_starts_has_all_but_what_it_rejects(stage: Stage) -> None:
     """C2: everything comes at once, with one of each kind that is refused."""
     names = [f"s{n}" for n in range(9)]
     whole = [each for name in names for each in service(stage, name, 80)]
@@ -225,7 +225,7 @@ async def test_an_envoy_that_starts_has_all_but_what_it_refuses(stage: Stage) ->
     await answered(stage, *(f"{name}.test" for name in (*names, "evil")))
 
 
-async def test_routes_that_are_refused_hold_up_nobody_else(stage: Stage) -> None:
+async def test_rejected_routes_delay_no_other_change(stage: Stage) -> None:
     shop, evil = service(stage, "shop", 80), service(stage, "evil", 80)
     stage.commit(*frame(), *shop, *evil)
     await answered(stage, "shop.test", "evil.test")
@@ -237,7 +237,7 @@ async def test_routes_that_are_refused_hold_up_nobody_else(stage: Stage) -> None
     await answered(stage, "mended.test", "new.test", "shop.test")
 
 
-async def test_a_cluster_that_is_refused_holds_up_nobody_else(stage: Stage) -> None:
+async def test_a_rejected_cluster_delays_no_other_change(stage: Stage) -> None:
     shop, evil = service(stage, "shop", 80), service(stage, "evil", 80)
     stage.commit(*frame(), *shop, *evil)
     await answered(stage, "shop.test", "evil.test")

@@ -50,7 +50,7 @@ async def test_failure(stage: Stage) -> None:
         assert await stage.envoy.stat(counter) == 1
 
 
-async def test_what_is_refused_later_leaves_what_was_there(stage: Stage) -> None:
+async def test_a_rejected_change_leaves_the_previous_version(stage: Stage) -> None:
     """All types at once, on an Envoy that serves: it goes on with what it has, and then takes the next."""
     await stage.opened()
     bad = stage.commit(

@@ -49,7 +49,7 @@ async def test_secret_rotated(stage: Stage) -> None:
     await until_authorized_as(stage, "second")
 
 
-async def test_a_secret_that_nobody_uses_is_not_sent(stage: Stage) -> None:
+async def test_an_unused_secret_is_not_sent(stage: Stage) -> None:
     stage.commit(*world(stage, generic_secret("token", "first"), generic_secret("other", "hidden")))
     await until_authorized_as(stage, "first")
     stage.chapter()

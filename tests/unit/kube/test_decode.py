@@ -115,7 +115,7 @@ def test_a_files_creation_time_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize(("value", "hint"), [(25, '"25"'), (0.5, '"0.5"'), (True, '"true"')])
-def test_an_unquoted_value_is_refused_with_the_remedy(value: object, hint: str) -> None:
+def test_an_unquoted_value_is_rejected_with_the_remedy(value: object, hint: str) -> None:
     error = refusal(deployment("web-canary", annotations={"xds-shadow.io/percent": value}))
     assert error.ref == Ref(Kind.DEPLOYMENT, "staging", "web-canary")
     assert error.problem.origin == "a.yaml"
@@ -125,7 +125,7 @@ def test_an_unquoted_value_is_refused_with_the_remedy(value: object, hint: str) 
     assert f"quote it, as in {hint}" in error.problem.message
 
 
-def test_an_unquoted_value_in_a_selector_is_refused_with_the_remedy() -> None:
+def test_an_unquoted_value_in_a_selector_is_rejected_with_the_remedy() -> None:
     document = nested(service("web"), "spec", "selector", value={"version": 2})
     assert (
         "spec.selector['version'] is the number 2; quote it, as in \"2\"" in refusal(document).problem.message
@@ -217,7 +217,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("document", "message"), INVALID, ids=[message for _, message in INVALID])
-def test_what_an_api_server_refuses_is_refused(document: Doc, message: str) -> None:
+def test_what_an_api_server_rejects_is_rejected(document: Doc, message: str) -> None:
     error = refusal(document)
     assert message in error.problem.message
     assert error.ref is not None
@@ -270,7 +270,7 @@ UNNAMED: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("document", "message"), UNNAMED, ids=[message for _, message in UNNAMED])
-def test_a_document_without_a_usable_name_is_nobodys(document: object, message: str) -> None:
+def test_a_document_without_a_valid_name_has_no_object(document: object, message: str) -> None:
     error = refusal(document)
     assert message in error.problem.message
     assert error.ref is None

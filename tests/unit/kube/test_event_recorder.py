@@ -270,7 +270,7 @@ async def test_a_namespace_that_is_gone_costs_its_note_alone(api: Embedded) -> N
         assert it.outcomes()["failed"] == 1
 
 
-async def test_kubectl_describe_shows_what_was_told(api: Embedded, tmp_path: Path) -> None:
+async def test_kubectl_describe_shows_the_events(api: Embedded, tmp_path: Path) -> None:
     client = await KubeClient.open(api.connect)
     await Cluster(api.connect, "staging", client).create("deployments", deployment("canary"))
     await client.close()
@@ -297,7 +297,7 @@ async def _output(command: Sequence[str], kubeconfig: Path, home: Path) -> str:
     return output.decode()
 
 
-async def test_a_start_counts_up_nothing_that_was_told_before(api: Embedded) -> None:
+async def test_a_start_counts_up_no_event_that_was_written_before(api: Embedded) -> None:
     for identity in ("one", "one again"):
         it = recorder(api.connect, identity)
         async with running(it):
@@ -476,7 +476,7 @@ async def test_what_a_leader_could_not_write_in_time_is_not_lost(api: Embedded, 
         await eventually(lambda: told(api) == {"ShadowActive": 1})
 
 
-async def test_a_server_that_does_not_answer_holds_up_nobody(script: Script) -> None:
+async def test_a_server_that_does_not_answer_does_not_block_the_caller(script: Script) -> None:
     script.status = None
     it = recorder(script.connect)
     async with running(it):
@@ -511,7 +511,7 @@ async def test_credentials_that_are_not_accepted_are_not_a_missing_permission(sc
         assert "grant" not in problem.message
 
 
-async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script) -> None:
+async def test_a_namespace_that_rejects_events_delays_no_other(script: Script) -> None:
     script.status = 200
     script.refusing["poor"] = (403, "exceeded quota: count/events")
     reports = Reports()
@@ -532,7 +532,7 @@ async def test_a_namespace_that_refuses_events_holds_up_no_other(script: Script)
         assert "exceeded quota" in problem.message
 
 
-async def test_a_refusal_is_withdrawn_when_events_are_taken(script: Script) -> None:
+async def test_a_rejection_is_withdrawn_when_events_are_accepted(script: Script) -> None:
     script.status = 200
     script.refusing["staging"] = (403, "no")
     reports = Reports()

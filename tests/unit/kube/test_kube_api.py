@@ -99,7 +99,7 @@ class TestBounds:
             await recorder.until(lambda: recorder.syncs == 1)
             await recorder.until(lambda: recorder.problems == [])
 
-    async def test_of_a_refusal(self, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_of_a_rejected_request(self, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kube_api, "_MAX_ERROR", 20)
         api.refuse["list", "Service"] = 403
         async with started(source(api)) as recorder:
@@ -189,7 +189,7 @@ class TestConnect:
         with pytest.raises(SourceError, match=str(path)):
             await connect(path)
 
-    async def test_a_pod_without_a_service_account_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_pod_without_a_service_account_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
         with pytest.raises(SourceError, match="the Pod's service account"):

@@ -149,7 +149,7 @@ class TestNamespaces:
             assert awaited(recorder) == NONE
 
     @pytest.mark.parametrize("status", [401, 404, 503])
-    async def test_nothing_but_a_refusal_makes_it_given_up(self, api: ApiServer, status: int) -> None:
+    async def test_only_a_rejection_makes_it_given_up(self, api: ApiServer, status: int) -> None:
         api.put(*EVERYTHING)
         api.refuse["list", "Namespace"] = status
         async with started(source(api, ["staging"], HASTY)) as recorder:

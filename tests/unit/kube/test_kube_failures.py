@@ -41,7 +41,7 @@ REASONS = {
 
 class TestFailures:
     @pytest.mark.parametrize(("status", "reason"), REASONS.items())
-    async def test_a_refused_list_is_reported_retried_and_cleared(
+    async def test_a_rejected_list_is_reported_retried_and_cleared(
         self, api: ApiServer, status: int, reason: str
     ) -> None:
         api.put(*EVERYTHING)
@@ -128,7 +128,7 @@ class TestFailures:
             assert not any(isinstance(change, Report) for change in recorder.changes)
             assert len(api.clients) == 2
 
-    async def test_refused_credentials_are_not_loaded_in_a_loop(self, api: ApiServer) -> None:
+    async def test_rejected_credentials_are_not_loaded_in_a_loop(self, api: ApiServer) -> None:
         for kind in ALWAYS:
             api.refuse["list", kind] = 401
         timing = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=3600.0)

@@ -88,7 +88,7 @@ async def test_a_permission_that_is_missing_is_waited_for_and_then_done_without(
         await recorder.until(lambda: recorder.names(kind) == {"db"} and recorder.problems == [])
 
 
-async def test_marked_pods_are_seen_and_hold_up_nobody(api: ApiServer) -> None:
+async def test_marked_pods_are_seen_and_delay_nothing(api: ApiServer) -> None:
     api.refuse["list", MARKED_POD] = 403
     async with running(source(api, timing=HASTY)) as recorder:
         assert recorder.reasons == {"Forbidden"}

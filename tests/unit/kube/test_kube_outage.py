@@ -240,7 +240,7 @@ class TestOnASource:
             assert followed.health().outage_s is None
 
     @pytest.mark.parametrize(("status", "why"), [(401, "renew them"), (403, "grant list and watch")])
-    async def test_a_watch_that_is_refused_is_an_outage(self, api: ApiServer, status: int, why: str) -> None:
+    async def test_a_rejected_watch_is_an_outage(self, api: ApiServer, status: int, why: str) -> None:
         followed = source(api)
         async with running(followed) as recorder:
             await api.until_watched("Service")

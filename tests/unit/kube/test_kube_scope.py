@@ -138,7 +138,7 @@ class TestPods:
         ("status", "holds_up"),
         [(401, True), (403, True), (429, True), (503, True), (400, False), (404, False), (422, False)],
     )
-    async def test_a_query_for_pods_that_is_wrong_in_itself_holds_up_nobody_else(
+    async def test_an_invalid_query_for_pods_delays_no_other_canary(
         self, api: ApiServer, status: int, holds_up: bool
     ) -> None:
         api.put(namespace("staging"), service("web"), canary("web-canary"))

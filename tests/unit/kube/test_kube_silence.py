@@ -58,7 +58,7 @@ async def test_a_server_that_does_not_answer_is_silent(api: ApiServer) -> None:
         assert abs(heard(followed, Kind.SERVICE) - last) < _ROUNDING_S
 
 
-async def test_a_refusal_is_an_answer(api: ApiServer) -> None:
+async def test_a_rejection_is_an_answer(api: ApiServer) -> None:
     """That nothing is followed then is what `outages` says."""
     followed = source(api)
     async with running(followed):

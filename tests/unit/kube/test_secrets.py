@@ -125,7 +125,7 @@ class TestFromFiles:
             ),
         ],
     )
-    def test_a_mistake_is_told_without_the_value(self, change: Doc, message: str) -> None:
+    def test_a_mistake_is_reported_without_the_value(self, change: Doc, message: str) -> None:
         with pytest.raises(DecodeError) as refusal:
             from_mapping({**secret("token"), **change}, "a.yaml")
         assert refusal.value.problem.message == message

@@ -94,7 +94,7 @@ async def test_a_server_without_streams_is_asked_for_one_once(api: ApiServer, st
         assert recorder.problems == []
 
 
-async def test_a_forbidden_stream_is_told_and_not_replaced_by_pages(streaming: ApiServer) -> None:
+async def test_a_forbidden_stream_is_reported_and_not_replaced_by_pages(streaming: ApiServer) -> None:
     api = streaming
     api.refuse["stream", "Service"] = 403
     async with started(source(api)) as recorder:

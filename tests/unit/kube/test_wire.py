@@ -61,7 +61,7 @@ def test_own_annotations_are_all_that_both_ways_through_a_page_keep() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", page({"spec": {}}), page(service("a"), 7)])
-def test_a_body_that_is_no_list_is_refused_whole(body: bytes) -> None:
+def test_a_body_that_is_no_list_is_rejected_as_a_whole(body: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_page(Kind.SERVICE, body, "kube/Service")
 
@@ -95,7 +95,7 @@ def test_an_error_event_carries_a_status() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"{}", b'{"type":"NEWS","object":{"metadata":{}}}', b"\xff\xfe"])
-def test_a_line_that_is_no_event_is_refused(line: bytes) -> None:
+def test_a_line_that_is_no_event_is_rejected(line: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_event(Kind.SERVICE, line, "")
 

@@ -98,11 +98,11 @@ class TestAddressed:
             ({"spec": {"port": 1 << 63}}, "the number 9223372036854775808 does not fit into 64 bits"),
         ],
     )
-    def test_refuses_what_belongs_elsewhere_or_is_no_such_object(self, body: Doc, message: str) -> None:
+    def test_rejects_what_belongs_elsewhere_or_is_another_object(self, body: Doc, message: str) -> None:
         with refused(400, message):
             admission.addressed(PLACE, body)
 
-    def test_refuses_what_is_nested_too_deep(self) -> None:
+    def test_rejects_what_is_nested_too_deeply(self) -> None:
         body: Doc = {}
         for _ in range(110):
             body = {"spec": body}
@@ -231,7 +231,7 @@ class TestCreated:
     def test_annotations_may_have_capitals(self) -> None:
         stored(service("web", annotations={"example.com/Key": "any\ntext"}, labels={"a.b/C_d-e": ""}))
 
-    def test_all_mistakes_are_told_at_once(self) -> None:
+    def test_all_mistakes_are_reported_at_once(self) -> None:
         doc = service("web", labels={"a": "b c"})
         doc["spec"] = {"ports": []}
         with pytest.raises(StatusError) as caught:
@@ -322,7 +322,7 @@ class TestLeaving:
         assert marked["metadata"]["deletionTimestamp"] == "2026-02-02T00:00:00Z"
         assert admission.leaving(marked, now="2026-03-03T00:00:00Z") is marked
 
-    def test_may_go_when_nobody_waits(self) -> None:
+    def test_may_go_without_finalizers(self) -> None:
         marked = admission.leaving(stored(service("web", finalizers=["example.com/wait"])), now=NOW)
         assert not admission.may_go(marked)
         assert admission.may_go(marked | {"metadata": marked["metadata"] | {"finalizers": []}})

@@ -108,7 +108,7 @@ class TestApply:
         assert doc["metadata"]["labels"] == {"app": "web"}
         assert applied(doc, scaled(2), "second")["metadata"].get("labels") is None
 
-    def test_what_the_server_filled_in_is_nobodys(self) -> None:
+    def test_what_the_server_filled_in_has_no_owner(self) -> None:
         live = with_metadata(applied(None, scaled(2)), uid="1", resourceVersion="5", generation=1)
         doc = applied(live | {"status": {"replicas": 2}}, scaled(4))
         assert owned(doc, "ours") == {"f:spec": {"f:replicas": {}}}
@@ -152,7 +152,7 @@ class TestLists:
         doc = applied(live, {"metadata": {"name": "web"}})
         assert containers(doc) == [{"name": "web", "image": "b"}]
 
-    def test_ports_are_told_apart_by_number_and_protocol(self) -> None:
+    def test_ports_are_identified_by_number_and_protocol(self) -> None:
         web = service("web")
         both = {**web, "spec": {"ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]}}
         live = applied(None, both, resource=SERVICES)
@@ -279,7 +279,7 @@ class TestNotes:
         live = updated(None, scaled(2), "first")
         assert updated(live, live, "second", now=LATER) == live
 
-    def test_what_is_gone_is_owned_by_nobody(self) -> None:
+    def test_a_removed_field_has_no_owner(self) -> None:
         live = updated(None, scaled(2, app="web"), "first")
         doc = updated(
             live, live | {"metadata": {"name": "web", "managedFields": live["metadata"]["managedFields"]}}

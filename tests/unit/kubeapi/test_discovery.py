@@ -73,7 +73,7 @@ async def test_the_form_before_that(kube: Client) -> None:
     assert core["namespaces"]["namespaced"] is False
 
 
-async def test_every_resource_that_is_told_is_served(kube: Client) -> None:
+async def test_every_listed_resource_is_served(kube: Client) -> None:
     for root in ("/api/v1", *(f"/apis/{name}" for name in await group_versions(kube))):
         for resource in (await kube.get(root)).doc["resources"]:
             if "/" not in resource["name"]:

@@ -374,7 +374,7 @@ class TestRefused:
     async def test_a_header_that_is_too_long(self, kube: Client) -> None:
         assert (await kube.send("GET", SERVICES, headers={"X": "y" * 20_000})).status == 400
 
-    async def test_a_mistake_of_the_server_is_told_in_its_log_alone(
+    async def test_an_error_of_the_server_is_only_in_its_log(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def full(_step: object) -> None:
@@ -397,7 +397,7 @@ async def test_any_name_for_who_means_it() -> None:
         assert (await kube.send("GET", SERVICES, headers={"Host": "kube.example"})).status == 200
 
 
-async def test_calls_are_told_as_rbac_names_them(kube: Client) -> None:
+async def test_calls_are_recorded_as_rbac_names_them(kube: Client) -> None:
     kube.session.headers["User-Agent"] = "test/1"
     await kube.create(deployment("web"))
     await kube.get(f"{DEPLOYMENTS}/web")
@@ -437,7 +437,7 @@ async def test_a_store_that_was_filled_before() -> None:
 class TestFieldValidation:
     """Fields that a kind does not have are not stored, and the client says how it wants to hear of it."""
 
-    async def test_strict_refuses(self, kube: Client) -> None:
+    async def test_strict_rejects(self, kube: Client) -> None:
         answer = await kube.create(service("web") | {"specs": {}}, fieldValidation="Strict")
         assert answer.status == 400
         assert answer.message.endswith('strict decoding error: unknown field "specs"')

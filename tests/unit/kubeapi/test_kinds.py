@@ -413,7 +413,7 @@ def put(value: Any, path: tuple[str | int, ...], new: object) -> Any:
 
 
 @given(st.data())
-def test_whatever_is_sent_is_taken_or_refused(data: st.DataObject) -> None:
+def test_any_document_is_accepted_or_rejected(data: st.DataObject) -> None:
     """No document gets past the checks to where it breaks something."""
     samples = [doc for doc, _ in REFUSED] + [doc for doc, *_ in FIXED]
     doc = data.draw(st.sampled_from(samples))

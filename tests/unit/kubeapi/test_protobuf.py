@@ -83,7 +83,7 @@ def test_a_port_by_number() -> None:
     }
 
 
-def test_what_would_be_lost_is_refused() -> None:
+def test_what_would_be_lost_is_rejected() -> None:
     with pytest.raises(UnreadableError, match="field 17 of ServiceSpec is not read from protobuf; send JSON"):
         read("Service", field(2, field(17, "SingleStack")))
     with pytest.raises(UnreadableError, match="field 8 of ServiceSpec"):

@@ -224,7 +224,7 @@ class TestDeleting:
 
 
 class TestEvents:
-    def test_are_kept_for_a_while_after_they_were_last_told(self, world: World) -> None:
+    def test_are_kept_for_a_while_after_they_were_last_written(self, world: World) -> None:
         world.create(event("old"))
         world.create(event("told-again", lastTimestamp="2026-01-02T05:00:00Z"))
         world.now += timedelta(hours=1)

@@ -194,7 +194,7 @@ class TestSubscriptions:
         store.create(SERVICES, service("d", "x"))
         assert seen[""] == ["a", "b"]
 
-    def test_of_kinds_without_namespaces_are_told_once(self) -> None:
+    def test_of_kinds_without_namespaces_are_sent_once(self) -> None:
         store = Store()
         seen: list[Step] = []
         store.subscribe(NAMESPACES, "", seen.append)

@@ -54,7 +54,7 @@ class TestMaps:
 
 
 class TestLists:
-    def test_containers_are_told_apart_by_name(self) -> None:
+    def test_containers_are_identified_by_name(self) -> None:
         live = {"containers": [web(image="a", args=["x"]), {"name": "log", "image": "l"}]}
         patch = {"containers": [web(image="b"), {"name": "new", "image": "n"}]}
         assert merged_pod(live, patch)["containers"] == [
@@ -95,7 +95,7 @@ class TestLists:
         }
         assert strategic.merge(live, patch, DEPLOYMENTS)["metadata"] == {"finalizers": ["c/3", "b/2"]}
 
-    def test_ports_of_a_service_are_told_apart_by_number(self) -> None:
+    def test_ports_of_a_service_are_identified_by_number(self) -> None:
         live = {"spec": {"ports": [{"port": 80, "name": "web"}, {"port": 53, "protocol": "UDP"}]}}
         patch = {"spec": {"ports": [{"port": 80, "name": "http"}]}}
         assert strategic.merge(live, patch, SERVICES)["spec"]["ports"] == [
@@ -116,7 +116,7 @@ class TestLists:
         assert merged_pod(live, patch)["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
         assert strategic.merge(live, patch, SERVICEACCOUNTS) == patch
 
-    def test_secrets_of_an_account_are_told_apart_by_name(self) -> None:
+    def test_secrets_of_an_account_are_identified_by_name(self) -> None:
         live, patch = {"secrets": [{"name": "a"}]}, {"secrets": [{"name": "b"}]}
         assert strategic.merge(live, patch, SERVICEACCOUNTS) == {"secrets": [{"name": "a"}, {"name": "b"}]}
 
@@ -126,7 +126,7 @@ class TestLists:
             "metadata": {"name": "web"}
         }
 
-    def test_conditions_are_told_apart_by_type(self) -> None:
+    def test_conditions_are_identified_by_type(self) -> None:
         live = {"status": {"conditions": [{"type": "Available", "status": "False"}]}}
         patch = {"status": {"conditions": [{"type": "Available", "status": "True"}, {"type": "Progressing"}]}}
         assert strategic.merge(live, patch, DEPLOYMENTS)["status"]["conditions"] == [

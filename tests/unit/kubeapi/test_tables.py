@@ -418,7 +418,7 @@ ODD = st.recursive(
         ODD,
     ),
 )
-def test_no_object_is_so_odd_that_a_list_is_refused(resource: Any, doc: Doc) -> None:
+def test_no_object_is_so_odd_that_a_list_is_rejected(resource: Any, doc: Doc) -> None:
     [row] = table(
         resource,
         [

@@ -146,7 +146,7 @@ class TestTelling:
                 "metadata": created.doc["metadata"],
             }
 
-    async def test_rows_of_a_table_whose_columns_are_told_once(self, kube: Client) -> None:
+    async def test_rows_of_a_table_whose_columns_are_sent_once(self, kube: Client) -> None:
         await kube.create(service("a"))
         async with kube.watch(SERVICES, TABLE, **STREAM) as stream:
             kind, first = await stream.next()
@@ -195,7 +195,7 @@ class TestEnding:
         async with client(settings=Settings(watch_for=(0.05, 0.1))) as kube, kube.watch(SERVICES) as stream:
             assert await stream.rest() == []
 
-    async def test_when_it_is_told_to(self, kube: Client) -> None:
+    async def test_when_its_watches_are_ended(self, kube: Client) -> None:
         async with kube.watch(SERVICES) as stream:
             await kube.create(service("web"))
             assert kube.api.watching == ["services"]
@@ -293,7 +293,7 @@ class TestWaiting:
         store.create(SERVICES_RESOURCE, service("d"))
         assert watch.next_lines().count(b'"type":"ADDED"') == 4
 
-    def test_is_told_before_the_end(self) -> None:
+    def test_is_sent_before_the_end(self) -> None:
         store, watch = self.watch(10)
         store.create(SERVICES_RESOURCE, service("a"))
         watch.fail(gone("over"))

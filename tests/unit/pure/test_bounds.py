@@ -160,7 +160,7 @@ def test_what_is_allowed_is_as_asked(bound: str, allowed: str, asked: dict[str, 
         ),
     ],
 )
-def test_a_shadow_that_asks_for_more_is_refused(
+def test_a_shadow_that_asks_for_more_is_rejected(
     bound: str, allowed: str, asked: dict[str, str], why: str
 ) -> None:
     ((name, value),) = asked.items()
@@ -228,7 +228,7 @@ def test_of_two_bounds_both_hold() -> None:
 
 
 @pytest.mark.parametrize(("bound", "one", "other"), [("methods", "GET", "PUT"), ("paths", "/a", "/b")])
-def test_bounds_that_leave_nothing_refuse_the_shadow(bound: str, one: str, other: str) -> None:
+def test_bounds_that_leave_nothing_reject_the_shadow(bound: str, one: str, other: str) -> None:
     key = f"{bound}-allowed"
     with pytest.raises(NotAllowedError) as refusal:
         under({key: one}, {}, {key: other})
@@ -238,7 +238,7 @@ def test_bounds_that_leave_nothing_refuse_the_shadow(bound: str, one: str, other
     )
 
 
-def test_a_default_that_is_not_allowed_is_refused_with_its_owner() -> None:
+def test_a_default_that_is_not_allowed_is_rejected_with_its_owner() -> None:
     with pytest.raises(NotAllowedError) as refusal:
         under({"percent": "50"}, {}, {"percent-max": "10"})
     assert str(refusal.value).startswith(
@@ -334,7 +334,7 @@ def test_the_bounds_of_a_namespace_are_unknown_until_it_was_seen_or_given_up() -
     assert not namespace_unknown(None, frozenset({"app=a"}))
 
 
-def test_a_layer_reads_each_text_once_whoever_asks() -> None:
+def test_a_layer_reads_each_text_once_for_all_shadows() -> None:
     texts: list[str] = []
 
     def read(text: str) -> str:

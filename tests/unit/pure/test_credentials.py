@@ -61,7 +61,7 @@ def test_a_credential_is_the_value_without_space_around_it(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "\n", "a\nb", "a\x00b", "ä", "v" * 8193, "a\tb"])
-def test_what_cannot_be_a_headers_value_is_refused_and_not_repeated(value: str) -> None:
+def test_what_cannot_be_a_headers_value_is_rejected_and_not_repeated(value: str) -> None:
     plan = plan_of(secret("token", value=value))
     found = shadow_of(plan)
     assert (found.state, found.reason) == (State.REJECTED, Reason.INVALID_SECRET)
@@ -72,7 +72,7 @@ def test_what_cannot_be_a_headers_value_is_refused_and_not_repeated(value: str) 
     assert credentials(plan) == []
 
 
-def test_what_is_no_base64_is_refused_and_not_repeated() -> None:
+def test_what_is_no_base64_is_rejected_and_not_repeated() -> None:
     found = shadow_of(plan_of(raw({"authorization": "hunter2!"})))
     assert found.reason is Reason.INVALID_SECRET
     assert "hunter2" not in repr(found)
@@ -106,7 +106,7 @@ def test_a_secret_that_was_not_allowed_is_as_good_as_none(others: list[Object], 
 
 
 @pytest.mark.parametrize("data", [None, {}, {"other": "eA=="}])
-def test_a_secret_without_the_key_is_refused(data: dict[str, str] | None) -> None:
+def test_a_secret_without_the_key_is_rejected(data: dict[str, str] | None) -> None:
     found = shadow_of(plan_of(raw(data)))
     assert (found.reason, found.message) == (
         Reason.SECRET_NOT_FOUND,

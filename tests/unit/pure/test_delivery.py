@@ -18,7 +18,7 @@ def test_what_was_answered_is_measured_from_when_it_was_seen() -> None:
     assert delivery.view(now=20.0).waiting_s == 0.0
 
 
-def test_what_concerned_nobody_is_not_measured() -> None:
+def test_a_commit_that_concerned_no_stream_is_not_measured() -> None:
     delivery = Delivery()
     delivery.committed(1, seen=10.0)
     delivery.converged(1, answered=False, at=13.0)

@@ -136,7 +136,7 @@ def test_the_state_of_one_type(events: list[Event], expected: TypeState | None) 
     assert set(connection.types) <= {CLUSTER}
 
 
-def test_types_are_told_apart() -> None:
+def test_types_are_recorded_separately() -> None:
     (connection,) = after(
         opened(), sent("1", "a"), sent("2", "b", type_url=LISTENER), acked("1", "a")
     ).connections()
@@ -195,7 +195,7 @@ def test_a_closed_stream_is_forgotten_and_its_late_events_are_ignored() -> None:
     assert [c.stream for c in fleet.connections()] == [TWO]
 
 
-def test_a_long_refusal_is_cut() -> None:
+def test_a_long_nack_is_truncated() -> None:
     (connection,) = after(opened(), sent("1", "a"), nacked("1", "a", "x" * 5000)).connections()
     refusal = connection.types[CLUSTER].nack
     assert refusal
@@ -230,7 +230,7 @@ def test_a_type_that_is_not_served_is_not_kept() -> None:
     assert set(fleet.traffic().types) == set(SHORT_NAMES)
 
 
-def test_a_refusal_stands_until_something_else_is_accepted() -> None:
+def test_a_nack_stands_until_something_else_is_accepted() -> None:
     fleet = after(opened(), sent("1", "a"), nacked("1", "a", "no such \x1b[31mfilter\n"))
     # What would steer a terminal is gone.
     assert fleet.nacks() == [StandingNack(ENVOY.id, CLUSTER, Nack(Version("1"), "no such [31mfilter", 2.0))]
@@ -238,7 +238,7 @@ def test_a_refusal_stands_until_something_else_is_accepted() -> None:
     assert fleet.nacks() == []
 
 
-def test_a_client_that_was_refused_counts_and_is_not_listed() -> None:
+def test_a_rejected_client_counts_and_is_not_listed() -> None:
     fleet = after(
         StreamDenied(stream=ONE, peer="ipv4:10.0.0.1:5", reason="it is not listed", cause=Cause.DENIED)
     )
@@ -294,7 +294,7 @@ CLOSED = StreamClosed(stream=ONE)
         ([sent("1", str(number)) for number in range(100)], 64, 0),
     ],
 )
-def test_what_is_unanswered_and_who_refuses_is_of_this_moment(
+def test_unanswered_responses_and_rejecting_envoys_are_current(
     events: list[Event], unanswered: int, rejecting: int
 ) -> None:
     clusters = after(opened(), *events).traffic().types[CLUSTER]
@@ -353,7 +353,7 @@ def test_a_client_that_never_answers_costs_a_bounded_memory() -> None:
     assert latencies(fleet) == {1.0: 1}
 
 
-def test_what_is_too_large_to_be_sent_stands_as_a_refusal() -> None:
+def test_a_response_that_is_too_large_stands_as_a_nack() -> None:
     withheld = Withheld(stream=ONE, type_url=CLUSTER, version=Version("2"), size=70_000_000)
     fleet = after(opened(), sent("1", "a"), acked("1", "a"), withheld)
     [standing] = fleet.nacks()

@@ -297,7 +297,7 @@ def test_a_field_set_to_its_default_changes_nothing(field: Any) -> None:
         ("listeners: []", "listeners: is empty; write at least one, such as - name: gateway"),
     ],
 )
-def test_a_bad_file_is_refused_by_its_key(text: str, message: str) -> None:
+def test_an_invalid_file_is_rejected_with_its_key(text: str, message: str) -> None:
     with pytest.raises(GatewayError) as refusal:
         read(text)
     assert str(refusal.value).startswith(message)
@@ -397,7 +397,7 @@ def test_the_access_log_has_every_field_and_is_off_unless_asked_for() -> None:
     assert dict(found.items()) == {name: form for name, form, _ in ACCESS_LOG}
 
 
-def test_every_upgrade_but_those_named_is_ignored_or_refused() -> None:
+def test_every_upgrade_but_those_named_is_ignored_or_rejected() -> None:
     [manager] = managers_of(read("upgrades: []"))
     assert list(manager.upgrade_configs) == []
     [regex] = [each.safe_regex.regex for each in manager.http_protocol_options.ignore_http_11_upgrade]

@@ -59,7 +59,9 @@ def test_the_order_of_claims_makes_no_difference(made: list[Claim], random: Rand
 
 
 @given(st.lists(claims, max_size=12))
-def test_the_services_told_are_the_other_claimants_of_hosts_that_changed_hands(history: list[Claim]) -> None:
+def test_the_services_returned_are_the_other_claimants_of_hosts_that_changed_hands(
+    history: list[Claim],
+) -> None:
     table, standing = HostTable(), dict[NamespacedName, tuple[str, ...]]()
     for service, created, hosts in history:
         before = owners(table)
@@ -69,7 +71,7 @@ def test_the_services_told_are_the_other_claimants_of_hosts_that_changed_hands(h
         assert told == {s for s, theirs in standing.items() if moved & set(theirs)} - {service}
 
 
-def test_a_claim_that_is_repeated_tells_nobody() -> None:
+def test_a_repeated_claim_concerns_no_service() -> None:
     table = HostTable()
     web, api = SERVICES[:2]
     assert claim(table, web, "2025", ("one",)) == set()
@@ -82,7 +84,7 @@ def test_a_claim_that_is_repeated_tells_nobody() -> None:
     assert table.owner("one") == api
 
 
-def test_who_has_to_change_in_the_same_step_is_told_from_who_has_another_owner_to_name() -> None:
+def test_services_that_must_change_in_the_same_step_are_separate_from_those_that_name_another_owner() -> None:
     table = HostTable()
     web, api, third = SERVICES[:3]
     claim(table, web, "2025", ("one",))

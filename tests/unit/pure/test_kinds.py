@@ -74,7 +74,7 @@ def test_the_only_endpoints_stay_and_the_sentence_names_the_kind(kind: Kind) -> 
     assert f"belongs to this {kind} or to another canary" in shadow.message
 
 
-def test_an_end_that_is_its_own_is_told_from_others() -> None:
+def test_the_message_of_an_expired_shadow_names_its_own_annotation() -> None:
     ended = marked(Kind.STATEFUL_SET, "canary", "myapp", until="2020-01-01T00:00:00Z")
     world = world_of(namespace("staging"), service("myapp"), POD, ended)
     [shadow] = resolve(world, Rules(now=2e9)).shadows()

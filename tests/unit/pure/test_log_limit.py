@@ -33,7 +33,7 @@ def test_keys_beyond_those_that_are_remembered_share_one() -> None:
     assert limit.admit("f", now=EVERY_S) is None
 
 
-def test_a_clock_that_is_set_back_silences_nobody() -> None:
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
     limit = LogLimit()
     assert limit.admit("a", now=1e9) == 0
     assert limit.admit("a", now=1e9) is None

@@ -71,7 +71,7 @@ def test_a_step_that_many_take_is_looked_up() -> None:
     assert one.plus(many).minus(many) is one
 
 
-def test_what_nobody_has_is_forgotten() -> None:
+def test_unused_names_are_forgotten() -> None:
     gc.collect()
     before = len(names_module._KNOWN)
     held = NO_NAMES.plus(("nobody", "has", "this"))

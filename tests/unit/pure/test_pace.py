@@ -58,7 +58,7 @@ def test_all_together_get_theirs() -> None:
     assert taken(pace, 2.0) == ["d", "e"]
 
 
-def test_what_could_not_be_told_waits_again_unless_something_newer_does() -> None:
+def test_an_event_that_could_not_be_written_waits_again_unless_a_newer_one_does() -> None:
     pace = Pace()
     pace.put_back(note("a", "1"), now=0.0, fresh=True)
     pace.put_back(note("a", "0"), now=0.0, fresh=True)
@@ -83,14 +83,14 @@ def test_what_another_had_time_to_tell_is_forgotten() -> None:
     assert len(pace) == 0
 
 
-def test_what_another_may_have_told_is_not_fresh() -> None:
+def test_what_another_replica_may_have_written_is_not_fresh() -> None:
     pace = Pace()
     pace.put(note("a"), now=0.0, fresh=True)
     pace.doubt()
     assert pace.take(0.0) == (note("a"), False)
 
 
-def test_what_could_not_be_told_does_not_count() -> None:
+def test_an_event_that_could_not_be_written_does_not_count() -> None:
     pace = Pace(object_burst=1, object_every=10.0, all_burst=1, all_every=10.0)
     pace.put(note("a"), now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["a"]
@@ -155,7 +155,7 @@ def test_objects_that_were_not_quiet_are_remembered() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.0, 5.0, allow_nan=False)), min_size=1, max_size=60)
 )
-def test_nothing_is_told_faster_than_agreed_and_the_latest_is_told_in_the_end(
+def test_no_event_is_written_faster_than_the_rate_and_the_latest_is_written_in_the_end(
     puts: list[tuple[str, float]],
 ) -> None:
     pace, now = Pace(object_burst=2, object_every=3.0), 0.0

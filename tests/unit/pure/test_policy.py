@@ -69,7 +69,7 @@ def test_percent(value: str, per_million: int) -> None:
         "1\n0",
     ],
 )
-def test_what_is_no_percentage_is_refused(value: str) -> None:
+def test_what_is_no_percentage_is_rejected(value: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse(percent=value)
     assert str(refusal.value) == (
@@ -78,7 +78,7 @@ def test_what_is_no_percentage_is_refused(value: str) -> None:
     )
 
 
-def test_a_percentage_finer_than_envoys_is_refused() -> None:
+def test_a_percentage_finer_than_envoys_is_rejected() -> None:
     with pytest.raises(
         PolicyError, match=r"percent: '0.00001' is finer than 0.0001, the smallest percentage"
     ):
@@ -113,7 +113,7 @@ def test_methods(value: str, methods: set[str]) -> None:
         (",", "there is an empty entry"),
     ],
 )
-def test_what_is_no_list_of_methods_is_refused(value: str, wrong: str) -> None:
+def test_what_is_no_list_of_methods_is_rejected(value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse(methods=value)
     assert (
@@ -122,7 +122,7 @@ def test_what_is_no_list_of_methods_is_refused(value: str, wrong: str) -> None:
     )
 
 
-def test_a_method_that_is_never_mirrored_is_refused() -> None:
+def test_a_method_that_is_never_mirrored_is_rejected() -> None:
     with pytest.raises(PolicyError, match="methods: CONNECT matches nothing, as Envoy never mirrors it"):
         parse(methods="GET,CONNECT")
 
@@ -168,7 +168,7 @@ def test_annotations_of_others_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("name", ["percnt", "", "percent/", "Percent", "expose", "hosts"])
-def test_an_unknown_annotation_is_refused_and_the_known_ones_are_listed(name: str) -> None:
+def test_an_unknown_annotation_is_rejected_and_the_known_ones_are_listed(name: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse_policy({PREFIX + name: "25", PREFIX + "percent": "25"})
     assert str(refusal.value) == (
@@ -176,7 +176,7 @@ def test_an_unknown_annotation_is_refused_and_the_known_ones_are_listed(name: st
     )
 
 
-def test_of_several_mistakes_the_first_by_name_is_told() -> None:
+def test_of_several_mistakes_the_first_by_name_is_reported() -> None:
     with pytest.raises(PolicyError, match=r"^annotation xds-shadow\.io/methods: "):
         parse(percent="lots", methods="get", paused="maybe")
 
@@ -213,7 +213,7 @@ def test_every_share_reads_back_as_it_is_shown(per_million: int) -> None:
         st.text(), st.from_regex(r"\A[0-9]{1,4}(\.[0-9]{1,11})?\Z"), st.from_regex(r"\A[A-Za-z, /-]*\Z")
     ),
 )
-def test_any_text_is_understood_or_refused_by_the_name_of_the_annotation(name: str, value: str) -> None:
+def test_any_text_is_read_or_rejected_with_the_name_of_the_annotation(name: str, value: str) -> None:
     policy, refusal = Policy(), ""
     try:
         policy = parse_policy({PREFIX + name: value})
@@ -225,7 +225,7 @@ def test_any_text_is_understood_or_refused_by_the_name_of_the_annotation(name: s
 
 
 @given(st.text())
-def test_any_other_name_is_refused(name: str) -> None:
+def test_any_other_name_is_rejected(name: str) -> None:
     if name not in NAMES:
         with pytest.raises(PolicyError, match="is not known here"):
             parse_policy({PREFIX + name: "25"})

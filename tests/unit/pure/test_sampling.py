@@ -62,7 +62,7 @@ def test_every_canary_gets_its_share_of_its_methods_independently_of_the_others(
 
 
 @given(mirrors(), st.sampled_from(METHODS), st.integers(0, MILLION - 1))
-def test_a_copy_is_never_copied_and_neither_is_an_upgrade(
+def test_a_mirrored_request_is_never_mirrored_and_neither_is_an_upgrade(
     found: list[Mirror], method: str, number: int
 ) -> None:
     host = host_of(*found)

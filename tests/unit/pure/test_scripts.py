@@ -27,7 +27,7 @@ def test_a_text_is_one_lua_string_of_harmless_characters(text: str) -> None:
 
 
 @pytest.mark.parametrize("redaction", [JsonPointer((HOSTILE, "*")), FormField(HOSTILE)])
-def test_what_a_user_wrote_stays_inside_a_string(redaction: JsonPointer | FormField) -> None:
+def test_the_text_of_an_annotation_stays_inside_a_string(redaction: JsonPointer | FormField) -> None:
     same = "x" * len(HOSTILE.encode())
     harmless = JsonPointer((same, "*")) if isinstance(redaction, JsonPointer) else FormField(same)
     outside = [_STRING.sub("S", change((), (each,))) for each in (redaction, harmless)]

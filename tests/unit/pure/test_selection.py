@@ -216,7 +216,7 @@ def objects(*canaries: Object) -> list[Object]:
     ]
 
 
-def test_the_youngest_is_refused_whose_conditions_are_too_many() -> None:
+def test_the_youngest_is_rejected_if_the_conditions_are_too_many() -> None:
     def apart(letter: str) -> str:
         return ",".join(f"{letter}{number}" for number in range(10))
 

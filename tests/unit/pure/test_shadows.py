@@ -201,7 +201,7 @@ def test_any_of_a_pods_addresses_will_do() -> None:
     assert live(service("myapp"), found, canary("canary", "myapp"), dual) == ["[fd00::9]:80"]
 
 
-def test_what_gets_copies_is_never_live_whoever_the_slice_says_it_is() -> None:
+def test_a_pod_that_gets_mirrored_requests_is_never_live_whatever_the_slice_says() -> None:
     # The address of a stable Pod that is gone went to the canary's; the slice is late.
     objects = (
         service("myapp"),
@@ -265,7 +265,7 @@ def test_a_service_that_has_no_backends_anyway_is_not_emptied() -> None:
 
 
 @pytest.mark.parametrize(("first", "refused"), [("a", "b"), ("b", "a")])
-def test_of_two_canaries_that_would_empty_a_service_the_younger_is_refused(first: str, refused: str) -> None:
+def test_of_two_canaries_that_would_empty_a_service_the_younger_is_rejected(first: str, refused: str) -> None:
     created = {first: "2026-01-01T00:00:00Z", refused: "2026-02-01T00:00:00Z"}
     found = plan_of(
         service("myapp"),
@@ -280,7 +280,7 @@ def test_of_two_canaries_that_would_empty_a_service_the_younger_is_refused(first
     assert [str(e) for e in route.endpoints] == ["10.0.1.1:80" if refused == "a" else "10.0.1.2:80"]
 
 
-def test_of_more_canaries_than_can_be_sampled_the_youngest_are_refused() -> None:
+def test_of_more_canaries_than_can_be_sampled_the_youngest_are_rejected() -> None:
     sampled = [
         canary(f"sampled-{n}", "myapp", app="canary", percent="50", created=f"2026-01-{31 - n}T00:00:00Z")
         for n in range(6)
@@ -391,7 +391,7 @@ HTTP, RPC = ServicePort(port=80, name="http"), ServicePort(port=81, name="grpc")
 QUIC = ServicePort(port=80, name="quic", protocol="UDP")
 
 
-def test_a_port_where_the_canary_has_nobody_is_said() -> None:
+def test_a_port_without_endpoints_of_the_canary_is_reported() -> None:
     ports = (ServicePort(port=80, name="http"), ServicePort(port=81, name="http-admin", target_port="admin"))
     found = shadow(service("myapp", ports=ports), canary("canary", "myapp"), CANARY_POD)
     assert found.state is State.ACTIVE
@@ -401,7 +401,7 @@ def test_a_port_where_the_canary_has_nobody_is_said() -> None:
 
 
 @pytest.mark.parametrize("port", [RPC, ServicePort(port=80, app_protocol="grpc-web")])
-def test_redact_is_refused_where_all_is_grpc(port: ServicePort) -> None:
+def test_redact_is_rejected_if_all_ports_are_grpc(port: ServicePort) -> None:
     found = shadow(service("myapp", ports=(port,)), canary("canary", "myapp", redact="json:/a"), CANARY_POD)
     assert (found.state, found.reason) == (State.REJECTED, Reason.CANNOT_REDACT)
     assert "Service staging/myapp speaks gRPC, whose messages it cannot read" in found.message
@@ -459,7 +459,7 @@ def rejected(plan: Plan) -> dict[str, str]:
     return {found.canary: found.message for found in plan.shadows() if found.state is State.REJECTED}
 
 
-def test_services_that_mirror_to_each_other_are_refused() -> None:
+def test_services_that_mirror_to_each_other_are_rejected() -> None:
     found = plan_of(
         *GREEN,
         *BLUE,
@@ -474,7 +474,7 @@ def test_services_that_mirror_to_each_other_are_refused() -> None:
     assert {each.reason for each in found.shadows()} == {Reason.MIRROR_LOOP}
 
 
-def test_a_circle_of_three_services_is_refused_and_a_chain_that_leads_into_it_is_not() -> None:
+def test_a_loop_of_three_services_is_rejected_and_a_chain_that_leads_into_it_is_not() -> None:
     red = (service("red"), slice_of("red", at("10.0.4.1")))
     found = plan_of(
         *GREEN,
@@ -560,7 +560,7 @@ def test_a_chain_of_services_is_no_loop() -> None:
         ),
     ],
 )
-def test_a_refusal_names_the_thing_and_says_what_to_do(
+def test_a_rejection_names_the_object_and_says_what_to_do(
     objects: list[Object], reason: Reason, message: str
 ) -> None:
     found = shadow(*objects)
@@ -597,7 +597,7 @@ def test_a_label_that_cannot_be_read_leaves_a_service_as_it_was(text: str) -> No
     assert published.plan.services[MYAPP].ports == ()
 
 
-def test_a_bad_label_of_the_namespace_is_told_of_each_service() -> None:
+def test_an_invalid_label_of_the_namespace_is_reported_for_each_service() -> None:
     plan = resolve(
         kube.world_of(kube.namespace("staging", expose="yes"), service("a"), service("b", expose="true"))
     )
@@ -742,7 +742,7 @@ def test_the_name_of_another_cannot_be_had_whatever_the_cluster_is_called() -> N
     assert problem.message.startswith("Host myapp.staging is the cluster's name of Service staging/myapp;")
 
 
-def test_a_refused_policy_still_says_whose_endpoints_are_kept_out() -> None:
+def test_a_rejected_policy_still_says_which_endpoints_are_excluded() -> None:
     both = [at("10.0.0.1"), at("10.0.0.2")]
     objects = (
         service("myapp"),
@@ -756,7 +756,7 @@ def test_a_refused_policy_still_says_whose_endpoints_are_kept_out() -> None:
     assert live(*objects, good) == live(*objects, bad) == ["10.0.0.1:80"]
 
 
-def test_a_refusal_does_not_hide_that_the_pods_serve_users() -> None:
+def test_a_rejection_does_not_hide_that_the_pods_get_live_traffic() -> None:
     found = shadow(
         service("myapp"),
         slice_of("myapp", at("10.0.0.2")),

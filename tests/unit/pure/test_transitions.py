@@ -32,13 +32,13 @@ def told(before: tuple[World, Plan], *objects: Object) -> list[Condition]:
 READY = pod("canary-1", "myapp-canary", "10.0.0.2")
 
 
-def test_a_mark_is_told() -> None:
+def test_a_mark_is_reported() -> None:
     (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp"), READY)
     assert (note.subject, note.reason, note.severity) == (CANARY, "ShadowActive", Severity.INFO)
     assert note.message.startswith("100 percent of the requests")
 
 
-def test_at_the_start_every_shadow_is_told() -> None:
+def test_at_the_start_every_shadow_is_reported() -> None:
     found = told(NOTHING, *STABLE, canary("myapp-canary", "myapp"), READY)
     assert [note.reason for note in found] == ["ShadowActive"]
 
@@ -49,19 +49,19 @@ def test_a_shadow_without_an_endpoint_is_pending_and_says_why() -> None:
     assert note.message.startswith("NoReadyEndpoint: ")
 
 
-def test_a_refusal_is_a_warning_with_its_reason() -> None:
+def test_a_rejection_is_a_warning_with_its_reason() -> None:
     (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "missing"))
     assert (note.reason, note.severity) == ("ShadowRejected", Severity.ERROR)
     assert note.message.startswith("ServiceNotFound: ")
 
 
-def test_another_refusal_is_told_again() -> None:
+def test_another_rejection_is_reported_again() -> None:
     first = state(*STABLE, canary("myapp-canary", "myapp", percent="x"))
     (note,) = told(first, *STABLE, canary("myapp-canary", "myapp", percent="y"))
     assert '"y"' in note.message or "'y'" in note.message
 
 
-def test_a_pause_is_told() -> None:
+def test_a_pause_is_reported() -> None:
     (note,) = told(state(*STABLE), *STABLE, canary("myapp-canary", "myapp", paused="true"), READY)
     assert note.reason == "ShadowPaused"
     assert note.message == "Paused by annotation xds-shadow.io/paused. No requests are mirrored."
@@ -98,13 +98,13 @@ def test_a_pause_names_the_setting_and_its_owner(
     assert note.message == message
 
 
-def test_what_the_policy_asks_for_is_told_when_it_changes() -> None:
+def test_what_the_policy_asks_for_is_reported_when_it_changes() -> None:
     first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
     (note,) = told(first, *STABLE, canary("myapp-canary", "myapp", percent="25"), READY)
     assert (note.reason, note.message[:10]) == ("ShadowActive", "25 percent")
 
 
-def test_the_end_is_told_of_a_removed_mark_and_of_a_removed_canary() -> None:
+def test_the_end_is_reported_for_a_removed_mark_and_for_a_removed_canary() -> None:
     first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
     unmarked = canary("myapp-canary", None)
     for after in ([*STABLE, unmarked, READY], STABLE):
@@ -119,7 +119,7 @@ def test_another_service_is_one_change() -> None:
     assert "staging/other" in note.message
 
 
-def test_more_endpoints_are_not_told() -> None:
+def test_more_endpoints_are_not_reported() -> None:
     first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
     second = pod("canary-2", "myapp-canary", "10.0.0.3")
     assert told(first, *STABLE, canary("myapp-canary", "myapp"), READY, second) == []
@@ -130,7 +130,7 @@ def test_what_did_not_move_is_not_looked_at() -> None:
     assert transitions(state(*STABLE), after, []) == []
 
 
-def test_a_service_is_told_what_is_wrong_with_it_once() -> None:
+def test_a_problem_of_a_service_is_reported_once() -> None:
     hosts = {"hosts": "one.example.com"}
     older = service("myapp", annotations=hosts, created="2026-01-01T00:00:00Z")
     younger = service("other", annotations=hosts, created="2026-01-02T00:00:00Z")

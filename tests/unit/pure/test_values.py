@@ -49,7 +49,7 @@ def test_all_paths() -> None:
     ("paths", "excluded"),
     [(None, "/"), ("/api", "/api"), ("/api/,/b", "/b,/api/"), ("/a/b", "/a"), ("/", "/")],
 )
-def test_conditions_that_leave_no_request_are_refused(paths: str | None, excluded: str) -> None:
+def test_conditions_that_leave_no_request_are_rejected(paths: str | None, excluded: str) -> None:
     annotations = {f"{PREFIX}exclude-paths": excluded} | ({f"{PREFIX}paths": paths} if paths else {})
     with pytest.raises(PolicyError, match="exclude-paths covers all of paths, so no request is left"):
         parse_policy(annotations)
@@ -95,7 +95,7 @@ def test_conditions_that_leave_some_are_not(paths: str, excluded: str) -> None:
         (",".join(f"/{number}" for number in range(17)), "it lists 17 paths; the maximum is 16"),
     ],
 )
-def test_what_is_no_list_of_paths_is_refused(name: str, value: str, wrong: str) -> None:
+def test_what_is_no_list_of_paths_is_rejected(name: str, value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse(name, value)
     assert str(refusal.value).startswith(f"annotation {PREFIX}{name}: {wrong}")
@@ -145,7 +145,7 @@ def test_header_conditions(value: str, conditions: set[tuple[str, str | None]]) 
         (",".join(f"x-{number}" for number in range(9)), "it lists 9 conditions; the maximum is 8"),
     ],
 )
-def test_what_is_no_list_of_header_conditions_is_refused(value: str, wrong: str) -> None:
+def test_what_is_no_list_of_header_conditions_is_rejected(value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("headers", value)
     assert str(refusal.value) == f"annotation {PREFIX}headers: {wrong}"
@@ -177,7 +177,7 @@ def test_headers_to_remove() -> None:
         (",".join(f"x-{number}" for number in range(33)), "it lists 33 headers; the maximum is 32"),
     ],
 )
-def test_what_is_no_list_of_headers_to_remove_is_refused(value: str, wrong: str) -> None:
+def test_what_is_no_list_of_headers_to_remove_is_rejected(value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("remove-headers", value)
     assert str(refusal.value) == f"annotation {PREFIX}remove-headers: {wrong}"
@@ -234,7 +234,7 @@ def test_headers_to_set(value: str, headers: dict[str, str]) -> None:
         (",".join(f"x-{number}=1" for number in range(33)), "it lists 33 headers; the maximum is 32"),
     ],
 )
-def test_what_is_no_list_of_headers_to_set_is_refused(value: str, wrong: str) -> None:
+def test_what_is_no_list_of_headers_to_set_is_rejected(value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("set-headers", value)
     assert str(refusal.value).startswith(f"annotation {PREFIX}set-headers: {wrong}")
@@ -276,7 +276,7 @@ def test_host(value: str) -> None:
         "ä",
     ],
 )
-def test_what_is_no_host_is_refused(value: str) -> None:
+def test_what_is_no_host_is_rejected(value: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("host", value)
     assert str(refusal.value) == (
@@ -313,7 +313,7 @@ def test_rewrites_the_longest_first() -> None:
         (",".join(f"/{number}=/n" for number in range(9)), "it lists 9 prefixes; the maximum is 8"),
     ],
 )
-def test_what_is_no_rewrite_is_refused(value: str, wrong: str) -> None:
+def test_what_is_no_rewrite_is_rejected(value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("rewrite-path-prefix", value)
     assert str(refusal.value).startswith(f"annotation {PREFIX}rewrite-path-prefix: {wrong}")
@@ -335,7 +335,7 @@ def test_redactions(value: str, places: list[JsonPointer | FormField]) -> None:
 
 
 @pytest.mark.parametrize("value", ["json:/card/num*", "json:/a/**", "form:pass*", "form:*"])
-def test_a_star_that_would_mask_nothing_is_refused(value: str) -> None:
+def test_a_star_that_would_mask_nothing_is_rejected(value: str) -> None:
     with pytest.raises(PolicyError, match=r"masks nothing: \* stands for"):
         parse("redact", value)
 
@@ -356,7 +356,7 @@ def test_a_star_that_would_mask_nothing_is_refused(value: str) -> None:
         ("form:" + "a" * 1025, f"'form:{'a' * 55}…' is not a field of a body"),
     ],
 )
-def test_what_is_no_place_in_a_body_is_refused(value: str, wrong: str) -> None:
+def test_what_is_no_field_of_a_body_is_rejected(value: str, wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("redact", value)
     assert str(refusal.value) == (
@@ -397,7 +397,7 @@ def test_timeout(value: str, millis: int) -> None:
 @pytest.mark.parametrize(
     "value", ["", "10", "0s", "9ms", "0.5ms", "-1s", "1h", "10.1m", "1e3s", "10 s", "off"]
 )
-def test_what_is_no_timeout_is_refused(value: str) -> None:
+def test_what_is_no_timeout_is_rejected(value: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("timeout", value)
     assert str(refusal.value) == (
@@ -414,7 +414,7 @@ def test_max_body(value: str, octets: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "65Mi", "1Gi", "1.5Mi", "1 Mi", "1KB", "unlimited"])
-def test_what_is_no_size_is_refused(value: str) -> None:
+def test_what_is_no_size_is_rejected(value: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("max-body", value)
     assert str(refusal.value) == (
@@ -430,7 +430,7 @@ def test_max_concurrent_and_max_rps() -> None:
 
 @pytest.mark.parametrize(("name", "most"), [("max-concurrent", 10_000), ("max-rps", 1_000_000)])
 @pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "many", "1000001", "9999999999"])
-def test_what_is_no_number_is_refused(name: str, most: int, value: str) -> None:
+def test_what_is_no_number_is_rejected(name: str, most: int, value: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse(name, value)
     assert str(refusal.value) == f"annotation {PREFIX}{name}: {value!r} is not a number from 1 to {most}"
@@ -442,7 +442,7 @@ def test_sample() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "Correlated", "true"])
-def test_what_is_no_way_to_sample_is_refused(value: str) -> None:
+def test_what_is_no_way_to_sample_is_rejected(value: str) -> None:
     with pytest.raises(PolicyError, match=rf"sample: '{value}' is neither correlated nor independent"):
         parse("sample", value)
 
@@ -472,7 +472,7 @@ def test_until(value: str, seconds: float) -> None:
         "1h",
     ],
 )
-def test_what_is_no_time_is_refused(value: str) -> None:
+def test_what_is_no_time_is_rejected(value: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse("until", value)
     assert str(refusal.value) == (
@@ -498,7 +498,7 @@ def test_what_is_no_time_is_refused(value: str) -> None:
         ),
     ],
 )
-def test_contradictions_are_refused(annotations: dict[str, str], wrong: str) -> None:
+def test_contradictions_are_rejected(annotations: dict[str, str], wrong: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         parse_policy({PREFIX + name: value for name, value in annotations.items()})
     assert str(refusal.value) == wrong
@@ -510,6 +510,6 @@ def test_bodies_that_are_looked_into_are_small_unless_said() -> None:
     assert said.treatment.max_body == 1000
 
 
-def test_no_service_can_claim_the_domain_that_is_nobodys() -> None:
+def test_no_service_can_claim_the_unreachable_domain() -> None:
     assert values.is_host_name(UNREACHABLE.removeprefix("_"))
     assert not values.is_host_name(UNREACHABLE)

@@ -32,7 +32,7 @@ def test_a_node_may_ask_for_a_gateway_port(port: object) -> None:
 @pytest.mark.parametrize(
     "port", [0.0, 65536.0, 80.5, -1.0, float("nan"), float("inf"), True, "http", "", [80.0], "9" * 5000]
 )
-def test_a_gateway_port_that_is_none_is_refused_by_name(port: object) -> None:
+def test_an_invalid_gateway_port_is_rejected_by_name(port: object) -> None:
     with pytest.raises(RequestError, match=GATEWAY_PORT):
         view_of({GATEWAY_PORT: port})
 
@@ -46,7 +46,7 @@ def test_a_node_may_ask_for_a_gateway_address(given: str, meant: str) -> None:
     "address",
     ["", "localhost", "127.0.0.1:80", "127.1", "fe80::1%eth0", 2130706433.0, True, ["127.0.0.1"], {}],
 )
-def test_a_gateway_address_that_is_none_is_refused_by_name(address: object) -> None:
+def test_an_invalid_gateway_address_is_rejected_by_name(address: object) -> None:
     with pytest.raises(RequestError, match=GATEWAY_ADDRESS):
         view_of({GATEWAY_ADDRESS: address})
 
@@ -67,7 +67,7 @@ def test_a_node_is_sent_what_it_may_see_or_less() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["", "a,,b", ",", 5.0, ["a"], True, {}, "a," * 9000 + "a"])
-def test_a_list_of_namespaces_that_is_none_is_refused_by_name(wanted: object) -> None:
+def test_an_invalid_list_of_namespaces_is_rejected_by_name(wanted: object) -> None:
     with pytest.raises(RequestError, match=NAMESPACES):
         view_of({NAMESPACES: wanted})
 

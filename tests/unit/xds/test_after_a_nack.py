@@ -92,7 +92,7 @@ def test_full_state_that_is_on_its_way_says_what_is_gone(sotw: SotwPeer) -> None
     assert sotw.flow(snapshot(listener("m", "r"))) == [("LDS", ["m"], [])]
 
 
-def test_full_state_that_was_refused_is_not_taken_back_in_what_it_left_out(sotw: SotwPeer) -> None:
+def test_rejected_full_state_does_not_restore_what_it_left_out(sotw: SotwPeer) -> None:
     """Envoy takes away what is left out, whatever else it refuses."""
     sotw.open(CLUSTER)
     sotw.settle(snapshot(cluster("a")))
@@ -115,7 +115,7 @@ def test_full_state_takes_away_what_only_a_later_response_brought(sotw: SotwPeer
     assert sotw.settle(moved) == [("CDS", ["b"], [])]
 
 
-def test_what_was_refused_by_itself_is_why_another_was_refused_with_it(delta: DeltaPeer) -> None:
+def test_what_was_rejected_by_itself_is_why_another_was_rejected_with_it(delta: DeltaPeer) -> None:
     delta.open(CLUSTER)
     delta.settle(snapshot(cluster("a"), cluster("b")))
     alone = pushed(delta, snapshot(cluster("a", 2), cluster("b")))

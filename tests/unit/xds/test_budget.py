@@ -70,7 +70,7 @@ def test_for_all_together_the_largest_of_the_peer_that_holds_most_ends() -> None
     assert exceeded.reason == "the names of all streams take more than 8 MiB, most of them this address's"
 
 
-def test_what_is_still_being_written_counts_and_ends_nobody() -> None:
+def test_what_is_still_being_written_counts_and_ends_no_stream() -> None:
     budget = NameBudget(NameLimits(per_stream=MIB, per_peer=MIB, total=MIB))
     budget.note(ONE, "peer", Held(more=5 * MIB))
     assert [each.stream for each in budget.hold(TWO, "peer", sets(names("a", 0.1)))] == [TWO]

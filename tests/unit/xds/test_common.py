@@ -137,7 +137,7 @@ def test_rule_05_a_nack_resends_nothing(either: Peer) -> None:
     assert either.next(snapshot(cluster("a"))) is None
 
 
-def test_rule_05_what_was_refused_is_sent_when_its_content_changes(either: Peer) -> None:
+def test_rule_05_a_rejected_resource_is_sent_when_its_content_changes(either: Peer) -> None:
     either.open(CLUSTER)
     either.nack(pushed(either, snapshot(cluster("a", 1))))
     assert either.flow(snapshot(cluster("a", 2))) == [Said("CDS", ["a"], [])]
@@ -323,7 +323,7 @@ def test_rule_18_what_a_client_never_answers_is_not_remembered_for_ever(either: 
     assert [type(event) for event in either.ack(last)] == [Acked]
 
 
-def test_rule_05_an_ack_of_another_resource_says_that_one_is_still_refused(delta: DeltaPeer) -> None:
+def test_rule_05_an_ack_of_another_resource_says_that_one_is_still_rejected(delta: DeltaPeer) -> None:
     delta.open(ROUTE, names=["a", "b"])
     bad = delta.next(snapshot(route("a")))
     assert bad is not None

@@ -75,7 +75,7 @@ def test_a_commit_has_converged_with_the_last_answer_of_the_last_stream() -> Non
     assert fleet.told == [(1, True)]
 
 
-def test_what_concerns_nobody_is_with_everybody_at_once() -> None:
+def test_a_commit_that_concerns_no_stream_converges_at_once() -> None:
     fleet = Fleet()
     fleet.commit(1)
     assert fleet.told == [(1, False)]

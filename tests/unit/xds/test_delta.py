@@ -110,7 +110,7 @@ def test_rule_34_what_is_gone_is_named_in_order(delta: DeltaPeer) -> None:
     assert delta.settle(Snapshot())[-1] == Said("CDS", [], names)
 
 
-def test_rule_34_only_a_wildcard_is_told_of_names_that_it_did_not_ask_for(delta: DeltaPeer) -> None:
+def test_rule_34_only_a_wildcard_gets_removals_of_names_that_it_did_not_ask_for(delta: DeltaPeer) -> None:
     delta.request(ENDPOINT, subscribe=["a"], claims={"a": "v", "another": "v"})
     assert delta.settle(snapshot(endpoints("a"))) == [Said("EDS", ["a"], [])]
 

@@ -103,7 +103,9 @@ def test_rule_11_a_cluster_goes_only_when_the_routes_without_it_are_acknowledged
 
 
 @pytest.mark.parametrize("user", ["RDS", "LDS"])
-def test_rule_11_a_cluster_stays_while_what_uses_it_is_refused(subscribed: Peer, user: str) -> None:
+def test_rule_11_a_cluster_stays_while_the_resource_that_uses_it_is_rejected(
+    subscribed: Peer, user: str
+) -> None:
     before = (cluster("old"), listener("l", "r"), route("r", "old"))
     if user == "RDS":
         after: tuple[Resource, ...] = (cluster("new"), listener("l", "r"), route("r", "new", rev=2))
@@ -117,7 +119,7 @@ def test_rule_11_a_cluster_stays_while_what_uses_it_is_refused(subscribed: Peer,
     assert "old" in _gone(subscribed, good)
 
 
-def test_rule_11_accepting_another_route_leaves_the_refused_one_refused(subscribed: Peer) -> None:
+def test_rule_11_accepting_another_route_leaves_the_rejected_one_rejected(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD, cluster("new"), route("r2", "new")))
     removed = snapshot(cluster("new"), listener("l", "r"), route("r", "new", rev=2), route("r2", "new"))
     assert _gone(subscribed, removed, refuse="RDS") == set()
@@ -131,7 +133,7 @@ def test_rule_11_accepting_another_route_leaves_the_refused_one_refused(subscrib
     assert _gone(subscribed, fixed) == {"old"}
 
 
-def test_rule_11_a_refused_route_that_is_gone_holds_nothing_back(subscribed: Peer) -> None:
+def test_rule_11_a_rejected_route_that_is_gone_delays_nothing(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD))
     _gone(subscribed, snapshot(*OLD[:3], route("r", "old", rev=2)), refuse="RDS")
     assert "old" in _gone(subscribed, snapshot())

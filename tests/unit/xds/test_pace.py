@@ -21,7 +21,7 @@ LIMITS = PaceLimits(
 )
 
 
-def test_within_a_burst_nobody_waits() -> None:
+def test_within_a_burst_no_request_waits() -> None:
     pace = Pace(LIMITS)
     assert pace.wait("peer", SMALL, 0.0) == 0
     for _ in range(20):

@@ -59,7 +59,7 @@ def test_rule_37_without_a_name_it_is_found_by_halves(either: Peer) -> None:
     assert [each.resources for each in said] == [[*NAMES], ["a", "b"], ["c", "d"], ["c"], ["d"]]
 
 
-def test_rule_37_full_state_has_what_was_accepted_last_of_what_is_refused(sotw: SotwPeer) -> None:
+def test_rule_37_full_state_has_the_last_accepted_version_of_a_rejected_resource(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
     before = snapshot(cluster("a"), cluster("b"))
     sotw.settle(before)
@@ -87,7 +87,9 @@ def test_rule_37_one_host_of_a_route_configuration_holds_up_no_other(sotw: SotwP
     assert b"r/c rev 1" in body
 
 
-def test_rule_38_what_was_refused_is_tried_again_as_others_change_ever_more_seldom(delta: DeltaPeer) -> None:
+def test_rule_38_a_rejected_change_is_tried_again_less_and_less_often_as_others_change(
+    delta: DeltaPeer,
+) -> None:
     delta.open(ENDPOINT, names=["a", "wrong"])
     current = snapshot(endpoints("wrong"), endpoints("a"))
     refuses(delta, current, {"wrong"}, "malformed")
@@ -114,7 +116,7 @@ def test_rule_39_a_domain_goes_over_in_one_response(delta: DeltaPeer) -> None:
     assert delta.settle(snapshot(with_domain("r/new", "x"))) == [("VHDS", ["r/new"], ["r/old"])]
 
 
-def test_rule_40_nothing_goes_while_what_replaces_it_is_refused(delta: DeltaPeer) -> None:
+def test_rule_40_nothing_is_removed_while_its_replacement_is_rejected(delta: DeltaPeer) -> None:
     delta.open(VIRTUAL_HOST)
     delta.settle(snapshot(with_domain("r/old", "x"), with_domain("r/b", "b")))
     current = snapshot(with_domain("r/new", "x"), with_domain("r/c", "c"))
@@ -255,14 +257,14 @@ def test_what_is_named_wrongly_is_not_blamed_for_good(delta: DeltaPeer, others: 
     assert sent == (set(names) if others else set())
 
 
-def test_what_was_refused_and_is_gone_is_forgotten(either: Peer) -> None:
+def test_what_was_rejected_and_is_gone_is_forgotten(either: Peer) -> None:
     either.open(ENDPOINT, names=["a"])
     either.nack(pushed(either, snapshot(endpoints("a"))))
     either.flow(snapshot())
     assert either.settle(snapshot(endpoints("a", 2))) == [("EDS", ["a"], [])]
 
 
-def test_a_client_that_refuses_what_it_has_is_not_sent_it_for_ever(delta: DeltaPeer) -> None:
+def test_a_client_that_rejects_what_it_has_is_not_sent_it_for_ever(delta: DeltaPeer) -> None:
     current = snapshot(endpoints("a"))
     delta.open(ENDPOINT, names=["a"])
     delta.settle(current)
@@ -275,7 +277,7 @@ def test_a_client_that_refuses_what_it_has_is_not_sent_it_for_ever(delta: DeltaP
     assert delta.flow(both) == []
 
 
-def test_one_route_configuration_is_refused_beside_another(sotw: SotwPeer) -> None:
+def test_one_route_configuration_is_rejected_beside_another(sotw: SotwPeer) -> None:
     open_routes = [Resource(ResourceKey(ROUTE, name), b"", vhds=True) for name in ("r", "s")]
     form = SnapshotAdapter(HostsMode.INLINE)
     sotw.open(ROUTE, names=["r", "s"])

@@ -187,7 +187,7 @@ def test_a_name_may_not_have_any_length(more: int) -> None:
 @given(st.binary(max_size=40))
 @example(b"\x0a\xff\xff\xff\xff\xff\xff")
 @example(b"\x0a\x80")
-def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_read_as_protobuf_reads_them_or_rejected(raw: bytes) -> None:
     for kind, reader in (
         (discovery_pb2.DiscoveryRequest, SotwReader()),
         (discovery_pb2.DeltaDiscoveryRequest, DeltaReader()),

@@ -23,7 +23,7 @@ from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHO
 PAIR = snapshot(secret("s"), secret("t"))
 
 
-def test_rule_05_a_refused_secret_is_sent_when_its_content_changes(either: Peer) -> None:
+def test_rule_05_a_rejected_secret_is_sent_when_its_content_changes(either: Peer) -> None:
     either.open(SECRET, names=["s"])
     response = either.next(PAIR)
     assert response is not None

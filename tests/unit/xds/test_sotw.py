@@ -181,7 +181,7 @@ def test_rule_29_an_ack_of_older_clusters_leaves_newer_ones_warming(sotw: SotwPe
     assert sotw.flow(current) == [Said("EDS", ["a"], [])]
 
 
-def test_rule_29_a_refusal_is_no_repeated_request(warming: tuple[SotwPeer, Snapshot]) -> None:
+def test_rule_29_a_nack_is_no_repeated_request(warming: tuple[SotwPeer, Snapshot]) -> None:
     client, current = warming
     client.request(ENDPOINT, error="again")
     assert client.next(current) is None

@@ -68,7 +68,7 @@ def test_nothing_is_kept_of_those_who_left() -> None:
     st.dictionaries(st.sampled_from("stuvw"), st.sets(st.sampled_from("abcd")) | st.none()),
     st.lists(st.dictionaries(st.sampled_from("abcd"), st.sampled_from([b"1", b"2"])), max_size=6),
 )
-def test_exactly_those_are_told_whose_names_differ(
+def test_exactly_the_streams_whose_names_differ_are_returned(
     watching: dict[str, set[str] | None], history: list[dict[str, bytes]]
 ) -> None:
     subscribers: Subscribers[str] = Subscribers(HostsMode.INLINE)

@@ -65,7 +65,7 @@ def test_what_is_watched_is_known(either: Peer) -> None:
     assert not machine.serves(TypeUrl("unknown"))
 
 
-def test_what_was_refused_is_held_until_it_is_taken_away(delta: DeltaPeer) -> None:
+def test_a_rejected_resource_is_held_until_it_is_removed(delta: DeltaPeer) -> None:
     """While it is, what it may need is not taken: here the cluster that both know."""
     current = snapshot(cluster("a"), route("r", "a"))
     delta.open(CLUSTER, ROUTE, names=["r"])
@@ -84,7 +84,7 @@ def test_what_was_refused_is_held_until_it_is_taken_away(delta: DeltaPeer) -> No
     assert delta.settle(current) == [("RDS", [], ["r"]), ("CDS", [], ["a"])]
 
 
-def test_what_was_refused_may_be_in_use_until_it_is_taken_away(delta: DeltaPeer) -> None:
+def test_a_rejected_resource_may_be_in_use_until_it_is_removed(delta: DeltaPeer) -> None:
     current = snapshot(cluster("a"), endpoints("a"), route("r", "a"))
     delta.open(CLUSTER, ENDPOINT, ROUTE, names=["a", "r"])
     refused = delta.next(current)
@@ -153,7 +153,7 @@ def test_one_stream_may_not_have_any_number_of_names(either: Peer, monkeypatch: 
         either.subscribe(ENDPOINT, "d")
 
 
-def test_what_was_refused_and_given_up_is_forgotten(either: Peer) -> None:
+def test_a_rejected_and_unsubscribed_resource_is_forgotten(either: Peer) -> None:
     """A stream that goes on to ask for other names and to refuse them must not be remembered for all."""
     current = snapshot(*(endpoints(name) for name in ("a", "b", "c")))
     either.open(ENDPOINT, names=["a"])

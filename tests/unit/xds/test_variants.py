@@ -74,7 +74,7 @@ def test_each_form_is_at_every_step_what_it_would_be_from_scratch(
         }
 
 
-def test_rule_25_a_delta_client_is_told_to_fetch_the_hosts() -> None:
+def test_rule_25_a_delta_client_fetches_virtual_hosts_on_its_own() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a.example")])
     shown = SnapshotAdapter(HostsMode.VHDS).of(base)
     [found] = configurations(shown).values()
@@ -122,7 +122,7 @@ def test_routes_that_are_complete_are_served_as_they_are(hosts: HostsMode) -> No
     assert mixed.of(ROUTE).resources["gateway"] is base.of(ROUTE).resources["gateway"]
 
 
-def test_the_versions_shown_are_those_that_clients_are_told() -> None:
+def test_the_versions_shown_are_those_that_clients_are_sent() -> None:
     base = Snapshot().updated([routes("gateway"), host("gateway/a", "a")])
     assert versions(base) == {
         ROUTE: SnapshotAdapter(HostsMode.INLINE).of(base).of(ROUTE).version,
@@ -141,7 +141,7 @@ def test_the_versions_shown_are_those_that_clients_are_told() -> None:
         (Variant.SOTW, (1, 40), HostsMode.INLINE),
     ],
 )
-def test_rule_25_only_who_can_is_told_to_fetch_them(
+def test_rule_25_only_clients_that_support_vhds_fetch_them(
     variant: Variant, release: tuple[int, int], expected: HostsMode
 ) -> None:
     assert hosts_mode_of(Node(id=NodeId("envoy"), release=release), variant) is expected
