@@ -151,6 +151,18 @@ async def test_an_empty_source_is_served_too() -> None:
     assert "No Envoy is connected" in _text(status_view(status))
 
 
+async def test_before_the_first_list_nothing_is_said_about_shadows() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        await source.opened()
+        status = await asyncio.to_thread(get_status, app.addresses.admin)
+        with pytest.raises(XdsShadowError, match="shadows are not known yet: the first list is not complete"):
+            await asyncio.to_thread(get_explanation, app.addresses.admin, "staging", "web-canary")
+    shown = _text(status_view(status))
+    assert "Shadows are not known yet: the first list is not complete." in shown
+    assert "No shadows" not in shown
+
+
 async def test_a_gateway_file_that_changes_is_served_and_a_bad_one_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

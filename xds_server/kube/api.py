@@ -22,6 +22,7 @@ from xds_server.kube.client import (
     CredentialsError,
     KubeClient,
     UnreachableError,
+    cause_of,
     retry_after,
 )
 from xds_server.kube.query import ApiError, Query, rejection, unreachable
@@ -101,7 +102,7 @@ class KubeApi:
             try:
                 body = await _read(response.content, _MAX_PAGE)
             except NETWORK_ERRORS as error:
-                raise unreachable(query, "list", str(error) or type(error).__name__) from error
+                raise unreachable(cause_of(error)) from error
         if len(body) > _MAX_PAGE:
             raise _too_long(query, f"a page of more than {_MAX_PAGE} bytes")
         return body
@@ -155,7 +156,7 @@ class KubeApi:
                     raise await _rejection(query, verb, response)
                 yield response
         except UnreachableError as error:
-            raise unreachable(query, verb, str(error)) from error
+            raise unreachable(str(error)) from error
         except CredentialsError as error:
             message = f"The service account's token cannot be read ({error}); check how it is mounted."
             raise ApiError(

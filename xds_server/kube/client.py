@@ -4,6 +4,8 @@ The response's body is raw; the client library's deserializer is not used. Calle
 follows renewed credentials, and is invisible to callers.
 """
 
+import os
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -92,6 +94,16 @@ def retry_after(response: aiohttp.ClientResponse) -> float:
     return min(float(wanted), _MAX_WAIT_S) if wanted.isascii() and wanted.isdecimal() else 0.0
 
 
+def cause_of(error: Exception) -> str:
+    """Why a connection broke or was not established, without the library's text about the connection."""
+    found = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(found, ConnectionError) and found.errno:  # its text has the address, which is known
+        return os.strerror(found.errno).lower()
+    if isinstance(found, socket.gaierror):
+        return str(found.strerror).lower()
+    return str(found) or type(found).__name__
+
+
 @asynccontextmanager
 async def _send(session: Session, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
     async with session.use() as client:
@@ -120,6 +132,6 @@ async def _request(client: ApiClient, call: Call) -> aiohttp.ClientResponse:
     except ConfigException as error:
         raise CredentialsError(str(error)) from error
     except NETWORK_ERRORS as error:
-        raise UnreachableError(str(error) or type(error).__name__) from error
+        raise UnreachableError(cause_of(error)) from error
     response: aiohttp.ClientResponse = answer.response
     return response

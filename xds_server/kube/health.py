@@ -22,11 +22,12 @@ def message(
     failures: Sequence[Condition],
     now: float,
 ) -> str:
-    """The sentence. `unsynced` is what the start waits for, `down` are the queries that fail, and `failures`
-    are the conditions of both."""
+    """One or more sentences, without the last full stop. `unsynced` is what the start waits for, `down` are
+    the queries that fail, and `failures` are the conditions of both."""
     where = f"Kubernetes at {server}"
     if unsynced:
-        return f"{where}: waiting for the first list of {_named(unsynced)}{_why(failures)}"
+        retries = ". Retrying" if failures else ""
+        return f"{where}: waiting for the first list of {_named(unsynced)}{_why(failures)}{retries}"
     clauses = [
         f"{verb} for {now - min(down[query].since for query in queries):.0f} s ({_named(queries)})"
         for rejected, verb in ((False, "has not answered"), (True, "has rejected requests"))
@@ -46,14 +47,13 @@ def outages(down: Mapping[Query, Down], *, now: float) -> dict[Kind, float]:
 
 
 def _named(queries: Iterable[Query]) -> str:
-    return _first(_NAMED, sorted(map(str, queries)), ", ")
+    names = sorted(map(str, queries))
+    more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _why(failures: Iterable[Condition]) -> str:
-    reasons = _first(_REASONS, sorted({problem.message for problem in failures}), " ")
-    return f". {reasons}" if reasons else ""
-
-
-def _first(count: int, texts: Sequence[str], separator: str) -> str:
-    more = f"{separator}and {len(texts) - count} more" if len(texts) > count else ""
-    return separator.join(texts[:count]) + more
+    messages = sorted({each.message for each in failures})
+    more = f" {len(messages) - _REASONS} more problems." if len(messages) > _REASONS else ""
+    said = f"{' '.join(messages[:_REASONS])}{more}".removesuffix(".")
+    return f". {said}" if said else ""

@@ -12,7 +12,8 @@ from xds_server.core.objects import Kind
 _MAX_QUOTED = 300
 """Characters of a server's message that a condition repeats."""
 
-_KEPT = "the last known objects stay in use, and the request is retried"
+_ALL_WATCHES = "kube"
+"""The origin of a failure that all watches share. Its condition is equal for all, so it is shown once."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,11 +85,11 @@ def rejection(query: Query, verb: str, status: int, detail: str) -> ApiError:
             message = f"The API server serves no {query} at {version}{said}; check its version and address."
         case _:
             reason = Reason.API_UNAVAILABLE
-            message = f"The API server responds with {status} to {verb} {query}{said}; {_KEPT}."
+            message = f"The API server responds with {status} to {verb} {query}{said}."
     return ApiError(status, Condition(NO_SUBJECT, reason, message, origin=query.origin))
 
 
-def unreachable(query: Query, verb: str, detail: str) -> ApiError:
+def unreachable(cause: str) -> ApiError:
     """The error for a request without a complete response."""
-    message = f"The API server cannot be reached to {verb} {query} ({detail[:_MAX_QUOTED]}); {_KEPT}."
-    return ApiError(0, Condition(NO_SUBJECT, Reason.API_UNAVAILABLE, message, origin=query.origin))
+    message = f"The API server cannot be reached ({cause[:_MAX_QUOTED]})."
+    return ApiError(0, Condition(NO_SUBJECT, Reason.API_UNAVAILABLE, message, origin=_ALL_WATCHES))

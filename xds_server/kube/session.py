@@ -125,7 +125,7 @@ class Sessions:
         """Raises `SourceError`."""
         client = await connect()
         sessions = cls(connect, client, renew_after)
-        _log.info("Kubernetes session opened", server=sessions.server)
+        _log.info("Kubernetes session configured", server=sessions.server)
         return sessions
 
     async def renew(self, rejected: Session) -> bool:

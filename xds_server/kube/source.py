@@ -119,7 +119,7 @@ async def _list_once(
             return []
         if error.status == FORBIDDEN and patience.give_up_after is not None:
             return [report, *(known.give_up(query.name) if query.kind is Kind.NAMESPACE else ())]
-        raise SourceError(error.problem.message) from error
+        raise SourceError(f"Kubernetes at {api.server}: {error.problem.message}") from error
     except DecodeError as error:
         raise SourceError(error.problem.message) from error
     changes += known.note(changes)

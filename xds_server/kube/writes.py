@@ -16,6 +16,7 @@ from xds_server.kube.client import (
     CredentialsError,
     KubeClient,
     UnreachableError,
+    cause_of,
     retry_after,
 )
 
@@ -63,7 +64,7 @@ async def send(client: KubeClient, call: Call, *, within: float) -> Answer:
         async with asyncio.timeout(within), client.request(call) as response:
             return Answer(response.status, await response.read(), retry_after(response))
     except (UnreachableError, CredentialsError, *NETWORK_ERRORS) as error:
-        return Answer(0, detail=str(error) or type(error).__name__)
+        return Answer(0, detail=cause_of(error))
 
 
 class Obstacles:

@@ -32,6 +32,7 @@ _SHOWN_ROWS = 20
 """Of conditions of one severity: a terminal has about as many lines, and a thousand rows take a second."""
 _SHOWN_NACK = 300
 """Characters of a NACK in the table of shadows; `explain` shows more."""
+_NOT_KNOWN = "Shadows are not known yet: the first list is not complete."
 _HEADINGS = {
     Severity.ERROR: ("PROBLEM WITH", "red", "problems"),
     Severity.INFO: ("NOTICE ABOUT", "dim", "notices"),
@@ -42,7 +43,8 @@ _HEADINGS = {
 def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
     """Tables of shadows, Envoys and conditions, and a line about the source. A sentence replaces an empty
     table of shadows or Envoys; other empty tables are left out."""
-    parts: list[RenderableType] = [shadow_table(status.shadows), Text(), node_table(status.nodes)]
+    shadows = shadow_table(status.shadows) if status.server.versions else Text(_NOT_KNOWN, style="dim")
+    parts: list[RenderableType] = [shadows, Text(), node_table(status.nodes)]
     nacks = list(_nacks(status.nodes))
     if nacks:
         parts += [Text(), *nacks]

@@ -58,7 +58,8 @@ class Facts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
     """What `status` and the page show. Times are seconds since the epoch. `committed` is when the
-    configuration last changed. `versions` are by the short name of the type. `outage_s` is for how long the
+    configuration last changed. `versions` are by the short name of the type; there
+    are none before the first list is complete. `outage_s` is for how long the
     source has not answered, or has rejected requests, or None. `gateways` are those that route a shadowed
     Service. `conditions` hold now, sorted. `nacks` are by the canary that they concern. `changes` are the
     last conditions that were reported, the newest first."""

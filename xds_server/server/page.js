@@ -78,6 +78,9 @@ function nodeCells(n) {
   ];
 }
 
+const NO_SHADOWS = "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.";
+const NOT_KNOWN = "Shadows are not known yet: the first list is not complete.";
+
 // `part` is the document of the API, `list` its list (by default the id of the table) of which `only` become rows.
 // `group` assigns rows to `groups`, which are counted. `announce` is for screen readers.
 const TABLES = {
@@ -86,7 +89,7 @@ const TABLES = {
     groups: ["Rejected", "Pending", "Active", "Paused", "Expired"], group: (s) => s.state,
     key: (s) => [s.namespace, s.name, s.kind], cells: shadowCells,
     announce: (s) => `${s.namespace}/${s.name} is ${s.state}`,
-    nothing: "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.",
+    nothing: NOT_KNOWN,
   },
   nodes: {
     title: "Envoys", part: "nodes", columns: ["Envoy", "State", "Versions", "Last NACK"],
@@ -253,6 +256,11 @@ function show() {
 }
 
 function showServer(server) {
+  const known = Object.keys(server.versions).length, nothing = known ? NO_SHADOWS : NOT_KNOWN, [shadows] = tables;
+  if (shadows.about.nothing !== nothing) {
+    shadows.about.nothing = nothing;
+    shadows.show();
+  }
   const { message, outage_seconds: outage } = server.source, failures = Number(server.build_failures);
   const failed = failures ? ` Builds failed ${failures} times; the last valid configuration stays in use.` : "";
   $("#version").textContent = server.version;

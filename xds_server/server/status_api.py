@@ -91,7 +91,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.ExplainRequest, context: _Context
     ) -> status_pb2.ExplainResponse:
         """One shadow in depth."""
-        found = [each for each in self._state().shadows if _is_called(each, request)]
+        state = self._state()
+        if not state.versions:
+            problem = "shadows are not known yet: the first list is not complete"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, problem)
+        found = [each for each in state.shadows if _is_called(each, request)]
         if len(found) > 1:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, _ambiguous(found))
         explanation = self._explain(_name(found[0])) if found else None

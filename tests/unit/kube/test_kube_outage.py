@@ -292,7 +292,24 @@ class TestOnASource:
             assert followed.health().message == (
                 f"Kubernetes at {api.url}: waiting for the first list of pods in namespace staging. No"
                 " permission to list pods in namespace staging (message: as the test says); grant list and"
-                ' watch on "pods" of API group "".'
+                ' watch on "pods" of API group "". Retrying'
+            )
+
+    async def test_a_server_that_is_down_at_the_start_is_one_condition(self, api: ApiServer) -> None:
+        api.down = True
+        api.cut()
+        followed = source(api)
+        async with started(followed) as recorder:
+            # Rollouts too: whether the server has them is not known.
+            await recorder.until(lambda: len(recorder.problems) == len(ALWAYS) + 1)
+            problem, *others = set(recorder.problems)
+            assert others == []
+            assert (problem.reason, problem.origin) == ("ApiUnavailable", "kube")
+            assert problem.message == "The API server cannot be reached (Server disconnected)."
+            assert followed.health().message == (
+                f"Kubernetes at {api.url}: waiting for the first list of daemonsets in all namespaces,"
+                " deployments in all namespaces, endpointslices in all namespaces, namespaces, pods in"
+                " all namespaces, and 4 more. The API server cannot be reached (Server disconnected). Retrying"
             )
 
     async def test_watches_are_counted(self, api: ApiServer) -> None:
