@@ -26,9 +26,10 @@ from tests.unit.test_pipeline import _changes
 from tests.wire.rig import Stream, node
 from xds_server.base.address import Address
 from xds_server.base.errors import SourceError, XdsShadowError
-from xds_server.core.objects import Kind
+from xds_server.core.objects import Kind, Ref
 from xds_server.core.source import Health, Sink, WatchCounts
 from xds_server.core.transitions import transitions
+from xds_server.core.world import Delete
 from xds_server.server import app as app_module
 from xds_server.server import csds, gateway_file, reporting
 from xds_server.server.app import App
@@ -236,6 +237,28 @@ async def test_status_and_explain_show_what_was_resolved() -> None:
         assert fact in detail
     names = {resource.name for resource in explanation.resources}
     assert "staging/myapp/http/shadow/myapp-canary" in names
+
+
+async def test_the_log_has_the_state_and_the_reason_of_a_shadow() -> None:
+    source = ScriptedSource()
+    with capture_logs() as logs:
+        async with running(source) as app:
+            sink = await source.opened()
+            sink.put(_changes(objects.namespace(), objects.canary(shadow_of="myapp")))
+            sink.synced()
+            await app.ready.wait()
+            sink.put([Delete(Ref(Kind.DEPLOYMENT, "staging", "myapp-canary"))])
+            await eventually(lambda: any(each["event"] == "shadow stopped" for each in logs))
+    changed, stopped = (each for each in logs if each["event"] in ("shadow state changed", "shadow stopped"))
+    assert "Service staging/myapp" in changed.pop("message")
+    assert changed == {
+        "event": "shadow state changed",
+        "log_level": "info",
+        "subject": "Deployment staging/myapp-canary",
+        "state": "Rejected",
+        "reason": "ServiceNotFound",
+    }
+    assert stopped["subject"] == "Deployment staging/myapp-canary"
 
 
 async def test_ports_that_are_not_routed_are_notices_and_nothing_else() -> None:

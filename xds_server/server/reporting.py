@@ -18,7 +18,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
 from xds_server.core.conditions import Condition, Reason, Severity
 from xds_server.core.objects import Kind
-from xds_server.core.plan import NOTHING, Plan, State
+from xds_server.core.plan import NOTHING, Plan, ShadowStatus, State
 from xds_server.core.source import Source
 from xds_server.core.transitions import transitions
 from xds_server.core.world import World
@@ -143,20 +143,9 @@ class Reporter:
     def _report(self, before: Published | None, after: Published) -> None:
         known, now = before or NEVER, time.time()
         self._since.step(known, after, now)
-        found = self._transitions(known, after)
+        found, shadows = self._transitions(known, after), _shadows(after)
         for each in found:
-            subject = each.subject
-            fields = {
-                "subject": f"{subject.namespace}/{subject.name}",
-                "kind": subject.kind,
-                "reason": each.reason,
-                "message": each.message,
-            }
-            log = _log.warning if each.severity is Severity.ERROR else _log.info
-            if subject.kind == Kind.SERVICE:
-                log("service condition reported", **fields)
-            else:
-                log("shadow state changed", **fields)
+            _log_reported(each, shadows.get(each.subject[:3]))
             self._changes.appendleft(each._replace(since=now))
         if self._events:
             self._events.put(found, initial=before is None)
@@ -235,6 +224,25 @@ class Reporter:
             lag=self.lag.view(),
             traffic=self._fleet.traffic(),
         )
+
+
+def _shadows(after: Published) -> dict[tuple[str, ...], ShadowStatus]:
+    """The shadows that moved, by kind, namespace and name of the workload."""
+    services = (after.plan.services.get(target, NOTHING) for target in after.moved)
+    return {(each.kind, each.namespace, each.name): each for found in services for each in found.shadows}
+
+
+def _log_reported(condition: Condition, shadow: ShadowStatus | None) -> None:
+    log = _log.warning if condition.severity is Severity.ERROR else _log.info
+    subject = str(condition.subject)
+    if condition.subject.kind == Kind.SERVICE:
+        reason, message = condition.reason, condition.message
+        log("service condition reported", subject=subject, reason=reason, message=message)
+    elif shadow is None:
+        log("shadow stopped", subject=subject, message=condition.message)
+    else:
+        state, reason, message = shadow.state.value, shadow.reason, shadow.message
+        log("shadow state changed", subject=subject, state=state, reason=reason, message=message)
 
 
 def _count(found: Iterable[str], words: Iterable[StrEnum]) -> dict[str, int]:

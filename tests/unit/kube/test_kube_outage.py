@@ -309,7 +309,8 @@ class TestOnASource:
             assert followed.health().message == (
                 f"Kubernetes at {api.url}: waiting for the first list of daemonsets in all namespaces,"
                 " deployments in all namespaces, endpointslices in all namespaces, namespaces, pods in"
-                " all namespaces, and 4 more. The API server cannot be reached (Server disconnected). Retrying"
+                " all namespaces, and 4 more. The API server cannot be reached (Server disconnected)."
+                " Retrying"
             )
 
     async def test_watches_are_counted(self, api: ApiServer) -> None:
