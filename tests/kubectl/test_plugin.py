@@ -170,7 +170,7 @@ async def test_a_label_where_it_marks_nothing_is_a_problem(
 async def test_a_dry_run_prints_lines_that_do_the_same(user: Kubectl) -> None:
     where = f"--namespace={user.namespace}"
     said = ("--percent", "25", "--methods", "GET", "--set", "timeout=2s", "--expose", where, "--dry-run")
-    lines = (await shadow(user, "start", CANARY, "--of", SERVICE, *said)).splitlines()
+    lines = (await shadow(user, "start", CANARY, "--of", f"service/{SERVICE}", *said)).splitlines()
     assert lines == [
         f"kubectl {where} label service {SERVICE} xds-shadow.io/expose=true --overwrite",
         (
@@ -195,12 +195,23 @@ async def test_a_dry_run_prints_lines_that_do_the_same(user: Kubectl) -> None:
             2,
             "annotation xds-shadow.io/percent: 'lots' is not a percentage",
         ),
-        (["set", CANARY, "percnt=5"], 2, "'percnt=5' is neither NAME=VALUE nor NAME-; names are "),
-        (["set", CANARY, "percent"], 2, "'percent' is neither NAME=VALUE nor NAME-; names are "),
+        (["set", CANARY, "timout=2s"], 2, "unknown annotation 'timout'; did you mean timeout?"),
+        (["set", CANARY, "Percent=5"], 2, "unknown annotation 'Percent'; did you mean percent?"),
+        (["set", CANARY, "colour-"], 2, "unknown annotation 'colour'; known are credential-from-secret, "),
+        (["set", CANARY, "percent"], 2, "'percent' is neither NAME=VALUE nor NAME-"),
+        (
+            ["start", CANARY, "--of", "deployment/x"],
+            2,
+            "--of 'deployment/x' is neither NAME nor service/NAME",
+        ),
         (["stop", "nothing-of-that-name"], 1, 'deployments.apps "nothing-of-that-name" not found'),
         (["stop", "pod/x"], 2, "'pod/x' is neither NAME nor KIND/NAME; kinds are deployment, statefulset"),
         (["stop", "sts/"], 2, "'sts/' is neither NAME nor KIND/NAME"),
-        (["status", "--server", "nowhere"], 2, "--server: 'nowhere' is not HOST:PORT"),
+        (
+            ["status", "--server", "nowhere"],
+            2,
+            "--server: 'nowhere' is not HOST:PORT, such as 127.0.0.1:18080",
+        ),
     ],
 )
 async def test_what_cannot_be_is_said(user: Kubectl, words: list[str], code: int, wrong: str) -> None:

@@ -48,6 +48,11 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["serve", "--manifests", "x", "--gateway", "/none.yaml"], 2, "--gateway /none.yaml: No such file"),
         (["render", "--manifests", "/does/not/exist"], 1, "/does/not/exist"),
         (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server responds at 127.0.0.1:1"),
+        (["status", "--server", "foo"], 2, "--server: 'foo' is not HOST:PORT, such as 127.0.0.1:18080 or"),
+        (["render", "--manifests", "x", "-n", "staging"], 2, "--namespace selects namespaces of a cluster"),
+        (["render", "-n", "Bad_NS"], 2, "--namespace 'Bad_NS': the name of a namespace has at most 63"),
+        (["bootstrap", "--node-id", "a", "--namespace", "A"], 2, "--namespace 'A': the name of a namespace"),
+        (["bootstrap", "--node-id", "a", "--stats-address", "::"], 2, "--stats-address needs --stats-port"),
         (["status", "--watch", "-o", "json"], 2, "--watch prints a table"),
         (["explain", "myapp-canary"], 2, "NAMESPACE/NAME"),
         (["demo", "--once", "--gateway-port", "1234"], 2, "--gateway-port"),
@@ -154,6 +159,9 @@ def test_render_prints_resources_and_reports_problems_apart(manifests: Path) -> 
     assert [cluster["name"] for cluster in resources["clusters"]] == ["staging/myapp/http"]
     assert "broken.yaml" in found.stderr
     assert "InvalidFile" in found.stderr
+    assert (
+        "Deployment staging/bad: Rejected: InvalidPolicy: Annotation xds-shadow.io/percent:" in found.stderr
+    )
 
 
 def test_render_reports_notices_apart(tmp_path: Path) -> None:

@@ -11,6 +11,16 @@ from xds_server.server.display import explanation_view, status_view
 MANY = 4_000
 
 
+def test_of_one_namespace_only_its_shadows_are_shown() -> None:
+    found = status_pb2.GetStatusResponse(server={"versions": {"LDS": "1"}})
+    for namespace in ("staging", "production"):
+        found.shadows.add(namespace=namespace, deployment="web-canary")
+    out = io.StringIO()
+    Console(file=out, width=120).print(status_view(found, "staging"))
+    assert "staging/web-canary" in out.getvalue()
+    assert "production" not in out.getvalue()
+
+
 @pytest.mark.parametrize(("severity", "what"), [("Error", "problems"), ("Info", "notices")])
 @pytest.mark.parametrize(
     ("count", "rest"), [(20, ""), (21, "and 1 more {}: see"), (MANY, "and 3980 more {}: see")]

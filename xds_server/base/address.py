@@ -64,8 +64,8 @@ def parse_addresses(text: str, *, option: str) -> frozenset[str]:
     return frozenset(address for address in found.values() if address)
 
 
-def parse_address(text: str, *, option: str) -> Address:
-    """``HOST:PORT`` or ``[IPv6]:PORT``.
+def parse_address(text: str, *, option: str, example: int = 18000) -> Address:
+    """``HOST:PORT`` or ``[IPv6]:PORT``. `example` is the port that an error message shows.
 
     Raises:
         UsageError: the text has another form; the message names `option`.
@@ -73,7 +73,9 @@ def parse_address(text: str, *, option: str) -> Address:
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not bare or (":" in bare) != host.startswith("[") or not port.isdecimal():
-        raise UsageError(f"{option}: {text!r} is not HOST:PORT, such as 127.0.0.1:18000 or [::1]:18000")
+        raise UsageError(
+            f"{option}: {text!r} is not HOST:PORT, such as 127.0.0.1:{example} or [::1]:{example}"
+        )
     if int(port) > MAX_PORT:
         raise UsageError(f"{option}: port {port} is above {MAX_PORT}")
     return Address(bare, int(port))

@@ -1,6 +1,7 @@
 """Makes texts from peers safe for terminals, logs and tables."""
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 _LONGEST_NAME: Final = 100
@@ -39,6 +40,13 @@ def plain(text: str, limit: int) -> str:
         cut = "".join(each if each.isprintable() else " " for each in cut)
     words = " ".join(cut.split())
     return words if len(text) <= limit else words[: limit - 1].rstrip() + "…"
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown name: the known name that is most similar, or all known names."""
+    wanted = name[:_LONGEST_NAME].replace("_", "-").lower()
+    close = difflib.get_close_matches(wanted, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
 def listed(names: Sequence[str], count: int, noun: str) -> str:

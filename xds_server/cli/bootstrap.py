@@ -21,7 +21,7 @@ from xds_server.cli.options import (
     XdsAddressesOfEnvoy,
 )
 from xds_server.core.plan import GATEWAY as DEFAULT_ROUTE_CONFIG
-from xds_server.server.config import check_route_configs
+from xds_server.server.config import check_namespaces, check_route_configs
 from xds_server.xds.stream_events import Variant
 
 if TYPE_CHECKING:
@@ -126,16 +126,17 @@ def bootstrap(
         ),
     ] = None,
     stats_address: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--stats-address",
             envvar="XDS_SHADOW_STATS_ADDRESS",
             metavar="IP",
             help="Address of --stats-port. 0.0.0.0, or :: for IPv4 and IPv6, lets Prometheus connect from"
             " other hosts.",
+            show_default="127.0.0.1",
             rich_help_panel=_ADMIN,
         ),
-    ] = "127.0.0.1",
+    ] = None,
     max_heap_mib: Annotated[
         int,
         typer.Option(
@@ -217,6 +218,7 @@ def bootstrap(
     if gateway_address is not None and ip_text(gateway_address) is None:
         raise UsageError(f"--gateway-address: {gateway_address!r} is not an IP address")
     check_route_configs([route_config])
+    check_namespaces(namespace or ())
     options = BootstrapOptions(
         node_id=node_id,
         node_cluster=node_cluster,
@@ -247,12 +249,14 @@ def bootstrap(
     typer.echo(routes_only_yaml(options) if routes_only else bootstrap_yaml(options), nl=False)
 
 
-def _stats(address: str, port: int | None, admin_port: int) -> Address | None:
-    if ip_text(address) is None:
+def _stats(address: str | None, port: int | None, admin_port: int) -> Address | None:
+    if address is not None and ip_text(address) is None:
         raise UsageError(f"--stats-address: {address!r} is not an IP address")
+    if address is not None and port is None:
+        raise UsageError("--stats-address needs --stats-port")
     if port is not None and admin_port == 0:
         raise UsageError("--stats-port serves parts of the admin interface; give --admin-port, and not 0")
-    return None if port is None else Address(address, port)
+    return None if port is None else Address(address or "127.0.0.1", port)
 
 
 def _with_sds_files(

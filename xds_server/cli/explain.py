@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from xds_server.base.address import parse_address
 from xds_server.base.errors import UsageError
 from xds_server.base.ids import TypeUrl
-from xds_server.cli.options import OUTPUT, Output, OutputOption, Server
+from xds_server.cli.options import OUTPUT, Output, OutputOption, Server, server_address
 from xds_server.cli.status import print_message
 from xds_server.core.workload_names import kind_called
 from xds_server.server.config import DEFAULT_ADMIN_ADDRESS
@@ -46,7 +45,7 @@ def explain(
             f"{shadow!r} is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME; examples are"
             " staging/myapp-canary and staging/statefulset/db-canary"
         )
-    explanation = get_explanation(parse_address(server, option="--server"), namespace, name, kind or "")
+    explanation = get_explanation(server_address(server), namespace, name, kind or "")
     if config:
         from xds_server.server.render import typed
 

@@ -10,13 +10,13 @@ from typing import Annotated, Final
 
 import typer
 
-from xds_server.base.address import MAX_PORT
+from xds_server.base.address import MAX_PORT, Address, parse_address
 from xds_server.base.errors import UsageError
 from xds_server.base.logs import LogFormat, LogLevel
 from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.objects import WORKLOADS
 from xds_server.core.values import is_host_name
-from xds_server.server.config import SourceConfig
+from xds_server.server.config import ADMIN_PORT, SourceConfig
 
 # The headings of `--help`.
 SOURCE = "Source of objects"
@@ -311,7 +311,7 @@ KubectlNamespace = Annotated[
         "--namespace",
         "-n",
         metavar="NAME",
-        help="As of kubectl.",
+        help="Same as kubectl's option.",
         show_default="that of the context",
         rich_help_panel=KUBECTL,
     ),
@@ -319,13 +319,32 @@ KubectlNamespace = Annotated[
 KubectlKubeconfig = Annotated[
     Path | None,
     typer.Option(
-        "--kubeconfig", metavar="FILE", help="As of kubectl.", show_default=False, rich_help_panel=KUBECTL
+        "--kubeconfig",
+        metavar="FILE",
+        help="Same as kubectl's option.",
+        show_default=False,
+        rich_help_panel=KUBECTL,
     ),
 ]
 KubectlContext = Annotated[
     str | None,
     typer.Option(
-        "--context", metavar="NAME", help="As of kubectl.", show_default=False, rich_help_panel=KUBECTL
+        "--context",
+        metavar="NAME",
+        help="Same as kubectl's option.",
+        show_default=False,
+        rich_help_panel=KUBECTL,
+    ),
+]
+ShownNamespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="Namespace whose shadows are shown.",
+        show_default="all namespaces",
+        rich_help_panel=OUTPUT,
     ),
 ]
 DryRun = Annotated[
@@ -334,6 +353,15 @@ DryRun = Annotated[
         "--dry-run", help="Print the kubectl commands instead of running them.", rich_help_panel=OUTPUT
     ),
 ]
+
+
+def server_address(text: str) -> Address:
+    """The value of ``--server``.
+
+    Raises:
+        UsageError: it is not an address.
+    """
+    return parse_address(text, option="--server", example=ADMIN_PORT)
 
 
 def cluster_domains_of(given: list[str] | None) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from xds_server.cli.options import (
     source_of,
 )
 from xds_server.core.conditions import Severity
+from xds_server.core.plan import State
 from xds_server.server.config import DEFAULT_GATEWAY_PORT, RenderFormat, check_route_configs
 
 
@@ -50,7 +51,7 @@ def render(
 ) -> None:
     """Print the Envoy configuration without serving it.
 
-    Reads the objects once. Problems and notices are printed to standard error.
+    Reads the objects once. Rejected shadows, problems and notices are printed to standard error.
     """
     from xds_server.manifests.policy_file import read_policy
     from xds_server.server import render as rendering
@@ -81,4 +82,8 @@ def render(
         where = " ".join(part for part in (each.origin, str(each.subject)) if part)
         notice = "notice: " if each.severity is Severity.INFO else ""
         typer.echo(f"{where}: {notice}{each.reason}: {each.message}", err=True)
+    for shadow in published.plan.shadows():
+        if shadow.state is State.REJECTED:
+            name = f"{shadow.kind} {shadow.namespace}/{shadow.name}"
+            typer.echo(f"{name}: {shadow.state}: {shadow.reason}: {shadow.message}", err=True)
     typer.echo(rendering.render(published.snapshot, output), nl=False)

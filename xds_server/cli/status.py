@@ -9,10 +9,10 @@ import typer
 from google.protobuf.message import Message
 from rich.console import RenderableType
 
-from xds_server.base.address import Address, parse_address
+from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
 from xds_server.cli.console import console
-from xds_server.cli.options import OUTPUT, Output, OutputOption, Server
+from xds_server.cli.options import OUTPUT, Output, OutputOption, Server, server_address
 from xds_server.server.config import DEFAULT_ADMIN_ADDRESS
 
 _REFRESH_S = 1.0
@@ -33,7 +33,7 @@ def status(
     from xds_server.server.display import status_view
     from xds_server.server.status_client import get_status
 
-    address = parse_address(server, option="--server")
+    address = server_address(server)
     if follow:
         if output is not Output.TABLE:
             raise UsageError("--watch prints a table; leave out --output, or run `status -o json` repeatedly")
@@ -43,17 +43,18 @@ def status(
         print_message(found, status_view(found), output)
 
 
-def follow_status(address: Address) -> None:
-    """Show the status of the control plane at `address`, refreshed until Ctrl-C."""
+def follow_status(address: Address, namespace: str | None = None) -> None:
+    """Show the status of the control plane at `address`, refreshed until Ctrl-C. With `namespace` it has the
+    shadows of this namespace only."""
     from rich.live import Live
 
     from xds_server.server.display import status_view
     from xds_server.server.status_client import get_status
 
-    with contextlib.suppress(KeyboardInterrupt), Live(status_view(get_status(address))) as live:
+    with contextlib.suppress(KeyboardInterrupt), Live(status_view(get_status(address), namespace)) as live:
         while True:
             time.sleep(_REFRESH_S)
-            live.update(status_view(get_status(address)))
+            live.update(status_view(get_status(address), namespace))
 
 
 def print_message(message: Message, view: RenderableType, output: Output) -> None:

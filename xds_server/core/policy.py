@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from xds_server.base.text import quoted, shown
+from xds_server.base.text import quoted, shown, suggestion
 from xds_server.core import values
 from xds_server.core.annotations import (
     CREDENTIAL,
@@ -16,6 +16,7 @@ from xds_server.core.annotations import (
     ENDPOINTS_FROM,
     MAX_BODY,
     OF_LAYERS,
+    OF_SERVICE,
     OF_SHADOW,
     REMOVED,
     SET_HEADERS,
@@ -116,7 +117,9 @@ def credential_source(*layers: Layer) -> SecretKey | None:
 def _reject_unknown(layer: Layer, known: Mapping[str, Any]) -> None:
     unknown = min(layer.values.keys() - known.keys(), default=None)
     if unknown is not None:
-        raise PolicyError(f"{layer.called(unknown)} is not known here; known are {', '.join(known)}")
+        of_service = any(unknown == each.name for each in OF_SERVICE)
+        hint = "it is an annotation of a Service" if of_service else suggestion(unknown, known)
+        raise PolicyError(f"{layer.called(unknown)} is not known here; {hint}")
 
 
 def _bounded(

@@ -103,7 +103,7 @@ class PolicyError(ValueError):
 def sentence(error: PolicyError) -> str:
     """The message as a whole sentence."""
     text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('?') else '.'}"
 
 
 def sample(value: str) -> bool:

@@ -15,7 +15,8 @@ from xds_server.core.layers import NO_FILE, PolicyFile
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 
 DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"
-DEFAULT_ADMIN_ADDRESS: Final = "127.0.0.1:18080"
+ADMIN_PORT: Final = 18080
+DEFAULT_ADMIN_ADDRESS: Final = f"127.0.0.1:{ADMIN_PORT}"
 DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:18081"
 DEFAULT_KUBE_ADDRESS: Final = "127.0.0.1:18082"
 DEFAULT_GATEWAY_PORT: Final = 8080
@@ -35,6 +36,20 @@ def check_route_configs(names: Iterable[str]) -> None:
             raise UsageError(
                 f"--route-config {name!r}: a name has at most 63 lowercase letters, digits and -,"
                 " such as internal"
+            )
+
+
+def check_namespaces(names: Iterable[str], *, option: str = "--namespace") -> None:
+    """Check names of namespaces.
+
+    Raises:
+        UsageError: a name is invalid.
+    """
+    for name in names:
+        if not _LABEL.fullmatch(name):
+            raise UsageError(
+                f"{option} {name!r}: the name of a namespace has at most 63 lowercase letters, digits and -,"
+                " such as staging"
             )
 
 
@@ -71,6 +86,11 @@ class SourceConfig:
             raise UsageError(
                 "--manifests reads files, --kubeconfig and --context a cluster; give one of the two"
             )
+        if self.manifests and self.namespaces:
+            raise UsageError(
+                "--namespace selects namespaces of a cluster, and --manifests reads all; leave it out"
+            )
+        check_namespaces(self.namespaces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

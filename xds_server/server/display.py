@@ -40,10 +40,12 @@ _HEADINGS = {
 """Of the tables of conditions, in order: the first column, how reasons look, what the rows are."""
 
 
-def status_view(status: status_pb2.GetStatusResponse) -> RenderableType:
+def status_view(status: status_pb2.GetStatusResponse, namespace: str | None = None) -> RenderableType:
     """Tables of shadows, Envoys and conditions, and a line about the source. A sentence replaces an empty
-    table of shadows or Envoys; other empty tables are left out."""
-    shadows = shadow_table(status.shadows) if status.server.versions else Text(_NOT_KNOWN, style="dim")
+    table of shadows or Envoys; other empty tables are left out. With `namespace` it has the shadows of this
+    namespace only."""
+    there_are = [each for each in status.shadows if namespace in (None, each.namespace)]
+    shadows = shadow_table(there_are) if status.server.versions else Text(_NOT_KNOWN, style="dim")
     parts: list[RenderableType] = [shadows, Text(), node_table(status.nodes)]
     nacks = list(_nacks(status.nodes))
     if nacks:

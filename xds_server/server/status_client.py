@@ -61,5 +61,10 @@ def _sentence(server: Address, error: grpc.RpcError) -> str:
             )
         case grpc.StatusCode.INTERNAL if "deserializing" in str(details):
             return f"the server at {server} has another version; use the xds-shadow of its version"
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return (
+                f"{server} does not serve the status API, for example because it is an xDS address; give the"
+                " --admin-address of the control plane with --server"
+            )
         case _:
             return f"the server at {server} returned an error: {details}"

@@ -7,14 +7,13 @@ profile: requests arrive as they were sent.
 No I/O here; `gateway_file` reads the file.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from xds_server.base.errors import XdsShadowError
-from xds_server.base.text import shown
+from xds_server.base.text import shown, suggestion
 from xds_server.translate import gateway_values as values
 from xds_server.translate.gateway_values import ValueProblem
 from xds_server.translate.names import GATEWAY
@@ -384,9 +383,7 @@ def _read(key: str, read: Callable[[object], Any], found: object) -> Any:
 def _only_known(found: Mapping[str, object], known: list[str] | tuple[str, ...]) -> None:
     for key in found:
         if key not in known:
-            close = difflib.get_close_matches(key.replace("_", "-").lower(), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            raise ValueProblem(f"{shown(key)} is not a key of a gateway file; {hint}")
+            raise ValueProblem(f"{shown(key)} is not a key of a gateway file; {suggestion(key, known)}")
 
 
 TRANSPARENT: Final = gateway_config()

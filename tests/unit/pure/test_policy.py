@@ -167,13 +167,22 @@ def test_annotations_of_others_are_ignored() -> None:
     assert parse_policy({"example.com/percent": "lots", "xds-shadow.io": "", "percent": "x"}) == Policy()
 
 
-@pytest.mark.parametrize("name", ["percnt", "", "percent/", "Percent", "expose", "hosts"])
-def test_an_unknown_annotation_is_rejected_and_the_known_ones_are_listed(name: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("", f"known are {', '.join(NAMES)}"),
+        ("expose", f"known are {', '.join(NAMES)}"),
+        ("percnt", "did you mean percent?"),
+        ("percent/", "did you mean percent?"),
+        ("Percent", "did you mean percent?"),
+        ("remove_headers", "did you mean remove-headers?"),
+        ("hosts", "it is an annotation of a Service"),
+    ],
+)
+def test_an_unknown_annotation_is_rejected_with_a_hint(name: str, hint: str) -> None:
+    with pytest.raises(PolicyError) as rejection:
         parse_policy({PREFIX + name: "25", PREFIX + "percent": "25"})
-    assert str(refusal.value) == (
-        f"annotation {PREFIX}{name} is not known here; known are {', '.join(NAMES)}"
-    )
+    assert str(rejection.value) == f"annotation {PREFIX}{name} is not known here; {hint}"
 
 
 def test_of_several_mistakes_the_first_by_name_is_reported() -> None:

@@ -1,22 +1,25 @@
 """``kubectl shadow explain``: as ``xds-shadow explain``."""
 
-from xds_server.cli.console import console
 from xds_server.cli.options import (
     KubectlContext,
     KubectlKubeconfig,
     KubectlNamespace,
+    Output,
+    OutputOption,
     ServerOfPlugin,
     SystemNamespace,
     Workload,
 )
 from xds_server.cli.plugin.kubectl import Kubectl, kind_of
 from xds_server.cli.plugin.port_forward import control_plane
+from xds_server.cli.status import print_message
 
 
 def explain(
     name: Workload,
     *,
     namespace: KubectlNamespace = None,
+    output: OutputOption = Output.TABLE,
     server: ServerOfPlugin = None,
     system: SystemNamespace = "xds-shadow-system",
     kubeconfig: KubectlKubeconfig = None,
@@ -36,4 +39,5 @@ def explain(
     word, _, own = name.rpartition("/")
     kind = kind_of(name) if word else ""
     with control_plane(server, Kubectl(system, kubeconfig, context)) as address:
-        console().print(explanation_view(get_explanation(address, namespace, own, kind)))
+        explanation = get_explanation(address, namespace, own, kind)
+    print_message(explanation, explanation_view(explanation), output)

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from xds_server.base.errors import UsageError, XdsShadowError
+from xds_server.base.text import suggestion
 from xds_server.core.annotations import NAMES
 from xds_server.core.keys import PREFIX
 from xds_server.core.objects import WORKLOADS, Kind
@@ -67,8 +68,10 @@ class Kubectl:
         for each in settings:
             key, equals, value = each.partition("=")
             known = key if equals else key.removesuffix("-")
-            if known not in NAMES or not (equals or key.endswith("-")):
-                raise UsageError(f"{each!r} is neither NAME=VALUE nor NAME-; names are {', '.join(NAMES)}")
+            if known not in NAMES:
+                raise UsageError(f"unknown annotation {known!r}; {suggestion(known, NAMES)}")
+            if not (equals or key.endswith("-")):
+                raise UsageError(f"{each!r} is neither NAME=VALUE nor NAME-")
             if equals:
                 wanted[PREFIX + key] = value
         try:
@@ -100,6 +103,18 @@ def resource(name: str) -> tuple[str, str]:
     word, _, own = name.rpartition("/")
     kind_of(name)
     return word or "deployment", own
+
+
+def service_name(text: str) -> str:
+    """The name in ``[service/]NAME``, as `kubectl get -o name` prints it.
+
+    Raises:
+        UsageError: it names an object of another kind.
+    """
+    kind, _, name = text.rpartition("/")
+    if kind.lower() not in ("", "service", "services", "svc") or not name:
+        raise UsageError(f"--of {text!r} is neither NAME nor service/NAME of a Service")
+    return name
 
 
 def kind_of(name: str) -> Kind:

@@ -6,12 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from typing import Final
 
-from xds_server.base.address import Address, parse_address
+from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
+from xds_server.cli.options import server_address
 from xds_server.cli.plugin.kubectl import Kubectl, binary
+from xds_server.server.config import ADMIN_PORT
 
 _FORWARDED: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ")
-_ADMIN_PORT: Final = 18080
 
 
 @contextlib.contextmanager
@@ -22,9 +23,9 @@ def control_plane(server: str | None, kubectl: Kubectl) -> Iterator[Address]:
         XdsShadowError: the port-forward fails; the message contains kubectl's.
     """
     if server is not None:
-        yield parse_address(server, option="--server")
+        yield server_address(server)
         return
-    command = [binary(), *kubectl.command("port-forward", "deployment/xds-shadow", f":{_ADMIN_PORT}")[1:]]
+    command = [binary(), *kubectl.command("port-forward", "deployment/xds-shadow", f":{ADMIN_PORT}")[1:]]
     forward = subprocess.Popen(  # noqa: S603 - no shell
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

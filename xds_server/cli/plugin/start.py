@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from xds_server.cli.options import DryRun, KubectlContext, KubectlKubeconfig, KubectlNamespace, Workload
-from xds_server.cli.plugin.kubectl import Kubectl, resource
+from xds_server.cli.plugin.kubectl import Kubectl, resource, service_name
 from xds_server.core.annotations import NAMES
 from xds_server.core.keys import EXPOSE, SHADOW_OF
 
@@ -64,11 +64,14 @@ def start(
     dry_run: DryRun = False,
 ) -> None:
     """Mirror the requests of a Service to a workload."""
+    service = service_name(of)
     kubectl = Kubectl(namespace, kubeconfig, context)
     named = {"percent": percent, "methods": methods}
     settings = [f"{key}={value}" for key, value in named.items() if value is not None] + (setting or [])
-    commands = [kubectl.command("label", "service", of, f"{EXPOSE}=true", "--overwrite")] if expose else []
+    commands = (
+        [kubectl.command("label", "service", service, f"{EXPOSE}=true", "--overwrite")] if expose else []
+    )
     # The label comes last: without the annotations, more than was asked for would be mirrored.
     commands += [kubectl.annotate(name, settings)] if settings else []
-    commands.append(kubectl.command("label", *resource(name), f"{SHADOW_OF}={of}", "--overwrite"))
+    commands.append(kubectl.command("label", *resource(name), f"{SHADOW_OF}={service}", "--overwrite"))
     kubectl.run(commands, dry_run=dry_run)

@@ -1,13 +1,20 @@
 """``kubectl shadow status``: as ``xds-shadow status``."""
 
 from xds_server.cli.console import console
-from xds_server.cli.options import KubectlContext, KubectlKubeconfig, ServerOfPlugin, SystemNamespace
+from xds_server.cli.options import (
+    KubectlContext,
+    KubectlKubeconfig,
+    ServerOfPlugin,
+    ShownNamespace,
+    SystemNamespace,
+)
 from xds_server.cli.plugin.kubectl import Kubectl
 from xds_server.cli.plugin.port_forward import control_plane
 
 
 def status(
     *,
+    namespace: ShownNamespace = None,
     server: ServerOfPlugin = None,
     system: SystemNamespace = "xds-shadow-system",
     kubeconfig: KubectlKubeconfig = None,
@@ -21,4 +28,4 @@ def status(
     from xds_server.server.status_client import get_status
 
     with control_plane(server, Kubectl(system, kubeconfig, context)) as address:
-        console().print(status_view(get_status(address)))
+        console().print(status_view(get_status(address), namespace))

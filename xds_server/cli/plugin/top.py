@@ -1,6 +1,12 @@
 """``kubectl shadow top``: as ``xds-shadow status --watch``."""
 
-from xds_server.cli.options import KubectlContext, KubectlKubeconfig, ServerOfPlugin, SystemNamespace
+from xds_server.cli.options import (
+    KubectlContext,
+    KubectlKubeconfig,
+    ServerOfPlugin,
+    ShownNamespace,
+    SystemNamespace,
+)
 from xds_server.cli.plugin.kubectl import Kubectl
 from xds_server.cli.plugin.port_forward import control_plane
 from xds_server.cli.status import follow_status
@@ -8,6 +14,7 @@ from xds_server.cli.status import follow_status
 
 def top(
     *,
+    namespace: ShownNamespace = None,
     server: ServerOfPlugin = None,
     system: SystemNamespace = "xds-shadow-system",
     kubeconfig: KubectlKubeconfig = None,
@@ -18,4 +25,4 @@ def top(
     Opens a port-forward to the control plane unless --server is given.
     """
     with control_plane(server, Kubectl(system, kubeconfig, context)) as address:
-        follow_status(address)
+        follow_status(address, namespace)
