@@ -253,7 +253,7 @@ async def test_the_log_has_the_state_and_the_reason_of_a_shadow() -> None:
     assert "Service staging/myapp" in changed.pop("message")
     assert changed == {
         "event": "shadow state changed",
-        "log_level": "info",
+        "log_level": "warning",
         "subject": "Deployment staging/myapp-canary",
         "state": "Rejected",
         "reason": "ServiceNotFound",

@@ -185,7 +185,7 @@ def test_render_keeps_to_the_policy_file(manifests: Path, tmp_path: Path) -> Non
     policy.write_text("percent-max: lots\n")
     refused = run("render", "--manifests", str(manifests), "--policy", str(policy))
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"percent-max of the policy file {policy}: 'lots' is not a percentage" in " ".join(
+    assert f"--policy {policy}: percent-max: 'lots' is not a percentage" in " ".join(
         refused.stderr.replace("│", " ").split()
     )
     (manifests / "canary.yaml").write_text(

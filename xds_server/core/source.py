@@ -26,9 +26,9 @@ class WatchCounts:
 class Health:
     """The health of a source. `message` describes it, without the last full stop. `outage_s` is for how many
     seconds requests have failed or been rejected; None if they succeed. `outages` is the same for each kind,
-    with 0 if requests succeed. `silence` is, for each watched kind, the longest time in seconds for which one of its
-    watches has received nothing, not even a bookmark. `outages`, `watches` and `silence` are empty for a
-    source without watches."""
+    with 0 if requests succeed. `silence` is, for each watched kind, the longest time in seconds for which one
+    of its watches has received nothing, not even a bookmark. `outages`, `watches` and `silence` are empty for
+    a source without watches."""
 
     message: str
     outage_s: float | None = None
