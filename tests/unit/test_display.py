@@ -14,7 +14,7 @@ MANY = 4_000
 def test_of_one_namespace_only_its_shadows_are_shown() -> None:
     found = status_pb2.GetStatusResponse(server={"versions": {"LDS": "1"}})
     for namespace in ("staging", "production"):
-        found.shadows.add(namespace=namespace, deployment="web-canary")
+        found.shadows.add(namespace=namespace, name="web-canary")
     out = io.StringIO()
     Console(file=out, width=120).print(status_view(found, "staging"))
     assert "staging/web-canary" in out.getvalue()

@@ -234,15 +234,14 @@ def _shadows(after: Published) -> dict[tuple[str, ...], ShadowStatus]:
 
 def _log_reported(condition: Condition, shadow: ShadowStatus | None) -> None:
     log = _log.warning if condition.severity is Severity.ERROR else _log.info
-    subject = str(condition.subject)
+    subject, message = str(condition.subject), condition.message
     if condition.subject.kind == Kind.SERVICE:
-        reason, message = condition.reason, condition.message
-        log("service condition reported", subject=subject, reason=reason, message=message)
+        log("service condition reported", subject=subject, reason=condition.reason, message=message)
     elif shadow is None:
-        log("shadow stopped", subject=subject, message=condition.message)
+        log("shadow stopped", subject=subject, message=message)
     else:
-        state, reason, message = shadow.state.value, shadow.reason, shadow.message
-        log("shadow state changed", subject=subject, state=state, reason=reason, message=message)
+        why = {"state": shadow.state.value, "reason": str(shadow.reason), "message": shadow.message}
+        log("shadow state changed", subject=subject, **why)
 
 
 def _count(found: Iterable[str], words: Iterable[StrEnum]) -> dict[str, int]:
