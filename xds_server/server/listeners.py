@@ -112,10 +112,10 @@ class Servers:
 
     def _log_addresses(self) -> None:
         addresses = {name: str(address) for name, address in self.addresses._asdict().items()}
-        _log.info("listening", **addresses, version=self._version, tls=self._tls)
+        _log.info("listeners opened", **addresses, version=self._version, tls=self._tls)
         if not self._tls and not self.addresses.xds.is_loopback:
             _log.warning(
-                "serving without TLS",
+                "plain text enabled",
                 xds=addresses["xds"],
                 hint="every client that reaches this address can read routes and addresses; use --tls-cert,"
                 " --tls-key and --tls-client-ca, or restrict access to the address",

@@ -97,7 +97,7 @@ class StreamLog:
         left_out = self._mistakes.admit((host_of(peer), Withheld), now=now)
         if left_out is not None:
             _log.error(
-                "response too large",
+                "response withheld",
                 stream=event.stream,
                 node=node,
                 type=SHORT_NAMES[event.type_url],
