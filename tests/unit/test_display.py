@@ -54,5 +54,6 @@ def test_the_methods_of_a_policy_that_cannot_be_read_are_unknown(
     Console(file=out, width=200).print(explanation_view(status_pb2.ExplainResponse(shadow=shadow)))
     assert f"Methods           {shown} " in out.getvalue()
     out = io.StringIO()
-    Console(file=out, width=200).print(status_view(status_pb2.GetStatusResponse(shadows=[shadow])))
+    status = status_pb2.GetStatusResponse(shadows=[shadow], server={"versions": {"LDS": "1"}})
+    Console(file=out, width=200).print(status_view(status))
     assert f" {shown.replace(' ', '')} " in out.getvalue()
