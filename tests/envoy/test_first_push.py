@@ -21,7 +21,7 @@ PER_ENVOY = 100
 TRACK = {"track": "canary"}
 
 
-class User:
+class Caller:
     """Sends one request after the other through one Envoy, so that their order is that of their arrival."""
 
     def __init__(self, fleet: Rig, envoy: Envoy) -> None:
@@ -38,12 +38,12 @@ class User:
 
 
 @contextlib.asynccontextmanager
-async def users(fleet: Rig) -> AsyncIterator[list[User]]:
-    """One user for each Envoy, who stop at the end of the block; a failure of theirs fails the block."""
-    everyone = [User(fleet, envoy) for envoy in fleet.envoys]
+async def callers(fleet: Rig) -> AsyncIterator[list[Caller]]:
+    """One caller for each Envoy, which stop at the end of the block; a failure of theirs fails the block."""
+    everyone = [Caller(fleet, envoy) for envoy in fleet.envoys]
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(user.run()) for user in everyone]
-        await eventually(lambda: all(len(user.answers) > PER_ENVOY for user in everyone))
+        tasks = [group.create_task(caller.run()) for caller in everyone]
+        await eventually(lambda: all(len(caller.answers) > PER_ENVOY for caller in everyone))
         yield everyone
         for task in tasks:
             task.cancel()
@@ -72,15 +72,15 @@ async def test_the_first_answer_already_comes_from_the_stable_version(
     fleet: Rig, mixed: tuple[Recorder, Recorder]
 ) -> None:
     stable, canary = mixed
-    async with users(fleet) as everyone:
-        assert {answer.status for user in everyone for answer in user.answers} == {404}
+    async with callers(fleet) as everyone:
+        assert {answer.status for caller in everyone for answer in caller.answers} == {404}
         fleet.write("all.yaml", world(stable, canary))
         await fleet.until_shadow("Active")
-        for user in everyone:
-            seen = len(user.answers)
-            await eventually(lambda user=user, seen=seen: len(user.answers) > seen + PER_ENVOY)  # type: ignore[misc]
-            await eventually(lambda user=user: _mirrored(user, canary), what="a mirrored request")  # type: ignore[misc]
-    served = {(a.status, a.backend) for user in everyone for a in user.answers}
+        for caller in everyone:
+            seen = len(caller.answers)
+            await eventually(lambda caller=caller, seen=seen: len(caller.answers) > seen + PER_ENVOY)  # type: ignore[misc]
+            await eventually(lambda caller=caller: _mirrored(caller, canary), what="a mirrored request")  # type: ignore[misc]
+    served = {(a.status, a.backend) for caller in everyone for a in caller.answers}
     # 503: for a moment there is a route and the endpoints are on their way, as nothing was there before.
     assert served - {(503, "")} == {(404, ""), (200, "stable")}
     assert canary.live == []
@@ -93,21 +93,21 @@ async def test_a_label_ends_live_traffic_before_the_first_mirrored_request(
     fleet.write("all.yaml", world(stable, canary, shadow_of=None))
     await fleet.until_no_shadow()
     await eventually(lambda: _both_serve(fleet, stable, canary), what="both versions serving live traffic")
-    async with users(fleet) as everyone:
+    async with callers(fleet) as everyone:
         await eventually(
-            lambda: all(_live(user, canary) for user in everyone), what="live traffic for each user"
+            lambda: all(_live(caller, canary) for caller in everyone), what="live traffic for each caller"
         )
         fleet.write("all.yaml", world(stable, canary))
         await fleet.until_shadow("Active")
-        for user in everyone:
-            seen = len(user.answers)
-            await eventually(lambda user=user, seen=seen: len(user.answers) > seen + PER_ENVOY)  # type: ignore[misc]
-            await eventually(lambda user=user: _mirrored(user, canary), what="a mirrored request")  # type: ignore[misc]
-    assert {answer.status for user in everyone for answer in user.answers} == {200}
-    for user in everyone:
-        ids = user.ids()
-        copies = [arrival.shadow is not None for arrival in canary.arrivals if arrival.test_id in ids]
-        assert copies == sorted(copies), "no live request after the first copy"
+        for caller in everyone:
+            seen = len(caller.answers)
+            await eventually(lambda caller=caller, seen=seen: len(caller.answers) > seen + PER_ENVOY)  # type: ignore[misc]
+            await eventually(lambda caller=caller: _mirrored(caller, canary), what="a mirrored request")  # type: ignore[misc]
+    assert {answer.status for caller in everyone for answer in caller.answers} == {200}
+    for caller in everyone:
+        ids = caller.ids()
+        mirrored = [arrival.shadow is not None for arrival in canary.arrivals if arrival.test_id in ids]
+        assert mirrored == sorted(mirrored), "no live request after the first mirrored request"
 
 
 async def _both_serve(fleet: Rig, stable: Recorder, canary: Recorder) -> bool:
@@ -116,12 +116,12 @@ async def _both_serve(fleet: Rig, stable: Recorder, canary: Recorder) -> bool:
     return all(each == {stable.name, canary.name} for each in served)
 
 
-def _live(user: User, canary: Recorder) -> bool:
-    """Whether the canary has answered this user."""
-    return any(answer.backend == canary.name for answer in user.answers)
+def _live(caller: Caller, canary: Recorder) -> bool:
+    """Whether the canary has answered this caller."""
+    return any(answer.backend == canary.name for answer in caller.answers)
 
 
-def _mirrored(user: User, canary: Recorder) -> bool:
-    """Whether the canary has had a mirrored request of this user."""
-    ids = user.ids()
+def _mirrored(caller: Caller, canary: Recorder) -> bool:
+    """Whether the canary has had a mirrored request of this caller."""
+    ids = caller.ids()
     return any(arrival.shadow is not None and arrival.test_id in ids for arrival in canary.arrivals)

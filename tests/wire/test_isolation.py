@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.xds.peer import Said, cluster, endpoints, route
-from tests.unit.xds.test_refusals import with_domain
+from tests.unit.xds.test_nacks import with_domain
 from tests.wire.client import Client, Served
 from xds_server.xds.resource import Resource, ResourceKey
 from xds_server.xds.stream_events import Variant

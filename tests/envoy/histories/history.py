@@ -1,4 +1,4 @@
-"""One history: a seed, the steps that come of it, and what users saw.
+"""One history: a seed, the steps that come of it, and what callers saw.
 
 Each step has a number of its own from which all its choices come, so a history with steps left out is one as
 well, in which the others do the like: what fails can be made smaller by leaving out steps.
@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.envoy.histories.callers import Caller
 from tests.envoy.histories.changes import CHANGES, HOSTS, NAMES, NUMBERS, Change, opening
 from tests.envoy.histories.fleet import Fleet
 from tests.envoy.histories.should import CLUSTER, Allowed, Should, allowed, touched
-from tests.envoy.histories.users import User
 from tests.envoy.histories.world import World
 from tests.support.waiting import PATIENCE_S
 from xds_server.local.demo.envoy import Envoy
@@ -78,7 +78,7 @@ class History:
         wanted = self._settings.steps
         await self._tell(world)
         await self._settle()
-        users = [
+        callers = [
             asyncio.create_task(self._keep_asking(envoy, what))
             for envoy in self._fleet.envoys
             for what in (self._everything, self._touched)
@@ -99,7 +99,7 @@ class History:
                 await self._settle()
         finally:
             self._ended = True
-            await asyncio.gather(*users)
+            await asyncio.gather(*callers)
         return self.report
 
     async def _take_step(self, world: World, rng: Random) -> World:
@@ -141,11 +141,11 @@ class History:
         should = self._told[-1][1]
         waiting = dict.fromkeys(authorities(should.world), 0)
         seen: dict[str, str] = {}
-        async with User(envoy.gateway_port) as user:
+        async with Caller(envoy.gateway_port) as caller:
             while waiting and time.monotonic() - began < _GIVEN_UP_S and not self.report.failures:
                 for authority in list(waiting):
                     outcome = should.outcome(authority)
-                    backend, seen[authority] = await user.ask(authority)
+                    backend, seen[authority] = await caller.ask(authority)
                     right = backend in outcome.backends if outcome.answered else not backend
                     waiting[authority] = waiting[authority] + 1 if right or outcome.anything else 0
                     if waiting[authority] == _IN_A_ROW:
@@ -154,7 +154,7 @@ class History:
                         if late > self._settings.within_s:
                             self._fail(envoy, authority, f"was right only after {late:.1f} s")
                 await asyncio.sleep(0.005)
-            self.report.requests += user.asked
+            self.report.requests += caller.asked
         for authority in waiting:
             if not self.report.failures or time.monotonic() - began >= _GIVEN_UP_S:
                 wanted = _some(should.outcome(authority).backends)
@@ -163,17 +163,17 @@ class History:
 
     async def _keep_asking(self, envoy: Envoy, which: Callable[[], list[str]]) -> None:
         """Until the history ends: each request in turn, judged by the worlds that may be in effect."""
-        async with User(envoy.gateway_port) as user:
+        async with Caller(envoy.gateway_port) as caller:
             while not self._ended:
                 for authority in which():
                     first, began = self._settled, time.monotonic()
-                    backend, seen = await user.ask(authority)
+                    backend, seen = await caller.ask(authority)
                     may = self._allowed(authority, first, began)
                     if not may.takes(backend):
                         wanted = f"{_some(may.backends)}{' or a failure' if may.failure else ''}"
                         self._fail(envoy, authority, f"was answered {seen}, not by {wanted}")
                 await asyncio.sleep(_PACE_S)
-            self.report.requests += user.asked
+            self.report.requests += caller.asked
 
     def _everything(self) -> list[str]:
         """One of all requests, each in turn."""

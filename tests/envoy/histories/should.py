@@ -110,13 +110,13 @@ class Should:
         if any(canary.shadow_of != service.name for canary in marked) or len(marked) > 1:
             return Outcome(service.key, kept, anything=True)
         if _stable(service) and service.key not in self.guarded:
-            return Outcome(service.key, kept, anything=True)  # users get errors, or the canary
+            return Outcome(service.key, kept, anything=True)  # callers get errors, or the canary
         return Outcome(service.key, kept)
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a user may see while several worlds may be in effect."""
+    """What a caller may see while several worlds may be in effect."""
 
     backends: frozenset[str]
     failure: bool

@@ -1,4 +1,4 @@
-"""What a test needs that tells one story of two tenants: their objects, and users who ask all the time."""
+"""One scenario of two tenants: their objects, and callers that send requests all the time."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 
+from tests.envoy.histories.callers import Caller
 from tests.envoy.histories.fleet import Fleet
-from tests.envoy.histories.users import User
 from tests.envoy.histories.world import Canary, Endpoint, Port, Service, World
 from tests.support.waiting import eventually
 from xds_server.local.demo.envoy import Envoy
@@ -34,10 +34,10 @@ async def asking(fleet: Fleet, *authorities: str) -> AsyncIterator[Asked]:
     asked, ended = Asked(), asyncio.Event()
 
     async def keep_asking(envoy: Envoy) -> None:
-        async with User(envoy.gateway_port) as user:
+        async with Caller(envoy.gateway_port) as caller:
             while not ended.is_set():
                 for authority in authorities:
-                    backend, seen = await user.ask(authority)
+                    backend, seen = await caller.ask(authority)
                     asked.answers[envoy.id, authority, host_of(backend) or seen] += 1
                     await asyncio.sleep(_PACE_S)
 
@@ -58,9 +58,9 @@ async def until_answered(
 
     async def answered(envoy: Envoy) -> None:
         right, seen = 0, ""
-        async with User(envoy.gateway_port) as user:
+        async with Caller(envoy.gateway_port) as caller:
             while right < _IN_A_ROW:
-                backend, seen = await user.ask(authority)
+                backend, seen = await caller.ask(authority)
                 right = right + 1 if host_of(backend) in (by or (None,)) else 0
                 late = time.monotonic() - began > within_s
                 assert not late, f"{envoy.id}: {authority} is answered {seen}, not by {by}"

@@ -315,7 +315,7 @@ REFUSED: list[tuple[Doc, str]] = [
 
 
 @pytest.mark.parametrize(("doc", "cause"), REFUSED, ids=[cause[:50] for _, cause in REFUSED])
-def test_refused(doc: Doc, cause: str) -> None:
+def test_rejected(doc: Doc, cause: str) -> None:
     with pytest.raises(StatusError) as caught:
         stored(doc)
     assert caught.value.code == 422

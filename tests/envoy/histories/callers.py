@@ -1,4 +1,4 @@
-"""Users of a gateway: as little as HTTP/1.1 takes, so that they can ask often."""
+"""Callers of a gateway: minimal HTTP/1.1, so that they can send many requests."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ _NAME = f"{BACKEND}: ".encode()
 _LENGTH = b"content-length: "
 
 
-class User:
+class Caller:
     """One connection to one gateway, made anew where it was closed. `asked` counts requests."""
 
     def __init__(self, port: int) -> None:
