@@ -71,6 +71,14 @@ def test_reports_and_plan_make_up_the_problems() -> None:
     assert [problem.reason for problem in errors(published.conditions())] == ["InvalidFile", "NoHttpPort"]
 
 
+def test_an_unknown_label_is_a_problem() -> None:
+    misspelt = objects.service("web")
+    misspelt["metadata"]["labels"] = {"xds-shadow.io/exposed": "true"}
+    published = _pipeline().step(_changes(misspelt), now=0.0)
+    [problem] = errors(published.conditions())
+    assert (str(problem.subject), problem.reason) == ("Service staging/web", "InvalidLabel")
+
+
 OTHER = NamespacedName("staging", "other-app")
 
 

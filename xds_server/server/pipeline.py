@@ -27,6 +27,7 @@ from xds_server.core.plan import NOTHING, Plan, ServicePlan
 from xds_server.core.resolve import Resolver
 from xds_server.core.services import problem_of
 from xds_server.core.turns import SLICE_S, Turns
+from xds_server.core.unknown_labels import UnknownLabels
 from xds_server.core.world import Change, World, key_of, namespace_of
 from xds_server.translate.blame import blame
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
@@ -152,6 +153,7 @@ class Pipeline:
     ) -> None:
         self.door = door or Door()
         self._marks = Marks()
+        self._unknown_labels = UnknownLabels()
         self._world = World()
         self._clock = clock
         self._turns: Turns | None = None
@@ -226,7 +228,7 @@ class Pipeline:
         try:
             admitted = self.door.admit(changes)
             self._world, changed = self._world.apply(admitted)
-            if reports := self._marks.note(admitted):
+            if reports := [*self._marks.note(admitted), *self._unknown_labels.note(admitted)]:
                 self._world, _ = self._world.apply(reports)
         except Exception as error:  # noqa: BLE001 - the boundary: each change is then tried alone
             if len(changes) == 1:
