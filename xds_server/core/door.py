@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from xds_server.base.address import MAX_PORT
 from xds_server.base.text import shown
 from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.objects import (
@@ -29,7 +30,6 @@ from xds_server.core.objects import (
 )
 from xds_server.core.world import Change, Delete, Report, Upsert
 
-_LAST_PORT: Final = 65535
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _GROUP: Final = r"[1-9a-f][0-9a-f]{0,3}"
 # Nearly every address matches one of these, at a tenth of the cost of `ipaddress`. An address that matches is
@@ -222,7 +222,7 @@ class _Removed:
 
     def port(self, number: int) -> bool:
         """Whether the port stays."""
-        why = "" if _is_port(number) else f"is not a number from 1 to {_LAST_PORT}"
+        why = "" if _is_port(number) else f"is not a number from 1 to {MAX_PORT}"
         return self._noted(Reason.INVALID_PORT, _Verdict(str(number), why))
 
     def _noted(self, reason: Reason, verdict: _Verdict) -> bool:
@@ -309,4 +309,4 @@ def _addresses(obj: EndpointSlice) -> list[str]:
 
 
 def _is_port(number: int) -> bool:
-    return 0 < number <= _LAST_PORT
+    return 0 < number <= MAX_PORT

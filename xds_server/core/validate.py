@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
+from xds_server.base.address import MAX_PORT
 from xds_server.base.dns import LABEL
 from xds_server.core.objects import (
     KINDS,
@@ -46,7 +47,6 @@ _NAMES: Mapping[type[Object], tuple[re.Pattern[str], str]] = {
     Secret: _SUBDOMAIN,
 }
 
-_LAST_PORT = 65535
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 _SHOWN = 40
@@ -202,8 +202,8 @@ def _label_values(field: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]
 
 
 def _port(field: str, port: int) -> Iterator[str]:
-    if not 1 <= port <= _LAST_PORT:
-        yield f"{field} is {port}: a port is a number from 1 to {_LAST_PORT}"
+    if not 1 <= port <= MAX_PORT:
+        yield f"{field} is {port}: a port is a number from 1 to {MAX_PORT}"
 
 
 def _is_address(kind: str, address: str) -> bool:

@@ -14,11 +14,11 @@ from envoy.admin.v3 import config_dump_shared_pb2
 from envoy.config.core.v3 import base_pb2
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
 from xds_server.base.sizes import MIB
+from xds_server.server.timestamps import timestamp
 from xds_server.xds.fleet import Connection, Fleet, Sync, TypeState
 
 SERVICE: Final = csds_pb2.DESCRIPTOR.services_by_name["ClientStatusDiscoveryService"].full_name
@@ -125,7 +125,7 @@ def _config(type_url: TypeUrl, state: TypeState) -> csds_pb2.ClientConfig.Generi
         type_url=type_url,
         version_info=state.sent,
         config_status=csds_pb2.ConfigStatus.Value(state.sync),
-        last_updated=_timestamp(state.since),
+        last_updated=timestamp(state.since),
         error_state=_error(state),
     )
 
@@ -137,11 +137,5 @@ def _error(state: TypeState) -> config_dump_shared_pb2.UpdateFailureState | None
     return config_dump_shared_pb2.UpdateFailureState(
         version_info=state.nack.version,
         details=state.nack.message[:_LONGEST_DETAILS],
-        last_update_attempt=_timestamp(state.nack.at),
+        last_update_attempt=timestamp(state.nack.at),
     )
-
-
-def _timestamp(seconds: float) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromMilliseconds(round(seconds * 1000))
-    return stamp

@@ -8,7 +8,6 @@ from typing import Final
 
 import grpc
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from xds_server.base.ids import NamespacedName, TypeUrl
 from xds_server.base.sizes import MIB
@@ -19,6 +18,7 @@ from xds_server.core.plan import ShadowStatus
 from xds_server.core.terms import Setting
 from xds_server.pb import status_pb2, status_pb2_grpc
 from xds_server.server.facts import ExplainedRoute, Explanation, ServerState
+from xds_server.server.timestamps import timestamp
 from xds_server.xds.fleet import Connection, Fleet, Nack, TypeState
 from xds_server.xds.resource import Resource
 from xds_server.xds.types import SHORT_NAMES
@@ -71,8 +71,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             changes=map(_condition, state.changes),
             server=status_pb2.Server(
                 version=state.version,
-                started=_timestamp(state.started),
-                committed=_timestamp(state.committed),
+                started=timestamp(state.started),
+                committed=timestamp(state.committed),
                 versions=state.versions,
                 build_failures=state.build_failures,
                 source=status_pb2.Source(message=state.source, outage_seconds=state.outage_s),
@@ -173,7 +173,7 @@ def _condition(condition: Condition) -> status_pb2.Condition:
         message=condition.message,
         severity=condition.severity,
         origin=condition.origin,
-        since=None if condition.since is None else _timestamp(condition.since),
+        since=None if condition.since is None else timestamp(condition.since),
     )
 
 
@@ -213,7 +213,7 @@ def _node(connection: Connection) -> status_pb2.Node:
         variant=connection.variant,
         peer=connection.peer,
         build=connection.node.build,
-        connected=_timestamp(connection.since),
+        connected=timestamp(connection.since),
         routes_only=connection.routes_only,
         types=[_type(url, connection.types[url]) for url in SHORT_NAMES if url in connection.types],
     )
@@ -233,10 +233,4 @@ def _type(type_url: TypeUrl, state: TypeState) -> status_pb2.TypeStatus:
 
 
 def _nack(nack: Nack) -> status_pb2.Nack:
-    return status_pb2.Nack(version=nack.version, message=nack.message, at=_timestamp(nack.at))
-
-
-def _timestamp(seconds: float) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromMilliseconds(round(seconds * 1000))
-    return stamp
+    return status_pb2.Nack(version=nack.version, message=nack.message, at=timestamp(nack.at))
