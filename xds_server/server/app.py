@@ -16,6 +16,7 @@ import structlog
 
 from xds_server.base.aio import Debounce, Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
+from xds_server.base.files import replace_file
 from xds_server.base.ids import NamespacedName
 from xds_server.base.memory import expect_many_objects, keep_what_is_there, without_collections
 from xds_server.core.conditions import Condition
@@ -285,9 +286,8 @@ async def _keep_running(events: "EventRecorder") -> None:
 
 def write_ready_file(path: Path, addresses: Addresses) -> None:
     """Write the addresses of a server that is ready to a file. The file appears complete or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps({f"{name}_address": str(each) for name, each in addresses._asdict().items()}))
-    part.replace(path)
+    found = {f"{name}_address": str(each) for name, each in addresses._asdict().items()}
+    replace_file(path, json.dumps(found).encode())
 
 
 async def serve(config: ServeConfig) -> None:

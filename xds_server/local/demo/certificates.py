@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from xds_server.base.files import replace_file
+
 TRUST_DOMAIN: Final = "spiffe://xds-shadow.demo"
 CONTROL_PLANE: Final = "control-plane"
 """The DNS name of all replicas in the containers' network, and in their certificate."""
@@ -40,7 +42,7 @@ class Issued:
         owner can read the key."""
         files = directory / f"{name}.crt", directory / f"{name}.key"
         for path, content in ((files[1], self.key), (files[0], self.certificate)):
-            _replace(path, content)
+            replace_file(path, content, private=True)
         return files
 
 
@@ -97,14 +99,6 @@ class Authority:
         )
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file atomically, readable by its owner only."""
-    part = path.with_suffix(".part")
-    part.touch(mode=0o600)
-    part.write_bytes(content)
-    part.replace(path)
-
-
 def issue_all(directory: Path, envoys: Sequence[str]) -> None:
     """Write ``tls.crt``, ``tls.key`` and ``ca.crt`` into one directory for the control plane and one for each
     Envoy, whose SPIFFE ID ends in its name."""
@@ -113,7 +107,7 @@ def issue_all(directory: Path, envoys: Sequence[str]) -> None:
     issued |= {name: authority.issue(uris=[f"{TRUST_DOMAIN}/{name}"], valid=_MONTH) for name in envoys}
     for name, each in issued.items():
         (directory / name).mkdir(exist_ok=True)
-        _replace(directory / name / "ca.crt", authority.pem)
+        replace_file(directory / name / "ca.crt", authority.pem, private=True)
         each.write(directory / name, "tls")
 
 

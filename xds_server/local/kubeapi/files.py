@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from xds_server.base.errors import XdsShadowError
+from xds_server.base.files import replace_file
 from xds_server.local.kubeapi import codec, shapes
 from xds_server.local.kubeapi.doc import Doc, metadata
 from xds_server.local.kubeapi.errors import StatusError
@@ -23,7 +24,6 @@ from xds_server.local.kubeapi.store import Store, key_of
 
 _LOCK: Final = "lock"
 _STATE: Final = "state.yaml"
-_PART: Final = ".part"
 _NO_NAMESPACE: Final = "_"
 _LONGEST_NAME: Final = 200
 _KINDS: Final = {resource.qualified: resource for resource in RESOURCES}
@@ -71,9 +71,10 @@ class Directory:
         path = self._file(step.resource, step.key)
         if step.after is not None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace(path, step.after.doc)
+            replace_file(path, codec.write_yaml(step.after.doc), private=True)
             return
-        _replace(self._path / _STATE, {"resourceVersion": str(step.version)})
+        state = codec.write_yaml({"resourceVersion": str(step.version)})
+        replace_file(self._path / _STATE, state, private=True)
         path.unlink(missing_ok=True)
         with suppress(OSError):  # the directory has other files
             path.parent.rmdir()
@@ -120,14 +121,6 @@ class Directory:
                 raise XdsShadowError(f"{path}: metadata.{field} is missing")
         if self._file(resource, key_of(resource, doc)) != path:
             raise XdsShadowError(f"{path}: metadata.name or metadata.namespace is not that of the file")
-
-
-def _replace(path: Path, doc: Doc) -> None:
-    part = path.with_name(_PART)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(codec.write_yaml(doc))
-    part.replace(path)
 
 
 def _read(path: Path) -> Doc:

@@ -1,10 +1,10 @@
 """Writes a kubeconfig for the embedded API."""
 
-import os
 from pathlib import Path
 from typing import Final
 
 from xds_server.base.errors import XdsShadowError
+from xds_server.base.files import replace_file
 from xds_server.local.kubeapi.codec import write_yaml
 
 CONTEXT: Final = "xds-shadow"
@@ -25,12 +25,8 @@ def write_kubeconfig(path: Path, url: str) -> None:
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
         "current-context": CONTEXT,
     }
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(write_yaml(doc))
-        part.replace(path)
+        replace_file(path, write_yaml(doc), private=True)
     except OSError as error:
         raise XdsShadowError(f"{path}: cannot be written: {error.strerror}") from error

@@ -10,6 +10,7 @@ import structlog
 
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
+from xds_server.base.files import replace_file
 from xds_server.base.memory import expect_many_objects
 from xds_server.local.kubeapi.files import Directory
 from xds_server.local.kubeapi.kubeconfig import write_kubeconfig
@@ -53,7 +54,7 @@ async def run(
             if kubeconfig:
                 write_kubeconfig(kubeconfig, api.url)
             if ready_file:
-                _write_ready_file(ready_file, api.address)
+                replace_file(ready_file, json.dumps({"kube_address": str(api.address)}).encode())
             _log.info(
                 "embedded API started",
                 url=api.url,
@@ -63,10 +64,3 @@ async def run(
             await stopping.wait()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(each)
-
-
-def _write_ready_file(path: Path, address: Address) -> None:
-    """Write the file atomically."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps({"kube_address": str(address)}))
-    part.replace(path)
