@@ -22,7 +22,8 @@ def test_an_unknown_label_is_a_problem_of_its_object() -> None:
         canary("fine", "web"),
     ]
     reports = UnknownLabels().note(map(Upsert, objects))
-    known = "known are xds-shadow.io/expose, xds-shadow.io/shadow-of and xds-shadow.io/allow."
+    keys = ["xds-shadow.io/expose", "xds-shadow.io/shadow-of", "xds-shadow.io/allow"]
+    known = f"known are {', '.join(keys)} and xds-shadow.io/envoy."
     assert [
         (str(each.subject), each.reason, each.message) for found in reports for each in found.problems
     ] == [
