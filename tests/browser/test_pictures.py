@@ -30,7 +30,7 @@ SHADOWS = {
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def everything(fleet: Fleet) -> AsyncIterator[None]:
-    """Shadows of three states, and an Envoy that refuses its listener: its port is in use."""
+    """Shadows of three states, and an Envoy that rejects its listener: its port is in use."""
     for name, (_, annotations) in SHADOWS.items():
         if name != "myapp-canary":
             await fleet.user("create", "deployment", name, "--image=backend")

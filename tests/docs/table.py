@@ -130,10 +130,10 @@ metadata: {{name: httpbin-next, namespace: shop}}
 spec: {{template: {{metadata: {{labels: {{app: httpbin-next}}}}}}}}
 END
 """
-REFUSES = f"""{ACTIVE}
+REJECTS = f"""{ACTIVE}
 env --unset=XDS_SHADOW_NODE_GATEWAY_PORT xds-shadow bootstrap --node-id gateway-2 --xds-address {{xds}} \\
-  --gateway-port $(echo {{http}} | cut -d: -f2) > refuses.yaml
-envoy --config-path refuses.yaml > refuses.log 2>&1 &
+  --gateway-port $(echo {{http}} | cut -d: -f2) > rejects.yaml
+envoy --config-path rejects.yaml > rejects.log 2>&1 &
 until xds-shadow status | grep -q ERROR; do :; done
 """
 OWN_LISTENER = """
@@ -248,7 +248,7 @@ TABLE = (
         language="yaml",
     ),
     Entry("docs/operate.md", "kubectl -n staging describe deployment", Run(before=ACTIVE)),
-    Entry("docs/operate.md", "$ xds-shadow status", Run(before=REFUSES)),
+    Entry("docs/operate.md", "$ xds-shadow status", Run(before=REJECTS)),
     Entry("docs/operate.md", "explain staging/myapp-canary --config", Run(before=ACTIVE)),
     Entry("docs/operate.md", "rollout status", Run(before=INSTALLED)),
     # The embedded API has none of prometheus-operator's kinds.

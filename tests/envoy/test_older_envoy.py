@@ -1,4 +1,4 @@
-"""The oldest Envoy that is tested mirrors as the newest does: it refuses VHDS over ADS, and gets none."""
+"""The oldest Envoy that is tested mirrors as the newest does: it rejects VHDS over ADS, and gets none."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

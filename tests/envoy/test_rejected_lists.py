@@ -100,9 +100,9 @@ class Fleet:
 
         await eventually(there, what=f"the shadow {state}")
 
-    async def refused(self, plural: str) -> None:
+    async def rejected(self, plural: str) -> None:
         before = self.faults.turned_away[plural]
-        await eventually(lambda: self.faults.turned_away[plural] > before, what=f"{plural} refused")
+        await eventually(lambda: self.faults.turned_away[plural] > before, what=f"{plural} rejected")
 
     async def readiness(self) -> tuple[int, str]:
         url = f"http://{self.control_plane.http_address}/readyz"
@@ -189,19 +189,19 @@ async def test_a_replica_that_starts_and_may_not_list_something_serves_no_envoy(
         with sending(it.users):
             await it.mirrored()
             await it.control_plane.stop()
-            it.faults.refused = {"": 403}
+            it.faults.rejected = {"": 403}
             starting = asyncio.create_task(it.control_plane.start())
-            await it.refused("services")
+            await it.rejected("services")
             for plurals, missing in (
                 (("namespaces", "pods"), "namespace staging, pods in namespace staging"),
                 (("pods",), "pods in namespace staging"),
             ):
-                it.faults.refused = dict.fromkeys(plurals, 403)
+                it.faults.rejected = dict.fromkeys(plurals, 403)
                 await it.until_not_ready(f"waiting for the first list of {missing}. No permission")
-                await it.refused("pods")
+                await it.rejected("pods")
                 await it.users.until_many_more()
                 assert not starting.done()
-            it.faults.refused = {}
+            it.faults.rejected = {}
             await starting
             await it.until_state("Active")
             await it.mirrored()
@@ -216,15 +216,15 @@ async def test_a_canary_whose_pods_may_not_be_listed_gets_no_live_traffic(
 ) -> None:
     async with fleet(tmp_path, BINARIES[version], with_canary=False) as it:
         with sending(it.users):
-            it.faults.refused = {"pods": 403}
+            it.faults.rejected = {"pods": 403}
             await it.add_canary()
-            await it.refused("pods")
+            await it.rejected("pods")
             await it.users.until_many_more()
             assert it.canary.arrivals == []
             status, said = await it.readiness()
             assert status == 200
             assert "has rejected requests for" in said
-            it.faults.refused = {}
+            it.faults.rejected = {}
             await it.until_state("Active")
             await it.mirrored()
             await it.users.until_many_more()
@@ -236,7 +236,7 @@ async def test_a_canary_whose_pods_may_not_be_listed_gets_no_live_traffic(
 async def test_a_canary_that_grows_while_its_pods_are_not_watched_gets_no_live_traffic(
     tmp_path: Path, version: str
 ) -> None:
-    """They were known before, and the watch of them alone is refused, or breaks (0)."""
+    """They were known before, and the watch of them alone is rejected, or breaks (0)."""
     async with contextlib.AsyncExitStack() as stack:
         it = await stack.enter_async_context(fleet(tmp_path, BINARIES[version], with_canary=True))
         await it.until_state("Active")
@@ -244,15 +244,15 @@ async def test_a_canary_that_grows_while_its_pods_are_not_watched_gets_no_live_t
         more: list[Recorder] = []
         for number, status in enumerate((403, 401, 429, 0), start=2):
             await it.mirrored()
-            it.faults.refused = {"pods": status}
+            it.faults.rejected = {"pods": status}
             it.faults.cut("pods")
-            await it.refused("pods")
+            await it.rejected("pods")
             more.append(await stack.enter_async_context(recorder(f"canary-{number}")))
             await it.add_pod(f"canary-{number}", more[-1])
             await it.until_state("Pending")
             await it.mirrored()
             await it.users.until_many_more()
-            it.faults.refused = {}
+            it.faults.rejected = {}
             await it.until_state("Active")
             await it.users.until_many_more()
         assert it.users.answers.keys() == {(200, "stable")}

@@ -220,17 +220,17 @@ async def test_redact_mirrors_no_grpc_call_and_that_is_said(world: World) -> Non
     world.fleet.source.put(*stage("half", world, ports=(HTTP, RPC), redact="json:/a"))
     shadow = await world.until("half", "Active")
     assert shadow.message.endswith("Requests of port 81 are not: it speaks gRPC, which redact cannot read.")
-    # Where a port does not say that it speaks gRPC, Envoy sends none of its calls: so the refusal is right.
+    # Where a port does not say that it speaks gRPC, Envoy sends none of its calls: so the rejection is right.
     world.fleet.source.put(*stage("unsaid", world, ports=(HTTP, H2C), redact="json:/a"))
     await world.until("unsaid", "Active")
     await world.mirrored(lambda envoy: world.post(envoy, "app.unsaid"), world.canary.of)
     for envoy in world.fleet.envoys:
         calls = [await world.call(envoy, "app.unsaid:82") for _ in range(3)]
-        await eventually(partial(_refused, envoy, len(calls)), what="an end of each mirrored call")
+        await eventually(partial(_rejected, envoy, len(calls)), what="an end of each mirrored call")
         assert not world.calls.seen.keys() & set(calls)
 
 
-async def _refused(envoy: Envoy, count: int) -> bool:
+async def _rejected(envoy: Envoy, count: int) -> bool:
     """Whether so many mirrored calls got to the shadow cluster, and all of them are over: before there was a
     connection, or after."""
     stats = await envoy.stats(f"^{SHADOW}(total|cancelled|active)$")

@@ -26,7 +26,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Refuse:
+class Reject:
     """Answer with this status, and pass nothing on."""
 
     status: int
@@ -41,7 +41,7 @@ class Cut:
     in_chunk: bool = False
 
 
-Fault = Refuse | Cut
+Fault = Reject | Cut
 
 ERROR_EVENT = (
     b'{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure",'
@@ -60,18 +60,18 @@ class Passing:
 
 @dataclass
 class Proxy:
-    """`faults` are used up in order, for the requests they are for; `refused` holds the status that every
+    """`faults` are used up in order, for the requests they are for; `rejected` holds the status that every
     request for a kind is answered with, or for "" every request at all, and 0 if its connection is to break.
     `silent` kinds are read and not passed on; kinds on hold wait until they are let go, so that one kind's
     events come later than another's. `asked` counts requests whose credentials were accepted and that were
-    not `refused`, and `turned_away` the refused ones by kind."""
+    not `rejected`, and `turned_away` the rejected ones by kind."""
 
     connect_upstream: Connect
     url: str = ""
     down: bool = False
     credential: str = ""
     faults: dict[Asked, list[Fault]] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     asked: Counter[Asked] = field(default_factory=Counter)
     turned_away: Counter[str] = field(default_factory=Counter)
@@ -132,17 +132,17 @@ class Proxy:
             transport.abort()
             return web.Response()
         if self.credential and http.headers.get("Authorization") != f"Bearer {self.credential}":
-            return _status(Refuse(401))
-        refused = self.refused.get("", self.refused.get(plural))
-        if refused is not None:
+            return _status(Reject(401))
+        rejected = self.rejected.get("", self.rejected.get(plural))
+        if rejected is not None:
             self.turned_away[plural] += 1
-            if refused == 0:
+            if rejected == 0:
                 transport.abort()
-            return _status(Refuse(refused))
+            return _status(Reject(rejected))
         self.asked[asked] += 1
         script = self.faults.get(asked)
         fault = script.pop(0) if script else None
-        if isinstance(fault, Refuse):
+        if isinstance(fault, Reject):
             return _status(fault)
         passing = Passing(asked, transport)
         self.passing.add(passing)
@@ -215,10 +215,10 @@ async def _send_part(
     transport.close()  # what was written still goes out
 
 
-def _status(refuse: Refuse) -> web.Response:
-    headers = {} if refuse.retry_after is None else {"Retry-After": str(refuse.retry_after)}
-    status = {"kind": "Status", "code": refuse.status, "message": "as the test says"}
-    return web.json_response(status, status=refuse.status, headers=headers)
+def _status(reject: Reject) -> web.Response:
+    headers = {} if reject.retry_after is None else {"Retry-After": str(reject.retry_after)}
+    status = {"kind": "Status", "code": reject.status, "message": "as the test says"}
+    return web.json_response(status, status=reject.status, headers=headers)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.kube.cluster import WATCHED, Cluster, deployment, endpoint_slice, service
-from tests.kube.proxy import ERROR_EVENT, Cut, Proxy, Refuse
+from tests.kube.proxy import ERROR_EVENT, Cut, Proxy, Reject
 from tests.support.recorder import Recorder, running
 from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.core.objects import Kind, Service
@@ -125,7 +125,7 @@ async def test_every_connection_breaks_again_and_again(server: Cluster, faults: 
 async def test_a_lost_place_takes_one_list(server: Cluster, faults: Proxy, how: str) -> None:
     async with following(server, faults) as recorder:
         if how == "a status":
-            faults.add("watch", "services", Refuse(410))
+            faults.add("watch", "services", Reject(410))
             faults.cut("services")
         else:
             faults.inject("services", ERROR_EVENT)
@@ -145,7 +145,7 @@ async def test_a_rejected_watch_is_resumed_where_it_ended(
     server: Cluster, faults: Proxy, status: int
 ) -> None:
     async with following(server, faults) as recorder:
-        faults.add("watch", "services", *[Refuse(status, retry_after=0)] * 3)
+        faults.add("watch", "services", *[Reject(status, retry_after=0)] * 3)
         faults.cut("services")
         for n in range(3):
             await server.label("services", "web", n=str(n))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.kube.cluster import WATCHED, Cluster, cluster, deployment, endpoint_slice, service
-from tests.kube.proxy import ERROR_EVENT, Cut, Proxy, Refuse, proxy
+from tests.kube.proxy import ERROR_EVENT, Cut, Proxy, Reject, proxy
 from tests.kube.test_faults import agrees, source, watched
 from tests.support.embedded import embedded
 from tests.support.recorder import Recorder, running
@@ -24,7 +24,7 @@ KINDS = st.sampled_from(sorted(WATCHED))
 
 
 class Faults(RuleBasedStateMachine):
-    """Objects come, change and go; connections are cut, requests refused, places lost, tokens changed."""
+    """Objects come, change and go; connections are cut, requests rejected, places lost, tokens changed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,13 +94,13 @@ class Faults(RuleBasedStateMachine):
         self.faults.add("watch", plural, Cut(after, in_chunk=in_chunk))
 
     @rule(plural=KINDS, status=st.sampled_from([401, 403, 404, 429, 500, 503]))
-    def refuse(self, plural: str, status: int) -> None:
-        self.faults.add("watch", plural, Refuse(status, retry_after=0))
+    def reject(self, plural: str, status: int) -> None:
+        self.faults.add("watch", plural, Reject(status, retry_after=0))
 
     @rule(plural=KINDS)
     def lose_the_place(self, plural: str) -> None:
         self._lost[plural] += 1
-        self.faults.add("watch", plural, Refuse(410))
+        self.faults.add("watch", plural, Reject(410))
 
     @rule(plural=KINDS)
     def say_that_the_place_is_lost(self, plural: str) -> None:

@@ -80,7 +80,7 @@ async def test_the_namespaced_rules_are_enough(tmp_path: Path) -> None:
     async with embedded() as kube:
         await story(kube, kube.write_kubeconfig(tmp_path / "kubeconfig"), ("staging",))
         granted = list(rules(build(INSTALL / "namespaced")))
-        refused = {
+        rejected = {
             call
             for call in kube.asked()
             if not any(
@@ -89,7 +89,7 @@ async def test_the_namespaced_rules_are_enough(tmp_path: Path) -> None:
             )
         }
         # Whether the Namespace is labelled is a permission apart, of the component `namespace-labels`.
-        assert {call.resource for call in refused} == {"namespaces"}
+        assert {call.resource for call in rejected} == {"namespaces"}
 
 
 async def test_a_secret_is_asked_for_as_its_role_allows(tmp_path: Path) -> None:

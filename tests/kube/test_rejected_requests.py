@@ -1,5 +1,5 @@
-"""A server that refuses: everything to everybody while it starts, one kind for a missing permission, all
-for a token that it no longer takes. Nothing is concluded from a refusal, and what is missing is said.
+"""A server that rejects: everything to everybody while it starts, one kind for a missing permission, all
+for a token that it no longer takes. Nothing is concluded from a rejection, and what is missing is said.
 """
 
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ from xds_server.core.world import Change, Report
 
 
 async def turned_away(faults: Proxy, plural: str) -> None:
-    """Wait until a kind was refused several times more."""
+    """Wait until a kind was rejected several times more."""
     wanted = faults.turned_away[plural] + 3
-    await eventually(lambda: faults.turned_away[plural] >= wanted, what=f"{plural} refused")
+    await eventually(lambda: faults.turned_away[plural] >= wanted, what=f"{plural} rejected")
 
 
 async def test_a_starting_server_that_forbids_everything_is_waited_for(
@@ -27,18 +27,18 @@ async def test_a_starting_server_that_forbids_everything_is_waited_for(
 ) -> None:
     """First to everybody, then Pods alone."""
     await fill(server)
-    faults.refused[""] = 403
+    faults.rejected[""] = 403
     followed = source(server, faults)
     async with started(followed) as recorder:
         await turned_away(faults, "services")
         assert "waiting for the first list of" in followed.health().message
-        faults.refused = {"pods": 403}
+        faults.rejected = {"pods": 403}
         await watched(faults, "services", "endpointslices", "deployments", "namespaces")
         await turned_away(faults, "pods")
         assert recorder.syncs == 0
         assert f"No permission to watch pods in namespace {server.namespace}" in followed.health().message
         assert 'grant list and watch on "pods"' in followed.health().message
-        faults.refused = {}
+        faults.rejected = {}
         await recorder.until(lambda: recorder.syncs == 1)
         assert recorder.world_at_sync is not None
         view = recorder.world_at_sync.view(server.namespace)
@@ -52,12 +52,12 @@ async def test_a_namespace_that_is_forbidden_for_a_moment_is_waited_for(
     server: Cluster, faults: Proxy
 ) -> None:
     await fill(server)
-    faults.refused["namespaces"] = 403
+    faults.rejected["namespaces"] = 403
     async with started(source(server, faults)) as recorder:
         await watched(faults, "services", "endpointslices", "deployments", "pods")
         await turned_away(faults, "namespaces")
         assert recorder.syncs == 0
-        faults.refused = {}
+        faults.rejected = {}
         await recorder.until(lambda: recorder.syncs == 1)
         assert recorder.world_at_sync is not None
         view = recorder.world_at_sync.view(server.namespace)
@@ -67,7 +67,7 @@ async def test_a_namespace_that_is_forbidden_for_a_moment_is_waited_for(
 
 async def test_a_namespace_that_stays_forbidden_is_given_up(server: Cluster, faults: Proxy) -> None:
     await fill(server)
-    faults.refused["namespaces"] = 403
+    faults.rejected["namespaces"] = 403
     followed = source(server, faults, replace(TIMING, give_up_after=0.2))
     async with running(followed) as recorder:
         view = recorder.world.view(server.namespace)
@@ -76,7 +76,7 @@ async def test_a_namespace_that_stays_forbidden_is_given_up(server: Cluster, fau
         assert set(view.services) == {"web"}
         assert followed.health().outage_s is None
         assert recorder.reasons == {"Forbidden"}
-        faults.refused = {}
+        faults.rejected = {}
         await agrees(server, recorder)
 
 
@@ -84,14 +84,14 @@ async def test_the_pods_of_a_new_canary_are_awaited_while_they_are_forbidden(
     server: Cluster, faults: Proxy
 ) -> None:
     async with following(server, faults) as recorder:
-        faults.refused["pods"] = 403
+        faults.rejected["pods"] = 403
         await server.create("deployments", deployment("new", shadow_of="web"))
         await server.create_ready_pod("new-1", {"app": "new"})
         await turned_away(faults, "pods")
         view = recorder.world.view(server.namespace)
         assert set(view.workloads) == {"canary", "new"}
         assert view.awaited == {"app=new"}
-        faults.refused = {}
+        faults.rejected = {}
         await agrees(server, recorder)
         assert recorder.names(Kind.POD) == {"canary-1", "new-1"}
 
@@ -106,7 +106,7 @@ async def test_a_server_that_rejects_everything_for_a_while_is_an_outage(
         await watched(faults)
         await agrees(server, recorder)
         before = recorder.world.namespaces
-        faults.refused[""] = status
+        faults.rejected[""] = status
         faults.cut()
         kinds = {kind for kind in Kind if kind.built_in} - {Kind.SECRET}  # which are not followed here
         await eventually(
@@ -124,7 +124,7 @@ async def test_a_server_that_rejects_everything_for_a_while_is_an_outage(
         assert "the last known objects stay in use" in health.message
 
         batches = remembered(recorder)
-        faults.refused = {}
+        faults.rejected = {}
         await agrees(server, recorder)
         await recorder.until(lambda: recorder.problems == [])
         told = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]

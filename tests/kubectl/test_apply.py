@@ -87,8 +87,8 @@ class TestValidation:
     async def test_a_field_that_is_misspelt(self, kube: Kubectl) -> None:
         doc = web()
         doc["spec"]["replica"] = 3
-        refused = await kube.fails("apply", "-f", "-", stdin=doc)
-        assert 'strict decoding error: unknown field "spec.replica"' in refused
+        rejected = await kube.fails("apply", "-f", "-", stdin=doc)
+        assert 'strict decoding error: unknown field "spec.replica"' in rejected
         warned = await kube.run("apply", "--validate=warn", "-f", "-", stdin=doc)
         assert (warned.code, warned.err) == (0, 'Warning: unknown field "spec.replica"\n')
         assert "replica" not in (await kube.get("deployment", "web"))["spec"]
@@ -96,9 +96,9 @@ class TestValidation:
     async def test_a_value_of_another_type(self, kube: Kubectl) -> None:
         doc = web()
         doc["spec"]["replicas"] = "two"
-        refused = await kube.fails("apply", "-f", "-", stdin=doc)
-        assert "Error from server (BadRequest)" in refused
-        assert "spec.replicas" in refused
+        rejected = await kube.fails("apply", "-f", "-", stdin=doc)
+        assert "Error from server (BadRequest)" in rejected
+        assert "spec.replicas" in rejected
 
     async def test_a_selector_is_for_ever(self, kube: Kubectl) -> None:
         await apply(kube, web())
@@ -134,12 +134,12 @@ class TestByTheServer:
     async def test_a_conflict_is_explained_and_can_be_forced(self, kube: Kubectl) -> None:
         await apply(kube, web(), options="--server-side")
         await kube("scale", "deployment", "web", "--replicas=5")
-        refused = await kube.fails("apply", "--server-side", "-f", "-", stdin=web())
-        assert refused.startswith(
+        rejected = await kube.fails("apply", "--server-side", "-f", "-", stdin=web())
+        assert rejected.startswith(
             'error: Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" '
             "using apps/v1: .spec.replicas\n"
         )
-        assert "--force-conflicts" in refused
+        assert "--force-conflicts" in rejected
         await apply(kube, web(), options="--server-side --force-conflicts")
         assert (await kube.get("deployment", "web"))["spec"]["replicas"] == 2
         await apply(kube, web(replicas=3), options="--server-side")
@@ -160,8 +160,8 @@ class TestByTheServer:
     async def test_a_field_that_is_misspelt(self, kube: Kubectl) -> None:
         doc = web()
         doc["spec"]["replica"] = 3
-        refused = await kube.fails("apply", "--server-side", "-f", "-", stdin=doc)
-        assert 'unknown field "spec.replica"' in refused
+        rejected = await kube.fails("apply", "--server-side", "-f", "-", stdin=doc)
+        assert 'unknown field "spec.replica"' in rejected
 
 
 class TestManyObjects:

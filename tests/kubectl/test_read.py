@@ -101,8 +101,8 @@ class TestGet:
         await create(kube, pod("waiting"), pod("running") | {"status": {"phase": "Running"}})
         [_, row] = await kube.rows("pods", "--field-selector=status.phase=Running")
         assert row[:3] == ["running", "0/1", "Running"]
-        refused = await kube.fails("get", "pods", "--field-selector=spec.image=x")
-        assert "field label not supported: spec.image" in refused
+        rejected = await kube.fails("get", "pods", "--field-selector=spec.image=x")
+        assert "field label not supported: spec.image" in rejected
 
     async def test_in_pages(self, kube: Kubectl) -> None:
         await create(kube, *(config_map(f"c-{number}") for number in range(5)))

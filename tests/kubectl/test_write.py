@@ -52,9 +52,9 @@ class TestCreate:
 
     async def test_what_is_there_already(self, kube: Kubectl) -> None:
         await create(kube, deployment("web"))
-        refused = await kube.fails("create", "-f", "-", stdin=here(deployment("web")))
-        assert 'Error from server (AlreadyExists): error when creating "STDIN"' in refused
-        assert 'deployments.apps "web" already exists' in refused
+        rejected = await kube.fails("create", "-f", "-", stdin=here(deployment("web")))
+        assert 'Error from server (AlreadyExists): error when creating "STDIN"' in rejected
+        assert 'deployments.apps "web" already exists' in rejected
 
     async def test_a_generated_name(self, kube: Kubectl) -> None:
         doc = config_map("")
@@ -63,15 +63,15 @@ class TestCreate:
         assert len(name.removeprefix("configmap/c-")) == 5
 
     async def test_in_a_namespace_that_is_not_there(self, kube: Kubectl) -> None:
-        refused = await kube.within("nowhere").fails("create", "configmap", "c")
-        assert 'namespaces "nowhere" not found' in refused
+        rejected = await kube.within("nowhere").fails("create", "configmap", "c")
+        assert 'namespaces "nowhere" not found' in rejected
 
     async def test_what_is_invalid(self, kube: Kubectl) -> None:
         doc = deployment("web")
         doc["spec"]["template"]["metadata"]["labels"] = {"app": "other"}
-        refused = await kube.fails("create", "-f", "-", stdin=here(doc))
-        assert 'The Deployment "web" is invalid: spec.template.metadata.labels: Invalid value' in refused
-        assert "`selector` does not match template `labels`" in refused
+        rejected = await kube.fails("create", "-f", "-", stdin=here(doc))
+        assert 'The Deployment "web" is invalid: spec.template.metadata.labels: Invalid value' in rejected
+        assert "`selector` does not match template `labels`" in rejected
 
     @pytest.mark.parametrize("where", ["server", "client"])
     async def test_a_dry_run_makes_nothing(self, kube: Kubectl, where: str) -> None:
@@ -89,8 +89,8 @@ class TestChange:
         assert (await kube.get("deployment", "web"))["metadata"]["labels"] == {"a/b": "2"}
         assert await kube("label", "deployment", "web", "a/b-") == "deployment.apps/web unlabeled\n"
         assert "labels" not in (await kube.get("deployment", "web"))["metadata"]
-        refused = await kube.fails("label", "deployment", "web", "a=b c")
-        assert "a valid label must" in refused
+        rejected = await kube.fails("label", "deployment", "web", "a=b c")
+        assert "a valid label must" in rejected
 
     async def test_annotations(self, kube: Kubectl) -> None:
         await create(kube, service("web"))
@@ -119,8 +119,8 @@ class TestChange:
     async def test_a_patch_that_does_not_fit(self, kube: Kubectl) -> None:
         await create(kube, deployment("web"))
         test = '[{"op":"test","path":"/spec/replicas","value":7}]'
-        refused = await kube.fails("patch", "deployment", "web", "--type=json", "-p", test)
-        assert refused == "The request is invalid: patch: testing value /spec/replicas failed\n"
+        rejected = await kube.fails("patch", "deployment", "web", "--type=json", "-p", test)
+        assert rejected == "The request is invalid: patch: testing value /spec/replicas failed\n"
 
     async def test_the_status_is_changed_apart(self, kube: Kubectl) -> None:
         await create(kube, deployment("web"))
@@ -134,8 +134,8 @@ class TestChange:
         said = await kube("scale", "deployment", "web", "--replicas=3", "--current-replicas=1")
         assert said == "deployment.apps/web scaled\n"
         assert (await kube.get("deployment", "web"))["spec"]["replicas"] == 3
-        refused = await kube.fails("scale", "deployment", "web", "--replicas=4", "--current-replicas=1")
-        assert "Expected replicas to be 1, was 3" in refused
+        rejected = await kube.fails("scale", "deployment", "web", "--replicas=4", "--current-replicas=1")
+        assert "Expected replicas to be 1, was 3" in rejected
 
     async def test_set(self, kube: Kubectl) -> None:
         await create(kube, deployment("web"))
@@ -180,9 +180,9 @@ class TestChange:
         await create(kube, config_map("c", a="1"))
         old = await kube.get("configmap", "c")
         await kube("label", "configmap", "c", "a=b")
-        refused = await kube.fails("replace", "-f", "-", stdin=old)
-        assert "Error from server (Conflict)" in refused
-        assert "the object has been modified" in refused
+        rejected = await kube.fails("replace", "-f", "-", stdin=old)
+        assert "Error from server (Conflict)" in rejected
+        assert "the object has been modified" in rejected
 
 
 class TestDelete:
@@ -244,5 +244,5 @@ class TestWait:
 
     async def test_in_vain(self, kube: Kubectl) -> None:
         await create(kube, service("web"))
-        refused = await kube.fails("wait", "service/web", "--for=delete", "--timeout=1s")
-        assert "timed out waiting for the condition on services/web" in refused
+        rejected = await kube.fails("wait", "service/web", "--for=delete", "--timeout=1s")
+        assert "timed out waiting for the condition on services/web" in rejected

@@ -146,7 +146,7 @@ def listening_but_deaf() -> Iterator[Address]:
 
 @contextlib.contextmanager
 def dead() -> Iterator[Address]:
-    """A port that is taken and refuses every connection."""
+    """A port that is in use and refuses every connection."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield Address("127.0.0.1", bound.getsockname()[1])

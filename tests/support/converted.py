@@ -6,7 +6,7 @@ did not do: another Service than theirs, or a mirrored request that they do not 
 
 The names that cluster DNS gives a Service are a case of their own. The documents of an ingress say nothing of
 them; here they reach the Service, and what is mirrored must be what the documents mirror for one of their
-hosts. Where documents name them (Istio's), a request that they refuse may reach the Service itself,
+hosts. Where documents name them (Istio's), a request that they reject may reach the Service itself,
 unmirrored.
 """
 
@@ -161,7 +161,7 @@ class Edits:
 
 
 def typed(lines: Sequence[str]) -> Edits:
-    """What lines of kubectl do. A second line that writes another value is refused, as by kubectl."""
+    """What lines of kubectl do. A second line that writes another value is rejected, as by kubectl."""
     edits = Edits()
     for line in lines:
         if line and not line.startswith("#"):
@@ -213,8 +213,8 @@ def exceeds(case: Case, asked: Asked, live: Seen | None, mirrored: Mapping[Seen,
         return "" if hosts or not mirrored else f"no host has all of the mirrors {dict(mirrored)}"
     for answer in case.answers(_full(asked, own)):
         if live and not any(_is(case, live, target) for target in answer.backends):
-            refused = not answer.backends and own and _is(case, live, Target(*own))
-            if not refused:
+            rejected = not answer.backends and own and _is(case, live, Target(*own))
+            if not rejected:
                 return f"{live} got it, and not one of {set(answer.backends)}"
         if live and not own and (answer.changed or answer.guarded):
             return f"{live} got it without what is done to it there"

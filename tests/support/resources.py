@@ -55,7 +55,7 @@ def generic_secret(name: str, value: str) -> Resource:
 
 def cluster(name: str, *, policy: int = ROUND_ROBIN, connect_timeout_s: int = 5) -> Resource:
     """A cluster whose assignment has its name; another `policy` makes it another cluster, and a timeout of 0
-    one that Envoy refuses."""
+    one that Envoy rejects."""
     message = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.DiscoveryType.EDS, lb_policy=policy)
     message.connect_timeout.FromSeconds(connect_timeout_s)
     message.eds_cluster_config.eds_config.CopyFrom(over_ads())
@@ -63,7 +63,7 @@ def cluster(name: str, *, policy: int = ROUND_ROBIN, connect_timeout_s: int = 5)
 
 
 def assignment(name: str, *backends: Address, overprovisioning: int = 140) -> Resource:
-    """The endpoints of the cluster of that name; Envoy refuses an overprovisioning factor of 0 percent."""
+    """The endpoints of the cluster of that name; Envoy rejects an overprovisioning factor of 0 percent."""
     message = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     message.policy.overprovisioning_factor.value = overprovisioning
     locality = message.endpoints.add()
@@ -77,7 +77,7 @@ def assignment(name: str, *backends: Address, overprovisioning: int = 140) -> Re
 
 def listener(name: str, routes: str, *, prefix: str = "scenario") -> Resource:
     """A listener on a port that the system chooses; another `prefix` makes it another listener,
-    and an empty one makes one that Envoy refuses."""
+    and an empty one makes one that Envoy rejects."""
     message = listener_pb2.Listener(name=name, address=_address("127.0.0.1", 0))
     hcm = http_filters(routes)
     hcm.stat_prefix = prefix
@@ -93,7 +93,7 @@ def api_listener(name: str, routes: str) -> Resource:
 
 
 def route_configuration(name: str, to: str, *, domain: str = "*", padding: int = 0) -> Resource:
-    """Every request goes to the cluster `to`; Envoy refuses an empty name. `padding` is in bytes."""
+    """Every request goes to the cluster `to`; Envoy rejects an empty name. `padding` is in bytes."""
     message = route_pb2.RouteConfiguration(name=name)
     host = message.virtual_hosts.add(name="everybody", domains=[domain])
     route = host.routes.add()

@@ -183,10 +183,10 @@ def test_render_expose_all_routes_what_is_not_exposed(tmp_path: Path) -> None:
 def test_render_keeps_to_the_policy_file(manifests: Path, tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("percent-max: lots\n")
-    refused = run("render", "--manifests", str(manifests), "--policy", str(policy))
-    assert (refused.returncode, refused.stdout) == (2, "")
+    rejected = run("render", "--manifests", str(manifests), "--policy", str(policy))
+    assert (rejected.returncode, rejected.stdout) == (2, "")
     assert f"--policy {policy}: percent-max: 'lots' is not a percentage" in " ".join(
-        refused.stderr.replace("│", " ").split()
+        rejected.stderr.replace("│", " ").split()
     )
     (manifests / "canary.yaml").write_text(
         yaml.safe_dump_all(

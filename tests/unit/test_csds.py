@@ -186,16 +186,16 @@ async def test_matchers_choose_the_clients(client: Client, matchers: list[Any], 
 async def test_a_matcher_that_is_not_supported_is_rejected(
     client: Client, matcher: Any, sentence: str
 ) -> None:
-    with pytest.raises(grpc.aio.AioRpcError, match=sentence) as refused:
+    with pytest.raises(grpc.aio.AioRpcError, match=sentence) as rejected:
         await client.fetch(by_id(exact="gateway-1"), matcher)
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     call = client.stream([csds_pb2.ClientStatusRequest(node_matchers=[matcher])])
     assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("fleet", [of_fleet(*(opened(n, f"{n}-" + "x" * 9000) for n in range(500)))])
 async def test_an_answer_that_a_client_would_not_take_says_how_to_ask(client: Client) -> None:
-    with pytest.raises(grpc.aio.AioRpcError, match="for 500 clients is too large; select fewer") as refused:
+    with pytest.raises(grpc.aio.AioRpcError, match="for 500 clients is too large; select fewer") as rejected:
         await client.fetch()
-    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert rejected.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert len(await client.nodes(by_id(prefix="17-"))) == 1

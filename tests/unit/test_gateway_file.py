@@ -56,9 +56,9 @@ def test_no_file_and_one_without_keys_are_the_transparent_profile(file: Path) ->
 )
 def test_an_invalid_file_is_rejected_with_file_and_key(file: Path, text: str, wrong: str) -> None:
     file.write_text(text)
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(UsageError) as rejection:
         read_gateway(file)
-    assert str(refusal.value).startswith(f"--gateway {file}: {wrong}")
+    assert str(rejection.value).startswith(f"--gateway {file}: {wrong}")
 
 
 def test_two_listeners_have_not_the_same_port_by_way_of_the_option(file: Path) -> None:

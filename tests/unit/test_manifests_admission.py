@@ -73,7 +73,7 @@ def environment(documents: list[Doc], user: User) -> cel.Env:
     )
 
 
-def refusal(
+def rejection(
     documents: list[Doc],
     user: User,
     after: Doc,
@@ -167,15 +167,15 @@ def changed(change: dict[str, dict[str, str | None]], of: Doc = MARKED) -> Doc:
 def test_who_may_not_mark_changes_nothing_of_ours(
     documents: list[Doc], after: Doc, before: Doc | None
 ) -> None:
-    said = refusal(documents, User(), after, before)
+    said = rejection(documents, User(), after, before)
     assert said == (
         "ann may not write labels and annotations xds-shadow.io/ here: it lacks the verb mark for"
         " deployments.xds-shadow.io"
     )
-    assert refusal(documents, User((EXPOSER,)), after, before)
-    assert refusal(documents, User((STARTER,), "prod"), after, before)
-    assert refusal(documents, User((STARTER,), "staging"), after, before) == ""
-    assert refusal(documents, User((STARTER,)), after, before) == ""
+    assert rejection(documents, User((EXPOSER,)), after, before)
+    assert rejection(documents, User((STARTER,), "prod"), after, before)
+    assert rejection(documents, User((STARTER,), "staging"), after, before) == ""
+    assert rejection(documents, User((STARTER,)), after, before) == ""
 
 
 @pytest.mark.parametrize(
@@ -193,14 +193,14 @@ def test_who_may_not_mark_changes_nothing_of_ours(
     ],
 )
 def test_everything_else_is_everybodys(documents: list[Doc], after: Doc, before: Doc | None) -> None:
-    assert refusal(documents, User(), after, before) == ""
+    assert rejection(documents, User(), after, before) == ""
 
 
 @pytest.mark.parametrize("resource", ["services", "secrets"])
 def test_what_may_be_shadowed_is_another_permission(documents: list[Doc], resource: str) -> None:
     after = changed({"labels": {"xds-shadow.io/expose": "true"}}, PLAIN)
-    assert refusal(documents, User((STARTER,), "staging"), after, PLAIN, resource=resource)
-    assert refusal(documents, User((EXPOSER,), "staging"), after, PLAIN, resource=resource) == ""
+    assert rejection(documents, User((STARTER,), "staging"), after, PLAIN, resource=resource)
+    assert rejection(documents, User((EXPOSER,), "staging"), after, PLAIN, resource=resource) == ""
 
 
 @pytest.mark.parametrize("namespace", ["staging", ""])
@@ -210,7 +210,7 @@ def test_guard_rails_of_a_namespace_are_for_who_may_in_the_whole_cluster(
     after = changed({"annotations": {"xds-shadow.io/percent-max": "100"}}, PLAIN)
 
     def told(user: User) -> str:
-        return refusal(documents, user, after, PLAIN, resource="namespaces", namespace=namespace)
+        return rejection(documents, user, after, PLAIN, resource="namespaces", namespace=namespace)
 
     assert told(User((STARTER,)))
     assert told(User((EXPOSER,), "staging"))
@@ -226,10 +226,10 @@ def made(doc: Doc, *, controls: bool = True) -> Doc:
 @pytest.mark.parametrize("kind", WORKLOADS)
 def test_every_kind_that_can_be_marked_takes_the_verb(documents: list[Doc], kind: str) -> None:
     resource = f"{kind.lower()}s"
-    assert f"lacks the verb mark for {resource}" in refusal(
+    assert f"lacks the verb mark for {resource}" in rejection(
         documents, User(), MARKED, PLAIN, resource=resource
     )
-    assert refusal(documents, User((STARTER,), "staging"), MARKED, PLAIN, resource=resource) == ""
+    assert rejection(documents, User((STARTER,), "staging"), MARKED, PLAIN, resource=resource) == ""
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,6 @@ def test_every_kind_that_can_be_marked_takes_the_verb(documents: list[Doc], kind
 def test_what_a_deployment_gives_to_its_replica_sets_is_no_mark(
     documents: list[Doc], after: Doc, before: Doc | None, *, passes: bool
 ) -> None:
-    assert (refusal(documents, User(), after, before, resource="replicasets") == "") is passes
+    assert (rejection(documents, User(), after, before, resource="replicasets") == "") is passes
     # Of the other kinds nothing is a gift.
-    assert refusal(documents, User(), made(MARKED), PLAIN, resource="statefulsets")
+    assert rejection(documents, User(), made(MARKED), PLAIN, resource="statefulsets")

@@ -27,7 +27,7 @@ def text(fleet: Fleet) -> str:
 
 
 def busy() -> Fleet:
-    """A fleet in which one Envoy took a response after two seconds, refused another and was dropped."""
+    """A fleet in which one Envoy took a response after two seconds, rejected another and was dropped."""
     fleet = Fleet()
     node = Node(id=NodeId("envoy-1"))
     fleet.apply(StreamOpened(stream=STREAM, node=node, variant=Variant.SOTW, peer=""), now=0.0)

@@ -20,7 +20,7 @@ from xds_server.xds.stream_events import Acked, StreamOpened, Variant
 from xds_server.xds.types import SECRET, SHORT_NAMES
 
 FENCE = "fence"
-REFUSAL = "no such filter"
+REJECTION = "no such filter"
 
 
 class Served:
@@ -87,8 +87,8 @@ class Client:
         nonce = self._answered[type_url] = self.latest[type_url].nonce
         await self.request(type_url, nonce=nonce)
 
-    async def nack(self, type_url: TypeUrl, *also: str, message: str = REFUSAL) -> None:
-        """Refuse the latest response of a type, and subscribe to the names `also`."""
+    async def nack(self, type_url: TypeUrl, *also: str, message: str = REJECTION) -> None:
+        """Reject the latest response of a type, and subscribe to the names `also`."""
         nonce = self._answered[type_url] = self.latest[type_url].nonce
         self._names.setdefault(type_url, []).extend(also)
         await self.request(type_url, nonce=nonce, error=message, subscribe=also)

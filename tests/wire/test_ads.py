@@ -33,7 +33,7 @@ STUCK = 24 * MEGABYTE
 """More than gRPC and the kernel buffer for a client that does not read."""
 
 
-def refused(sentence: str) -> Status:
+def rejected(sentence: str) -> Status:
     return Status(grpc.StatusCode.INVALID_ARGUMENT, sentence)
 
 
@@ -41,7 +41,7 @@ async def test_rule_01_a_first_request_without_a_node_is_rejected(rig: Rig, conn
     stream = connect()
     await stream.ask(CLUSTER)
     status = await stream.status()
-    assert status == refused("the first request of a stream has no node; set node.id in the bootstrap")
+    assert status == rejected("the first request of a stream has no node; set node.id in the bootstrap")
     # Nobody was there, so no stream was opened. The event may come after the client's status.
     await eventually(lambda: rig.events, what="an event")
     [event] = rig.events
@@ -65,7 +65,7 @@ async def test_rule_02_an_empty_type_is_rejected(rig: Rig, connect: Connect) -> 
     stream = connect()
     await stream.ask("", node=node())
     sentence = "type_url is empty, and an aggregated stream has no default type"
-    assert await stream.status() == refused(sentence)
+    assert await stream.status() == rejected(sentence)
     closed = await rig.seen(StreamClosed)
     assert (closed.reason, closed.cause) == (sentence, Cause.INVALID)
 
@@ -100,7 +100,7 @@ async def test_garbage_ends_a_stream_that_was_good(rig: Rig, connect: Connect) -
 async def test_a_node_without_a_view_gets_the_reason(connect: Connect) -> None:
     stream = connect()
     await stream.ask(CLUSTER, node=node(team=7))
-    assert await stream.status() == refused(NO_TEAM)
+    assert await stream.status() == rejected(NO_TEAM)
 
 
 async def test_metadata_that_json_cannot_express_is_rejected(connect: Connect) -> None:

@@ -29,7 +29,7 @@ async def limited(limits: Limits) -> AsyncIterator[Rig]:
 
 async def served(stream: Stream) -> bool:
     """Whether the stream is let in. A write to one that ends meanwhile is an error of gRPC's client's own, so
-    the status of a refusal is looked at where nothing is written."""
+    the status of a rejection is looked at where nothing is written."""
     try:
         await stream.ask(CLUSTER, node=node())
         return isinstance(await stream.take_raw(), bytes)
@@ -66,23 +66,23 @@ async def test_rule_22_past_the_burst_a_stream_is_rejected_and_every_client_gets
             "too many streams are being opened; try again later",
         )
         assert (await rig.seen(StreamDenied)).cause is Cause.RATE
-        waiting, refused = 1, 0
+        waiting, rejected = 1, 0
         async with asyncio.timeout(PATIENCE_S):
             while waiting:
                 if await served(rig.connect(variant)):
                     waiting -= 1
                 else:
-                    refused += 1
-        assert refused
+                    rejected += 1
+        assert rejected
 
 
 async def test_one_address_may_open_so_many_streams_and_one_more_when_one_has_ended(variant: Variant) -> None:
     async with limited(Limits(rate=1000.0, burst=1000, per_peer=2)) as rig:
         streams = [rig.connect(variant) for _ in range(2)]
         assert [await served(stream) for stream in streams] == [True, True]
-        refusal = await rig.connect(variant).status()
-        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "2 streams are open from this address" in refusal.details
+        rejection = await rig.connect(variant).status()
+        assert rejection.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "2 streams are open from this address" in rejection.details
         assert (await rig.seen(StreamDenied)).cause is Cause.PEER
         streams[0].cancel()
         await rig.seen(StreamClosed)

@@ -173,10 +173,10 @@ async def test_a_nack_is_recorded_and_gone_with_the_next_content(
     assert await caller.call() == "one"
 
     bad = server.commit(listener, route_configuration("routes-greeter", ""), *others)
-    await eventually(lambda: _nacks(server), what="a refusal")
-    [refused] = _nacks(server)
-    assert (refused.type_url, refused.version) == (ROUTE, bad.of(ROUTE).version)
-    assert "routes-greeter" in refused.message
+    await eventually(lambda: _nacks(server), what="a NACK")
+    [rejected] = _nacks(server)
+    assert (rejected.type_url, rejected.version) == (ROUTE, bad.of(ROUTE).version)
+    assert "routes-greeter" in rejected.message
     assert await caller.call() == "one"
 
     events = len(server.events)

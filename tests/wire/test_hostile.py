@@ -30,7 +30,7 @@ from xds_server.xds.types import CLUSTER, ENDPOINT, LISTENER
 pytestmark = pytest.mark.parametrize("variant", list(Variant), ids=str)
 
 MIB = 2**20
-AT_ONCE = 500  # gRPC refuses by itself what waits to be accepted, from about a thousand on
+AT_ONCE = 500  # gRPC rejects by itself what waits to be accepted, from about a thousand on
 EACH = 100
 """Streams that a connection carries: gRPC admits no more at once."""
 
@@ -72,7 +72,7 @@ async def witness(rig: Rig) -> AsyncIterator[Witness]:
     await found.is_served()
 
 
-async def refused(rig: Rig, variant: Variant, *messages: bytes) -> Status:
+async def rejected(rig: Rig, variant: Variant, *messages: bytes) -> Status:
     """How a stream ends that sends these after a good first request."""
     stream = rig.connect(variant)
     await stream.ask(CLUSTER, node=node("hostile"))
@@ -96,7 +96,7 @@ def request(variant: Variant, *wanted: str, type_url: str = ENDPOINT) -> bytes:
 
 @pytest.mark.usefixtures("witness")
 async def test_more_names_than_may_be(rig: Rig, variant: Variant) -> None:
-    status = await refused(rig, variant, request(variant, *names(2 * MAX_NAMES)))
+    status = await rejected(rig, variant, request(variant, *names(2 * MAX_NAMES)))
     assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert status.details == f"more than {MAX_NAMES:,} names in one request"
 
@@ -108,22 +108,22 @@ async def test_names_by_and_by(rig: Rig, variant: Variant) -> None:
         messages = [request(variant, *names(step * turn)) for turn in (1, 2, 3)]
     else:
         messages = [request(variant, *names(step, first=step * turn)) for turn in range(3)]
-    status = await refused(rig, variant, *messages)
+    status = await rejected(rig, variant, *messages)
     assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert f"more than {MAX_NAMES:,} names" in status.details
 
 
 @pytest.mark.usefixtures("witness")
 async def test_a_name_that_fills_a_message(rig: Rig, variant: Variant) -> None:
-    status = await refused(rig, variant, request(variant, "x" * (SERVED - 1_000)))
+    status = await rejected(rig, variant, request(variant, "x" * (SERVED - 1_000)))
     assert status.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert status.details == f"a name of more than {LONGEST_NAME:,} characters"
 
 
 @pytest.mark.usefixtures("witness")
 async def test_a_message_that_is_too_large(rig: Rig, variant: Variant) -> None:
-    status = await refused(rig, variant, request(variant, "x" * SERVED))
-    # gRPC itself refuses it. Depending on what it is doing, it says so or ends the call.
+    status = await rejected(rig, variant, request(variant, "x" * SERVED))
+    # gRPC itself rejects it. Depending on what it is doing, it says so or ends the call.
     assert status.code in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
     assert (await rig.seen(StreamClosed)).cause is Cause.CLIENT
 
@@ -131,12 +131,12 @@ async def test_a_message_that_is_too_large(rig: Rig, variant: Variant) -> None:
 @pytest.mark.usefixtures("witness")
 @pytest.mark.parametrize("letter", [b"\xff", b"\x00", b"\x0a"])
 async def test_garbage_as_large_as_may_be(rig: Rig, variant: Variant, letter: bytes) -> None:
-    assert await refused(rig, variant, letter * (SERVED - 1_000)) == TOO_MUCH
+    assert await rejected(rig, variant, letter * (SERVED - 1_000)) == TOO_MUCH
 
 
 @pytest.mark.usefixtures("witness")
 async def test_garbage(rig: Rig, variant: Variant) -> None:
-    status = await refused(rig, variant, b"\xff" * 1_000)
+    status = await rejected(rig, variant, b"\xff" * 1_000)
     assert status.code is grpc.StatusCode.INVALID_ARGUMENT
     assert len(status.details) < 200
 
@@ -197,12 +197,12 @@ async def test_messages_without_number(
 ) -> None:
     """Two bytes each; an object of them takes fifty times that."""
     put = inside(*(delta if variant is Variant.DELTA else sotw))
-    assert await refused(rig, variant, request(variant) + put(empty * 7_000_000)) == TOO_MUCH
+    assert await rejected(rig, variant, request(variant) + put(empty * 7_000_000)) == TOO_MUCH
 
 
 @pytest.mark.usefixtures("witness")
 async def test_empty_names_without_number(rig: Rig, variant: Variant) -> None:
-    status = await refused(rig, variant, request(variant, type_url=CLUSTER) + field(3, b"") * 7_000_000)
+    status = await rejected(rig, variant, request(variant, type_url=CLUSTER) + field(3, b"") * 7_000_000)
     assert status.details == f"more than {MAX_NAMES:,} names in one request"
 
 

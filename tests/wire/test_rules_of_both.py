@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.xds.peer import Said, cluster, endpoints, listener, route, secret
-from tests.wire.client import REFUSAL, Client, Served
+from tests.wire.client import REJECTION, Client, Served
 from tests.wire.conftest import Start
 from tests.wire.rig import Rig, node, resource
 from tests.wire.test_ads import STUCK, Connect
@@ -77,7 +77,7 @@ async def test_rule_05_a_nack_resends_nothing_until_the_content_changes(
     await either.subscribe(CLUSTER)
     await either.flow()
     await either.nack(CLUSTER)
-    assert (await served.rig.seen(Nacked)).message == REFUSAL
+    assert (await served.rig.seen(Nacked)).message == REJECTION
     assert await either.flow() == []
     served.now(cluster("a", 2))
     assert await either.flow() == [Said("CDS", ["a"], [])]

@@ -98,8 +98,8 @@ async def seen(stream: Stream, **metadata: str) -> set[str]:
     return {each.name for each in (await stream.take()).resources}
 
 
-async def refused(stream: Stream, **metadata: str) -> tuple[grpc.StatusCode, str]:
-    """How a client is refused that asks for clusters."""
+async def rejected(stream: Stream, **metadata: str) -> tuple[grpc.StatusCode, str]:
+    """How a client is rejected that asks for clusters."""
     with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         await stream.ask(CLUSTER, node=node("envoy", **metadata))
     return await stream.end()
@@ -125,7 +125,7 @@ async def test_a_client_without_a_valid_certificate_gets_no_connection(tmp_path:
                 stream = peer.stream(None)
             case _:
                 stream = peer.plain()
-        code, _ = await refused(stream)
+        code, _ = await rejected(stream)
         assert code is grpc.StatusCode.UNAVAILABLE
         assert not any(isinstance(event, StreamOpened) for event in peer.events)
         # The next one that can is served.
@@ -220,9 +220,9 @@ async def test_a_client_that_is_not_listed_is_rejected_with_the_reason(
 ) -> None:
     async with served(tmp_path, CLIENTS) as (peer, _):
         stream = peer.stream(peer.authority.issue(**names))  # type: ignore[arg-type]
-        assert await refused(stream, **metadata) == (grpc.StatusCode.PERMISSION_DENIED, why)
+        assert await rejected(stream, **metadata) == (grpc.StatusCode.PERMISSION_DENIED, why)
         # The client may read the status before the server has told of the end of the call.
-        await eventually(lambda: peer.events, what="the event of the refusal")
+        await eventually(lambda: peer.events, what="the event of the rejection")
         (event,) = peer.events
         assert isinstance(event, StreamDenied)
         assert event.reason == why
@@ -238,7 +238,7 @@ async def test_certificates_change_under_streams_and_none_is_dropped(tmp_path: P
         second.server_files(tmp_path)
         newer = peer.stream(second.issue(uris=[GATEWAY]), root=second.pem)
         assert len(await seen(newer)) == 2
-        code, _ = await refused(peer.stream(first.issue(uris=[GATEWAY])))
+        code, _ = await rejected(peer.stream(first.issue(uris=[GATEWAY])))
         assert code is grpc.StatusCode.UNAVAILABLE
         # The stream of before goes on.
         fleet.commit(Snapshot().updated([of("staging"), of("production"), of("new")]))
@@ -306,9 +306,9 @@ def test_files_that_cannot_be_used_are_named_with_their_option(
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(UsageError) as rejection:
         Certificates(files)
-    assert str(refusal.value).startswith(wrong.format(path))
+    assert str(rejection.value).startswith(wrong.format(path))
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_files_that_cannot_be_used_are_named_with_their_option(
 def test_an_invalid_list_of_clients_is_rejected(tmp_path: Path, text: str, wrong: str) -> None:
     path = tmp_path / "clients.yaml"
     path.write_text(text)
-    with pytest.raises(UsageError) as refusal:
+    with pytest.raises(UsageError) as rejection:
         read_clients(path)
-    assert str(refusal.value).startswith(f"--tls-clients {path}: {wrong}")
+    assert str(rejection.value).startswith(f"--tls-clients {path}: {wrong}")
 
 
 def test_a_list_of_clients(tmp_path: Path) -> None:

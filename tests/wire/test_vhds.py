@@ -62,7 +62,7 @@ async def test_rule_25_the_other_gets_the_whole(rig: Rig) -> None:
 
 @pytest.mark.parametrize("build", ["envoy 1.36", "another 1.40", "", "envoy"])
 async def test_rule_25_an_older_envoy_gets_the_whole_in_delta_too(rig: Rig, build: str) -> None:
-    """It refuses routes that send it for their hosts over the same stream."""
+    """It rejects routes that send it for their hosts over the same stream."""
     rig.commit(routes(), host("gateway/a", "a.example"))
     stream = rig.connect(Variant.DELTA)
     await stream.ask(ROUTE, "gateway", node=of_build(build))

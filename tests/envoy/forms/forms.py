@@ -21,7 +21,7 @@ class Outcome:
     """What becomes of a request on its way through Envoy. `status` is what the client is answered. `differs`
     is what is different at the Service, `canary` at the canary, as `arrival.differences` says it, beside what
     is so with every request; of that `without` is not. With `canary` None nothing arrives there, and what is
-    refused arrives nowhere."""
+    rejected arrives nowhere."""
 
     differs: tuple[str, ...] = ()
     canary: tuple[str, ...] | None = None
@@ -34,7 +34,7 @@ def mirrored(*differs: str, canary: tuple[str, ...] | None = None, without: tupl
     return Outcome(differs, differs if canary is None else canary, without)
 
 
-def refused(status: int) -> Outcome:
+def rejected(status: int) -> Outcome:
     """It arrives nowhere."""
     return Outcome(status=status)
 
@@ -117,7 +117,7 @@ METHODS = (
         *_h1("OPTIONS of a path", "OPTIONS /a HTTP/1.1", "origin: https://example.com"),
         mirrored("+ content-length: 0"),
     ),
-    Form(*_h1("OPTIONS of the server (*)", "OPTIONS * HTTP/1.1"), refused(404)),
+    Form(*_h1("OPTIONS of the server (*)", "OPTIONS * HTTP/1.1"), rejected(404)),
     Form(*_h1("TRACE", "TRACE / HTTP/1.1")),
     Form(*_h1("PROPFIND (WebDAV)", "PROPFIND / HTTP/1.1", "depth: 1"), mirrored("+ content-length: 0")),
     Form(*_h1("a method of one's own", "INVALIDATE-CACHE /a HTTP/1.1"), mirrored("+ content-length: 0")),
@@ -133,12 +133,12 @@ PATHS = (
     Form(*_h1("path with needless escapes", "GET /%7Euser/%41 HTTP/1.1")),
     Form(*_h1("path with a backslash", "GET /a\\b HTTP/1.1")),
     Form(*_h1("path with [|]{}^", "GET /[a|b]/{c}^ HTTP/1.1")),
-    Form(*_h1("path with raw UTF-8", "GET /caf\xc3\xa9 HTTP/1.1"), refused(400)),
+    Form(*_h1("path with raw UTF-8", "GET /caf\xc3\xa9 HTTP/1.1"), rejected(400)),
     Form(*_h1("path of 8 KiB", f"GET /{'a' * 8192} HTTP/1.1")),
     Form(*_h1("query with ??", "GET /a??b=c?d HTTP/1.1")),
     Form(*_h1("empty query", "GET /a? HTTP/1.1")),
     Form(*_h1("query with odd characters", "GET /a?b[]=1&c=%zz&d=/../x HTTP/1.1")),
-    Form(*_h1("fragment", "GET /a?b#c HTTP/1.1"), refused(400)),
+    Form(*_h1("fragment", "GET /a?b#c HTTP/1.1"), rejected(400)),
     Form(*_h1("absolute form", f"GET http://{HOST}/a?b HTTP/1.1"), mirrored("target /a?b")),
     Form(
         *_h1("absolute form, another Host", f"GET http://{HOST}/a HTTP/1.1", host="other.example.com"),
@@ -274,7 +274,7 @@ UPGRADES = (
     ),
     Form(
         *_h1("Upgrade: another protocol", _GET, "connection: upgrade", "upgrade: a/1"),
-        refused(403),
+        rejected(403),
         gateway=mirrored("- connection: upgrade", "- upgrade: a/1"),
     ),
     Form(

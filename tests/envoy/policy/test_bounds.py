@@ -23,7 +23,7 @@ timeout-max: 5s
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
-    """A fleet of an installation with guard rails."""
+    """A fleet of an installation with bounds."""
     directory: Path = tmp_path_factory.mktemp("guarded")
     (directory / "policy.yaml").write_text(POLICY)
     async with rig(directory, extra=[f"--policy={directory / 'policy.yaml'}"]) as running:
@@ -39,7 +39,7 @@ def namespace(**annotations: str) -> Document:
 
 
 async def given(fleet: Rig, canary: Recorder, state: str, of: Document, **annotations: str) -> None:
-    """A Namespace with its guard rails, and a canary in it, both at once."""
+    """A Namespace with its bounds, and a canary in it, both at once."""
     base = [of, objects.service()]
     fleet.write("base.yaml", base)
     await fleet.until_no_shadow()
@@ -52,7 +52,7 @@ async def test_every_mirrored_request_is_within_the_bounds(fleet: Rig, canary: R
     rails = namespace(methods_allowed="GET,HEAD", remove_headers="cookie", max_body_max="1Ki")
     await given(fleet, canary, "Active", rails)
     for envoy in fleet.envoys:
-        refused = [
+        rejected = [
             await fleet.send(envoy, method="POST", path="/api"),
             await fleet.send(envoy, path="/admin"),
             await fleet.send(envoy, path="/apis"),
@@ -61,8 +61,8 @@ async def test_every_mirrored_request_is_within_the_bounds(fleet: Rig, canary: R
         copied = await fleet.send(envoy, path="/api/v1", headers={"Cookie": "session=1"}, body=b"x")
         await canary.until_seen(copied.test_id)
         [copy] = canary.of(copied.test_id)
-        assert {answer.backend for answer in (*refused, copied)} == {"stable"}
-        assert [canary.of(answer.test_id) for answer in refused] == [[], [], [], []]
+        assert {answer.backend for answer in (*rejected, copied)} == {"stable"}
+        assert [canary.of(answer.test_id) for answer in rejected] == [[], [], [], []]
         assert (copy.headers["x-from"], copy.headers.get("cookie")) == ("installation", None)
 
 

@@ -1,4 +1,4 @@
-"""Whatever annotations say, no Envoy ever refuses what comes of them."""
+"""Whatever annotations say, no Envoy ever rejects what comes of them."""
 
 import asyncio
 
@@ -95,7 +95,7 @@ ONE_OF_EACH: dict[str, st.SearchStrategy[str]] = {
     "until": st.datetimes().map(lambda time: time.replace(microsecond=0).isoformat() + "Z")
     | st.integers(2100, 9999).map("{}-01-01T00:00:00Z".format),  # so that some are to come
 }
-# Few at a time, or there is always one among them that is refused, and nothing comes of the rest.
+# Few at a time, or there is always one among them that is rejected, and nothing comes of the rest.
 annotations = st.sets(st.sampled_from(sorted(ONE_OF_EACH)), max_size=4).flatmap(
     lambda names: st.fixed_dictionaries({name: ONE_OF_EACH[name] for name in sorted(names)})
 )
@@ -120,20 +120,20 @@ def _service(number: int) -> str:
     return f"own{number}" if number % 4 == 0 else "shared"
 
 
-async def refusals(fleet: Rig, version: str) -> list[str]:
+async def rejections(fleet: Rig, version: str) -> list[str]:
     """What the Envoys say of the configuration that comes of the manifests with this mark, once all of them
-    have taken or refused it."""
-    refused: list[str] = []
+    have taken or rejected it."""
+    rejected: list[str] = []
 
     async def answered() -> bool:
         status = await fleet.status()
         kinds = [kind for node in status.nodes for kind in node.types]
-        refused[:] = [kind.last_nack.message for kind in kinds if kind.sync == "ERROR"]
+        rejected[:] = [kind.last_nack.message for kind in kinds if kind.sync == "ERROR"]
         read = any(problem.subject == f"Service staging/{version}" for problem in status.conditions)
-        return bool(refused) or (read and all_have(status))
+        return bool(rejected) or (read and all_have(status))
 
-    await eventually(answered, what="every Envoy to take or refuse the configuration")
-    return refused
+    await eventually(answered, what="every Envoy to accept or reject the configuration")
+    return rejected
 
 
 async def test_envoy_takes_whatever_comes_of_random_annotations(fleet: Rig) -> None:
@@ -142,13 +142,13 @@ async def test_envoy_takes_whatever_comes_of_random_annotations(fleet: Rig) -> N
     mark = 0
     active: set[str] = set()
 
-    async def refused(policies: list[dict[str, str]], token: str) -> list[str]:
+    async def rejected(policies: list[dict[str, str]], token: str) -> list[str]:
         nonlocal mark
         mark += 1
         # A Service that is reported by its name says that this version has been read.
         witness = objects.service(f"v{mark}", ports=[])
         fleet.write("all.yaml", [*world(policies, token), witness])
-        found = await refusals(fleet, f"v{mark}")
+        found = await rejections(fleet, f"v{mark}")
         status = await fleet.status()
         running = {shadow.name for shadow in status.shadows if shadow.state == "Active"}
         for number, policy in enumerate(policies):
@@ -166,7 +166,7 @@ async def test_envoy_takes_whatever_comes_of_random_annotations(fleet: Rig) -> N
     )
     @given(st.lists(annotations, min_size=CANARIES, max_size=CANARIES), credential)
     def holds(policies: list[dict[str, str]], token: str) -> None:
-        assert asyncio.run_coroutine_threadsafe(refused(policies, token), loop).result() == []
+        assert asyncio.run_coroutine_threadsafe(rejected(policies, token), loop).result() == []
 
     await asyncio.to_thread(holds)
     # It was about something: every annotation was in effect at some time.

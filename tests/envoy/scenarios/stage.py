@@ -44,7 +44,7 @@ class Stage:
         self.tap = server.tap
         self.envoy = envoy
         self.variant = variant
-        self.hosts_apart = variant is Variant.DELTA and version != "1.36"  # which refuses VHDS over ADS
+        self.hosts_apart = variant is Variant.DELTA and version != "1.36"  # which rejects VHDS over ADS
         self.backend = backend
         self._chapter = 0
         self._whole: list[Resource] = []

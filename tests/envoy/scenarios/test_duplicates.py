@@ -1,6 +1,6 @@
 """Envoy's scenario DuplicateInitialClusters, in two halves, as the server under test cannot tell it whole.
 
-A response with one name twice is refused whole; a scripted server shows that. A snapshot has one place for
+A response with one name twice is rejected whole; a scripted server shows that. A snapshot has one place for
 each name, so from this server no such response can come.
 """
 
@@ -28,17 +28,17 @@ pytestmark = pytest.mark.envoy
 
 @dataclass
 class Script:
-    """Answers the first request for clusters with `response`, and remembers every refusal."""
+    """Answers the first request for clusters with `response`, and remembers every rejection."""
 
     response: Any
-    refusals: list[str] = field(default_factory=list)
+    rejections: list[str] = field(default_factory=list)
 
     async def serve(self, requests: Any, context: Any) -> None:
         """One stream of either variant."""
         answered = False
         async for request in requests:
             if request.HasField("error_detail"):
-                self.refusals.append(request.error_detail.message)
+                self.rejections.append(request.error_detail.message)
             if request.type_url == CLUSTER and not answered:
                 answered = True
                 await context.write(self.response)
@@ -89,8 +89,8 @@ async def test_duplicate_initial_clusters_are_rejected(
         scripted(variant, script) as address,
         connected(version, variant, address, tmp_path) as envoy,
     ):
-        await eventually(lambda: script.refusals, what="a refusal")
-        assert "duplicate" in script.refusals[0]
+        await eventually(lambda: script.rejections, what="a NACK")
+        assert "duplicate" in script.rejections[0]
         assert await envoy.stat("cluster_manager.cds.update_rejected") == 1
 
 

@@ -54,7 +54,7 @@ def bad_assignment(name: str) -> Resource:
 
 
 def bad_host(name: str, domain: str, to: str) -> Resource:
-    """Envoy refuses its regular expression, without a word on whose it is."""
+    """Envoy rejects its regular expression, without a word on whose it is."""
     good = virtual_host("routes_0", name, domain, to)
     message = route_components_pb2.VirtualHost.FromString(good.body)
     message.routes[0].match.safe_regex.regex = "(("
@@ -62,7 +62,7 @@ def bad_host(name: str, domain: str, to: str) -> Resource:
 
 
 def bad_cluster(name: str) -> Resource:
-    """Envoy refuses it by name, and takes the others of the response."""
+    """Envoy rejects it by name, and takes the others of the response."""
     message = cluster_pb2.Cluster.FromString(cluster(name).body)
     message.lb_policy = cluster_pb2.Cluster.RING_HASH
     message.ring_hash_lb_config.minimum_ring_size.value = 2000
@@ -152,7 +152,7 @@ async def test_two_services_swap_their_hosts_without_a_failed_request(stage: Sta
 
 
 async def test_a_host_moves_on_while_envoy_rejects_the_service_that_it_leaves(stage: Stage) -> None:
-    """Rule 40: what the old Service becomes is refused, so its host stays; once that is mended, it moves."""
+    """Rule 40: what the old Service becomes is rejected, so its host stays; once that is mended, it moves."""
     a, b = service(stage, "a", 80, host="x.test"), service(stage, "b", 80)
     stage.commit(*frame(), *a, *b)
     await answered(stage, "x.test", "b.test")
@@ -203,7 +203,7 @@ async def test_a_rejected_endpoint_that_changes_all_the_time_delays_no_other_cha
 
 
 async def test_an_envoy_that_starts_has_all_but_what_it_rejects(stage: Stage) -> None:
-    """C2: everything comes at once, with one of each kind that is refused."""
+    """C2: everything comes at once, with one of each kind that is rejected."""
     names = [f"s{n}" for n in range(9)]
     whole = [each for name in names for each in service(stage, name, 80)]
     stage.commit(

@@ -1,4 +1,4 @@
-"""What Envoy refuses, once for each type, and how it gets over it."""
+"""What Envoy rejects, once for each type, and how it gets over it."""
 
 import pytest
 
@@ -36,17 +36,17 @@ async def test_failure(stage: Stage) -> None:
     for at, wrong in enumerate(bad):
         type_url = wrong.key.type_url
         snapshot = stage.commit(*good[:at], wrong)
-        refused = await stage.until(Nacked, type_url)
-        assert (refused.version, bool(refused.message)) == (snapshot.of(type_url).version, True)
+        rejected = await stage.until(Nacked, type_url)
+        assert (rejected.version, bool(rejected.message)) == (snapshot.of(type_url).version, True)
         await stage.until_stat(REJECTED[type_url], 1)
     snapshot = stage.commit(*good)
     await stage.until_acked(snapshot, CLUSTER, ENDPOINT, LISTENER, ROUTE)
     await stage.until_answered("listener_0")
 
-    # Rule 5: nothing that was refused was sent again, by the time that all the rest had come and gone.
+    # Rule 5: nothing that was rejected was sent again, by the time that all the rest had come and gone.
     for type_url, counter in REJECTED.items():
-        [refused] = stage.of(Nacked, type_url)
-        assert [sent.version for sent in stage.of(Sent, type_url)].count(refused.version) == 1
+        [rejected] = stage.of(Nacked, type_url)
+        assert [sent.version for sent in stage.of(Sent, type_url)].count(rejected.version) == 1
         assert await stage.envoy.stat(counter) == 1
 
 

@@ -35,7 +35,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """`backends`: each may get the request; none: it is refused, redirected, or answered by the proxy.
+    """`backends`: each may get the request; none: it is rejected, redirected, or answered by the proxy.
     `mirrors`: to whom it is mirrored, with the share in percent. `changed`: what arrives is another request,
     or perhaps none, as it is rewritten, authenticated or limited before. `guarded`: the host is served in a
     way that the fleet's gateway does not have, such as TLS."""
@@ -46,7 +46,7 @@ class Answer:
     guarded: bool = False
 
 
-REFUSED = Answer()
+NO_BACKEND = Answer()
 
 
 def closest(host: str, patterns: Iterable[str]) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.originals.answers import REFUSED, Answer, Asked, Doc, Target, documents, namespace_of
+from tests.support.originals.answers import NO_BACKEND, Answer, Asked, Doc, Target, documents, namespace_of
 
 _GROUP = "apisix.apache.org"
 _LOGS = ("prometheus", "zipkin", "http-logger")
@@ -28,7 +28,7 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
                         )
                         found.append((rank, _routed(route, doc, docs)))
     found.sort(key=lambda each: each[0])
-    return [found[0][1]] if found else [REFUSED]
+    return [found[0][1]] if found else [NO_BACKEND]
 
 
 def _meets(host: str, path: str, match: Doc, asked: Asked) -> bool:

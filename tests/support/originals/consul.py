@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.originals.answers import (
-    REFUSED,
+    NO_BACKEND,
     Answer,
     Asked,
     Doc,
@@ -28,7 +28,7 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
         for text in _hatches(doc["spec"]):
             for host in _hosts(json.loads(text)):
                 found += [_answer(host, doc, asked)] if closest(asked.host, host["domains"]) else []
-    return found or [REFUSED]
+    return found or [NO_BACKEND]
 
 
 def _hatches(spec: Doc) -> list[str]:
@@ -55,7 +55,7 @@ def _answer(host: Doc, doc: Doc, asked: Asked) -> Answer:
     for route in host["routes"]:
         if _meets(route["match"], asked):
             if "route" not in route:
-                return REFUSED
+                return NO_BACKEND
             action = route["route"]
             mirrors = {
                 _target(each["cluster"], doc): _share(each)
@@ -63,7 +63,7 @@ def _answer(host: Doc, doc: Doc, asked: Asked) -> Answer:
             }
             changed = "prefix_rewrite" in action
             return Answer(frozenset({_target(action["cluster"], doc)}), mirrors, changed=changed)
-    return REFUSED
+    return NO_BACKEND
 
 
 def _meets(match: Doc, asked: Asked) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.support.originals.answers import (
-    REFUSED,
+    NO_BACKEND,
     Answer,
     Asked,
     Doc,
@@ -32,14 +32,14 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
     roots = {doc["spec"]["virtualhost"]["fqdn"]: doc for doc in proxies if "virtualhost" in doc["spec"]}
     best = closest(asked.host, roots)
     if best is None:
-        return [REFUSED]
+        return [NO_BACKEND]
     root = roots[best]
     found = [
         (_rank(conditions), _routed(route, doc, root))
         for doc, route, conditions in _routes(root, proxies, [])
         if _meets(conditions, asked)
     ]
-    return [min(found, key=lambda each: each[0])[1]] if found else [REFUSED]
+    return [min(found, key=lambda each: each[0])[1]] if found else [NO_BACKEND]
 
 
 def _routes(doc: Doc, proxies: Sequence[Doc], above: list[Doc]) -> Iterator[tuple[Doc, Doc, list[Doc]]]:
@@ -103,7 +103,7 @@ def _header(how: Doc, value: str | None) -> bool:
 def _routed(route: Doc, doc: Doc, root: Doc) -> Answer:
     host = root["spec"]["virtualhost"]
     if "requestRedirectPolicy" in route or "directResponsePolicy" in route:
-        return REFUSED
+        return NO_BACKEND
     serving = [each for each in route.get("services", []) if not each.get("mirror")]
     some = any(each.get("weight") for each in serving)
     backends = frozenset(_target(each, doc) for each in serving if not some or each.get("weight"))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.originals.answers import (
-    REFUSED,
+    NO_BACKEND,
     Answer,
     Asked,
     Doc,
@@ -50,7 +50,7 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
         for group in groups.values()
         if _host(group[0]["spec"]) == best and _meets(group[0]["spec"], asked)
     ]
-    return [min(found, key=lambda each: each[0])[1]] if found else [REFUSED]
+    return [min(found, key=lambda each: each[0])[1]] if found else [NO_BACKEND]
 
 
 def _host(spec: Doc) -> str:
@@ -89,7 +89,7 @@ def _value(how: Any, value: str | None) -> bool:
 def _routed(group: Sequence[Doc]) -> Answer:
     serving = [doc for doc in group if not doc["spec"].get("shadow")]
     if not serving or any(doc["spec"].get("host_redirect") for doc in serving):
-        return REFUSED
+        return NO_BACKEND
     shares = [doc["spec"].get("weight", 100) for doc in serving]
     backends = frozenset(_target(doc) for doc, share in zip(serving, shares, strict=True) if share)
     mirrors: dict[Target, float] = {}

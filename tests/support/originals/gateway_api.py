@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.originals.answers import (
-    REFUSED,
+    NO_BACKEND,
     Answer,
     Asked,
     Doc,
@@ -30,7 +30,7 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
                 for match in rule.get("matches") or [{}]:
                     found += [(_rank(host, match), _routed(rule, doc))] if _meets(match, asked) else []
     found.sort(key=lambda each: each[0])
-    return [found[0][1]] if found else [REFUSED]
+    return [found[0][1]] if found else [NO_BACKEND]
 
 
 def _admits(pattern: str, host: str) -> bool:
@@ -97,7 +97,7 @@ def _routed(rule: Doc, doc: Doc) -> Answer:
     filters = list(rule.get("filters", []))
     filters += [each for backend in rule.get("backendRefs", []) for each in backend.get("filters", [])]
     if any("requestRedirect" in each for each in filters):
-        return REFUSED
+        return NO_BACKEND
     mirrors = {
         _target(each["requestMirror"]["backendRef"], doc): _share(each["requestMirror"])
         for each in filters

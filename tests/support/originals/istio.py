@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.originals.answers import (
-    REFUSED,
+    NO_BACKEND,
     Answer,
     Asked,
     Doc,
@@ -29,7 +29,7 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
         for doc in services
         if best is not None and best in [full(host, doc) for host in doc["spec"].get("hosts", [])]
     ]
-    return found or [REFUSED]
+    return found or [NO_BACKEND]
 
 
 def full(host: str, doc: Doc) -> str:
@@ -42,12 +42,12 @@ def _answer(doc: Doc, docs: Sequence[Any], asked: Asked) -> Answer:
         matches = route.get("match") or [{}]
         if any(_meets(match, asked) for match in matches):
             return _routed(route, doc, docs)
-    return REFUSED
+    return NO_BACKEND
 
 
 def _routed(route: Doc, doc: Doc, docs: Sequence[Any]) -> Answer:
     if any(key in route for key in ("redirect", "directResponse", "delegate")):
-        return REFUSED
+        return NO_BACKEND
     routes = route.get("route", [])
     used = [each for each in routes if len(routes) == 1 or each.get("weight", 0) > 0]
     mirrors = {}

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.originals.answers import (
-    REFUSED,
+    NO_BACKEND,
     Answer,
     Asked,
     Doc,
@@ -38,7 +38,7 @@ def answers(docs: Sequence[Any], asked: Asked) -> list[Answer]:
     # A canary without a main Ingress for its path is passed over.
     mains = [each for each in found if _said(each[4], "canary") != "true"]
     if not mains:
-        return [REFUSED]
+        return [NO_BACKEND]
     first = min(mains, key=lambda each: _rank(each[1], each[2]))
     same = [each for each in found if each[1:3] == first[1:3]]
     canaries = [each for each in same if _said(each[4], "canary") == "true"]

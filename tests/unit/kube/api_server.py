@@ -95,8 +95,8 @@ class Watcher:
 class ApiServer:
     """Its state, its history, and the script.
 
-    `refuse` gives the status to answer requests of a verb and kind with, and `retry_after` the header beside
-    it, and queries with one of `refused_selectors` get 400; kinds in `absent` are not
+    `reject` gives the status to answer requests of a verb and kind with, and `retry_after` the header beside
+    it, and queries with one of `rejected_selectors` get 400; kinds in `absent` are not
     served, by default those that a cluster need not have; `forgotten` is the last version that cannot be
     resumed from; `expire_tokens` how many continue tokens are answered with 410; `down` drops every
     connection; `hang_up` ends every watch at once; `credential` is asked for, if there is one. `streams` says
@@ -106,8 +106,8 @@ class ApiServer:
 
     url: str = ""
     page_size: int = 500
-    refuse: dict[tuple[str, str], int] = field(default_factory=dict)
-    refused_selectors: set[str] = field(default_factory=set)
+    reject: dict[tuple[str, str], int] = field(default_factory=dict)
+    rejected_selectors: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=lambda: {*OPTIONAL})
     forgotten: int = 0
     expire_tokens: int = 0
@@ -217,10 +217,10 @@ class ApiServer:
         scheme, _, credential = http.headers.get("Authorization", "").partition(" ")
         if self.credential and (scheme.lower(), credential) != ("bearer", self.credential):
             return failure(401, "Unauthorized")
-        status = self.refuse.get((request.verb, request.kind))
+        status = self.reject.get((request.verb, request.kind))
         if request.kind in self.absent:
             status = 404
-        if request.parameters.get("labelSelector") in self.refused_selectors:
+        if request.parameters.get("labelSelector") in self.rejected_selectors:
             status = 400
         if status is not None:
             return failure(status, "as the test says", self.retry_after)

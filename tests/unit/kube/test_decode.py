@@ -1,4 +1,4 @@
-"""Objects from JSON and from documents: what is accepted, what is refused, and what the refusal says."""
+"""Objects from JSON and from documents: what is accepted, what is rejected, and what the rejection says."""
 
 import json
 from datetime import date
@@ -21,7 +21,7 @@ from xds_server.core.decode import DecodeError, decode_object, from_mapping
 from xds_server.core.objects import Kind, Ref, Service, ref_of
 
 
-def refusal(document: object) -> DecodeError:
+def rejection(document: object) -> DecodeError:
     with pytest.raises(DecodeError) as caught:
         from_mapping(document, "a.yaml")
     return caught.value
@@ -116,7 +116,7 @@ def test_a_files_creation_time_is_not_believed() -> None:
 
 @pytest.mark.parametrize(("value", "hint"), [(25, '"25"'), (0.5, '"0.5"'), (True, '"true"')])
 def test_an_unquoted_value_is_rejected_with_the_remedy(value: object, hint: str) -> None:
-    error = refusal(deployment("web-canary", annotations={"xds-shadow.io/percent": value}))
+    error = rejection(deployment("web-canary", annotations={"xds-shadow.io/percent": value}))
     assert error.ref == Ref(Kind.DEPLOYMENT, "staging", "web-canary")
     assert error.problem.origin == "a.yaml"
     assert str(error.problem.subject) == "Deployment staging/web-canary"
@@ -128,17 +128,18 @@ def test_an_unquoted_value_is_rejected_with_the_remedy(value: object, hint: str)
 def test_an_unquoted_value_in_a_selector_is_rejected_with_the_remedy() -> None:
     document = nested(service("web"), "spec", "selector", value={"version": 2})
     assert (
-        "spec.selector['version'] is the number 2; quote it, as in \"2\"" in refusal(document).problem.message
+        "spec.selector['version'] is the number 2; quote it, as in \"2\""
+        in rejection(document).problem.message
     )
     document = nested(deployment("web"), "spec", "selector", "matchLabels", value={1: "x"})
-    assert "spec.selector.matchLabels has a key that is the number 1" in refusal(document).problem.message
+    assert "spec.selector.matchLabels has a key that is the number 1" in rejection(document).problem.message
 
 
 @pytest.mark.parametrize(
     ("value", "what"), [([], "a list"), ({}, "a mapping"), (b"x", "binary data"), (date.min, "a date")]
 )
 def test_a_value_that_no_quotes_can_help(value: object, what: str) -> None:
-    error = refusal(service("web", labels={"app": value}))
+    error = rejection(service("web", labels={"app": value}))
     assert error.problem.message == f"metadata.labels['app'] is {what}; it has to be a string."
 
 
@@ -155,7 +156,7 @@ def test_a_document_is_not_changed_by_reading_it() -> None:
 
 
 def test_an_overlong_label_names_object_and_key() -> None:
-    error = refusal(service("web", labels={"app.example/tier": "x" * 300}))
+    error = rejection(service("web", labels={"app.example/tier": "x" * 300}))
     assert str(error.problem.subject) == "Service staging/web"
     assert "metadata.labels['app.example/tier']" in error.problem.message
     assert "300 characters" in error.problem.message
@@ -218,7 +219,7 @@ INVALID = [
 
 @pytest.mark.parametrize(("document", "message"), INVALID, ids=[message for _, message in INVALID])
 def test_what_an_api_server_rejects_is_rejected(document: Doc, message: str) -> None:
-    error = refusal(document)
+    error = rejection(document)
     assert message in error.problem.message
     assert error.ref is not None
     assert error.problem.reason == "InvalidObject"
@@ -271,14 +272,14 @@ UNNAMED: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("document", "message"), UNNAMED, ids=[message for _, message in UNNAMED])
 def test_a_document_without_a_valid_name_has_no_object(document: object, message: str) -> None:
-    error = refusal(document)
+    error = rejection(document)
     assert message in error.problem.message
     assert error.ref is None
 
 
 def test_types_are_not_coerced_even_where_msgspec_could() -> None:
     document = nested(service("web"), "spec", "type", value=1)
-    assert "spec.type: expected `str" in refusal(document).problem.message
+    assert "spec.type: expected `str" in rejection(document).problem.message
 
 
 def test_the_model_stays_immutable_after_trimming() -> None:

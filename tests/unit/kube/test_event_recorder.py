@@ -390,15 +390,15 @@ async def test_a_session_that_cannot_be_opened_is_reported_until_it_can(
 
 
 class Script:
-    """A server that answers as told; with `status` None it never answers. It takes every bid, and refuses
-    Events in the namespaces of `refusing`."""
+    """A server that answers as told; with `status` None it never answers. It takes every bid, and rejects
+    Events in the namespaces of `rejecting`."""
 
     def __init__(self) -> None:
         self.status: int | None = 403
         self.retry_after = ""
         self.asked: Counter[str] = Counter()
         self.url = ""
-        self.refusing: dict[str, tuple[int, str]] = {}
+        self.rejecting: dict[str, tuple[int, str]] = {}
         self.events: Counter[str] = Counter()
         self.patches: list[int] = []
 
@@ -421,7 +421,7 @@ class Script:
 
     def _event(self, namespace: str) -> web.Response:
         self.events[namespace] += 1
-        status, message = self.refusing.get(namespace, (201, ""))
+        status, message = self.rejecting.get(namespace, (201, ""))
         return web.json_response({"kind": "Status", "message": message}, status=status)
 
 
@@ -513,7 +513,7 @@ async def test_credentials_that_are_not_accepted_are_not_a_missing_permission(sc
 
 async def test_a_namespace_that_rejects_events_delays_no_other(script: Script) -> None:
     script.status = 200
-    script.refusing["poor"] = (403, "exceeded quota: count/events")
+    script.rejecting["poor"] = (403, "exceeded quota: count/events")
     reports = Reports()
     it = recorder(script.connect, report=reports, terms=PATIENT)
     async with running(it):
@@ -534,20 +534,20 @@ async def test_a_namespace_that_rejects_events_delays_no_other(script: Script) -
 
 async def test_a_rejection_is_withdrawn_when_events_are_accepted(script: Script) -> None:
     script.status = 200
-    script.refusing["staging"] = (403, "no")
+    script.rejecting["staging"] = (403, "no")
     reports = Reports()
     it = recorder(script.connect, report=reports)
     async with running(it):
         await leading(it)
         it.put([note()])
         await eventually(lambda: bool(reports.now))
-        script.refusing.clear()
+        script.rejecting.clear()
         await eventually(lambda: it.outcomes()["written"] == 1 and reports.now == ())
 
 
 async def test_who_does_not_lead_any_more_says_nothing_of_events(script: Script) -> None:
     script.status = 200
-    script.refusing["staging"] = (403, "no")
+    script.rejecting["staging"] = (403, "no")
     reports = Reports()
     it = recorder(script.connect, report=reports)
     async with running(it):
@@ -560,7 +560,7 @@ async def test_who_does_not_lead_any_more_says_nothing_of_events(script: Script)
 
 async def test_a_namespace_that_is_being_deleted_costs_its_note_alone(script: Script) -> None:
     script.status = 200
-    script.refusing["staging"] = (403, "because it is being terminated")
+    script.rejecting["staging"] = (403, "because it is being terminated")
     reports = Reports()
     it = recorder(script.connect, report=reports)
     async with running(it):
@@ -574,7 +574,7 @@ async def test_a_namespace_that_is_being_deleted_costs_its_note_alone(script: Sc
 async def test_many_namespaces_that_reject_events_are_not_all_listed(script: Script) -> None:
     names = "abcdefghijkl"
     script.status = 200
-    script.refusing = dict.fromkeys(names, (403, "no"))
+    script.rejecting = dict.fromkeys(names, (403, "no"))
     reports = Reports()
     it = recorder(script.connect, report=reports, terms=PATIENT)
     async with running(it):
@@ -589,7 +589,7 @@ async def test_many_namespaces_that_reject_events_are_not_all_listed(script: Scr
 
 async def test_an_event_that_expires_before_it_is_counted_up_is_written_again(script: Script) -> None:
     script.status = 200
-    script.refusing["staging"] = (409, "it exists")
+    script.rejecting["staging"] = (409, "it exists")
     script.patches = [404, 200, 500, 200, 200]
     it = recorder(script.connect)
     async with running(it):

@@ -169,13 +169,13 @@ class TestVersionGone:
         api.put(service("kept"), service("deleted-unseen"))
         async with running(source(api)) as recorder:
             await api.until_watched("Service")
-            api.refuse["watch", "Service"] = 503
+            api.reject["watch", "Service"] = 503
             api.cut()
             await recorder.until(lambda: recorder.reasons == {"ApiUnavailable"})
             api.delete(service("deleted-unseen"))
             api.put(service("created-unseen"))
             api.forgotten = api.version
-            del api.refuse["watch", "Service"]
+            del api.reject["watch", "Service"]
             await recorder.until(lambda: services(recorder) == {"kept", "created-unseen"})
             await api.until_watched("Service")
             assert api.count("list", "Service") == 2

@@ -81,12 +81,12 @@ class TestBounds:
         followed = source(api)
         async with running(followed) as recorder:
             await api.until_watched("Service")
-            api.refuse["list", "Service"] = 503
+            api.reject["list", "Service"] = 503
             api.say("Service", b"x" * 5000)
             await recorder.until(lambda: recorder.reasons == {"DecodeFailed"})
             assert (followed.health().outage_s or -1) >= 0
             api.put(service("other"))
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"web", "other"})
             await recorder.until(lambda: recorder.problems == [])
 
@@ -101,7 +101,7 @@ class TestBounds:
 
     async def test_of_a_rejected_request(self, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kube_api, "_MAX_ERROR", 20)
-        api.refuse["list", "Service"] = 403
+        api.reject["list", "Service"] = 403
         async with started(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
             assert "it says" not in recorder.problems[0].message

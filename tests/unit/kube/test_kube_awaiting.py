@@ -67,12 +67,12 @@ class TestPods:
         api.put(namespace("staging"), pod("p", app="x"))
         async with running(source(api, timing=HASTY)) as recorder:
             await api.until_watched("Deployment")
-            api.refuse["list", "Pod"] = status
+            api.reject["list", "Pod"] = status
             api.put(canary("canary", app="x"))
             await api.until_asked("list", "Pod", 4)
             assert awaited(recorder) == X
             worlds = follow(recorder)
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: awaited(recorder) == NONE)
             assert [seen for seen in worlds if seen.pods and seen.awaited] == []
             assert recorder.names(Kind.POD) == {"p"}
@@ -81,7 +81,7 @@ class TestPods:
         api.put(namespace("staging"))
         async with running(source(api)) as recorder:
             await api.until_watched("Deployment")
-            api.refuse["list", "Pod"] = 403
+            api.reject["list", "Pod"] = 403
             api.put(canary("canary", app="x"), canary("other", app="x"))
             await api.until_asked("list", "Pod", 2)
             api.put(deployment("other", app="x"))
@@ -108,14 +108,14 @@ class TestPods:
         """A real API server answers 403 to everybody while it starts."""
         api.put(*EVERYTHING)
         for kind in ("Namespace", "Service", "Deployment", "EndpointSlice", "Pod"):
-            api.refuse["list", kind] = 403
+            api.reject["list", kind] = 403
         async with started(source(api)) as recorder:
             await api.until_asked("list", "Service", 3)
             for kind in ("Namespace", "Service", "Deployment", "EndpointSlice"):
-                del api.refuse["list", kind]
+                del api.reject["list", kind]
             await api.until_asked("list", "Pod", 3)
             assert recorder.syncs == 0
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: recorder.syncs == 1)
             assert recorder.world_at_sync is not None
             assert recorder.world_at_sync.view("staging").awaited == NONE
@@ -126,19 +126,19 @@ class TestNamespaces:
     @pytest.mark.parametrize("status", [401, 403, 404, 503])
     async def test_one_is_waited_for(self, api: ApiServer, status: int) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Namespace"] = status
+        api.reject["list", "Namespace"] = status
         async with started(source(api, ["staging"])) as recorder:
             await api.until_watched("Service", "Deployment", "EndpointSlice")
             await api.until_asked("list", "Namespace", 4)
             assert recorder.syncs == 0
             assert awaited(recorder) == {""}
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: recorder.syncs == 1)
             assert awaited(recorder) == NONE
 
     async def test_it_is_given_up_when_it_is_forbidden_for_a_while(self, api: ApiServer) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Namespace"] = 403
+        api.reject["list", "Namespace"] = 403
         followed = source(api, ["staging"], HASTY)
         async with running(followed) as recorder:
             assert awaited(recorder) == NONE
@@ -151,7 +151,7 @@ class TestNamespaces:
     @pytest.mark.parametrize("status", [401, 404, 503])
     async def test_only_a_rejection_makes_it_given_up(self, api: ApiServer, status: int) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Namespace"] = status
+        api.reject["list", "Namespace"] = status
         async with started(source(api, ["staging"], HASTY)) as recorder:
             await api.until_watched("Service", "Deployment", "EndpointSlice")
             await api.until_asked("list", "Namespace", 4)
@@ -197,7 +197,7 @@ class TestReadOnce:
     @pytest.mark.parametrize("status", [400, 403, 404])
     async def test_pods_that_cannot_be_listed_are_awaited(self, api: ApiServer, status: int) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Pod"] = status
+        api.reject["list", "Pod"] = status
         world, _ = World().apply(await read_once_kube(api.connect, timing=FAST))
         assert world.view("staging").awaited == {"app=web-canary"}
         assert len(world.reports) == 1

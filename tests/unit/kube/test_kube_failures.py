@@ -45,7 +45,7 @@ class TestFailures:
         self, api: ApiServer, status: int, reason: str
     ) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Service"] = status
+        api.reject["list", "Service"] = status
         async with started(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {reason})
             (problem,) = recorder.problems
@@ -53,13 +53,13 @@ class TestFailures:
             assert "list services in all namespaces" in problem.message or status == 404
             await recorder.until(lambda: recorder.names(Kind.POD) == {"canary-1"})
             assert recorder.syncs == 0
-            del api.refuse["list", "Service"]
+            del api.reject["list", "Service"]
             await recorder.until(lambda: recorder.syncs == 1)
             assert services(recorder) == {"web"}
             assert recorder.problems == []
 
     async def test_a_forbidden_request_says_what_to_grant(self, api: ApiServer) -> None:
-        api.refuse["list", "EndpointSlice"] = 403
+        api.reject["list", "EndpointSlice"] = 403
         async with started(source(api, ["staging"])) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
             (problem,) = recorder.problems
@@ -71,11 +71,11 @@ class TestFailures:
             assert "as the test says" in problem.message
 
     async def test_a_forbidden_watch_is_reported_too(self, api: ApiServer) -> None:
-        api.refuse["watch", "Service"] = 403
+        api.reject["watch", "Service"] = 403
         async with running(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
             assert "watch services" in recorder.problems[0].message
-            del api.refuse["watch", "Service"]
+            del api.reject["watch", "Service"]
             await recorder.until(lambda: recorder.problems == [])
             assert api.count("list", "Service") == 1
 
@@ -106,7 +106,7 @@ class TestFailures:
             assert services(recorder) == {"web"}
 
     async def test_one_failing_kind_does_not_hold_up_another(self, api: ApiServer) -> None:
-        api.refuse["list", "Namespace"] = 500
+        api.reject["list", "Namespace"] = 500
         async with started(source(api)) as recorder:
             await api.until_watched("Service")
             api.put(service("web"))
@@ -130,7 +130,7 @@ class TestFailures:
 
     async def test_rejected_credentials_are_not_loaded_in_a_loop(self, api: ApiServer) -> None:
         for kind in ALWAYS:
-            api.refuse["list", kind] = 401
+            api.reject["list", kind] = 401
         timing = Timing(backoff_base=0.005, backoff_cap=0.02, renew_after=3600.0)
         async with started(source(api, timing=timing)) as recorder:
             await api.until_asked("list", "Service", 5)
@@ -228,7 +228,7 @@ class TestBadObjects:
                 await api.until_watched("Service")
                 api.delete(service("web"))
             else:
-                api.refuse["watch", "Service"] = 410
+                api.reject["watch", "Service"] = 410
                 api.cut()
                 api.delete(service("web"))
             await recorder.until(lambda: services(recorder) == set() and recorder.problems == [])
@@ -273,19 +273,21 @@ class TestBadObjects:
     async def test_a_selector_that_the_server_does_not_take_costs_its_canary_alone(
         self, api: ApiServer
     ) -> None:
-        api.put(namespace("staging"), canary("bad", app="refused"), canary("good"), pod("good-1", app="good"))
-        api.refused_selectors.add("app=refused")
+        api.put(
+            namespace("staging"), canary("bad", app="rejected"), canary("good"), pod("good-1", app="good")
+        )
+        api.rejected_selectors.add("app=rejected")
         followed = source(api)
         async with running(followed) as recorder:
             assert recorder.world_at_sync is not None
             view = recorder.world_at_sync.view("staging")
-            assert view.awaited == {"app=refused"}
+            assert view.awaited == {"app=rejected"}
             assert set(view.pods) == {"good-1"}
             assert followed.health().outage_s is None
-            assert [problem.origin for problem in recorder.problems] == ["kube/Pod/staging/app=refused"]
+            assert [problem.origin for problem in recorder.problems] == ["kube/Pod/staging/app=rejected"]
             await api.until_watched("Deployment", "Pod")
             api.put(canary("new"), pod("new-1", app="new"))
             await recorder.until(lambda: recorder.names(Kind.POD) == {"good-1", "new-1"})
-            api.refused_selectors.clear()
+            api.rejected_selectors.clear()
             await recorder.until(lambda: recorder.problems == [])
             assert recorder.world.view("staging").awaited == set()

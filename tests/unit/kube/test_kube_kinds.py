@@ -74,7 +74,7 @@ async def test_a_permission_that_is_missing_is_waited_for_and_then_done_without(
     api: ApiServer, kind: Kind
 ) -> None:
     api.absent.clear()
-    api.refuse["list", kind] = 403
+    api.reject["list", kind] = 403
     api.put(service("web"))
     async with started(source(api, timing=replace(HASTY, give_up_after=0.3))) as recorder:
         await api.until_asked("list", kind, 2)
@@ -83,16 +83,16 @@ async def test_a_permission_that_is_missing_is_waited_for_and_then_done_without(
         [problem] = recorder.problems
         assert problem.reason == "Forbidden"
         assert f'grant list and watch on "{kind.lower()}s" of API group' in problem.message
-        del api.refuse["list", kind]
+        del api.reject["list", kind]
         api.put(workload(kind, "db", "db"))
         await recorder.until(lambda: recorder.names(kind) == {"db"} and recorder.problems == [])
 
 
 async def test_marked_pods_are_seen_and_delay_nothing(api: ApiServer) -> None:
-    api.refuse["list", MARKED_POD] = 403
+    api.reject["list", MARKED_POD] = 403
     async with running(source(api, timing=HASTY)) as recorder:
         assert recorder.reasons == {"Forbidden"}
-        del api.refuse["list", MARKED_POD]
+        del api.reject["list", MARKED_POD]
         api.put(pod("stray", **{"xds-shadow.io/shadow-of": "web"}))
         await recorder.until(lambda: recorder.names(Kind.POD) == {"stray"} and recorder.problems == [])
 
@@ -118,6 +118,6 @@ async def test_what_there_is_is_read_once(api: ApiServer) -> None:
     assert world.reports == {}
     assert set(world.view("staging").pods) == {"db-0"}
     assert [type(each) for each in world.view("staging").workloads.values() if isinstance(each, Workload)]
-    api.refuse["list", "DaemonSet"] = 403
+    api.reject["list", "DaemonSet"] = 403
     world, _ = World().apply(await read_once_kube(api.connect))
     assert [problem.reason for each in world.reports.values() for problem in each] == ["Forbidden"]

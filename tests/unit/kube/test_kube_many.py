@@ -65,7 +65,7 @@ class TestPods:
         async with running(source(api)) as recorder:
             await until_watched(api, *own)
             await api.until_watched("Deployment")
-            api.refuse["list", "Pod"] = 503
+            api.reject["list", "Pod"] = 503
             api.put(*canaries(*NAMES))
             await recorder.until(lambda: recorder.names(Kind.DEPLOYMENT) == {*NAMES})
             assert awaited(recorder) == {f"app={name}" for name in NAMES[SELECTORS_MAX:]}
@@ -74,7 +74,7 @@ class TestPods:
             assert watched(api) == sorted(own)
             api.put(deployment(FEW[1]))
             await until_watched(api, *[each for each in own if each != f"app={FEW[1]}"])
-            api.refuse.clear()
+            api.reject.clear()
             await until_watched(api, "")
             assert awaited(recorder) == frozenset()
             assert recorder.names(Kind.POD) == {"later", *(f"pod-of-{name}" for name in NAMES)}
@@ -101,7 +101,7 @@ class TestPods:
     @pytest.mark.parametrize("status", [403, 404])
     async def test_read_once_awaits_all_that_it_could_not_list(self, api: ApiServer, status: int) -> None:
         api.put(namespace("staging"), *canaries(*NAMES))
-        api.refuse["list", "Pod"] = status
+        api.reject["list", "Pod"] = status
         world, _ = World().apply(await read_once_kube(api.connect))
         assert world.view("staging").awaited == {f"app={name}" for name in NAMES}
 

@@ -166,7 +166,7 @@ class TestPausing:
         waiting.cancel()
 
     async def test_who_begins_to_wait_later_is_not_called_by_what_came_back_before(self, puts: Puts) -> None:
-        """Or a watch that ends at once would be opened again without a pause while another is refused."""
+        """Or a watch that ends at once would be opened again without a pause while another is rejected."""
         outage = Outage(puts, 0.0)
         outage.failed(A, rejected=True)
         outage.failed(B, rejected=False)
@@ -244,7 +244,7 @@ class TestOnASource:
         followed = source(api)
         async with running(followed) as recorder:
             await api.until_watched("Service")
-            api.refuse["watch", "Service"] = status
+            api.reject["watch", "Service"] = status
             api.end("Service")
             await recorder.until(lambda: recorder.problems != [])
             health = followed.health()
@@ -255,7 +255,7 @@ class TestOnASource:
             )
             assert why in health.message
             assert {kind for kind, lasted in health.outages.items() if lasted} == {Kind.SERVICE}
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: recorder.problems == [])
             assert followed.health().outage_s is None
 
@@ -264,11 +264,11 @@ class TestOnASource:
         followed = source(api)
         async with running(followed) as recorder:
             await api.until_watched("Service")
-            api.refuse["list", "Service"] = 200
+            api.reject["list", "Service"] = 200
             api.say("Service", error_event(410))
             await recorder.until(lambda: recorder.reasons == {"DecodeFailed"})
             assert (followed.health().outage_s or -1) >= 0
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: recorder.problems == [])
             assert followed.health().outage_s is None
 
@@ -276,7 +276,7 @@ class TestOnASource:
         using = canary("web-canary")
         using["metadata"]["annotations"] = {"xds-shadow.io/credential-from-secret": "token/key"}
         api.put(using)
-        api.refuse["list", "Secret"] = 403
+        api.reject["list", "Secret"] = 403
         followed = source(api)
         async with running(followed) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
@@ -284,7 +284,7 @@ class TestOnASource:
 
     async def test_until_the_first_sync_health_tells_what_is_missing(self, api: ApiServer) -> None:
         api.put(canary("web-canary"))
-        api.refuse["list", "Pod"] = 403
+        api.reject["list", "Pod"] = 403
         followed = source(api)
         async with started(followed) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
@@ -329,22 +329,22 @@ class TestOnASource:
 
 class TestRetryAfter:
     async def test_the_server_is_left_alone_for_as_long_as_it_asks(self, api: ApiServer) -> None:
-        api.refuse["list", "Service"], api.retry_after = 429, 3600
+        api.reject["list", "Service"], api.retry_after = 429, 3600
         async with started(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {"ApiUnavailable"})
             # Another query that fails and comes back calls those that wait, but not before their time.
             await api.until_watched("Namespace")
-            api.refuse["watch", "Namespace"], api.retry_after = 503, None
+            api.reject["watch", "Namespace"], api.retry_after = 503, None
             api.end("Namespace")
             await recorder.until(lambda: len(recorder.problems) == 2)
-            del api.refuse["watch", "Namespace"]
+            del api.reject["watch", "Namespace"]
             await recorder.until(lambda: len(recorder.problems) == 1)
             assert api.count("list", "Service") == 1
 
     async def test_a_short_wish_is_only_a_wish(self, api: ApiServer) -> None:
         api.put(service("web"))
-        api.refuse["list", "Service"], api.retry_after = 429, 0
+        api.reject["list", "Service"], api.retry_after = 429, 0
         async with started(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {"ApiUnavailable"})
-            del api.refuse["list", "Service"]
+            del api.reject["list", "Service"]
             await recorder.until(lambda: recorder.syncs == 1)

@@ -83,7 +83,7 @@ class TestFromTheApi:
         async with running(source(api)) as recorder:
             await until_followed(api)
             for verb in ("list", "watch", "stream"):
-                api.refuse[verb, "Pod"] = status
+                api.reject[verb, "Pod"] = status
             api.end("Pod")
             await recorder.until(lambda: recorder.problems != [])
             seen = follow(recorder)
@@ -92,7 +92,7 @@ class TestFromTheApi:
             assert recorder.world.view("staging").awaited == {SELECTOR}
             api.put(endpoint_slice("web-x", address="10.0.0.3"))
             await recorder.until(lambda: addresses(recorder) == {"10.0.0.3"})
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: recorder.world.view("staging").awaited == NONE)
             assert recorder.names(Kind.POD) == {"canary-1", "canary-2"}
             assert all(len(pods) == 2 for there, pods, waiting in seen.worlds if there & NEW and not waiting)
@@ -121,12 +121,12 @@ class TestFromTheApi:
         async with running(source(api)) as recorder:
             await until_followed(api)
             seen = follow(recorder)
-            api.refuse["watch", "Pod"] = 403
+            api.reject["watch", "Pod"] = 403
             api.end("Pod")
             await api.until_asked("watch", "Pod", 4)
             api.put(namespace("staging", labels={"v": "2"}))
             await recorder.until(lambda: recorder.labels(Kind.NAMESPACE, "staging") == {"v": "2"})
-            api.refuse.clear()
+            api.reject.clear()
             await recorder.until(lambda: recorder.problems == [])
             assert not seen.awaited
             assert api.count("list", "Pod") == 1
@@ -139,13 +139,13 @@ class TestFromTheApi:
         async with running(source(api)) as recorder:
             await until_followed(api)
             await api.until_asked("watch", "Pod", 2)
-            api.refused_selectors.add(SELECTOR)
+            api.rejected_selectors.add(SELECTOR)
             api.end("Pod")
             await recorder.until(lambda: recorder.problems != [])
             api.put(NEW_SLICE, endpoint_slice("web-y", "production", "10.0.0.9"))
             await recorder.until(lambda: addresses(recorder, "production") == {"10.0.0.9"})
             assert addresses(recorder) == {"10.0.0.1"}
-            api.refused_selectors.clear()
+            api.rejected_selectors.clear()
             await recorder.until(lambda: addresses(recorder) == {"10.0.0.2"})
 
     async def test_a_canary_that_goes_lets_the_endpoints_pass(
@@ -155,7 +155,7 @@ class TestFromTheApi:
         api.put(*EVERYTHING)
         async with running(source(api)) as recorder:
             await until_followed(api)
-            api.refuse["watch", "Pod"] = 403
+            api.reject["watch", "Pod"] = 403
             api.end("Pod")
             await recorder.until(lambda: recorder.problems != [])
             api.put(NEW_SLICE)

@@ -58,7 +58,7 @@ class TestPods:
         api.put(canary("web-canary"))
         async with running(source(api)) as recorder:
             await api.until_watched("Deployment", "Pod")
-            api.refuse["watch", "Pod"] = 403
+            api.reject["watch", "Pod"] = 403
             api.end("Pod")
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
             assert recorder.problems[0].origin == "kube/Pod/staging/app=web-canary"
@@ -113,12 +113,12 @@ class TestPods:
 
     async def test_synced_waits_for_the_pods_of_every_canary(self, api: ApiServer) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Pod"] = 503
+        api.reject["list", "Pod"] = 503
         async with started(source(api)) as recorder:
             await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice")
             await api.until_asked("list", "Pod", 3)
             assert recorder.syncs == 0
-            del api.refuse["list", "Pod"]
+            del api.reject["list", "Pod"]
             await recorder.until(lambda: recorder.syncs == 1)
             assert recorder.world_at_sync is not None
             assert set(recorder.world_at_sync.view("staging").pods) == {"canary-1"}
@@ -127,7 +127,7 @@ class TestPods:
         self, api: ApiServer
     ) -> None:
         api.put(canary("web-canary"))
-        api.refuse["list", "Pod"] = 403
+        api.reject["list", "Pod"] = 403
         async with started(source(api)) as recorder:
             await api.until_watched("Namespace", "Service", "Deployment", "EndpointSlice")
             await api.until_asked("list", "Pod", 2)
@@ -142,12 +142,12 @@ class TestPods:
         self, api: ApiServer, status: int, holds_up: bool
     ) -> None:
         api.put(namespace("staging"), service("web"), canary("web-canary"))
-        api.refuse["list", "Pod"] = status
+        api.reject["list", "Pod"] = status
         async with started(source(api)) as recorder:
             await api.until_asked("list", "Pod", 3)
             if holds_up:
                 assert recorder.syncs == 0
-                api.refuse.clear()
+                api.reject.clear()
             await recorder.until(lambda: recorder.syncs == 1)
             assert services(recorder) == {"web"}
             assert bool(recorder.problems) is not holds_up
@@ -183,12 +183,12 @@ class TestNamespaces:
 
     async def test_a_namespace_that_may_not_be_read_can_be_done_without(self, api: ApiServer) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Namespace"] = 403
+        api.reject["list", "Namespace"] = 403
         async with running(source(api, ["staging"], HASTY)) as recorder:
             assert services(recorder) == {"web"}
             assert recorder.world.view("staging").awaited == set()
             assert [problem.origin for problem in recorder.problems] == ["kube/Namespace/staging"]
-            del api.refuse["list", "Namespace"]
+            del api.reject["list", "Namespace"]
             await recorder.until(lambda: recorder.names(Kind.NAMESPACE) == {"staging"})
             assert recorder.problems == []
 
@@ -202,7 +202,7 @@ class TestReadOnce:
         assert [r.kind for r in api.requests if r.verb == "list"].count("Service") == 2
 
     async def test_it_says_why_it_cannot(self, api: ApiServer) -> None:
-        api.refuse["list", "Service"] = 403
+        api.reject["list", "Service"] = 403
         with pytest.raises(SourceError, match="No permission to list services in all namespaces"):
             await read_once_kube(api.connect)
         api.down = True
@@ -211,7 +211,7 @@ class TestReadOnce:
 
     async def test_it_can_do_without_the_namespace_too(self, api: ApiServer) -> None:
         api.put(*EVERYTHING)
-        api.refuse["list", "Namespace"] = 403
+        api.reject["list", "Namespace"] = 403
         world, _ = World().apply(await read_once_kube(api.connect, ["staging"]))
         assert set(world.view("staging").services) == {"web"}
         assert [p.reason for problems in world.reports.values() for p in problems] == ["Forbidden"]

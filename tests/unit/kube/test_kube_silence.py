@@ -63,7 +63,7 @@ async def test_a_rejection_is_an_answer(api: ApiServer) -> None:
     followed = source(api)
     async with running(followed):
         await api.until_watched("Service")
-        api.refuse["watch", "Service"] = 403
+        api.reject["watch", "Service"] = 403
         api.end("Service")
         await api.until_asked("watch", "Service", 3)
         last = heard(followed, Kind.SERVICE)

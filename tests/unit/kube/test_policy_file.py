@@ -14,7 +14,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "policy.yaml"
 
 
-def refusal(file: Path) -> str:
+def rejection(file: Path) -> str:
     with pytest.raises(UsageError) as caught:
         read_policy(file)
     return str(caught.value)
@@ -72,16 +72,16 @@ def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
 )
 def test_a_mistake_is_named_with_file_and_key(file: Path, text: str, wrong: str) -> None:
     file.write_text(text)
-    assert refusal(file).startswith(f"--policy {file}: {wrong.format(file)}")
+    assert rejection(file).startswith(f"--policy {file}: {wrong.format(file)}")
 
 
 def test_a_file_that_cannot_be_read_says_so(file: Path, tmp_path: Path) -> None:
-    assert refusal(file) == f"--policy {file}: No such file or directory"
-    assert refusal(tmp_path) == f"--policy {tmp_path}: Is a directory"
+    assert rejection(file) == f"--policy {file}: No such file or directory"
+    assert rejection(tmp_path) == f"--policy {tmp_path}: Is a directory"
     file.write_bytes(b"\xff\xfe\x00")
-    assert refusal(file).startswith(f"--policy {file}: this is not valid YAML")
+    assert rejection(file).startswith(f"--policy {file}: this is not valid YAML")
 
 
 def test_a_file_that_is_too_large_is_not_read(file: Path) -> None:
     file.write_text("#" * 65_537)
-    assert refusal(file) == f"--policy {file}: it has 65537 bytes, and 65536 are the most"
+    assert rejection(file) == f"--policy {file}: it has 65537 bytes, and 65536 are the most"

@@ -82,7 +82,7 @@ class TestFromTheApi:
             assert narrowed(api) == {("staging", "xds-shadow.io/allow=true", "metadata.name=token")}
 
     async def test_one_that_may_not_be_read_is_a_problem_and_holds_up_nothing(self, api: ApiServer) -> None:
-        api.refuse["list", "Secret"] = 403
+        api.reject["list", "Secret"] = 403
         api.put(using("one", "token/key"), service("web"))
         async with running(source(api)) as recorder:
             await recorder.until(lambda: recorder.reasons == {"Forbidden"})
@@ -92,7 +92,7 @@ class TestFromTheApi:
             assert problem.message.endswith(
                 'grant list and watch on "secrets" of API group "" with resourceNames ["token"].'
             )
-            del api.refuse["list", "Secret"]
+            del api.reject["list", "Secret"]
             api.put(secret("token", key="a"))
             await recorder.until(lambda: secrets(recorder) == {"token"} and recorder.problems == [])
 
@@ -126,10 +126,10 @@ class TestFromFiles:
         ],
     )
     def test_a_mistake_is_reported_without_the_value(self, change: Doc, message: str) -> None:
-        with pytest.raises(DecodeError) as refusal:
+        with pytest.raises(DecodeError) as rejection:
             from_mapping({**secret("token"), **change}, "a.yaml")
-        assert refusal.value.problem.message == message
-        assert "hunter2" not in str(refusal.value) + repr(refusal.value.problem)
+        assert rejection.value.problem.message == message
+        assert "hunter2" not in str(rejection.value) + repr(rejection.value.problem)
 
     @pytest.mark.parametrize(
         "text",

@@ -85,7 +85,7 @@ async def test_a_server_that_takes_it_for_a_watch_is_read_in_pages(streaming: Ap
 
 @pytest.mark.parametrize("status", [400, 422])
 async def test_a_server_without_streams_is_asked_for_one_once(api: ApiServer, status: int) -> None:
-    api.refuse["stream", "Service"] = status
+    api.reject["stream", "Service"] = status
     async with running(source(api)) as recorder:
         await api.until_watched("Service")
         api.say("Service", error_event(410))
@@ -96,7 +96,7 @@ async def test_a_server_without_streams_is_asked_for_one_once(api: ApiServer, st
 
 async def test_a_forbidden_stream_is_reported_and_not_replaced_by_pages(streaming: ApiServer) -> None:
     api = streaming
-    api.refuse["stream", "Service"] = 403
+    api.reject["stream", "Service"] = 403
     async with started(source(api)) as recorder:
         await recorder.until(lambda: recorder.reasons == {"Forbidden"})
         await api.until_asked("stream", "Service", 3)

@@ -1,4 +1,4 @@
-"""What is added to an object, what is kept of it, and what is refused, whatever its kind."""
+"""What is added to an object, what is kept of it, and what is rejected, whatever its kind."""
 
 import pytest
 
@@ -40,8 +40,8 @@ def changed(doc: Doc, **parts: object) -> Doc:
     return doc | parts
 
 
-def refused(code: int, message: str) -> "pytest.RaisesExc[StatusError]":
-    """The next statement is refused with exactly this."""
+def rejected(code: int, message: str) -> "pytest.RaisesExc[StatusError]":
+    """The next statement is rejected with exactly this."""
     return pytest.raises(StatusError, check=lambda error: (error.code, error.message) == (code, message))
 
 
@@ -99,14 +99,14 @@ class TestAddressed:
         ],
     )
     def test_rejects_what_belongs_elsewhere_or_is_another_object(self, body: Doc, message: str) -> None:
-        with refused(400, message):
+        with rejected(400, message):
             admission.addressed(PLACE, body)
 
     def test_rejects_what_is_nested_too_deeply(self) -> None:
         body: Doc = {}
         for _ in range(110):
             body = {"spec": body}
-        with refused(400, "the object is nested more than 100 levels deep"):
+        with rejected(400, "the object is nested more than 100 levels deep"):
             admission.addressed(PLACE, body)
 
 
@@ -152,11 +152,11 @@ class TestCreated:
         message = (
             'Deployment.apps "" is invalid: metadata.name: Required value: name or generateName is required'
         )
-        with refused(422, message):
+        with rejected(422, message):
             stored(doc)
 
     def test_a_version_is_not_the_clients(self) -> None:
-        with refused(400, "resourceVersion should not be set on objects to be created"):
+        with rejected(400, "resourceVersion should not be set on objects to be created"):
             stored(service("web", resourceVersion="3"))
 
     @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ class TestReplaced:
             'Operation cannot be fulfilled on services "web": Precondition failed: UID in precondition: '
             f"other, UID in object meta: {UID}"
         )
-        with refused(409, message):
+        with rejected(409, message):
             admission.replaced(SERVICES, live, service("web", uid="other"))
 
     def test_a_lease_is_not_updated_blindly(self) -> None:
@@ -285,7 +285,7 @@ class TestReplaced:
             'Lease.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0: must be '
             "specified for an update"
         )
-        with refused(422, message):
+        with rejected(422, message):
             admission.replaced(LEASES, stored(lease("l")), lease("l"))
 
     def test_a_selector_is_for_ever(self) -> None:
@@ -296,7 +296,7 @@ class TestReplaced:
             'Deployment.apps "web" is invalid: spec.selector: Invalid value: {"matchLabels":{"app":"api"}}: '
             "field is immutable"
         )
-        with refused(422, message):
+        with rejected(422, message):
             admission.replaced(DEPLOYMENTS, stored(deployment("web")), wanted)
 
 

@@ -201,25 +201,27 @@ class TestLists:
         assert (doc["spec"], doc["metadata"]["labels"]) == ({"template": "text"}, {"b": "2"})
 
     def test_a_value_of_a_set_may_not_be_there_twice(self) -> None:
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             applied(None, {"metadata": {"name": "web", "finalizers": ["a/1", "a/1"]}})
-        assert '.metadata.finalizers[="a/1"]' in refused.value.message
+        assert '.metadata.finalizers[="a/1"]' in rejected.value.message
 
     def test_an_item_may_not_be_there_twice(self) -> None:
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             applied(None, running({"name": "web", "image": "a"}, {"name": "web", "image": "b"}))
-        assert refused.value.code == 400
-        assert '.spec.template.spec.containers[name="web"]' in refused.value.message
+        assert rejected.value.code == 400
+        assert '.spec.template.spec.containers[name="web"]' in rejected.value.message
 
 
 class TestConflicts:
     def test_a_value_that_another_set_otherwise(self) -> None:
         live = applied(None, scaled(2), "theirs")
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             applied(live, scaled(3))
-        assert (refused.value.code, refused.value.reason) == (409, "Conflict")
-        assert refused.value.message == 'Apply failed with 1 conflict: conflict with "theirs": .spec.replicas'
-        assert refused.value.details["causes"] == [
+        assert (rejected.value.code, rejected.value.reason) == (409, "Conflict")
+        assert (
+            rejected.value.message == 'Apply failed with 1 conflict: conflict with "theirs": .spec.replicas'
+        )
+        assert rejected.value.details["causes"] == [
             {
                 "reason": "FieldManagerConflict",
                 "message": 'conflict with "theirs"',
@@ -234,9 +236,9 @@ class TestConflicts:
     def test_several_are_listed_by_manager(self) -> None:
         live = updated(None, running({"name": "web", "image": "a"}, replicas=2), "kubectl-edit")
         live = updated(live, live | {"spec": live["spec"] | {"replicas": 3}}, "kubectl", subresource="scale")
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             applied(live, running({"name": "web", "image": "b"}, replicas=1))
-        assert refused.value.message == (
+        assert rejected.value.message == (
             "Apply failed with 2 conflicts: "
             'conflicts with "kubectl-edit" using apps/v1:\n'
             '- .spec.template.spec.containers[name="web"].image\n'
@@ -254,9 +256,9 @@ class TestConflicts:
     def test_what_was_ours_and_another_changed_is_a_conflict(self) -> None:
         live = applied(None, scaled(2))
         live = updated(live, live | {"spec": {"replicas": 5}})
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             applied(live, scaled(2))
-        assert '"theirs" using apps/v1' in refused.value.message
+        assert '"theirs" using apps/v1' in rejected.value.message
 
 
 class TestNotes:
@@ -358,9 +360,9 @@ def test_applying_follows_the_rules(
     was = copy.deepcopy(live)
     conflicts = disputed(model, manager, data)
     if conflicts:
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             applied(live, config_map("web", **data), manager, resource=CONFIGMAPS)
-        assert {cause["field"] for cause in refused.value.details["causes"]} == {
+        assert {cause["field"] for cause in rejected.value.details["causes"]} == {
             f".data.{key}" for key in conflicts
         }
     else:

@@ -1,4 +1,4 @@
-"""Requests and answers: lists, gets, writes, forms, and what is refused before it is looked at."""
+"""Requests and answers: lists, gets, writes, forms, and what is rejected before it is looked at."""
 
 import json
 
@@ -69,8 +69,8 @@ class TestReading:
         assert (await kube.get(everywhere, labelSelector="tier in (front)")).names == ["a", "a"]
         assert (await kube.get(SERVICES, labelSelector="tier!=front")).names == ["b"]
         assert (await kube.get(everywhere, fieldSelector="metadata.namespace=other")).names == ["a"]
-        refused = await kube.get(SERVICES, fieldSelector="spec.none=1")
-        assert (refused.status, refused.message) == (400, "field label not supported: spec.none")
+        rejected = await kube.get(SERVICES, fieldSelector="spec.none=1")
+        assert (rejected.status, rejected.message) == (400, "field label not supported: spec.none")
 
     async def test_a_list_at_a_version(self, kube: Client) -> None:
         await kube.create(service("a"))
@@ -281,7 +281,7 @@ class TestWriting:
         assert "force: Forbidden: may not be specified for non-apply patch" in answer.message
 
 
-class TestRefused:
+class TestRejected:
     @pytest.mark.parametrize(
         ("method", "path"),
         [
@@ -470,8 +470,8 @@ class TestFieldValidation:
         warned = await kube.send(method, WEB, doc, kind=kind, headers=None, **query)
         assert (warned.status, warned.headers["Warning"]) == (200, r'299 - "unknown field \"specs\""')
         query |= {"fieldValidation": "Strict"}
-        refused = await kube.send(method, WEB, doc, kind=kind, headers=None, **query)
-        assert (refused.status, refused.doc["reason"]) == (400, "BadRequest")
+        rejected = await kube.send(method, WEB, doc, kind=kind, headers=None, **query)
+        assert (rejected.status, rejected.doc["reason"]) == (400, "BadRequest")
 
     async def test_a_warning_holds_whatever_a_name_holds(self, kube: Client) -> None:
         answer = await kube.create(service("web") | {"a\r\nSet-Cookie: b": 1, "é" * 1000: 1})

@@ -1,4 +1,4 @@
-"""What is filled in and refused kind by kind."""
+"""What is filled in and rejected kind by kind."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -175,7 +175,7 @@ class TestDefaults:
 MUST_BE_PORT = "must be between 1 and 65535, inclusive"
 NO_SUCH_SELECTOR = {"matchExpressions": [{"key": "app", "operator": "Is"}]}
 
-REFUSED: list[tuple[Doc, str]] = [
+REJECTED: list[tuple[Doc, str]] = [
     (service_with(), "spec.ports: Required value"),
     (service_with(ports=[{"port": 0}]), f"spec.ports[0].port: Invalid value: 0: {MUST_BE_PORT}"),
     (service_with(ports=[{}]), f"spec.ports[0].port: Invalid value: 0: {MUST_BE_PORT}"),
@@ -314,7 +314,7 @@ REFUSED: list[tuple[Doc, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("doc", "cause"), REFUSED, ids=[cause[:50] for _, cause in REFUSED])
+@pytest.mark.parametrize(("doc", "cause"), REJECTED, ids=[cause[:50] for _, cause in REJECTED])
 def test_rejected(doc: Doc, cause: str) -> None:
     with pytest.raises(StatusError) as caught:
         stored(doc)
@@ -415,7 +415,7 @@ def put(value: Any, path: tuple[str | int, ...], new: object) -> Any:
 @given(st.data())
 def test_any_document_is_accepted_or_rejected(data: st.DataObject) -> None:
     """No document gets past the checks to where it breaks something."""
-    samples = [doc for doc, _ in REFUSED] + [doc for doc, *_ in FIXED]
+    samples = [doc for doc, _ in REJECTED] + [doc for doc, *_ in FIXED]
     doc = data.draw(st.sampled_from(samples))
     path = data.draw(st.sampled_from([path for path in paths(doc) if path[0] not in ("apiVersion", "kind")]))
     resource = resource_of(doc)

@@ -124,10 +124,10 @@ class TestJsonPatch:
         ],
     )
     def test_what_cannot_be_done_is_unprocessable(self, operation: Doc, said: str) -> None:
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             json_patch({"list": [0], "flag": True}, [operation])
-        assert (refused.value.code, refused.value.reason) == (422, "Invalid")
-        assert refused.value.details["causes"][0]["message"] == said
+        assert (rejected.value.code, rejected.value.reason) == (422, "Invalid")
+        assert rejected.value.details["causes"][0]["message"] == said
 
     @pytest.mark.parametrize(
         "operation",
@@ -142,9 +142,9 @@ class TestJsonPatch:
         ],
     )
     def test_what_is_no_operation_is_a_bad_request(self, operation: Any) -> None:
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             json_patch({"a": 1}, [operation])
-        assert refused.value.code == 400
+        assert rejected.value.code == 400
 
     def test_all_operations_or_none(self) -> None:
         doc: Doc = {"a": 1}
@@ -154,16 +154,16 @@ class TestJsonPatch:
 
     def test_the_number_of_operations_is_limited(self) -> None:
         operations = [add("/a", 1)] * (MOST_OPERATIONS + 1)
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             json_patch({}, operations)
-        assert refused.value.code == 400
+        assert rejected.value.code == 400
 
     def test_an_object_that_is_copied_into_itself_does_not_grow_without_end(self) -> None:
         doubling = [{"op": "copy", "from": "", "path": f"/{number}"} for number in range(200)]
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             json_patch({"a": "x" * 100}, doubling)
-        assert refused.value.code == 413
-        assert str(MOST_COPIED) in refused.value.message
+        assert rejected.value.code == 413
+        assert str(MOST_COPIED) in rejected.value.message
 
     @given(DOCS, DOCS)
     def test_tests_of_what_is_there_hold(self, doc: Doc, other: Doc) -> None:

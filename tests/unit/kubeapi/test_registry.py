@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.unit.kubeapi.objects import config_map, deployment, event, namespace, service
-from tests.unit.kubeapi.test_admission import refused
+from tests.unit.kubeapi.test_admission import rejected
 from xds_server.local.kubeapi.admission import Place
 from xds_server.local.kubeapi.doc import Doc, metadata
 from xds_server.local.kubeapi.errors import StatusError
@@ -74,12 +74,12 @@ class TestNamespaces:
 
     def test_and_stay(self, world: World) -> None:
         message = 'namespaces "default" is forbidden: this namespace may not be deleted'
-        with refused(403, message):
+        with rejected(403, message):
             world.registry.delete(Place(resource=NAMESPACES, name="default"), DeleteOptions())
         assert world.registry.delete_all(NAMESPACES, "", None, dry_run=False) == []
 
     def test_objects_need_theirs(self, world: World) -> None:
-        with refused(404, 'namespaces "shop" not found'):
+        with rejected(404, 'namespaces "shop" not found'):
             world.create(service("web", "shop"))
 
     def test_take_what_they_hold_with_them(self, world: World) -> None:
@@ -102,7 +102,7 @@ class TestNamespaces:
             'services "new" is forbidden: unable to create new content in namespace shop because it is being '
             "terminated"
         )
-        with refused(403, message):
+        with rejected(403, message):
             world.create(service("new", "shop"))
         assert not world.registry.delete(place(shop), DeleteOptions())[1]
         world.registry.patch(place(waiting), without_finalizers, ME)
@@ -171,7 +171,7 @@ class TestChanging:
 
     def test_an_object_that_is_not_there(self, world: World) -> None:
         nobody = Place(resource=DEPLOYMENTS, namespace="default", name="web")
-        with refused(404, 'deployments.apps "web" not found'):
+        with rejected(404, 'deployments.apps "web" not found'):
             world.registry.update(nobody, deployment("web"), ME)
 
 
@@ -181,7 +181,7 @@ class TestDeleting:
         gone, done = world.registry.delete(place(entry), DeleteOptions())
         assert done
         assert gone.doc["metadata"]["uid"] == entry.doc["metadata"]["uid"]
-        with refused(404, 'services "web" not found'):
+        with rejected(404, 'services "web" not found'):
             world.registry.delete(place(entry), DeleteOptions())
 
     def test_waits_for_finalizers(self, world: World) -> None:

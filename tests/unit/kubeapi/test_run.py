@@ -1,4 +1,4 @@
-"""The embedded API as a program: started, killed, stopped, refused."""
+"""The embedded API as a program: started, killed, stopped, rejected."""
 
 import asyncio
 import json

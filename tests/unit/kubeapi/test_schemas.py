@@ -92,10 +92,10 @@ class TestFieldValidation:
         assert FieldValidation(DEPLOYMENTS, STRICT)(doc) is doc
 
     def test_strict(self) -> None:
-        with pytest.raises(StatusError) as refused:
+        with pytest.raises(StatusError) as rejected:
             FieldValidation(DEPLOYMENTS, STRICT)(typo())
-        assert (refused.value.code, refused.value.reason) == (400, "BadRequest")
-        assert refused.value.message == (
+        assert (rejected.value.code, rejected.value.reason) == (400, "BadRequest")
+        assert rejected.value.message == (
             'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: '
             'unknown field "specs", unknown field "spec.replica", '
             'unknown field "spec.template.spec.containers[0].imag"'

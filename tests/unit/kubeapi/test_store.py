@@ -18,7 +18,7 @@ def names(page: Page) -> list[str]:
     return [entry.key.name for entry in page.entries]
 
 
-def refused(call: Callable[[], object]) -> StatusError:
+def rejected(call: Callable[[], object]) -> StatusError:
     with pytest.raises(StatusError) as caught:
         call()
     return caught.value
@@ -41,7 +41,7 @@ class TestWriting:
     def test_a_name_is_taken_once(self) -> None:
         store = Store()
         store.create(SERVICES, service("a"))
-        error = refused(lambda: store.create(SERVICES, service("a")))
+        error = rejected(lambda: store.create(SERVICES, service("a")))
         assert (error.code, error.reason, error.message) == (
             409,
             "AlreadyExists",
@@ -103,7 +103,7 @@ class TestLists:
 
     def test_of_a_version_that_is_yet_to_come_are_gone(self) -> None:
         """It is of a server that kept its objects in memory, and ended."""
-        assert refused(lambda: Store().list(SERVICES, at=99, after=Key("", "a"))).code == 410
+        assert rejected(lambda: Store().list(SERVICES, at=99, after=Key("", "a"))).code == 410
 
     @given(
         st.lists(st.tuples(st.sampled_from("cud"), st.integers(0, 9)), max_size=40),
@@ -164,7 +164,7 @@ class TestHistory:
         for number in range(10):
             store.create(SERVICES, service(f"s{number}"))
         assert len(store.events_since(SERVICES, store.version - 3)) == 3
-        assert refused(lambda: store.events_since(SERVICES, store.version - 4)).code == 410
+        assert rejected(lambda: store.events_since(SERVICES, store.version - 4)).code == 410
         assert len(store.events_since(NAMESPACES, 1)) == 1
 
     def test_an_object_leaves_as_it_was_at_the_version_of_its_deletion(self) -> None:
@@ -219,7 +219,7 @@ class TestLoad:
         store = Store()
         store.load([service("a", resourceVersion="9")], version=20)
         assert store.events_since(SERVICES, 20) == []
-        assert refused(lambda: store.events_since(SERVICES, 19)).code == 410
+        assert rejected(lambda: store.events_since(SERVICES, 19)).code == 410
 
     def test_knows_its_kinds(self) -> None:
         with pytest.raises(ValueError, match="no such kind: v1 Gateway"):

@@ -151,10 +151,10 @@ class TestLists:
     ],
 )
 def test_what_makes_no_sense_is_a_bad_request(patch: Doc, said: str) -> None:
-    with pytest.raises(StatusError) as refused:
+    with pytest.raises(StatusError) as rejected:
         strategic.merge(deployment("web"), patch, DEPLOYMENTS)
-    assert refused.value.code == 400
-    assert said in refused.value.message
+    assert rejected.value.code == 400
+    assert said in rejected.value.message
 
 
 # --- kubectl's patches ---------------------------------------------------------------------------------

@@ -164,15 +164,15 @@ def test_a_shadow_that_asks_for_more_is_rejected(
     bound: str, allowed: str, asked: dict[str, str], why: str
 ) -> None:
     ((name, value),) = asked.items()
-    with pytest.raises(NotAllowedError) as refusal:
+    with pytest.raises(NotAllowedError) as rejection:
         under({bound: allowed}, asked)
     owner = f"annotation {PREFIX}{bound} of Namespace staging"
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}{name}: {value!r}: {why.format(f'{allowed} ({owner})')}"
     )
-    with pytest.raises(NotAllowedError) as refusal:
+    with pytest.raises(NotAllowedError) as rejection:
         under({}, asked, {bound: allowed})
-    assert f"{allowed} ({bound} of the policy file p.yaml)" in str(refusal.value)
+    assert f"{allowed} ({bound} of the policy file p.yaml)" in str(rejection.value)
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
@@ -230,18 +230,18 @@ def test_of_two_bounds_both_hold() -> None:
 @pytest.mark.parametrize(("bound", "one", "other"), [("methods", "GET", "PUT"), ("paths", "/a", "/b")])
 def test_bounds_that_leave_nothing_reject_the_shadow(bound: str, one: str, other: str) -> None:
     key = f"{bound}-allowed"
-    with pytest.raises(NotAllowedError) as refusal:
+    with pytest.raises(NotAllowedError) as rejection:
         under({key: one}, {}, {key: other})
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"{key} of the policy file p.yaml: with {other} ({key} of the policy file p.yaml) nothing is left"
         " that is allowed"
     )
 
 
 def test_a_default_that_is_not_allowed_is_rejected_with_its_owner() -> None:
-    with pytest.raises(NotAllowedError) as refusal:
+    with pytest.raises(NotAllowedError) as rejection:
         under({"percent": "50"}, {}, {"percent-max": "10"})
-    assert str(refusal.value).startswith(
+    assert str(rejection.value).startswith(
         f"annotation {PREFIX}percent of Namespace staging: '50': the maximum is"
     )
 
@@ -289,9 +289,9 @@ def test_a_header_that_has_to_be_removed_does_not_come_back(changes: str) -> Non
     required = {"remove-headers-required": "cookie,cookie2"}
     owner = f"annotation {PREFIX}remove-headers-required of Namespace staging"
     header = "cookie" if changes == "cookie=1" else "cookie2"
-    with pytest.raises(NotAllowedError) as refusal:
+    with pytest.raises(NotAllowedError) as rejection:
         under(required, {"set-headers": changes})
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}set-headers: the header {header} has to be removed: cookie,cookie2 ({owner})"
     )
     with pytest.raises(NotAllowedError, match="set-headers of the policy file"):
@@ -312,9 +312,9 @@ def test_a_header_that_has_to_be_removed_does_not_come_back(changes: str) -> Non
 def test_what_is_required_counts_as_what_is_said(name: str, own: str, required: str, why: str) -> None:
     assert under({}, {name: own})
     owner = f"annotation {PREFIX}{name}-required of Namespace staging"
-    with pytest.raises(NotAllowedError) as refusal:
+    with pytest.raises(NotAllowedError) as rejection:
         under({f"{name}-required": required}, {name: own})
-    assert f"with {required} ({owner}) it lists {why}" in str(refusal.value)
+    assert f"with {required} ({owner}) it lists {why}" in str(rejection.value)
 
 
 def test_a_bound_on_bodies_is_no_wish_for_large_ones() -> None:
@@ -412,10 +412,10 @@ def test_a_namespaces_settings_are_read_once_for_all_of_its_shadows() -> None:
 def test_a_namespace_whose_settings_are_not_understood_has_no_shadows(
     settings: dict[str, str], wrong: str
 ) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         under(settings, {"percent": "1", "methods": "GET", "host": "preserve"})
-    assert not isinstance(refusal.value, NotAllowedError)
-    assert str(refusal.value).startswith(wrong)
+    assert not isinstance(rejection.value, NotAllowedError)
+    assert str(rejection.value).startswith(wrong)
 
 
 def test_a_shadow_cannot_set_its_own_bounds() -> None:
@@ -425,9 +425,9 @@ def test_a_shadow_cannot_set_its_own_bounds() -> None:
 
 def test_the_settings_of_an_installation_are_checked_by_themselves() -> None:
     check_defaults(PolicyFile("the policy file p.yaml", {"percent-max": "10", "timeout": "1s"}))
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         check_defaults(PolicyFile("the policy file p.yaml", {"timeout": "ever"}))
-    assert str(refusal.value).startswith("timeout of the policy file p.yaml: 'ever' is not a duration")
+    assert str(rejection.value).startswith("timeout of the policy file p.yaml: 'ever' is not a duration")
 
 
 # What is kept out of live traffic

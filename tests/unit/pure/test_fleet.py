@@ -100,12 +100,12 @@ NO = Nack(Version("2"), "no", 2.0)
             [sent("2", "a"), nacked("2", "a"), sent("3", "b")],
             state("3", "b", Sync.STALE, nack=NO, pushes=2, size=20),
         ),
-        # What was accepted is another resource of the type; the refused one still is.
+        # What was accepted is another resource of the type; the rejected one still is.
         (
             [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked_but_rejecting("3", "b")],
             state("3", "b", Sync.ERROR, acked="3", nack=NO, pushes=2, size=20),
         ),
-        # The refusal is kept for people to read; that it is over is what `sync` says.
+        # The rejection is kept for people to read; that it is over is what `sync` says.
         (
             [sent("2", "a"), nacked("2", "a"), sent("3", "b"), acked("3", "b")],
             state("3", "b", Sync.SYNCED, acked="3", nack=NO, pushes=2, size=20),
@@ -197,9 +197,9 @@ def test_a_closed_stream_is_forgotten_and_its_late_events_are_ignored() -> None:
 
 def test_a_long_nack_is_truncated() -> None:
     (connection,) = after(opened(), sent("1", "a"), nacked("1", "a", "x" * 5000)).connections()
-    refusal = connection.types[CLUSTER].nack
-    assert refusal
-    assert refusal.message == "x" * 1999 + "…"
+    rejection = connection.types[CLUSTER].nack
+    assert rejection
+    assert rejection.message == "x" * 1999 + "…"
 
 
 def test_what_was_handed_out_does_not_change() -> None:
@@ -282,7 +282,7 @@ CLOSED = StreamClosed(stream=ONE)
         ([sent("1", "a"), sent("2", "b"), acked("2", "b")], 0, 0),
         ([sent("1", "a"), nacked("1", "a")], 0, 1),
         ([sent("1", "a"), nacked("1", "a"), nacked("1", "a")], 0, 1),
-        # It refuses until it takes something: what is on its way proves nothing.
+        # It rejects until it takes something: what is on its way proves nothing.
         ([sent("1", "a"), nacked("1", "a"), sent("2", "b")], 1, 1),
         ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), acked_but_rejecting("2", "b")], 0, 1),
         ([sent("1", "a"), nacked("1", "a"), sent("2", "b"), acked("2", "b")], 0, 0),

@@ -1,4 +1,4 @@
-"""The gateway file: every key, both profiles, and what is refused by its key."""
+"""The gateway file: every key, both profiles, and what is rejected by its key."""
 
 import contextlib
 import re
@@ -298,9 +298,9 @@ def test_a_field_set_to_its_default_changes_nothing(field: Any) -> None:
     ],
 )
 def test_an_invalid_file_is_rejected_with_its_key(text: str, message: str) -> None:
-    with pytest.raises(GatewayError) as refusal:
+    with pytest.raises(GatewayError) as rejection:
         read(text)
-    assert str(refusal.value).startswith(message)
+    assert str(rejection.value).startswith(message)
 
 
 def test_a_network_that_stands_twice_is_one() -> None:

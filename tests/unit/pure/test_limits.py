@@ -27,7 +27,7 @@ def of(namespace: Mapping[str, str], installation: Mapping[str, str] = NONE) -> 
     )
 
 
-def refused(host: str, namespace: str | None, installation: str | None = None) -> str:
+def rejected(host: str, namespace: str | None, installation: str | None = None) -> str:
     layers = [
         Layer("Namespace staging", {} if namespace is None else {"hosts-allowed": namespace}),
         PolicyFile("the policy file p.yaml", {} if installation is None else {"hosts-allowed": installation}),
@@ -128,9 +128,9 @@ def test_what_widens_or_cannot_be_understood_leaves_ours_and_is_a_problem(
     assert of({name: text}) == DEFAULT._replace(problems=(problem,))
     # The rest of the Namespace's limits hold, and its shadows do not.
     assert of({name: text, "ports-max": "2"}).ports == 2
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         check_defaults(Layer("Namespace staging", {name: text}))
-    assert str(refusal.value) == f"{owner}: {why}"
+    assert str(rejection.value) == f"{owner}: {why}"
 
 
 @given(st.dictionaries(st.sampled_from(sorted(LIMITS)), st.text() | st.integers(0, 10**9).map(str)))
@@ -153,9 +153,9 @@ def test_no_text_widens_a_limit(settings: dict[str, str]) -> None:
     ],
 )
 def test_a_suffix_allows_itself_and_what_is_under_it(host: str, allowed: str) -> None:
-    assert refused(host, allowed) == ""
-    assert refused(host, None, allowed) == ""
-    assert refused(host, None) == ""
+    assert rejected(host, allowed) == ""
+    assert rejected(host, None, allowed) == ""
+    assert rejected(host, None) == ""
 
 
 @pytest.mark.parametrize(
@@ -173,11 +173,11 @@ def test_a_suffix_allows_itself_and_what_is_under_it(host: str, allowed: str) ->
     ],
 )
 def test_what_is_under_none_of_them_is_not_allowed(host: str, allowed: str) -> None:
-    assert refused(host, allowed) == (
+    assert rejected(host, allowed) == (
         f"Host {host} is not allowed; allowed are {allowed}"
         f" (annotation {PREFIX}hosts-allowed of Namespace staging)."
     )
-    assert refused(host, None, allowed).endswith("(hosts-allowed of the policy file p.yaml).")
+    assert rejected(host, None, allowed).endswith("(hosts-allowed of the policy file p.yaml).")
 
 
 def test_a_host_is_looked_up_however_long_the_list_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,11 +186,11 @@ def test_a_host_is_looked_up_however_long_the_list_is(monkeypatch: pytest.Monkey
             raise AssertionError("the list is gone through for each host")
 
     monkeypatch.setattr(limits, "_entries", lambda _: NotRead({"example.com"}))
-    assert refused("a.b.example.com", "example.com") == ""
-    assert "Host a.example.org is not allowed" in refused("a.example.org", "example.com")
+    assert rejected("a.b.example.com", "example.com") == ""
+    assert "Host a.example.org is not allowed" in rejected("a.example.org", "example.com")
 
 
 def test_both_have_to_allow_a_host() -> None:
-    assert refused("a.example.com", "example.com", "example.com") == ""
-    assert "policy file" in refused("a.example.com", "example.com", "example.org")
-    assert "Namespace" in refused("a.example.com", "example.org", "example.com")
+    assert rejected("a.example.com", "example.com", "example.com") == ""
+    assert "policy file" in rejected("a.example.com", "example.com", "example.org")
+    assert "Namespace" in rejected("a.example.com", "example.org", "example.com")

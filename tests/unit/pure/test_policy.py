@@ -1,4 +1,4 @@
-"""Annotations: understood whole, or refused by name."""
+"""Annotations: understood whole, or rejected by name."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -70,9 +70,9 @@ def test_percent(value: str, per_million: int) -> None:
     ],
 )
 def test_what_is_no_percentage_is_rejected(value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as raised:
         parse(percent=value)
-    assert str(refusal.value) == (
+    assert str(raised.value) == (
         f"annotation xds-shadow.io/percent: {value!r} is not a percentage; write a number from 0 to 100"
         " such as 25 or 0.5"
     )
@@ -114,11 +114,10 @@ def test_methods(value: str, methods: set[str]) -> None:
     ],
 )
 def test_what_is_no_list_of_methods_is_rejected(value: str, wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as raised:
         parse(methods=value)
     assert (
-        str(refusal.value)
-        == f"annotation {PREFIX}methods: {wrong}; write a list in capitals such as GET,HEAD"
+        str(raised.value) == f"annotation {PREFIX}methods: {wrong}; write a list in capitals such as GET,HEAD"
     )
 
 
@@ -204,9 +203,9 @@ def test_the_default_is_every_request() -> None:
 def test_a_long_value_is_cut_in_messages() -> None:
     assert shown("a" * 60) == repr("a" * 60)
     assert shown("a" * 61) == repr("a" * 60 + "…")
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as raised:
         parse(percent="9" * 300)
-    assert len(str(refusal.value)) < 250
+    assert len(str(raised.value)) < 250
 
 
 @given(st.integers(0, MILLION))
@@ -223,12 +222,12 @@ def test_every_share_reads_back_as_it_is_shown(per_million: int) -> None:
     ),
 )
 def test_any_text_is_read_or_rejected_with_the_name_of_the_annotation(name: str, value: str) -> None:
-    policy, refusal = Policy(), ""
+    policy, raised = Policy(), ""
     try:
         policy = parse_policy({PREFIX + name: value})
     except PolicyError as error:
-        refusal = str(error)
-    assert not refusal or refusal.startswith(f"annotation {PREFIX}{name}: ")
+        raised = str(error)
+    assert not raised or raised.startswith(f"annotation {PREFIX}{name}: ")
     assert 0 <= policy.per_million <= MILLION
     assert policy.selection.methods is None or policy.selection.methods
 

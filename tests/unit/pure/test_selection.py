@@ -78,7 +78,7 @@ def wanted(selection: Selection, method: str, path: str, headers: dict[str, str]
 
 
 def consistent(headers: frozenset[HeaderCondition]) -> bool:
-    """Whether no two values of one header are asked for: such annotations are refused before."""
+    """Whether no two values of one header are asked for: such annotations are rejected before."""
     valued = [condition.name for condition in headers if condition.value]
     return len(valued) == len(set(valued))
 
@@ -266,8 +266,8 @@ def test_independent_samples_of_many_conditions_are_too_many_routes() -> None:
         created="2026-02-01T00:00:00Z",
     )
     found = resolve(world_of(*objects(*sampled.values(), wide)))
-    refused = [shadow for shadow in found.shadows() if shadow.state is State.REJECTED]
-    assert [(shadow.canary, shadow.reason) for shadow in refused] == [("wide", Reason.TOO_MANY_CONDITIONS)]
+    rejected = [shadow for shadow in found.shadows() if shadow.state is State.REJECTED]
+    assert [(shadow.canary, shadow.reason) for shadow in rejected] == [("wide", Reason.TOO_MANY_CONDITIONS)]
 
 
 def test_everything_is_one_branch_without_conditions() -> None:

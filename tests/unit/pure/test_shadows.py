@@ -264,9 +264,9 @@ def test_a_service_that_has_no_backends_anyway_is_not_emptied() -> None:
     assert shadow(service("myapp"), canary("canary", "myapp"), CANARY_POD).state is State.ACTIVE
 
 
-@pytest.mark.parametrize(("first", "refused"), [("a", "b"), ("b", "a")])
-def test_of_two_canaries_that_would_empty_a_service_the_younger_is_rejected(first: str, refused: str) -> None:
-    created = {first: "2026-01-01T00:00:00Z", refused: "2026-02-01T00:00:00Z"}
+@pytest.mark.parametrize(("first", "younger"), [("a", "b"), ("b", "a")])
+def test_of_two_canaries_that_would_empty_a_service_the_younger_is_rejected(first: str, younger: str) -> None:
+    created = {first: "2026-01-01T00:00:00Z", younger: "2026-02-01T00:00:00Z"}
     found = plan_of(
         service("myapp"),
         slice_of("myapp", at("10.0.1.1", pod="a-1"), at("10.0.1.2", pod="b-1")),
@@ -274,10 +274,10 @@ def test_of_two_canaries_that_would_empty_a_service_the_younger_is_rejected(firs
         pod("a-1", "a", "10.0.1.1"),
         pod("b-1", "b", "10.0.1.2"),
     )
-    assert {s.canary: s.state for s in found.shadows()} == {first: State.ACTIVE, refused: State.REJECTED}
+    assert {s.canary: s.state for s in found.shadows()} == {first: State.ACTIVE, younger: State.REJECTED}
     (route,) = found.services[MYAPP].ports
     assert [m.canary for m in route.mirrors] == [first]
-    assert [str(e) for e in route.endpoints] == ["10.0.1.1:80" if refused == "a" else "10.0.1.2:80"]
+    assert [str(e) for e in route.endpoints] == ["10.0.1.1:80" if younger == "a" else "10.0.1.2:80"]
 
 
 def test_of_more_canaries_than_can_be_sampled_the_youngest_are_rejected() -> None:
@@ -289,9 +289,9 @@ def test_of_more_canaries_than_can_be_sampled_the_youngest_are_rejected() -> Non
     plan = plan_of(service("myapp"), *sampled, *others, CANARY_POD)
 
     states = {s.canary: (s.state, s.reason) for s in plan.shadows()}
-    refused = {name for name, (_, reason) in states.items() if reason is Reason.TOO_MANY_SAMPLED}
-    assert refused == {"sampled-0", "sampled-1"}
-    assert {states[name][0] for name in refused} == {State.REJECTED}
+    younger = {name for name, (_, reason) in states.items() if reason is Reason.TOO_MANY_SAMPLED}
+    assert younger == {"sampled-0", "sampled-1"}
+    assert {states[name][0] for name in younger} == {State.REJECTED}
     assert (states["whole"][0], states["resting"][0]) == (State.ACTIVE, State.PAUSED)
     (route,) = plan.services[MYAPP].ports
     assert [m.canary for m in route.mirrors] == [
@@ -544,7 +544,7 @@ def test_a_chain_of_services_is_no_loop() -> None:
             Reason.SERVICE_NOT_FOUND,
             NO_SERVICE,
         ),
-        # Refused is refused, paused or not.
+        # Rejected is rejected, paused or not.
         (
             [
                 service("myapp"),

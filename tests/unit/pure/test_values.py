@@ -96,9 +96,9 @@ def test_conditions_that_leave_some_are_not(paths: str, excluded: str) -> None:
     ],
 )
 def test_what_is_no_list_of_paths_is_rejected(name: str, value: str, wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse(name, value)
-    assert str(refusal.value).startswith(f"annotation {PREFIX}{name}: {wrong}")
+    assert str(rejection.value).startswith(f"annotation {PREFIX}{name}: {wrong}")
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_header_conditions(value: str, conditions: set[tuple[str, str | None]]) 
     ],
 )
 def test_what_is_no_list_of_header_conditions_is_rejected(value: str, wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("headers", value)
-    assert str(refusal.value) == f"annotation {PREFIX}headers: {wrong}"
+    assert str(rejection.value) == f"annotation {PREFIX}headers: {wrong}"
 
 
 def test_headers_to_remove() -> None:
@@ -178,9 +178,9 @@ def test_headers_to_remove() -> None:
     ],
 )
 def test_what_is_no_list_of_headers_to_remove_is_rejected(value: str, wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("remove-headers", value)
-    assert str(refusal.value) == f"annotation {PREFIX}remove-headers: {wrong}"
+    assert str(rejection.value) == f"annotation {PREFIX}remove-headers: {wrong}"
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,9 @@ def test_headers_to_set(value: str, headers: dict[str, str]) -> None:
     ],
 )
 def test_what_is_no_list_of_headers_to_set_is_rejected(value: str, wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("set-headers", value)
-    assert str(refusal.value).startswith(f"annotation {PREFIX}set-headers: {wrong}")
+    assert str(rejection.value).startswith(f"annotation {PREFIX}set-headers: {wrong}")
 
 
 @pytest.mark.parametrize(("value", "new"), [("true", True), ("false", False)])
@@ -247,9 +247,9 @@ def test_new_trace(value: str, new: bool) -> None:
 
 @pytest.mark.parametrize("value", ["", "True", "yes", "1", "always"])
 def test_a_new_trace_is_true_or_false(value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("new-trace", value)
-    assert str(refusal.value) == f"annotation {PREFIX}new-trace: {value!r} is neither true nor false"
+    assert str(rejection.value) == f"annotation {PREFIX}new-trace: {value!r} is neither true nor false"
 
 
 @pytest.mark.parametrize(
@@ -277,9 +277,9 @@ def test_host(value: str) -> None:
     ],
 )
 def test_what_is_no_host_is_rejected(value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("host", value)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}host: {shown(value)} is not valid; write preserve, shadow-suffix or a host such"
         " as app.example.com"
     )
@@ -314,9 +314,9 @@ def test_rewrites_the_longest_first() -> None:
     ],
 )
 def test_what_is_no_rewrite_is_rejected(value: str, wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("rewrite-path-prefix", value)
-    assert str(refusal.value).startswith(f"annotation {PREFIX}rewrite-path-prefix: {wrong}")
+    assert str(rejection.value).startswith(f"annotation {PREFIX}rewrite-path-prefix: {wrong}")
 
 
 @pytest.mark.parametrize(
@@ -357,9 +357,9 @@ def test_a_star_that_would_mask_nothing_is_rejected(value: str) -> None:
     ],
 )
 def test_what_is_no_field_of_a_body_is_rejected(value: str, wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("redact", value)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}redact: {wrong}; write json:/card/number (RFC 6901, * for any) or form:password"
     )
 
@@ -378,9 +378,9 @@ def test_credential_from_secret() -> None:
     ["", "token", "token/", "/key", "Token/key", "a/b/c", "other-namespace/token/key", "-a/b", "a/b c"],
 )
 def test_a_credential_comes_from_a_key_of_a_secret(value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("credential-from-secret", value)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}credential-from-secret: {value!r} does not name a key of a Secret;"
         " write NAME/KEY"
     )
@@ -398,9 +398,9 @@ def test_timeout(value: str, millis: int) -> None:
     "value", ["", "10", "0s", "9ms", "0.5ms", "-1s", "1h", "10.1m", "1e3s", "10 s", "off"]
 )
 def test_what_is_no_timeout_is_rejected(value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("timeout", value)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}timeout: {value!r} is not a duration from 10ms to 10m; write 500ms, 10s or 1m"
     )
 
@@ -415,9 +415,9 @@ def test_max_body(value: str, octets: int) -> None:
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "65Mi", "1Gi", "1.5Mi", "1 Mi", "1KB", "unlimited"])
 def test_what_is_no_size_is_rejected(value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("max-body", value)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}max-body: {value!r} is not a size from 1 to 64Mi; write 512Ki, 1Mi or a"
         " number of bytes"
     )
@@ -431,9 +431,9 @@ def test_max_concurrent_and_max_rps() -> None:
 @pytest.mark.parametrize(("name", "most"), [("max-concurrent", 10_000), ("max-rps", 1_000_000)])
 @pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "many", "1000001", "9999999999"])
 def test_what_is_no_number_is_rejected(name: str, most: int, value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse(name, value)
-    assert str(refusal.value) == f"annotation {PREFIX}{name}: {value!r} is not a number from 1 to {most}"
+    assert str(rejection.value) == f"annotation {PREFIX}{name}: {value!r} is not a number from 1 to {most}"
 
 
 def test_sample() -> None:
@@ -473,9 +473,9 @@ def test_until(value: str, seconds: float) -> None:
     ],
 )
 def test_what_is_no_time_is_rejected(value: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse("until", value)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"annotation {PREFIX}until: {value!r} is not a time; write it like 2030-01-31T18:00:00Z, with Z or an"
         " offset (RFC 3339)"
     )
@@ -499,9 +499,9 @@ def test_what_is_no_time_is_rejected(value: str) -> None:
     ],
 )
 def test_contradictions_are_rejected(annotations: dict[str, str], wrong: str) -> None:
-    with pytest.raises(PolicyError) as refusal:
+    with pytest.raises(PolicyError) as rejection:
         parse_policy({PREFIX + name: value for name, value in annotations.items()})
-    assert str(refusal.value) == wrong
+    assert str(rejection.value) == wrong
 
 
 def test_bodies_that_are_looked_into_are_small_unless_said() -> None:

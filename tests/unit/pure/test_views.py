@@ -59,9 +59,9 @@ def test_a_node_is_sent_what_it_may_see_or_less() -> None:
     allowed = frozenset({"a", "b"})
     assert view_of({}, allowed) == View(namespaces=allowed)
     assert view_of({NAMESPACES: "a"}, allowed) == View(namespaces=frozenset({"a"}))
-    with pytest.raises(RequestDeniedError) as refusal:
+    with pytest.raises(RequestDeniedError) as rejection:
         view_of({NAMESPACES: "a,c,d,e,f"}, allowed)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"node.metadata {NAMESPACES} requests c, d, e, which this client may not see"
     )
 

@@ -3,7 +3,7 @@
 A client reads its responses and its requests reach the machine with any delay, in order, as on a stream.
 It follows the listeners' routes by itself, as Envoy does, and the assignments and secrets of its clusters if
 it `follows_clusters`; otherwise the test decides which of these it wants, and some spare routes. What it
-refuses leaves it as it was. An incremental client has all virtual hosts.
+rejects leaves it as it was. An incremental client has all virtual hosts.
 """
 
 import re
@@ -75,7 +75,7 @@ class Ledger:
     last; `asked` are names that must be answered; `warming` are assignments that may be; `first` are
     wildcards that nothing was sent for; `unheard` are virtual hosts that were told before their routes;
     `latest` is the last nonce. `names` are those of each response that
-    is not answered, `refused` those that were not accepted since.
+    is not answered, `rejected` those that were not accepted since.
     """
 
     wildcards: tuple[TypeUrl, ...]
@@ -89,7 +89,7 @@ class Ledger:
     first: set[TypeUrl] = field(default_factory=set)
     latest: dict[TypeUrl, str] = field(default_factory=dict)
     names: dict[tuple[TypeUrl, str], set[str]] = field(default_factory=dict)
-    refused: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
+    rejected: dict[TypeUrl, set[str]] = field(default_factory=lambda: {each: set() for each in ORDER})
 
     def opens(self, kind: TypeUrl, held: Mapping[str, Copy]) -> bool:
         """Whether a request is the first for a type; if it is, and opens a wildcard, what the client holds
@@ -123,12 +123,12 @@ class Ledger:
 
     def answered(self, kind: TypeUrl, nonce: str, *, error: bool) -> None:
         """A request answers a response: the last clusters are warm, or an assignment is asked for again. What
-        it refuses may come again."""
+        it rejects may come again."""
         names = self.names.pop((kind, nonce), set())
         if error:
-            self.refused[kind] |= names
+            self.rejected[kind] |= names
         else:
-            self.refused[kind] -= names
+            self.rejected[kind] -= names
         if error or nonce != self.latest.get(kind):
             return
         if kind == CLUSTER:
@@ -144,16 +144,16 @@ class Ledger:
         assert len({*names, *response.removed}) == len(names) + len(response.removed), "duplicate names"
         changed = {each.name for each in response.resources if told.get(each.name) != each.body}
         removed = set(response.removed) if partial else told.keys() - set(names)
-        reasons = changed | asked | self.refused[kind] | (self.may_repeat if kind == ENDPOINT else set())
+        reasons = changed | asked | self.rejected[kind] | (self.may_repeat if kind == ENDPOINT else set())
         if kind == VIRTUAL_HOST:
             reasons |= self.unheard
             self.unheard.difference_update(names)
         if kind == ROUTE:
-            new = {name for name in names if name not in told or name in self.refused[ROUTE]}
+            new = {name for name in names if name not in told or name in self.rejected[ROUTE]}
             self.unheard |= {host for host in self.told[VIRTUAL_HOST] if host.rpartition("/")[0] in new}
         if partial:
             assert reasons.issuperset(names), f"{set(names) - reasons} sent again without a reason"
-            assert (asked | told.keys() | self.refused[kind]) >= removed, (
+            assert (asked | told.keys() | self.rejected[kind]) >= removed, (
                 f"{removed} removed without a reason"
             )
         assert changed or removed or asked or reasons or kind in self.first, f"{response} has no reason"
@@ -173,9 +173,9 @@ class Ledger:
         if kind == ENDPOINT:
             self.may_repeat.difference_update(names)
         if kind == CLUSTER:
-            # What was refused is new to the client, also if it was told the same before; full state may have
+            # What was rejected is new to the client, also if it was told the same before; full state may have
             # what the client has.
-            again = self.refused[kind].intersection(names)
+            again = self.rejected[kind].intersection(names)
             self.warming |= changed | again | opening
             if partial:
                 changed |= again
@@ -200,7 +200,7 @@ class ModelClient(ABC):
         self.names: dict[TypeUrl, set[str]] = {kind: set() for kind in (ENDPOINT, SECRET, ROUTE)}
         self.spare_routes: set[str] = set()
         self.now = 0.0
-        self.refused: dict[TypeUrl, set[tuple[str, bytes | None]]] = {}
+        self.rejected: dict[TypeUrl, set[tuple[str, bytes | None]]] = {}
         self.connect()
 
     def connect(self) -> None:
@@ -211,7 +211,7 @@ class ModelClient(ABC):
         self.opened: set[TypeUrl] = set()
         self.last_nonce: dict[TypeUrl, str] = {}
         self.old_nonces: dict[TypeUrl, list[str]] = {each: [] for each in ORDER}
-        self.refused = {each: set() for each in ORDER}
+        self.rejected = {each: set() for each in ORDER}
         self.synced = False
         self.start()
         for each in (*self.wildcards, *(kind for kind in self.names if self.names[kind])):
@@ -250,7 +250,7 @@ class ModelClient(ABC):
     # --- the client's side ---
 
     def process(self, *, accept: bool) -> None:
-        """Take the oldest response and answer it; one that only takes away has nothing to refuse."""
+        """Take the oldest response and answer it; one that only takes away has nothing to reject."""
         response = self.inbox.popleft()
         kind = response.type_url
         resources, removed = self.decode(response)
@@ -267,19 +267,19 @@ class ModelClient(ABC):
         if accept:
             self.held[kind] = after
             changed = {n for n, copy in resources.items() if n not in before or before[n].body != copy.body}
-            self.refused[kind] = {
+            self.rejected[kind] = {
                 (name, body)
-                for name, body in self.refused[kind]
+                for name, body in self.rejected[kind]
                 if name not in changed and (after[name].body if name in after else None) != body
             }
             self.accepted(response)
         else:
-            self.refused[kind] |= {(name, copy.body) for name, copy in resources.items()}
-            if kind in FULL:  # Envoy takes these away whatever it refuses
+            self.rejected[kind] |= {(name, copy.body) for name, copy in resources.items()}
+            if kind in FULL:  # Envoy takes these away whatever it rejects
                 self.held[kind] = {name: copy for name, copy in before.items() if name not in gone}
                 self.lost(kind, gone)
             else:
-                self.refused[kind] |= {(name, None) for name in gone}
+                self.rejected[kind] |= {(name, None) for name in gone}
         self.answer(kind, accept=accept)
         self.follow()
 
@@ -307,7 +307,7 @@ class ModelClient(ABC):
             return
         for name in before - wanted:
             self.held[kind].pop(name, None)
-        self.refused[kind] = {each for each in self.refused[kind] if each[0] in wanted}
+        self.rejected[kind] = {each for each in self.rejected[kind] if each[0] in wanted}
         if kind in self.opened:
             self.change(kind, wanted - before, before - wanted)
         else:
@@ -320,8 +320,8 @@ class ModelClient(ABC):
 
     def lacking(self) -> set[tuple[str, str]]:
         """Pairs of a route configuration that is in use, or a virtual host of one, and a cluster that it
-        needs and that is not here, but for clusters that the client itself refused."""
-        refused = {name for name, _ in self.refused[CLUSTER]}
+        needs and that is not here, but for clusters that the client itself rejected."""
+        rejected = {name for name, _ in self.rejected[CLUSTER]}
         followed = {name for copy in self.held[LISTENER].values() for name in uses(copy.body)}
         used = {name: self.held[ROUTE][name] for name in followed if name in self.held[ROUTE]}
         hosts = {n: copy for n, copy in self.held[VIRTUAL_HOST].items() if n.partition("/")[0] in used}
@@ -329,28 +329,28 @@ class ModelClient(ABC):
             (name, target)
             for name, copy in (used | hosts).items()
             for target in uses(copy.body)
-            if target not in self.held[CLUSTER] and target not in refused
+            if target not in self.held[CLUSTER] and target not in rejected
         }
 
     def expected(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
-        """What the client should hold, but for what it refused."""
+        """What the client should hold, but for what it rejected."""
         return {
             name: each.body
             for name, each in current.of(kind).resources.items()
             if (kind in self.wildcards or name in self.names.get(kind, ()))
-            and (name, each.body) not in self.refused[kind]
+            and (name, each.body) not in self.rejected[kind]
         }
 
     def actual(self, current: Snapshot, kind: TypeUrl) -> dict[str, bytes]:
-        """What it holds, but for what it refused, and for what may not or cannot be taken from it: while
-        something is refused, what that may need; assignments, secrets and routes in SotW."""
+        """What it holds, but for what it rejected, and for what may not or cannot be taken from it: while
+        something is rejected, what that may need; assignments, secrets and routes in SotW."""
         undeletable = self.partial[kind] and not self.partial[CLUSTER]
-        lingering = undeletable or any(self.refused.values())
+        lingering = undeletable or any(self.rejected.values())
         return {
             name: copy.body
             for name, copy in self.held[kind].items()
             if (wanted := current.get(ResourceKey(kind, name))) is None
-            or (name, wanted.body) not in self.refused[kind]
+            or (name, wanted.body) not in self.rejected[kind]
             if wanted is not None or not lingering
         }
 
@@ -368,7 +368,7 @@ class ModelClient(ABC):
 
     @abstractmethod
     def lost(self, kind: TypeUrl, names: set[str]) -> None:
-        """These were taken from it with a response that it refused."""
+        """These were taken from it with a response that it rejected."""
 
     @abstractmethod
     def greet(self, kind: TypeUrl) -> None:
@@ -446,7 +446,7 @@ class ModelSotw(ModelClient):
             response_nonce=self.last_nonce.get(kind, "") if nonce is None else nonce,
         )
         if error:
-            message.error_detail.message = "refused"
+            message.error_detail.message = "rejected"
         self.outbox.append(message)
 
     def asks(self, request: Any) -> None:
@@ -513,7 +513,7 @@ class ModelDelta(ModelClient):
             initial_resource_versions=claims or {},
         )
         if error:
-            message.error_detail.message = "refused"
+            message.error_detail.message = "rejected"
         self.outbox.append(message)
 
     def asks(self, request: Any) -> None:

@@ -29,7 +29,7 @@ from xds_server.xds.types import (
 )
 
 STREAM = StreamId(7)
-REFUSAL = "no such filter"
+REJECTION = "no such filter"
 
 
 class Said(NamedTuple):
@@ -131,8 +131,8 @@ class Peer(ABC):
         """Accept."""
 
     @abstractmethod
-    def nack(self, response: Response, also: Iterable[str] = (), message: str = REFUSAL) -> list[Event]:
-        """Refuse, and in the same request subscribe to the names `also`."""
+    def nack(self, response: Response, also: Iterable[str] = (), message: str = REJECTION) -> list[Event]:
+        """Reject, and in the same request subscribe to the names `also`."""
 
 
 def pushed(to: Peer, current: Snapshot, now: float = 0.0) -> Response:
@@ -167,7 +167,7 @@ class SotwPeer(Peer):
         self.nonces[response.type_url] = response.nonce
         return self.request(response.type_url)
 
-    def nack(self, response: Response, also: Iterable[str] = (), message: str = REFUSAL) -> list[Event]:
+    def nack(self, response: Response, also: Iterable[str] = (), message: str = REJECTION) -> list[Event]:
         self.names[response.type_url].extend(also)
         self.nonces[response.type_url] = response.nonce
         return self.request(response.type_url, error=message)
@@ -205,7 +205,7 @@ class DeltaPeer(Peer):
     def ack(self, response: Response) -> list[Event]:
         return self.request(response.type_url, nonce=response.nonce)
 
-    def nack(self, response: Response, also: Iterable[str] = (), message: str = REFUSAL) -> list[Event]:
+    def nack(self, response: Response, also: Iterable[str] = (), message: str = REJECTION) -> list[Event]:
         return self.request(response.type_url, nonce=response.nonce, error=message, subscribe=also)
 
     def request(

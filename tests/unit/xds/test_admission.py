@@ -31,10 +31,10 @@ def test_rule_22_everybody_gets_in_at_last() -> None:
 def test_one_address_may_not_open_all_streams() -> None:
     admission = Admission(LIMITS)
     assert [bool(admission.admit("greedy", now=n * 10.0)) for n in range(3)] == [False, False, True]
-    refusal = admission.admit("greedy", now=40.0)
-    assert refusal is not None
-    assert refusal.cause is Cause.PEER
-    assert "2 streams are open from this address" in refusal.reason
+    rejection = admission.admit("greedy", now=40.0)
+    assert rejection is not None
+    assert rejection.cause is Cause.PEER
+    assert "2 streams are open from this address" in rejection.reason
     assert not admission.admit("modest", now=50.0)
     admission.leave("greedy")
     assert not admission.admit("greedy", now=60.0)

@@ -41,12 +41,12 @@ def test_what_a_later_response_brought_is_taken_away(delta: DeltaPeer) -> None:
     both = snapshot(cluster("a"), endpoints("a"))
     only = snapshot(endpoints("a"))
     delta.settle(Snapshot())
-    refused = pushed(delta, only)
+    rejected = pushed(delta, only)
     later = [pushed(delta, both), pushed(delta, both)]
     assert says(later[1]) == ("EDS", ["a"], [])
     gone = pushed(delta, Snapshot())
     assert says(gone) == ("CDS", [], ["a"])
-    delta.nack(refused)
+    delta.nack(rejected)
     for each in (*later, gone):
         delta.ack(each)
     assert ("EDS", [], ["a"]) in delta.settle(Snapshot())
@@ -56,11 +56,11 @@ def test_a_cluster_that_comes_back_gets_its_endpoints_though_they_are_in_doubt(d
     delta.open(CLUSTER)
     delta.open(ENDPOINT, names=["a", "b"])
     delta.ack(pushed(delta, Snapshot()))
-    refused = pushed(delta, snapshot(endpoints("a")))
+    rejected = pushed(delta, snapshot(endpoints("a")))
     accepted = pushed(delta, snapshot(endpoints("a", 2)))
     delta.open(LISTENER)
     pushed(delta, snapshot(endpoints("a", 2)))
-    delta.nack(refused)
+    delta.nack(rejected)
     assert delta.next(Snapshot()) is None  # a listener that is not acknowledged may need it
     back = snapshot(cluster("a"), endpoints("a", 2), endpoints("b"))
     brought = [pushed(delta, back), pushed(delta, back)]
@@ -72,10 +72,10 @@ def test_a_cluster_that_comes_back_gets_its_endpoints_though_they_are_in_doubt(d
 
 def test_an_accepted_removal_leaves_no_doubt(delta: DeltaPeer) -> None:
     delta.open(LISTENER)
-    refused = pushed(delta, snapshot(listener("l", "r")))
+    rejected = pushed(delta, snapshot(listener("l", "r")))
     gone = pushed(delta, Snapshot())
     assert says(gone) == ("LDS", [], ["l"])
-    delta.nack(refused)
+    delta.nack(rejected)
     delta.ack(gone)
     assert delta.settle(Snapshot()) == []
 
@@ -93,7 +93,7 @@ def test_full_state_that_is_on_its_way_says_what_is_gone(sotw: SotwPeer) -> None
 
 
 def test_rejected_full_state_does_not_restore_what_it_left_out(sotw: SotwPeer) -> None:
-    """Envoy takes away what is left out, whatever else it refuses."""
+    """Envoy takes away what is left out, whatever else it rejects."""
     sotw.open(CLUSTER)
     sotw.settle(snapshot(cluster("a")))
     moved = snapshot(cluster("b"))
@@ -106,11 +106,11 @@ def test_rejected_full_state_does_not_restore_what_it_left_out(sotw: SotwPeer) -
 
 def test_full_state_takes_away_what_only_a_later_response_brought(sotw: SotwPeer) -> None:
     sotw.open(CLUSTER)
-    refused = pushed(sotw, snapshot(cluster("a")))
+    rejected = pushed(sotw, snapshot(cluster("a")))
     moved = snapshot(cluster("b"))
     later = pushed(sotw, moved)
     assert says(later) == ("CDS", ["b", "a"], [])  # in full state it goes after what is new
-    sotw.nack(refused)
+    sotw.nack(rejected)
     sotw.ack(later)
     assert sotw.settle(moved) == [("CDS", ["b"], [])]
 

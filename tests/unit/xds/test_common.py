@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.xds.peer import (
-    REFUSAL,
+    REJECTION,
     STREAM,
     DeltaPeer,
     Peer,
@@ -107,7 +107,7 @@ def test_rule_04_a_nack_is_a_request_with_an_error_whatever_its_message(either: 
     either.open(CLUSTER)
     response = pushed(either, snapshot(cluster("a")))
     nacked = Nacked(
-        stream=STREAM, type_url=CLUSTER, version=response.version, nonce=response.nonce, message=REFUSAL
+        stream=STREAM, type_url=CLUSTER, version=response.version, nonce=response.nonce, message=REJECTION
     )
     assert either.nack(response) == [nacked]
 

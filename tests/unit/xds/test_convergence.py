@@ -230,7 +230,7 @@ def test_a_machine_has_sent_all_once_it_has_nothing_more_to_send_and_nothing_to_
     assert routes
     assert machine.next(fewer) is None
     assert not machine.has_sent_all(fewer)
-    # Where the route is refused the cluster stays: there is nothing left that can be sent.
+    # Where the route is rejected the cluster stays: there is nothing left that can be sent.
     answer(ROUTE, routes.nonce, error="no")
     assert machine.next(fewer) is None
     assert machine.has_sent_all(fewer)

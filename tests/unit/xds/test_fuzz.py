@@ -1,4 +1,4 @@
-"""Whatever a peer sends, a stream takes it or refuses it, and what it took leads to an end."""
+"""Whatever a peer sends, a stream takes it or rejects it, and what it took leads to an end."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Any history of changes, to a client that refuses what is wrong as Envoy does and otherwise takes what it is
+"""Any history of changes, to a client that rejects what is wrong as Envoy does and otherwise takes what it is
 sent: what is wrong costs only itself (rules 37 to 41).
 
 - In the end the client has all that is not itself wrong, or tied to it by a domain, and nothing else.
@@ -169,7 +169,7 @@ class Client:
             self.request(ENDPOINT, wanted)
 
     def reason(self, kind: TypeUrl, resources: dict[str, Resource]) -> str | None:
-        """Why it refuses what it has now got; None if it does not."""
+        """Why it rejects what it has now got; None if it does not."""
         wrong = [name for name, resource in resources.items() if is_wrong(resource)]
         if wrong:
             others = self.random.choice(sorted(resources))  # what a tenant wrote may have any name in it
@@ -256,7 +256,7 @@ class History:
         served = self.client.served()
         missing = self.due - served.keys()
         assert not missing, f"{missing} served no more"
-        # The end of a domain that is there again by now may be on its way, or the word that it was refused.
+        # The end of a domain that is there again by now may be on its way, or the word that it was rejected.
         if not self.client.inbox and not self.client.outbox:
             self.due |= served.keys() & self.wanted().keys()
 

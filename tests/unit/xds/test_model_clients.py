@@ -100,12 +100,12 @@ class OneClient(RuleBasedStateMachine):
         for kind in ORDER:
             assert client.actual(self.snapshot, kind) == client.expected(self.snapshot, kind)
         for kind, asked in client.ledger.asked.items():
-            unanswered = asked - {name for name, _ in client.refused[kind]}
+            unanswered = asked - {name for name, _ in client.rejected[kind]}
             if not client.partial[CLUSTER]:
                 unanswered &= set(self.snapshot.of(kind).resources)
             assert not unanswered, f"{unanswered} never answered"
-        # Of a client in state of the world that refuses on a new stream nobody knows what it has.
-        client.synced |= client.partial[CLUSTER] or not any(client.refused.values())
+        # Of a client in state of the world that rejects on a new stream nobody knows what it has.
+        client.synced |= client.partial[CLUSTER] or not any(client.rejected.values())
 
     @invariant()
     def make_before_break(self) -> None:

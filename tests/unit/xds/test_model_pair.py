@@ -102,10 +102,10 @@ class TwoClients(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Let everything arrive and be accepted, what was refused over a new stream: then all is equal."""
+        """Let everything arrive and be accepted, what was rejected over a new stream: then all is equal."""
         for variant, client in self.clients.items():
             self._drain(variant)
-            if any(client.refused.values()):
+            if any(client.rejected.values()):
                 client.connect()
                 self._drain(variant)
             client.synced = True

@@ -1,4 +1,4 @@
-"""What a client refuses is taken apart, and what moves goes over in one (rules 37 to 42). Any history of it
+"""What a client rejects is taken apart, and what moves goes over in one (rules 37 to 42). Any history of it
 is in `test_isolation`."""
 
 import pytest
@@ -33,8 +33,8 @@ def with_domain(name: str, *domains: str, to: str = "c", rev: int = 1) -> Resour
     return Resource(plain.key, plain.body + repr(domains).encode(), plain.refs, claims=tuple(domains))
 
 
-def refuses(client: Peer, current: Snapshot, wrong: set[str], message: str) -> list[Said]:
-    """All that a client is sent that refuses every response with one of `wrong`."""
+def rejects(client: Peer, current: Snapshot, wrong: set[str], message: str) -> list[Said]:
+    """All that a client is sent that rejects every response with one of `wrong`."""
     said = []
     while (response := client.next(current)) is not None:
         said.append(says(response))
@@ -48,14 +48,14 @@ def refuses(client: Peer, current: Snapshot, wrong: set[str], message: str) -> l
 def test_rule_37_what_is_not_to_blame_is_sent_again_without_what_the_message_names(either: Peer) -> None:
     either.open(ENDPOINT, names=NAMES)
     current = snapshot(*map(endpoints, NAMES))
-    said = refuses(either, current, {"b"}, "b: malformed")
+    said = rejects(either, current, {"b"}, "b: malformed")
     # And what it names once more, alone: a message may quote anybody.
     assert said == [("EDS", [*NAMES], []), ("EDS", ["a", "c", "d"], []), ("EDS", ["b"], [])]
 
 
 def test_rule_37_without_a_name_it_is_found_by_halves(either: Peer) -> None:
     either.open(ENDPOINT, names=NAMES)
-    said = refuses(either, snapshot(*map(endpoints, NAMES)), {"d"}, "malformed")
+    said = rejects(either, snapshot(*map(endpoints, NAMES)), {"d"}, "malformed")
     assert [each.resources for each in said] == [[*NAMES], ["a", "b"], ["c", "d"], ["c"], ["d"]]
 
 
@@ -92,11 +92,11 @@ def test_rule_38_a_rejected_change_is_tried_again_less_and_less_often_as_others_
 ) -> None:
     delta.open(ENDPOINT, names=["a", "wrong"])
     current = snapshot(endpoints("wrong"), endpoints("a"))
-    refuses(delta, current, {"wrong"}, "malformed")
+    rejects(delta, current, {"wrong"}, "malformed")
     tried = []
     for rev in range(2, 40):
         current = current.updated([endpoints("a", rev)])
-        said = refuses(delta, current, {"wrong"}, "malformed")
+        said = rejects(delta, current, {"wrong"}, "malformed")
         assert said[0] == ("EDS", ["a"], [])
         tried += [rev - 1] * (len(said) - 1)
     assert tried == [1, 3, 7, 15, 31]
@@ -105,7 +105,7 @@ def test_rule_38_a_rejected_change_is_tried_again_less_and_less_often_as_others_
 def test_rule_38_what_it_collided_with_goes_and_it_is_tried_at_once(delta: DeltaPeer) -> None:
     delta.open(VIRTUAL_HOST)
     both = snapshot(with_domain("r/a", "x"), with_domain("r/b", "x"))
-    said = refuses(delta, both, {"r/b"}, "Duplicate entry of domain x in route r")
+    said = rejects(delta, both, {"r/b"}, "Duplicate entry of domain x in route r")
     assert said[-1] == ("VHDS", ["r/b"], [])
     assert delta.settle(both.updated([], [ResourceKey(VIRTUAL_HOST, "r/a")])) == [("VHDS", ["r/b"], ["r/a"])]
 
@@ -120,7 +120,7 @@ def test_rule_40_nothing_is_removed_while_its_replacement_is_rejected(delta: Del
     delta.open(VIRTUAL_HOST)
     delta.settle(snapshot(with_domain("r/old", "x"), with_domain("r/b", "b")))
     current = snapshot(with_domain("r/new", "x"), with_domain("r/c", "c"))
-    said = refuses(delta, current, {"r/new"}, "r/new: wrong")
+    said = rejects(delta, current, {"r/new"}, "r/new: wrong")
     assert said == [
         ("VHDS", ["r/c", "r/new"], ["r/b", "r/old"]),
         ("VHDS", ["r/c"], ["r/b"]),

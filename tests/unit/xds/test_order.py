@@ -113,8 +113,8 @@ def test_rule_11_a_cluster_stays_while_the_resource_that_uses_it_is_rejected(
         after = (cluster("new"), listener("l", "r2"), route("r2", "new"))
     subscribed.settle(snapshot(*before))
     current = snapshot(*after)
-    assert _gone(subscribed, current, refuse=user) == set()
-    # It may go once what is refused has been replaced by something that the client takes.
+    assert _gone(subscribed, current, reject=user) == set()
+    # It may go once what is rejected has been replaced by something that the client takes.
     good = snapshot(*(_again(resource) for resource in after))
     assert "old" in _gone(subscribed, good)
 
@@ -122,20 +122,20 @@ def test_rule_11_a_cluster_stays_while_the_resource_that_uses_it_is_rejected(
 def test_rule_11_accepting_another_route_leaves_the_rejected_one_rejected(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD, cluster("new"), route("r2", "new")))
     removed = snapshot(cluster("new"), listener("l", "r"), route("r", "new", rev=2), route("r2", "new"))
-    assert _gone(subscribed, removed, refuse="RDS") == set()
+    assert _gone(subscribed, removed, reject="RDS") == set()
     # "r" as it was, which uses "old", is still what the client runs.
     other = removed.updated([route("r2", "new", rev=2)])
     routes = push(subscribed, other, "RDS")
     assert holds(routes) == ["r2"]
     subscribed.ack(routes)
-    assert _gone(subscribed, other, refuse="RDS") == set()
+    assert _gone(subscribed, other, reject="RDS") == set()
     fixed = other.updated([route("r", "new", rev=3)])
     assert _gone(subscribed, fixed) == {"old"}
 
 
 def test_rule_11_a_rejected_route_that_is_gone_delays_nothing(subscribed: Peer) -> None:
     subscribed.settle(snapshot(*OLD))
-    _gone(subscribed, snapshot(*OLD[:3], route("r", "old", rev=2)), refuse="RDS")
+    _gone(subscribed, snapshot(*OLD[:3], route("r", "old", rev=2)), reject="RDS")
     assert "old" in _gone(subscribed, snapshot())
 
 
@@ -171,8 +171,8 @@ def _again(resource: Resource) -> Resource:
     return Resource(resource.key, resource.body + b", mended", resource.refs)
 
 
-def _gone(client: Peer, current: Snapshot, refuse: str | None = None) -> set[str]:
-    """Let the client take everything that comes, but for the type `refuse`; return which of the clusters that
+def _gone(client: Peer, current: Snapshot, reject: str | None = None) -> set[str]:
+    """Let the client take everything that comes, but for the type `reject`; return which of the clusters that
     it had at first were taken from it."""
     gone: set[str] = set()
     while (response := client.next(current)) is not None:
@@ -180,7 +180,7 @@ def _gone(client: Peer, current: Snapshot, refuse: str | None = None) -> set[str
             gone.update(response.removed)
             if client.variant is Variant.SOTW and "old" not in holds(response):
                 gone.add("old")
-        if SHORT_NAMES[response.type_url] == refuse:
+        if SHORT_NAMES[response.type_url] == reject:
             client.nack(response)
         else:
             client.ack(response)

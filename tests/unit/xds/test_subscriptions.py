@@ -87,9 +87,9 @@ def test_a_rejected_resource_is_held_until_it_is_removed(delta: DeltaPeer) -> No
 def test_a_rejected_resource_may_be_in_use_until_it_is_removed(delta: DeltaPeer) -> None:
     current = snapshot(cluster("a"), endpoints("a"), route("r", "a"))
     delta.open(CLUSTER, ENDPOINT, ROUTE, names=["a", "r"])
-    refused = delta.next(current)
-    assert refused is not None
-    delta.nack(refused)
+    rejected = delta.next(current)
+    assert rejected is not None
+    delta.nack(rejected)
     delta.settle(current)
     current = current.updated([route("r")], [cluster("a").key, endpoints("a").key])
     routes = delta.next(current)
@@ -154,7 +154,7 @@ def test_one_stream_may_not_have_any_number_of_names(either: Peer, monkeypatch: 
 
 
 def test_a_rejected_and_unsubscribed_resource_is_forgotten(either: Peer) -> None:
-    """A stream that goes on to ask for other names and to refuse them must not be remembered for all."""
+    """A stream that goes on to ask for other names and to reject them must not be remembered for all."""
     current = snapshot(*(endpoints(name) for name in ("a", "b", "c")))
     either.open(ENDPOINT, names=["a"])
     for name, following in (("a", "b"), ("b", "c")):
