@@ -48,6 +48,7 @@ def test_every_option_is_an_environment_variable_and_has_help(command: str) -> N
         (["serve", "--manifests", "x", "--gateway", "/none.yaml"], 2, "--gateway /none.yaml: No such file"),
         (["render", "--manifests", "/does/not/exist"], 1, "/does/not/exist"),
         (["status", "--server", "127.0.0.1:1"], 1, "no xds-shadow server responds at 127.0.0.1:1"),
+        (["serve", "--lgo-level", "debug"], 2, "--lgo-level (Possible options: --log-level)"),
         (["status", "--server", "foo"], 2, "--server: 'foo' is not HOST:PORT, such as 127.0.0.1:18080 or"),
         (["render", "--manifests", "x", "-n", "staging"], 2, "--namespace selects namespaces of a cluster"),
         (["render", "-n", "Bad_NS"], 2, "--namespace 'Bad_NS': the name of a namespace has at most 63"),
@@ -285,7 +286,7 @@ def test_convert_prints_patches() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "wrong"),
     [
-        ("kind: Service\n", 1, "no mirror found in 1 documents; supported kinds: VirtualService"),
+        ("kind: Service\n", 1, "no mirror found in 1 document; supported kinds: VirtualService"),
         ("a: b: c", 1, "The file is not valid YAML (line 1, column 5"),
         (None, 2, "No such file or directory"),
     ],

@@ -55,7 +55,8 @@ def convert(
     converted = converted_from(docs, output, cluster_domains_of(cluster_domain))
     if not converted.mirrors:
         kinds = ", ".join(kind for reader in READERS for kind in reader.kinds)
-        raise XdsShadowError(f"no mirror found in {len(found)} documents; supported kinds: {kinds}")
+        read = "1 document" if len(found) == 1 else f"{len(found)} documents"
+        raise XdsShadowError(f"no mirror found in {read}; supported kinds: {kinds}")
     typer.echo("\n".join(converted.lines))
     typer.echo(f"mirrors: {converted.mirrors}, converted: {converted.running}", err=True)
     if not converted.whole:

@@ -27,6 +27,11 @@ class Command(TyperCommand):
         except typer.BadParameter as error:
             error.message = _plain(error.message)
             raise
+        except Exception as error:
+            # An unknown option: the library lists every similar option, also those that only share a part.
+            if similar := getattr(error, "possibilities", None):
+                error.possibilities = similar[:1]  # type: ignore[attr-defined]
+            raise
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write arguments and options to `formatter`, which is a HelpFormatter of click or of Typer."""

@@ -27,6 +27,8 @@ def read_policy(path: Path | None) -> PolicyFile:
         return NO_FILE
     option = f"--policy {path}"
     found = texts_of(path, option, _LARGEST)
+    if found is None and path.stat().st_size == 0:  # an incomplete write, or a full disk
+        raise UsageError(f"{option}: the file is empty; without settings leave out --policy")
     if not isinstance(found or {}, dict):
         raise UsageError(f'{option}: write settings one a line, such as percent-max: "10"')
     settings = dict(found or {})

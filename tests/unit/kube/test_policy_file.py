@@ -32,7 +32,7 @@ def test_settings_are_texts_as_written(file: Path) -> None:
     assert policy.called("timeout") == f"timeout of the policy file {file}"
 
 
-def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
+def test_no_file_and_one_of_comments_set_nothing(file: Path) -> None:
     assert read_policy(None) is NO_FILE
     file.write_text("# nothing yet\n")
     assert read_policy(file).values == {}
@@ -41,6 +41,7 @@ def test_no_file_and_an_empty_one_set_nothing(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
+        ("", "the file is empty; without settings leave out --policy"),
         ("- percent-max", 'write settings one a line, such as percent-max: "10"'),
         ("percent-max", 'write settings one a line, such as percent-max: "10"'),
         (

@@ -144,7 +144,10 @@ async def test_an_address_that_is_taken() -> None:
     server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     async with server:
         host, port = server.sockets[0].getsockname()
-        with pytest.raises(XdsShadowError, match=f"cannot listen on {host}:{port}"):
+        with pytest.raises(
+            XdsShadowError,
+            match=f"cannot listen on {host}:{port}: the address may be in use; select another with --listen",
+        ):
             await run(data=None, listen=Address(host, port))
 
 

@@ -111,7 +111,9 @@ class EmbeddedApi:
             await web.TCPSite(self._runner, *self.address, backlog=_BACKLOG).start()
         except OSError as error:
             await self._runner.cleanup()
-            raise XdsShadowError(f"cannot listen on {self.address}: {error.strerror}") from error
+            raise XdsShadowError(
+                f"cannot listen on {self.address}: the address may be in use; select another with --listen"
+            ) from error
         self.address = Address(self.address.host, self._runner.addresses[0][1])
         self._expiry = asyncio.create_task(self._expire_events(), name="xds-shadow/kube-events")
         return self
