@@ -152,6 +152,15 @@ async def test_an_empty_source_is_served_too() -> None:
     assert "No Envoy is connected" in _text(status_view(status))
 
 
+async def test_an_xds_address_is_recognized_as_such() -> None:
+    source = ScriptedSource()
+    async with running(source) as app:
+        (await source.opened()).synced()
+        await app.ready.wait()
+        with pytest.raises(XdsShadowError, match="does not serve the status API, for example because"):
+            await asyncio.to_thread(get_status, app.addresses.xds)
+
+
 async def test_before_the_first_list_nothing_is_said_about_shadows() -> None:
     source = ScriptedSource()
     async with running(source) as app:
