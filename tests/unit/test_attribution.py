@@ -98,7 +98,7 @@ def test_an_unknown_name_concerns_no_object() -> None:
 def test_equal_nacks_are_one_condition_with_the_number_of_envoys() -> None:
     message = "staging/myapp/80: no"
     same = [nack(message, str(number), at=float(number)) for number in range(40)]
-    [condition] = attributed([nack("staging/myapp/80: other"), *same], PLAN).canaries[ONE][:1]
+    [condition] = attributed([nack("staging/myapp/80: aaa"), *same], PLAN).canaries[ONE][:1]
     assert condition == Condition(
         Subject("Deployment", "staging", "one"),
         Reason.REJECTED_BY_ENVOY,

@@ -48,16 +48,17 @@ class Trimmer:
     """Returns memory to the system after a peak. The C library keeps memory wherever a small object was
     allocated since, which can be hundreds of megabytes after a flood of requests."""
 
-    def __init__(self) -> None:
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
+    def __init__(self, *, after: float = _TRIM_AFTER_S, trim: Callable[[int], object] | None = None) -> None:
+        self._after = after
+        self._trim = trim or getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
         self._timer: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """Trim in `_TRIM_AFTER_S` seconds; calls before then have no further effect. Needs a running event
+        """Trim in `after` seconds; calls before then have no further effect. Needs a running event
         loop."""
         if self._trim is not None and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_TRIM_AFTER_S, self._run, self._trim)
+            self._timer = asyncio.get_running_loop().call_later(self._after, self._run, self._trim)
 
-    def _run(self, trim: Callable[[int], int]) -> None:
+    def _run(self, trim: Callable[[int], object]) -> None:
         self._timer = None
         asyncio.get_running_loop().run_in_executor(None, trim, 0)

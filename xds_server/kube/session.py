@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import math
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -110,10 +111,12 @@ class Session:
 class Sessions:
     """The session in use. All watches share it, so that expired credentials are loaded once."""
 
-    def __init__(self, connect: Connect, client: ApiClient, renew_after: float) -> None:
+    def __init__(
+        self, connect: Connect, client: ApiClient, renew_after: float, clock: Callable[[], float]
+    ) -> None:
         self._connect = connect
         self._renew_after = renew_after
-        self._clock = asyncio.get_running_loop().time
+        self._clock = clock
         self._renewing = asyncio.Lock()
         self._tried = self._clock()
         self._logged = -math.inf
@@ -121,10 +124,12 @@ class Sessions:
         self.server: str = client.configuration.host
 
     @classmethod
-    async def open(cls, connect: Connect, renew_after: float) -> "Sessions":
+    async def open(
+        cls, connect: Connect, renew_after: float, clock: Callable[[], float] = time.monotonic
+    ) -> "Sessions":
         """Raises `SourceError`."""
         client = await connect()
-        sessions = cls(connect, client, renew_after)
+        sessions = cls(connect, client, renew_after, clock)
         _log.info("Kubernetes session configured", server=sessions.server)
         return sessions
 

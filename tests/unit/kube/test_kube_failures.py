@@ -148,9 +148,10 @@ class TestFailures:
                 raise SourceError("the exec plugin failed")
             return await api.connect()
 
-        sessions = await Sessions.open(connect, renew_after=60.0)
+        now = 0.0
+        sessions = await Sessions.open(connect, renew_after=60.0, clock=lambda: now)
         opened = sessions.current
-        sessions._clock = lambda: asyncio.get_running_loop().time() + 61.0
+        now = 61.0
         assert await asyncio.gather(*(sessions.renew(opened) for _ in range(20))) == [False] * 20
         assert len(attempts) == 2
         await sessions.close()
@@ -169,9 +170,7 @@ class TestFailures:
     async def test_renewing_is_logged_at_most_once_a_minute(self, api: ApiServer) -> None:
         """A plugin may give a new token each time, and none of them be accepted."""
         now = 0.0
-        sessions = await Sessions.open(api.connect, renew_after=0.0)
-        sessions._clock = lambda: now
-        sessions._tried = now
+        sessions = await Sessions.open(api.connect, renew_after=0.0, clock=lambda: now)
         with capture_logs() as logs:
             for number in range(120):
                 now, api.credential = float(number), f"token {number}"

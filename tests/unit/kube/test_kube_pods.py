@@ -182,8 +182,14 @@ class Watch:
     """Stands for a reflector."""
 
     caught_up: bool = True
-    is_open: bool = False
+    open: bool = False
     lists: int = 0
+    polls: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        self.polls += 1
+        return self.open
 
     def list_again(self) -> None:
         self.lists += 1
@@ -258,11 +264,11 @@ class TestGate:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(kube_pods, "_REOPEN_S", 0.0)
-        puts, watch = Puts(), Watch(caught_up=False, is_open=True)
+        puts, watch = Puts(), Watch(caught_up=False, open=True)
         gate = self.gate(puts, watch)
         gate.synced()
         gate.put([SLICE])
-        await asyncio.sleep(kube_pods._POLL_S * 3)
+        await eventually(lambda: watch.polls >= 3)
         assert puts.batches == [[]]
         watch.caught_up = True
         await eventually(lambda: len(puts.batches) == 2)
@@ -274,10 +280,13 @@ class TestGate:
         gate = self.gate(puts, watch)
         gate.synced()
         gate.put([SLICE])
+        await eventually(lambda: watch.polls >= 1)
         gate.close()
         watch.caught_up = True
-        await asyncio.sleep(kube_pods._POLL_S * 2)
-        assert puts.batches == [[]]
+        polls = watch.polls
+        # Timers of one length run in the order in which they were started.
+        await asyncio.sleep(kube_pods._POLL_S)
+        assert (puts.batches, watch.polls) == ([[]], polls)
 
 
 class Api:

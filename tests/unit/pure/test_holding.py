@@ -4,8 +4,8 @@ import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
-from xds_server.core.conditions import Reason, errors
-from xds_server.core.objects import Object, ref_of
+from xds_server.core.conditions import Reason, errors, notices
+from xds_server.core.objects import Object, ServicePort, ref_of
 from xds_server.core.plan import State
 from xds_server.core.world import Awaiting, Change, Delete, Upsert
 from xds_server.server.pipeline import Pipeline, Published
@@ -66,6 +66,17 @@ def test_a_service_stays_as_it_is_while_known_pods_are_not_followed() -> None:
     published = step(pipeline, LISTED)
     assert live(published) == ["10.0.0.1:80", "10.0.1.2:80"]
     assert published.plan.shadows()[0].state is State.ACTIVE
+
+
+def test_a_held_service_keeps_its_notices() -> None:
+    pipeline = pipeline_of()
+    ports = ServicePort(port=80, name="http"), ServicePort(port=5432, name="db")
+    before = step(pipeline, *OBJECTS, service("myapp", ports=ports))
+    (notice,) = notices(before.plan.services[MYAPP].conditions)
+    assert notice.reason is Reason.PORTS_NOT_ROUTED
+    held = step(pipeline, CANARY, UNKNOWN).plan.services[MYAPP]
+    assert notices(held.conditions) == [notice]
+    assert [each.reason for each in errors(held.conditions)] == [Reason.PODS_UNKNOWN]
 
 
 def test_a_service_that_is_served_stays_as_it_is_until_they_were() -> None:

@@ -232,23 +232,6 @@ def test_a_service_for_which_there_is_no_room_is_not_routed(monkeypatch: pytest.
     assert cut(plan, Allowed.EVERYTHING, 0) is plan
 
 
-def test_a_canary_that_had_to_stay_goes_for_an_endpoint_that_is_ready() -> None:
-    def live(*endpoints: Object) -> list[str]:
-        plan = pipeline.step(map(Upsert, endpoints), now=0.0).plan
-        return [str(endpoint) for port in plan.services[MYAPP].ports for endpoint in port.endpoints]
-
-    pipeline = pipeline_of()
-    own = at("10.0.1.1", pod="first-1")
-    found = live(namespace("staging"), service("myapp"), slice_of("myapp", own), *aged("first", 1))
-    assert found == ["10.0.1.1:80"]
-    # The stable version starts from zero.
-    assert live(slice_of("myapp", own, at("10.0.0.1", ready=False))) == ["10.0.1.1:80"]
-    assert live(slice_of("myapp", own, at("10.0.0.1"))) == ["10.0.0.1:80"]
-    # It crashes, and the canary stays out.
-    assert live(slice_of("myapp", own, at("10.0.0.1", ready=False))) == []
-    assert resolve(pipeline.step((), now=0.0).world) == pipeline.step((), now=0.0).plan
-
-
 def test_a_marked_deployment_is_in_no_service_of_its_namespace_whatever_its_label_says() -> None:
     own = at("10.0.1.1", pod="first-1")
     objects = (

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.pure import kube
-from tests.unit.pure.kube import at, canary, pod, service, slice_of
+from tests.unit.pure.kube import at, canary, namespace, pipeline_of, pod, service, slice_of
 from xds_server.base.ids import NamespacedName
 from xds_server.core.conditions import Condition, Reason, Subject, errors
 from xds_server.core.keys import EXPOSE
@@ -241,6 +241,29 @@ def test_the_endpoints_of_a_canarys_service_are_kept_out_unready_ones_too() -> N
 def test_a_canary_that_gets_nothing_is_kept_out_all_the_same(setting: dict[str, str]) -> None:
     found = slice_of("myapp", STABLE, at("10.0.1.1", pod="canary-a"))
     assert live(service("myapp"), found, canary("canary", "myapp", **setting), CANARY_POD) == ["10.0.0.1:80"]
+
+
+def test_a_canary_that_had_to_stay_goes_for_an_endpoint_that_is_ready() -> None:
+    def live(*endpoints: Object) -> list[str]:
+        plan = pipeline.step(map(Upsert, endpoints), now=0.0).plan
+        return [
+            str(endpoint)
+            for port in plan.services[NamespacedName("staging", "myapp")].ports
+            for endpoint in port.endpoints
+        ]
+
+    pipeline = pipeline_of()
+    own = at("10.0.1.1", pod="canary-a")
+    found = live(
+        namespace("staging"), service("myapp"), slice_of("myapp", own), canary("canary", "myapp"), CANARY_POD
+    )
+    assert found == ["10.0.1.1:80"]
+    # The stable version starts from zero.
+    assert live(slice_of("myapp", own, at("10.0.0.1", ready=False))) == ["10.0.1.1:80"]
+    assert live(slice_of("myapp", own, at("10.0.0.1"))) == ["10.0.0.1:80"]
+    # It crashes, and the canary stays out.
+    assert live(slice_of("myapp", own, at("10.0.0.1", ready=False))) == []
+    assert resolve(pipeline.step((), now=0.0).world) == pipeline.step((), now=0.0).plan
 
 
 def test_a_port_that_would_be_emptied_keeps_all_of_them_as_they_were() -> None:
