@@ -36,13 +36,13 @@ async def shown(demo: Containers, shadows: dict[str, str], *replicas: str) -> No
     await eventually(lambda: all(demo.shadows(each) == shadows for each in replicas), what=f"{shadows}")
 
 
-async def copied(demo: Containers, count: int = 1) -> None:
-    """Wait until so many copies have arrived since the start."""
-    await eventually(lambda: demo.mirrored() >= count, what=f"{count} copies at the canary")
+async def until_mirrored(demo: Containers, count: int = 1) -> None:
+    """Wait until so many mirrored requests have arrived since the start."""
+    await eventually(lambda: demo.mirrored() >= count, what=f"{count} mirrored requests at the canary")
 
 
-def nobody_saw_the_canary(demo: Containers) -> None:
-    """And nobody was left without an answer."""
+def no_caller_saw_the_canary(demo: Containers) -> None:
+    """And every caller got a response."""
     stable, canary, failed = demo.clients()
     assert stable > 0
     found = canary, failed, demo.requests_at_the_canary()
@@ -57,23 +57,23 @@ async def test_a_label_from_the_host_starts_mirroring_and_callers_see_only_the_s
     for gateway in GATEWAYS:
         before = demo.mirrored()
         assert demo.answered_by(gateway, 50) == {"stable"}
-        await copied(demo, before + 50)
-    nobody_saw_the_canary(demo)
+        await until_mirrored(demo, before + 50)
+    no_caller_saw_the_canary(demo)
 
 
 async def test_without_the_label_no_mirrored_request_arrives(demo: Containers) -> None:
     demo.kubectl(*LABEL, START)
-    await copied(demo, demo.mirrored() + 1)
+    await until_mirrored(demo, demo.mirrored() + 1)
     demo.kubectl(*LABEL, STOP)
     await shown(demo, {}, *REPLICAS)
 
     async def steady() -> bool:
-        """No copy while 20 further users are answered."""
-        copies, stable = demo.mirrored(), demo.clients()[0]
-        await eventually(lambda: demo.clients()[0] >= stable + 20, what="20 further users")
-        return demo.mirrored() == copies
+        """No mirrored request while 20 further callers get responses."""
+        mirrored, stable = demo.mirrored(), demo.clients()[0]
+        await eventually(lambda: demo.clients()[0] >= stable + 20, what="20 further callers")
+        return demo.mirrored() == mirrored
 
-    await eventually(steady, what="no further copies")
+    await eventually(steady, what="no further mirrored requests")
 
 
 async def test_a_replica_that_is_killed_fails_no_request(demo: Containers) -> None:
@@ -81,8 +81,8 @@ async def test_a_replica_that_is_killed_fails_no_request(demo: Containers) -> No
     demo.kubectl(*LABEL, START)
     await shown(demo, {SHADOW: "Active"}, "control-plane-2")
     await eventually(lambda: _synced(demo) == {"envoy-delta", "envoy-sotw"}, what="both Envoys")
-    await copied(demo, demo.mirrored() + 1)
-    nobody_saw_the_canary(demo)
+    await until_mirrored(demo, demo.mirrored() + 1)
+    no_caller_saw_the_canary(demo)
 
 
 async def test_certificates_are_rotated_and_both_sides_use_the_new_ones(demo: Containers) -> None:
@@ -93,8 +93,8 @@ async def test_certificates_are_rotated_and_both_sides_use_the_new_ones(demo: Co
         demo("restart", replica)
         await healthy(demo, replica)
     demo.kubectl(*LABEL, START)
-    await copied(demo, demo.mirrored() + 1)
-    nobody_saw_the_canary(demo)
+    await until_mirrored(demo, demo.mirrored() + 1)
+    no_caller_saw_the_canary(demo)
 
 
 def _synced(demo: Containers) -> set[str]:

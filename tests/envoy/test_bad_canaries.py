@@ -56,14 +56,14 @@ async def test_it_changes_no_answer_and_holds_nothing_back(fleet: Rig, kind: str
         await fleet.until_no_shadow()
     for took, attempts in uploads:
         print(f"20 MiB upload, canary {kind}: {took:.2f} s, {attempts} attempts")
-        # What waits for the canary waits for as long as a copy may last.
+        # What waits for the canary waits for as long as a mirrored request may last.
         assert took < UNTREATED.timeout_ms / 1000
         # By then a canary that is dead has failed too often, and is left alone.
         assert (attempts > 0) == (kind != "dead")
 
 
 async def upload(fleet: Rig, envoy: Envoy) -> tuple[float, int]:
-    """Send the upload; give its seconds, and the attempts to send the canary a copy of it."""
+    """Send the upload; give its seconds, and the attempts to mirror it to the canary."""
     counter = SHADOW + "upstream_rq_pending_total"
     before = await envoy.stat(counter)
     began = time.monotonic()

@@ -40,7 +40,7 @@ async def test_toggling_and_replacing_endpoints_fails_no_request(fleet: Rig, tmp
     results = [task.result() for task in loads]
     print(*(f"{r.tool}: {r.requests} requests, {r.bad} bad" for r in results), served, sep="\n")
     assert [result.bad for result in results] == [0, 0], [result.output for result in results]
-    assert min(served.values()) > 0, "every backend had its turn, the canary with copies"
+    assert min(served.values()) > 0, "every backend had its turn, the canary with mirrored requests"
     # Each time that the label came back, the shadow cluster was a new one in each Envoy.
     assert [b - a for a, b in zip(before, added, strict=True)] == [TOGGLES // 2, TOGGLES // 2]
 

@@ -1,4 +1,4 @@
-"""What arrives where: copies whole and exactly once, answers always the stable version's."""
+"""Mirrored requests arrive complete and exactly once, and every response is of the stable version."""
 
 import asyncio
 import hashlib
@@ -50,9 +50,9 @@ async def test_every_request_is_copied_once_and_whole(
     await asyncio.gather(*(one() for _ in range(REQUESTS)))
     await eventually(lambda: sum(a.test_id in digests for a in canary.arrivals) >= REQUESTS)
 
-    copies = [arrival for arrival in canary.arrivals if arrival.test_id in digests]
-    originals = [arrival for arrival in stable.arrivals if arrival.test_id in digests]
-    for arrivals, marker in ((copies, "staging/myapp-canary"), (originals, None)):
+    mirrored = [arrival for arrival in canary.arrivals if arrival.test_id in digests]
+    live = [arrival for arrival in stable.arrivals if arrival.test_id in digests]
+    for arrivals, marker in ((mirrored, "staging/myapp-canary"), (live, None)):
         assert sorted(a.test_id for a in arrivals) == sorted(digests)
         assert {a.test_id: a.digest for a in arrivals} == digests
         assert {a.host for a in arrivals} == {"myapp.staging"}

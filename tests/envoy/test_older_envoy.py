@@ -32,8 +32,8 @@ async def test_an_older_envoy_mirrors_too(older: Rig) -> None:
             answer = await older.send(envoy)
             assert (answer.status, answer.backend) == (200, "stable")
             await canary.until_seen(answer.test_id)
-            [copy] = canary.of(answer.test_id)
-            assert (copy.host, copy.shadow) == ("myapp.staging", "staging/myapp-canary")
+            [mirrored] = canary.of(answer.test_id)
+            assert (mirrored.host, mirrored.shadow) == ("myapp.staging", "staging/myapp-canary")
             marked = await older.send(envoy, headers={"x-xds-shadow": "elsewhere/app"})
             after = await older.send(envoy)
             await canary.until_seen(after.test_id)
@@ -90,21 +90,25 @@ async def test_every_annotation_works_on_an_older_envoy_too(older: Rig) -> None:
             others = [await older.send(envoy, path="/api/pay", headers=sent), await older.send(envoy)]
             assert {each.backend for each in (answer, *others)} == {"stable"}
             await canary.until_seen(answer.test_id)
-            [original], [copy] = stable.of(answer.test_id), canary.of(answer.test_id)
-            assert (copy.method, copy.path, copy.host) == ("POST", "/v2/pay?a=b", "canary.example")
-            assert copy.body == b'{"card": {"number": "***"}}'
-            assert copy.headers["authorization"] == "Bearer of-the-canary"
-            assert copy.headers["x-shadowed-path"] == "/api/pay?a=b"
-            assert copy.headers.items() >= {
+            [live], [mirrored] = stable.of(answer.test_id), canary.of(answer.test_id)
+            assert (mirrored.method, mirrored.path, mirrored.host) == (
+                "POST",
+                "/v2/pay?a=b",
+                "canary.example",
+            )
+            assert mirrored.body == b'{"card": {"number": "***"}}'
+            assert mirrored.headers["authorization"] == "Bearer of-the-canary"
+            assert mirrored.headers["x-shadowed-path"] == "/api/pay?a=b"
+            assert mirrored.headers.items() >= {
                 ("x-from", "127.0.0.1"),
-                ("x-id", original.headers["x-request-id"]),
+                ("x-id", live.headers["x-request-id"]),
                 ("x-host", "myapp.staging"),
                 ("x-over", "HTTP/1.1"),
-                ("x-length", original.headers["content-length"]),
-                ("x-for", original.headers["x-forwarded-for"]),
+                ("x-length", live.headers["content-length"]),
+                ("x-for", live.headers["x-forwarded-for"]),
             }
-            assert original.headers["traceparent"] == sent["traceparent"]
-            assert not {"x-tracking-id", "traceparent"} & {*copy.headers}
-            assert "x-envoy-internal" not in copy.headers
-            assert copy.headers["x-forwarded-for"] == original.headers["x-forwarded-for"]
+            assert live.headers["traceparent"] == sent["traceparent"]
+            assert not {"x-tracking-id", "traceparent"} & {*mirrored.headers}
+            assert "x-envoy-internal" not in mirrored.headers
+            assert mirrored.headers["x-forwarded-for"] == live.headers["x-forwarded-for"]
             assert [canary.of(each.test_id) for each in others] == [[], []]

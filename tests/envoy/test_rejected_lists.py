@@ -117,7 +117,7 @@ class Fleet:
         await eventually(there, what=f"not ready: {because}")
 
     async def mirrored(self) -> None:
-        """Wait until a copy arrives that was not there before."""
+        """Wait until a further mirrored request arrives."""
         before = len(self.canary.arrivals)
         await eventually(lambda: len(self.canary.arrivals) > before, what="a mirrored request")
 

@@ -96,13 +96,13 @@ async def test_a_rolling_restart_changes_no_configuration_and_fails_no_request(t
         async def all_in_sync() -> bool:
             return await _connected(replicas) == everybody
 
-        async def all_copied() -> bool:
+        async def all_mirrored() -> bool:
             answers = [await fleet.send(envoy) for envoy in fleet.envoys]
             ids = {answer.test_id for answer in answers}
             return ids <= {arrival.test_id for arrival in canary.arrivals}
 
         await asyncio.gather(*(envoy.until_serving() for envoy in fleet.envoys))
-        await eventually(all_copied, what="copies from every Envoy")
+        await eventually(all_mirrored, what="mirrored requests from every Envoy")
         await eventually(all_in_sync, what="every Envoy in sync")
         before = [await _changes(envoy) for envoy in fleet.envoys]
         async with _users(fleet) as statuses:

@@ -27,7 +27,7 @@ def within_deviations(count: int, share: float, deviations: float = 3) -> bool:
 
 
 async def settled(fleet: Rig, *canaries: Recorder) -> None:
-    """Wait until no copy is on its way any more, as far as the Envoys know."""
+    """Wait until the Envoys have no mirrored request in flight."""
 
     async def idle() -> bool:
         gauges = [
@@ -45,22 +45,22 @@ async def test_a_quarter_of_the_requests_is_copied(fleet: Rig, canary: Recorder,
     await fleet.until_shadow("Active")
     # A fair sample lies outside once in 370 runs. Then a second one has to lie within, which leaves one false
     # alarm in 137,000 and no way past for a share that is wrong.
-    counts = [await copies_of(fleet, canary, index)]
+    counts = [await mirrored_of(fleet, canary, index)]
     if not within_deviations(counts[0], 0.25):
-        counts.append(await copies_of(fleet, canary, index))
-    print(f"25 percent of {REQUESTS} requests: {counts} copies")
+        counts.append(await mirrored_of(fleet, canary, index))
+    print(f"25 percent of {REQUESTS} requests: {counts} mirrored")
     assert within_deviations(counts[-1], 0.25), counts
 
 
-async def copies_of(fleet: Rig, canary: Recorder, index: int) -> int:
-    """Send the requests and count their copies; no request has two, and no answer is a canary's."""
+async def mirrored_of(fleet: Rig, canary: Recorder, index: int) -> int:
+    """Send the requests and count the mirrored ones. None is mirrored twice, and no canary responds."""
     answers = await fleet.send_many(fleet.envoys[index], REQUESTS)
     await settled(fleet, canary)
     sent = {answer.test_id for answer in answers}
-    copies = [arrival.test_id for arrival in canary.arrivals if arrival.test_id in sent]
+    mirrored = [arrival.test_id for arrival in canary.arrivals if arrival.test_id in sent]
     assert {answer.backend for answer in answers} == {"stable"}
-    assert len(copies) == len(set(copies))
-    return len(copies)
+    assert len(mirrored) == len(set(mirrored))
+    return len(mirrored)
 
 
 async def test_two_canaries_are_sampled_independently(fleet: Rig) -> None:

@@ -152,7 +152,7 @@ def stage(
     def listed(http: Address, rpc: Address) -> dict[str, int]:
         return {str(each.name): (http if each is HTTP else rpc).port for each in ports}
 
-    live, copies = (
+    live, mirrored = (
         listed(world.stable.address, world.live_calls.address),
         listed(world.canary.address, world.calls.address),
     )
@@ -166,7 +166,7 @@ def stage(
         slice_of("app", at(HERE), namespace=name, ports=[SlicePort(name=n, port=p) for n, p in live.items()]),
         canary("canary", "app", namespace=name, **annotations),
     ]
-    return [*found, *(objects or [pod("canary-1", "canary", HERE, namespace=name, ports=copies)])]
+    return [*found, *(objects or [pod("canary-1", "canary", HERE, namespace=name, ports=mirrored)])]
 
 
 async def test_the_length_of_a_body_is_said_as_the_client_said_it(world: World) -> None:
@@ -182,12 +182,12 @@ async def test_the_length_of_a_body_is_said_as_the_client_said_it(world: World) 
         ):
             test_id = await world.post(envoy, "app.length", *lines, body=body)
             await world.canary.until_seen(test_id)
-            [live], [copy] = world.stable.of(test_id), world.canary.of(test_id)
+            [live], [mirrored] = world.stable.of(test_id), world.canary.of(test_id)
             for name in ("content-length", "transfer-encoding"):
-                assert copy.headers.get(name) == live.headers.get(name), (envoy.id, lines)
-            assert copy.headers.get("content-length") == (None if CHUNKED in lines else str(len(body)))
-            assert copy.body == live.body
-            assert [name for name in copy.headers if name.startswith("x-xds-shadow")] == ["x-xds-shadow"]
+                assert mirrored.headers.get(name) == live.headers.get(name), (envoy.id, lines)
+            assert mirrored.headers.get("content-length") == (None if CHUNKED in lines else str(len(body)))
+            assert mirrored.body == live.body
+            assert [name for name in mirrored.headers if name.startswith("x-xds-shadow")] == ["x-xds-shadow"]
 
 
 async def test_a_grpc_call_gets_no_length(world: World) -> None:

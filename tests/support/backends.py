@@ -48,7 +48,7 @@ class Recorder:
 
     @property
     def live(self) -> list[Arrival]:
-        """Requests that were no copies."""
+        """Requests that were not mirrored."""
         return [arrival for arrival in self.arrivals if arrival.shadow is None]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -46,7 +46,7 @@ def all_have(status: status_pb2.GetStatusResponse, current: Set[str] = frozenset
 
 @dataclass(frozen=True)
 class Answer:
-    """What a user got: status, the backend that answered, the id that copies carry."""
+    """What a caller got: status, the backend that answered, the id that mirrored requests carry."""
 
     status: int
     backend: str

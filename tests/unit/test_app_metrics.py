@@ -134,7 +134,7 @@ async def test_metrics_say_how_long_a_change_has_waited_that_cannot_be_built(
             later = time.monotonic()
             sink.put(changes(objects.service("third")))
             await eventually(lambda: app.reporter.facts().build_failures == 2)
-            # The eldest counts, though another has come.
+            # The oldest counts, although another has arrived.
             assert later - began <= app.reporter.facts().behind_s <= time.monotonic() - began
         assert app.reporter.facts().built == built
         sink.put(changes(objects.service("fourth")))

@@ -36,12 +36,12 @@ class Scene:
         headers: Sent | None = None,
         body: bytes | None = None,
     ) -> tuple[Arrival, Arrival]:
-        """One request as the stable version got it, and its copy."""
+        """One request as the stable version got it, and the mirrored one."""
         answer = await self.fleet.send(self.envoy, method=method, path=path, headers=headers, body=body)
         assert (answer.status, answer.backend) == (200, "stable")
         await self.canary.until_seen(answer.test_id)
-        [original], [copy] = self.stable.of(answer.test_id), self.canary.of(answer.test_id)
-        return original, copy
+        [live], [mirrored] = self.stable.of(answer.test_id), self.canary.of(answer.test_id)
+        return live, mirrored
 
     async def missing(self, body: bytes, headers: Sent) -> None:
         """A request with this body reaches the stable version and not the canary."""

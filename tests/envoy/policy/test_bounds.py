@@ -1,4 +1,4 @@
-"""What a platform team sets and allows, in a Namespace and for the installation, holds for every copy."""
+"""The bounds of a Namespace and of the installation hold for every mirrored request."""
 
 import json
 from collections.abc import AsyncIterator
@@ -58,12 +58,12 @@ async def test_every_mirrored_request_is_within_the_bounds(fleet: Rig, canary: R
             await fleet.send(envoy, path="/apis"),
             await fleet.send(envoy, path="/api", body=b"x" * 1025),
         ]
-        copied = await fleet.send(envoy, path="/api/v1", headers={"Cookie": "session=1"}, body=b"x")
-        await canary.until_seen(copied.test_id)
-        [copy] = canary.of(copied.test_id)
-        assert {answer.backend for answer in (*rejected, copied)} == {"stable"}
+        sent = await fleet.send(envoy, path="/api/v1", headers={"Cookie": "session=1"}, body=b"x")
+        await canary.until_seen(sent.test_id)
+        [mirrored] = canary.of(sent.test_id)
+        assert {answer.backend for answer in (*rejected, sent)} == {"stable"}
         assert [canary.of(answer.test_id) for answer in rejected] == [[], [], [], []]
-        assert (copy.headers["x-from"], copy.headers.get("cookie")) == ("installation", None)
+        assert (mirrored.headers["x-from"], mirrored.headers.get("cookie")) == ("installation", None)
 
 
 async def test_what_is_required_holds_whatever_a_shadow_says(fleet: Rig, canary: Recorder) -> None:
@@ -76,7 +76,7 @@ async def test_what_is_required_holds_whatever_a_shadow_says(fleet: Rig, canary:
     await given(fleet, canary, "Active", rails, **asked)
     for envoy in fleet.envoys:
         excluded = [await fleet.send(envoy, path=path) for path in ("/api/pay/1", "/api/other")]
-        copied = await fleet.send(
+        sent = await fleet.send(
             envoy,
             method="POST",
             path="/api",
@@ -88,10 +88,10 @@ async def test_what_is_required_holds_whatever_a_shadow_says(fleet: Rig, canary:
             },
             body=b'{"pin": "1234", "card": "5678", "name": "a"}',
         )
-        await canary.until_seen(copied.test_id)
-        [copy] = canary.of(copied.test_id)
-        assert {"cookie", "proxy-authorization", "x-none"}.isdisjoint(copy.headers)
-        assert json.loads(copy.body) == {"pin": "***", "card": "***", "name": "a"}
+        await canary.until_seen(sent.test_id)
+        [mirrored] = canary.of(sent.test_id)
+        assert {"cookie", "proxy-authorization", "x-none"}.isdisjoint(mirrored.headers)
+        assert json.loads(mirrored.body) == {"pin": "***", "card": "***", "name": "a"}
         assert [canary.of(answer.test_id) for answer in excluded] == [[], []]
 
 

@@ -1,4 +1,4 @@
-"""A credential of the copies' own: rotated under load without a reload, and shown nowhere."""
+"""A credential of mirrored requests: rotated under load without a reload, and shown nowhere."""
 
 import asyncio
 import base64
@@ -69,31 +69,31 @@ async def test_a_rotation_under_load_changes_mirrored_requests_and_rebuilds_noth
     await annotate(credential_from_secret=KEY)
     await with_credential(fleet, canary, envoy, OLD)
     before = await reloads(envoy)
-    in_turn: list[str] = []  # one request at a time: copies arrive in the order they were sent in
+    in_turn: list[str] = []  # one request at a time: they arrive in the order in which they were sent
     async with load(fleet, envoy) as sent:
         for old, new in ((OLD, NEW), (NEW, NEWEST)):
             write(fleet, new)
             while True:
-                copy = await copy_of_one(fleet, canary, envoy)
-                in_turn.append(copy.headers["authorization"])
+                arrival = await mirrored_request(fleet, canary, envoy)
+                in_turn.append(arrival.headers["authorization"])
                 if in_turn[-1] == new:
                     break
                 assert in_turn[-1] == old
-            more = [await copy_of_one(fleet, canary, envoy) for _ in range(50)]
-            in_turn += [copy.headers["authorization"] for copy in more]
+            more = [await mirrored_request(fleet, canary, envoy) for _ in range(50)]
+            in_turn += [each.headers["authorization"] for each in more]
     assert sorted(in_turn, key=[OLD, NEW, NEWEST].index) == in_turn
 
-    await eventually(lambda: {a.test_id for a in canary.arrivals} >= set(sent), what="all copies")
-    copies = [arrival for arrival in canary.arrivals if arrival.test_id in set(sent)]
-    assert len(copies) == len(sent) > 100
-    assert {copy.headers["authorization"] for copy in copies} == {OLD, NEW, NEWEST}
-    assert not any("cookie" in copy.headers for copy in copies)
-    originals = [arrival for arrival in stable.arrivals if arrival.test_id in set(sent)]
-    assert all(arrival.headers.items() >= CALLER.items() for arrival in originals)
+    await eventually(lambda: {a.test_id for a in canary.arrivals} >= set(sent), what="all mirrored requests")
+    mirrored = [arrival for arrival in canary.arrivals if arrival.test_id in set(sent)]
+    assert len(mirrored) == len(sent) > 100
+    assert {each.headers["authorization"] for each in mirrored} == {OLD, NEW, NEWEST}
+    assert not any("cookie" in each.headers for each in mirrored)
+    live = [arrival for arrival in stable.arrivals if arrival.test_id in set(sent)]
+    assert all(arrival.headers.items() >= CALLER.items() for arrival in live)
     assert await reloads(envoy) == before
 
 
-async def copy_of_one(fleet: Rig, canary: Recorder, envoy: Envoy) -> Arrival:
+async def mirrored_request(fleet: Rig, canary: Recorder, envoy: Envoy) -> Arrival:
     answer = await fleet.send(envoy, headers=CALLER)
     await canary.until_seen(answer.test_id)
     return canary.of(answer.test_id)[0]
@@ -101,7 +101,7 @@ async def copy_of_one(fleet: Rig, canary: Recorder, envoy: Envoy) -> Arrival:
 
 async def with_credential(fleet: Rig, canary: Recorder, envoy: Envoy, value: str) -> None:
     async def there() -> bool:
-        return (await copy_of_one(fleet, canary, envoy)).headers["authorization"] == value
+        return (await mirrored_request(fleet, canary, envoy)).headers["authorization"] == value
 
     await eventually(there, what="the credential")
 

@@ -1,4 +1,4 @@
-"""A canary that is reached at the endpoints of another Service, and Services that would copy in a circle."""
+"""A canary at the endpoints of another Service, and Services that would mirror to each other in a loop."""
 
 import pytest
 
@@ -25,7 +25,7 @@ async def test_mirrored_requests_go_to_the_other_services_endpoints(fleet: Rig, 
         answer = await fleet.send(envoy)
         assert (answer.status, answer.backend) == (200, "stable")
         await canary.until_seen(answer.test_id)
-        # The other Service is served as before, and copied to nobody.
+        # The other Service is served as before, and not mirrored.
         direct = await fleet.send(envoy, host=OTHER)
         assert (direct.status, direct.backend) == (200, "canary")
         assert len(canary.of(direct.test_id)) == 1

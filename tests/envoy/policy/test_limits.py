@@ -31,7 +31,7 @@ async def mirror_to(fleet: Rig, address: Address, **annotations: str) -> None:
     await fleet.until_shadow("Active")
 
 
-async def copies(fleet: Rig, envoy: Envoy, count: int) -> None:
+async def requests(fleet: Rig, envoy: Envoy, count: int) -> None:
     """Requests, all answered by the stable version."""
     answers = await fleet.send_many(envoy, count)
     assert {(answer.status, answer.backend) for answer in answers} == {(200, "stable")}
@@ -41,7 +41,7 @@ async def test_a_mirrored_request_ends_with_its_timeout(fleet: Rig) -> None:
     async with holding() as canary:
         await mirror_to(fleet, canary.address, timeout="300ms")
         for number, envoy in enumerate(fleet.envoys):
-            await copies(fleet, envoy, 1)
+            await requests(fleet, envoy, 1)
             # Its default is 10 s.
             await eventually(lambda n=number: canary.given_up == n + 1, within=9)  # type: ignore[misc]
         assert canary.most == 1
@@ -51,7 +51,7 @@ async def test_no_more_are_in_flight_than_may_be(fleet: Rig) -> None:
     for envoy in fleet.envoys:
         async with holding() as canary:
             await mirror_to(fleet, canary.address, max_concurrent="3")
-            await copies(fleet, envoy, 20)
+            await requests(fleet, envoy, 20)
             await eventually(lambda canary=canary: canary.held == 3)  # type: ignore[misc]
             # As many wait for a connection as there may be, and the rest is not sent.
             await eventually(partial(_stat_is, envoy, "upstream_rq_pending_overflow", 14))
@@ -125,10 +125,10 @@ async def test_a_canary_that_cannot_be_reached_is_left_alone(fleet: Rig) -> None
     with dead() as address:
         await mirror_to(fleet, address)
         for envoy in fleet.envoys:
-            await copies(fleet, envoy, 50)
+            await requests(fleet, envoy, 50)
             await eventually(partial(_stat_is, envoy, "outlier_detection.ejections_active", 1))
             tried = await envoy.stat(SHADOW + "upstream_cx_connect_fail")
-            await copies(fleet, envoy, 50)
+            await requests(fleet, envoy, 50)
             await eventually(partial(_at_least, envoy, "upstream_cx_none_healthy", 50))
             assert await envoy.stat(SHADOW + "upstream_cx_connect_fail") == tried
 
@@ -151,11 +151,11 @@ async def test_a_canary_that_answers_badly_is_left_alone(fleet: Rig, kind: str) 
     async with serving(web.ServerRunner(server, shutdown_timeout=1)) as address:
         await mirror_to(fleet, address, timeout="200ms")
         for envoy in fleet.envoys:
-            await copies(fleet, envoy, 60)
+            await requests(fleet, envoy, 60)
             await eventually(partial(_stat_is, envoy, "outlier_detection.ejections_active", 1))
             await eventually(partial(_stat_is, envoy, "upstream_rq_active", 0))
             before = len(arrived)
-            await copies(fleet, envoy, 20)
+            await requests(fleet, envoy, 20)
             await eventually(partial(_at_least, envoy, "upstream_cx_none_healthy", 20))
             assert len(arrived) == before > 0
 

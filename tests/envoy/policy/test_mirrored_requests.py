@@ -1,4 +1,4 @@
-"""What differs between a copy and the request that it is a copy of: what was asked for, and nothing else."""
+"""How a mirrored request differs from the live one: in what the annotations ask for, and in nothing else."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ MARK = ("x-xds-shadow", "staging/myapp-canary")
     [
         {},
         {"x-forwarded-for": "203.0.113.7, 198.51.100.2"},
-        # What carries the originals past Envoy is nobody else's to set.
+        # Callers cannot set the headers that carry values past Envoy.
         {"x-xds-shadow-forwarded-for": "spoofed", "x-xds-shadow-internal": "spoofed"},
         {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-retry-on": "5xx"},
     ],
@@ -26,10 +26,10 @@ async def test_a_mirrored_request_has_the_headers_of_the_live_request_and_a_mark
     scene: Scene, headers: Sent
 ) -> None:
     await scene.annotate()
-    original, copy = await scene.both(method="POST", path="/a?b=c", headers=headers, body=b"x")
-    before = {k: v for k, v in original.headers.items() if not k.startswith("x-xds-shadow")}
-    assert dict(copy.headers) == before | dict([MARK])
-    assert (copy.method, copy.path, copy.body) == ("POST", "/a?b=c", b"x")
+    live, mirrored = await scene.both(method="POST", path="/a?b=c", headers=headers, body=b"x")
+    before = {k: v for k, v in live.headers.items() if not k.startswith("x-xds-shadow")}
+    assert dict(mirrored.headers) == before | dict([MARK])
+    assert (mirrored.method, mirrored.path, mirrored.body) == ("POST", "/a?b=c", b"x")
 
 
 async def test_headers_are_set_and_removed_only_on_the_mirrored_request(scene: Scene) -> None:
@@ -38,12 +38,12 @@ async def test_headers_are_set_and_removed_only_on_the_mirrored_request(scene: S
         remove_headers="X-Secret,cookie,x-forwarded-for",
     )
     sent = {"x-secret": "hush", "cookie": "a=b", "x-env": "live"}
-    original, copy = await scene.both(headers=sent)
-    assert original.headers.items() >= sent.items()
+    live, mirrored = await scene.both(headers=sent)
+    assert live.headers.items() >= sent.items()
     removed = sent.keys() | {"x-forwarded-for"}
     changed = {"x-env": "shadow", "x-was": "hush by GET over HTTP/1.1", "x-share": "100%"}
-    kept = {name: value for name, value in original.headers.items() if name not in removed}
-    assert copy.headers == kept | changed | dict([MARK])
+    kept = {name: value for name, value in live.headers.items() if name not in removed}
+    assert mirrored.headers == kept | changed | dict([MARK])
 
 
 async def test_values_of_headers_are_those_of_the_clients_request(scene: Scene) -> None:
@@ -55,25 +55,25 @@ async def test_values_of_headers_are_those_of_the_clients_request(scene: Scene) 
         "x-internal=%REQ(x-envoy-internal)%, x-peer=%DOWNSTREAM_REMOTE_ADDRESS%, x-at=%START_TIME%",
     )
     for sent in {}, {"x-forwarded-for": "203.0.113.7"}:
-        original, copy = await scene.both(headers=sent)
+        live, mirrored = await scene.both(headers=sent)
         expected = {
             "x-from": "127.0.0.1",
-            "x-id": original.headers["x-request-id"],
+            "x-id": live.headers["x-request-id"],
             "x-host": "myapp.staging myapp.staging",
             "x-over": "HTTP/1.1100%",
-            "x-for": original.headers["x-forwarded-for"],
-            "x-internal": original.headers.get("x-envoy-internal"),
+            "x-for": live.headers["x-forwarded-for"],
+            "x-internal": live.headers.get("x-envoy-internal"),
         }
-        assert {name: copy.headers.get(name) for name in expected} == expected
-        assert copy.headers["x-peer"].startswith("127.0.0.1:")
-        assert datetime.fromisoformat(copy.headers["x-at"]).tzinfo
+        assert {name: mirrored.headers.get(name) for name in expected} == expected
+        assert mirrored.headers["x-peer"].startswith("127.0.0.1:")
+        assert datetime.fromisoformat(mirrored.headers["x-at"]).tzinfo
 
 
 async def test_a_list_with_line_breaks_has_commas_in_its_values(scene: Scene) -> None:
     await scene.annotate(set_headers="accept=text/html, application/json\nx-env=shadow\n")
-    _, copy = await scene.both()
-    assert copy.headers["accept"] == "text/html, application/json"
-    assert copy.headers["x-env"] == "shadow"
+    _, mirrored = await scene.both()
+    assert mirrored.headers["accept"] == "text/html, application/json"
+    assert mirrored.headers["x-env"] == "shadow"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ async def test_a_list_with_line_breaks_has_commas_in_its_values(scene: Scene) ->
 )
 async def test_the_host_of_a_mirrored_request(scene: Scene, host: str, seen: str) -> None:
     await scene.annotate(host=host)
-    original, copy = await scene.both()
-    assert (original.host, copy.host) == ("myapp.staging", seen)
+    live, mirrored = await scene.both()
+    assert (live.host, mirrored.host) == ("myapp.staging", seen)
 
 
 async def test_path_prefixes_are_rewritten_only_on_the_mirrored_request(scene: Scene) -> None:
@@ -104,8 +104,8 @@ async def test_path_prefixes_are_rewritten_only_on_the_mirrored_request(scene: S
         "/gone?q": "/?q",
         "/": "/",
     }.items():
-        original, copy = await scene.both(path=path)
-        assert (original.path, copy.path) == (path, seen)
+        live, mirrored = await scene.both(path=path)
+        assert (live.path, mirrored.path) == (path, seen)
 
 
 FORM = "application/x-www-form-urlencoded"
@@ -119,8 +119,8 @@ async def test_changes_go_together(scene: Scene) -> None:
         remove_headers="x-a",
         max_rps="1000",
     )
-    _, copy = await scene.both(
+    _, mirrored = await scene.both(
         method="POST", path="/a/c", headers={"content-type": FORM, "x-a": "1"}, body=b"password=1"
     )
-    assert (copy.path, copy.host, copy.body) == ("/b/c", "c.example", b"password=***")
-    assert "x-a" not in copy.headers
+    assert (mirrored.path, mirrored.host, mirrored.body) == ("/b/c", "c.example", b"password=***")
+    assert "x-a" not in mirrored.headers

@@ -92,11 +92,11 @@ MASKED = [
 async def test_values_are_masked_only_in_the_mirrored_request(scene: Scene) -> None:
     await scene.annotate(redact=REDACT)
     for kind, body, seen in MASKED:
-        original, copy = await scene.both(method="POST", headers={"content-type": kind}, body=body)
-        assert (original.body, copy.body) == (body, seen)
-        assert copy.headers["content-length"] == str(len(seen))
+        live, mirrored = await scene.both(method="POST", headers={"content-type": kind}, body=body)
+        assert (live.body, mirrored.body) == (body, seen)
+        assert mirrored.headers["content-length"] == str(len(seen))
         if "json" in kind:
-            json.loads(copy.body)
+            json.loads(mirrored.body)
 
 
 NO_JSON = [
@@ -132,8 +132,8 @@ async def test_what_is_no_json_is_not_sent(scene: Scene) -> None:
 
 async def test_where_there_is_no_body_nothing_is_masked(scene: Scene) -> None:
     await scene.annotate(redact=REDACT)
-    _, copy = await scene.both(method="POST", headers={"content-type": JSON}, body=b"")
-    assert copy.body == b""
+    _, mirrored = await scene.both(method="POST", headers={"content-type": JSON}, body=b"")
+    assert mirrored.body == b""
 
 
 NO_FORM = [
@@ -216,8 +216,8 @@ async def test_json_without_a_rule_is_no_form(scene: Scene) -> None:
 async def test_headers_that_are_changed_do_not_change_what_a_body_is(scene: Scene) -> None:
     for changed in f"content-type={FORM}", "content-type=text/plain", "content-encoding=compress":
         await scene.annotate(redact="json:/token", set_headers=changed)
-        _, copy = await scene.both(method="POST", headers={"content-type": JSON}, body=b'{"token":1}')
-        assert copy.body == b'{"token":0}'
+        _, mirrored = await scene.both(method="POST", headers={"content-type": JSON}, body=b'{"token":1}')
+        assert mirrored.body == b'{"token":0}'
     await scene.annotate(redact="json:/token", remove_headers="content-encoding,content-type")
     await scene.missing(b'{"token":1}', {"content-type": JSON, "content-encoding": "compress"})
 
@@ -231,8 +231,8 @@ async def test_large_bodies_are_masked_whole(scene: Scene) -> None:
     await scene.annotate(redact="json:/items/*/pin")
     items = [{"pin": number, "text": "x" * 90, "deep": {"pin": number}} for number in range(1850)]
     body = json.dumps({"items": items}).encode()
-    _, copy = await scene.both(method="POST", headers={"content-type": JSON}, body=body)
+    _, mirrored = await scene.both(method="POST", headers={"content-type": JSON}, body=body)
     masked = json.dumps({"items": [{**item, "pin": 0} for item in items]}).encode()
     assert 0.9 * MAX_REDACTED < len(body) <= MAX_REDACTED
-    assert copy.headers["content-length"] == str(len(masked))
-    assert masked.startswith(copy.body)
+    assert mirrored.headers["content-length"] == str(len(masked))
+    assert masked.startswith(mirrored.body)

@@ -1,4 +1,4 @@
-"""Three canaries with different conditions on one Service: each copy exactly where it should be."""
+"""Three canaries with different conditions on one Service: each request is mirrored to the matching ones."""
 
 import asyncio
 import contextlib
@@ -127,7 +127,7 @@ async def test_random_requests_are_mirrored_to_exactly_the_matching_canaries(
             for name, canary in canaries.items()
         }
 
-    await eventually(lambda: arrived() == expected, what="the copies")
+    await eventually(lambda: arrived() == expected, what="the mirrored requests")
     # Whatever else was sent has arrived before these.
     fences = [
         Request("GET", "/api"),
@@ -156,7 +156,7 @@ async def test_a_grpc_method_is_a_path(fleet: Rig, canary: Recorder, annotate: A
     }
     for envoy in fleet.envoys:
         sent = {path: await fleet.send(envoy, method="POST", path=path, body=b"") for path in wanted}
-        for path in (path for path, copied in wanted.items() if copied):
+        for path in (path for path, mirrored in wanted.items() if mirrored):
             await canary.until_seen(sent[path].test_id)
         assert {path: bool(canary.of(answer.test_id)) for path, answer in sent.items()} == wanted
 

@@ -20,7 +20,7 @@ async def nothing_is_copied(fleet: Rig, canary: Recorder) -> None:
         assert [answer for answer in answers if canary.of(answer.test_id)] == []
 
 
-async def copied(fleet: Rig, canary: Recorder) -> None:
+async def until_mirrored(fleet: Rig, canary: Recorder) -> None:
     for envoy in fleet.envoys:
         await canary.until_seen((await fleet.send(envoy)).test_id)
 
@@ -30,8 +30,8 @@ async def test_a_shadow_ends_at_its_time_with_no_event_from_outside(
 ) -> None:
     until = datetime.now(UTC) + timedelta(seconds=2)
     await annotate(until=until.isoformat())
-    await copied(fleet, canary)
-    # From here on nobody writes anything.
+    await until_mirrored(fleet, canary)
+    # From here on no object changes.
     await fleet.until_shadow("Expired", "Expired")
     assert datetime.now(UTC) >= until
     await nothing_is_copied(fleet, canary)
@@ -41,4 +41,4 @@ async def test_a_paused_shadow_goes_on_where_it_was(fleet: Rig, canary: Recorder
     await annotate(paused="true", state="Paused")
     await nothing_is_copied(fleet, canary)
     await annotate(paused="false")
-    await copied(fleet, canary)
+    await until_mirrored(fleet, canary)

@@ -52,7 +52,7 @@ async def test_rds_after_lds_with_no_rds_changes(stage: Stage) -> None:
     snapshot = stage.commit(*others, listener("listener_0", "routes_0", prefix="another"), routes)
     await stage.until_stat(CREATED, 2)
     await stage.until_acked(snapshot, LISTENER)
-    # Envoy's test sends the same routes again; this server does not (rule 6), whoever asks or not.
+    # Envoy's test sends the same routes again; this server does not (rule 6), whether a client asks or not.
     assert stage.of(Sent, ROUTE) == []
     await stage.until_answered("listener_0")
 

@@ -120,7 +120,7 @@ def _of_canary(canary: Doc) -> Doc:
     route: dict[str, Any] = {
         key: service[key] for key in ("match", "rewrite", "headers", "corsPolicy") if key in service
     }
-    # Its primary Pods are behind the Service of the Canary's name, whoever keeps them.
+    # Its primary Pods are behind the Service of the Canary's name, whatever controls them.
     route["route"] = [{"destination": {"host": name}}]
     if analysis.get("mirror") and spec["targetRef"]["kind"] == "Deployment" and "match" not in analysis:
         route["mirror"] = {"deployment": spec["targetRef"]["name"]}

@@ -35,7 +35,7 @@ CANARY = Subject(Kind.DEPLOYMENT, "staging", "canary", "u-1")
 CANARY_2 = Subject(Kind.DEPLOYMENT, "staging", "canary-2", "u-2")
 
 
-def note(reason: Reason = Reason.SHADOW_ACTIVE, message: str = "All is copied.") -> Condition:
+def note(reason: Reason = Reason.SHADOW_ACTIVE, message: str = "All is mirrored.") -> Condition:
     return Condition(CANARY, reason, message)
 
 

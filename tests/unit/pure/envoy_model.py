@@ -52,14 +52,14 @@ def share(of: route_components_pb2.RouteMatch | route_components_pb2.RouteAction
     return int(found.numerator)
 
 
-def copies(
+def mirrored_to(
     host: route_components_pb2.VirtualHost,
     method: str,
     number: int = 0,
     headers: Mapping[str, str] | None = None,
     path: str = "/",
 ) -> frozenset[str]:
-    """Who gets a copy of a request whose random number, of a million, is this."""
+    """The canaries to which a request with this random number of a million is mirrored."""
     found = {":method": method, **(headers or {})}
     route = next(route for route in host.routes if _admits(route.match, found, path, number))
     return frozenset(

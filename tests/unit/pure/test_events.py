@@ -7,7 +7,7 @@ from xds_server.core.objects import Kind
 from xds_server.kube.events import again, event, event_name
 
 CANARY = Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-1")
-NOTE = Condition(CANARY, Reason.SHADOW_ACTIVE, "All is copied.", Severity.INFO)
+NOTE = Condition(CANARY, Reason.SHADOW_ACTIVE, "All is mirrored.", Severity.INFO)
 
 
 def test_an_event_says_who_what_and_when() -> None:
@@ -24,7 +24,7 @@ def test_an_event_says_who_what_and_when() -> None:
         },
         "type": "Normal",
         "reason": "ShadowActive",
-        "message": "All is copied.",
+        "message": "All is mirrored.",
         "source": {"component": "xds-shadow"},
         "reportingComponent": "xds-shadow",
         "reportingInstance": "replica-1",
@@ -47,15 +47,17 @@ def test_a_warning_about_a_service_without_a_uid() -> None:
 
 
 def test_the_name_follows_from_what_is_said() -> None:
-    assert event_name(NOTE) == event_name(Condition(CANARY, Reason.SHADOW_ACTIVE, "All is copied."))
+    assert event_name(NOTE) == event_name(Condition(CANARY, Reason.SHADOW_ACTIVE, "All is mirrored."))
     others = [
-        Condition(CANARY, Reason.SHADOW_ACTIVE, "Half is copied."),
-        Condition(CANARY, Reason.SHADOW_PENDING, "All is copied."),
+        Condition(CANARY, Reason.SHADOW_ACTIVE, "Half is mirrored."),
+        Condition(CANARY, Reason.SHADOW_PENDING, "All is mirrored."),
         Condition(
-            Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-2"), Reason.SHADOW_ACTIVE, "All is copied."
+            Subject(Kind.DEPLOYMENT, "staging", "myapp-canary", "u-2"),
+            Reason.SHADOW_ACTIVE,
+            "All is mirrored.",
         ),
         Condition(
-            Subject(Kind.SERVICE, "staging", "myapp-canary", "u-1"), Reason.SHADOW_ACTIVE, "All is copied."
+            Subject(Kind.SERVICE, "staging", "myapp-canary", "u-1"), Reason.SHADOW_ACTIVE, "All is mirrored."
         ),
     ]
     assert len({event_name(note) for note in [NOTE, *others]}) == 5

@@ -1,4 +1,4 @@
-"""Which requests are copied where, by a model of how Envoy takes a route and samples its mirrors."""
+"""Which requests are mirrored where, by a model of how Envoy takes a route and samples its mirrors."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from envoy.config.route.v3 import route_components_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.pure.envoy_model import copies, host_of, mirror, share
+from tests.unit.pure.envoy_model import host_of, mirror, mirrored_to, share
 from xds_server.core.annotations import Selection
 from xds_server.core.plan import Mirror
 from xds_server.core.sampling import Share, outcomes, ways
@@ -26,10 +26,10 @@ def mirrors(draw: st.DrawFn) -> list[Mirror]:
 
 
 def _distribution(host: route_components_pb2.VirtualHost, method: str) -> dict[frozenset[str], int]:
-    """How many of a million random numbers give which copies; nothing changes between two edges."""
+    """How many of a million random numbers give which canaries; nothing changes between two edges."""
     found: dict[frozenset[str], int] = {}
     for low, high in itertools.pairwise(sorted({0, MILLION, *_edges(host)})):
-        combination = copies(host, method, low)
+        combination = mirrored_to(host, method, low)
         found[combination] = found.get(combination, 0) + high - low
     return found
 
@@ -66,9 +66,9 @@ def test_a_mirrored_request_is_never_mirrored_and_neither_is_an_upgrade(
     found: list[Mirror], method: str, number: int
 ) -> None:
     host = host_of(*found)
-    assert copies(host, method, number, {"x-xds-shadow": "ns/a"}) == frozenset()
+    assert mirrored_to(host, method, number, {"x-xds-shadow": "ns/a"}) == frozenset()
     for token in ("websocket", "spdy/3.1"):
-        assert copies(host, method, number, {"upgrade": token}) == frozenset()
+        assert mirrored_to(host, method, number, {"upgrade": token}) == frozenset()
 
 
 @given(st.lists(st.integers(1, MILLION - 1), min_size=1, max_size=4))

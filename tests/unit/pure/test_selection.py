@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.pure.envoy_model import copies, host_of, mirror
+from tests.unit.pure.envoy_model import host_of, mirror, mirrored_to
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
 from xds_server.core import branches as module
 from xds_server.core.annotations import Selection
@@ -105,7 +105,7 @@ def test_every_request_goes_to_exactly_those_that_want_it(several: list[Selectio
         expected = {
             name for name, each in zip(names, several, strict=True) if wanted(each, method, path, headers)
         }
-        found = copies(host, method, headers=headers, path=path)
+        found = mirrored_to(host, method, headers=headers, path=path)
         assert found == expected, (method, path, headers)
 
 
@@ -122,7 +122,7 @@ def test_no_branch_can_be_left_out(several: list[Selection]) -> None:
 
 
 def taken(found: Sequence[Branch], method: str, path: str, headers: dict[str, str]) -> tuple[int, ...]:
-    """Who gets a copy of a request, by the first branch that admits it."""
+    """The canaries to which a request is mirrored, by the first branch that matches it."""
     for match, indices in ((branch.match, branch.wanted) for branch in found):
         exactly = Selection(
             methods=frozenset({match.method}) if match.method else None,
