@@ -29,7 +29,10 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
             nameless = not request.subscribe and not request.unsubscribe
             if nameless and subscription.type_url in _WITHOUT_NAMES:
                 subscription.wildcard = True  # Envoy sends this instead of "*" (rule 36)
-            subscription.claimed, subscription.claims_size = request.claims, size_of(request.claims)
+            subscription.known_versions, subscription.known_versions_size = (
+                request.known_versions,
+                size_of(request.known_versions),
+            )
         else:
             self._answer(subscription, request.nonce, request.error, events)
         # Also with a stale nonce (rule 31).
@@ -46,11 +49,11 @@ class DeltaMachine(StreamMachine[DeltaRequest]):
 
     def _additions(self, subscription: Subscription, current: TypeSnapshot) -> Draft | None:
         first_of_wildcard = subscription.wildcard and not subscription.started
-        if first_of_wildcard and subscription.claimed:
+        if first_of_wildcard and subscription.known_versions:
             # Used for wildcards only (rule 34). A named resource is always sent: otherwise a client that
             # reconnects while it warms would wait forever (rule 14).
             subscription.claim(current)
-        subscription.claimed = {}
+        subscription.known_versions = {}
         due = take_due(subscription, current)
         # The first response goes out even if it is empty (rule 35).
         if not due.answer.resources and not due.answer.removed and not first_of_wildcard:

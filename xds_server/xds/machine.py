@@ -113,11 +113,15 @@ class StreamMachine(ABC, Generic[RequestT]):
         """The names of an existing subscription; None for all."""
         return self._subscriptions[type_url].watched
 
-    def held(self, *, claims: bool) -> Held:
-        """The names that this process keeps for the client. With `claims`, also the names of its
+    def held(self, *, known_versions: bool) -> Held:
+        """The names that this process keeps for the client. With `known_versions`, also the names of its
         ``initial_resource_versions``, which wait for the first snapshot."""
         found = self._subscriptions.values()
-        own = sum(each.claims_size for each in found if each.orphans or (claims and each.claimed))
+        own = sum(
+            each.known_versions_size
+            for each in found
+            if each.orphans or (known_versions and each.known_versions)
+        )
         absent = [batch for each in found for batch in each.unanswered_removals]
         return Held((*[each.names for each in found], *absent), own)
 

@@ -45,13 +45,13 @@ _LOOKED_AT: Final = 8
 
 class Kind(NamedTuple):
     """One kind of request, by the tags of its fields. `names` maps the tag of each field with names to its
-    most bytes. `claims` is the tag of ``initial_resource_versions``; -1 if the kind has none."""
+    most bytes. `known_versions` is the tag of ``initial_resource_versions``; -1 if the kind has none."""
 
     message: Any
     type_url: int
     error: int
     names: Mapping[int, int]
-    claims: int
+    known_versions: int
 
     @property
     def name(self) -> str:
@@ -59,13 +59,13 @@ class Kind(NamedTuple):
         return str(self.message.DESCRIPTOR.name)
 
 
-def _kind(message: Any, *names: str, claims: str = "") -> Kind:
+def _kind(message: Any, *names: str, known_versions: str = "") -> Kind:
     fields = message.DESCRIPTOR.fields_by_name
     tags = {name: each.number << 3 | _LENGTH_DELIMITED for name, each in fields.items()}
     most = {tags[name]: _WIDEST * LONGEST_NAME for name in names}
-    if claims:  # a message with a name and a version
-        most[tags[claims]] = 2 * _WIDEST * LONGEST_NAME + 4 * _FRAME_BYTES
-    return Kind(message, tags["type_url"], tags["error_detail"], most, tags.get(claims, -1))
+    if known_versions:  # a message with a name and a version
+        most[tags[known_versions]] = 2 * _WIDEST * LONGEST_NAME + 4 * _FRAME_BYTES
+    return Kind(message, tags["type_url"], tags["error_detail"], most, tags.get(known_versions, -1))
 
 
 SOTW: Final = _kind(discovery_pb2.DiscoveryRequest, "resource_names")
@@ -73,7 +73,7 @@ DELTA: Final = _kind(
     discovery_pb2.DeltaDiscoveryRequest,
     "resource_names_subscribe",
     "resource_names_unsubscribe",
-    claims="initial_resource_versions",
+    known_versions="initial_resource_versions",
 )
 
 
@@ -83,7 +83,7 @@ class Outline:
     error must be truncated, and how many bytes it has besides names and that error."""
 
     type_url: bytes = b""
-    claims: bool = False
+    known_versions: bool = False
     long_error: bool = False
     other: int = 0
 
@@ -95,7 +95,7 @@ def outline(raw: bytes, kind: Kind) -> Outline:
         RequestLimitError: the request exceeds a limit.
     """
     found = Outline()
-    names, claims = kind.names, kind.claims
+    names, known_versions = kind.names, kind.known_versions
     count = at = 0
     for tag, start, at in _fields(raw):
         if (most := names.get(tag)) is None:
@@ -106,8 +106,8 @@ def outline(raw: bytes, kind: Kind) -> Outline:
             raise RequestLimitError(f"a name of more than {LONGEST_NAME:,} characters")
         if count > MAX_NAMES:
             raise RequestLimitError(f"more than {MAX_NAMES:,} names in one request")
-        if tag == claims:
-            found.claims = True
+        if tag == known_versions:
+            found.known_versions = True
     _add_other(found, len(raw) - at)
     return found
 

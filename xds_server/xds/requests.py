@@ -59,13 +59,13 @@ class SotwRequest:
 
 @dataclass(slots=True, kw_only=True)
 class DeltaRequest:
-    """A DeltaDiscoveryRequest. `claims` are its ``initial_resource_versions``."""
+    """A DeltaDiscoveryRequest. `known_versions` are its ``initial_resource_versions``."""
 
     type_url: TypeUrl
     nonce: Nonce
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
-    claims: Mapping[str, str] = field(default_factory=dict)
+    known_versions: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
     node: base_pb2.Node | None = None
 
@@ -148,15 +148,15 @@ class DeltaReader:
         first = found.type_url in _SERVED and found.type_url not in self._types
         if first:
             self._types.add(found.type_url)
-        elif found.claims:
-            raw = without(raw, DELTA.claims)
+        elif found.known_versions:
+            raw = without(raw, DELTA.known_versions)
         message = _parse(DELTA, raw, found)
         return DeltaRequest(
             type_url=TypeUrl(message.type_url),
             nonce=Nonce(message.response_nonce),
             subscribe=_texts(message.resource_names_subscribe),
             unsubscribe=_texts(message.resource_names_unsubscribe),
-            claims=_claims(message.initial_resource_versions),
+            known_versions=_known_versions(message.initial_resource_versions),
             error=message.error_detail.message[:MAX_REASON] if message.HasField("error_detail") else None,
             node=message.node if message.HasField("node") else None,
         )
@@ -180,10 +180,10 @@ def _texts(names: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def _claims(claims: Mapping[str, str]) -> Mapping[str, str]:
-    _check_length("name", claims)
-    _check_length("version", claims.values())
-    return claims
+def _known_versions(known_versions: Mapping[str, str]) -> Mapping[str, str]:
+    _check_length("name", known_versions)
+    _check_length("version", known_versions.values())
+    return known_versions
 
 
 def _check_length(what: str, texts: Iterable[str]) -> None:

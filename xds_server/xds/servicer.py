@@ -181,7 +181,7 @@ class AdsServicer(Generic[V]):
         """End the streams that make this process keep more names than the limits allow."""
         if stream.subscribers is None:
             return
-        held = stream.machine.held(claims=stream.subscribers.snapshot is None)
+        held = stream.machine.held(known_versions=stream.subscribers.snapshot is None)
         for exceeded in self._names.hold(stream.id, host_of(stream.peer), held):
             ended = self._streams[exceeded.stream]
             ended.end(exceeded.reason, Cause.LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED)

@@ -50,8 +50,8 @@ class Subscription:
     - `orphans`: names that the client may hold in an unknown version, from an earlier stream or because it
       applied a part of a response that it rejected. They are removed if they do not exist.
     - `rewarm`: the endpoints of clusters that were sent and not acknowledged yet (rule 29).
-    - `known_version` (SotW) and `claimed` (delta, by name) are the versions that the first request carries
-      from an earlier stream; `claims_size` is their size in bytes.
+    - `known_version` (SotW) and `known_versions` (delta, by name) are the versions that the first request
+      carries from an earlier stream; `known_versions_size` is their size in bytes.
     """
 
     type_url: TypeUrl
@@ -71,8 +71,8 @@ class Subscription:
     offers: Offers = field(default_factory=Offers)
     backlog: list[tuple[Batch, Due]] = field(default_factory=list)
     known_version: str = ""
-    claimed: Mapping[str, str] = field(default_factory=dict)
-    claims_size: int = 0
+    known_versions: Mapping[str, str] = field(default_factory=dict)
+    known_versions_size: int = 0
 
     @property
     def watched(self) -> Names | None:
@@ -196,12 +196,16 @@ class Subscription:
 
     def claim(self, current: TypeSnapshot) -> None:
         """Use the versions that the client claims to hold from an earlier stream."""
-        claimed, self.claimed = dict(self.claimed), {}
+        known_versions, self.known_versions = dict(self.known_versions), {}
         self.at = current
-        if claimed == current.versions:
+        if known_versions == current.versions:
             return
-        self.fresh = {n for n, resource in current.resources.items() if claimed.get(n) != resource.version}
-        self.orphans = {name for name in claimed if name not in current.resources or name in self.fresh}
+        self.fresh = {
+            n for n, resource in current.resources.items() if known_versions.get(n) != resource.version
+        }
+        self.orphans = {
+            name for name in known_versions if name not in current.resources or name in self.fresh
+        }
 
     def idle(self, current: TypeSnapshot) -> bool:
         """Whether nothing must be sent. Removals may still be due."""

@@ -171,17 +171,17 @@ def test_rule_36_no_names_and_a_star_open_the_same_wildcard(delta: DeltaPeer) ->
 def test_what_a_client_makes_the_process_keep_is_known(delta: DeltaPeer) -> None:
     names, absent = ("there", "not there"), ("not there",)
     delta.subscribe(ENDPOINT, *names)
-    held = delta.machine.held(claims=False)
+    held = delta.machine.held(known_versions=False)
     assert ([each.name_bytes for each in held.sets], held.more) == ([size_of(names)], 0)
     current = snapshot(endpoints("there"))
     response = delta.machine.next(current)
     assert response is not None
-    assert [each.name_bytes for each in delta.machine.held(claims=False).sets] == [
+    assert [each.name_bytes for each in delta.machine.held(known_versions=False).sets] == [
         size_of(names),
         size_of(absent),
     ]
     delta.request(ENDPOINT, nonce=response.nonce)
-    assert [each.name_bytes for each in delta.machine.held(claims=False).sets] == [size_of(names)]
+    assert [each.name_bytes for each in delta.machine.held(known_versions=False).sets] == [size_of(names)]
 
 
 def test_claims_are_kept_until_there_is_a_snapshot_and_orphans_until_they_are_taken_away(
@@ -189,10 +189,10 @@ def test_claims_are_kept_until_there_is_a_snapshot_and_orphans_until_they_are_ta
 ) -> None:
     claims = {"gone": "1", "also gone": "2"}
     delta.request(CLUSTER, claims=claims)
-    assert [delta.machine.held(claims=which).more for which in (False, True)] == [0, size_of(claims)]
+    assert [delta.machine.held(known_versions=which).more for which in (False, True)] == [0, size_of(claims)]
     first = delta.machine.next(Snapshot())
     assert first is not None
-    assert delta.machine.held(claims=False).more == size_of(claims)
+    assert delta.machine.held(known_versions=False).more == size_of(claims)
     delta.request(CLUSTER, nonce=first.nonce)
     assert delta.machine.next(Snapshot()) is not None
-    assert delta.machine.held(claims=True).more == 0
+    assert delta.machine.held(known_versions=True).more == 0

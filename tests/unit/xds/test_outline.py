@@ -38,9 +38,9 @@ def delta(**fields: Any) -> bytes:
 def test_a_request_is_outlined() -> None:
     raw = delta(type_url=CLUSTER, initial_resource_versions={"a": "1", "b": "2"})
     found = outline(raw, DELTA)
-    assert (found.type_url, found.claims) == (CLUSTER.encode(), True)
+    assert (found.type_url, found.known_versions) == (CLUSTER.encode(), True)
     found = outline(sotw(type_url=CLUSTER, resource_names=["a"]), SOTW)
-    assert (found.type_url, found.claims) == (CLUSTER.encode(), False)
+    assert (found.type_url, found.known_versions) == (CLUSTER.encode(), False)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_what_a_client_says_to_have_is_read_once_for_a_type() -> None:
     reader = DeltaReader()
     for type_url, expected in ((CLUSTER, {"a": "1"}), (CLUSTER, {}), (ENDPOINT, {"a": "1"}), ("no.such", {})):
         found = reader.read(claims(type_url))
-        assert (dict(found.claims), found.subscribe) == (expected, ("b",))
+        assert (dict(found.known_versions), found.subscribe) == (expected, ("b",))
 
 
 def test_streams_that_subscribe_to_the_same_share_the_names() -> None:
