@@ -16,8 +16,8 @@ from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
-from xds_server.core.judging import MAX_SAMPLED
 from xds_server.core.plan import State
+from xds_server.core.states import MAX_SAMPLED
 from xds_server.core.values import MAX_METHODS
 from xds_server.local.demo.envoy import envoy_binary
 from xds_server.local.demo.stage import example_manifests

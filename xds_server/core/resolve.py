@@ -18,7 +18,6 @@ from xds_server.core.domains import closed_domains, routed_domains
 from xds_server.core.engine import Engine
 from xds_server.core.holding import held, held_offer
 from xds_server.core.hosts import CLUSTER_DOMAINS, UNCHANGED, Claimed, HostTable
-from xds_server.core.judging import Judged, ends, excess, judge, service_rejection, status
 from xds_server.core.keys import SHADOW_OF
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry, Ledger, cut, weigh
@@ -29,6 +28,7 @@ from xds_server.core.ports import HttpPort
 from xds_server.core.scene import Rules, Scene, keys_of, may_select
 from xds_server.core.separation import Separated, separate
 from xds_server.core.services import Offer, host_conflict, offer_of, problem_of
+from xds_server.core.states import Judged, ends, excess, judge, service_rejection, status
 from xds_server.core.world import NOWHERE, NamespaceView, World
 
 OwnerOf = Callable[[str], NamespacedName | None]

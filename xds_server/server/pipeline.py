@@ -21,7 +21,7 @@ from xds_server.core.engine import Engine
 from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry
-from xds_server.core.marks import Marks
+from xds_server.core.misplaced_labels import Marks
 from xds_server.core.objects import Kind, Ref
 from xds_server.core.plan import NOTHING, Plan, ServicePlan
 from xds_server.core.resolve import Resolver

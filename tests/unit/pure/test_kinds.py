@@ -8,7 +8,7 @@ from tests.unit.pure.kube import at, canary, marked, namespace, pipeline_of, pod
 from xds_server.base.ids import NamespacedName
 from xds_server.core.conditions import Reason, errors
 from xds_server.core.keys import SHADOW_OF
-from xds_server.core.marks import Marks
+from xds_server.core.misplaced_labels import Marks
 from xds_server.core.objects import (
     WORKLOADS,
     Kind,
