@@ -19,7 +19,7 @@ _WHERE: Final = f"put it on the canary's {KINDS_IN_WORDS}"
 _KINDS: Final = (Kind.SERVICE, Kind.POD, Kind.REPLICA_SET)
 
 
-class Marks:
+class MisplacedLabels:
     """Tracks the objects with the label. `note` has to see every change once, in order."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Marks:
                     touched |= dict.fromkeys(self._moved(ref_of(obj), group))
                 case Delete(ref) if ref.kind in _KINDS:
                     touched |= dict.fromkeys(self._moved(ref, NO_SUBJECT))
-        return [Report(f"marks: {group}", self._problems(group)) for group in touched]
+        return [Report(f"misplaced labels: {group}", self._problems(group)) for group in touched]
 
     def _moved(self, ref: Ref, group: Subject) -> list[Subject]:
         """Move the object to its group; return the groups that this changes."""

@@ -258,7 +258,7 @@ def _canaries(workloads: Mapping[str, Workload]) -> dict[str, tuple[str, ...]]:
     by_target: dict[str, list[str]] = {}
     for key in sorted(workloads):
         target = workloads[key].labels.get(SHADOW_OF)
-        if target is not None and not workloads[key].controller:  # else `marks` reports it
+        if target is not None and not workloads[key].controller:  # else `misplaced_labels` reports it
             by_target.setdefault(target, []).append(key)
     return {target: tuple(keys) for target, keys in by_target.items()}
 

@@ -21,7 +21,7 @@ from xds_server.core.engine import Engine
 from xds_server.core.hosts import CLUSTER_DOMAINS
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.ledger import Entry
-from xds_server.core.misplaced_labels import Marks
+from xds_server.core.misplaced_labels import MisplacedLabels
 from xds_server.core.objects import Kind, Ref
 from xds_server.core.plan import NOTHING, Plan, ServicePlan
 from xds_server.core.resolve import Resolver
@@ -152,7 +152,7 @@ class Pipeline:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.door = door or Door()
-        self._marks = Marks()
+        self._misplaced_labels = MisplacedLabels()
         self._unknown_labels = UnknownLabels()
         self._world = World()
         self._clock = clock
@@ -228,7 +228,7 @@ class Pipeline:
         try:
             admitted = self.door.admit(changes)
             self._world, changed = self._world.apply(admitted)
-            if reports := [*self._marks.note(admitted), *self._unknown_labels.note(admitted)]:
+            if reports := [*self._misplaced_labels.note(admitted), *self._unknown_labels.note(admitted)]:
                 self._world, _ = self._world.apply(reports)
         except Exception as error:  # noqa: BLE001 - the boundary: each change is then tried alone
             if len(changes) == 1:

@@ -8,7 +8,7 @@ from tests.unit.pure.kube import at, canary, marked, namespace, pipeline_of, pod
 from xds_server.base.ids import NamespacedName
 from xds_server.core.conditions import Reason, errors
 from xds_server.core.keys import SHADOW_OF
-from xds_server.core.misplaced_labels import Marks
+from xds_server.core.misplaced_labels import MisplacedLabels
 from xds_server.core.objects import (
     WORKLOADS,
     Kind,
@@ -207,7 +207,7 @@ def test_a_label_that_marks_nothing_is_a_problem_of_who_has_it() -> None:
         )
         for n in range(5)
     ]
-    marks = Marks()
+    marks = MisplacedLabels()
     reports = marks.note(
         [Upsert(wrong), *map(Upsert, pods), Upsert(made("web")), Upsert(canary("fine", "web"))]
     )
@@ -232,20 +232,20 @@ def test_a_label_that_marks_nothing_is_a_problem_of_who_has_it() -> None:
     gone = marks.note(over)
     assert {report.problems for report in gone} == {()}
     assert [report.origin for report in gone] == [
-        "marks: Service staging/web",
-        "marks: Pods staging",
-        "marks: Deployment staging/web",
+        "misplaced labels: Service staging/web",
+        "misplaced labels: Pods staging",
+        "misplaced labels: Deployment staging/web",
     ]
     assert marks.note([Delete(Ref(Kind.SERVICE, "staging", "web"))]) == []
 
 
 def test_a_replica_set_that_changes_hands_is_a_problem_of_the_new_maker() -> None:
-    marks = Marks()
+    marks = MisplacedLabels()
     marks.note([Upsert(made("web"))])
     reports = marks.note([Upsert(made("api"))])
     assert [(report.origin, len(report.problems)) for report in reports] == [
-        ("marks: Deployment staging/web", 0),
-        ("marks: Deployment staging/api", 1),
+        ("misplaced labels: Deployment staging/web", 0),
+        ("misplaced labels: Deployment staging/api", 1),
     ]
 
 
