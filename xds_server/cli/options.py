@@ -14,7 +14,6 @@ from xds_server.base.address import MAX_PORT, Address, parse_address
 from xds_server.base.errors import UsageError
 from xds_server.base.logs import LogFormat, LogLevel
 from xds_server.core.hosts import CLUSTER_DOMAINS
-from xds_server.core.objects import WORKLOADS
 from xds_server.core.values import is_host_name
 from xds_server.server.config import ADMIN_PORT, SourceConfig
 
@@ -28,7 +27,6 @@ EVENTS = "Kubernetes Events"
 PAGE = "Live page"
 CONTROL_PLANE = "Control plane"
 OUTPUT = "Output"
-KUBECTL = "Cluster"
 NODE = "Node"
 
 DEFAULT_CONTROL_PLANE: Final = "127.0.0.1:18000"
@@ -284,58 +282,9 @@ _SERVER = typer.Option(
 )
 Server = Annotated[str, _SERVER]
 
-# The plugin's. Like kubectl's own, they are no environment variables.
 ServerOfPlugin = Annotated[str | None, _SERVER]
 """Without it the plugin opens a port-forward."""
 
-SystemNamespace = Annotated[
-    str,
-    typer.Option(
-        "--system",
-        metavar="NAMESPACE",
-        help="Namespace of the control plane, for the port-forward.",
-        rich_help_panel=CONTROL_PLANE,
-    ),
-]
-Workload = Annotated[
-    str,
-    typer.Argument(
-        metavar="[KIND/]NAME",
-        help="The canary: the name of a Deployment, or of another kind such as statefulset/NAME"
-        f" ({', '.join(kind.lower() for kind in WORKLOADS[2:])}).",
-    ),
-]
-KubectlNamespace = Annotated[
-    str | None,
-    typer.Option(
-        "--namespace",
-        "-n",
-        metavar="NAME",
-        help="Same as kubectl's option.",
-        show_default="that of the context",
-        rich_help_panel=KUBECTL,
-    ),
-]
-KubectlKubeconfig = Annotated[
-    Path | None,
-    typer.Option(
-        "--kubeconfig",
-        metavar="FILE",
-        help="Same as kubectl's option.",
-        show_default=False,
-        rich_help_panel=KUBECTL,
-    ),
-]
-KubectlContext = Annotated[
-    str | None,
-    typer.Option(
-        "--context",
-        metavar="NAME",
-        help="Same as kubectl's option.",
-        show_default=False,
-        rich_help_panel=KUBECTL,
-    ),
-]
 ShownNamespace = Annotated[
     str | None,
     typer.Option(
@@ -345,12 +294,6 @@ ShownNamespace = Annotated[
         help="Namespace whose shadows are shown.",
         show_default="all namespaces",
         rich_help_panel=OUTPUT,
-    ),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run", help="Print the kubectl commands instead of running them.", rich_help_panel=OUTPUT
     ),
 ]
 

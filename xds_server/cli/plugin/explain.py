@@ -1,16 +1,14 @@
 """``kubectl shadow explain``: as ``xds-shadow explain``."""
 
-from xds_server.cli.options import (
+from xds_server.cli.options import Output, OutputOption, ServerOfPlugin
+from xds_server.cli.plugin.kubectl import Kubectl, kind_of
+from xds_server.cli.plugin.options import (
     KubectlContext,
     KubectlKubeconfig,
     KubectlNamespace,
-    Output,
-    OutputOption,
-    ServerOfPlugin,
     SystemNamespace,
     Workload,
 )
-from xds_server.cli.plugin.kubectl import Kubectl, kind_of
 from xds_server.cli.plugin.port_forward import control_plane
 from xds_server.cli.status import print_message
 

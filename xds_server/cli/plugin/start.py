@@ -4,8 +4,14 @@ from typing import Annotated
 
 import typer
 
-from xds_server.cli.options import DryRun, KubectlContext, KubectlKubeconfig, KubectlNamespace, Workload
 from xds_server.cli.plugin.kubectl import Kubectl, resource, service_name
+from xds_server.cli.plugin.options import (
+    DryRun,
+    KubectlContext,
+    KubectlKubeconfig,
+    KubectlNamespace,
+    Workload,
+)
 from xds_server.core.annotations import NAMES
 from xds_server.core.keys import EXPOSE, SHADOW_OF
 

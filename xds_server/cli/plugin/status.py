@@ -1,14 +1,9 @@
 """``kubectl shadow status``: as ``xds-shadow status``."""
 
 from xds_server.cli.console import console
-from xds_server.cli.options import (
-    KubectlContext,
-    KubectlKubeconfig,
-    ServerOfPlugin,
-    ShownNamespace,
-    SystemNamespace,
-)
+from xds_server.cli.options import ServerOfPlugin, ShownNamespace
 from xds_server.cli.plugin.kubectl import Kubectl
+from xds_server.cli.plugin.options import KubectlContext, KubectlKubeconfig, SystemNamespace
 from xds_server.cli.plugin.port_forward import control_plane
 
 

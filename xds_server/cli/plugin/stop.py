@@ -1,7 +1,13 @@
 """``kubectl shadow stop``: removes the label of a canary."""
 
-from xds_server.cli.options import DryRun, KubectlContext, KubectlKubeconfig, KubectlNamespace, Workload
 from xds_server.cli.plugin.kubectl import Kubectl, resource
+from xds_server.cli.plugin.options import (
+    DryRun,
+    KubectlContext,
+    KubectlKubeconfig,
+    KubectlNamespace,
+    Workload,
+)
 from xds_server.core.keys import SHADOW_OF
 
 

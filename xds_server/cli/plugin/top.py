@@ -1,13 +1,8 @@
 """``kubectl shadow top``: as ``xds-shadow status --watch``."""
 
-from xds_server.cli.options import (
-    KubectlContext,
-    KubectlKubeconfig,
-    ServerOfPlugin,
-    ShownNamespace,
-    SystemNamespace,
-)
+from xds_server.cli.options import ServerOfPlugin, ShownNamespace
 from xds_server.cli.plugin.kubectl import Kubectl
+from xds_server.cli.plugin.options import KubectlContext, KubectlKubeconfig, SystemNamespace
 from xds_server.cli.plugin.port_forward import control_plane
 from xds_server.cli.status import follow_status
 
