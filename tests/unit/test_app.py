@@ -31,7 +31,7 @@ from xds_server.core.source import Health, Sink, WatchCounts
 from xds_server.core.transitions import transitions
 from xds_server.core.world import Delete
 from xds_server.server import app as app_module
-from xds_server.server import csds, gateway_file, reporting
+from xds_server.server import csds, reporting
 from xds_server.server.app import App
 from xds_server.server.config import ServeConfig, SourceConfig
 from xds_server.server.display import explanation_view, status_view
@@ -174,9 +174,8 @@ async def test_before_the_first_list_nothing_is_said_about_shadows() -> None:
 
 
 async def test_a_gateway_file_that_changes_is_served_and_a_bad_one_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(gateway_file, "_LOOK_S", 0.01)
     file = tmp_path / "gateway.yaml"
     file.write_text("profile: hardened")
     source = ScriptedSource()

@@ -109,10 +109,9 @@ class Followed:
 
 
 @pytest_asyncio.fixture
-async def followed(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Followed]:
-    monkeypatch.setattr(gateway_file, "_LOOK_S", 0.001)
+async def followed(file: Path) -> AsyncIterator[Followed]:
     followed = Followed(file)
-    following = asyncio.create_task(follow_gateway(file, TRANSPARENT, followed.take, port=8080))
+    following = asyncio.create_task(follow_gateway(file, TRANSPARENT, followed.take, port=8080, pause=0.001))
     yield followed
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -151,8 +150,7 @@ async def test_what_is_there_for_one_look_only_changes_nothing(
     def read(_: Path, __: int, ___: GatewayConfig) -> GatewayConfig:
         return looks.pop(0)
 
-    monkeypatch.setattr(gateway_file, "_LOOK_S", 0.0)
     monkeypatch.setattr(gateway_file, "read_gateway", read)
     with pytest.raises(IndexError):  # there are no more looks
-        await follow_gateway(file, TRANSPARENT, lambda known, _: found.append(known))
+        await follow_gateway(file, TRANSPARENT, lambda known, _: found.append(known), pause=0.0)
     assert found == [HARDENED]

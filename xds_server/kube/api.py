@@ -55,11 +55,13 @@ class Timing:
     stalls, which looks the same as a connection on which nothing happens. A failure is retried after
     `backoff_base`, doubled up to `backoff_cap`. After an outage, changes are held for `regroup` at most
     (`outage`). A query that is not essential is left out only after it was forbidden for `give_up_after`,
-    because an API server that starts responds with 403 to all requests for a moment. For `renew_after` see
-    `Sessions.renew`. A kind that the server does not have is listed again after `retry_absent`."""
+    because an API server that starts responds with 403 to all requests for a moment. For `reopen_pods` see
+    `PodGate`, for `renew_after` see `Sessions.renew`. A kind that the server does not have is listed again
+    after `retry_absent`."""
 
     watch: int = 120
     watch_pods: int = 30
+    reopen_pods: float = 1.0
     silence: float = 15.0
     connect: float = 10.0
     read: float = 60.0

@@ -18,9 +18,6 @@ from xds_server.core.source import Sink
 from xds_server.core.world import Awaiting, Change, Delete, Report, Upsert, namespace_of
 from xds_server.kube.query import Query
 
-_REOPEN_S: Final = 1.0
-"""How long a watch may take to resume and to send what it missed before its Pods are awaited."""
-
 _POLL_S: Final = 0.02
 """How often that is checked."""
 
@@ -75,9 +72,13 @@ class _Namespace:
 
 
 class PodGate:
-    """A sink in front of the sink. It holds nothing until `synced`, because nothing is served before."""
+    """A sink in front of the sink. It holds nothing until `synced`, because nothing is served before.
 
-    def __init__(self, sink: Sink) -> None:
+    A watch may take `reopen` seconds to resume and to send what it missed. Then its Pods are awaited.
+    """
+
+    def __init__(self, sink: Sink, *, reopen: float) -> None:
+        self._reopen = reopen
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self._namespaces: dict[str, _Namespace] = {}
@@ -136,7 +137,7 @@ class PodGate:
                 state.held += own
             elif self._holds and any(map(_moves_endpoints, own)) and state.behind:
                 state.held = own
-                state.deadline = self._loop.time() + _REOPEN_S
+                state.deadline = self._loop.time() + self._reopen
                 self._poll_later(name)
             else:
                 passing += self._current(name, own)

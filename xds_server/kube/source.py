@@ -210,7 +210,7 @@ class _Watches:
     ) -> None:
         self._api = api
         self._group = group
-        self._pods = PodGate(sink)
+        self._pods = PodGate(sink, reopen=timing.reopen_pods)
         self._timing = timing
         self._counts = counts
         self._outage = Outage(self._pods, timing.regroup)

@@ -17,8 +17,8 @@ from xds_server.core.conditions import NO_SUBJECT, Condition, Reason
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig, GatewayError, gateway_config
 
 _LARGEST: Final = 64 * 1024
-_LOOK_S: Final = 0.5
-"""The pause between two reads. A mounted ConfigMap is replaced by changing a symbolic link, which a watch of
+_PAUSE_S: Final = 0.5
+"""Between two reads. A mounted ConfigMap is replaced by changing a symbolic link, which a watch of
 the file would not report."""
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -56,14 +56,15 @@ async def follow_gateway(
     found: Callable[[GatewayConfig, tuple[Condition, ...]], None],
     *,
     port: int = 0,
+    pause: float = _PAUSE_S,
 ) -> None:
     """Call `found` with the last valid configuration and the problems whenever the content of the file
-    changes. `known` is the configuration at the start; `port` is as for `read_gateway`. Runs until it is
-    cancelled."""
+    changes. `known` is the configuration at the start; `port` is as for `read_gateway`. `pause` is how many
+    seconds are between two reads. Runs until it is cancelled."""
     taken: _Look = (known, None)
     before = taken
     while True:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(pause)
         look = await asyncio.to_thread(_look, path, port, known)
         # Wait for two equal reads: an editor that empties the file before it writes must not change the
         # profile.

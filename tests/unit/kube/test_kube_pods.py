@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
@@ -28,6 +28,7 @@ NEW_POD = pod("canary-2", ip="10.0.0.2", app="web-canary")
 NEW_SLICE = endpoint_slice("web-x", address="10.0.0.2")
 NEW = {"10.0.0.2", "10.0.0.3"}
 FOREVER_S = 3600.0
+PATIENT = replace(FAST, reopen_pods=FOREVER_S)
 
 
 @dataclass
@@ -99,12 +100,9 @@ class TestFromTheApi:
             assert seen.addresses_while(frozenset({SELECTOR})) == NEW
             assert api.count("list", "Pod") + api.count("stream", "Pod") > 1, "only a list is certain"
 
-    async def test_a_watch_that_is_opened_again_in_time_shows_nothing(
-        self, api: ApiServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPEN_S", FOREVER_S)
+    async def test_a_watch_that_is_opened_again_in_time_shows_nothing(self, api: ApiServer) -> None:
         api.put(*EVERYTHING)
-        async with running(source(api)) as recorder:
+        async with running(source(api, timing=PATIENT)) as recorder:
             await until_followed(api)
             seen = follow(recorder)
             for n in range(2, 6):
@@ -131,12 +129,9 @@ class TestFromTheApi:
             assert not seen.awaited
             assert api.count("list", "Pod") == 1
 
-    async def test_other_namespaces_do_not_wait(
-        self, api: ApiServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPEN_S", FOREVER_S)
+    async def test_other_namespaces_do_not_wait(self, api: ApiServer) -> None:
         api.put(*EVERYTHING, canary("other", namespace="production"))
-        async with running(source(api)) as recorder:
+        async with running(source(api, timing=PATIENT)) as recorder:
             await until_followed(api)
             await api.until_asked("watch", "Pod", 2)
             api.rejected_selectors.add(SELECTOR)
@@ -148,12 +143,9 @@ class TestFromTheApi:
             api.rejected_selectors.clear()
             await recorder.until(lambda: addresses(recorder) == {"10.0.0.2"})
 
-    async def test_a_canary_that_goes_lets_the_endpoints_pass(
-        self, api: ApiServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPEN_S", FOREVER_S)
+    async def test_a_canary_that_goes_lets_the_endpoints_pass(self, api: ApiServer) -> None:
         api.put(*EVERYTHING)
-        async with running(source(api)) as recorder:
+        async with running(source(api, timing=PATIENT)) as recorder:
             await until_followed(api)
             api.reject["watch", "Pod"] = 403
             api.end("Pod")
@@ -216,8 +208,8 @@ LISTED = Awaiting("staging", SELECTOR, waiting=False)
 
 
 class TestGate:
-    def gate(self, puts: Puts, watch: Watch) -> PodGate:
-        gate = PodGate(puts)
+    def gate(self, puts: Puts, watch: Watch, *, reopen: float = FOREVER_S) -> PodGate:
+        gate = PodGate(puts, reopen=reopen)
         gate.add(QUERY, watch)
         assert gate.want({"staging": {SELECTOR}}) == [WAITING]
         assert gate.listed(QUERY) == [LISTED]
@@ -229,13 +221,10 @@ class TestGate:
         gate.put([SLICE])
         assert puts.batches == [[SLICE]]
 
-    async def test_what_was_held_before_does_not_end_a_later_loss(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_what_was_held_before_does_not_end_a_later_loss(self) -> None:
         """Its list may have waited for other watches (`kube_outage`), and be lost again since."""
-        monkeypatch.setattr(kube_pods, "_REOPEN_S", 0.0)
         puts, watch = Puts(), Watch(caught_up=False)
-        gate = self.gate(puts, watch)
+        gate = self.gate(puts, watch, reopen=0.0)
         gate.synced()
         gate.put([SLICE])
         await eventually(lambda: len(puts.batches) == 2)
@@ -260,12 +249,9 @@ class TestGate:
         assert puts.batches[2] == [SLICE, POD]
         assert watch.lists == 0
 
-    async def test_one_that_was_just_opened_has_the_time_to_say_what_it_missed(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(kube_pods, "_REOPEN_S", 0.0)
+    async def test_one_that_was_just_opened_has_the_time_to_say_what_it_missed(self) -> None:
         puts, watch = Puts(), Watch(caught_up=False, open=True)
-        gate = self.gate(puts, watch)
+        gate = self.gate(puts, watch, reopen=0.0)
         gate.synced()
         gate.put([SLICE])
         await eventually(lambda: watch.polls >= 3)
