@@ -12,7 +12,7 @@ from tests.compose.images import base_images
 
 @pytest.fixture(scope="module")
 def containers() -> Iterator[Containers]:
-    """Up, healthy, and serving users; on ports that the engine chose."""
+    """Up, healthy, and serving callers; on ports that the engine chose."""
     try:
         with docker_engine() as engine:
             images = base_images(engine)

@@ -103,7 +103,7 @@ class Containers:
                 found.add(str(answer.headers[BACKEND_HEADER]))
         return found
 
-    def told(self, service: str, pattern: str) -> tuple[int, ...]:
+    def reported(self, service: str, pattern: str) -> tuple[int, ...]:
         """The numbers in the last line of a container's log that the pattern matches; zeros if none does."""
         matches = list(re.finditer(pattern, self.engine.docker("logs", "--tail", "50", self.id(service))))
         if not matches:
@@ -112,13 +112,13 @@ class Containers:
 
     def mirrored(self) -> int:
         """The mirrored requests that the canary received."""
-        return self.told("myapp-canary", r"(\d+) mirrored")[0]
+        return self.reported("myapp-canary", r"(\d+) mirrored")[0]
 
     def requests_at_the_canary(self) -> int:
         """The requests of clients that the canary received: must stay 0."""
-        return self.told("myapp-canary", r"(\d+) from clients")[0]
+        return self.reported("myapp-canary", r"(\d+) from clients")[0]
 
     def clients(self) -> tuple[int, ...]:
         """Responses to clients from the stable version, from the canary, and failures."""
         pattern = r"(\d+) from the stable version, (\d+) from the canary version; failed: (\d+)"
-        return self.told("clients", pattern)
+        return self.reported("clients", pattern)

@@ -17,7 +17,7 @@ SHADOW = "staging/myapp-canary"
 
 @pytest.fixture
 async def demo(containers: Containers) -> Containers:
-    """As it was at the start: both replicas, users that are answered, no shadow."""
+    """As it was at the start: both replicas, callers that are answered, no shadow."""
     for service in REPLICAS:
         containers.start(service)
     for service in (*REPLICAS, "clients"):

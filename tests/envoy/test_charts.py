@@ -76,8 +76,8 @@ async def test_each_port_is_reached_or_there_is_a_notice(tmp_path: Path, grpc_ba
         async with fleet(tmp_path, *before) as running:
             await asyncio.gather(*(_reached(running, envoy, outcomes) for envoy in running.envoys))
             noted = {str(each.subject) for each in notices(running.app.reporter.server_state().conditions)}
-    told = {name for name, found in outcomes.items() if "notices" in found}
-    assert noted == {f"Service charts/{name}" for name in told}
+    reported = {name for name, found in outcomes.items() if "notices" in found}
+    assert noted == {f"Service charts/{name}" for name in reported}
 
 
 async def _reached(running: Fleet, envoy: Envoy, outcomes: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Endpoints that cannot be reached cost users next to nothing, and nothing once Envoy has found them out."""
+"""Endpoints that cannot be reached cost callers little, and nothing once Envoy has ejected them."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A canary never answers users, even if its Pods match the stable Service's selector."""
+"""A canary never answers callers, even if its Pods match the stable Service's selector."""
 
 import pytest
 

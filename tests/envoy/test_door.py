@@ -1,4 +1,4 @@
-"""Addresses that cannot be endpoints cost nobody anything, on real Envoys of both versions and variants."""
+"""Addresses that cannot be endpoints affect nothing else, on real Envoys of both versions and variants."""
 
 from pathlib import Path
 

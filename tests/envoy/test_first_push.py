@@ -1,5 +1,5 @@
-"""Users who are there before the first push: no request of theirs ever gets to a canary, not even once while
-configurations change."""
+"""Callers that send requests before the first push: none of their requests reaches a canary, not even while
+the configuration changes."""
 
 import asyncio
 import contextlib

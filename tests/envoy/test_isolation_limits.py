@@ -1,5 +1,5 @@
-"""One tenant asks for too much, on four real Envoys: another's changes arrive, users are answered, memory is
-what it should be, and what was too much is named.
+"""One tenant asks for too much, on four real Envoys: another's changes arrive, callers get responses,
+memory is bounded, and a condition names what was too much.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Changes under load cost no user a request."""
+"""Changes under load fail no request of a caller."""
 
 import asyncio
 from functools import partial

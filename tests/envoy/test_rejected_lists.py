@@ -1,4 +1,4 @@
-"""A control plane that may not list something, or not yet, takes nothing away from users and puts no canary
+"""A control plane that may not list something, or not yet, takes nothing away from callers and puts no canary
 in front of them. Stable Pods and the canary's are behind one selector, so that only the list of Pods tells
 which are which.
 """
@@ -44,7 +44,7 @@ REQUESTS = 12
 
 
 @dataclass
-class Users:
+class Callers:
     """Sends requests through all Envoys one after another; `answers` counts (status, backend)."""
 
     session: aiohttp.ClientSession
@@ -72,7 +72,7 @@ class Fleet:
     server: Cluster
     faults: Proxy
     control_plane: ControlPlane
-    users: Users
+    callers: Callers
     stable: Recorder
     canary: Recorder
 
@@ -106,7 +106,7 @@ class Fleet:
 
     async def readiness(self) -> tuple[int, str]:
         url = f"http://{self.control_plane.http_address}/readyz"
-        async with self.users.session.get(url) as response:
+        async with self.callers.session.get(url) as response:
             return response.status, await response.text()
 
     async def until_not_ready(self, because: str) -> None:
@@ -149,7 +149,7 @@ async def fleet(directory: Path, binary: Path | None, *, with_canary: bool) -> A
         control_plane = ControlPlane(source, directory)
         stack.push_async_callback(control_plane.stop)
         session = await enter(aiohttp.ClientSession())
-        it = Fleet(server, faults, control_plane, Users(session, []), stable, canary)
+        it = Fleet(server, faults, control_plane, Callers(session, []), stable, canary)
         if with_canary:
             await it.add_canary()
         await control_plane.start()
@@ -164,14 +164,14 @@ async def fleet(directory: Path, binary: Path | None, *, with_canary: bool) -> A
             )
             envoy = Envoy(options, directory, binary=binary)
             stack.push_async_callback(envoy.stop)
-            it.users.envoys.append(await envoy.start())
-        await asyncio.gather(*(envoy.until_serving() for envoy in it.users.envoys))
+            it.callers.envoys.append(await envoy.start())
+        await asyncio.gather(*(envoy.until_serving() for envoy in it.callers.envoys))
         yield it
 
 
 @contextlib.contextmanager
-def sending(users: Users) -> Iterator[None]:
-    task = asyncio.create_task(users.send())
+def sending(callers: Callers) -> Iterator[None]:
+    task = asyncio.create_task(callers.send())
     try:
         yield
         assert not task.done(), task.exception()
@@ -186,7 +186,7 @@ async def test_a_replica_that_starts_and_may_not_list_something_serves_no_envoy(
     """First a server that forbids everything, as it does while it starts; then less and less."""
     async with fleet(tmp_path, BINARIES[version], with_canary=True) as it:
         await it.until_state("Active")
-        with sending(it.users):
+        with sending(it.callers):
             await it.mirrored()
             await it.control_plane.stop()
             it.faults.rejected = {"": 403}
@@ -199,14 +199,14 @@ async def test_a_replica_that_starts_and_may_not_list_something_serves_no_envoy(
                 it.faults.rejected = dict.fromkeys(plurals, 403)
                 await it.until_not_ready(f"waiting for the first list of {missing}. No permission")
                 await it.rejected("pods")
-                await it.users.until_many_more()
+                await it.callers.until_many_more()
                 assert not starting.done()
             it.faults.rejected = {}
             await starting
             await it.until_state("Active")
             await it.mirrored()
-            await it.users.until_many_more()
-        assert it.users.answers.keys() == {(200, "stable")}
+            await it.callers.until_many_more()
+        assert it.callers.answers.keys() == {(200, "stable")}
         assert it.canary.live == []
 
 
@@ -215,11 +215,11 @@ async def test_a_canary_whose_pods_may_not_be_listed_gets_no_live_traffic(
     tmp_path: Path, version: str
 ) -> None:
     async with fleet(tmp_path, BINARIES[version], with_canary=False) as it:
-        with sending(it.users):
+        with sending(it.callers):
             it.faults.rejected = {"pods": 403}
             await it.add_canary()
             await it.rejected("pods")
-            await it.users.until_many_more()
+            await it.callers.until_many_more()
             assert it.canary.arrivals == []
             status, said = await it.readiness()
             assert status == 200
@@ -227,8 +227,8 @@ async def test_a_canary_whose_pods_may_not_be_listed_gets_no_live_traffic(
             it.faults.rejected = {}
             await it.until_state("Active")
             await it.mirrored()
-            await it.users.until_many_more()
-        assert it.users.answers.keys() == {(200, "stable")}
+            await it.callers.until_many_more()
+        assert it.callers.answers.keys() == {(200, "stable")}
         assert it.canary.live == []
 
 
@@ -240,7 +240,7 @@ async def test_a_canary_that_grows_while_its_pods_are_not_watched_gets_no_live_t
     async with contextlib.AsyncExitStack() as stack:
         it = await stack.enter_async_context(fleet(tmp_path, BINARIES[version], with_canary=True))
         await it.until_state("Active")
-        stack.enter_context(sending(it.users))
+        stack.enter_context(sending(it.callers))
         more: list[Recorder] = []
         for number, status in enumerate((403, 401, 429, 0), start=2):
             await it.mirrored()
@@ -251,10 +251,10 @@ async def test_a_canary_that_grows_while_its_pods_are_not_watched_gets_no_live_t
             await it.add_pod(f"canary-{number}", more[-1])
             await it.until_state("Pending")
             await it.mirrored()
-            await it.users.until_many_more()
+            await it.callers.until_many_more()
             it.faults.rejected = {}
             await it.until_state("Active")
-            await it.users.until_many_more()
-        assert it.users.answers.keys() == {(200, "stable")}
+            await it.callers.until_many_more()
+        assert it.callers.answers.keys() == {(200, "stable")}
         assert [each.name for each in (it.canary, *more) if each.live] == []
         await eventually(lambda: all(each.arrivals for each in more), what="mirrored requests at all Pods")

@@ -33,7 +33,7 @@ class Replicas:
     server: Cluster
     control_planes: dict[str, ControlPlane]
 
-    def told(self, reason: str) -> int:
+    def written(self, reason: str) -> int:
         """How often Events with this reason were seen."""
         events = self.kube.documents("events")
         return sum(event["count"] for event in events if event["reason"] == reason)
@@ -113,21 +113,23 @@ async def test_one_writes_and_the_other_takes_over(tmp_path: Path) -> None:
         await both.agree("one", "two", state="")
         await both.server.mark("canary", "web")
         await both.agree("one", "two")
-        await eventually(lambda: both.told("ShadowActive") == 1, what="one Event")
+        await eventually(lambda: both.written("ShadowActive") == 1, what="one Event")
         leader = both.holder()
         other = {"one": "two", "two": "one"}[leader]
 
         await both.control_planes[leader].stop(signal.SIGKILL)
         await both.server.annotate("deployments", "canary", **{"xds-shadow.io/percent": "50"})
         await both.agree(other, percent="50")  # nobody waits for a leader
-        assert both.told("ShadowActive") == 1
+        assert both.written("ShadowActive") == 1
         await eventually(lambda: both.holder() == other, what="the other in the lead")
-        await eventually(lambda: both.told("ShadowActive") == 2, what="what nobody had told")
+        await eventually(
+            lambda: both.written("ShadowActive") == 2, what="the Event that no leader had written"
+        )
 
         await both.control_planes[leader].start()
         await both.agree("one", "two", percent="50")
         await both.server.mark("canary", None)
         await both.agree("one", "two", state="")
-        await eventually(lambda: both.told("ShadowStopped") == 1, what="the end told")
-        assert both.told("ShadowActive") == 2
+        await eventually(lambda: both.written("ShadowStopped") == 1, what="the Event of the end")
+        assert both.written("ShadowActive") == 2
         assert both.holder() == other

@@ -232,9 +232,9 @@ def client(directory: Path, mounted: Files, wrong: str) -> BootstrapTls:
 
 async def shows(envoy: Envoy, grows: set[str]) -> bool:
     """Whether these of the statistics that tell what is wrong have grown, and no others."""
-    told = set().union(*GROWS.values())
+    reported = set().union(*GROWS.values())
     found = await envoy.stats(f"^{XDS}")
-    return {name for name in told if found.get(XDS + name, 0) > 0} == grows
+    return {name for name in reported if found.get(XDS + name, 0) > 0} == grows
 
 
 def test_the_documentation_says_which_statistics_grow() -> None:

@@ -255,8 +255,8 @@ async def test_the_server_is_gone_while_objects_are_added_changed_and_deleted(
         faults.down = False
         await agrees(server, recorder)
         await recorder.until(lambda: recorder.problems == [])
-        told = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]
-        assert len(told) == 1
+        reported = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]
+        assert len(reported) == 1
         # A server may have forgotten by now what was deleted; then the place is lost, and a list is due.
         assert all(faults.lists(plural) <= 2 for plural in WATCHED)
         assert recorder.names(Kind.POD) == set()

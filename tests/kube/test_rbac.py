@@ -40,11 +40,11 @@ async def story(kube: Embedded, kubeconfig: Path, namespaces: tuple[str, ...] = 
         await server.create("deployments", deployment("canary", shadow_of="web"))
         await server.create_ready_pod("canary-1", {"app": "canary"})
         async with control_plane(kubeconfig, namespaces) as app:
-            await eventually(lambda: told(kube, "ShadowActive") == 1, what="an Event")
+            await eventually(lambda: written(kube, "ShadowActive") == 1, what="an Event")
             await server.mark("canary", None)
-            await eventually(lambda: told(kube, "ShadowStopped") == 1, what="an Event")
+            await eventually(lambda: written(kube, "ShadowStopped") == 1, what="an Event")
             await server.mark("canary", "web")
-            await eventually(lambda: told(kube, "ShadowActive") == 2, what="the Event counted up")
+            await eventually(lambda: written(kube, "ShadowActive") == 2, what="the Event counted up")
             renewed = ("update", "coordination.k8s.io", "leases")
             await eventually(lambda: renewed in asked(kube), what="the Lease renewed")
             problems = list(app.reporter.server_state().conditions)
@@ -55,7 +55,7 @@ async def story(kube: Embedded, kubeconfig: Path, namespaces: tuple[str, ...] = 
     return problems
 
 
-def told(kube: Embedded, reason: str) -> int:
+def written(kube: Embedded, reason: str) -> int:
     """How often an Event with this reason was seen."""
     return sum(event["count"] for event in kube.documents("events") if event["reason"] == reason)
 

@@ -127,8 +127,8 @@ async def test_a_server_that_rejects_everything_for_a_while_is_an_outage(
         faults.rejected = {}
         await agrees(server, recorder)
         await recorder.until(lambda: recorder.problems == [])
-        told = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]
-        assert len(told) == 1
+        reported = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]
+        assert len(reported) == 1
         assert followed.health().outage_s is None
         assert followed.health().message.endswith("is being watched")
 

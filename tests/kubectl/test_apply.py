@@ -65,8 +65,8 @@ class TestByTheClient:
     @pytest.mark.parametrize(("where", "said"), [("server", "(server dry run)"), ("client", "(dry run)")])
     async def test_a_dry_run_changes_nothing(self, kube: Kubectl, where: str, said: str) -> None:
         await apply(kube, web())
-        told = await apply(kube, web(replicas=5), options=f"--dry-run={where}")
-        assert told == f"deployment.apps/web configured {said}\n"
+        reported = await apply(kube, web(replicas=5), options=f"--dry-run={where}")
+        assert reported == f"deployment.apps/web configured {said}\n"
         assert (await kube.get("deployment", "web"))["spec"]["replicas"] == 2
 
     async def test_diff(self, kube: Kubectl) -> None:

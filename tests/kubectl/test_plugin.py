@@ -153,11 +153,11 @@ async def test_a_label_where_it_marks_nothing_is_a_problem(
     await user("label", "service", SERVICE, f"{SHADOW_OF}=other")
     await user("run", "stray", "--image=a", f"--labels={SHADOW_OF}={SERVICE}")
 
-    async def told() -> bool:
+    async def reported() -> bool:
         said = " ".join((await shadow(user, "status", server)).split())
         return f"Service {user.namespace}/{SERVICE}" in said and f"Pod {user.namespace}/stray" in said
 
-    await eventually(told, what="both problems")
+    await eventually(reported, what="both problems")
     await user("label", "service", SERVICE, f"{SHADOW_OF}-")
     await user("delete", "pod", "stray", "--now")
 

@@ -174,10 +174,10 @@ class TestDescribe:
         await create(kube, deployment("web"), deployment("other"))
         await create(kube, about(await kube.get("deployment", "web"), reason="ShadowRejected"))
         text = await kube("describe", "deployment", "web")
-        [told] = [line.split() for line in text.splitlines() if "ShadowRejected" in line]
-        assert told[:2] == ["Warning", "ShadowRejected"]
-        assert "(x3 over" in " ".join(told)
-        assert told[-6:] == ["xds-shadow", "there", "is", "no", "such", "Service"]
+        [reported] = [line.split() for line in text.splitlines() if "ShadowRejected" in line]
+        assert reported[:2] == ["Warning", "ShadowRejected"]
+        assert "(x3 over" in " ".join(reported)
+        assert reported[-6:] == ["xds-shadow", "there", "is", "no", "such", "Service"]
         assert "ShadowRejected" not in await kube("describe", "deployment", "other")
 
     async def test_an_event_of_an_object_that_had_the_name_before_is_not(self, kube: Kubectl) -> None:
@@ -193,7 +193,7 @@ def about(doc: Doc, *, reason: str) -> Doc:
     """An Event about an object, told three times."""
     meta = doc["metadata"]
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    told = event(
+    reported = event(
         f"{meta['name']}.1",
         type="Warning",
         message="there is no such Service",
@@ -203,12 +203,12 @@ def about(doc: Doc, *, reason: str) -> Doc:
         lastTimestamp=now,
         reason=reason,
     )
-    told["involvedObject"] = {
+    reported["involvedObject"] = {
         "apiVersion": doc["apiVersion"],
         "kind": doc["kind"],
         **{field: meta[field] for field in ("namespace", "name", "uid")},
     }
-    return told
+    return reported
 
 
 class TestEvents:

@@ -175,9 +175,9 @@ def _break(function: str, service: str) -> Callable[[], None]:
 def _is_about(value: Any, service: NamespacedName) -> bool:
     if isinstance(value, NamespacedName):
         return value == service
-    told = [getattr(value, each, None) for each in ("service", "target", "name")]
-    told += [getattr(each, "service", None) for each in getattr(value, "ports", ())]
-    return any(isinstance(each, NamespacedName) and each == service for each in told)
+    reported = [getattr(value, each, None) for each in ("service", "target", "name")]
+    reported += [getattr(each, "service", None) for each in getattr(value, "ports", ())]
+    return any(isinstance(each, NamespacedName) and each == service for each in reported)
 
 
 async def _serve(ready_file: Path) -> None:

@@ -67,8 +67,8 @@ async def test_the_page_is_answered_under_its_own_names_alone(path: str) -> None
 
 async def test_a_host_that_steers_a_terminal_or_never_ends_is_cut() -> None:
     async with served() as address:
-        _, told = await asked(address, "/", "Host: " + "e" * 5000)
-        assert len(told) < 250
+        _, reported = await asked(address, "/", "Host: " + "e" * 5000)
+        assert len(reported) < 250
 
 
 async def test_the_page_is_answered_under_the_address_that_it_was_asked_at() -> None:

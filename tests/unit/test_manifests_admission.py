@@ -209,12 +209,12 @@ def test_guard_rails_of_a_namespace_are_for_who_may_in_the_whole_cluster(
 ) -> None:
     after = changed({"annotations": {"xds-shadow.io/percent-max": "100"}}, PLAIN)
 
-    def told(user: User) -> str:
+    def reported(user: User) -> str:
         return rejection(documents, user, after, PLAIN, resource="namespaces", namespace=namespace)
 
-    assert told(User((STARTER,)))
-    assert told(User((EXPOSER,), "staging"))
-    assert told(User((EXPOSER,))) == ""
+    assert reported(User((STARTER,)))
+    assert reported(User((EXPOSER,), "staging"))
+    assert reported(User((EXPOSER,))) == ""
 
 
 def made(doc: Doc, *, controls: bool = True) -> Doc:

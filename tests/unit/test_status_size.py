@@ -56,10 +56,10 @@ async def test_status_answers_whatever_envoys_say(streams: int, cut: bool) -> No
     finally:
         await server.stop(0)
     assert len(found.nodes) == streams
-    told = {state.last_nack.message for node in found.nodes for state in node.types}
-    assert len(told) == 1
-    assert (told == {message}) is not cut
-    (said,) = told
+    reported = {state.last_nack.message for node in found.nodes for state in node.types}
+    assert len(reported) == 1
+    assert (reported == {message}) is not cut
+    (said,) = reported
     assert len(said) >= 500
     assert found.ByteSize() <= 34 * 2**20
 

@@ -270,8 +270,8 @@ async def test_a_subscription_to_a_type_is_observed_once_whether_it_is_answered_
     await stream.ask(ENDPOINT, "a", "b")
     await stream.ask(CLUSTER)
     await rig.seen(Subscribed, lambda asked: asked.type_url == CLUSTER)
-    told = [event.type_url for event in rig.events if isinstance(event, Subscribed)]
-    assert told == [ENDPOINT, CLUSTER]
+    reported = [event.type_url for event in rig.events if isinstance(event, Subscribed)]
+    assert reported == [ENDPOINT, CLUSTER]
 
 
 async def test_a_client_that_vanishes_is_noticed(rig: Rig, connect: Connect) -> None:

@@ -251,9 +251,9 @@ async def test_files_that_do_not_match_are_not_used_and_reported_once(tmp_path: 
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):
                 assert len(await seen(peer.stream(peer.authority.issue(uris=[GATEWAY])))) == 2
-        told = [each for each in logs if each["log_level"] == "error"]
-        assert len(told) == 1
-        assert told[0]["problem"].startswith(f"--tls-cert {tmp_path / 'server.crt'} and --tls-key")
+        reported = [each for each in logs if each["log_level"] == "error"]
+        assert len(reported) == 1
+        assert reported[0]["problem"].startswith(f"--tls-cert {tmp_path / 'server.crt'} and --tls-key")
         assert "PRIVATE" not in repr(logs)
 
 

@@ -28,7 +28,7 @@ AT_ONCE = 3
 Failure = int | aiohttp.ClientError
 
 
-class Users:
+class Callers:
     """Through every Envoy some that keep their connection, and one that opens another for each request."""
 
     def __init__(self, scenes: list[Scene]) -> None:
@@ -74,17 +74,17 @@ async def test_no_request_fails_when_the_file_changes(scenes: list[Scene]) -> No
     file = scenes[0].file
     await file.says()
     in_place = await updated_in_place(scenes)
-    users = Users(scenes)
+    callers = Callers(scenes)
     async with contextlib.AsyncExitStack() as stack:
         websockets = [await stack.enter_async_context(each.websocket()) for each in scenes]
-        async with users.asking():
+        async with callers.asking():
             for settings in IN_PLACE:
                 await file.says(**settings)
-                await users.go_on()
+                await callers.go_on()
         for websocket in websockets:  # each of a filter chain that has been replaced several times
             await websocket.send_str("still here")
             assert await websocket.receive_str() == "still here"
-    assert (users.failed, users.failed_to_connect) == ([], [])
+    assert (callers.failed, callers.failed_to_connect) == ([], [])
     assert await updated_in_place(scenes) == [each + len(IN_PLACE) for each in in_place]
 
 
@@ -97,15 +97,15 @@ async def test_another_address_costs_at_most_connections_that_are_being_opened(s
     file = scenes[0].file
     await file.says()
     in_place = await updated_in_place(scenes)
-    users = Users(scenes)
-    async with users.asking():
+    callers = Callers(scenes)
+    async with callers.asking():
         await file.says(listeners=[{"addresses": ["127.0.0.1"]}])
-        await users.go_on()
+        await callers.go_on()
     # What the kernel had taken and Envoy had not: reset at once, or when the request is written.
-    resets = [each for each in users.failed if isinstance(each, aiohttp.ClientOSError)]
-    assert [each for each in users.failed if each not in resets] == []
-    assert {each.errno for each in (*resets, *users.failed_to_connect)} <= {errno.ECONNRESET}
-    assert len(resets) + len(users.failed_to_connect) <= AT_ONCE * len(scenes)
+    resets = [each for each in callers.failed if isinstance(each, aiohttp.ClientOSError)]
+    assert [each for each in callers.failed if each not in resets] == []
+    assert {each.errno for each in (*resets, *callers.failed_to_connect)} <= {errno.ECONNRESET}
+    assert len(resets) + len(callers.failed_to_connect) <= AT_ONCE * len(scenes)
     assert await updated_in_place(scenes) == in_place
 
 

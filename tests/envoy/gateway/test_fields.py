@@ -226,10 +226,10 @@ async def test_the_line_says_of_each_request_whether_it_was_mirrored(scene: Scen
     marked = _line(scene, path)
     assert marked
     assert (marked["mirrored_to"], marked["route"]) == (None, "already-mirrored")
-    told = {each["path"]: each["mirrored_to"] for each in _lines(scene) if each["path"] in asked}
-    assert told.keys() == asked.keys()
-    mirrored = {each for each, canaries in told.items() if canaries}
-    assert {str(told[each]) for each in mirrored} == {"['staging/sampled-canary']"}
+    reported = {each["path"]: each["mirrored_to"] for each in _lines(scene) if each["path"] in asked}
+    assert reported.keys() == asked.keys()
+    mirrored = {each for each, canaries in reported.items() if canaries}
+    assert {str(reported[each]) for each in mirrored} == {"['staging/sampled-canary']"}
     for each in mirrored:
         await scene.canary.until_seen(asked[each])
     assert {each for each, test_id in asked.items() if scene.canary.of(test_id)} == mirrored

@@ -77,14 +77,14 @@ async def answered(stage: Stage, *hosts: str) -> None:
 
 @dataclass
 class Traffic:
-    """Users who send one request after another."""
+    """Callers who send one request after another."""
 
     sent: int = 0
     failed: list[tuple[str, int]] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def users(stage: Stage, *hosts: str) -> AsyncIterator[Traffic]:
+async def callers(stage: Stage, *hosts: str) -> AsyncIterator[Traffic]:
     """Requests for these hosts all the time; each has to be answered by the backend."""
     [status] = (await stage.envoy.admin("/listeners?format=json"))["listener_statuses"]
     address = status["local_address"]["socket_address"]
@@ -125,7 +125,7 @@ async def test_a_port_that_is_renumbered_costs_no_request(stage: Stage) -> None:
     """F1: the virtual host and the cluster of a Service have other names from one moment to the next."""
     stage.commit(*frame(), *service(stage, "app", 80), *service(stage, "shop", 80))
     await answered(stage, "app.test", "shop.test")
-    async with users(stage, "app.test", "shop.test") as traffic:
+    async with callers(stage, "app.test", "shop.test") as traffic:
         for port in range(81, 87):
             stage.commit(*frame(), *service(stage, "app", port), *service(stage, "shop", 80))
             await until_gone(stage, f"app/{port - 1}")
@@ -138,7 +138,7 @@ async def test_two_services_swap_their_hosts_without_a_failed_request(stage: Sta
     async with recorder("other") as other:
         stage.commit(*frame(), *service(stage, "a", 80), *service(stage, "b", 80, to=other.address))
         await answered(stage, *hosts)
-        async with users(stage, *hosts) as traffic:
+        async with callers(stage, *hosts) as traffic:
             for _ in range(3):
                 hosts.reverse()
                 swapped = stage.commit(
@@ -156,7 +156,7 @@ async def test_a_host_moves_on_while_envoy_rejects_the_service_that_it_leaves(st
     a, b = service(stage, "a", 80, host="x.test"), service(stage, "b", 80)
     stage.commit(*frame(), *a, *b)
     await answered(stage, "x.test", "b.test")
-    async with users(stage, "x.test", "b.test") as traffic:
+    async with callers(stage, "x.test", "b.test") as traffic:
         taker = virtual_host("routes_0", "c:80", "x.test", "b/80")
         broken = bad_host("a:80", "a.test", "a/80")
         stage.commit(*frame(), *a[:2], broken, *b, taker)
@@ -241,7 +241,7 @@ async def test_a_rejected_cluster_delays_no_other_change(stage: Stage) -> None:
     shop, evil = service(stage, "shop", 80), service(stage, "evil", 80)
     stage.commit(*frame(), *shop, *evil)
     await answered(stage, "shop.test", "evil.test")
-    async with users(stage, "shop.test", "evil.test") as traffic:
+    async with callers(stage, "shop.test", "evil.test") as traffic:
         stage.commit(*frame(), *shop, bad_cluster("evil/80"), *evil[1:], *service(stage, "new", 80))
         await answered(stage, "new.test")
         stage.commit(*frame(), *shop, *evil, *service(stage, "new", 81))
@@ -256,7 +256,7 @@ async def test_a_cluster_that_never_warms_holds_up_its_own_routes_alone(stage: S
     stage.commit(*frame(), *shop, *evil)
     await answered(stage, "shop.test", "evil.test")
     stage.chapter()
-    async with users(stage, "shop.test") as traffic:
+    async with callers(stage, "shop.test") as traffic:
         for port in range(81, 85):
             waiting = [cluster(f"evil/{port}"), bad_assignment(f"evil/{port}")]
             host = virtual_host("routes_0", f"evil:{port}", "evil.test", f"evil/{port}")

@@ -1,5 +1,5 @@
 """Virtual hosts as resources of their own where Envoy can have them so (rule 25: delta, from 1.37 on), inside
-their route configuration for the others: the same for users."""
+their route configuration for the others: the same for callers."""
 
 from http import HTTPStatus
 

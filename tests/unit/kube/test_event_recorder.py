@@ -147,7 +147,7 @@ async def api() -> AsyncIterator[Embedded]:
         await client.close()
 
 
-def told(api: Embedded) -> Counter[str]:
+def written(api: Embedded) -> Counter[str]:
     return Counter({event["reason"]: event["count"] for event in api.documents("events")})
 
 
@@ -165,7 +165,7 @@ async def test_what_is_put_is_written(api: Embedded) -> None:
     async with running(it):
         await leading(it)
         it.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
         assert it.outcomes() == {"written": 1, "repeated": 0, "known": 0, "failed": 0, "dropped": 0}
     assert holder(api) == ""
 
@@ -174,7 +174,7 @@ async def test_what_was_put_before_there_was_a_leader_is_written(api: Embedded) 
     it = recorder(api.connect)
     it.put([note()])
     async with running(it):
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
 
 
 async def test_a_state_that_comes_back_is_counted_up(api: Embedded) -> None:
@@ -183,7 +183,7 @@ async def test_a_state_that_comes_back_is_counted_up(api: Embedded) -> None:
         await leading(it)
         for count in (1, 2, 3):
             it.put([note()])
-            await eventually(lambda count=count: told(api) == {"ShadowActive": count})  # type: ignore[misc]
+            await eventually(lambda count=count: written(api) == {"ShadowActive": count})  # type: ignore[misc]
         assert it.outcomes()["repeated"] == 2
 
 
@@ -192,11 +192,11 @@ async def test_an_event_of_another_replica_is_counted_up_too(api: Embedded) -> N
     async with running(first):
         await leading(first)
         first.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
     async with running(second):
         await leading(second)
         second.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 2})
+        await eventually(lambda: written(api) == {"ShadowActive": 2})
 
 
 async def test_of_two_one_writes(api: Embedded) -> None:
@@ -205,7 +205,7 @@ async def test_of_two_one_writes(api: Embedded) -> None:
         await eventually(lambda: one.leads or two.leads)
         for each in (one, two):
             each.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
         leader, other = (one, two) if one.leads else (two, one)
         assert leader.outcomes()["written"] == 1
         assert sum(other.outcomes().values()) == 0
@@ -220,17 +220,17 @@ async def test_when_the_leader_dies_the_other_takes_over_and_writes_nothing_twic
     async with running(two):
         for each in (one, two):
             each.put([note(Reason.SHADOW_PENDING)])
-        await eventually(lambda: told(api) == {"ShadowPending": 1})
+        await eventually(lambda: written(api) == {"ShadowPending": 1})
         gate.close()  # a replica that dies does not give up the Lease
         dying.cancel()
         await asyncio.wait([dying])
         assert holder(api) == "one"
         two.put([Condition(CANARY_2, Reason.SHADOW_ACTIVE, "While nobody leads.")])
         await leading(two)
-        await eventually(lambda: told(api) == {"ShadowPending": 1, "ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowPending": 1, "ShadowActive": 1})
         assert two.outcomes()["known"] == 1
         two.put([note(Reason.SHADOW_STOPPED)])
-        await eventually(lambda: told(api)["ShadowStopped"] == 1)
+        await eventually(lambda: written(api)["ShadowStopped"] == 1)
 
 
 async def test_who_leaves_in_order_is_replaced_at_once(api: Embedded) -> None:
@@ -250,11 +250,11 @@ async def test_an_event_that_expired_is_written_anew(api: Embedded) -> None:
     async with running(it):
         await leading(it)
         it.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
         (event,) = api.documents("events")
         await server._send("DELETE", f"/api/v1/namespaces/staging/events/{event['metadata']['name']}", {})
         it.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
         assert it.outcomes()["written"] == 2
     await client.close()
 
@@ -266,7 +266,7 @@ async def test_a_namespace_that_is_gone_costs_its_note_alone(api: Embedded) -> N
         it.put(
             [Condition(Subject(Kind.DEPLOYMENT, "gone", "canary"), Reason.SHADOW_STOPPED, "Gone."), note()]
         )
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
         assert it.outcomes()["failed"] == 1
 
 
@@ -280,7 +280,7 @@ async def test_kubectl_describe_shows_the_events(api: Embedded, tmp_path: Path) 
         await leading(it)
         subject = Subject(Kind.DEPLOYMENT, "staging", "canary", canary["metadata"]["uid"])
         it.put([Condition(subject, Reason.SHADOW_REJECTED, "ServiceNotFound: there is none.")])
-        await eventually(lambda: told(api) == {"ShadowRejected": 1})
+        await eventually(lambda: written(api) == {"ShadowRejected": 1})
         command = [kubectl(), "-n", "staging", "describe", "deployment", "canary"]
         described = await _output(command, api.write_kubeconfig(tmp_path / "kubeconfig"), tmp_path)
     assert "Warning  ShadowRejected" in described
@@ -305,7 +305,7 @@ async def test_a_start_counts_up_no_event_that_was_written_before(api: Embedded)
             it.put([note()], initial=True)
             await eventually(lambda it=it: sum(it.outcomes().values()))  # type: ignore[misc]
     assert it.outcomes()["known"] == 1
-    assert told(api) == {"ShadowActive": 1}
+    assert written(api) == {"ShadowActive": 1}
 
 
 async def test_what_waits_when_the_lead_is_lost_is_written_when_it_is_back(api: Embedded, gate: Gate) -> None:
@@ -318,9 +318,9 @@ async def test_what_waits_when_the_lead_is_lost_is_written_when_it_is_back(api: 
             await eventually(
                 lambda: any(line["event"] == "stopped leading" for line in logs), what="the loss noticed"
             )
-            assert told(api) == {}
+            assert written(api) == {}
             gate.reopen()
-            await eventually(lambda: told(api) == {"ShadowPaused": 1})
+            await eventually(lambda: written(api) == {"ShadowPaused": 1})
 
 
 async def test_a_leader_stops_when_its_clock_passes_the_term(api: Embedded) -> None:
@@ -339,10 +339,10 @@ async def test_an_event_has_the_time_of_the_clock(api: Embedded) -> None:
     async with running(it):
         await leading(it)
         it.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
         wall += 60
         it.put([note()])
-        await eventually(lambda: told(api) == {"ShadowActive": 2})
+        await eventually(lambda: written(api) == {"ShadowActive": 2})
     (found,) = api.documents("events")
     assert (found["firstTimestamp"], found["lastTimestamp"]) == (
         "2026-09-21T14:13:20Z",
@@ -357,14 +357,14 @@ async def test_a_replica_that_does_not_lead_drops_what_the_leader_had_time_to_wr
         two.put([note()])
         async with running(two):
             await eventually(lambda: two.waiting == 0)
-    assert told(api) == {}
+    assert written(api) == {}
 
 
 async def test_what_no_leader_was_there_to_write_is_kept(api: Embedded) -> None:
     it = recorder(api.connect, terms=replace(TERMS, kept=0.0))
     it.put([note()])
     async with running(it):
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
 
 
 async def test_a_namespace_for_the_lease_that_is_not_there_is_reported(api: Embedded) -> None:
@@ -471,9 +471,9 @@ async def test_what_a_leader_could_not_write_in_time_is_not_lost(api: Embedded, 
         gate.close()
         it.put([note()])
         await eventually(lambda: not it.leads, what="the lead lost")
-        assert told(api) == {}
+        assert written(api) == {}
         gate.reopen()
-        await eventually(lambda: told(api) == {"ShadowActive": 1})
+        await eventually(lambda: written(api) == {"ShadowActive": 1})
 
 
 async def test_a_server_that_does_not_answer_does_not_block_the_caller(script: Script) -> None:

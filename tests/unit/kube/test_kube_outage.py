@@ -210,9 +210,9 @@ class TestOnASource:
             api.down = False
             await recorder.until(lambda: recorder.names(Kind.SERVICE) == {"other"})
             await recorder.until(lambda: recorder.problems == [])
-            told = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]
-            assert len(told) == 1
-            assert {change.obj.name for change in told[0] if isinstance(change, Upsert)} == {
+            reported = [batch for batch in batches if any(not isinstance(change, Report) for change in batch)]
+            assert len(reported) == 1
+            assert {change.obj.name for change in reported[0] if isinstance(change, Upsert)} == {
                 "other",
                 "staging",
             }

@@ -326,7 +326,7 @@ def disputed(owned: Owned, manager: str, data: Mapping[str, str]) -> set[str]:
     return {key for key in owned.keys() & data if owned[key][0] != data[key] and owned[key][1] - {manager}}
 
 
-def told(owned: Owned, manager: str, data: Mapping[str, str]) -> Owned:
+def reported(owned: Owned, manager: str, data: Mapping[str, str]) -> Owned:
     """The rules of applying, for a flat map and by force."""
     after = {key: (value, names - {manager}) for key, (value, names) in owned.items()}
     after = {key: (value, names) for key, (value, names) in after.items() if names}
@@ -355,7 +355,7 @@ def test_applying_follows_the_rules(
     model: Owned = {}
     for each, said in steps:
         live = applied(live, config_map("web", **said), each, force=True, resource=CONFIGMAPS)
-        model = told(model, each, said)
+        model = reported(model, each, said)
         assert found(live) == model
     was = copy.deepcopy(live)
     conflicts = disputed(model, manager, data)
@@ -367,5 +367,5 @@ def test_applying_follows_the_rules(
         }
     else:
         after = applied(live, config_map("web", **data), manager, resource=CONFIGMAPS)
-        assert found(after) == told(model, manager, data)
+        assert found(after) == reported(model, manager, data)
     assert live == was

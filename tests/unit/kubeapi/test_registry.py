@@ -144,8 +144,8 @@ class TestChanging:
         def report(live: Doc) -> Doc:
             return live | {"status": {"readyReplicas": 1}, "spec": live["spec"] | {"replicas": 9}}
 
-        told = world.registry.patch(place(entry), report, ME, "status")
-        assert (told.doc["status"], told.doc["spec"]["replicas"]) == ({"readyReplicas": 1}, 1)
+        reported = world.registry.patch(place(entry), report, ME, "status")
+        assert (reported.doc["status"], reported.doc["spec"]["replicas"]) == ({"readyReplicas": 1}, 1)
         kept = world.registry.patch(place(entry), report, ME)
         assert (kept.doc["status"], kept.doc["spec"]["replicas"]) == ({"readyReplicas": 1}, 9)
         assert kept.doc["metadata"]["generation"] == 2

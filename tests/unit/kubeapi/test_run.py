@@ -99,18 +99,18 @@ async def test_two_on_one_directory(tmp_path: Path) -> None:
             *("--data", str(tmp_path / "data")),
             stderr=PIPE,
         )
-        _, told = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+        _, reported = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         assert process.returncode == 1
-        assert told.decode().strip() == f"{tmp_path / 'data'}: another server uses this directory"
+        assert reported.decode().strip() == f"{tmp_path / 'data'}: another server uses this directory"
 
 
 async def test_a_usage_error_is_two() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "xds_server.local.kubeapi", "--listen", "8001"), stderr=PIPE
     )
-    _, told = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    _, reported = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 2
-    assert b"--listen" in told
+    assert b"--listen" in reported
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "kube.example"])

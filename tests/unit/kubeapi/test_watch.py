@@ -225,10 +225,10 @@ class TestEnding:
         """It does not read, so the sockets' buffers fill, and then what may wait for it."""
         async with client(settings=Settings(capacity=20)) as kube, unread_watch(kube) as reader:
             await flood(kube, 300)
-            told = await asyncio.wait_for(reader.read(), PATIENCE_S)
-            assert told.count(b'"MODIFIED"') < 300
-            assert b'"type":"ERROR"' in told[-1000:]
-            assert b'"code":410' in told[-1000:]
+            reported = await asyncio.wait_for(reader.read(), PATIENCE_S)
+            assert reported.count(b'"MODIFIED"') < 300
+            assert b'"type":"ERROR"' in reported[-1000:]
+            assert b'"code":410' in reported[-1000:]
 
     async def test_a_client_that_takes_nothing_for_long_loses_its_connection(self) -> None:
         async with client(settings=Settings(stalled=0.1)) as kube, unread_watch(kube):

@@ -1,4 +1,4 @@
-"""The engine: what raises for one key costs that key its update, and nobody else anything."""
+"""The engine: an exception for one key costs only that key its update."""
 
 from xds_server.core.engine import Engine
 

@@ -65,10 +65,10 @@ def test_the_services_returned_are_the_other_claimants_of_hosts_that_changed_han
     table, standing = HostTable(), dict[NamespacedName, tuple[str, ...]]()
     for service, created, hosts in history:
         before = owners(table)
-        told = claim(table, service, created, hosts)
+        reported = claim(table, service, created, hosts)
         standing[service] = hosts
         moved = {host for host, owner in owners(table).items() if owner != before[host]}
-        assert told == {s for s, theirs in standing.items() if moved & set(theirs)} - {service}
+        assert reported == {s for s, theirs in standing.items() if moved & set(theirs)} - {service}
 
 
 def test_a_repeated_claim_concerns_no_service() -> None:

@@ -94,10 +94,10 @@ def said(objects: list[Object]) -> list[str]:
     """All sentences that come of these objects."""
     world = world_of(*objects)
     plan = resolve(world)
-    told = transitions((World(), Plan()), (world, plan), plan.services)
+    reported = transitions((World(), Plan()), (world, plan), plan.services)
     messages = [condition.message for condition in plan.conditions()]
     messages += [shadow.message for shadow in plan.shadows()]
-    return messages + [note.message for note in told]
+    return messages + [note.message for note in reported]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -159,11 +159,11 @@ def test_no_event_is_written_faster_than_the_rate_and_the_latest_is_written_in_t
     puts: list[tuple[str, float]],
 ) -> None:
     pace, now = Pace(object_burst=2, object_every=3.0), 0.0
-    told: dict[str, list[tuple[float, str]]] = {name: [] for name in "abc"}
+    reported: dict[str, list[tuple[float, str]]] = {name: [] for name in "abc"}
 
     def tell() -> None:
         while (each := pace.take(now)) is not None:
-            told[each[0].subject.name].append((now, each[0].message))
+            reported[each[0].subject.name].append((now, each[0].message))
 
     for number, (name, pause) in enumerate(puts):
         now += pause
@@ -172,7 +172,7 @@ def test_no_event_is_written_faster_than_the_rate_and_the_latest_is_written_in_t
     while (wait := pace.wait(now)) is not None:
         now += max(wait, 0.001)
         tell()
-    for name, found in told.items():
+    for name, found in reported.items():
         for index in range(len(found) - 2):
             assert found[index + 2][0] - found[index][0] >= 3.0 - 1e-6
         latest = [str(number) for number, (put, _) in enumerate(puts) if put == name]

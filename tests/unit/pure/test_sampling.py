@@ -136,9 +136,9 @@ def test_of_two_canaries_without_a_sample_and_one_with_two_routes_come() -> None
 @given(mirrors())
 def test_a_route_says_to_whom_it_mirrors(found: list[Mirror]) -> None:
     for route in host_of(*found).routes:
-        told = route.metadata.filter_metadata["xds-shadow"].fields["mirrored_to"].list_value
+        reported = route.metadata.filter_metadata["xds-shadow"].fields["mirrored_to"].list_value
         policies = route.route.request_mirror_policies
-        assert [each.string_value for each in told.values] == [
+        assert [each.string_value for each in reported.values] == [
             f"ns/{each.cluster.rpartition('/')[2]}" for each in policies
         ]
         # There is no other choice than that of the route.

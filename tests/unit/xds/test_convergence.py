@@ -37,11 +37,13 @@ class Machine:
 class Fleet:
     """Streams under a `Convergence`; `told` is what it has said."""
 
-    told: list[tuple[int, bool]] = field(default_factory=list)
+    reported: list[tuple[int, bool]] = field(default_factory=list)
     streams: dict[StreamId, Machine] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.convergence = Convergence(lambda generation, answered: self.told.append((generation, answered)))
+        self.convergence = Convergence(
+            lambda generation, answered: self.reported.append((generation, answered))
+        )
 
     def commit(self, generation: int, *concerned: StreamId, now: float = 0.0) -> None:
         for stream in concerned:
@@ -70,15 +72,15 @@ def test_a_commit_has_converged_with_the_last_answer_of_the_last_stream() -> Non
     fleet.send(B, all_of_it=False)
     fleet.answer(B)
     fleet.send(B)
-    assert fleet.told == []
+    assert fleet.reported == []
     fleet.answer(B)
-    assert fleet.told == [(1, True)]
+    assert fleet.reported == [(1, True)]
 
 
 def test_a_commit_that_concerns_no_stream_converges_at_once() -> None:
     fleet = Fleet()
     fleet.commit(1)
-    assert fleet.told == [(1, False)]
+    assert fleet.reported == [(1, False)]
 
 
 def test_a_commit_contains_those_before_it_and_so_waits_for_them() -> None:
@@ -88,10 +90,10 @@ def test_a_commit_contains_those_before_it_and_so_waits_for_them() -> None:
     fleet.commit(3)
     fleet.send(B)
     fleet.answer(B)
-    assert fleet.told == []
+    assert fleet.reported == []
     fleet.send(A)
     fleet.answer(A)
-    assert fleet.told == [(1, True), (2, True), (3, False)]
+    assert fleet.reported == [(1, True), (2, True), (3, False)]
 
 
 def test_a_stream_that_is_sent_more_before_it_answers_has_the_earlier_commit_with_its_answer_to_that() -> (
@@ -103,9 +105,9 @@ def test_a_stream_that_is_sent_more_before_it_answers_has_the_earlier_commit_wit
     fleet.commit(2, A)
     fleet.send(A)
     fleet.answer(A)
-    assert fleet.told == [(1, True)]
+    assert fleet.reported == [(1, True)]
     fleet.answer(A)
-    assert fleet.told == [(1, True), (2, True)]
+    assert fleet.reported == [(1, True), (2, True)]
 
 
 def test_commits_that_a_stream_was_sent_in_one_response_converge_together() -> None:
@@ -114,7 +116,7 @@ def test_commits_that_a_stream_was_sent_in_one_response_converge_together() -> N
     fleet.commit(4, A)
     fleet.send(A)
     fleet.answer(A)
-    assert fleet.told == [(1, True), (4, True)]
+    assert fleet.reported == [(1, True), (4, True)]
 
 
 def test_who_needs_no_response_after_all_has_it() -> None:
@@ -122,7 +124,7 @@ def test_who_needs_no_response_after_all_has_it() -> None:
     fleet.commit(1, A)
     fleet.streams[A].behind = False
     fleet.look(A)
-    assert fleet.told == [(1, True)]
+    assert fleet.reported == [(1, True)]
 
 
 def test_who_has_left_is_not_waited_for() -> None:
@@ -130,9 +132,9 @@ def test_who_has_left_is_not_waited_for() -> None:
     fleet.commit(1, A, B)
     fleet.convergence.leave(B)
     fleet.convergence.leave(StreamId(3))
-    assert fleet.told == []
+    assert fleet.reported == []
     fleet.convergence.leave(A)
-    assert fleet.told == [(1, True)]
+    assert fleet.reported == [(1, True)]
 
 
 def test_who_does_not_answer_is_waited_for_no_longer_than_a_minute() -> None:
@@ -140,12 +142,12 @@ def test_who_does_not_answer_is_waited_for_no_longer_than_a_minute() -> None:
     fleet.commit(1, A)
     fleet.send(A)
     fleet.commit(2, A, B, now=PATIENCE_S)
-    assert fleet.told == []
+    assert fleet.reported == []
     fleet.commit(3, B, now=PATIENCE_S + 1)
-    assert fleet.told == [(1, True)]
+    assert fleet.reported == [(1, True)]
     # It is waited for again from the next on, and nothing is kept of what was given up.
     fleet.commit(4, now=2 * PATIENCE_S + 2)
-    assert fleet.told == [(1, True), (2, True), (3, True), (4, False)]
+    assert fleet.reported == [(1, True), (2, True), (3, True), (4, False)]
     assert not fleet.convergence._behind
     assert not fleet.convergence._commits
     fleet.answer(A)
@@ -163,7 +165,7 @@ class Definition:
             if stream in waiting and waiting[stream] is None:
                 waiting[stream] = sent
 
-    def told(self, streams: dict[StreamId, Machine]) -> list[tuple[int, bool]]:
+    def reported(self, streams: dict[StreamId, Machine]) -> list[tuple[int, bool]]:
         found = []
         for generation, waiting in self.due.items():
             if any(sent is None or sent > streams[stream].answered for stream, sent in waiting.items()):
@@ -199,7 +201,7 @@ def test_every_commit_converges_once_in_order_and_just_when_everybody_has_it(
             if action == "all":
                 meant.sent_all(stream, machine.sent + 1)
             fleet.send(stream, all_of_it=action == "all")
-        assert fleet.told == meant.told(fleet.streams)
+        assert fleet.reported == meant.reported(fleet.streams)
 
 
 def test_a_machine_has_sent_all_once_it_has_nothing_more_to_send_and_nothing_to_take_away() -> None:

@@ -1,4 +1,4 @@
-"""Who is woken by a change: those whom it concerns, and nobody else."""
+"""Only the streams that a change concerns are woken."""
 
 import pytest
 from hypothesis import given
