@@ -168,18 +168,23 @@ async def test_h2_changes_of_others_beside_60_canaries_with_many_conditions(gate
     app, web = service("evil", "app", C), service("shop", "web", A)
     pod = Canary("evil", "next", NEXT)
 
+    flips = 0
+
     async def become(turn: int) -> None:
+        nonlocal flips
         policies[turn % 60]["percent"] = f"{turn % 50 + 50}"
         shadows = canaries_of_one_pod(policies)
         await gateways.become([*world(gateways, app, web, canaries=[pod]).documents(), *shadows])
+        flips += 1
 
     await become(0)
     await until_answered(gateways.envoys, "web.shop", [A])
     turn, took = 0, []
     async with asking(gateways, "app.evil", "web.shop") as asked:
         for address in (B, A, B, A, B):
+            in_full_swing = flips + 3
             flipping = asyncio.create_task(_each(0.2, become, turn))
-            await asyncio.sleep(0.5)  # it is in full swing
+            await eventually(lambda until=in_full_swing: flips >= until)  # type: ignore[misc]
             web.endpoints = [Endpoint(address)]
             turn += 1
             await become(turn)
