@@ -189,7 +189,7 @@ class StreamMachine(ABC, Generic[RequestT]):
             shown = offered(subscription, current, cold, whole=self._is_whole(subscription.type_url))
             ends = shown is subscription.at or bool(subscription.pending)
             sent = self._next_of(subscription, shown)
-            if sent or ends or not subscription.offers.doubtful:
+            if sent or ends or not subscription.offers.untried:
                 return sent
 
     def _next_removal(self, snapshot: Snapshot) -> Response | None:

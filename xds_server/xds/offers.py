@@ -21,18 +21,18 @@ class Offers:
     """The offers of one type on one stream; `at` is always what the client was offered last.
 
     `rollout` decides about resources, and `parts` about the virtual hosts in a route configuration, by its
-    name. `unsure` has, for each name that the client rejected and has not accepted since, what it held
+    name. `held_before` has, for each name that the client rejected and has not accepted since, what it held
     before.
     """
 
     rollout: Rollout | None = None
     parts: dict[str, Rollout] = field(default_factory=dict)
-    unsure: dict[str, Resource | None] = field(default_factory=dict)
+    held_before: dict[str, Resource | None] = field(default_factory=dict)
 
     @property
     def staged(self) -> bool:
         """Whether the client may not simply be sent the current state."""
-        return self.rollout is not None or bool(self.parts) or bool(self.unsure)
+        return self.rollout is not None or bool(self.parts) or bool(self.held_before)
 
     @property
     def rejecting(self) -> bool:
@@ -42,12 +42,12 @@ class Offers:
     @property
     def waits(self) -> bool:
         """Whether a change may be sent later without a new request or snapshot."""
-        return self.doubtful or self.wakes_at is not None
+        return self.untried or self.wakes_at is not None
 
     @property
-    def doubtful(self) -> bool:
-        """Whether a rejected change has not been tried again yet."""
-        return any(each.unsure for each in self._rollouts())
+    def untried(self) -> bool:
+        """Whether a suspect has not been tried again yet (see `Rollout`)."""
+        return any(each.untried for each in self._rollouts())
 
     @property
     def wakes_at(self) -> float | None:
@@ -76,7 +76,7 @@ class Offers:
         if self.rollout is not None:
             self.rollout.accept(names)
         for name in names:
-            self.unsure.pop(name, None)
+            self.held_before.pop(name, None)
             self.parts.pop(name, None)
 
     def joined(self, current: TypeSnapshot, at: TypeSnapshot, cold: Cold, *, trying: bool) -> TypeSnapshot:
@@ -105,13 +105,13 @@ class Offers:
         """Names that the client rejected and whose previous version is current again. The client may have
         applied a part of what it rejected, so the previous version is sent again."""
         found = []
-        for name, held in self.unsure.items():
+        for name, held in self.held_before.items():
             wanted = current.resources.get(name)
             unchanged = same(wanted, held) or wanted is held
             if unchanged and not (name in self.parts and self.parts[name].waiting):
                 found.append(name)
         for name in found:
-            del self.unsure[name]
+            del self.held_before[name]
         if found and self.rollout is not None:
             self.rollout.accept(found)
         return found
@@ -136,15 +136,15 @@ class Offers:
                 part.accept(after.changes_since(_hosts(self._had(name, answered))).names)
         if self.rollout is not None:
             self.rollout.accept(changed)
-        for name in (*self.unsure,) if answered.whole else (*changed, *answered.batch.removed):
-            self.unsure.pop(name, None)
+        for name in (*self.held_before,) if answered.whole else (*changed, *answered.batch.removed):
+            self.held_before.pop(name, None)
 
     def had(self, answered: Unanswered) -> dict[str, Resource | None]:
         """What the client had before of each resource that the response changes."""
         return {name: self._had(name, answered) for name in answered.changed}
 
     def _had(self, name: str, answered: Unanswered) -> Resource | None:
-        return self.unsure[name] if name in self.unsure else answered.prior(name)
+        return self.held_before[name] if name in self.held_before else answered.prior(name)
 
     def reject(
         self,
@@ -155,7 +155,7 @@ class Offers:
     ) -> None:
         """Handle the NACK of a response. `prior` has what the client had before of each changed name."""
         after = answered.after
-        self.unsure.update(prior)
+        self.held_before.update(prior)
         rest = set(prior)
         for name, held in prior.items():
             hosts, before = _hosts(after.resources.get(name)), _hosts(held)

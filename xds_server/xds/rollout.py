@@ -89,14 +89,14 @@ class Rollout:
     offered as a whole.
 
     `waiting` are the names that the client keeps in an older version. `suspects` were rejected and not
-    accepted since. Suspects that share one of `_groups` are tried together, one group at a time. `unsure`
-    says that some have not been tried yet.
+    accepted since. Suspects that share one of `_groups` are tried together, one group at a time. `untried`
+    says that some have not been tried again yet.
     """
 
     def __init__(self, base: TypeSnapshot) -> None:
         self.waiting: set[str] = set()
         self.suspects: set[str] = set()
-        self.unsure = False
+        self.untried = False
         self._base = base
         self._blamed: dict[_Content, _Blame] = {}
         self._groups: list[Unit] = []
@@ -119,7 +119,7 @@ class Rollout:
         self._base = target
         due = [name for name in changed | self.waiting if version(held, name) != version(target, name)]
         free: list[Unit] = []
-        doubtful: list[Unit] = []
+        untried: list[Unit] = []
         self.waiting = set()
         gates, self._gates = self._gates, {}
         self._forget_blame(target)
@@ -132,12 +132,12 @@ class Rollout:
             elif unit.isdisjoint(self.suspects):
                 free.append(unit)
             else:
-                doubtful.append(unit)
-        if doubtful and trying and not free:
-            free = self._next_group(doubtful)
-            doubtful = [unit for unit in doubtful if unit not in free]
-        self.unsure = bool(doubtful)
-        self.waiting.update(*doubtful)
+                untried.append(unit)
+        if untried and trying and not free:
+            free = self._next_group(untried)
+            untried = [unit for unit in untried if unit not in free]
+        self.untried = bool(untried)
+        self.waiting.update(*untried)
         if not self.waiting:
             return target
         offered = sorted(name for unit in free for name in unit)
@@ -151,11 +151,11 @@ class Rollout:
         blame.seen += touched
         return blame.seen < blame.distance
 
-    def _next_group(self, doubtful: list[Unit]) -> list[Unit]:
+    def _next_group(self, untried: list[Unit]) -> list[Unit]:
         for group in self._groups:
-            if found := [unit for unit in doubtful if not unit.isdisjoint(group)]:
+            if found := [unit for unit in untried if not unit.isdisjoint(group)]:
                 return found
-        return doubtful[:1]
+        return untried[:1]
 
     def _forget_blame(self, target: TypeSnapshot) -> None:
         """Drop blame for content that is no longer in the target."""

@@ -216,6 +216,6 @@ class Subscription:
         for name in names:
             self.leaving.pop(name, None)
             self.orphans.discard(name)
-            self.offers.unsure.pop(name, None)
+            self.offers.held_before.pop(name, None)
         if not self.orphans:
             self.orphans = set()  # an emptied set keeps the memory of its largest size

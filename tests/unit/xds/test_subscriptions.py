@@ -161,10 +161,10 @@ def test_a_rejected_and_unsubscribed_resource_is_forgotten(either: Peer) -> None
         response = either.next(current)
         assert response is not None
         either.nack(response)
-        assert either.machine._subscriptions[ENDPOINT].offers.unsure.keys() == {name}
+        assert either.machine._subscriptions[ENDPOINT].offers.held_before.keys() == {name}
         either.subscribe(ENDPOINT, following)
         either.unsubscribe(ENDPOINT, name)
-        assert either.machine._subscriptions[ENDPOINT].offers.unsure == {}
+        assert either.machine._subscriptions[ENDPOINT].offers.held_before == {}
 
 
 def test_what_routes_are_asked_for_is_an_event(either: Peer) -> None:
