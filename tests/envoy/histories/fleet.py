@@ -22,7 +22,7 @@ _WITNESS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "nobod
 
 @dataclass
 class Fleet:
-    """`held` is what the control plane was told last, by name."""
+    """`held` is the objects that the control plane has, by name."""
 
     plane: Scripted
     envoys: tuple[Envoy, ...]

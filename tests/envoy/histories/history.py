@@ -60,7 +60,7 @@ class History:
         self._fleet = fleet
         self._seed = seed
         self._settings = settings
-        self._told: list[tuple[float, Should]] = []
+        self._expected: list[tuple[float, Should]] = []
         self._settled = 0
         self._step = 0
         self._done: list[str] = []
@@ -121,24 +121,24 @@ class History:
 
     async def _tell(self, world: World) -> None:
         # A world that was replaced at once may never have been in effect.
-        lasted = self._told and self._settled == len(self._told) - 1
-        should = Should(world).after(self._told[-1][1] if lasted else None)
-        if self._told:
-            old = self._told[self._settled][1]
+        lasted = self._expected and self._settled == len(self._expected) - 1
+        should = Should(world).after(self._expected[-1][1] if lasted else None)
+        if self._expected:
+            old = self._expected[self._settled][1]
             self._in_question = [each for each in authorities(world) if touched(each, old, should)]
-        self._told.append((time.monotonic(), should))
+        self._expected.append((time.monotonic(), should))
         await self._fleet.become(world.documents())
 
     async def _settle(self) -> None:
         """Wait until every request is answered as it should be, at every Envoy."""
         began = time.monotonic()
         await asyncio.gather(*(self._until_right(envoy, began) for envoy in self._fleet.envoys))
-        self._settled = len(self._told) - 1
+        self._settled = len(self._expected) - 1
         took = time.monotonic() - began
         self.report.slowest_s = max(self.report.slowest_s, took)
 
     async def _until_right(self, envoy: Envoy, began: float) -> None:
-        should = self._told[-1][1]
+        should = self._expected[-1][1]
         waiting = dict.fromkeys(authorities(should.world), 0)
         seen: dict[str, str] = {}
         async with Caller(envoy.gateway_port) as caller:
@@ -178,23 +178,23 @@ class History:
     def _everything(self) -> list[str]:
         """One of all requests, each in turn."""
         self._turn += 1
-        found = authorities(self._told[-1][1].world)
+        found = authorities(self._expected[-1][1].world)
         return [found[self._turn % len(found)]]
 
     def _touched(self) -> list[str]:
         """Those that a change which is under way must not break, to be asked as often as can be: what breaks
         does so for milliseconds."""
-        return self._in_question if self._settled < len(self._told) - 1 else []
+        return self._in_question if self._settled < len(self._expected) - 1 else []
 
     def _allowed(self, authority: str, first: int, began: float) -> Allowed:
         """For a request that began when the world `first` had settled."""
         recent = [
             number
-            for number in range(len(self._told))
-            if number >= first or self._told[number + 1][0] > began - _REMEMBERED_S
+            for number in range(len(self._expected))
+            if number >= first or self._expected[number + 1][0] > began - _REMEMBERED_S
         ]
-        effective = [should for _, should in self._told[first:]]
-        return allowed(authority, effective, [self._told[number][1] for number in recent])
+        effective = [should for _, should in self._expected[first:]]
+        return allowed(authority, effective, [self._expected[number][1] for number in recent])
 
     def _fail(self, envoy: Envoy, authority: str, what: str) -> None:
         if (envoy.id, authority) not in self._failed and len(self._failed) < _MOST_FAILURES:
