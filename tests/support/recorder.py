@@ -10,8 +10,6 @@ from xds_server.core.objects import Kind, Object, Ref
 from xds_server.core.source import Source
 from xds_server.core.world import Change, Delete, World
 
-"""Seconds until a condition that does not come true fails its test."""
-
 
 class Recorder:
     """Follows a source. `changes` is all it ever put; `world_at_sync` what was known when it synced."""

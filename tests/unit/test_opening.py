@@ -66,7 +66,7 @@ async def test_what_is_read_once_passes_the_same_door(tmp_path: Path) -> None:
     published = await read_once(source, gateway_port=8080, expose_all=False)
     [problem] = errors(published.conditions())
     assert problem.reason == "InvalidAddress"
-    assert "'169.254.0.1' is a link-local address" in problem.message
+    assert "'169.254.0.1' is a link-local or cloud metadata address" in problem.message
 
 
 def test_own_addresses_are_read_in_their_one_form() -> None:

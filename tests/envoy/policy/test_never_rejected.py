@@ -85,6 +85,7 @@ ONE_OF_EACH: dict[str, st.SearchStrategy[str]] = {
     "set-headers": lines(st.builds("{}={}".format, name, value)),
     "host": st.sampled_from(("preserve", "shadow-suffix")) | st.from_regex(r"\A[a-z0-9.:-]{1,20}\Z"),
     "rewrite-path-prefix": lines(st.builds("{}={}".format, path, path), 2),
+    "new-trace": st.sampled_from(["true", "false"]),
     "redact": lines(place),
     "credential-from-secret": st.sampled_from(("token/key", "token/other", "gone/key")),
     "timeout": st.integers(1, 700_000).map("{}ms".format),
