@@ -57,7 +57,7 @@ def _topic(condition: Condition) -> tuple[Subject, str]:
     return condition.subject, condition.reason if condition.subject.kind == Kind.SERVICE else ""
 
 
-class Pace:
+class EventQueue:
     """A queue of conditions, the latest of each topic, oldest topic first. One that is not `fresh` may have
     been written by another replica. Times have to be given in ascending order."""
 

@@ -16,7 +16,7 @@ from xds_server.base.clock import SYSTEM, Clock
 from xds_server.base.errors import SourceError
 from xds_server.core.conditions import Condition
 from xds_server.kube.client import KubeClient
-from xds_server.kube.event_rate import Pace
+from xds_server.kube.event_rate import EventQueue
 from xds_server.kube.event_writer import EventWriter
 from xds_server.kube.leader import Candidate
 from xds_server.kube.lease import Terms
@@ -52,7 +52,7 @@ class EventRecorder:
         self._writer = EventWriter(
             identity, within=terms.renew / 2, retry=terms.retry, clock=clock, obstacles=self._obstacles
         )
-        self._pace = Pace()
+        self._queue = EventQueue()
         self._news = asyncio.Event()
 
     @property
@@ -63,11 +63,11 @@ class EventRecorder:
     @property
     def waiting(self) -> int:
         """The number of conditions that are queued."""
-        return len(self._pace)
+        return len(self._queue)
 
     def outcomes(self) -> dict[str, int]:
         """The number of conditions by outcome, since the start."""
-        return {**self._writer.outcomes, "dropped": self._pace.dropped}
+        return {**self._writer.outcomes, "dropped": self._queue.dropped}
 
     def put(self, conditions: Sequence[Condition], *, initial: bool = False) -> None:
         """Queue conditions. `initial` ones hold when this process starts, so a previous process may have
@@ -75,7 +75,7 @@ class EventRecorder:
         fresh = self.leads and not initial
         now = self._clock.monotonic()
         for condition in conditions:
-            self._pace.put(condition, now=now, fresh=fresh)
+            self._queue.put(condition, now=now, fresh=fresh)
         self._news.set()
 
     async def run(self) -> None:
@@ -109,25 +109,25 @@ class EventRecorder:
                 _log.info("started leading", identity=self._identity)
             elif before and not led:
                 _log.warning("stopped leading", identity=self._identity)
-                self._pace.doubt()
+                self._queue.doubt()
                 self._obstacles.gone("events")
             if self._candidate.follows:
-                self._pace.forget(before=looked - self._terms.kept)
+                self._queue.forget(before=looked - self._terms.kept)
             await asyncio.sleep(wait)
 
     async def _write(self, client: KubeClient) -> None:
         while True:
             now = self._clock.monotonic()
-            if self.leads and (taken := self._pace.take(now)):
+            if self.leads and (taken := self._queue.take(now)):
                 condition, fresh = taken
                 if retry := await self._writer.write(client, condition, fresh=fresh):
                     now = self._clock.monotonic()
                     if retry.hold:
-                        self._pace.hold(condition.subject.namespace, now=now, seconds=retry.hold)
-                    self._pace.put_back(condition, now=now, fresh=fresh)
+                        self._queue.hold(condition.subject.namespace, now=now, seconds=retry.hold)
+                    self._queue.put_back(condition, now=now, fresh=fresh)
                     await asyncio.sleep(retry.wait)
                 continue
             self._news.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pace.wait(now) if self.leads else None):
+                async with asyncio.timeout(self._queue.wait(now) if self.leads else None):
                     await self._news.wait()

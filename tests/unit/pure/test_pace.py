@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.objects import Kind
 from xds_server.kube import event_rate as pacing
-from xds_server.kube.event_rate import Pace
+from xds_server.kube.event_rate import EventQueue
 
 
 def note(name: str, message: str = "") -> Condition:
     return Condition(Subject(Kind.DEPLOYMENT, "staging", name), Reason.SHADOW_ACTIVE, message)
 
 
-def taken(pace: Pace, now: float) -> list[str]:
+def taken(pace: EventQueue, now: float) -> list[str]:
     found = []
     while (each := pace.take(now)) is not None:
         found.append(f"{each[0].subject.name}{each[0].message}")
@@ -22,7 +22,7 @@ def taken(pace: Pace, now: float) -> list[str]:
 
 
 def test_the_latest_of_a_topic_waits_behind_the_others() -> None:
-    pace = Pace()
+    pace = EventQueue()
     for each in (note("a", "1"), note("b", "1"), note("a", "2")):
         pace.put(each, now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["b1", "a2"]
@@ -30,13 +30,13 @@ def test_the_latest_of_a_topic_waits_behind_the_others() -> None:
 
 
 def test_whether_it_is_fresh_is_kept() -> None:
-    pace = Pace()
+    pace = EventQueue()
     pace.put(note("a"), now=0.0, fresh=False)
     assert pace.take(0.0) == (note("a"), False)
 
 
 def test_one_object_gets_its_burst_and_then_its_rate() -> None:
-    pace = Pace(object_burst=2, object_every=10.0)
+    pace = EventQueue(object_burst=2, object_every=10.0)
     for number in range(2):
         pace.put(note("a", str(number)), now=0.0, fresh=True)
         assert taken(pace, 0.0) == [f"a{number}"]
@@ -50,7 +50,7 @@ def test_one_object_gets_its_burst_and_then_its_rate() -> None:
 
 
 def test_all_together_get_theirs() -> None:
-    pace = Pace(all_burst=3, all_every=1.0)
+    pace = EventQueue(all_burst=3, all_every=1.0)
     for name in "abcde":
         pace.put(note(name), now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["a", "b", "c"]
@@ -59,14 +59,14 @@ def test_all_together_get_theirs() -> None:
 
 
 def test_an_event_that_could_not_be_written_waits_again_unless_a_newer_one_does() -> None:
-    pace = Pace()
+    pace = EventQueue()
     pace.put_back(note("a", "1"), now=0.0, fresh=True)
     pace.put_back(note("a", "0"), now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["a1"]
 
 
 def test_too_many_lose_the_oldest() -> None:
-    pace = Pace()
+    pace = EventQueue()
     for number in range(pacing.MAX_WAITING + 2):
         pace.put(note(str(number)), now=0.0, fresh=True)
     assert (len(pace), pace.dropped) == (pacing.MAX_WAITING, 2)
@@ -74,7 +74,7 @@ def test_too_many_lose_the_oldest() -> None:
 
 
 def test_what_another_had_time_to_tell_is_forgotten() -> None:
-    pace = Pace()
+    pace = EventQueue()
     for number in range(3):
         pace.put(note(str(number)), now=float(number), fresh=False)
     pace.forget(before=2.0)
@@ -84,14 +84,14 @@ def test_what_another_had_time_to_tell_is_forgotten() -> None:
 
 
 def test_what_another_replica_may_have_written_is_not_fresh() -> None:
-    pace = Pace()
+    pace = EventQueue()
     pace.put(note("a"), now=0.0, fresh=True)
     pace.doubt()
     assert pace.take(0.0) == (note("a"), False)
 
 
 def test_an_event_that_could_not_be_written_does_not_count() -> None:
-    pace = Pace(object_burst=1, object_every=10.0, all_burst=1, all_every=10.0)
+    pace = EventQueue(object_burst=1, object_every=10.0, all_burst=1, all_every=10.0)
     pace.put(note("a"), now=0.0, fresh=True)
     assert taken(pace, 0.0) == ["a"]
     pace.put_back(note("a"), now=0.0, fresh=True)
@@ -99,7 +99,7 @@ def test_an_event_that_could_not_be_written_does_not_count() -> None:
 
 
 def test_a_namespace_that_is_held_holds_up_no_other() -> None:
-    pace = Pace()
+    pace = EventQueue()
     elsewhere = Condition(Subject(Kind.DEPLOYMENT, "production", "b"), Reason.SHADOW_ACTIVE, "")
     for each in (note("a"), elsewhere):
         pace.put(each, now=0.0, fresh=True)
@@ -110,14 +110,14 @@ def test_a_namespace_that_is_held_holds_up_no_other() -> None:
 
 
 def test_holds_that_are_over_are_forgotten() -> None:
-    pace = Pace()
+    pace = EventQueue()
     for number in range(3):
         pace.hold(str(number), now=number * 10.0, seconds=15.0)
     assert set(pace._held) == {"1", "2"}
 
 
 def test_not_all_that_waits_is_looked_at_where_the_first_may_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace, looked = Pace(), []
+    pace, looked = EventQueue(), []
     for number in range(1000):
         pace.put(note(str(number)), now=0.0, fresh=True)
     wait_of = pace._wait_of
@@ -133,7 +133,7 @@ def test_not_all_that_waits_is_looked_at_where_the_first_may_go(monkeypatch: pyt
 
 
 def test_objects_that_were_quiet_are_forgotten() -> None:
-    pace = Pace(all_burst=10**9)
+    pace = EventQueue(all_burst=10**9)
     for number in range(pacing._MAX_BUCKETS + 1):
         pace.put(note(str(number)), now=0.0, fresh=True)
         assert pace.take(float(number)) is not None
@@ -141,7 +141,7 @@ def test_objects_that_were_quiet_are_forgotten() -> None:
 
 
 def test_objects_that_were_not_quiet_are_remembered() -> None:
-    pace = Pace(object_burst=2, all_burst=10**9)
+    pace = EventQueue(object_burst=2, all_burst=10**9)
     for number in range(pacing._MAX_BUCKETS + 1):
         pace.put(note(str(number)), now=0.0, fresh=True)
         assert pace.take(0.0) is not None
@@ -158,7 +158,7 @@ def test_objects_that_were_not_quiet_are_remembered() -> None:
 def test_no_event_is_written_faster_than_the_rate_and_the_latest_is_written_in_the_end(
     puts: list[tuple[str, float]],
 ) -> None:
-    pace, now = Pace(object_burst=2, object_every=3.0), 0.0
+    pace, now = EventQueue(object_burst=2, object_every=3.0), 0.0
     reported: dict[str, list[tuple[float, str]]] = {name: [] for name in "abc"}
 
     def tell() -> None:
@@ -181,7 +181,7 @@ def test_no_event_is_written_faster_than_the_rate_and_the_latest_is_written_in_t
 
 def test_a_deployment_has_one_topic_and_a_service_one_for_each_reason() -> None:
     web = Subject(Kind.SERVICE, "staging", "web")
-    pace = Pace()
+    pace = EventQueue()
     for each in (
         note("a", "1"),
         Condition(Subject(Kind.DEPLOYMENT, "staging", "a"), Reason.SHADOW_STOPPED, "2"),
