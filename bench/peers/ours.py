@@ -19,7 +19,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from bench.peers.wire import read_varint
 from xds_server.base.ids import TypeUrl
 from xds_server.base.memory import expect_many_objects, keep_what_is_there
-from xds_server.xds.admission import Limits
+from xds_server.xds.admission import StreamLimits
 from xds_server.xds.cache import SnapshotCache
 from xds_server.xds.fleet import Fleet
 from xds_server.xds.resource import Resource, ResourceKey
@@ -47,7 +47,7 @@ def read_changes(path: Path) -> tuple[list[Resource], list[ResourceKey]]:
     return upserts, removals
 
 
-_ADMIT_ALL: Final = Limits(rate=1e6, burst=1_000_000, per_peer=1_000_000)
+_ADMIT_ALL: Final = StreamLimits(rate=1e6, burst=1_000_000, per_peer=1_000_000)
 """The other side admits all at once too."""
 
 

@@ -13,7 +13,7 @@ from xds_server.server.metrics import TABLE
 from xds_server.xds import fleet as state
 from xds_server.xds import node as nodes
 from xds_server.xds import outline, servicer
-from xds_server.xds.admission import Limits
+from xds_server.xds.admission import StreamLimits
 from xds_server.xds.budget import NameLimits
 from xds_server.xds.pace import PaceLimits
 from xds_server.xds.server_options import (
@@ -101,7 +101,11 @@ _MEMORY = "Memory: 1,000 streams, 10,000 Services, 100,000 endpoints"
 
 
 def test_limits_are_those_of_the_program() -> None:
-    limits, names, streams = Limits(), NameLimits(), dict(server_options())["grpc.max_concurrent_streams"]
+    limits, names, streams = (
+        StreamLimits(),
+        NameLimits(),
+        dict(server_options())["grpc.max_concurrent_streams"],
+    )
     pace, views = PaceLimits(), ViewLimits()
     rows = {
         f"| everything but names in a request (node, type, version) | {outline.MAX_OTHER_BYTES:,} bytes |",

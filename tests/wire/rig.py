@@ -13,7 +13,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from tests.support.waiting import PATIENCE_S
 from xds_server.base.errors import RequestError
 from xds_server.base.ids import TypeUrl
-from xds_server.xds.admission import Limits
+from xds_server.xds.admission import StreamLimits
 from xds_server.xds.budget import NameLimits
 from xds_server.xds.cache import Derived, SnapshotCache
 from xds_server.xds.pace import PaceLimits
@@ -50,7 +50,7 @@ class Rig:
         write_deadline_s: float = 30.0,
         *,
         first_request_deadline_s: float = 30.0,
-        limits: Limits | None = None,
+        limits: StreamLimits | None = None,
         name_limits: NameLimits | None = None,
         view_limits: ViewLimits | None = None,
         pace_limits: PaceLimits | None = None,
@@ -240,7 +240,7 @@ async def running(
     *,
     write_deadline_s: float = 30.0,
     first_request_deadline_s: float = 30.0,
-    limits: Limits | None = None,
+    limits: StreamLimits | None = None,
     name_limits: NameLimits | None = None,
     view_limits: ViewLimits | None = None,
     pace_limits: PaceLimits | None = None,

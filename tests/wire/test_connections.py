@@ -12,7 +12,7 @@ from tests.support.certificates import Authority
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.wire.rig import Rig, Stream, bodies, no_tasks_left, node, resource, running
 from xds_server.server.tls import Certificates
-from xds_server.xds.admission import Limits
+from xds_server.xds.admission import StreamLimits
 from xds_server.xds.server_options import server_options
 from xds_server.xds.stream_events import Cause, StreamClosed, StreamDenied, Variant
 from xds_server.xds.types import CLUSTER
@@ -21,7 +21,7 @@ BURST = 3
 
 
 @asynccontextmanager
-async def limited(limits: Limits) -> AsyncIterator[Rig]:
+async def limited(limits: StreamLimits) -> AsyncIterator[Rig]:
     async with no_tasks_left(), running(limits=limits) as rig:
         rig.commit(resource(CLUSTER, "a", b"a"))
         yield rig
@@ -58,7 +58,7 @@ def test_rule_20_pings_go_out_and_are_allowed() -> None:
 
 
 async def test_rule_22_past_the_burst_a_stream_is_rejected_and_every_client_gets_in(variant: Variant) -> None:
-    async with limited(Limits(rate=0.2, burst=BURST, per_peer=1000)) as rig:
+    async with limited(StreamLimits(rate=0.2, burst=BURST, per_peer=1000)) as rig:
         for _ in range(BURST):
             assert await served(rig.connect(variant))
         assert await rig.connect(variant).status() == (
@@ -77,7 +77,7 @@ async def test_rule_22_past_the_burst_a_stream_is_rejected_and_every_client_gets
 
 
 async def test_one_address_may_open_so_many_streams_and_one_more_when_one_has_ended(variant: Variant) -> None:
-    async with limited(Limits(rate=1000.0, burst=1000, per_peer=2)) as rig:
+    async with limited(StreamLimits(rate=1000.0, burst=1000, per_peer=2)) as rig:
         streams = [rig.connect(variant) for _ in range(2)]
         assert [await served(stream) for stream in streams] == [True, True]
         rejection = await rig.connect(variant).status()
@@ -90,7 +90,7 @@ async def test_one_address_may_open_so_many_streams_and_one_more_when_one_has_en
 
 
 async def test_rule_24_no_resource_has_a_time_to_live(variant: Variant) -> None:
-    async with limited(Limits()) as rig:
+    async with limited(StreamLimits()) as rig:
         stream = rig.connect(variant)
         await stream.ask(CLUSTER, node=node())
         [found] = (await stream.take()).resources

@@ -10,7 +10,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from tests.support.waiting import eventually
 from tests.wire.rig import Rig, Status, Stream, no_tasks_left, node, resource, running
-from xds_server.xds.admission import Limits
+from xds_server.xds.admission import StreamLimits
 from xds_server.xds.framing import field
 from xds_server.xds.node import MAX_TEXT_BYTES
 from xds_server.xds.outline import LONGEST_NAME, MAX_NAMES, MAX_OTHER_BYTES
@@ -272,7 +272,7 @@ async def test_a_stream_that_says_nothing_ends(variant: Variant) -> None:
 
 async def test_ten_thousand_streams_from_one_address(variant: Variant) -> None:
     """As many as the limit is are served, and the others are told that they are too many."""
-    limits = Limits(rate=1e6, burst=1_000_000)
+    limits = StreamLimits(rate=1e6, burst=1_000_000)
     async with no_tasks_left(), running(limits=limits) as rig:
         opened = await connected(rig, variant, limits.per_peer)
         for _ in range(20):

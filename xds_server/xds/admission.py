@@ -10,7 +10,7 @@ from xds_server.xds.stream_events import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class StreamLimits:
     """`rate` streams per second after an initial `burst`; at most `per_peer` open streams from one
     address."""
 
@@ -29,7 +29,7 @@ class Denial(NamedTuple):
 class Admission:
     """Counts open streams and enforces the limits."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: StreamLimits) -> None:
         self._limits = limits
         self._tokens = float(limits.burst)
         self._at: float | None = None

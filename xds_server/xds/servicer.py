@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import grpc
 
 from xds_server.base.ids import StreamId
-from xds_server.xds.admission import Admission, Limits, host_of
+from xds_server.xds.admission import Admission, StreamLimits, host_of
 from xds_server.xds.budget import Held, NameBudget, NameLimits
 from xds_server.xds.cache import SnapshotCache
 from xds_server.xds.delta import DeltaMachine
@@ -56,7 +56,7 @@ class AdsServicer(Generic[V]):
         identifier: str,
         write_deadline_s: float = _WRITE_DEADLINE_S,
         first_request_deadline_s: float = _FIRST_REQUEST_DEADLINE_S,
-        limits: Limits | None = None,
+        limits: StreamLimits | None = None,
         name_limits: NameLimits | None = None,
         view_limits: ViewLimits | None = None,
         pace_limits: PaceLimits | None = None,
@@ -70,7 +70,7 @@ class AdsServicer(Generic[V]):
         self._ended = ended
         self._write_deadline_s = write_deadline_s
         self._first_request_deadline_s = first_request_deadline_s
-        self._admission = Admission(limits or Limits())
+        self._admission = Admission(limits or StreamLimits())
         self._names = NameBudget(name_limits or NameLimits())
         self._views: ViewBudget[V] = ViewBudget(view_limits or ViewLimits())
         self._distribution = Distribution(cache, converged)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xds_server.xds.admission import Admission, Limits, host_of
+from xds_server.xds.admission import Admission, StreamLimits, host_of
 from xds_server.xds.stream_events import Cause
 
-LIMITS = Limits(rate=10.0, burst=3, per_peer=2)
+LIMITS = StreamLimits(rate=10.0, burst=3, per_peer=2)
 
 
 def test_rule_22_past_the_burst_streams_come_in_at_the_rate() -> None:
@@ -49,7 +49,7 @@ def test_nothing_is_kept_of_those_who_left() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=60))
 def test_a_clock_that_goes_back_gives_nothing_away(times: list[float]) -> None:
-    admission = Admission(Limits(rate=1.0, burst=5, per_peer=1000))
+    admission = Admission(StreamLimits(rate=1.0, burst=5, per_peer=1000))
     admitted = sum(not admission.admit("peer", now=now) for now in times)
     forward = sum(max(0.0, after - before) for before, after in itertools.pairwise(times))
     assert admitted <= 5 + forward + 1
