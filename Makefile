@@ -20,7 +20,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
 NEVER_IMPORTED := grpclib h2 hpack hyperframe tzdata
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-thorough test-cluster test-lowest bench coverage lint check-generated generate sbom dist lock clean
+.PHONY: help demo test test-thorough test-containers test-cluster test-lowest bench coverage lint check-generated generate sbom dist lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test: $(READY) ## Run all tests but those marked thorough, those on real Envoys 
 
 test-thorough: $(READY) ## Run the tests that take minutes, and the property tests on new random examples.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(PARALLEL) --timeout 3600 -m 'thorough or hypothesis'
+
+test-containers: $(READY) ## Run the thorough tests of docker-compose.yml; needs a Docker engine.
+	$(BIN)/python -m pytest -m thorough tests/compose
 
 test-cluster: $(READY) ## Run the tests for a cluster on a real Kubernetes control plane; needs Go and root.
 	$(BIN)/python -m tests.cluster

@@ -92,7 +92,7 @@ class Containers:
         """States by name, as a replica's live page has them."""
         with urlopen(f"http://{self.address(replica, 18081)}/api/v1/shadows") as answer:
             found = json.load(answer)["shadows"]
-        return {f"{each['namespace']}/{each['deployment']}": each["state"] for each in found}
+        return {f"{each['namespace']}/{each['name']}": each["state"] for each in found}
 
     def answered_by(self, gateway: str, requests: int) -> set[str]:
         """The versions that answer so many requests from the host."""

@@ -9,7 +9,10 @@ from tests.compose.containers import GATEWAYS, REPLICAS, Containers
 from tests.compose.images import ROOT
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(900)  # the first test builds the images
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.timeout(900),  # the first test builds the images
+]
 LABEL = ("label", "deployment", "myapp-canary", "--overwrite")
 START, STOP = "xds-shadow.io/shadow-of=myapp", "xds-shadow.io/shadow-of-"
 SHADOW = "staging/myapp-canary"

@@ -27,6 +27,8 @@ MOST = 3.0
 EXAMPLES = 25
 ROUNDS, SENT = 3, 4
 
+VERSIONS = [pytest.param(each, marks=[] if each == "1.40" else [pytest.mark.thorough]) for each in BINARIES]
+
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 RULES = ",".join(
@@ -37,7 +39,11 @@ RULES = ",".join(
 )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=BINARIES)
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=[pytest.param(each, marks=[pytest.mark.thorough] if each != "1.40" else []) for each in BINARIES],
+)
 async def fleet(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Rig]:
