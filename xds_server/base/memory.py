@@ -21,7 +21,7 @@ _TRIM_AFTER_S: Final = 5.0
 
 
 def expect_many_objects() -> None:
-    """Collect less often from now on."""
+    """Collect less often from now on. Call it before the imports of a large program."""
     gc.set_threshold(*_THRESHOLDS)
 
 

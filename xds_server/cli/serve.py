@@ -11,6 +11,7 @@ import typer
 from xds_server.base.address import parse_address, parse_addresses
 from xds_server.base.errors import UsageError
 from xds_server.base.logs import LogFormat, LogLevel, configure_logging
+from xds_server.base.memory import expect_many_objects
 from xds_server.cli.options import (
     ADDRESSES,
     EVENTS,
@@ -201,6 +202,9 @@ def serve(
     Watches Kubernetes objects and pushes Envoy configuration over ADS.
     """
     from xds_server.manifests.policy_file import read_policy
+
+    # The import itself creates enough objects for collections that find nothing.
+    expect_many_objects()
     from xds_server.server import app
     from xds_server.server.gateway_file import read_gateway
 

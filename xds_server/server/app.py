@@ -18,7 +18,7 @@ from xds_server.base.aio import Debounce, Mailbox, spawn
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.files import replace_file
 from xds_server.base.ids import NamespacedName
-from xds_server.base.memory import expect_many_objects, keep_what_is_there, without_collections
+from xds_server.base.memory import keep_what_is_there, without_collections
 from xds_server.core.conditions import Condition
 from xds_server.core.source import Source
 from xds_server.core.world import Awaiting, Change, Report, key_of
@@ -292,7 +292,6 @@ def write_ready_file(path: Path, addresses: Addresses) -> None:
 
 async def serve(config: ServeConfig) -> None:
     """Run until SIGTERM or SIGINT. A second signal ends the process at once."""
-    expect_many_objects()
     app = App(config)
     loop = asyncio.get_running_loop()
 
