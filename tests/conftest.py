@@ -27,8 +27,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 @pytest.hookimpl(optionalhook=True)  # scripts/test-lowest runs without pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are processors: tests on Envoys spend part of their time waiting."""
-    return len(os.sched_getaffinity(0)) + 1
+    """Two processes more than there are processors: tests on Envoys spend part of their time waiting."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 @pytest.hookimpl(tryfirst=True)
