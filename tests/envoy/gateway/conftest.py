@@ -183,7 +183,8 @@ class Scene:
             ends = [writer.get_extra_info(each)[1] for each in ("peername", "sockname")]
             table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
             rows = [line.split() for line in table.splitlines()[1:]]
-            [gateways] = [row for row in rows if [int(each[-4:], 16) for each in row[1:3]] == ends]
+            # The kernel may list a connection twice if the table changes while it is read.
+            gateways, *_ = [row for row in rows if [int(each[-4:], 16) for each in row[1:3]] == ends]
         finally:
             writer.close()
         return gateways[5].startswith("02:")
