@@ -69,10 +69,16 @@ class Envoy:
         slightly later."""
 
         async def serving() -> bool:
-            stats = await self.stats(r"^listener_manager\.(total_listeners_active|workers_started)$")
-            return len(stats) > 1 and all(stats.values())
+            return (
+                await self.stat("listener_manager.total_listeners_active") > 0
+                and await self.workers_started()
+            )
 
         await self.process.until(serving, what="a listener from the control plane")
+
+    async def workers_started(self) -> bool:
+        """Whether the workers accept connections to the listeners that Envoy had at the end of its start."""
+        return await self.stat("listener_manager.workers_started") > 0
 
     async def stats(self, pattern: str = "") -> dict[str, int]:
         """Counters and gauges by name; `pattern` is a regular expression."""
