@@ -94,11 +94,20 @@ async def running(options: DemoOptions) -> AsyncIterator[Demo]:
 
 @contextlib.contextmanager
 def reserved_ports(count: int) -> Iterator[tuple[int, ...]]:
-    """Reserve free ports. These sockets do not listen and set SO_REUSEPORT, as Envoy does, so Envoy can
-    listen on the ports and other programs do not get them."""
+    """Reserve ports that are free at every address of this machine, because a gateway listens at all of them.
+
+    The sockets do not listen and set SO_REUSEPORT, as Envoy does, so Envoy can listen on the ports and other
+    programs do not get them.
+    """
+    both = socket.has_dualstack_ipv6()
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        sockets = [
+            stack.enter_context(socket.socket(socket.AF_INET6 if both else socket.AF_INET))
+            for _ in range(count)
+        ]
         for each in sockets:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            each.bind(("127.0.0.1", 0))
+            if both:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            each.bind(("::" if both else "0.0.0.0", 0))  # noqa: S104
         yield tuple(each.getsockname()[1] for each in sockets)
