@@ -1,0 +1,285 @@
+"""The verdict's engine: evidence, groups of requests, joining, judging."""
+
+import random
+from collections import Counter
+from math import exp, log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xds_server.core.verdict import evidence, paths
+from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse
+from xds_server.core.verdict.joining import Answer, Entry, Joiner, Lost, Outcome, Pair, Side, Unpaired
+from xds_server.core.verdict.judgement import Terms, Verdict, judge
+from xds_server.core.verdict.tally import BOUNDS_S, Latencies, Tally, together
+
+GOOD, BAD = Answer(failed=False, code=200), Answer(failed=True, code=500)
+CANARY = (Side.CANARY, "web-canary")
+STRONG = log(1000)
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_a_discordant_pair_raises_an_e_value_no_more_than_a_fair_coin_allows(b: int, c: int) -> None:
+    pairs = b + c + 10
+    now = exp(evidence.worse(Counts(pairs, b, c)))
+    after = [
+        exp(evidence.worse(Counts(pairs + 1, b + 1, c))),
+        exp(evidence.worse(Counts(pairs + 1, b, c + 1))),
+    ]
+    assert sum(after) / 2 <= now * (1 + 1e-9)
+
+
+@given(st.integers(0, 200), st.integers(0, 20), st.integers(0, 20), st.sampled_from([0.001, 0.01, 0.2]))
+def test_a_pair_raises_the_other_e_value_no_more_than_the_tolerance_allows(
+    same: int, b: int, c: int, tolerance: float
+) -> None:
+    def value(pairs: int, b: int, c: int) -> float:
+        return exp(no_worse(Counts(pairs, b, c), tolerance))
+
+    pairs = same + b + c
+    # The canary fails alone in `tolerance` of all pairs and the primary never: the edge of the hypothesis.
+    after = tolerance * value(pairs + 1, b + 1, c) + (1 - tolerance) * value(pairs + 1, b, c)
+    assert after <= value(pairs, b, c) * (1 + 1e-9)
+
+
+def found(canary: float, stable: float, pairs: int, seed: int) -> int:
+    """After how many pairs the evidence is strong; 0: never."""
+    rng = random.Random(seed)  # noqa: S311 - a simulation
+    b = c = 0
+    for pair in range(1, pairs + 1):
+        one, other = rng.random() < canary, rng.random() < stable
+        b, c = b + (one and not other), c + (other and not one)
+        if one != other and evidence.worse(Counts(pair, b, c)) >= STRONG:
+            return pair
+    return 0
+
+
+def test_one_percent_instead_of_a_tenth_is_found_within_ten_thousand_pairs() -> None:
+    assert all(found(0.01, 0.001, 10_000, seed) > 0 for seed in range(20))
+
+
+def test_the_same_program_on_both_sides_is_never_found_worse() -> None:
+    assert [found(0.01, 0.01, 20_000, seed) for seed in range(20)] == [0] * 20
+
+
+def test_the_bound_of_the_excess_is_where_the_evidence_is_just_strong() -> None:
+    counts = Counts(10_000, 3, 2)
+    bound = excess_bound(counts, 0.001)
+    assert no_worse(counts, bound) >= STRONG > no_worse(counts, bound * 0.999)
+    assert excess_bound(Counts(3), 0.001) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "group"),
+    [
+        ("GET", "/", "GET /"),
+        ("GET", "/orders/17/items?user=bob", "GET /orders/{id}/items"),
+        ("GET", "/users/8f14e45f-ceea-467f-ab3e-0123456789ab", "GET /users/{id}"),
+        ("PUT", "/blobs/deadbeef01", "PUT /blobs/{id}"),
+        ("GET", "/t/a1b2c3d4", "GET /t/{id}"),
+        ("GET", "/v1/feedback/facade", "GET /v1/feedback/facade"),
+        ("GET", "/a/b/c/d/e", "GET /a/b/c"),
+        ("GET", f"/{'x' * 33}", "GET /{text}"),
+        ("GET", "/%3Cscript%3E", "GET /{text}"),
+        ("BREW", "/tea", "OTHER /tea"),
+        ("GET", "*", "GET /"),
+    ],
+)
+def test_identifiers_queries_and_long_texts_are_folded(method: str, path: str, group: str) -> None:
+    assert paths.group(method, path) == group
+
+
+@given(st.text(), st.text())
+def test_a_group_is_short_whatever_a_client_sends(method: str, path: str) -> None:
+    assert len(paths.group(method, path)) <= 110
+
+
+def test_groups_are_bounded() -> None:
+    known = {str(number) for number in range(paths.MOST_GROUPS)}
+    assert paths.admitted("new", known) == paths.OTHER
+    assert paths.admitted("7", known) == "7"
+
+
+def primary(request: str, answer: Answer = GOOD, attempt: int = 1) -> Entry:
+    return Entry(request, Side.PRIMARY, answer, group="GET /", mirrored=(CANARY,), attempt=attempt)
+
+
+def shadow(request: str, answer: Answer = GOOD) -> Entry:
+    return Entry(request, Side.CANARY, answer, canary="web-canary")
+
+
+def play(entries: list[Entry], *, unique: bool = True, joiner: Joiner | None = None) -> list[Outcome]:
+    """What comes of entries of one stream, one a millisecond, and of the end of their windows."""
+    joiner = joiner or Joiner()
+    outcomes: list[Outcome] = []
+    for index, entry in enumerate(entries):
+        outcomes += joiner.add(entry, stream=1, scope="a/web", window_s=10.0, unique=unique, now=index / 1000)
+    outcomes += joiner.expire(100.0, 1)
+    assert len(joiner) == 0
+    return outcomes
+
+
+@pytest.mark.parametrize("unique", [True, False])
+def test_two_sides_make_a_pair_in_either_order(unique: bool) -> None:
+    for entries in ([primary("x"), shadow("x", BAD)], [shadow("x", BAD), primary("x")]):
+        assert play(entries, unique=unique) == [Pair(CANARY, "GET /", GOOD, BAD)]
+
+
+def test_a_unique_id_is_judged_as_soon_as_its_pair_is_complete() -> None:
+    joiner = Joiner()
+
+    def add(entry: Entry) -> list[Outcome]:
+        return list(joiner.add(entry, stream=1, scope="a", window_s=10.0, unique=True, now=0.0))
+
+    assert add(primary("x")) == []
+    assert add(shadow("x")) == [Pair(CANARY, "GET /", GOOD, GOOD)]
+    assert len(joiner) == 0
+
+
+def test_the_last_attempt_counts() -> None:
+    retried = [primary("x", BAD), shadow("x"), primary("x", GOOD, attempt=2)]
+    assert play(retried) == [Pair(CANARY, "GET /", GOOD, GOOD)]
+    late = [shadow("x"), primary("x", GOOD, attempt=2), primary("x", BAD)]
+    assert play(late, unique=False) == [Pair(CANARY, "GET /", GOOD, GOOD)]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [primary("x"), shadow("x"), primary("x")],
+        [primary("x"), shadow("x", BAD), shadow("x")],
+        [shadow("x", BAD), primary("x"), primary("x"), shadow("x")],
+    ],
+)
+def test_an_id_that_a_client_repeats_is_judged_for_nobody(entries: list[Entry]) -> None:
+    assert play(entries, unique=False) == [Unpaired(Lost.AMBIGUOUS)]
+
+
+def test_what_has_no_other_half_is_counted_and_not_judged() -> None:
+    assert play([primary("x")]) == [Unpaired(Lost.NOT_SENT, CANARY)]
+    assert play([shadow("x")]) == [Unpaired(Lost.NO_PRIMARY, CANARY)]
+    assert play([primary(""), primary("x" * 65)]) == [Unpaired(Lost.NO_ID)] * 2
+
+
+def test_streams_and_services_do_not_share_ids() -> None:
+    joiner = Joiner()
+    outcomes: list[Outcome] = []
+    for stream, scope, entry in ((1, "a", primary("x")), (2, "a", shadow("x")), (1, "b", shadow("x"))):
+        outcomes += joiner.add(entry, stream=stream, scope=scope, window_s=10.0, unique=True, now=0.0)
+    assert outcomes == []
+    assert Counter(joiner.close(1)) == {
+        Unpaired(Lost.NOT_SENT, CANARY): 1,
+        Unpaired(Lost.NO_PRIMARY, CANARY): 1,
+    }
+
+
+def test_the_stream_with_most_waiting_requests_makes_room() -> None:
+    joiner = Joiner(most_waiting=10)
+    outcomes: list[Outcome] = []
+
+    def add(entry: Entry, stream: int) -> None:
+        outcomes.extend(joiner.add(entry, stream=stream, scope="a", window_s=10.0, unique=True, now=0.0))
+
+    add(primary("mine"), 1)
+    for number in range(1000):
+        add(primary(str(number)), 2)
+    assert len(joiner) == 10
+    assert Counter(outcomes) == {Unpaired(Lost.EVICTED): 991}
+    outcomes.clear()
+    add(shadow("mine"), 1)
+    assert outcomes == [Pair(CANARY, "GET /", GOOD, GOOD)]
+
+
+def test_one_stream_may_fill_all_the_room() -> None:
+    joiner = Joiner(most_waiting=1)
+    for number in range(3):
+        list(joiner.add(primary(str(number)), stream=1, scope="a", window_s=1.0, unique=True, now=0.0))
+    assert list(joiner.close(1)) == [Unpaired(Lost.NOT_SENT, CANARY)]
+    assert list(joiner.close(1)) == []
+
+
+def tally(pairs: int, canary_failed: int = 0, stable_failed: int = 0, group: str = "GET /") -> Tally:
+    total = Tally()
+    for number in range(pairs):
+        one = BAD if number < stable_failed else GOOD
+        other = BAD if stable_failed <= number < stable_failed + canary_failed else GOOD
+        total.add(Pair(CANARY, group, one, other))
+    return total
+
+
+@pytest.mark.parametrize(
+    ("counted", "expected", "verdict", "words"),
+    [
+        (tally(2000, 40, 2), 2000, Verdict.WORSE, "failed alone in 40, the primary alone in 2"),
+        (tally(2000, 40, 2), 90_000, Verdict.WORSE, "Most of it in GET /: 40 of 2000 pairs"),
+        (tally(20_000, 1, 1), 20_000, Verdict.NO_WORSE, "at most 0."),
+        (tally(20_000), 30_000, Verdict.BLIND, "20000 of 30000 sampled pairs arrived"),
+        (tally(0), 0, Verdict.BLIND, "No Envoy reports"),
+        (tally(900), 900, Verdict.TOO_EARLY, "900 of at least 1000 pairs"),
+        (tally(2000, 3, 3), 2000, Verdict.TOO_EARLY, "2000 pairs do not tell yet"),
+    ],
+)
+def test_the_verdict_says_what_was_counted(
+    counted: Tally, expected: float, verdict: Verdict, words: str
+) -> None:
+    judgement = judge(counted, expected, Terms())
+    assert judgement.verdict is verdict
+    assert words in judgement.message
+
+
+def test_a_group_that_fails_is_found_among_many_pairs_that_do_not_tell() -> None:
+    total = together([tally(4000, 60, 60), tally(400, 30, 0, "POST /orders")])
+    judgement = judge(total, 4400, Terms())
+    assert (judgement.verdict, judgement.worst) == (Verdict.WORSE, "POST /orders")
+
+
+def test_a_hundred_groups_and_the_rest_have_evidence() -> None:
+    total = together(tally(2, group=f"GET /{number}") for number in range(paths.MOST_GROUPS + 5))
+    assert len(total.groups) == paths.MOST_GROUPS + 1
+    assert judge(total, 210, Terms(min_pairs=1000)).verdict is Verdict.TOO_EARLY
+
+
+def test_replicas_add_up() -> None:
+    one, other = tally(10, 1, 2), tally(20, 3, 4, "POST /")
+    one.add(Unpaired(Lost.NOT_SENT, CANARY))
+    other.add(Unpaired(Lost.NOT_SENT, CANARY))
+    total = together([one, other])
+    assert total.counts == Counts(30, 4, 6)
+    assert total.lost == {Lost.NOT_SENT: 2}
+    assert total.groups["GET /"].codes == {("200", "200"): 7, ("200", "500"): 1, ("500", "200"): 2}
+    assert judge(total, 30, Terms()) == judge(together([other, one]), 30, Terms())
+
+
+def test_codes_of_a_group_are_bounded() -> None:
+    total = Tally()
+    for number in range(200):
+        total.add(Pair(CANARY, "GET /", GOOD, Answer(failed=False, code=number)))
+    codes = total.groups["GET /"].codes
+    assert len(codes) == 41
+    assert codes[paths.OTHER, paths.OTHER] == 160
+
+
+def test_codes_are_named_as_people_name_them() -> None:
+    total = Tally()
+    total.add(Pair(CANARY, "GET /", Answer(failed=True, code=200, grpc=14), Answer(failed=True)))
+    assert total.groups["GET /"].codes == {("grpc 14", "none"): 1}
+
+
+@given(st.lists(st.floats(0.001, 100), min_size=1), st.sampled_from([0.5, 0.95, 0.99]))
+def test_a_quantile_is_right_within_a_bucket(latencies: list[float], share: float) -> None:
+    histogram = Latencies()
+    for each in latencies:
+        histogram.add(each)
+    exact = sorted(latencies)[max(0, -int(-share * len(latencies) // 1) - 1)]
+    found_ = histogram.quantile(share)
+    assert found_ is not None
+    assert exact <= found_ * (1 + 1e-9)
+    assert found_ <= max(exact * 1.2, BOUNDS_S[0])
+
+
+def test_a_histogram_without_latencies_has_no_quantile() -> None:
+    assert Latencies().quantile(0.5) is None
+    slow = Latencies()
+    slow.add(1e6)
+    assert slow.quantile(0.5) == BOUNDS_S[-1]

@@ -1,0 +1,112 @@
+"""The verdict on a canary, from what was counted."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, log
+from typing import Final
+
+from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse, worse
+from xds_server.core.verdict.paths import MOST_GROUPS
+from xds_server.core.verdict.tally import Tally
+
+ALPHA: Final = 0.001
+"""The chance that a canary which is no worse is ever called `Worse`, or one that is worse ever `NoWorse`."""
+
+TOLERANCE: Final = 0.001
+"""The share of requests by which a canary may fail more often and still be no worse."""
+
+MIN_PAIRS: Final = 1000
+BLIND_BELOW: Final = 0.9
+"""The share of the sampled pairs that has to arrive."""
+
+
+class Verdict(StrEnum):
+    """How a canary does. Stable: scripts match on these."""
+
+    WORSE = "Worse"
+    NO_WORSE = "NoWorse"
+    TOO_EARLY = "TooEarly"
+    BLIND = "Blind"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a verdict asks for. `alpha` and `tolerance` are shares between 0 and 1."""
+
+    alpha: float = ALPHA
+    tolerance: float = TOLERANCE
+    min_pairs: int = MIN_PAIRS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A verdict with its figures. `excess` is the bound on how much more often the canary fails, a share of
+    all pairs; `arrived` is the share of the expected pairs that arrived, or None where nothing was
+    expected."""
+
+    verdict: Verdict
+    message: str
+    counts: Counts
+    excess: float
+    arrived: float | None
+    worst: str = ""
+
+
+def judge(tally: Tally, expected: float, terms: Terms) -> Judgement:
+    """Judge a canary. `expected` is how many pairs should have arrived, by the counts of load reports and the
+    share that is sampled."""
+    counts = tally.counts
+    needed = log(1 / terms.alpha)
+    excess = excess_bound(counts, terms.alpha)
+    arrived = counts.pairs / expected if expected else None
+    worst = max(tally.groups, key=lambda name: worse(tally.groups[name].counts), default="")
+
+    def judged(verdict: Verdict, message: str, group: str = "") -> Judgement:
+        return Judgement(
+            verdict=verdict, message=message, counts=counts, excess=excess, arrived=arrived, worst=group
+        )
+
+    if _evidence(tally) >= needed:
+        return judged(Verdict.WORSE, _worse_sentence(tally, worst), worst)
+    if arrived is None or arrived < BLIND_BELOW:
+        return judged(Verdict.BLIND, _blind_sentence(counts, expected))
+    if counts.pairs < terms.min_pairs:
+        return judged(Verdict.TOO_EARLY, f"{counts.pairs} of at least {terms.min_pairs} pairs were compared.")
+    if no_worse(counts, terms.tolerance) >= needed:
+        return judged(
+            Verdict.NO_WORSE,
+            f"In {counts.pairs} pairs the canary fails at most {excess:.2%} more often than the primary.",
+        )
+    return judged(
+        Verdict.TOO_EARLY,
+        f"{counts.pairs} pairs do not tell yet whether the canary fails {terms.tolerance:.2%} more often:"
+        f" it failed alone in {counts.canary_failed}, the primary alone in {counts.stable_failed}.",
+    )
+
+
+def _evidence(tally: Tally) -> float:
+    """Logarithm of the e-value of all pairs and of each group, averaged with weights that never change: one
+    half for all pairs, the other half in equal parts for as many groups as there may be. A group without a
+    pair has the e-value 1."""
+    share = 0.5 / (MOST_GROUPS + 1)
+    unused = share * (MOST_GROUPS + 1 - len(tally.groups))
+    logs = [log(0.5) + worse(tally.counts), *(log(unused) for _ in range(unused > 0))]
+    logs += [log(share) + worse(group.counts) for group in tally.groups.values()]
+    most = max(logs)
+    return most + log(sum(exp(each - most) for each in logs))
+
+
+def _worse_sentence(tally: Tally, worst: str) -> str:
+    counts = tally.counts
+    group = tally.groups[worst].counts
+    where = f" Most of it in {worst}: {group.canary_failed} of {group.pairs} pairs." if worst else ""
+    return (
+        f"In {counts.pairs} pairs the canary failed alone in {counts.canary_failed},"
+        f" the primary alone in {counts.stable_failed}.{where}"
+    )
+
+
+def _blind_sentence(counts: Counts, expected: float) -> str:
+    if not expected:
+        return "No Envoy reports how many requests it mirrored."
+    return f"{counts.pairs} of {expected:.0f} sampled pairs arrived."
