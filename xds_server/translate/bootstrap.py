@@ -107,6 +107,7 @@ def routes_only_yaml(options: BootstrapOptions) -> str:
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(options.mode), cds_config=waiting
         ),
+        cluster_manager=_load_reports(),
         static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(options)]),
     )
     stanza = http_manager.HttpConnectionManager(
@@ -157,6 +158,7 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
         ),
+        cluster_manager=_load_reports(),
         static_resources=bootstrap.BootstrapStaticResources(listeners=listeners, clusters=clusters),
         overload_manager=_overload_manager(options.max_heap_mib * MIB),
     )
@@ -255,6 +257,19 @@ def _ads(mode: Variant) -> core.ApiConfigSource:
         transport_api_version=core.ApiVersion.V3,
         set_node_on_first_message_only=True,
         grpc_services=[core.GrpcService(envoy_grpc=service)],
+    )
+
+
+def _load_reports() -> bootstrap.ClusterManager:
+    """Reports how many requests each cluster was sent, and how they ended, to the control plane, which
+    names the clusters."""
+    service = core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=_XDS_CLUSTER))
+    return bootstrap.ClusterManager(
+        load_stats_config=core.ApiConfigSource(
+            api_type=core.ApiConfigSourceApiType.GRPC,
+            transport_api_version=core.ApiVersion.V3,
+            grpc_services=[service],
+        )
     )
 
 

@@ -1,0 +1,133 @@
+"""What Envoys report of the load on their clusters. Pure: reports in, sums out; time is an argument.
+
+A report counts what happened in one cluster of one Envoy since its last report. The sums of all Envoys are
+kept by cluster: since it was first asked for, and for the last few intervals.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from xds_server.base.ids import NodeId, StreamId
+
+INTERVALS_S: Final = (3, 10, 30)
+"""Between two reports of an Envoy."""
+
+RECENT: Final = 3
+"""Intervals that `Loads.recent` covers."""
+
+_MOST_ENTRIES: Final = 10_000
+"""Clusters in the reports of all Envoys that one second may bring."""
+
+_LARGEST: Final = 2**53
+"""A count beyond it is no count of requests."""
+
+
+class Load(NamedTuple):
+    """Requests of one cluster: sent to it, those that succeeded and failed, and those that Envoy did not
+    send as the cluster had as many as it may have. `in_flight` is how many were not answered at the end of
+    the last report."""
+
+    issued: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    dropped: int = 0
+    in_flight: int = 0
+
+    def plus(self, other: "Load") -> "Load":
+        """The sum of two Envoys, or of two times."""
+        return Load(*map(sum, zip(self, other, strict=True)))
+
+    def valid(self) -> bool:
+        """Whether all of it can be counts."""
+        return all(0 <= each <= _LARGEST for each in self)
+
+
+NO_LOAD: Final = Load()
+
+
+class Reporter(NamedTuple):
+    """An Envoy that has opened a stream of load reports; `last` is when it reported last, or None."""
+
+    node: NodeId
+    last: float | None
+
+
+@dataclass(slots=True)
+class _Interval:
+    began: float
+    loads: dict[str, Load] = field(default_factory=dict)
+
+
+class Loads:
+    """The reports of all Envoys. Times are seconds of any steady clock."""
+
+    def __init__(self) -> None:
+        self._wanted: frozenset[str] = frozenset()
+        self._totals: dict[str, Load] = {}
+        self._recent: deque[_Interval] = deque()
+        self._reporters: dict[StreamId, Reporter] = {}
+        self.unknown = 0
+        """Entries for clusters that the Envoy was not asked for, or that count nothing real."""
+
+    def want(self, clusters: Collection[str]) -> None:
+        """Keep sums of these clusters, and forget those of others."""
+        self._wanted = frozenset(clusters)
+        for each in [*(self._totals.keys() - self._wanted)]:
+            del self._totals[each]
+
+    def interval_s(self) -> int:
+        """How often an Envoy is to report, so that all of them together bring no more than is affordable."""
+        entries = len(self._reporters) * len(self._wanted)
+        return next((each for each in INTERVALS_S if entries <= each * _MOST_ENTRIES), INTERVALS_S[-1])
+
+    def join(self, stream: StreamId, node: NodeId) -> None:
+        """An Envoy opened a stream."""
+        self._reporters[stream] = Reporter(node, None)
+
+    def leave(self, stream: StreamId) -> None:
+        """Its stream has ended."""
+        self._reporters.pop(stream, None)
+
+    def reporters(self) -> list[Reporter]:
+        """The Envoys with a stream of reports."""
+        return list(self._reporters.values())
+
+    def report(
+        self, stream: StreamId, loads: Iterable[tuple[str, Load]], asked: Collection[str], *, now: float
+    ) -> None:
+        """An Envoy reported the loads of clusters, of which only those that it was `asked` for count."""
+        self._reporters[stream] = self._reporters[stream]._replace(last=now)
+        interval = self._interval(now)
+        for cluster, load in loads:
+            if cluster not in asked or not load.valid():
+                self.unknown += 1
+            elif cluster in self._wanted:
+                flow = load._replace(in_flight=0)
+                self._totals[cluster] = self._totals.get(cluster, NO_LOAD).plus(flow)
+                interval.loads[cluster] = interval.loads.get(cluster, NO_LOAD).plus(load)
+
+    def total(self, cluster: str) -> Load:
+        """Of a cluster, since it was first wanted; `in_flight` is 0."""
+        return self._totals.get(cluster, NO_LOAD)
+
+    def recent(self, now: float) -> Mapping[str, Load]:
+        """By cluster, of the last intervals."""
+        self._drop(now)
+        sums: dict[str, Load] = {}
+        for interval in self._recent:
+            for cluster, load in interval.loads.items():
+                sums[cluster] = sums.get(cluster, NO_LOAD).plus(load)
+        return sums
+
+    def _interval(self, now: float) -> _Interval:
+        self._drop(now)
+        if not self._recent or now - self._recent[-1].began >= self.interval_s():
+            self._recent.append(_Interval(now))
+        return self._recent[-1]
+
+    def _drop(self, now: float) -> None:
+        oldest = now - RECENT * self.interval_s()
+        while self._recent and self._recent[0].began < oldest:
+            self._recent.popleft()
