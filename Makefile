@@ -2,7 +2,6 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-PROTOS := protos/xds_server/pb/status.proto
 PURE := core translate base.latency base.log_limit xds.framing xds.resource xds.snapshot xds.types xds.batch \
   xds.name_sets xds.fleet xds.totals xds.nack_summary xds.delivery xds.convergence xds.stream_events \
   xds.subscription xds.answers xds.due xds.order xds.nonces xds.offers xds.machine xds.sotw xds.delta xds.encode xds.responses xds.rollout xds.warming \

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
 from xds_server.base.ids import StreamId
-from xds_server.xds.admission import Admission, Limits, host_of
+from xds_server.xds.admission import Admission, StreamLimits, host_of
 from xds_server.xds.loads import Load, Loads
 from xds_server.xds.node import node_of
 from xds_server.xds.stream_events import Node
@@ -53,14 +53,14 @@ class LoadReportServicer(Generic[V]):
         view_of: Callable[[Node, frozenset[str]], V],
         identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]],
         clock: Callable[[], float],
-        limits: Limits | None = None,
+        limits: StreamLimits | None = None,
     ) -> None:
         self._loads = loads
         self._wanted = wanted
         self._view_of = view_of
         self._identify = identify
         self._clock = clock
-        self._admission = Admission(limits or Limits())
+        self._admission = Admission(limits or StreamLimits())
         self._streams: dict[StreamId, _Stream[V]] = {}
         self._next_stream = 1
 
@@ -77,8 +77,8 @@ class LoadReportServicer(Generic[V]):
 
     async def _handle(self, _requests: object, context: _Context) -> None:
         host = host_of(context.peer())
-        if refused := self._admission.refusal(host, now=self._clock()):
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refused.reason)
+        if denial := self._admission.admit(host, now=self._clock()):
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, denial.reason)
         try:
             await self._serve(context)
         except RequestDeniedError as error:
