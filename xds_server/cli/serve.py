@@ -209,6 +209,7 @@ def serve(
     from xds_server.server.gateway_file import read_gateway
 
     configure_logging(log_format, level=log_level)
+    name = replica or _replica_name()
     config = ServeConfig(
         source=source_of(
             manifests,
@@ -227,9 +228,8 @@ def serve(
         gateway=read_gateway(gateway, gateway_port),
         gateway_file=gateway,
         route_configs=tuple(route_config or ()),
-        events=EventsConfig(identity=replica or _replica_name(), lease_namespace=lease_namespace)
-        if events
-        else None,
+        replica=name,
+        events=EventsConfig(identity=name, lease_namespace=lease_namespace) if events else None,
         ready_file=ready_file,
         security=_security(tls_cert, tls_key, tls_client_ca, tls_clients),
         insecure=insecure,

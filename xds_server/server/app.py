@@ -33,6 +33,7 @@ from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
 from xds_server.server.reporting import NEVER, VERSION, Reporter
 from xds_server.server.status_api import StatusServicer
+from xds_server.server.verdicts import Verdicts
 from xds_server.server.wiring import open_door, open_events, open_source
 from xds_server.translate.gateway import GatewayConfig
 from xds_server.xds.delivery import Delivery
@@ -110,6 +111,7 @@ class App:
             events=self._events,
             behind=self._behind,
         )
+        self.verdicts = Verdicts(name=config.replica, records=dict, shadows=self.reporter.shadows)
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",
             observe=self.reporter.observe,

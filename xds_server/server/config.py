@@ -141,6 +141,7 @@ class ServeConfig:
     Attributes:
         route_configs: names of additional route configurations, for listeners that Envoys define themselves.
         gateway: the content of `gateway_file` at the start.
+        replica: the identity of this replica among the others.
         events: None disables Kubernetes Events.
         drain_s: over how many seconds streams are closed at the end.
         plaintext_credentials: send credentials to Envoys without TLS too.
@@ -160,6 +161,7 @@ class ServeConfig:
     gateway: GatewayConfig = TRANSPARENT
     gateway_file: Path | None = None
     route_configs: tuple[str, ...] = ()
+    replica: str = ""
     events: EventsConfig | None = None
     ready_file: Path | None = None
     drain_s: float = 2.0

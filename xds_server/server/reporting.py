@@ -166,6 +166,10 @@ class Reporter:
                     _log.exception("reporting failed", subject=f"Service {target}")
             return sorted(found)
 
+    def shadows(self) -> list[ShadowStatus]:
+        """Every shadow, as the last published state has it."""
+        return (self._published or NEVER).plan.shadows()
+
     def server_state(self) -> ServerState:
         """What `status` and the page show."""
         published, source = self._published or NEVER, self._source.health()
