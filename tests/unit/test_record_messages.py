@@ -29,12 +29,17 @@ def whole() -> Record:
             Counter({"GET /": 2}),
             Counter({NAME: 1}),
             Counter({"too large": 1}),
+            Counter({NAME: 2}),
+            Counter({NAME: 1}),
         ),
         envoys=frozenset({"a", "b"}),
         silent=frozenset({"b"}),
     )
     good, bad = Answer(failed=False, code=200), Answer(failed=True, code=500, latency_s=0.5)
+    slow = Answer(failed=False, code=200, latency_s=0.5)
     record.tally.add(Pair((Side.CANARY, CANARY.name), "GET /", good, bad))
+    record.tally.add(Pair((Side.CANARY, CANARY.name), "GET /", good, slow, good))
+    record.tally.add(Pair((Side.CANARY, CANARY.name), "GET /", good, good, slow))
     record.tally.add(Unpaired(Lost.NOT_SENT))
     return record
 

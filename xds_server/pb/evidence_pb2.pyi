@@ -19,7 +19,7 @@ class GetRecordsResponse(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ...) -> None: ...
 
 class Record(_message.Message):
-    __slots__ = ("namespace", "canary", "service", "since", "template", "primary", "mirrored", "expected", "groups", "lost", "envoys", "silent", "compared", "baseline", "differing", "noise", "skipped")
+    __slots__ = ("namespace", "canary", "service", "since", "template", "primary", "mirrored", "expected", "groups", "lost", "envoys", "silent", "compared", "baseline", "differing", "noise", "skipped", "alone", "baseline_alone")
     class LostEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,8 @@ class Record(_message.Message):
     DIFFERING_FIELD_NUMBER: _ClassVar[int]
     NOISE_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_ALONE_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     canary: str
     service: str
@@ -82,7 +84,9 @@ class Record(_message.Message):
     differing: _containers.RepeatedCompositeFieldContainer[Field]
     noise: _containers.RepeatedCompositeFieldContainer[Field]
     skipped: _containers.ScalarMap[str, int]
-    def __init__(self, namespace: _Optional[str] = ..., canary: _Optional[str] = ..., service: _Optional[str] = ..., since: _Optional[float] = ..., template: _Optional[str] = ..., primary: _Optional[_Union[Requests, _Mapping]] = ..., mirrored: _Optional[_Union[Requests, _Mapping]] = ..., expected: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., lost: _Optional[_Mapping[str, int]] = ..., envoys: _Optional[_Iterable[str]] = ..., silent: _Optional[_Iterable[str]] = ..., compared: _Optional[_Mapping[str, int]] = ..., baseline: _Optional[_Mapping[str, int]] = ..., differing: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., noise: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    alone: _containers.RepeatedCompositeFieldContainer[Field]
+    baseline_alone: _containers.RepeatedCompositeFieldContainer[Field]
+    def __init__(self, namespace: _Optional[str] = ..., canary: _Optional[str] = ..., service: _Optional[str] = ..., since: _Optional[float] = ..., template: _Optional[str] = ..., primary: _Optional[_Union[Requests, _Mapping]] = ..., mirrored: _Optional[_Union[Requests, _Mapping]] = ..., expected: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., lost: _Optional[_Mapping[str, int]] = ..., envoys: _Optional[_Iterable[str]] = ..., silent: _Optional[_Iterable[str]] = ..., compared: _Optional[_Mapping[str, int]] = ..., baseline: _Optional[_Mapping[str, int]] = ..., differing: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., noise: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, int]] = ..., alone: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., baseline_alone: _Optional[_Iterable[_Union[Field, _Mapping]]] = ...) -> None: ...
 
 class Requests(_message.Message):
     __slots__ = ("issued", "succeeded", "failed", "dropped")
@@ -97,7 +101,7 @@ class Requests(_message.Message):
     def __init__(self, issued: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("name", "pairs", "canary_failed", "stable_failed", "differing_types", "codes", "primary", "shadow")
+    __slots__ = ("name", "pairs", "canary_failed", "stable_failed", "differing_types", "codes", "primary", "shadow", "slower", "faster")
     class PrimaryEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +124,8 @@ class Group(_message.Message):
     CODES_FIELD_NUMBER: _ClassVar[int]
     PRIMARY_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_FIELD_NUMBER: _ClassVar[int]
+    FASTER_FIELD_NUMBER: _ClassVar[int]
     name: str
     pairs: int
     canary_failed: int
@@ -128,7 +134,9 @@ class Group(_message.Message):
     codes: _containers.RepeatedCompositeFieldContainer[Codes]
     primary: _containers.ScalarMap[int, int]
     shadow: _containers.ScalarMap[int, int]
-    def __init__(self, name: _Optional[str] = ..., pairs: _Optional[int] = ..., canary_failed: _Optional[int] = ..., stable_failed: _Optional[int] = ..., differing_types: _Optional[int] = ..., codes: _Optional[_Iterable[_Union[Codes, _Mapping]]] = ..., primary: _Optional[_Mapping[int, int]] = ..., shadow: _Optional[_Mapping[int, int]] = ...) -> None: ...
+    slower: int
+    faster: int
+    def __init__(self, name: _Optional[str] = ..., pairs: _Optional[int] = ..., canary_failed: _Optional[int] = ..., stable_failed: _Optional[int] = ..., differing_types: _Optional[int] = ..., codes: _Optional[_Iterable[_Union[Codes, _Mapping]]] = ..., primary: _Optional[_Mapping[int, int]] = ..., shadow: _Optional[_Mapping[int, int]] = ..., slower: _Optional[int] = ..., faster: _Optional[int] = ...) -> None: ...
 
 class Codes(_message.Message):
     __slots__ = ("primary", "shadow", "pairs")

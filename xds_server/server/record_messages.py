@@ -9,7 +9,7 @@ from xds_server.core.verdict.bodies import Bodies, Field, Kind
 from xds_server.core.verdict.evidence import Counts
 from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.record import Record, Requests
-from xds_server.core.verdict.tally import Group, Tally
+from xds_server.core.verdict.tally import Group, Speed, Tally
 from xds_server.pb import evidence_pb2
 
 
@@ -34,6 +34,8 @@ def message_of(record: Record) -> evidence_pb2.Record:
         differing=_fields(bodies.differing),
         noise=_fields(bodies.noise),
         skipped=bodies.skipped,
+        alone=_fields(bodies.alone),
+        baseline_alone=_fields(bodies.baseline_alone),
     )
 
 
@@ -59,6 +61,8 @@ def record_of(message: evidence_pb2.Record) -> Record:
             Counter(message.baseline),
             _of_fields(message.noise),
             Counter(message.skipped),
+            _of_fields(message.alone),
+            _of_fields(message.baseline_alone),
         ),
         envoys=frozenset(message.envoys),
         silent=frozenset(message.silent),
@@ -76,6 +80,7 @@ def _group(name: str, group: Group) -> evidence_pb2.Group:
         ],
         primary=group.primary.buckets,
         shadow=group.shadow.buckets,
+        **group.speed._asdict(),
     )
 
 
@@ -84,6 +89,7 @@ def _of_group(message: evidence_pb2.Group) -> Group:
         counts=Counts(message.pairs, message.canary_failed, message.stable_failed),
         differing_types=message.differing_types,
         codes=Counter({(each.primary, each.shadow): each.pairs for each in message.codes}),
+        speed=Speed(message.slower, message.faster),
     )
     group.primary.buckets.update(message.primary)
     group.shadow.buckets.update(message.shadow)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from xds_server.core.verdict import evidence, paths
 from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse
 from xds_server.core.verdict.joining import Answer, Entry, Joiner, Lost, Outcome, Pair, Side, Unpaired
-from xds_server.core.verdict.judgement import Terms, Verdict, judge
-from xds_server.core.verdict.tally import BOUNDS_S, Latencies, Tally, together
+from xds_server.core.verdict.judgement import ALPHA, Terms, Verdict, judge
+from xds_server.core.verdict.tally import BOUNDS_S, Latencies, Speed, Tally, slower, together
 
 GOOD, BAD = Answer(failed=False, code=200), Answer(failed=True, code=500)
 CANARY = (Side.CANARY, "web-canary")
@@ -162,6 +162,16 @@ def test_what_has_no_other_half_is_counted_and_not_judged() -> None:
     assert play([primary(""), primary("x" * 65)]) == [Unpaired(Lost.NO_ID)] * 2
 
 
+def test_a_baseline_makes_no_pair_of_its_own() -> None:
+    whose = (Side.BASELINE, "web-canary")
+    first = primary("x")._replace(mirrored=(CANARY, whose))
+    baseline = Entry("x", Side.BASELINE, BAD, canary="web-canary")
+    assert play([first, baseline, shadow("x")]) == [Pair(CANARY, "GET /", GOOD, GOOD, BAD)]
+    assert play([first, shadow("x")]) == [Pair(CANARY, "GET /", GOOD, GOOD)]
+    assert play([first, baseline]) == [Unpaired(Lost.NOT_SENT, CANARY)]
+    assert play([baseline]) == []
+
+
 def test_streams_and_services_do_not_share_ids() -> None:
     joiner = Joiner()
     outcomes: list[Outcome] = []
@@ -249,6 +259,36 @@ def test_replicas_add_up() -> None:
     assert total.lost == {Lost.NOT_SENT: 2}
     assert total.groups["GET /"].codes == {("200", "200"): 7, ("200", "500"): 1, ("500", "200"): 2}
     assert judge(total, 30, Terms()) == judge(together([other, one]), 30, Terms())
+
+
+def timed(canary_ms: float, baseline_ms: float | None, *, failed: bool = False) -> Pair:
+    baseline = None if baseline_ms is None else Answer(failed=False, latency_s=baseline_ms / 1000)
+    return Pair(CANARY, "GET /", GOOD, Answer(failed=failed, latency_s=canary_ms / 1000), baseline)
+
+
+@pytest.mark.parametrize(
+    ("pair", "speed"),
+    [
+        (timed(12, 10), Speed(1, 0)),
+        (timed(11, 10), Speed(0, 0)),
+        (timed(10, 12), Speed(0, 1)),
+        (timed(104, 100), Speed(0, 0)),
+        (timed(107, 100), Speed(1, 0)),
+        (timed(100, None), Speed(0, 0)),
+        (timed(100, 10, failed=True), Speed(0, 0)),
+    ],
+)
+def test_latency_is_judged_against_the_baseline_alone(pair: Pair, speed: Speed) -> None:
+    total = Tally()
+    total.add(pair)
+    assert total.speed == speed
+    assert together([total, total]).speed == speed.plus(speed)
+
+
+def test_a_canary_is_slower_if_it_nearly_always_is() -> None:
+    assert slower(Speed(30, 0), ALPHA)
+    assert not slower(Speed(5, 0), ALPHA)
+    assert not slower(Speed(500, 480), ALPHA)
 
 
 def test_codes_of_a_group_are_bounded() -> None:

@@ -61,16 +61,18 @@ class Entry(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """One request and what a canary, or the baseline, answered beside the primary."""
+    """One request and what a canary answered beside the primary, and beside the canary's baseline if the
+    request was mirrored to it. Only a canary makes pairs."""
 
     whose: Shadow
     group: str
     primary: Answer
     shadow: Answer
+    baseline: Answer | None = None
 
 
 class Lost(StrEnum):
-    """Why a request makes no pair."""
+    """Why a request makes no pair with a canary."""
 
     NOT_SENT = "not_sent"
     """No entry of a mirrored request came: it was not sent, or its entry was lost."""
@@ -197,14 +199,18 @@ def _complete(waiting: _Waiting) -> bool:
 
 def _judged(waiting: _Waiting) -> Iterator[Outcome]:
     primary = waiting.primary
+    canaries = {whose: each for whose, each in waiting.shadows.items() if whose[0] is Side.CANARY}
     if waiting.ambiguous:
         yield Unpaired(Lost.AMBIGUOUS)
     elif primary is None:
-        for whose in waiting.shadows:
+        for whose in canaries:
             yield Unpaired(Lost.NO_PRIMARY, whose)
     else:
-        for whose, shadow in waiting.shadows.items():
-            yield Pair(whose, primary.group, primary.answer, shadow.answer)
+        for whose, shadow in canaries.items():
+            baseline = waiting.shadows.get((Side.BASELINE, whose[1]))
+            yield Pair(
+                whose, primary.group, primary.answer, shadow.answer, baseline.answer if baseline else None
+            )
         for whose in primary.mirrored:
-            if whose not in waiting.shadows:
+            if whose[0] is Side.CANARY and whose not in canaries:
                 yield Unpaired(Lost.NOT_SENT, whose)

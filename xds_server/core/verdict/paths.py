@@ -32,7 +32,7 @@ def group(method: str, path: str) -> str:
     """Such as ``GET /orders/{id}/items``. `path` is as the client sent it, with or without a query."""
     segments = path.partition("?")[0].split("/", _SEGMENTS + 1)[1 : _SEGMENTS + 1]
     verb = method if method in _METHODS else "OTHER"
-    return f"{verb} /{'/'.join(map(_folded, segments))}"
+    return f"{verb} /{'/'.join(map(folded, segments))}"
 
 
 def admitted(name: str, known: Collection[str]) -> str:
@@ -40,7 +40,8 @@ def admitted(name: str, known: Collection[str]) -> str:
     return name if name in known or len(known) < MOST_GROUPS else OTHER
 
 
-def _folded(segment: str) -> str:
+def folded(segment: str) -> str:
+    """A name as it is, or what it is instead: ``{id}`` or ``{text}``."""
     if _IDENTIFIER.fullmatch(segment):
         return "{id}"
     if not segment or (len(segment) <= _LONGEST_SEGMENT and _NAME.fullmatch(segment)):

@@ -4,15 +4,20 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from math import log
+from typing import Final, NamedTuple
 
-from xds_server.core.verdict.evidence import NO_PAIRS, Counts
+from xds_server.core.verdict.evidence import NO_PAIRS, Counts, worse
 from xds_server.core.verdict.joining import Answer, Lost, Pair, Unpaired
 from xds_server.core.verdict.paths import OTHER, admitted
 
 BOUNDS_S: Final = tuple(0.001 * 2 ** (step / 4) for step in range(68))
 """Upper bounds of the latency histogram's buckets, 1 ms to 110 s, each 1.19 times the one before; one more
 bucket holds what is slower."""
+
+TOLERANCE_SHARE: Final = 0.05
+TOLERANCE_S: Final = 0.001
+"""Of two latencies, the larger counts as larger only beyond both together."""
 
 _MOST_CODES: Final = 40
 """Different pairs of codes of one group; a caller can make a backend answer any code."""
@@ -41,6 +46,20 @@ class Latencies:
         return None
 
 
+class Speed(NamedTuple):
+    """Requests that a canary answered later than its baseline, and earlier, by more than the tolerance."""
+
+    slower: int = 0
+    faster: int = 0
+
+    def plus(self, other: "Speed") -> "Speed":
+        """The counts of both."""
+        return Speed(self.slower + other.slower, self.faster + other.faster)
+
+
+NO_SPEED: Final = Speed()
+
+
 @dataclass(slots=True)
 class Group:
     """The pairs of one group of requests. `codes` counts (of the primary, of the canary)."""
@@ -50,6 +69,7 @@ class Group:
     codes: Counter[tuple[str, str]] = field(default_factory=Counter)
     primary: Latencies = field(default_factory=Latencies)
     shadow: Latencies = field(default_factory=Latencies)
+    speed: Speed = NO_SPEED
 
     def add(self, pair: Pair) -> None:
         """Count a pair."""
@@ -62,6 +82,10 @@ class Group:
         self.codes[codes if codes in self.codes or len(self.codes) < _MOST_CODES else (OTHER, OTHER)] += 1
         self.primary.add(primary.latency_s)
         self.shadow.add(shadow.latency_s)
+        # Only with the baseline: Envoy times a mirrored request otherwise than the primary's.
+        if pair.baseline is not None and not (shadow.failed or pair.baseline.failed):
+            canary_s, baseline_s = shadow.latency_s, pair.baseline.latency_s
+            self.speed = self.speed.plus(Speed(_later(canary_s, baseline_s), _later(baseline_s, canary_s)))
 
     def update(self, other: "Group") -> None:
         """Add what another replica counted."""
@@ -70,6 +94,7 @@ class Group:
         self.codes.update(other.codes)
         self.primary.buckets.update(other.primary.buckets)
         self.shadow.buckets.update(other.shadow.buckets)
+        self.speed = self.speed.plus(other.speed)
 
 
 class Tally:
@@ -85,6 +110,14 @@ class Tally:
         total = NO_PAIRS
         for each in self.groups.values():
             total = total.plus(each.counts)
+        return total
+
+    @property
+    def speed(self) -> Speed:
+        """Of all groups."""
+        total = NO_SPEED
+        for each in self.groups.values():
+            total = total.plus(each.speed)
         return total
 
     def add(self, outcome: Pair | Unpaired) -> None:
@@ -110,6 +143,16 @@ def together(tallies: Iterable[Tally]) -> Tally:
     for each in tallies:
         total.update(each)
     return total
+
+
+def slower(speed: Speed, alpha: float) -> bool:
+    """Whether a canary is slower than its baseline, with confidence ``1 - alpha`` at whatever moment it is
+    read."""
+    return worse(Counts(sum(speed), *speed)) >= log(1 / alpha)
+
+
+def _later(one: float, other: float) -> bool:
+    return one > other * (1 + TOLERANCE_SHARE) + TOLERANCE_S
 
 
 def code(answer: Answer) -> str:
