@@ -124,13 +124,13 @@ def test_variables_that_kubernetes_derives_from_services_are_not_taken_for_optio
         assert pod_of(deployment)["enableServiceLinks"] is False
 
 
-def test_neither_service_becomes_a_route_even_if_everything_is_exposed(
+def test_no_service_becomes_a_route_even_if_everything_is_exposed(
     everything: list[Doc], tmp_path: Path
 ) -> None:
     services = of_kind(everything, "Service")
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(services))
     published = Pipeline(gateway_port=8080, expose_all=True).step(read_once([tmp_path]), now=0.0)
-    assert len(services) == 2
+    assert len(services) == 3
     assert not published.moved
 
 

@@ -18,7 +18,7 @@ from tests.support.installation import (
 )  # fmt: skip
 from tests.support.network_policies import End, Network
 
-XDS, METRICS, HTTP, STATS = 18000, 18081, 8080, 9903
+XDS, METRICS, PEERS, HTTP, STATS = 18000, 18081, 18083, 8080, 9903
 NAMESPACES = {
     SYSTEM: {},
     "staging": {"xds-shadow.io/envoy": "true"},
@@ -82,12 +82,18 @@ def test_no_pod_reaches_an_admin_interface(network: Network, control_plane: End,
         assert not network.allows(somebody, gateway, 9901)
 
 
-def test_the_control_plane_goes_to_an_api_server_alone(
+def test_only_replicas_reach_each_other(network: Network, control_plane: End, gateway: End) -> None:
+    assert network.allows(control_plane, control_plane, PEERS)
+    for stranger in (gateway, SIDECAR, APP, PROMETHEUS, OUTSIDE):
+        assert not network.allows(stranger, control_plane, PEERS)
+    assert all(network.allows(control_plane, DNS, 53, protocol) for protocol in ("UDP", "TCP"))
+
+
+def test_the_control_plane_goes_to_an_api_server_and_its_replicas_alone(
     network: Network, control_plane: End, gateway: End
 ) -> None:
     assert all(network.allows(control_plane, OUTSIDE, port) for port in (443, 6443))
     assert not network.allows(control_plane, OUTSIDE, 80)
-    assert not network.allows(control_plane, DNS, 53, "UDP")
     assert not network.allows(control_plane, APP, HTTP)
     assert not network.allows(control_plane, gateway, HTTP)
 

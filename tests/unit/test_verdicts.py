@@ -13,7 +13,7 @@ from xds_server.core.verdict.bodies import Field
 from xds_server.core.verdict.joining import Lost, Pair, Side, Unpaired
 from xds_server.core.verdict.judgement import Terms, Verdict
 from xds_server.core.verdict.record import Record
-from xds_server.server.verdict_report import FieldReport, Replica, ShadowVerdict, verdict_on
+from xds_server.server.verdict_report import Replica, ShadowVerdict, verdict_on
 from xds_server.server.verdicts import Answer, Verdicts
 
 LONG = 20_000
@@ -126,15 +126,25 @@ def test_without_a_pair_there_are_no_quantiles() -> None:
     assert (side.codes, side.p50, side.p95, side.p99) == ((), None, None, None)
 
 
-def test_fields_that_differ_come_with_the_noise_of_the_baseline() -> None:
-    name = Field("GET /", "$.name", bodies.Kind.MISSING)
-    time = Field("GET /", "$.time", bodies.Kind.VALUE)
-    found = record(50, differing={name: 3, time: 50})
-    found.bodies.baseline["GET /"] = 40
-    found.bodies.noise[time] = 40
+def test_fields_that_differ_come_with_what_the_baseline_says() -> None:
+    name, time = ("$.name", bodies.Kind.MISSING), ("$.time", bodies.Kind.VALUE)
+    found = record(50)
+    for _ in range(50):
+        found.bodies.add("GET /", [name, time], [time])
     shown = verdict_on(shadow(), found)
-    assert shown.fields == (FieldReport(time, 50, 50, 40, 40), FieldReport(name, 3, 50, 0, 40))
-    assert shown.compared == 50
+    assert [(each.field[1:], each.differs) for each in shown.fields] == [(name, True), (time, False)]
+    assert (shown.compared, shown.noise_unknown) == (50, False)
+    assert verdict_on(shadow(), record(50, differing={Field("GET /", *name): 1})).noise_unknown
+
+
+def test_only_a_baseline_tells_whether_a_canary_is_slower() -> None:
+    found = record(5)
+    assert verdict_on(shadow(), found).slower is None
+    whose = (Side.CANARY, CANARY.name)
+    for _ in range(50):
+        found.tally.add(Pair(whose, "GET /", GOOD, GOOD._replace(latency_s=0.5), baseline=GOOD))
+    shown = verdict_on(shadow(), found)
+    assert (shown.slower, shown.speed) == (True, (50, 0))
 
 
 def test_a_workload_of_another_kind() -> None:

@@ -16,6 +16,7 @@ from xds_server.cli.options import (
     ADDRESSES,
     EVENTS,
     PAGE,
+    REPLICAS,
     TLS,
     AdminAddress,
     AllowLoopbackEndpoints,
@@ -40,9 +41,12 @@ from xds_server.server.config import (
     DEFAULT_ADMIN_ADDRESS,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_HTTP_ADDRESS,
+    DEFAULT_PEER_ADDRESS,
     DEFAULT_XDS_ADDRESS,
+    PEER_PORT,
     PLAIN,
     EventsConfig,
+    PeersConfig,
     Security,
     ServeConfig,
     TlsFiles,
@@ -193,6 +197,30 @@ def serve(
             rich_help_panel=EVENTS,
         ),
     ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peers",
+            envvar="XDS_SHADOW_PEERS",
+            metavar="HOST:PORT",
+            help="The --peer-address of the other replicas, whose evidence is added to the verdicts, such as"
+            " that of a headless Service. The name is resolved each time. Repeatable.",
+            show_default="none: verdicts by the Envoys of this replica",
+            rich_help_panel=REPLICAS,
+        ),
+    ] = None,
+    peer_address: Annotated[
+        str,
+        typer.Option(
+            "--peer-address",
+            envvar="XDS_SHADOW_PEER_ADDRESS",
+            metavar="HOST:PORT",
+            help="With --peers: the address on which the other replicas ask for the evidence of this one."
+            " With TLS they need a certificate with a name that --tls-cert has; without, an address to which"
+            " --peers resolves.",
+            rich_help_panel=REPLICAS,
+        ),
+    ] = DEFAULT_PEER_ADDRESS,
     ready_file: ReadyFile = None,
     log_format: LogFormatOption = LogFormat.AUTO,
     log_level: LogLevelOption = LogLevel.INFO,
@@ -229,6 +257,7 @@ def serve(
         gateway_file=gateway,
         route_configs=tuple(route_config or ()),
         replica=name,
+        peers=_peers(peers, peer_address),
         events=EventsConfig(identity=name, lease_namespace=lease_namespace) if events else None,
         ready_file=ready_file,
         security=_security(tls_cert, tls_key, tls_client_ca, tls_clients),
@@ -263,6 +292,20 @@ def _security(cert: Path | None, key: Path | None, client_ca: Path | None, clien
     files = TlsFiles(certificate=cert, key=key, client_ca=client_ca)
     Certificates(files)  # Report unusable files before anything is started.
     return Security(tls=files, clients=read_clients(clients))
+
+
+def _peers(given: list[str] | None, address: str) -> PeersConfig | None:
+    """The other replicas that the options name.
+
+    Raises:
+        UsageError: a value is no address.
+    """
+    if not given:
+        return None
+    found = tuple(parse_address(each, option="--peers", example=PEER_PORT) for each in given)
+    return PeersConfig(
+        peers=found, address=parse_address(address, option="--peer-address", example=PEER_PORT)
+    )
 
 
 def _replica_name() -> str:

@@ -3,10 +3,11 @@ them: gather changes, build, commit, report.
 """
 
 import asyncio
+import contextlib
 import json
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from xds_server.core.world import Awaiting, Change, Report, key_of
 from xds_server.server.ads_server import FleetServer
 from xds_server.server.config import ServeConfig
 from xds_server.server.csds import CsdsServicer
+from xds_server.server.evidence_server import Exchange
 from xds_server.server.gateway_file import follow_gateway
 from xds_server.server.http import Readiness
 from xds_server.server.identity import Clients
@@ -33,7 +35,7 @@ from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
 from xds_server.server.reporting import NEVER, VERSION, Reporter
 from xds_server.server.status_api import StatusServicer
-from xds_server.server.verdicts import Verdicts
+from xds_server.server.verdicts import NO_PEERS, Records, Verdicts
 from xds_server.server.wiring import open_door, open_events, open_source
 from xds_server.translate.gateway import GatewayConfig
 from xds_server.xds.delivery import Delivery
@@ -111,7 +113,25 @@ class App:
             events=self._events,
             behind=self._behind,
         )
-        self.verdicts = Verdicts(name=config.replica, records=dict, shadows=self.reporter.shadows)
+        records: Callable[[], Records] = dict
+        self._exchange = (
+            Exchange(
+                config.peers,
+                name=config.replica,
+                own=config.own_addresses,
+                tls=config.security.tls,
+                records=records,
+                shadows=self.reporter.shadows,
+            )
+            if config.peers
+            else None
+        )
+        self.verdicts = Verdicts(
+            name=config.replica,
+            records=records,
+            shadows=self.reporter.shadows,
+            peers=self._exchange.peers if self._exchange else NO_PEERS,
+        )
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",
             observe=self.reporter.observe,
@@ -133,7 +153,8 @@ class App:
     @property
     def addresses(self) -> Addresses:
         """The addresses that it listens on."""
-        return self._servers.addresses
+        peer = self._exchange.address if self._exchange else None
+        return self._servers.addresses._replace(peer=peer)
 
     def stop(self) -> None:
         """Begin an orderly shutdown. A second call has no effect."""
@@ -157,9 +178,10 @@ class App:
         )
         failed: XdsShadowError | None = None
         try:
-            async with asyncio.TaskGroup() as group, running:
+            exchanging = self._exchange.running() if self._exchange else contextlib.nullcontext()
+            async with asyncio.TaskGroup() as group, running, exchanging:
                 self._pipeline.door = open_door(
-                    self.addresses,
+                    filter(None, self.addresses),
                     loopback=self._config.source.loopback_endpoints,
                     own=self._config.own_addresses,
                     namespace=self._config.namespace,
@@ -288,7 +310,7 @@ async def _keep_running(events: "EventRecorder") -> None:
 
 def write_ready_file(path: Path, addresses: Addresses) -> None:
     """Write the addresses of a server that is ready to a file. The file appears complete or not at all."""
-    found = {f"{name}_address": str(each) for name, each in addresses._asdict().items()}
+    found = {f"{name}_address": str(each) for name, each in addresses._asdict().items() if each}
     replace_file(path, json.dumps(found).encode())
 
 

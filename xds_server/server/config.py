@@ -19,6 +19,8 @@ ADMIN_PORT: Final = 18080
 DEFAULT_ADMIN_ADDRESS: Final = f"127.0.0.1:{ADMIN_PORT}"
 DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:18081"
 DEFAULT_KUBE_ADDRESS: Final = "127.0.0.1:18082"
+PEER_PORT: Final = 18083
+DEFAULT_PEER_ADDRESS: Final = f"127.0.0.1:{PEER_PORT}"
 DEFAULT_GATEWAY_PORT: Final = 8080
 
 _HOST: Final = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
@@ -135,6 +137,14 @@ PLAIN: Final = Security()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeersConfig:
+    """The other replicas, whose names are resolved anew each time, and the address to listen on for them."""
+
+    peers: tuple[Address, ...]
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """The configuration of `serve`.
 
@@ -142,6 +152,7 @@ class ServeConfig:
         route_configs: names of additional route configurations, for listeners that Envoys define themselves.
         gateway: the content of `gateway_file` at the start.
         replica: the identity of this replica among the others.
+        peers: None: it is the only replica, or the verdicts are those of its own Envoys.
         events: None disables Kubernetes Events.
         drain_s: over how many seconds streams are closed at the end.
         plaintext_credentials: send credentials to Envoys without TLS too.
@@ -162,6 +173,7 @@ class ServeConfig:
     gateway_file: Path | None = None
     route_configs: tuple[str, ...] = ()
     replica: str = ""
+    peers: PeersConfig | None = None
     events: EventsConfig | None = None
     ready_file: Path | None = None
     drain_s: float = 2.0
@@ -189,4 +201,10 @@ class ServeConfig:
                 f"--xds-address {self.xds_address} is not on loopback, and without TLS every client that"
                 " reaches it can read routes and addresses; give --tls-cert, --tls-key and --tls-client-ca,"
                 " or --insecure on a trusted network"
+            )
+        if self.peers and not (self.security.tls or self.insecure or self.peers.address.is_loopback):
+            raise UsageError(
+                f"--peer-address {self.peers.address} is not on loopback, and without TLS replicas are known"
+                " by their addresses alone; give --tls-cert, --tls-key and --tls-client-ca, or --insecure on"
+                " a trusted network"
             )

@@ -26,11 +26,12 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Addresses(NamedTuple):
-    """The addresses of a control plane."""
+    """The addresses of a control plane. `peer` is for the other replicas."""
 
     xds: Address
     admin: Address
     http: Address
+    peer: Address | None = None
 
 
 class Servers:
@@ -111,7 +112,7 @@ class Servers:
                 _log.info("stopped")
 
     def _log_addresses(self) -> None:
-        addresses = {name: str(address) for name, address in self.addresses._asdict().items()}
+        addresses = {name: str(address) for name, address in self.addresses._asdict().items() if address}
         _log.info("listeners opened", **addresses, version=self._version, tls=self._tls)
         if not self._tls and not self.addresses.xds.is_loopback:
             _log.warning(

@@ -22,10 +22,12 @@ from xds_server.server.config import TlsFiles
 
 _log = structlog.stdlib.get_logger(__name__)
 _LARGEST: Final = MIB
-_Signature = tuple[tuple[int, int, int], ...]
+Signature = tuple[tuple[int, int, int], ...]
 
 
-class _Loaded(NamedTuple):
+class Loaded(NamedTuple):
+    """The contents of the files."""
+
     certificate: bytes
     key: bytes
     client_ca: bytes
@@ -48,8 +50,8 @@ class Certificates:
         self._files = files
         self._lock = threading.Lock()
         self._limit = LogLimit()
-        self._seen = _signature(files)
-        self._loaded = _load(files)
+        self._seen = signature(files)
+        self._loaded = load(files)
 
     def credentials(self) -> grpc.ServerCredentials:
         """The credentials of a server's port. Clients must present a certificate."""
@@ -63,11 +65,11 @@ class Certificates:
         """The new certificates, or None if they did not change. gRPC calls this from its own threads."""
         with self._lock:
             try:
-                signature = _signature(self._files)
-                if signature == self._seen:
+                seen = signature(self._files)
+                if seen == self._seen:
                     return None
-                loaded = _load(self._files)
-                if _signature(self._files) != signature:
+                loaded = load(self._files)
+                if signature(self._files) != seen:
                     return None  # in the middle of a rotation; the next handshake reads the files again
             except UsageError as error:
                 # The next handshake reads the files again: the cause may be a lack of file descriptors.
@@ -79,7 +81,7 @@ class Certificates:
                         **omitted(left_out),
                     )
                 return None
-            self._seen = signature
+            self._seen = seen
             if loaded == self._loaded:
                 return None
             self._loaded = loaded
@@ -96,7 +98,12 @@ def _errors_name(option: str, path: Path) -> Iterator[None]:
         raise UsageError(f"{option} {path}: {error.strerror or error}") from error
 
 
-def _signature(files: TlsFiles) -> _Signature:
+def signature(files: TlsFiles) -> Signature:
+    """Changes when a file does.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
     found = []
     for option, path in files.options():
         with _errors_name(option, path):
@@ -105,7 +112,12 @@ def _signature(files: TlsFiles) -> _Signature:
     return tuple(found)
 
 
-def _load(files: TlsFiles) -> _Loaded:
+def load(files: TlsFiles) -> Loaded:
+    """Read the files.
+
+    Raises:
+        UsageError: a file cannot be read or is invalid. The message has its option and path.
+    """
     contents = []
     for option, path in files.options():
         with _errors_name(option, path):
@@ -113,7 +125,7 @@ def _load(files: TlsFiles) -> _Loaded:
         if len(raw) > _LARGEST:
             raise UsageError(f"{option} {path}: the file has {len(raw)} bytes; the maximum is {_LARGEST}")
         contents.append(raw)
-    loaded = _Loaded(*contents)
+    loaded = Loaded(*contents)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # Without a password OpenSSL would prompt for one on the terminal.

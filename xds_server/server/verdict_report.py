@@ -10,18 +10,18 @@ from typing import Final, NamedTuple, TypeVar
 from xds_server.base.ids import NamespacedName
 from xds_server.core.objects import Kind
 from xds_server.core.plan import ShadowStatus, State
-from xds_server.core.verdict.bodies import Bodies, Field
+from xds_server.core.verdict.fields import Finding, findings, noise_unknown
 from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.judgement import Judgement, Terms, Verdict, judge
 from xds_server.core.verdict.record import Record, Requests
-from xds_server.core.verdict.tally import Group, Latencies, Tally
+from xds_server.core.verdict.tally import Group, Latencies, Speed, Tally, slower
 from xds_server.core.workload_names import named_by
 
 DEFAULT_TERMS: Final = Terms()
 """The terms of a verdict unless others are given."""
 
 _NOTHING: Final = Tally()
-_Key = TypeVar("_Key", str, tuple[str, str], Field)
+_Key = TypeVar("_Key", str, tuple[str, str])
 
 
 class SideReport(NamedTuple):
@@ -51,17 +51,6 @@ class GroupReport(NamedTuple):
     shadow: SideReport
 
 
-class FieldReport(NamedTuple):
-    """A field of the bodies of a group that differs in `differing` of `compared` pairs. Between the primary
-    and the baseline it differs in `noise` of `baseline` pairs."""
-
-    field: Field
-    differing: int
-    compared: int
-    noise: int
-    baseline: int
-
-
 class Replica(NamedTuple):
     """A replica that was asked for its evidence. `problem` says why its evidence is missing, and is empty if
     it is counted."""
@@ -80,9 +69,11 @@ class ShadowVerdict:
     identifies the Pod templates that it is about. `total` are all pairs as one group, and `groups` the
     groups, the one with the most failures of the canary first. `lost` counts the requests that made no pair.
     `primary` and `mirrored` are the requests by load reports, of which `expected` should have become pairs.
-    `compared` are the compared bodies, `fields` those of their fields that differ, the most frequent first,
-    and `skipped` the bodies that were not compared, by the reason. `envoys` are the ids of the Envoys that
-    mirror to the canary, and `silent` those among them that report no loads.
+    `compared` are the compared bodies, `fields` those of their fields that differ, those that the canary
+    changed first, `noise_unknown` says that no baseline tells which those are, and `skipped` are the bodies
+    that were not compared, by the reason. `slower` says whether the canary is slower than the baseline, and
+    is None without one; `speed` has the counts. `envoys` are the ids of the Envoys that mirror to the canary,
+    and `silent` those among them that report no loads.
     """
 
     namespace: str
@@ -101,8 +92,11 @@ class ShadowVerdict:
     mirrored: Requests
     expected: float
     compared: int
-    fields: tuple[FieldReport, ...]
+    fields: tuple[Finding, ...]
+    noise_unknown: bool
     skipped: Mapping[str, int]
+    slower: bool | None
+    speed: Speed
     envoys: tuple[str, ...]
     silent: tuple[str, ...]
 
@@ -153,8 +147,11 @@ def verdict_on(shadow: ShadowStatus, record: Record | None, terms: Terms = DEFAU
         mirrored=found.mirrored,
         expected=found.expected,
         compared=found.bodies.compared.total(),
-        fields=_fields(found.bodies),
+        fields=tuple(findings(found.bodies)),
+        noise_unknown=noise_unknown(found.bodies),
         skipped=dict(found.bodies.skipped),
+        slower=slower(found.tally.speed, terms.alpha) if any(found.tally.speed) else None,
+        speed=found.tally.speed,
         envoys=tuple(sorted(found.envoys)),
         silent=tuple(sorted(found.silent)),
     )
@@ -204,19 +201,6 @@ def _group(name: str, group: Group) -> GroupReport:
 def _side(codes: Counter[str], latencies: Latencies) -> SideReport:
     p50, p95, p99 = map(latencies.quantile, (0.5, 0.95, 0.99))
     return SideReport(tuple(_most_frequent(codes)), p50, p95, p99, dict(latencies.buckets))
-
-
-def _fields(bodies: Bodies) -> tuple[FieldReport, ...]:
-    return tuple(
-        FieldReport(
-            field,
-            differing,
-            bodies.compared[field.group],
-            bodies.noise[field],
-            bodies.baseline[field.group],
-        )
-        for field, differing in _most_frequent(bodies.differing)
-    )
 
 
 def _most_frequent(counts: Counter[_Key]) -> list[tuple[_Key, int]]:

@@ -19,7 +19,7 @@ TOLERANCE_SHARE: Final = 0.05
 TOLERANCE_S: Final = 0.001
 """Of two latencies, the larger counts as larger only beyond both together."""
 
-_MOST_CODES: Final = 40
+MOST_CODES: Final = 40
 """Different pairs of codes of one group; a caller can make a backend answer any code."""
 
 
@@ -79,7 +79,7 @@ class Group:
         )
         self.differing_types += primary.content_type != shadow.content_type
         codes = code(primary), code(shadow)
-        self.codes[codes if codes in self.codes or len(self.codes) < _MOST_CODES else (OTHER, OTHER)] += 1
+        self.codes[codes if codes in self.codes or len(self.codes) < MOST_CODES else (OTHER, OTHER)] += 1
         self.primary.add(primary.latency_s)
         self.shadow.add(shadow.latency_s)
         # Only with the baseline: Envoy times a mirrored request otherwise than the primary's.
