@@ -10,7 +10,7 @@ import yaml
 from tests.support import objects
 from xds_server.base.address import Address
 from xds_server.base.sizes import MIB
-from xds_server.core.annotations import BOUNDS, HOSTS_ALLOWED, LIMITS, NAMES, OF_SERVICE, OF_SHADOW
+from xds_server.core.annotations import BOUNDS, NAMES, OF_SHADOW
 from xds_server.core.layers import Layer
 from xds_server.core.limits import DEFAULT
 from xds_server.core.objects import WORKLOADS
@@ -18,6 +18,7 @@ from xds_server.core.plan import State
 from xds_server.core.policy import check_defaults
 from xds_server.core.ports import OTHER_PROTOCOLS
 from xds_server.core.rows import Annotation
+from xds_server.core.service_annotations import HOSTS_ALLOWED, LIMITS, OF_SERVICE
 from xds_server.manifests.policy_file import read_policy
 from xds_server.manifests.source import read_once
 from xds_server.server.config import RenderFormat

@@ -1,18 +1,19 @@
-"""The table of annotations: the name, reader, default, bound and documentation of each.
+"""The table of annotations: the name, reader, default, bound and documentation of each. The rows that are not
+about a shadow are in `service_annotations`.
 
 A row of a shadow is the default of the field of `Policy`, `Selection` or `Treatment` that it sets, so that
 the type checker compares the reader with the field. `layers` applies the readers. The tables of
 docs/annotations.md and the completion of ``kubectl shadow`` come from the rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from xds_server.base.sizes import MIB
-from xds_server.core import bounds, keys, quantities, values
-from xds_server.core.rows import Allowed, Annotation, Bound, Limit, Row, ServiceAnnotation, of
+from xds_server.core import bounds, quantities, values
+from xds_server.core.rows import Annotation, Bound, Row, by_name, of
+from xds_server.core.service_annotations import HOSTS_ALLOWED, LIMITS
 from xds_server.core.terms import (
     MILLION,
     PRESERVE,
@@ -26,29 +27,7 @@ from xds_server.core.terms import (
 )
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Row[Any])
 
-
-# Of a Service
-
-
-def _listed(key: str, meaning: str, default: str, example: str) -> ServiceAnnotation:
-    return ServiceAnnotation(key.removeprefix(keys.PREFIX), values.listed, meaning, default, example)
-
-
-HOSTS: Final = _listed(
-    keys.HOSTS,
-    "Further hosts, comma-separated. If two Services have the same host, the older one gets it.",
-    "none",
-    "app.example.com",
-)
-GATEWAYS: Final = _listed(
-    keys.GATEWAYS, "The gateways that route the Service, comma-separated.", "all", "internal"
-)
-HTTP_PORTS: Final = _listed(
-    keys.HTTP_PORTS, "Further ports that speak HTTP, by name or number, comma-separated.", "none", "web,9001"
-)
-OF_SERVICE: Final = (GATEWAYS, HOSTS, HTTP_PORTS)
 
 # Of a shadow: those that other modules ask for by themselves. The others stand beside their fields.
 
@@ -331,70 +310,17 @@ def policy_of(found: Mapping[str, Any], settings: tuple[Setting, ...]) -> Policy
     return part(Policy, selection=part(Selection), treatment=part(Treatment), settings=settings)
 
 
-def _by_name(rows: Iterable[R]) -> dict[str, R]:
-    return {row.name: row for row in sorted(rows, key=lambda row: row.name)}
-
-
-OF_SHADOW: Final[Mapping[str, Annotation[Any]]] = _by_name(
+OF_SHADOW: Final[Mapping[str, Annotation[Any]]] = by_name(
     row for rows in _BY_FIELD.values() for row in rows.values()
 )
 """The annotations of a shadow, by name, sorted."""
 
 NAMES: Final = tuple(OF_SHADOW)
 
-BOUNDS: Final[Mapping[str, Bound]] = _by_name(row.bound for row in OF_SHADOW.values() if row.bound)
+BOUNDS: Final[Mapping[str, Bound]] = by_name(row.bound for row in OF_SHADOW.values() if row.bound)
 """Those that bound another, by name, sorted."""
 
-# Of a Service or a namespace. One port and one shadow take the least memory: less is a forgotten unit.
-_MAX_MEMORY: Final = 64 * 1024 * MIB
-
-
-def _count(most: int) -> tuple[Callable[[str], int], int]:
-    return partial(quantities.number, most=most), most
-
-
-def _memory(least: int) -> tuple[Callable[[str], int], int]:
-    return partial(quantities.size, most=_MAX_MEMORY, least=least), 128 * MIB
-
-
-SHADOWS: Final = Limit("shadows-max", *_count(16), "the shadows of a Service; the oldest stay", "4")
-PORTS: Final = Limit("ports-max", *_count(16), "the HTTP ports of a Service", "2")
-HOSTS_MAX: Final = Limit("hosts-max", *_count(64), "the hosts of a Service", "8")
-ENDPOINTS: Final = Limit("endpoints-max", *_count(5_000), "the endpoints of a port", "500")
-VIRTUAL_HOST: Final = Limit(
-    "virtual-host-bytes-max",
-    partial(quantities.size, most=MIB // 2, least=8 * 1024),
-    MIB // 2,
-    "the routes of a port, in bytes of configuration",
-    "256Ki",
-)
-MIRROR_MEMORY: Final = Limit(
-    "mirror-memory-max",
-    *_memory(64 * 1024),
-    "the sum of `max-concurrent` times `max-body` over a Service's shadows; those without `max-concurrent`"
-    " share what the others leave",
-    "64Mi",
-    raisable=True,
-)
-NAMESPACE_MEMORY: Final = Limit(
-    "namespace-memory-max",
-    *_memory(MIB),
-    "the estimated memory that all Services of the namespace take of an Envoy; Services come before shadows,"
-    " and the older first",
-    "64Mi",
-    raisable=True,
-)
-LIMITS: Final[Mapping[str, Limit]] = _by_name(
-    (SHADOWS, PORTS, HOSTS_MAX, ENDPOINTS, VIRTUAL_HOST, MIRROR_MEMORY, NAMESPACE_MEMORY)
-)
-HOSTS_ALLOWED: Final = Allowed(
-    "hosts-allowed",
-    bounds.suffixes,
-    of="hosts in the Service's annotation `hosts`: these, and those under them",
-    example="example.com,example.org",
-)
-
-OF_LAYERS: Final[Mapping[str, Row[Any]]] = _by_name(
+OF_LAYERS: Final[Mapping[str, Row[Any]]] = by_name(
     (*(row for row in OF_SHADOW.values() if not row.own), *BOUNDS.values(), *LIMITS.values(), HOSTS_ALLOWED)
 )
 """What a Namespace and the policy file can set, by name, sorted."""

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 from xds_server.base.sizes import MIB
 from xds_server.base.text import quoted, shown
-from xds_server.core import annotations, values
-from xds_server.core.annotations import HOSTS_ALLOWED, LIMITS
+from xds_server.core import service_annotations, values
 from xds_server.core.bounds import NONE, suffix
 from xds_server.core.conditions import Condition, Reason
 from xds_server.core.layers import NO_FILE, Layer, PolicyFile
+from xds_server.core.service_annotations import HOSTS_ALLOWED, LIMITS
 from xds_server.core.values import PolicyError, sentence
 
 
@@ -27,13 +27,13 @@ class Limits(NamedTuple):
     shadows. `namespace_memory` is the number of bytes that all Services of the namespace may take of an Envoy
     together. `problems` are the conditions of settings that are not valid."""
 
-    shadows: int = annotations.SHADOWS.most
-    ports: int = annotations.PORTS.most
-    hosts: int = annotations.HOSTS_MAX.most
-    endpoints: int = annotations.ENDPOINTS.most
-    virtual_host_bytes: int = annotations.VIRTUAL_HOST.most
-    mirror_memory: int = annotations.MIRROR_MEMORY.most
-    namespace_memory: int = annotations.NAMESPACE_MEMORY.most
+    shadows: int = service_annotations.SHADOWS.most
+    ports: int = service_annotations.PORTS.most
+    hosts: int = service_annotations.HOSTS_MAX.most
+    endpoints: int = service_annotations.ENDPOINTS.most
+    virtual_host_bytes: int = service_annotations.VIRTUAL_HOST.most
+    mirror_memory: int = service_annotations.MIRROR_MEMORY.most
+    namespace_memory: int = service_annotations.NAMESPACE_MEMORY.most
     problems: tuple[Condition, ...] = ()
 
 

@@ -16,7 +16,6 @@ from xds_server.core.annotations import (
     ENDPOINTS_FROM,
     MAX_BODY,
     OF_LAYERS,
-    OF_SERVICE,
     OF_SHADOW,
     REMOVED,
     SET_HEADERS,
@@ -28,6 +27,7 @@ from xds_server.core.keys import settings_of
 from xds_server.core.layers import NO_FILE, Layer
 from xds_server.core.objects import Namespace
 from xds_server.core.rows import Annotation
+from xds_server.core.service_annotations import OF_SERVICE
 from xds_server.core.terms import SecretKey, Setting
 from xds_server.core.values import PolicyError
 

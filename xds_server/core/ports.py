@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xds_server.base.text import SOME, first_of, shown
-from xds_server.core.annotations import HTTP_PORTS
 from xds_server.core.conditions import Condition, Reason, about
 from xds_server.core.objects import Service, ServicePort
 from xds_server.core.plan import Protocol
+from xds_server.core.service_annotations import HTTP_PORTS
 
 TCP: Final = "TCP"
 _UNKNOWN: Final = "with several TCP ports, only those whose name or appProtocol is HTTP are routed"

@@ -1,12 +1,13 @@
 """The types of the rows of the annotation table (`annotations`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from xds_server.core.keys import PREFIX
 
 T = TypeVar("T")
+R = TypeVar("R", bound="Row[Any]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +88,8 @@ class ServiceAnnotation(Row[tuple[str, ...]]):
 def of(row: Annotation[T]) -> T:
     """A field of a policy whose default is that of `row`."""
     return field(default=row.default, metadata={"row": row})
+
+
+def by_name(rows: Iterable[R]) -> dict[str, R]:
+    """The rows by name, sorted."""
+    return {row.name: row for row in sorted(rows, key=lambda row: row.name)}

@@ -7,7 +7,7 @@ import msgspec
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.text import SOME, shown
-from xds_server.core.annotations import GATEWAYS, HOSTS, NAMES, OF_SERVICE
+from xds_server.core.annotations import NAMES
 from xds_server.core.conditions import Condition, Reason, Severity, about
 from xds_server.core.hosts import CLUSTER_DOMAINS, Age, own_hosts
 from xds_server.core.keys import EXPOSE, PREFIX
@@ -15,6 +15,7 @@ from xds_server.core.limits import DEFAULT, Limits
 from xds_server.core.objects import Kind, Ref, Service
 from xds_server.core.plan import GATEWAY
 from xds_server.core.ports import HttpPort, no_http_port, ports_of
+from xds_server.core.service_annotations import GATEWAYS, HOSTS, OF_SERVICE
 from xds_server.core.values import is_host_name
 from xds_server.core.world import NamespaceView
 

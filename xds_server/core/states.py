@@ -7,7 +7,7 @@ import msgspec
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.sizes import MIB
-from xds_server.core.annotations import GATEWAYS, MAX_CONCURRENT, UNTIL, Policy, Selection, Treatment
+from xds_server.core.annotations import MAX_CONCURRENT, UNTIL, Policy, Selection, Treatment
 from xds_server.core.branches import MAX_BRANCHES
 from xds_server.core.canaries import Canary
 from xds_server.core.conditions import Condition, Reason, Subject
@@ -18,6 +18,7 @@ from xds_server.core.plan import Mirror, Route, ShadowStatus, State
 from xds_server.core.ports import HttpPort, no_http_port
 from xds_server.core.routing import MAX_ROUTES, UNMIRRORED, fitting
 from xds_server.core.scene import MAX_MARKED
+from xds_server.core.service_annotations import GATEWAYS
 from xds_server.core.services import Offer
 from xds_server.core.terms import MILLION
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from xds_server.base.sizes import MIB
 from xds_server.core import limits
-from xds_server.core.annotations import LIMITS
 from xds_server.core.conditions import Condition, Reason, Subject
 from xds_server.core.layers import Layer, PolicyFile
 from xds_server.core.limits import DEFAULT, Limits, host_not_allowed, limits_of
 from xds_server.core.policy import check_defaults
+from xds_server.core.service_annotations import LIMITS
 from xds_server.core.values import PolicyError
 
 PREFIX = "xds-shadow.io/"

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from tests.unit.pure.kube import at, canary, namespace, pod, service, slice_of, world_of
-from xds_server.core.annotations import BOUNDS, HOSTS_ALLOWED, NAMES
+from xds_server.core.annotations import BOUNDS, NAMES
 from xds_server.core.conditions import errors
 from xds_server.core.keys import PREFIX
 from xds_server.core.objects import Object, ServicePort
 from xds_server.core.plan import Plan
 from xds_server.core.ports import ports_of
 from xds_server.core.resolve import resolve
+from xds_server.core.service_annotations import HOSTS_ALLOWED
 from xds_server.core.transitions import transitions
 from xds_server.core.world import World
 
