@@ -64,8 +64,9 @@ class PeerIdentity:
                 self._seen = seen
                 self._usable = _read(self._files)
         except UsageError as error:
-            self._problem = str(error)
-            _log.warning("certificate not usable between replicas", problem=self._problem)
+            before, self._problem = self._problem, str(error)
+            if self._problem != before:
+                _log.warning("certificate not usable between replicas", problem=self._problem)
 
 
 def _read(files: TlsFiles) -> _Usable:
