@@ -40,7 +40,7 @@ def whole() -> Record:
     record.tally.add(Pair((Side.CANARY, CANARY.name), "GET /", good, bad))
     record.tally.add(Pair((Side.CANARY, CANARY.name), "GET /", good, slow, good))
     record.tally.add(Pair((Side.CANARY, CANARY.name), "GET /", good, good, slow))
-    record.tally.add(Unpaired(Lost.NOT_SENT))
+    record.tally.add(Unpaired(Lost.NOT_SENT, (Side.CANARY, "web")))
     return record
 
 

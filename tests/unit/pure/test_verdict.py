@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from xds_server.core.verdict import evidence, paths
 from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse
-from xds_server.core.verdict.joining import Answer, Entry, Joiner, Lost, Outcome, Pair, Side, Unpaired
+from xds_server.core.verdict.joining import Answer, Ended, Entry, Joiner, Lost, Outcome, Pair, Side, Unpaired
 from xds_server.core.verdict.judgement import ALPHA, Terms, Verdict, judge
 from xds_server.core.verdict.tally import BOUNDS_S, Latencies, Speed, Tally, slower, together
 
@@ -101,65 +101,76 @@ def test_groups_are_bounded() -> None:
     assert paths.admitted("7", known) == "7"
 
 
-def primary(request: str, answer: Answer = GOOD, attempt: int = 1) -> Entry:
-    return Entry(request, Side.PRIMARY, answer, group="GET /", mirrored=(CANARY,), attempt=attempt)
+def primary(request: str, answer: Answer = GOOD, ended: Ended = Ended.ANSWERED) -> Entry:
+    return Entry(request, Side.PRIMARY, answer, group="GET /", mirrored=(CANARY,), ended=ended)
 
 
 def shadow(request: str, answer: Answer = GOOD) -> Entry:
     return Entry(request, Side.CANARY, answer, canary="web-canary")
 
 
-def play(entries: list[Entry], *, unique: bool = True, joiner: Joiner | None = None) -> list[Outcome]:
+def play(entries: list[Entry], *, joiner: Joiner | None = None) -> list[Outcome]:
     """What comes of entries of one stream, one a millisecond, and of the end of their windows."""
     joiner = joiner or Joiner()
     outcomes: list[Outcome] = []
     for index, entry in enumerate(entries):
-        outcomes += joiner.add(entry, stream=1, scope="a/web", window_s=10.0, unique=unique, now=index / 1000)
-    outcomes += joiner.expire(100.0, 1)
+        outcomes += joiner.add(entry, stream=1, scope="a/web", window_s=10.0, now=index / 1000)
+    assert not any(isinstance(each, Pair) for each in outcomes)
+    assert list(joiner.expire(9.9)) == []
+    outcomes += joiner.expire(100.0)
     assert len(joiner) == 0
     return outcomes
 
 
-@pytest.mark.parametrize("unique", [True, False])
-def test_two_sides_make_a_pair_in_either_order(unique: bool) -> None:
+def test_two_sides_make_a_pair_in_either_order() -> None:
     for entries in ([primary("x"), shadow("x", BAD)], [shadow("x", BAD), primary("x")]):
-        assert play(entries, unique=unique) == [Pair(CANARY, "GET /", GOOD, BAD)]
-
-
-def test_a_unique_id_is_judged_as_soon_as_its_pair_is_complete() -> None:
-    joiner = Joiner()
-
-    def add(entry: Entry) -> list[Outcome]:
-        return list(joiner.add(entry, stream=1, scope="a", window_s=10.0, unique=True, now=0.0))
-
-    assert add(primary("x")) == []
-    assert add(shadow("x")) == [Pair(CANARY, "GET /", GOOD, GOOD)]
-    assert len(joiner) == 0
+        assert play(entries) == [Pair(CANARY, "GET /", GOOD, BAD)]
 
 
 def test_the_last_attempt_counts() -> None:
-    retried = [primary("x", BAD), shadow("x"), primary("x", GOOD, attempt=2)]
-    assert play(retried) == [Pair(CANARY, "GET /", GOOD, GOOD)]
-    late = [shadow("x"), primary("x", GOOD, attempt=2), primary("x", BAD)]
-    assert play(late, unique=False) == [Pair(CANARY, "GET /", GOOD, GOOD)]
+    failed = primary("x", BAD, Ended.NO_RESPONSE)
+    assert play([failed, shadow("x"), failed, primary("x")]) == [Pair(CANARY, "GET /", GOOD, GOOD)]
+    assert play([shadow("x"), failed, failed]) == [Pair(CANARY, "GET /", BAD, GOOD)]
+
+
+@pytest.mark.parametrize("first", [GOOD, BAD])
+def test_an_attempt_with_a_response_is_the_last_one(first: Answer) -> None:
+    assert play([primary("x", first), shadow("x"), primary("x")]) == [Unpaired(Lost.AMBIGUOUS, CANARY)]
 
 
 @pytest.mark.parametrize(
     "entries",
     [
         [primary("x"), shadow("x"), primary("x")],
-        [primary("x"), shadow("x", BAD), shadow("x")],
-        [shadow("x", BAD), primary("x"), primary("x"), shadow("x")],
+        [primary("x"), primary("x", BAD, Ended.NO_RESPONSE)],
+        [primary("x", BAD, Ended.ABANDONED), shadow("x", BAD), primary("x")],
     ],
 )
 def test_an_id_that_a_client_repeats_is_judged_for_nobody(entries: list[Entry]) -> None:
-    assert play(entries, unique=False) == [Unpaired(Lost.AMBIGUOUS)]
+    assert play(entries) == [Unpaired(Lost.AMBIGUOUS, CANARY)]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [primary("x"), shadow("x", BAD), shadow("x")],
+        [shadow("x", BAD), shadow("x")],
+        [shadow("x", BAD), primary("x"), primary("x"), shadow("x")],
+    ],
+)
+def test_each_mirrored_request_of_a_repeated_id_is_counted(entries: list[Entry]) -> None:
+    assert play(entries) == [Unpaired(Lost.AMBIGUOUS, CANARY)] * 2
+
+
+def test_a_caller_that_does_not_wait_says_nothing_of_the_primary() -> None:
+    gone = primary("x", BAD, Ended.ABANDONED)
+    assert play([gone, shadow("x")]) == [Unpaired(Lost.ABANDONED, CANARY)]
 
 
 def test_what_has_no_other_half_is_counted_and_not_judged() -> None:
     assert play([primary("x")]) == [Unpaired(Lost.NOT_SENT, CANARY)]
     assert play([shadow("x")]) == [Unpaired(Lost.NO_PRIMARY, CANARY)]
-    assert play([primary(""), primary("x" * 65)]) == [Unpaired(Lost.NO_ID)] * 2
+    assert play([primary(""), primary("x" * 65), shadow("")]) == [Unpaired(Lost.NO_ID, CANARY)] * 3
 
 
 def test_a_baseline_makes_no_pair_of_its_own() -> None:
@@ -170,13 +181,14 @@ def test_a_baseline_makes_no_pair_of_its_own() -> None:
     assert play([first, shadow("x")]) == [Pair(CANARY, "GET /", GOOD, GOOD)]
     assert play([first, baseline]) == [Unpaired(Lost.NOT_SENT, CANARY)]
     assert play([baseline]) == []
+    assert play([baseline._replace(request="")]) == []
 
 
 def test_streams_and_services_do_not_share_ids() -> None:
     joiner = Joiner()
     outcomes: list[Outcome] = []
     for stream, scope, entry in ((1, "a", primary("x")), (2, "a", shadow("x")), (1, "b", shadow("x"))):
-        outcomes += joiner.add(entry, stream=stream, scope=scope, window_s=10.0, unique=True, now=0.0)
+        outcomes += joiner.add(entry, stream=stream, scope=scope, window_s=10.0, now=0.0)
     assert outcomes == []
     assert Counter(joiner.close(1)) == {
         Unpaired(Lost.NOT_SENT, CANARY): 1,
@@ -184,27 +196,34 @@ def test_streams_and_services_do_not_share_ids() -> None:
     }
 
 
+def test_a_long_window_holds_no_other_back() -> None:
+    joiner = Joiner()
+    for scope, window_s in (("slow", 600.0), ("quick", 10.0)):
+        assert list(joiner.add(primary("x"), stream=1, scope=scope, window_s=window_s, now=0.0)) == []
+    assert list(joiner.expire(11.0)) == [Unpaired(Lost.NOT_SENT, CANARY)]
+    assert len(joiner) == 1
+
+
 def test_the_stream_with_most_waiting_requests_makes_room() -> None:
     joiner = Joiner(most_waiting=10)
     outcomes: list[Outcome] = []
 
     def add(entry: Entry, stream: int) -> None:
-        outcomes.extend(joiner.add(entry, stream=stream, scope="a", window_s=10.0, unique=True, now=0.0))
+        outcomes.extend(joiner.add(entry, stream=stream, scope="a", window_s=10.0, now=0.0))
 
     add(primary("mine"), 1)
     for number in range(1000):
         add(primary(str(number)), 2)
     assert len(joiner) == 10
-    assert Counter(outcomes) == {Unpaired(Lost.EVICTED): 991}
-    outcomes.clear()
+    assert Counter(outcomes) == {Unpaired(Lost.EVICTED, CANARY): 991}
     add(shadow("mine"), 1)
-    assert outcomes == [Pair(CANARY, "GET /", GOOD, GOOD)]
+    assert list(joiner.close(1)) == [Pair(CANARY, "GET /", GOOD, GOOD)]
 
 
 def test_one_stream_may_fill_all_the_room() -> None:
     joiner = Joiner(most_waiting=1)
     for number in range(3):
-        list(joiner.add(primary(str(number)), stream=1, scope="a", window_s=1.0, unique=True, now=0.0))
+        list(joiner.add(primary(str(number)), stream=1, scope="a", window_s=1.0, now=0.0))
     assert list(joiner.close(1)) == [Unpaired(Lost.NOT_SENT, CANARY)]
     assert list(joiner.close(1)) == []
 
@@ -218,6 +237,11 @@ def tally(pairs: int, canary_failed: int = 0, stable_failed: int = 0, group: str
     return total
 
 
+def lost(total: Tally, why: Lost) -> Tally:
+    total.lost[why] += 10_000
+    return total
+
+
 @pytest.mark.parametrize(
     ("counted", "expected", "verdict", "words"),
     [
@@ -226,6 +250,10 @@ def tally(pairs: int, canary_failed: int = 0, stable_failed: int = 0, group: str
         (tally(20_000, 1, 1), 20_000, Verdict.NO_WORSE, "at most 0."),
         (tally(20_000), 30_000, Verdict.BLIND, "20000 of 30000 sampled pairs arrived"),
         (tally(0), 0, Verdict.BLIND, "No Envoy reports"),
+        (tally(20_000), 10_000, Verdict.BLIND, "20000 pairs arrived, and 10000 were sampled"),
+        (lost(tally(20_000), Lost.AMBIGUOUS), 30_000, Verdict.NO_WORSE, "at most 0."),
+        (lost(tally(20_000), Lost.ABANDONED), 30_000, Verdict.NO_WORSE, "at most 0."),
+        (lost(tally(20_000), Lost.NO_PRIMARY), 30_000, Verdict.BLIND, "20000 of 30000 sampled pairs arrived"),
         (tally(900), 900, Verdict.TOO_EARLY, "900 of at least 1000 pairs"),
         (tally(2000, 3, 3), 2000, Verdict.TOO_EARLY, "2000 pairs do not tell yet"),
     ],

@@ -1,24 +1,28 @@
 """Joins access log entries to pairs by request id.
 
-An Envoy logs each attempt at the primary and each mirrored request when it ends, in any order. Who waits
-for its other half waits for a window at most, and at most `MOST_WAITING` requests wait: the oldest of the
-stream with most of them makes room. What is not joined is counted, and never read as success or failure.
+An Envoy logs each attempt at the primary and each mirrored request when it ends, in any order. An entry
+waits for its other half for a window, and at most `MOST_WAITING` requests wait: the oldest of the stream with
+most of them make room. What is not joined is counted, and never read as success or failure.
 
-An id is believed only as far as it identifies. Where a gateway replaces what clients send, ids are unique,
-and a pair is judged as soon as it is complete. Where clients choose ids, nothing is judged before the
-window of an id ends, and an id that came twice is judged for nobody.
+Callers can choose ids: Envoy keeps the id of a caller with an internal address, and the default gateway keeps
+everybody's. So nothing is judged before the window of an id ends, and an id that came twice is judged for
+nobody. A caller who could put the primary's response to one request beside the canary's response to another
+one could decide the verdict.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Final, NamedTuple
 
 MOST_WAITING: Final = 50_000
-"""Requests of all streams that wait. An entry takes some 220 bytes."""
+"""Requests of all streams that wait. One with both entries takes some 800 bytes."""
 
 _LONGEST_ID: Final = 64
+_EVICTED_AT_ONCE: Final = 0.01
+"""The part of all requests that make room together, because it takes a look at all streams."""
 
 
 class Side(StrEnum):
@@ -47,9 +51,20 @@ Shadow = tuple[Side, str]
 """Whose response beside the primary's: the side, and the name of the canary."""
 
 
+class Ended(StrEnum):
+    """How an attempt at the primary ended."""
+
+    ANSWERED = "answered"
+    NO_RESPONSE = "no response"
+    """The connection failed before a response, so Envoy may have tried again."""
+
+    ABANDONED = "abandoned"
+    """The caller did not wait for the end of the response, which says nothing of the primary."""
+
+
 class Entry(NamedTuple):
     """One attempt at the primary, or one mirrored request. `canary` is empty for the primary. `mirrored` is
-    to whom the route of the primary's request mirrors it; `attempt` counts from 1."""
+    to whom the route of the primary's request mirrors it; `ended` is for the primary only."""
 
     request: str
     side: Side
@@ -57,7 +72,7 @@ class Entry(NamedTuple):
     canary: str = ""
     group: str = ""
     mirrored: tuple[Shadow, ...] = ()
-    attempt: int = 1
+    ended: Ended = Ended.ANSWERED
 
 
 class Pair(NamedTuple):
@@ -81,15 +96,18 @@ class Lost(StrEnum):
     AMBIGUOUS = "ambiguous"
     """Its id came twice."""
 
+    ABANDONED = "abandoned"
+    """The caller did not wait for the primary's response."""
+
     NO_ID = "no_id"
     EVICTED = "evicted"
 
 
 class Unpaired(NamedTuple):
-    """One request that made no pair with a canary, or with any where `whose` is None."""
+    """One request that made no pair with a canary."""
 
     lost: Lost
-    whose: Shadow | None = None
+    whose: Shadow
 
 
 Outcome = Pair | Unpaired
@@ -107,6 +125,8 @@ class _Waiting:
 
 _Key = tuple[Hashable, str]
 _Requests = OrderedDict[_Key, _Waiting]
+_Line = tuple[Hashable, float]
+"""A stream and a window: the requests in it end in the order in which they came."""
 
 
 class Joiner:
@@ -114,103 +134,108 @@ class Joiner:
 
     def __init__(self, *, most_waiting: int = MOST_WAITING) -> None:
         self._most = most_waiting
-        self._streams: dict[Hashable, _Requests] = {}
+        self._lines: dict[_Line, _Requests] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(
-        self,
-        entry: Entry,
-        *,
-        stream: Hashable,
-        scope: Hashable,
-        window_s: float,
-        unique: bool,
-        now: float,
+        self, entry: Entry, *, stream: Hashable, scope: Hashable, window_s: float, now: float
     ) -> Iterator[Outcome]:
         """Take an entry of a stream. `scope` is the Service, within which an id identifies a request; an
-        entry waits for `window_s`; `unique` says that no client chose the id. `now` is in seconds of any
-        steady clock."""
-        yield from self.expire(now, stream)
+        entry waits for `window_s`, the same for all entries of a Service. `now` is in seconds of any steady
+        clock."""
         if not entry.request or len(entry.request) > _LONGEST_ID:
-            yield Unpaired(Lost.NO_ID)
+            yield from (Unpaired(Lost.NO_ID, whose) for whose in _canaries(entry))
             return
-        requests = self._streams.setdefault(stream, OrderedDict())
+        line = stream, window_s
+        requests = self._lines.setdefault(line, OrderedDict())
         key = (scope, entry.request)
         waiting = requests.get(key)
         if waiting is None:
-            yield from self._make_room()
-            # The stream may have lost its last request to make room.
-            requests = self._streams.setdefault(stream, requests)
+            if self._count >= self._most:
+                yield from self._make_room()
+                # The line may have lost its last request.
+                requests = self._lines.setdefault(line, requests)
             waiting = requests[key] = _Waiting(now + window_s)
             self._count += 1
-        _take(waiting, entry)
-        if unique and _complete(waiting):
-            self._forget(stream, requests, key)
-            yield from _judged(waiting)
+        if (entry.side, entry.canary) in waiting.shadows:
+            waiting.ambiguous = True
+            yield from (Unpaired(Lost.AMBIGUOUS, whose) for whose in _canaries(entry))
+        else:
+            _take(waiting, entry)
 
-    def expire(self, now: float, stream: Hashable) -> Iterator[Outcome]:
-        """Judge the requests of a stream whose window has ended."""
-        requests = self._streams.get(stream, OrderedDict())
+    def expire(self, now: float) -> Iterator[Outcome]:
+        """Judge the requests whose window has ended."""
+        for line in tuple(self._lines):
+            yield from self._expire(line, now)
+
+    def close(self, stream: Hashable) -> Iterator[Outcome]:
+        """Judge all requests of a stream that has ended."""
+        for line in [each for each in self._lines if each[0] == stream]:
+            yield from self._expire(line, float("inf"))
+
+    def _expire(self, line: _Line, now: float) -> Iterator[Outcome]:
+        requests = self._lines[line]
         while requests:
             key, waiting = next(iter(requests.items()))
             if waiting.until > now:
                 return
-            self._forget(stream, requests, key)
+            self._forget(line, requests, key)
             yield from _judged(waiting)
 
-    def close(self, stream: Hashable) -> Iterator[Outcome]:
-        """Judge all requests of a stream that has ended."""
-        yield from self.expire(float("inf"), stream)
-
     def _make_room(self) -> Iterator[Outcome]:
-        while self._count >= self._most:
-            stream, requests = max(self._streams.items(), key=lambda item: len(item[1]))
-            self._forget(stream, requests, next(iter(requests)))
-            yield Unpaired(Lost.EVICTED)
+        line, requests = max(self._lines.items(), key=lambda item: len(item[1]))
+        for key in [*islice(requests, max(1, int(self._most * _EVICTED_AT_ONCE)))]:
+            concerned = _concerned(requests[key])
+            self._forget(line, requests, key)
+            yield from (Unpaired(Lost.EVICTED, whose) for whose in concerned)
 
-    def _forget(self, stream: Hashable, requests: _Requests, key: _Key) -> None:
+    def _forget(self, line: _Line, requests: _Requests, key: _Key) -> None:
         del requests[key]
         self._count -= 1
         if not requests:
-            del self._streams[stream]
+            del self._lines[line]
 
 
 def _take(waiting: _Waiting, entry: Entry) -> None:
     if entry.side is Side.PRIMARY:
-        # Envoy counts attempts; the same count twice is another request of the same id.
-        if waiting.primary and entry.attempt == waiting.primary.attempt:
+        # Only an attempt without a response is followed by another one. Everything else is another request
+        # of the same id.
+        if waiting.primary and waiting.primary.ended is not Ended.NO_RESPONSE:
             waiting.ambiguous = True
-        if not waiting.primary or entry.attempt > waiting.primary.attempt:
-            waiting.primary = entry
-        return
-    key = (entry.side, entry.canary)
-    waiting.ambiguous |= key in waiting.shadows
-    waiting.shadows[key] = entry
+        waiting.primary = entry
+    else:
+        waiting.shadows[entry.side, entry.canary] = entry
 
 
-def _complete(waiting: _Waiting) -> bool:
-    """Whether nothing more can come. An attempt that failed may be followed by another."""
-    primary = waiting.primary
-    return primary is not None and not primary.answer.failed and waiting.shadows.keys() >= {*primary.mirrored}
+def _canaries(entry: Entry) -> Iterator[Shadow]:
+    """The canaries with which an entry could make a pair."""
+    if entry.side is Side.PRIMARY:
+        return (whose for whose in entry.mirrored if whose[0] is Side.CANARY)
+    return iter([(entry.side, entry.canary)] if entry.side is Side.CANARY else ())
+
+
+def _concerned(waiting: _Waiting) -> dict[Shadow, None]:
+    """The same for the entries of a request, in a set with an order."""
+    entries = [*([waiting.primary] if waiting.primary else ()), *waiting.shadows.values()]
+    return dict.fromkeys(whose for entry in entries for whose in _canaries(entry))
 
 
 def _judged(waiting: _Waiting) -> Iterator[Outcome]:
     primary = waiting.primary
-    canaries = {whose: each for whose, each in waiting.shadows.items() if whose[0] is Side.CANARY}
-    if waiting.ambiguous:
-        yield Unpaired(Lost.AMBIGUOUS)
-    elif primary is None:
-        for whose in canaries:
+    for whose in _concerned(waiting):
+        shadow = waiting.shadows.get(whose)
+        if waiting.ambiguous:
+            yield Unpaired(Lost.AMBIGUOUS, whose)
+        elif primary is None:
             yield Unpaired(Lost.NO_PRIMARY, whose)
-    else:
-        for whose, shadow in canaries.items():
+        elif primary.ended is Ended.ABANDONED:
+            yield Unpaired(Lost.ABANDONED, whose)
+        elif shadow is None:
+            yield Unpaired(Lost.NOT_SENT, whose)
+        else:
             baseline = waiting.shadows.get((Side.BASELINE, whose[1]))
-            yield Pair(
-                whose, primary.group, primary.answer, shadow.answer, baseline.answer if baseline else None
-            )
-        for whose in primary.mirrored:
-            if whose[0] is Side.CANARY and whose not in canaries:
-                yield Unpaired(Lost.NOT_SENT, whose)
+            answers = primary.answer, shadow.answer, baseline.answer if baseline else None
+            yield Pair(whose, primary.group, *answers)

@@ -6,6 +6,7 @@ from math import exp, log
 from typing import Final
 
 from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse, worse
+from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.paths import MOST_GROUPS
 from xds_server.core.verdict.tally import Tally
 
@@ -18,6 +19,12 @@ TOLERANCE: Final = 0.001
 MIN_PAIRS: Final = 1000
 BLIND_BELOW: Final = 0.9
 """The share of the sampled pairs that has to arrive."""
+
+BLIND_ABOVE: Final = 1.25
+_FEW: Final = 5_000
+"""If more than this share of the sampled pairs arrives, and `_FEW` more, callers choose the ids by which
+requests are sampled. Then what arrived is no sample of all requests. Pairs may arrive some seconds before the
+load reports that count them."""
 
 
 class Verdict(StrEnum):
@@ -41,8 +48,8 @@ class Terms:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """A verdict with its figures. `excess` is the bound on how much more often the canary fails, a share of
-    all pairs; `arrived` is the share of the expected pairs that arrived, or None where nothing was
-    expected."""
+    all pairs; `arrived` is the share of the expected pairs of which both sides arrived, or None where nothing
+    was expected."""
 
     verdict: Verdict
     message: str
@@ -58,7 +65,9 @@ def judge(tally: Tally, expected: float, terms: Terms) -> Judgement:
     counts = tally.counts
     needed = log(1 / terms.alpha)
     excess = excess_bound(counts, terms.alpha)
-    arrived = counts.pairs / expected if expected else None
+    # Both sides of these arrived, although they make no pair.
+    known = counts.pairs + tally.lost[Lost.AMBIGUOUS] + tally.lost[Lost.ABANDONED]
+    arrived = known / expected if expected else None
     worst = max(tally.groups, key=lambda name: worse(tally.groups[name].counts), default="")
 
     def judged(verdict: Verdict, message: str, group: str = "") -> Judgement:
@@ -70,6 +79,9 @@ def judge(tally: Tally, expected: float, terms: Terms) -> Judgement:
         return judged(Verdict.WORSE, _worse_sentence(tally, worst), worst)
     if arrived is None or arrived < BLIND_BELOW:
         return judged(Verdict.BLIND, _blind_sentence(counts, expected))
+    if arrived > BLIND_ABOVE and known > expected + _FEW:
+        message = f"{known} pairs arrived, and {expected:.0f} were sampled: callers choose x-request-id."
+        return judged(Verdict.BLIND, message)
     if counts.pairs < terms.min_pairs:
         return judged(Verdict.TOO_EARLY, f"{counts.pairs} of at least {terms.min_pairs} pairs were compared.")
     if no_worse(counts, terms.tolerance) >= needed:
