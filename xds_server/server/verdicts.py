@@ -4,6 +4,7 @@ The evidence of the peers costs a call to each of them, so it is asked for only 
 and at most once a second. Nothing here changes what is served.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -11,7 +12,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.core.plan import ShadowStatus
 from xds_server.core.verdict.judgement import Terms
 from xds_server.core.verdict.record import Record, added
-from xds_server.server.verdict_report import DEFAULT_TERMS, Replica, VerdictReport, verdict_on
+from xds_server.server.verdict_report import DEFAULT_TERMS, Replica, ShadowVerdict, VerdictReport, verdict_on
 
 Records = Mapping[NamespacedName, Record]
 """The record of each shadow, by the canary."""
@@ -72,19 +73,26 @@ class Verdicts:
         return self._records()
 
     async def ask(self, terms: Terms = DEFAULT_TERMS) -> VerdictReport:
-        """The verdicts of all replicas together."""
-        return self._report(await self._peers.ask(), terms)
+        """The verdicts of all replicas together. They take milliseconds each, so other tasks run in between:
+        this process serves the Envoys."""
+        answers, found = await self._peers.ask(), list[ShadowVerdict]()
+        replicas = (self._records(), *(each.records for each in answers))
+        for shadow in self._shadows():
+            found.append(_verdict(shadow, replicas, terms))
+            await asyncio.sleep(0)
+        return self._report(found, answers)
 
     def last(self, terms: Terms = DEFAULT_TERMS) -> VerdictReport:
         """The verdicts with what the peers answered last."""
-        return self._report(self._peers.last, terms)
+        answers = self._peers.last
+        replicas = (self._records(), *(each.records for each in answers))
+        return self._report([_verdict(each, replicas, terms) for each in self._shadows()], answers)
 
-    def _report(self, answers: Sequence[Answer], terms: Terms) -> VerdictReport:
-        records = added([self._records(), *(each.records for each in answers)])
-        return VerdictReport(
-            shadows=tuple(
-                verdict_on(each, records.get(NamespacedName(each.namespace, each.canary)), terms)
-                for each in self._shadows()
-            ),
-            replicas=(Replica(self._name), *(each.replica for each in answers)),
-        )
+    def _report(self, shadows: Iterable[ShadowVerdict], answers: Sequence[Answer]) -> VerdictReport:
+        return VerdictReport(tuple(shadows), (Replica(self._name), *(each.replica for each in answers)))
+
+
+def _verdict(shadow: ShadowStatus, replicas: Iterable[Records], terms: Terms) -> ShadowVerdict:
+    canary = NamespacedName(shadow.namespace, shadow.canary)
+    records = added({canary: each[canary]} for each in replicas if canary in each)
+    return verdict_on(shadow, records.get(canary), terms)
