@@ -90,9 +90,9 @@ async def test_a_real_prometheus_answers_every_expression(tmp_path: Path) -> Non
         async with prometheus(tmp_path, fleet.control_plane.http_address) as running:
 
             async def scraped() -> bool:
-                return "xds_shadow_build_info" in await running.names()
+                return "xds_shadow_verdict" in await running.names()
 
-            await eventually(scraped, what="the first scrape")
+            await eventually(scraped, what="a scrape with a shadow")
             names = {name.removesuffix("_bucket") for name in await running.names()}
             for where, expression in expressions().items():
                 await running.get("query", query=expression)

@@ -12,6 +12,10 @@ from tests.monitoring.tools import MONITORING, ROOT, RULES, alerts, tool
 UP = 'xds_shadow_build_info{version="1"}'
 BUCKETS = "xds_shadow_convergence_seconds_bucket"
 LAG = "xds_shadow_loop_lag_seconds_bucket"
+WORSE, NO_WORSE, BLIND = (
+    f'xds_shadow_verdict{{namespace="staging", deployment="web-canary", verdict="{verdict}"}}'
+    for verdict in ("Worse", "NoWorse", "Blind")
+)
 ENDED = "xds_shadow_streams_ended_total"
 
 
@@ -75,6 +79,12 @@ CASES = {
         {'xds_shadow_events_total{result="failed"}': "0+1x120"},
         {'xds_shadow_events_total{result="written"}': "0+1x120"},
     ),
+    "XdsShadowCanaryWorse": Case(
+        {WORSE: "0x118 1x2", NO_WORSE: "0x120"},
+        {WORSE: "1x110 0x10", NO_WORSE: "1x120"},
+    ),
+    # It is silent for 15 minutes.
+    "XdsShadowBlind": Case({BLIND: "0x60 1x60"}, {BLIND: "0x95 1x25"}),
 }
 
 

@@ -25,10 +25,14 @@ async def served(
     *, host: str = "127.0.0.1", names: Sequence[str] = (), idle_s: float = 30.0
 ) -> AsyncIterator[Address]:
     status = status_of(Fleet())
+
+    async def metrics() -> bytes:
+        return METRICS
+
     async with http_server(
         Address(host, 0),
         readiness=lambda: Readiness(ready=True, message="ok"),
-        metrics=lambda: METRICS,
+        metrics=metrics,
         status=status,
         page_hosts=names,
         idle_s=idle_s,

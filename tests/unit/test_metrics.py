@@ -23,7 +23,7 @@ def text(fleet: Fleet) -> str:
         leader=False,
         traffic=fleet.traffic(),
     )
-    return Metrics(lambda: facts).text().decode()
+    return Metrics(facts).text().decode()
 
 
 def busy() -> Fleet:
@@ -93,7 +93,7 @@ def test_how_late_the_loop_wakes_up_is_a_histogram_and_its_most() -> None:
     facts = Facts(
         version="1", ready=True, outage_s=None, committed=0.0, build_failures=0, leader=False, lag=lag
     )
-    found = Metrics(lambda: facts).text().decode().splitlines()
+    found = Metrics(facts).text().decode().splitlines()
     for line in (
         'xds_shadow_loop_lag_seconds_bucket{le="0.0005"} 3.0',
         'xds_shadow_loop_lag_seconds_bucket{le="30.0"} 4.0',

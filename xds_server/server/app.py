@@ -27,6 +27,7 @@ from xds_server.server.ads_server import FleetServer
 from xds_server.server.config import ServeConfig
 from xds_server.server.csds import CsdsServicer
 from xds_server.server.evidence_server import Exchange
+from xds_server.server.facts import Facts
 from xds_server.server.gateway_file import follow_gateway
 from xds_server.server.http import Readiness
 from xds_server.server.identity import Clients
@@ -34,6 +35,7 @@ from xds_server.server.listeners import Addresses, Servers
 from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
 from xds_server.server.reporting import NEVER, VERSION, Reporter
+from xds_server.server.shadow_stats import ShadowStats
 from xds_server.server.status_api import StatusServicer
 from xds_server.server.verdicts import NO_PEERS, Records, Verdicts
 from xds_server.server.wiring import open_door, open_events, open_source
@@ -132,6 +134,7 @@ class App:
             shadows=self.reporter.shadows,
             peers=self._exchange.peers if self._exchange else NO_PEERS,
         )
+        self.stats = ShadowStats(self.verdicts)
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",
             observe=self.reporter.observe,
@@ -174,7 +177,7 @@ class App:
             status,
             CsdsServicer(self.fleet),
             readiness=self.readiness,
-            metrics=Metrics(reporter.facts).text,
+            metrics=self._scrape,
         )
         failed: XdsShadowError | None = None
         try:
@@ -190,6 +193,7 @@ class App:
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),
                     spawn(group, "lag", self._watch_lag()),
+                    spawn(group, "shadow statistics", self._run_stats()),
                 ]
                 if self._events:
                     tasks.append(spawn(group, "events", _keep_running(self._events)))
@@ -236,6 +240,10 @@ class App:
     async def _watch_lag(self) -> None:
         await self.ready.wait()  # until then no Envoy waits for a push
         await self.reporter.lag.run()
+
+    async def _run_stats(self) -> None:
+        await self.ready.wait()  # until then no shadow is known
+        await self.stats.run()
 
     async def _step(self, changes: list[Change]) -> None:
         began, arrived = time.monotonic(), self._intake.mailbox.taken_since
@@ -291,6 +299,15 @@ class App:
         if self._stopping.is_set():
             return Readiness(ready=False, message="shutting down")
         return Readiness(self.ready.is_set(), self._source.health().message)
+
+    def facts(self) -> Facts:
+        """What the metrics show."""
+        stats = self.stats
+        return replace(self.reporter.facts(), figures=stats.figures(), verdicts=stats.verdicts())
+
+    async def _scrape(self) -> bytes:
+        """The metrics as text. It is made in a thread, because this process serves the Envoys."""
+        return await asyncio.to_thread(Metrics(self.facts()).text)
 
     def _behind(self) -> float:
         """For how many seconds the oldest change has waited that is not served yet."""

@@ -9,6 +9,8 @@ from xds_server.base.lag import Lag
 from xds_server.base.latency import Latency
 from xds_server.core.conditions import Condition
 from xds_server.core.plan import PortPlan, ShadowStatus
+from xds_server.core.verdict.figures import Figures
+from xds_server.core.verdict.judgement import Verdict
 from xds_server.xds.delivery import Delivered
 from xds_server.xds.resource import Resource
 from xds_server.xds.totals import Traffic
@@ -33,7 +35,8 @@ class Facts:
     `silence` are by kind, `stages` by stage, `shadows` by state, `reasons` are the shadows by reason,
     `events` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` the fleet's.
     `committed` is when the configuration last changed, `built` when it was last built without an error;
-    `behind_s` is the age of the oldest change that is not served yet."""
+    `behind_s` is the age of the oldest change that is not served yet. `figures` and `verdicts` are by the
+    namespace and the key of the canary."""
 
     version: str
     ready: bool
@@ -53,6 +56,8 @@ class Facts:
     events: Mapping[str, int] = field(default_factory=dict)
     lag: Lag = field(default_factory=Lag)
     traffic: Traffic = field(default_factory=Traffic)
+    figures: Mapping[tuple[str, str], Figures] = field(default_factory=dict)
+    verdicts: Mapping[tuple[str, str], Verdict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

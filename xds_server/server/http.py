@@ -37,7 +37,7 @@ async def http_server(
     address: Address,
     *,
     readiness: Callable[[], Readiness],
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     status: Status | None = None,
     page_hosts: Collection[str] = (),
     idle_s: float = _IDLE_S,
@@ -59,7 +59,7 @@ async def http_server(
         return web.Response(text=f"{message}\n", status=200 if ready else 503)
 
     async def scrape(_request: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers=_PROMETHEUS)
+        return web.Response(body=await metrics(), headers=_PROMETHEUS)
 
     @web.middleware
     async def bound_writes(request: web.Request, handler: _Handler) -> web.StreamResponse:

@@ -3,7 +3,7 @@
 Each has its own address, because each has other clients. `app` provides what they serve.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ class Servers:
         clients: CsdsServicer,
         *,
         readiness: Callable[[], Readiness],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[], Awaitable[bytes]],
     ) -> AsyncIterator[None]:
         """Listen on all addresses. At the end, drain the streams of the Envoys.
 

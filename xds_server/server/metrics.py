@@ -1,36 +1,19 @@
 """All Prometheus metrics in one table, from which `docs/metrics.md` is generated.
 
-Values are read at scrape time, so metrics cost next to nothing in between. No label has unbounded values.
+Values are read at scrape time, so metrics cost next to nothing in between. No label has unbounded values:
+those of shadows (`shadow_metrics`) are limited in number.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from xds_server.base.latency import Latency
 from xds_server.server.facts import Facts, Watch
+from xds_server.server.metric_rows import Histogram, Row
+from xds_server.server.shadow_metrics import SHADOWS
 from xds_server.xds.totals import TypeTraffic
 from xds_server.xds.types import SHORT_NAMES
 
 T = TypeVar("T")
-
-
-class Row(NamedTuple):
-    """A counter if the name ends in ``_total``, otherwise a gauge. `read` returns the value for each value of
-    the label, or for "" if there is no label."""
-
-    name: str
-    help: str
-    label: str
-    read: Callable[[Facts], Mapping[str, float]]
-
-
-class Histogram(NamedTuple):
-    """A histogram."""
-
-    name: str
-    help: str
-    label: str
-    read: Callable[[Facts], Mapping[str, Latency]]
 
 
 def _watches(read: Callable[[Watch], int]) -> Callable[[Facts], Mapping[str, float]]:
@@ -228,4 +211,5 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         "result",
         lambda f: f.events,
     ),
+    *SHADOWS,
 )
