@@ -1,4 +1,4 @@
-"""The gRPC server for Envoys: the aggregated discovery service (ADS) and health."""
+"""The gRPC server for Envoys: the aggregated discovery service (ADS), load reports (LRS), and health."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +11,15 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.base.memory import Trimmer
 from xds_server.server.config import TlsFiles
 from xds_server.server.identity import ANY_CLIENT, Clients, names_of
+from xds_server.server.observer import Observer
 from xds_server.server.tls import Certificates
 from xds_server.server.views import View, derive, view_of
 from xds_server.xds.cache import SnapshotCache
+from xds_server.xds.load_reports import LoadReportServicer
 from xds_server.xds.server_options import server_options
 from xds_server.xds.servicer import SERVICE, AdsServicer
 from xds_server.xds.snapshot import Snapshot
-from xds_server.xds.stream_events import Event
+from xds_server.xds.stream_events import Event, Node
 
 
 class FleetServer:
@@ -29,6 +31,7 @@ class FleetServer:
         converged: is called as `Convergence` documents.
         tls: files of the server certificate; None serves plain text.
         clients: maps the names in a client certificate to namespaces.
+        observer: says which load reports are wanted, and takes them.
     """
 
     def __init__(
@@ -39,21 +42,36 @@ class FleetServer:
         converged: Callable[[int, bool], None] = lambda *_: None,
         tls: TlsFiles | None = None,
         clients: Clients = ANY_CLIENT,
+        observer: Observer | None = None,
     ) -> None:
         self._tls = tls
+        observer = observer or Observer()
+
+        def view(node: Node, names: frozenset[str]) -> View:
+            return view_of(node.metadata, clients.namespaces(names))
+
         self._cache: SnapshotCache[View] = SnapshotCache(derive)
         self._servicer = AdsServicer(
             cache=self._cache,
-            view_of=lambda node, names: view_of(node.metadata, clients.namespaces(names)),
+            view_of=view,
             identify=names_of,
             observe=observe,
             identifier=identifier,
             converged=converged,
             ended=Trimmer().soon,
         )
+        self._load_reports = LoadReportServicer(
+            loads=observer.loads,
+            wanted=observer.wanted,
+            view_of=view,
+            identify=names_of,
+            observe=observe,
+        )
+        observer.listen(self._load_reports.refresh)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options())
         self._servicer.register(self._server)
+        self._load_reports.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     @property
@@ -86,6 +104,7 @@ class FleetServer:
     async def stop(self, drain_s: float) -> None:
         """Close the streams one after another within `drain_s` seconds (rule 21)."""
         await self._health.enter_graceful_shutdown()
+        self._load_reports.end_all()
         # stop() sends GOAWAY at once and then waits for the streams, which drain() closes one by one.
         await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,12 +32,13 @@ from xds_server.server.gateway_file import follow_gateway
 from xds_server.server.http import Readiness
 from xds_server.server.identity import Clients
 from xds_server.server.listeners import Addresses, Servers
+from xds_server.server.observer import Observer
 from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
 from xds_server.server.reporting import NEVER, VERSION, Reporter
 from xds_server.server.shadow_stats import ShadowStats
 from xds_server.server.status_api import StatusServicer
-from xds_server.server.verdicts import NO_PEERS, Records, Verdicts
+from xds_server.server.verdicts import NO_PEERS, Verdicts
 from xds_server.server.wiring import open_door, open_events, open_source
 from xds_server.translate.gateway import GatewayConfig
 from xds_server.xds.delivery import Delivery
@@ -107,15 +108,17 @@ class App:
         self._unbuilt: float | None = None
         self._unpublished: frozenset[NamespacedName] = frozenset()
         self.fleet = Fleet()
+        self.observer = Observer()
         self.reporter = Reporter(
             source=self._source,
             fleet=self.fleet,
             stages=self._pipeline.stages,
             delivery=self._delivery,
+            observer=self.observer,
             events=self._events,
             behind=self._behind,
         )
-        records: Callable[[], Records] = dict
+        records = self.observer.records
         self._exchange = (
             Exchange(
                 config.peers,
@@ -141,6 +144,7 @@ class App:
             converged=self._converged,
             tls=config.security.tls,
             clients=Clients(config.security.clients),
+            observer=self.observer,
         )
         self._servers = Servers(
             Addresses(config.xds_address, config.admin_address, config.http_address),

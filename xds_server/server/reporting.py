@@ -25,6 +25,7 @@ from xds_server.core.world import World
 from xds_server.server.attribution import attributed, unknown_routes
 from xds_server.server.explain import explain
 from xds_server.server.facts import Explanation, Facts, ServerState
+from xds_server.server.observer import Observer
 from xds_server.server.pipeline import Published, Stages
 from xds_server.server.stream_log import StreamLog
 from xds_server.xds.delivery import Delivery
@@ -85,6 +86,7 @@ class Reporter:
         fleet: Fleet,
         stages: Stages,
         delivery: Delivery,
+        observer: Observer,
         events: "EventRecorder | None",
         behind: Callable[[], float],
     ) -> None:
@@ -92,6 +94,7 @@ class Reporter:
         self._fleet = fleet
         self._stages = stages
         self._delivery = delivery
+        self._observer = observer
         self._events = events
         self._behind = behind
         self._published: Published | None = None
@@ -128,6 +131,7 @@ class Reporter:
                 took_ms=round(took_s * 1000, 1),
             )
         try:
+            self._observer.stepped(before, after)
             self._report(before, after)
         except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
             _log.exception("reporting failed")

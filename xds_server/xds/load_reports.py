@@ -1,13 +1,16 @@
-"""The load reporting service, beside ADS on the same port: asks each Envoy for the loads of some clusters.
+"""The load reporting service (LRS), beside ADS on the same port: asks each Envoy for the loads of some
+clusters.
 
-An Envoy is asked for clusters of its own view alone, and what it reports beside them does not count. One
-task a stream reads, one writes. A stream that is slow, silent or wrong costs itself.
+An Envoy is asked for clusters of its own view only, and what it reports of others does not count. Each
+stream has one task that reads reports and one that writes what is asked. A stream that is slow, silent or
+wrong affects no other.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import grpc
 from envoy.config.endpoint.v3 import load_report_pb2
@@ -16,33 +19,59 @@ from google.protobuf.message import DecodeError
 
 from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
 from xds_server.base.ids import StreamId
+from xds_server.base.sizes import MIB
 from xds_server.xds.admission import Admission, StreamLimits, host_of
 from xds_server.xds.loads import Load, Loads
 from xds_server.xds.node import node_of
-from xds_server.xds.stream_events import Node
+from xds_server.xds.pace import Pace, PaceLimits
+from xds_server.xds.stream_events import Cause, Event, Node, StreamDenied
+from xds_server.xds.view_budget import ViewBudget, ViewLimits
 
-SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
+SERVICE: Final = "envoy.service.load_stats.v3.LoadReportingService"
 
-_GREETING_DEADLINE_S = 30.0
-_WRITE_DEADLINE_S = 30.0
+_FIRST_REQUEST_DEADLINE_S: Final = 30.0
+_NO_STREAM: Final = StreamId(0)
+_EXHAUSTED: Final = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+_REPORT_BYTES: Final = MIB
+_CLUSTER_BYTES: Final = 2048
+"""The size of a report: so much, and so much for each cluster that the Envoy was asked for."""
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
+class _Failure(NamedTuple):
+    """Why a client is denied."""
+
+    cause: Cause
+    code: grpc.StatusCode
+    reason: str
+
+
 @dataclass(slots=True, eq=False)
 class _Stream(Generic[V]):
+    """One open stream. The Envoy was last `asked` for these clusters; `answered` is whether it has reported
+    since. Its next report may be about the clusters in `believed`, those that it was asked for before
+    included."""
+
     id: StreamId
     view: V
+    host: str
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     asked: frozenset[str] = frozenset()
+    believed: frozenset[str] = frozenset()
+    answered: bool = True
+    failure: _Failure | None = None
+    ending: bool = False
 
 
 class LoadReportServicer(Generic[V]):
     """Takes the reports of any number of Envoys into `loads`.
 
-    `wanted` gives the names of the clusters of a view that are to be reported; call `refresh` when it would
-    give others. `view_of` and `identify` are as for `AdsServicer`. `clock` is a steady one, in seconds.
+    `wanted` returns the names of the clusters of a view that are to be reported; call `refresh` when they
+    change. `view_of`, `identify` and `observe` are as for `AdsServicer`; `observe` is called with streams
+    that are denied or that end because of an error of the client.
     """
 
     def __init__(
@@ -51,21 +80,27 @@ class LoadReportServicer(Generic[V]):
         loads: Loads,
         wanted: Callable[[V], frozenset[str]],
         view_of: Callable[[Node, frozenset[str]], V],
-        identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]],
-        clock: Callable[[], float],
+        identify: Callable[[Mapping[str, Iterable[bytes]]], frozenset[str]] = lambda _: frozenset(),
+        observe: Callable[[Event], None],
         limits: StreamLimits | None = None,
+        view_limits: ViewLimits | None = None,
+        pace_limits: PaceLimits | None = None,
+        first_request_deadline_s: float = _FIRST_REQUEST_DEADLINE_S,
     ) -> None:
         self._loads = loads
         self._wanted = wanted
         self._view_of = view_of
         self._identify = identify
-        self._clock = clock
+        self._observe = observe
+        self._first_request_deadline_s = first_request_deadline_s
         self._admission = Admission(limits or StreamLimits())
+        self._views: ViewBudget[V] = ViewBudget(view_limits or ViewLimits())
+        self._pace = Pace(pace_limits or PaceLimits())
         self._streams: dict[StreamId, _Stream[V]] = {}
         self._next_stream = 1
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Add the service to a server, with a handler that takes and gives raw bytes."""
+        """Add the service to a server. Its handler takes and returns raw bytes."""
         handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._handle)
         handlers = {"StreamLoadStats": handler}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -75,77 +110,160 @@ class LoadReportServicer(Generic[V]):
         for stream in self._streams.values():
             stream.wake.set()
 
+    def end_all(self) -> None:
+        """End every stream: the server is shutting down. Envoys report to another replica, or later."""
+        for stream in self._streams.values():
+            stream.ending = True
+            stream.wake.set()
+
+    # --- the life of a stream --------------------------------------------------------------------------
+
     async def _handle(self, _requests: object, context: _Context) -> None:
         host = host_of(context.peer())
-        if denial := self._admission.admit(host, now=self._clock()):
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, denial.reason)
+        if denial := self._admission.admit(host, now=_now()):
+            await self._deny(context, _Failure(denial.cause, _EXHAUSTED, denial.reason))
         try:
-            await self._serve(context)
-        except RequestDeniedError as error:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
-        except RequestLimitError as error:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        except RequestError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the client was silent for too long")
+            failure = await self._serve(context, host)
+            if failure is not None:
+                await self._deny(context, failure)
         finally:
             self._admission.leave(host)
 
-    async def _serve(self, context: _Context) -> None:
-        async with asyncio.timeout(_GREETING_DEADLINE_S):
-            first = await context.read()
-        if not isinstance(first, bytes):
-            return
-        request = _parsed(first)
-        if not request.HasField("node"):
-            raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
-        node = node_of(request.node)
-        view = self._view_of(node, self._identify(context.auth_context()))
-        stream = _Stream(StreamId(self._next_stream), view)
+    async def _deny(self, context: _Context, failure: _Failure) -> None:
+        self._observe(
+            StreamDenied(stream=_NO_STREAM, peer=context.peer(), reason=failure.reason, cause=failure.cause)
+        )
+        await context.abort(failure.code, failure.reason)
+
+    async def _serve(self, context: _Context, host: str) -> _Failure | None:
+        """Serve a stream until it ends; returns the client's error, if that was the reason."""
+        identity = StreamId(self._next_stream)
         self._next_stream += 1
+        try:
+            node = await self._greeting(context)
+            if node is None:
+                return None
+            stream = _Stream(identity, self._view_of(node, self._identify(context.auth_context())), host)
+            self._views.join(stream.id, host, stream.view)
+        except RequestError as error:
+            return _failure(error)
         self._streams[stream.id] = stream
         self._loads.join(stream.id, node.id)
-        name = f"xds-shadow/loads-{stream.id}"
-        tasks = [
-            asyncio.create_task(self._read(stream, context), name=f"{name}-read"),
-            asyncio.create_task(self._write(stream, context), name=f"{name}-write"),
-        ]
+        reader = asyncio.create_task(self._read(stream, context), name=f"xds-shadow/loads-read-{stream.id}")
+        reader.add_done_callback(lambda _: stream.wake.set())
         try:
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
+            await self._write(stream, context, reader)
+            return stream.failure
         finally:
-            # Nothing is awaited before the books are right: gRPC may cancel this a second time.
+            # No await before the accounting is complete: gRPC may cancel this coroutine a second time.
             self._loads.leave(stream.id)
+            self._views.leave(stream.id)
             del self._streams[stream.id]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _greeting(self, context: _Context) -> Node | None:
+        """The node in the first request; None if the client ends the stream without one."""
+        try:
+            async with asyncio.timeout(self._first_request_deadline_s):
+                first = await context.read()
+        except TimeoutError:
+            raise _SilentError(
+                f"the client sent no request for {self._first_request_deadline_s:g} s"
+            ) from None
+        if not isinstance(first, bytes):
+            return None
+        request = _parsed(first, clusters=0)
+        if not request.HasField("node"):
+            raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
+        return node_of(request.node)
+
+    # --- reading and writing ---------------------------------------------------------------------------
 
     async def _read(self, stream: _Stream[V], context: _Context) -> None:
-        while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
-            self._loads.report(stream.id, _loads(_parsed(raw)), stream.asked, now=self._clock())
+        # No error may leave this coroutine, or the task would keep the last report (see `reading`).
+        try:
+            while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
+                await self._wait_for_turn(stream, len(raw))
+                self._take(stream, raw)
+                del raw  # otherwise every stream would keep its last report until the next one arrives
+        except RequestError as error:
+            stream.failure = _failure(error)
 
-    async def _write(self, stream: _Stream[V], context: _Context) -> None:
-        said: tuple[frozenset[str], int] | None = None
-        while True:
+    def _take(self, stream: _Stream[V], raw: bytes) -> None:
+        began = time.thread_time()
+        request = _parsed(raw, clusters=len(stream.believed))
+        self._loads.report(stream.id, _loads(request), stream.believed, now=_now())
+        stream.believed, stream.answered = stream.asked, True
+        stream.wake.set()
+        self._pace.spend(stream.host, len(raw), time.thread_time() - began, _now())
+
+    async def _wait_for_turn(self, stream: _Stream[V], size: int) -> None:
+        """Wait until the client's address is within its share of the event loop. Meanwhile nothing is read
+        from the stream, so TCP flow control slows the client down."""
+        if not (wait := self._pace.wait(stream.host, size, _now())):
+            return
+        self._pace.hold(stream.host, size)
+        try:
+            while wait:
+                await asyncio.sleep(wait)
+                wait = self._pace.wait(stream.host, size, _now())
+        finally:
+            self._pace.release(stream.host, size)
+
+    async def _write(self, stream: _Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
+        """Ask for what is wanted. Envoy begins a new interval with each question, so an Envoy that was asked
+        again before it reported would never report: the next question waits for the report."""
+        said: tuple[frozenset[str], float] | None = None
+        while not stream.ending:
             stream.wake.clear()
+            if reader.done():
+                reader.result()  # raises a bug in the reader
+                return
             wish = self._wanted(stream.view), self._loads.interval_s()
-            if wish != said:
-                said = stream.asked, interval = wish
-                answer = lrs_pb2.LoadStatsResponse(clusters=sorted(stream.asked))
-                answer.load_reporting_interval.FromSeconds(interval)
-                async with asyncio.timeout(_WRITE_DEADLINE_S):
-                    await context.write(answer.SerializeToString())
-            await stream.wake.wait()
+            if wish != said and (stream.answered or not stream.asked):
+                said = wish
+                stream.believed, stream.asked = stream.asked | wish[0], wish[0]
+                stream.answered = False
+                await context.write(_question(*wish))
+            else:
+                await stream.wake.wait()
 
 
-def _parsed(raw: bytes) -> lrs_pb2.LoadStatsRequest:
+class _SilentError(RequestError):
+    """The client sent nothing."""
+
+
+def _failure(error: RequestError) -> _Failure:
+    reason = str(error)
+    if isinstance(error, _SilentError):
+        return _Failure(Cause.SILENT, grpc.StatusCode.DEADLINE_EXCEEDED, reason)
+    if isinstance(error, RequestDeniedError):
+        return _Failure(Cause.DENIED, grpc.StatusCode.PERMISSION_DENIED, reason)
+    if isinstance(error, RequestLimitError):
+        return _Failure(Cause.LIMIT, _EXHAUSTED, reason)
+    return _Failure(Cause.INVALID, grpc.StatusCode.INVALID_ARGUMENT, reason)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _question(clusters: frozenset[str], interval_s: float) -> bytes:
+    question = lrs_pb2.LoadStatsResponse(clusters=sorted(clusters))
+    question.load_reporting_interval.FromMilliseconds(round(interval_s * 1000))
+    encoded: bytes = question.SerializeToString()
+    return encoded
+
+
+def _parsed(raw: bytes, *, clusters: int) -> lrs_pb2.LoadStatsRequest:
+    most = _REPORT_BYTES + clusters * _CLUSTER_BYTES
+    if len(raw) > most:
+        raise RequestLimitError(f"a load report of {len(raw):,} bytes, more than {most:,}")
     try:
         return lrs_pb2.LoadStatsRequest.FromString(raw)
     except DecodeError as error:
-        raise RequestError("a load report cannot be read") from error
+        raise RequestError(f"the request is not a LoadStatsRequest: {error}") from error
 
 
 def _loads(request: lrs_pb2.LoadStatsRequest) -> Iterator[tuple[str, Load]]:

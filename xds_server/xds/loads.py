@@ -5,14 +5,14 @@ kept by cluster: since it was first asked for, and for the last few intervals.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from xds_server.base.ids import NodeId, StreamId
 
 INTERVALS_S: Final = (3, 10, 30)
-"""Between two reports of an Envoy."""
+"""Between two reports of an Envoy, by how much all of them together report."""
 
 RECENT: Final = 3
 """Intervals that `Loads.recent` covers."""
@@ -20,8 +20,8 @@ RECENT: Final = 3
 _MOST_ENTRIES: Final = 10_000
 """Clusters in the reports of all Envoys that one second may bring."""
 
-_LARGEST: Final = 2**53
-"""A count beyond it is no count of requests."""
+_LARGEST: Final = 10**9
+"""A count beyond it is no count of one Envoy's requests in an interval."""
 
 
 class Load(NamedTuple):
@@ -61,15 +61,19 @@ class _Interval:
 
 
 class Loads:
-    """The reports of all Envoys. Times are seconds of any steady clock."""
+    """The reports of all Envoys. Times are seconds of any steady clock. `intervals_s` are the times between
+    two reports of an Envoy of which `interval_s` chooses."""
 
-    def __init__(self) -> None:
+    def __init__(self, intervals_s: Sequence[float] = INTERVALS_S) -> None:
+        self._intervals_s = intervals_s
         self._wanted: frozenset[str] = frozenset()
         self._totals: dict[str, Load] = {}
         self._recent: deque[_Interval] = deque()
         self._reporters: dict[StreamId, Reporter] = {}
-        self.unknown = 0
-        """Entries for clusters that the Envoy was not asked for, or that count nothing real."""
+        self.accepted = 0
+        """Entries that count."""
+        self.rejected = 0
+        """Entries for clusters that the Envoy was not asked for, or with counts that cannot be true."""
 
     def want(self, clusters: Collection[str]) -> None:
         """Keep sums of these clusters, and forget those of others."""
@@ -77,10 +81,11 @@ class Loads:
         for each in [*(self._totals.keys() - self._wanted)]:
             del self._totals[each]
 
-    def interval_s(self) -> int:
+    def interval_s(self) -> float:
         """How often an Envoy is to report, so that all of them together bring no more than is affordable."""
         entries = len(self._reporters) * len(self._wanted)
-        return next((each for each in INTERVALS_S if entries <= each * _MOST_ENTRIES), INTERVALS_S[-1])
+        affordable = (each for each in self._intervals_s if entries <= each * _MOST_ENTRIES)
+        return next(affordable, self._intervals_s[-1])
 
     def join(self, stream: StreamId, node: NodeId) -> None:
         """An Envoy opened a stream."""
@@ -102,8 +107,10 @@ class Loads:
         interval = self._interval(now)
         for cluster, load in loads:
             if cluster not in asked or not load.valid():
-                self.unknown += 1
-            elif cluster in self._wanted:
+                self.rejected += 1
+                continue
+            self.accepted += 1
+            if cluster in self._wanted:
                 flow = load._replace(in_flight=0)
                 self._totals[cluster] = self._totals.get(cluster, NO_LOAD).plus(flow)
                 interval.loads[cluster] = interval.loads.get(cluster, NO_LOAD).plus(load)

@@ -35,7 +35,8 @@ def test_what_is_recent_ends_after_three_intervals() -> None:
 def test_a_cluster_that_was_not_asked_for_does_not_count() -> None:
     found = loads()
     found.report(ONE, [("a", Load(1)), ("b", Load(1)), ("a", Load(-1)), ("a", Load(2**60))], {"a"}, now=0.0)
-    assert (found.total("a"), found.total("b"), found.unknown) == (Load(1), NO_LOAD, 3)
+    assert (found.total("a"), found.total("b")) == (Load(1), NO_LOAD)
+    assert (found.accepted, found.rejected) == (1, 3)
 
 
 def test_what_is_no_longer_wanted_is_forgotten() -> None:
@@ -44,7 +45,7 @@ def test_what_is_no_longer_wanted_is_forgotten() -> None:
     found.want({"b"})
     found.report(ONE, [("a", Load(1))], WANTED, now=1.0)  # it was asked before
     found.want(WANTED)
-    assert (found.total("a"), found.total("b"), found.unknown) == (NO_LOAD, Load(1), 0)
+    assert (found.total("a"), found.total("b"), found.rejected) == (NO_LOAD, Load(1), 0)
 
 
 def test_who_reports_is_known() -> None:
