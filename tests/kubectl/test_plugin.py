@@ -91,6 +91,10 @@ async def test_start_status_stop(user: Kubectl, control_plane: ControlPlane) -> 
     explained = await shadow(user, "explain", CANARY, where, server)
     assert "percent" in explained
     assert "None of its Pods is ready yet." in explained
+    judged = await plugin(user.environment, "verdict", CANARY, where, server)
+    assert judged.code == 3, judged
+    assert "No request was mirrored yet: the shadow is Pending." in judged.out
+    assert f"{user.namespace}/{CANARY} " in await shadow(user, "verdict", server)
 
     await shadow(user, "set", CANARY, "methods=GET,HEAD", "percent-", where)
     annotations = (await user.get("deployment", CANARY))["metadata"]["annotations"]
@@ -257,6 +261,8 @@ async def test_status_finds_the_control_plane_by_a_port_forward(
     assert log.read_text().splitlines() == [asked]
     found = await plugin(environment, "explain", CANARY)
     assert (found.code, f"no workload staging/{CANARY}" in found.err) == (1, True), found
+    found = await plugin(environment, "verdict", CANARY)
+    assert (found.code, f"no workload staging/{CANARY}" in found.err) == (2, True), found
 
 
 async def test_a_port_forward_that_cannot_be_had_says_why(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.support.waiting import PATIENCE_S
 from xds_server.cli import main
 
 KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH")
-IN_PROCESS = ("bootstrap", "convert", "--help")
+IN_PROCESS = ("bootstrap", "convert", "verdict", "--help")
 """The others configure the logging of their process."""
 
 

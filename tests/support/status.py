@@ -4,6 +4,7 @@ from typing import Final
 
 from xds_server.server.facts import ServerState
 from xds_server.server.status_api import StatusServicer
+from xds_server.server.verdicts import Verdicts
 from xds_server.xds.fleet import Fleet
 
 STATE: Final = ServerState(
@@ -19,7 +20,9 @@ STATE: Final = ServerState(
     nacks={},
 )
 
+NO_VERDICTS: Final = Verdicts(name="one", records=dict, shadows=list)
+
 
 def status_of(fleet: Fleet) -> StatusServicer:
     """What it says of this fleet."""
-    return StatusServicer(state=lambda: STATE, explain=lambda _: None, fleet=fleet)
+    return StatusServicer(state=lambda: STATE, explain=lambda _: None, fleet=fleet, verdicts=NO_VERDICTS)

@@ -1,11 +1,15 @@
 """What metrics and pictures have of each shadow: bounded in number, never less than before."""
 
+import time
 from collections.abc import Iterable
+from functools import partial
+from itertools import count
 
 import pytest
 
 from tests.support.records import BAD, GOOD, record, shadow
 from tests.support.records import CANARY as WEB
+from xds_server.base.clock import Clock
 from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.history import STEP_S, Point
 from xds_server.core.verdict.joining import Pair, Side
@@ -48,6 +52,7 @@ class Fleet:
             records=lambda: self.records,
             shadows=lambda: [shadow(name) for name in self.names],
             peers=self.peers,
+            clock=Clock(partial(next, count(0.0)), time.time),  # so that each look is answered anew
         )
         self.stats = ShadowStats(verdicts, limit) if limit else ShadowStats(verdicts)
 

@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 import pytest
 
-from tests.support.status import STATE, status_of
+from tests.support.status import NO_VERDICTS, STATE, status_of
 from xds_server.base.address import Address
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
 from xds_server.core.conditions import Reason
@@ -79,4 +79,8 @@ def test_a_setting_is_cut() -> None:
 
 def _shown(*shadows: ShadowStatus) -> list[status_pb2.Shadow]:
     state = replace(STATE, shadows=list(shadows))
-    return list(StatusServicer(state=lambda: state, explain=lambda _: None, fleet=Fleet()).shadows())
+    return list(
+        StatusServicer(
+            state=lambda: state, explain=lambda _: None, fleet=Fleet(), verdicts=NO_VERDICTS
+        ).shadows()
+    )

@@ -1,62 +1,111 @@
 """Verdicts: the evidence of replicas, added, judged and shown."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
 from tests.support.records import BAD, CANARY, GOOD, record, shadow
+from xds_server.base.clock import Clock
+from xds_server.base.errors import AmbiguousNameError, UnknownNameError, UsageError
 from xds_server.base.ids import NamespacedName
 from xds_server.core.objects import Kind
-from xds_server.core.plan import State
+from xds_server.core.plan import ShadowStatus, State
 from xds_server.core.verdict import bodies
 from xds_server.core.verdict.bodies import Field
 from xds_server.core.verdict.joining import Lost, Pair, Side, Unpaired
 from xds_server.core.verdict.judgement import Terms, Verdict
 from xds_server.core.verdict.record import Record
-from xds_server.server.verdict_report import Replica, ShadowVerdict, verdict_on
-from xds_server.server.verdicts import Answer, Verdicts
+from xds_server.server.lookup import find
+from xds_server.server.terms import share, terms
+from xds_server.server.verdict_report import Replica, ShadowVerdict, VerdictReport, verdict_on
+from xds_server.server.verdicts import NO_PEERS, Answer, Peers, Verdicts
 
 LONG = 20_000
 """So many pairs without a failure are enough for `NoWorse` by the default terms."""
 
 
 class Scripted:
-    """A peer that answers with a record, and then fails."""
+    """A peer that answers with a record, and one that does not answer."""
 
     def __init__(self) -> None:
-        self.last: Sequence[Answer] = ()
+        self.asked = 0
 
     async def ask(self) -> Sequence[Answer]:
-        self.last = [
+        self.asked += 1
+        return [
             Answer(Replica("two"), {CANARY: record(500, 5, since=900.0, envoy="envoy-2")}),
             Answer(Replica("three", "it did not answer in 2 s"), {}),
         ]
-        return self.last
+
+
+def verdicts_of(
+    records: dict[NamespacedName, Record], *shadows: ShadowStatus, peers: Peers = NO_PEERS
+) -> Verdicts:
+    return Verdicts(name="one", records=lambda: records, shadows=lambda: shadows, peers=peers)
 
 
 async def test_the_evidence_of_all_replicas_that_answer_is_added() -> None:
     own = {CANARY: record(500, 5)}
-    verdicts = Verdicts(name="one", records=lambda: own, shadows=lambda: [shadow()], peers=Scripted())
-    alone = verdicts.last()
-    assert (alone.shadows[0].total.pairs, alone.replicas) == (500, (Replica("one"),))
+    verdicts = verdicts_of(own, shadow(), peers=Scripted())
+    assert verdicts.last == VerdictReport((), (Replica("one"),))
 
     found = await verdicts.ask()
-    assert found == verdicts.last()
+    assert verdicts.last is found
     total = found.shadows[0]
     assert (total.total.pairs, total.total.canary_failed, total.since) == (1_000, 10, 900.0)
     assert total.envoys == ("envoy-1", "envoy-2")
     assert found.missing == (Replica("three", "it did not answer in 2 s"),)
     assert verdicts.own() is own
+    assert own[CANARY].tally.counts.pairs == 500
 
 
-async def test_a_replica_alone_has_no_peers() -> None:
-    verdicts = Verdicts(name="one", records=lambda: {CANARY: record()}, shadows=lambda: [shadow()])
-    assert await verdicts.ask() == verdicts.last()
+async def test_verdicts_are_judged_at_most_once_a_second() -> None:
+    now, peers = 100.0, Scripted()
+    verdicts = verdicts_of({}, shadow(), peers=peers)
+    verdicts._clock = Clock(lambda: now, lambda: now)
+    reports = await asyncio.gather(*(verdicts.ask() for _ in range(5)))
+    assert peers.asked == 1
+    assert all(each is reports[0] for each in reports)
+    now += 1
+    assert await verdicts.ask() is not reports[0]
 
 
-def test_a_record_of_a_shadow_that_is_gone_is_not_shown() -> None:
-    verdicts = Verdicts(name="one", records=lambda: {CANARY: record()}, shadows=list)
-    assert verdicts.last().shadows == ()
+async def test_other_terms_are_judged_for_the_shadows_that_are_asked_for() -> None:
+    verdicts = verdicts_of({CANARY: record(1_000)}, shadow())
+    report = await verdicts.judge([verdicts.find("staging", "web-canary")], Terms(tolerance=0.01))
+    assert [each.verdict for each in report.shadows] == [Verdict.NO_WORSE]
+    assert verdicts.last.shadows == ()
+
+
+async def test_a_record_of_a_shadow_that_is_gone_is_not_shown() -> None:
+    assert (await verdicts_of({CANARY: record()}).ask()).shadows == ()
+
+
+def test_a_shadow_is_found_by_its_name() -> None:
+    other = shadow(NamespacedName("staging", "statefulset/web-canary"))
+    assert find([shadow(), other], "staging", "web-canary", "StatefulSet") is other
+    with pytest.raises(AmbiguousNameError, match="staging/deployment/web-canary, staging/statefulset/"):
+        find([shadow(), other], "staging", "web-canary")
+    with pytest.raises(UnknownNameError, match=r"no workload staging/web-canry .*did you mean staging/web-c"):
+        find([shadow()], "staging", "web-canry")
+    with pytest.raises(UnknownNameError, match=r"is known to the server$"):
+        find([shadow()], "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "tolerance", "pairs"),
+    [(0.0, 0.1, 1), (0.6, 0.1, 1), (float("nan"), 0.1, 1), (0.1, 1.0, 1), (0.1, 0.1, -1), (0.1, 0.1, 10**10)],
+)
+def test_terms_out_of_range_are_rejected(alpha: float, tolerance: float, pairs: int) -> None:
+    with pytest.raises(UsageError, match="is not between"):
+        terms(alpha, tolerance, pairs)
+
+
+def test_shares_are_percentages_or_numbers() -> None:
+    assert [share("0.1%", "x"), share("25%", "x"), share("0.25", "x")] == [0.001, 0.25, 0.25]
+    with pytest.raises(UsageError, match="--tolerance 'much' is not a share such as"):
+        share("much", "--tolerance")
 
 
 @pytest.mark.parametrize(
@@ -92,9 +141,9 @@ def test_envoys_that_report_no_loads_are_no_evidence() -> None:
 
 
 def test_terms_decide() -> None:
-    terms = Terms(alpha=0.05, tolerance=0.01, min_pairs=100)
-    shown = verdict_on(shadow(), record(1_000), terms)
-    assert (shown.verdict, shown.terms) == (Verdict.NO_WORSE, terms)
+    wanted = Terms(alpha=0.05, tolerance=0.01, min_pairs=100)
+    shown = verdict_on(shadow(), record(1_000), wanted)
+    assert (shown.verdict, shown.terms) == (Verdict.NO_WORSE, wanted)
 
 
 def shown_of_two_groups() -> ShadowVerdict:

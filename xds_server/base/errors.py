@@ -21,6 +21,14 @@ class SourceError(XdsShadowError):
     exist."""
 
 
+class UnknownNameError(XdsShadowError):
+    """Nothing has the name that was asked for."""
+
+
+class AmbiguousNameError(XdsShadowError):
+    """Several things have the name that was asked for."""
+
+
 class DanglingReferenceError(XdsShadowError):
     """A snapshot refers to a resource that it does not have. A bug in this program; the last valid snapshot
     stays in use."""

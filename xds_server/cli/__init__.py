@@ -1,7 +1,8 @@
 """The command line: ``xds-shadow`` with a module for each command, and ``kubectl shadow`` (`plugin`).
 
 Options that several commands have are defined once, in `options`. Nearly every option is also an environment
-variable. Exit codes: 0 success, 1 failure, 2 wrong usage; `convert` adds 3.
+variable. Exit codes: 0 success, 1 failure, 2 wrong usage; `convert` adds 3. Those of `verdict` are its
+own.
 
 Commands import what only they need when they run: `--help` and `status` do not load the Kubernetes client.
 """
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from xds_server.cli import bootstrap, convert_command, demo, explain, kube, render, serve, status
+from xds_server.cli import bootstrap, convert_command, demo, explain, kube, render, serve, status, verdict
 from xds_server.cli.help import Command, application
 from xds_server.cli.run import run
 
@@ -34,6 +35,7 @@ for _name, _command in (
     ("render", render.render),
     ("status", status.status),
     ("explain", explain.explain),
+    ("verdict", verdict.verdict),
     ("convert", convert_command.convert),
 ):
     cli.command(_name, cls=Command)(_command)

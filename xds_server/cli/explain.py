@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from xds_server.base.errors import UsageError
 from xds_server.base.ids import TypeUrl
 from xds_server.cli.options import OUTPUT, Output, OutputOption, Server, server_address
 from xds_server.cli.status import print_message
-from xds_server.core.workload_names import kind_called
+from xds_server.cli.verdict import split
 from xds_server.server.config import DEFAULT_ADMIN_ADDRESS
 
 
@@ -37,15 +36,7 @@ def explain(
     from xds_server.server.display import explanation_view
     from xds_server.server.status_client import get_explanation
 
-    namespace, _, rest = shadow.partition("/")
-    word, _, name = rest.rpartition("/")
-    kind = kind_called(word)
-    if not (namespace and name) or (word and not kind):
-        raise UsageError(
-            f"{shadow!r} is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME; examples are"
-            " staging/myapp-canary and staging/statefulset/db-canary"
-        )
-    explanation = get_explanation(server_address(server), namespace, name, kind or "")
+    explanation = get_explanation(server_address(server), *split(shadow))
     if config:
         from xds_server.server.render import typed
 

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from xds_server.pb import evidence_pb2 as _evidence_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -54,21 +55,25 @@ class ExplainRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("shadow", "routes", "nodes", "conditions", "resources")
+    __slots__ = ("shadow", "routes", "nodes", "conditions", "resources", "verdict", "replicas")
     SHADOW_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     shadow: Shadow
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     conditions: _containers.RepeatedCompositeFieldContainer[Condition]
     resources: _containers.RepeatedCompositeFieldContainer[Resource]
-    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ...) -> None: ...
+    verdict: Verdict
+    replicas: _containers.RepeatedCompositeFieldContainer[Replica]
+    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ...) -> None: ...
 
 class Shadow(_message.Message):
-    __slots__ = ("namespace", "name", "service", "state", "reason", "message", "percent", "methods", "endpoints", "conditions", "settings", "gateways", "kind")
+    __slots__ = ("namespace", "name", "service", "state", "reason", "message", "percent", "methods", "endpoints", "conditions", "settings", "gateways", "kind", "verdict")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +87,7 @@ class Shadow(_message.Message):
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     GATEWAYS_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     service: str
@@ -95,7 +101,8 @@ class Shadow(_message.Message):
     settings: _containers.RepeatedCompositeFieldContainer[Setting]
     gateways: _containers.RepeatedScalarFieldContainer[str]
     kind: str
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ...) -> None: ...
+    verdict: str
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., service: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., percent: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[str]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., gateways: _Optional[_Iterable[str]] = ..., kind: _Optional[str] = ..., verdict: _Optional[str] = ...) -> None: ...
 
 class Setting(_message.Message):
     __slots__ = ("name", "value", "origin")
@@ -213,3 +220,168 @@ class Source(_message.Message):
     message: str
     outage_seconds: float
     def __init__(self, message: _Optional[str] = ..., outage_seconds: _Optional[float] = ...) -> None: ...
+
+class GetVerdictsRequest(_message.Message):
+    __slots__ = ("namespace", "name", "kind", "terms")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    name: str
+    kind: str
+    terms: Terms
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., terms: _Optional[_Union[Terms, _Mapping]] = ...) -> None: ...
+
+class GetVerdictsResponse(_message.Message):
+    __slots__ = ("verdicts", "replicas")
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    verdicts: _containers.RepeatedCompositeFieldContainer[Verdict]
+    replicas: _containers.RepeatedCompositeFieldContainer[Replica]
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ...) -> None: ...
+
+class Terms(_message.Message):
+    __slots__ = ("alpha", "tolerance", "min_pairs")
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    MIN_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    alpha: float
+    tolerance: float
+    min_pairs: int
+    def __init__(self, alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., min_pairs: _Optional[int] = ...) -> None: ...
+
+class Replica(_message.Message):
+    __slots__ = ("name", "problem")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    problem: str
+    def __init__(self, name: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class Verdict(_message.Message):
+    __slots__ = ("namespace", "name", "kind", "service", "verdict", "message", "terms", "since", "template", "excess", "arrived", "expected", "worst", "primary", "mirrored", "total", "groups", "lost", "compared", "fields", "noise_unknown", "skipped", "slower", "envoys", "silent")
+    class LostEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class SkippedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    EXCESS_FIELD_NUMBER: _ClassVar[int]
+    ARRIVED_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    WORST_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    MIRRORED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    NOISE_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    SLOWER_FIELD_NUMBER: _ClassVar[int]
+    ENVOYS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    name: str
+    kind: str
+    service: str
+    verdict: str
+    message: str
+    terms: Terms
+    since: _timestamp_pb2.Timestamp
+    template: str
+    excess: float
+    arrived: float
+    expected: float
+    worst: str
+    primary: _evidence_pb2.Requests
+    mirrored: _evidence_pb2.Requests
+    total: Pairs
+    groups: _containers.RepeatedCompositeFieldContainer[Pairs]
+    lost: _containers.ScalarMap[str, int]
+    compared: int
+    fields: _containers.RepeatedCompositeFieldContainer[DifferingField]
+    noise_unknown: bool
+    skipped: _containers.ScalarMap[str, int]
+    slower: bool
+    envoys: _containers.RepeatedScalarFieldContainer[str]
+    silent: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., service: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ..., terms: _Optional[_Union[Terms, _Mapping]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., template: _Optional[str] = ..., excess: _Optional[float] = ..., arrived: _Optional[float] = ..., expected: _Optional[float] = ..., worst: _Optional[str] = ..., primary: _Optional[_Union[_evidence_pb2.Requests, _Mapping]] = ..., mirrored: _Optional[_Union[_evidence_pb2.Requests, _Mapping]] = ..., total: _Optional[_Union[Pairs, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[Pairs, _Mapping]]] = ..., lost: _Optional[_Mapping[str, int]] = ..., compared: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[DifferingField, _Mapping]]] = ..., noise_unknown: _Optional[bool] = ..., skipped: _Optional[_Mapping[str, int]] = ..., slower: _Optional[bool] = ..., envoys: _Optional[_Iterable[str]] = ..., silent: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Pairs(_message.Message):
+    __slots__ = ("name", "pairs", "canary_failed", "stable_failed", "differing_types", "primary", "canary", "codes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FAILED_FIELD_NUMBER: _ClassVar[int]
+    STABLE_FAILED_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_TYPES_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    pairs: int
+    canary_failed: int
+    stable_failed: int
+    differing_types: int
+    primary: Side
+    canary: Side
+    codes: _containers.RepeatedCompositeFieldContainer[_evidence_pb2.Codes]
+    def __init__(self, name: _Optional[str] = ..., pairs: _Optional[int] = ..., canary_failed: _Optional[int] = ..., stable_failed: _Optional[int] = ..., differing_types: _Optional[int] = ..., primary: _Optional[_Union[Side, _Mapping]] = ..., canary: _Optional[_Union[Side, _Mapping]] = ..., codes: _Optional[_Iterable[_Union[_evidence_pb2.Codes, _Mapping]]] = ...) -> None: ...
+
+class Side(_message.Message):
+    __slots__ = ("codes", "p50", "p95", "p99")
+    class CodesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    P50_FIELD_NUMBER: _ClassVar[int]
+    P95_FIELD_NUMBER: _ClassVar[int]
+    P99_FIELD_NUMBER: _ClassVar[int]
+    codes: _containers.ScalarMap[str, int]
+    p50: float
+    p95: float
+    p99: float
+    def __init__(self, codes: _Optional[_Mapping[str, int]] = ..., p50: _Optional[float] = ..., p95: _Optional[float] = ..., p99: _Optional[float] = ...) -> None: ...
+
+class DifferingField(_message.Message):
+    __slots__ = ("group", "path", "kind", "differing", "compared", "noise", "baseline", "differs")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    DIFFERS_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    path: str
+    kind: str
+    differing: int
+    compared: int
+    noise: int
+    baseline: int
+    differs: bool
+    def __init__(self, group: _Optional[str] = ..., path: _Optional[str] = ..., kind: _Optional[str] = ..., differing: _Optional[int] = ..., compared: _Optional[int] = ..., noise: _Optional[int] = ..., baseline: _Optional[int] = ..., differs: _Optional[bool] = ...) -> None: ...

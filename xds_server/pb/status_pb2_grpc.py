@@ -44,6 +44,11 @@ class StatusServiceStub:
                 request_serializer=xds__server_dot_pb_dot_status__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=xds__server_dot_pb_dot_status__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.GetVerdicts = channel.unary_unary(
+                '/xds_shadow.v1.StatusService/GetVerdicts',
+                request_serializer=xds__server_dot_pb_dot_status__pb2.GetVerdictsRequest.SerializeToString,
+                response_deserializer=xds__server_dot_pb_dot_status__pb2.GetVerdictsResponse.FromString,
+                _registered_method=True)
 
 
 class StatusServiceServicer:
@@ -64,6 +69,14 @@ class StatusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetVerdicts(self, request, context):
+        """How canaries do, by the evidence of all replicas. NOT_FOUND and FAILED_PRECONDITION as for Explain,
+        INVALID_ARGUMENT for terms that are out of range.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatusServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +89,11 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=xds__server_dot_pb_dot_status__pb2.ExplainRequest.FromString,
                     response_serializer=xds__server_dot_pb_dot_status__pb2.ExplainResponse.SerializeToString,
+            ),
+            'GetVerdicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVerdicts,
+                    request_deserializer=xds__server_dot_pb_dot_status__pb2.GetVerdictsRequest.FromString,
+                    response_serializer=xds__server_dot_pb_dot_status__pb2.GetVerdictsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +150,33 @@ class StatusService:
             '/xds_shadow.v1.StatusService/Explain',
             xds__server_dot_pb_dot_status__pb2.ExplainRequest.SerializeToString,
             xds__server_dot_pb_dot_status__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVerdicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xds_shadow.v1.StatusService/GetVerdicts',
+            xds__server_dot_pb_dot_status__pb2.GetVerdictsRequest.SerializeToString,
+            xds__server_dot_pb_dot_status__pb2.GetVerdictsResponse.FromString,
             options,
             channel_credentials,
             insecure,

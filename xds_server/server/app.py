@@ -175,7 +175,9 @@ class App:
             XdsShadowError: an address cannot be listened on.
         """
         reporter = self.reporter
-        status = StatusServicer(state=reporter.server_state, explain=reporter.explain, fleet=self.fleet)
+        status = StatusServicer(
+            state=reporter.server_state, explain=reporter.explain, fleet=self.fleet, verdicts=self.verdicts
+        )
         running = self._servers.running(
             self._serving,
             status,

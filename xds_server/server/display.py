@@ -12,6 +12,7 @@ from xds_server.base.text import plain
 from xds_server.core.conditions import Severity
 from xds_server.core.plan import GATEWAY
 from xds_server.pb import status_pb2
+from xds_server.server.verdict_display import COLOURS, verdict_parts
 
 _COLOURS = {
     "Active": "green",
@@ -58,7 +59,9 @@ def status_view(status: status_pb2.GetStatusResponse, namespace: str | None = No
 
 def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
     """One row for each shadow. Workloads of different kinds with the same name are shown with their kind."""
-    table = _table("SHADOW", "OF SERVICE", "STATE", "REASON", "PERCENT", "METHODS", "ENDPOINTS", "MESSAGE")
+    table = _table(
+        *("SHADOW", "OF SERVICE", "STATE", "REASON", "VERDICT", "PERCENT", "METHODS", "ENDPOINTS", "MESSAGE")
+    )
     shadows = list(shadows)
     called = Counter((shadow.namespace, shadow.name) for shadow in shadows)
     for shadow in shadows:
@@ -68,6 +71,7 @@ def shadow_table(shadows: Iterable[status_pb2.Shadow]) -> RenderableType:
             _service(shadow),
             _coloured(shadow.state),
             shadow.reason,
+            Text(shadow.verdict or "-", style=COLOURS.get(shadow.verdict, "")),
             shadow.percent or "-",
             _methods(shadow, ","),
             str(len(shadow.endpoints)),
@@ -153,6 +157,9 @@ def explanation_view(explanation: status_pb2.ExplainResponse) -> RenderableType:
     parts: list[RenderableType] = [facts]
     if shadow.settings:
         parts += [Text(), _settings(shadow.settings)]
+    verdict = explanation.verdict
+    heading = Text.assemble(("Verdict: ", "bold"), (verdict.verdict, COLOURS.get(verdict.verdict, "")))
+    parts += [Text(), heading, *verdict_parts(verdict, explanation.replicas)]
     for condition in shadow.conditions:
         parts += [Text(), Text(condition.message, style="red")]
     for route in explanation.routes:

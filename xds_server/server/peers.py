@@ -106,7 +106,7 @@ class Replicas:
         identity: PeerIdentity | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
-        self.last: Sequence[Answer] = ()
+        self._last: Sequence[Answer] = ()
         self._resolver = resolver
         self._name = name
         self._listening = listening
@@ -121,9 +121,9 @@ class Replicas:
         """What all peers answer now, or have answered within the last second."""
         async with self._asking:
             if self._asked is None or self._clock.monotonic() - self._asked >= PAUSE_S:
-                self.last = await self._ask_all()
+                self._last = await self._ask_all()
                 self._asked = self._clock.monotonic()
-        return self.last
+        return self._last
 
     async def _ask_all(self) -> list[Answer]:
         try:

@@ -9,16 +9,19 @@ from typing import Final
 import grpc
 from google.protobuf.message import Message
 
+from xds_server.base.errors import AmbiguousNameError, UnknownNameError, UsageError
 from xds_server.base.ids import NamespacedName, TypeUrl
 from xds_server.base.sizes import MIB
 from xds_server.base.text import plain
 from xds_server.core.conditions import Condition
-from xds_server.core.keys import SHADOW_OF
 from xds_server.core.plan import ShadowStatus
 from xds_server.core.terms import Setting
 from xds_server.pb import status_pb2, status_pb2_grpc
 from xds_server.server.facts import ExplainedRoute, Explanation, ServerState
 from xds_server.server.timestamps import timestamp
+from xds_server.server.verdict_messages import message_of, replica_messages, terms_of, verdict_message
+from xds_server.server.verdict_report import DEFAULT_TERMS
+from xds_server.server.verdicts import Verdicts
 from xds_server.xds.fleet import Connection, Fleet, Nack, TypeState
 from xds_server.xds.resource import Resource
 from xds_server.xds.types import SHORT_NAMES
@@ -45,8 +48,10 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         state: Callable[[], ServerState],
         explain: Callable[[NamespacedName], Explanation | None],
         fleet: Fleet,
+        verdicts: Verdicts,
     ) -> None:
         self._state = state
+        self._verdicts = verdicts
         self._explain = explain
         self._fleet = fleet
 
@@ -82,8 +87,14 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
     def shadows(self) -> Iterable[status_pb2.Shadow]:
         """Every shadow as it is at the call. The messages are made as they are iterated, in any thread."""
         state = self._state()
+        verdicts = {(each.namespace, each.canary): each.verdict for each in self._verdicts.last.shadows}
         return (
-            _shadow(each, state.nacks.get(_name(each), ()), state.gateways.get(_of(each), ()))
+            _shadow(
+                each,
+                state.nacks.get(_name(each), ()),
+                state.gateways.get(_of(each), ()),
+                verdicts.get((each.namespace, each.canary), ""),
+            )
             for each in state.shadows
         )
 
@@ -91,46 +102,65 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         self, request: status_pb2.ExplainRequest, context: _Context
     ) -> status_pb2.ExplainResponse:
         """One shadow in depth."""
-        state = self._state()
-        if not state.versions:
-            problem = "shadows are not known yet: the first list is not complete"
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, problem)
-        found = [each for each in state.shadows if _is_called(each, request)]
-        if len(found) > 1:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, _ambiguous(found))
-        explanation = self._explain(_name(found[0])) if found else None
+        await self._until_known(context)
+        found = await self._found(request.namespace, request.name, request.kind, context)
+        explanation = self._explain(_name(found))
         if explanation is None:
-            what = f"{request.kind or 'workload'} {request.namespace}/{request.name}"
-            problem = f"no {what} with the label {SHADOW_OF} is known to the server"
-            await context.abort(grpc.StatusCode.NOT_FOUND, problem)
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"{found.namespace}/{found.name} was just unmarked"
+            )
             raise AssertionError("abort() raises")  # for mypy: grpcio has no types
+        report = await self._verdicts.judge([found])
         return status_pb2.ExplainResponse(
             shadow=_shadow(
                 explanation.shadow,
                 explanation.nacks,
                 explanation.routes[0].plan.gateways if explanation.routes else (),
+                report.shadows[0].verdict,
             ),
             routes=map(_route, explanation.routes),
             nodes=self.nodes(),
             conditions=map(_condition, explanation.conditions),
             resources=map(_resource, explanation.resources),
+            verdict=verdict_message(report.shadows[0]),
+            replicas=replica_messages(report),
         )
+
+    async def GetVerdicts(  # noqa: N802 - gRPC's name
+        self, request: status_pb2.GetVerdictsRequest, context: _Context
+    ) -> status_pb2.GetVerdictsResponse:
+        """How canaries do."""
+        await self._until_known(context)
+        try:
+            terms = terms_of(request.terms)
+        except UsageError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        if request.name:
+            found = [await self._found(request.namespace, request.name, request.kind, context)]
+        elif terms == DEFAULT_TERMS:
+            return message_of(await self._verdicts.ask())
+        else:
+            found = self._state().shadows
+        return message_of(await self._verdicts.judge(found, terms))
+
+    async def _until_known(self, context: _Context) -> None:
+        if not self._state().versions:
+            problem = "shadows are not known yet: the first list is not complete"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, problem)
+
+    async def _found(self, namespace: str, name: str, kind: str, context: _Context) -> ShadowStatus:
+        try:
+            return self._verdicts.find(namespace, name, kind)
+        except UnknownNameError as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+        except AmbiguousNameError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        raise AssertionError("abort() raises")  # for mypy: grpcio has no types
 
     def nodes(self) -> Iterable[status_pb2.Node]:
         """Every Envoy that is connected at the call. The messages are made as they are iterated. Texts that
         Envoys chose are cut if they are too long together."""
         return _fitting(self._fleet.connections())
-
-
-def _is_called(shadow: ShadowStatus, request: status_pb2.ExplainRequest) -> bool:
-    return (shadow.namespace, shadow.name) == (request.namespace, request.name) and (
-        request.kind.lower() in ("", shadow.kind.lower())
-    )
-
-
-def _ambiguous(shadows: Sequence[ShadowStatus]) -> str:
-    names = [f"{each.namespace}/{each.kind.lower()}/{each.name}" for each in shadows]
-    return f"several marked workloads have this name; ask for one of {', '.join(names)}"
 
 
 def _name(shadow: ShadowStatus) -> NamespacedName:
@@ -141,7 +171,9 @@ def _of(shadow: ShadowStatus) -> NamespacedName:
     return NamespacedName(shadow.namespace, shadow.service)
 
 
-def _shadow(shadow: ShadowStatus, nacks: Iterable[Condition], gateways: Iterable[str]) -> status_pb2.Shadow:
+def _shadow(
+    shadow: ShadowStatus, nacks: Iterable[Condition], gateways: Iterable[str], verdict: str
+) -> status_pb2.Shadow:
     return status_pb2.Shadow(
         namespace=shadow.namespace,
         name=shadow.name,
@@ -156,6 +188,7 @@ def _shadow(shadow: ShadowStatus, nacks: Iterable[Condition], gateways: Iterable
         conditions=map(_condition, nacks),
         gateways=gateways,
         settings=map(_setting, shadow.settings),
+        verdict=verdict,
     )
 
 

@@ -40,6 +40,25 @@ def get_explanation(server: Address, namespace: str, name: str, kind: str = "") 
     return found
 
 
+def get_verdicts(
+    server: Address,
+    namespace: str = "",
+    name: str = "",
+    kind: str = "",
+    terms: status_pb2.Terms | None = None,
+) -> status_pb2.GetVerdictsResponse:
+    """The verdict on one shadow, or on all without a name. Without `terms` the defaults apply.
+
+    Raises:
+        XdsShadowError: as for `get_explanation`.
+    """
+    request = status_pb2.GetVerdictsRequest(namespace=namespace, name=name, kind=kind, terms=terms)
+    found: status_pb2.GetVerdictsResponse = _call(
+        server, lambda s: s.GetVerdicts(request, timeout=_DEADLINE_S)
+    )
+    return found
+
+
 def _call(server: Address, call: Callable[[_Stub], R]) -> R:
     options = [("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
     with grpc.insecure_channel(str(server), options=options) as channel:
@@ -52,7 +71,9 @@ def _call(server: Address, call: Callable[[_Stub], R]) -> R:
 def _sentence(server: Address, error: grpc.RpcError) -> str:
     code, details = (error.code(), error.details()) if isinstance(error, grpc.Call) else (None, str(error))
     match code:
-        case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.FAILED_PRECONDITION:
+        case (
+            grpc.StatusCode.NOT_FOUND | grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.INVALID_ARGUMENT
+        ):
             return str(details)
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
             return (

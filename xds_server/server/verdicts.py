@@ -1,18 +1,22 @@
 """The verdicts on all shadows: the evidence of this replica and of its peers, added and judged.
 
 The evidence of the peers costs a call to each of them, so it is asked for only when somebody wants a verdict,
-and at most once a second. Nothing here changes what is served.
+and at most once a second; and every 10 s, for the Events. Nothing here changes what is served.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from xds_server.base.clock import SYSTEM, Clock
 from xds_server.base.ids import NamespacedName
 from xds_server.core.plan import ShadowStatus
 from xds_server.core.verdict.judgement import Terms
 from xds_server.core.verdict.record import Record, added
-from xds_server.server.verdict_report import DEFAULT_TERMS, Replica, ShadowVerdict, VerdictReport, verdict_on
+from xds_server.server.lookup import find
+from xds_server.server.verdict_report import DEFAULT_TERMS, Replica, VerdictReport, verdict_on
+
+_FRESH_S: Final = 1.0
 
 Records = Mapping[NamespacedName, Record]
 """The record of each shadow, by the canary."""
@@ -26,21 +30,17 @@ class Answer(NamedTuple):
 
 
 class Peers(Protocol):
-    """The other replicas. `last` is what they answered when they were last asked."""
+    """The other replicas."""
 
-    @property
-    def last(self) -> Sequence[Answer]: ...
     def ask(self) -> Awaitable[Sequence[Answer]]: ...
 
 
 class NoPeers:
     """The peers of a replica that runs alone."""
 
-    last: Sequence[Answer] = ()
-
     async def ask(self) -> Sequence[Answer]:
         """Nobody answers."""
-        return self.last
+        return ()
 
 
 NO_PEERS: Final = NoPeers()
@@ -51,8 +51,8 @@ class Verdicts:
     `name`, has recorded from its own Envoys; `peers` are the other replicas.
 
     `own` are the records of this replica alone, whose counters a scrape of this replica shows. `ask` gives
-    the verdicts with the evidence of all replicas as it is now. `last` gives them with what the peers
-    answered when they were last asked: it waits for nobody, and suits the metrics.
+    the verdicts by the evidence that all replicas have now. `last` is what `ask` returned last, by the
+    default terms, for who must not wait, such as `status`.
     """
 
     def __init__(
@@ -60,39 +60,43 @@ class Verdicts:
         *,
         name: str,
         records: Callable[[], Records],
-        shadows: Callable[[], Iterable[ShadowStatus]],
+        shadows: Callable[[], Sequence[ShadowStatus]],
         peers: Peers = NO_PEERS,
+        clock: Clock = SYSTEM,
     ) -> None:
+        self.last = VerdictReport((), (Replica(name),))
         self._name = name
         self._records = records
         self._shadows = shadows
         self._peers = peers
+        self._clock = clock
+        self._asked: float | None = None
+        self._asking = asyncio.Lock()
 
     def own(self) -> Records:
         """What this replica has recorded."""
         return self._records()
 
-    async def ask(self, terms: Terms = DEFAULT_TERMS) -> VerdictReport:
-        """The verdicts of all replicas together. They take milliseconds each, so other tasks run in between:
-        this process serves the Envoys."""
-        answers, found = await self._peers.ask(), list[ShadowVerdict]()
+    def find(self, namespace: str, name: str, kind: str = "") -> ShadowStatus:
+        """The shadow of that name, as `lookup.find` has it."""
+        return find(self._shadows(), namespace, name, kind)
+
+    async def ask(self) -> VerdictReport:
+        """The verdicts on all shadows by the default terms, at most a second old."""
+        async with self._asking:
+            if self._asked is None or self._clock.monotonic() - self._asked >= _FRESH_S:
+                self.last = await self.judge(self._shadows())
+                self._asked = self._clock.monotonic()
+        return self.last
+
+    async def judge(self, shadows: Iterable[ShadowStatus], terms: Terms = DEFAULT_TERMS) -> VerdictReport:
+        """The verdicts on these shadows."""
+        answers = await self._peers.ask()
         replicas = (self._records(), *(each.records for each in answers))
-        for shadow in self._shadows():
-            found.append(_verdict(shadow, replicas, terms))
-            await asyncio.sleep(0)
-        return self._report(found, answers)
-
-    def last(self, terms: Terms = DEFAULT_TERMS) -> VerdictReport:
-        """The verdicts with what the peers answered last."""
-        answers = self._peers.last
-        replicas = (self._records(), *(each.records for each in answers))
-        return self._report([_verdict(each, replicas, terms) for each in self._shadows()], answers)
-
-    def _report(self, shadows: Iterable[ShadowVerdict], answers: Sequence[Answer]) -> VerdictReport:
-        return VerdictReport(tuple(shadows), (Replica(self._name), *(each.replica for each in answers)))
-
-
-def _verdict(shadow: ShadowStatus, replicas: Iterable[Records], terms: Terms) -> ShadowVerdict:
-    canary = NamespacedName(shadow.namespace, shadow.canary)
-    records = added({canary: each[canary]} for each in replicas if canary in each)
-    return verdict_on(shadow, records.get(canary), terms)
+        found = []
+        for shadow in shadows:
+            canary = NamespacedName(shadow.namespace, shadow.canary)
+            record = added({canary: each[canary]} for each in replicas if canary in each).get(canary)
+            found.append(verdict_on(shadow, record, terms))
+            await asyncio.sleep(0)  # a verdict takes some 2 ms, and this process serves Envoys
+        return VerdictReport(tuple(found), (Replica(self._name), *(each.replica for each in answers)))

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from xds_server.cli.help import Command, application
-from xds_server.cli.plugin import explain, set_settings, start, status, stop, top
+from xds_server.cli.plugin import explain, set_settings, start, status, stop, top, verdict
 from xds_server.cli.plugin.completion import words
 from xds_server.cli.run import run
 
@@ -30,6 +30,7 @@ for _name, _command in (
     ("status", status.status),
     ("top", top.top),
     ("explain", explain.explain),
+    ("verdict", verdict.verdict),
 ):
     cli.command(_name, cls=Command)(_command)
 

@@ -7,7 +7,7 @@ from xds_server.base.errors import XdsShadowError
 from xds_server.cli.plugin.kubectl import Kubectl
 from xds_server.core.annotations import NAMES
 
-_COMMANDS = ["explain", "set", "start", "status", "stop", "top"]
+_COMMANDS = ["explain", "set", "start", "status", "stop", "top", "verdict"]
 _START_OPTIONS = ["--of", "--percent", "--methods", "--set", "--expose", "--dry-run"]
 
 
@@ -18,7 +18,7 @@ def words(before: Sequence[str]) -> list[str]:
     command, *rest = before
     if command == "set" and rest:
         return [f"{name}=" for name in NAMES]
-    if command in ("start", "stop", "explain", "set") and not rest:
+    if command in ("start", "stop", "explain", "set", "verdict") and not rest:
         with contextlib.suppress(XdsShadowError):
             names = Kubectl().output("get", "deployments,statefulsets,daemonsets", "-o", "name").splitlines()
             return [each.removeprefix("deployment.apps/").replace(".apps/", "/") for each in names]

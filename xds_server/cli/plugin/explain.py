@@ -31,9 +31,7 @@ def explain(
     from xds_server.server.status_client import get_explanation
 
     if namespace is None:
-        path = "jsonpath={..namespace}"
-        current = Kubectl(None, kubeconfig, context).output("config", "view", "--minify", "-o", path)
-        namespace = current.strip() or "default"
+        namespace = Kubectl(None, kubeconfig, context).namespace()
     word, _, own = name.rpartition("/")
     kind = kind_of(name) if word else ""
     with control_plane(server, Kubectl(system, kubeconfig, context)) as address:

@@ -58,6 +58,14 @@ class Kubectl:
             raise XdsShadowError(done.stderr.strip())
         return done.stdout
 
+    def namespace(self) -> str:
+        """The namespace of the context.
+
+        Raises:
+            XdsShadowError: the command fails.
+        """
+        return self.output("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"
+
     def annotate(self, name: str, settings: Sequence[str]) -> list[str]:
         """The command that sets each ``NAME=VALUE`` of `settings` on a workload and removes each ``NAME-``.
 
