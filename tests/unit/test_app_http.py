@@ -11,12 +11,14 @@ from tests.support.status import status_of
 from tests.support.waiting import PATIENCE_S, eventually
 from xds_server.base.address import Address
 from xds_server.base.errors import UsageError
+from xds_server.base.ids import NamespacedName
+from xds_server.core.verdict.history import Series
 from xds_server.server.config import ServeConfig, SourceConfig
-from xds_server.server.http import Readiness, http_server
+from xds_server.server.http import Readiness, Shown, http_server
 from xds_server.xds.fleet import Fleet
 
 METRICS = b"x" * 64 * 2**20
-PAGE = ("/", "/api/v1/shadows", "/api/v1/nodes", "/api/v1/config")
+PAGE = ("/", "/api/v1/shadows", "/api/v1/nodes", "/api/v1/config", "/api/v1/pictures")
 OPEN = ("/healthz", "/readyz", "/metrics")
 
 
@@ -26,6 +28,12 @@ async def served(
 ) -> AsyncIterator[Address]:
     status = status_of(Fleet())
 
+    class Stats:
+        report = None
+
+        def series(self) -> dict[NamespacedName, Series]:
+            return {}
+
     async def metrics() -> bytes:
         return METRICS
 
@@ -33,7 +41,7 @@ async def served(
         Address(host, 0),
         readiness=lambda: Readiness(ready=True, message="ok"),
         metrics=metrics,
-        status=status,
+        shown=Shown(status, Stats()),
         page_hosts=names,
         idle_s=idle_s,
     ) as address:

@@ -11,7 +11,7 @@ from tests.support.records import BAD, GOOD, record, shadow
 from tests.support.records import CANARY as WEB
 from xds_server.base.clock import Clock
 from xds_server.base.ids import NamespacedName
-from xds_server.core.verdict.history import STEP_S, Point
+from xds_server.core.verdict.history import STEP_S, Series
 from xds_server.core.verdict.joining import Pair, Side
 from xds_server.core.verdict.judgement import Verdict
 from xds_server.core.verdict.record import Record, Requests
@@ -132,7 +132,7 @@ async def test_a_shadow_that_ended_has_no_metrics_any_more() -> None:
     fleet.names = [WEB]
     await fleet.stats.look(10.0)
     assert fleet.mirrored().keys() == {("staging", "web-canary")}
-    assert fleet.stats.points(canary("api-canary")) == ()
+    assert fleet.stats.series().keys() == {WEB}
 
 
 async def test_shadows_beyond_the_limit_are_counted_together() -> None:
@@ -171,7 +171,7 @@ async def test_a_picture_has_the_requests_of_all_replicas() -> None:
     of_b.mirrored = Requests(3, 1, 2, 0)
     await fleet.stats.look(STEP_S)
     await fleet.stats.look(2.0 * STEP_S)
-    assert fleet.stats.points(WEB) == (Point(11, 1, 3, 2),)
+    assert fleet.stats.series() == {WEB: Series((11,), (1,), (3,), (2,))}
 
 
 @pytest.mark.parametrize("problem", ["", "did not answer"])
@@ -188,4 +188,4 @@ async def test_a_replica_that_comes_or_goes_draws_no_peak(problem: str) -> None:
     fleet.records[WEB].primary = Requests(9, 9, 0, 0)
     await fleet.stats.look(2.0 * STEP_S)
     await fleet.stats.look(3.0 * STEP_S)
-    assert [point.primary for point in fleet.stats.points(WEB)] == [0, 2]
+    assert fleet.stats.series()[WEB].primary == (0, 2)

@@ -182,6 +182,7 @@ class App:
             self._serving,
             status,
             CsdsServicer(self.fleet),
+            self.stats,
             readiness=self.readiness,
             metrics=self._scrape,
         )

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
-from xds_server.server.page import Status, routes
+from xds_server.server.page import Stats, Status, routes
 
 _CLOSE_S = 1.0
 _IDLE_S: Final = 30.0
@@ -32,17 +32,24 @@ class Readiness(NamedTuple):
     message: str
 
 
+class Shown(NamedTuple):
+    """What the live page shows."""
+
+    status: Status
+    stats: Stats
+
+
 @asynccontextmanager
 async def http_server(
     address: Address,
     *,
     readiness: Callable[[], Readiness],
     metrics: Callable[[], Awaitable[bytes]],
-    status: Status | None = None,
+    shown: Shown | None = None,
     page_hosts: Collection[str] = (),
     idle_s: float = _IDLE_S,
 ) -> AsyncIterator[Address]:
-    """Serve ``/healthz``, ``/readyz`` and ``/metrics``, and with `status` the live page and its API.
+    """Serve ``/healthz``, ``/readyz`` and ``/metrics``, and with `shown` the live page and its API.
 
     The first three accept any ``Host``, because kubelets and Prometheus use the addresses of Pods. The page
     accepts the names of `is_ours` and `page_hosts`. Yields the address with the port in use.
@@ -70,8 +77,8 @@ async def http_server(
 
     app = web.Application(client_max_size=0, middlewares=[bound_writes])
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])
-    if status is not None:
-        app.add_routes(routes(status, {address.host.lower(), *page_hosts}))
+    if shown is not None:
+        app.add_routes(routes(*shown, {address.host.lower(), *page_hosts}))
     runner = web.AppRunner(
         app,
         access_log=None,

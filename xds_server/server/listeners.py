@@ -17,7 +17,8 @@ from xds_server.pb import status_pb2
 from xds_server.server import csds
 from xds_server.server.ads_server import FleetServer, add_port
 from xds_server.server.csds import CsdsServicer
-from xds_server.server.http import Readiness, http_server
+from xds_server.server.http import Readiness, Shown, http_server
+from xds_server.server.page import Stats
 from xds_server.server.status_api import StatusServicer
 from xds_server.xds.server_options import connection_options
 
@@ -76,6 +77,7 @@ class Servers:
         fleet: FleetServer,
         status: StatusServicer,
         clients: CsdsServicer,
+        stats: Stats,
         *,
         readiness: Callable[[], Readiness],
         metrics: Callable[[], Awaitable[bytes]],
@@ -95,9 +97,9 @@ class Servers:
         )
         await self.set_serving(False)
         admin = Address(wanted.admin.host, add_port(admin_server, wanted.admin, "--admin-address"))
-        shown = status if self._page else None
+        shown = Shown(status, stats) if self._page else None
         async with http_server(
-            wanted.http, readiness=readiness, metrics=metrics, status=shown, page_hosts=self._page_hosts
+            wanted.http, readiness=readiness, metrics=metrics, shown=shown, page_hosts=self._page_hosts
         ) as http:
             xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)

@@ -10,11 +10,12 @@ const ADDRESSES = 2;      // of a canary that are shown
 const TONES = {
   Active: "good", Pending: "wait", Paused: "idle", Expired: "idle", Rejected: "bad",
   "In sync": "good", Waiting: "wait", Rejecting: "bad",
+  Worse: "bad", NoWorse: "good", TooEarly: "idle", Blind: "wait",
   SYNCED: "good", STALE: "wait", NOT_SENT: "dim", ERROR: "bad",
 };
 const SYNC = { SYNCED: "✓", STALE: "sent", NOT_SENT: "not sent", ERROR: "✗ NACK" };
 
-/* ---- Content. A cell is a list of [text, classes]. Many texts are untrusted. ---- */
+/* ---- Content. A cell is a list of [text, classes, what DRAW takes]. Many texts are untrusted. ---- */
 
 const line = (text, classes = "") => [text, `line ${classes}`];
 const badge = (word) => [word, `badge ${TONES[word]}`];
@@ -78,11 +79,54 @@ function nodeCells(n) {
   ];
 }
 
+function verdictCells(v) {
+  const notes = [v.since && `Since ${time(v.since)}`, v.arrived !== null && `${percent(v.arrived, 1)} of the sampled pairs arrived`];
+  const trouble = [v.changed_fields && `Fields of bodies that differ: ${v.changed_fields}`, v.slower && "Slower than the baseline"];
+  const name = `${v.namespace}/${v.name}`;
+  return [
+    [[`${v.namespace}/`, "dim"], [v.name, "name"], line(`${kind(v)}of Service ${v.service}`, "dim")],
+    [
+      badge(v.verdict), line(v.message), ...trouble.filter(Boolean).map((each) => line(each, "bad")),
+      line(notes.filter(Boolean).join("; "), "dim"),
+    ],
+    requestsCell(v), latencyCell(v),
+    [["Paths and fields", "", { kind: "details", name, query: String(new URLSearchParams({ namespace: v.namespace, kind: v.kind, name: v.name })) }]],
+  ];
+}
+
+function requestsCell({ series, mirrored: { dropped } }) {
+  const { step_s: step } = known.pictures.data, seconds = step * series.primary.length;
+  if (!seconds) return [["No picture yet.", "dim"]];
+  const side = (all, failed) => `${perSecond(total(all), seconds)}, ${percent(total(failed), total(all))} failed`;
+  const mirrored = `Mirrored ${side(series.mirrored, series.mirrored_failed)}`, primary = `Primary ${side(series.primary, series.primary_failed)}`;
+  const label = `Requests of the last ${Math.ceil(seconds / 60)} minutes. ${mirrored}. ${primary}.`;
+  return [
+    [label, "", { kind: "requests", series, step }], line(mirrored, "key canary"), line(primary, "key primary"),
+    ...(dropped ? [line(`${dropped.toLocaleString()} were not sent (max-concurrent)`, "bad")] : []),
+  ];
+}
+
+function latencyCell({ pairs, latency: { primary, canary } }) {
+  if (!pairs) return [["No pairs yet.", "dim"]];
+  const side = ({ p50, p95, p99 }) => `p50 ${duration(p50)}, p95 ${duration(p95)}, p99 ${duration(p99)}`;
+  const texts = [`Canary ${side(canary)}`, `Primary ${side(primary)}`];
+  return [
+    [`Latencies of ${pairs} pairs. ${texts.join(". ")}.`, "", { kind: "latency", primary: primary.bars, canary: canary.bars, bounds: known.pictures.data.bounds_s }],
+    line(texts[0], "key canary"), line(texts[1], "key primary"),
+  ];
+}
+
+function isJudged(v) {
+  const isIt = (s) => s.namespace === v.namespace && s.name === v.name && s.kind === v.kind;
+  return v.pairs || v.mirrored.issued || known.shadows.data.shadows.some((s) => isIt(s) && s.state === "Active");
+}
+
 const NO_SHADOWS = "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE.";
 const NOT_KNOWN = "Shadows are not known yet: the first list is not complete.";
 
 // `part` is the document of the API, `list` its list (by default the id of the table) of which `only` become rows.
-// `group` assigns rows to `groups`, which are counted. `announce` is for screen readers.
+// `group` assigns rows to `groups`, which are counted. `announce` is for screen readers. `mark` is what has to change
+// for a row to be announced and highlighted, by default any cell.
 const TABLES = {
   shadows: {
     title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Mirrored", "Endpoints", "Message"],
@@ -90,6 +134,12 @@ const TABLES = {
     key: (s) => [s.namespace, s.name, s.kind], cells: shadowCells,
     announce: (s) => `${s.namespace}/${s.name} is ${s.state}`,
     nothing: NOT_KNOWN,
+  },
+  verdicts: {
+    title: "Verdicts", part: "pictures", list: "pictures", only: isJudged, columns: ["Shadow", "Verdict", "Last half hour", "Latency", "Evidence"],
+    groups: ["Worse", "Blind", "TooEarly", "NoWorse"], group: (v) => v.verdict,
+    key: (v) => [v.namespace, v.name, v.kind], cells: verdictCells, mark: (v) => v.verdict,
+    announce: (v) => `The verdict on ${v.namespace}/${v.name} is ${v.verdict}`,
   },
   nodes: {
     title: "Envoys", part: "nodes", columns: ["Envoy", "State", "Versions", "Last NACK"],
@@ -155,9 +205,10 @@ class Table {
       times.set(key, (times.get(key) ?? 0) + 1); // an item that occurs twice has two rows
       const cells = this.about.cells(item);
       const text = cells.flat().map(([each]) => each).join(" ").toLowerCase();
-      return [`${key} ${times.get(key)}`, { item, cells: cells.map((each) => JSON.stringify(each)), text }];
+      const content = cells.map((each) => JSON.stringify(each));
+      return [`${key} ${times.get(key)}`, { item, cells: content, text, mark: this.about.mark?.(item) ?? String(content) }];
     }));
-    const isNew = ([key, { cells }]) => String(before.get(key)?.cells) !== String(cells);
+    const isNew = ([key, { mark }]) => before.get(key)?.mark !== mark;
     const changed = this.empty ? [] : [...this.facts].filter(isNew);
     this.empty = false;
     this.show(new Set(changed.map(([key]) => key)));
@@ -216,7 +267,8 @@ class Table {
 function fill(cell, content) {
   if (cell.content === content) return;
   cell.content = content;
-  cell.replaceChildren(...JSON.parse(content).map(([text, classes]) => element("span", classes ? { class: classes } : {}, text)));
+  cell.replaceChildren(...JSON.parse(content).map(([text, classes, drawn]) =>
+    drawn ? DRAW[drawn.kind](text, drawn) : element("span", classes ? { class: classes } : {}, text)));
 }
 
 function mark(row) {
@@ -247,15 +299,17 @@ function show() {
     if (table.shown === data) continue;
     table.shown = data;
     const changed = table.take(data[list].filter(only));
+    for (const each of table.section.querySelectorAll("details[open]")) each.refresh();
     if (announce) messages.push(...changed.map(announce));
   }
   if (messages.length) $("#announcement").textContent = listed(messages, messages.length, 3);
-  showServer(known.config.data.server);
-  const [shadows, nodes] = tables, trouble = shadows.count("Rejected") + nodes.count("Rejecting");
+  showServer(known.config.data.server, known.pictures.data.replicas);
+  const [shadows, verdicts, nodes] = tables;
+  const trouble = shadows.count("Rejected") + verdicts.count("Worse") + nodes.count("Rejecting");
   document.title = trouble ? `(${trouble}) xds-shadow` : "xds-shadow";
 }
 
-function showServer(server) {
+function showServer(server, missing) {
   const known = Object.keys(server.versions).length, nothing = known ? NO_SHADOWS : NOT_KNOWN, [shadows] = tables;
   if (shadows.about.nothing !== nothing) {
     shadows.about.nothing = nothing;
@@ -264,8 +318,9 @@ function showServer(server) {
   const { message, outage_seconds: outage } = server.source, failures = Number(server.build_failures);
   const failed = failures ? ` Builds failed ${failures} times; the last valid configuration stays in use.` : "";
   $("#version").textContent = server.version;
-  $("#source").textContent = `${message}. The configuration last changed ${time(server.committed)}.${failed}`;
-  $("#source").className = outage !== undefined || failures ? "bad" : "dim";
+  const without = missing.map(({ name, problem }) => ` Verdicts are without the replica ${name}: ${problem}.`).join("");
+  $("#source").textContent = `${message}. The configuration last changed ${time(server.committed)}.${failed}${without}`;
+  $("#source").className = outage !== undefined || failures || without ? "bad" : "dim";
 }
 
 function showLink(error) {
@@ -285,7 +340,7 @@ async function poll() {
   if (polling) return;
   polling = true;
   clearTimeout(timer);
-  const error = await Promise.all(["shadows", "nodes", "config"].map(get)).then(() => null, (why) => why);
+  const error = await Promise.all(["shadows", "nodes", "config", "pictures"].map(get)).then(() => null, (why) => why);
   wait = error ? Math.min(2 * wait, SELDOM_MS) : EVERY_MS;
   polling = false;
   if (!document.hidden) timer = setTimeout(poll, wait);

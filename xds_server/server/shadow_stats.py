@@ -15,7 +15,7 @@ import structlog
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.figures import NO_FIGURES, Figures, Gains
-from xds_server.core.verdict.history import History, Point
+from xds_server.core.verdict.history import History, Series
 from xds_server.core.verdict.judgement import Verdict
 from xds_server.server.verdict_report import ShadowVerdict, VerdictReport
 from xds_server.server.verdicts import Verdicts
@@ -42,7 +42,8 @@ class ShadowStats:
     """Figures, history and verdict of each shadow that has its own, at most as `limit` says.
 
     A shadow keeps its own until it ends. The verdicts and the histories are of all replicas. A look at which
-    another replica began or ceased to answer adds nothing to the histories.
+    another replica began or ceased to answer adds nothing to the histories. `report` has the verdicts of the
+    last look, None before the first.
     """
 
     def __init__(self, verdicts: Verdicts, limit: Limit = LIMIT) -> None:
@@ -54,7 +55,7 @@ class ShadowStats:
         self._there_are_others = False
         self._histories: dict[NamespacedName, History] = {}
         self._sums: dict[NamespacedName, _Sum] = {}
-        self._last: VerdictReport | None = None
+        self.report: VerdictReport | None = None
 
     async def run(self) -> None:
         """Look at the records until cancelled."""
@@ -73,7 +74,7 @@ class ShadowStats:
         replicas = frozenset(each.name for each in report.replicas if not each.problem)
         for shadow, history in self._histories.items():
             history.add(self._gained(shadow, shadows[shadow], replicas), now)
-        self._last = report
+        self.report = report
         records = self._verdicts.own()
         self._gains.keep(records.keys() & shadows.keys())
         for shadow in tuple(records.keys() & shadows.keys()):
@@ -91,14 +92,13 @@ class ShadowStats:
         """The last verdict on each shadow that has figures of its own."""
         return {
             (each.namespace, each.canary): each.verdict
-            for each in (self._last.shadows if self._last else ())
+            for each in (self.report.shadows if self.report else ())
             if NamespacedName(each.namespace, each.canary) in self._totals
         }
 
-    def points(self, shadow: NamespacedName) -> tuple[Point, ...]:
-        """The requests of the last half hour; none if the shadow has no history of its own."""
-        history = self._histories.get(shadow)
-        return history.points() if history else ()
+    def series(self) -> dict[NamespacedName, Series]:
+        """The requests of the last half hour of each shadow that has a history."""
+        return {shadow: history.series() for shadow, history in self._histories.items()}
 
     def _assign(self, shadows: Iterable[NamespacedName], now: float) -> None:
         there_are = dict.fromkeys(shadows)

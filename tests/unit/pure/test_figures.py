@@ -5,7 +5,7 @@ import pytest
 from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.evidence import Counts
 from xds_server.core.verdict.figures import LATENCY_BOUNDS_S, NO_FIGURES, Figures, Gains, figures
-from xds_server.core.verdict.history import MOST_POINTS, STEP_S, History, Point
+from xds_server.core.verdict.history import MOST_STEPS, STEP_S, History, Series
 from xds_server.core.verdict.joining import Answer, Lost, Pair, Side, Unpaired
 from xds_server.core.verdict.record import Record, Requests
 from xds_server.core.verdict.tally import BOUNDS_S
@@ -94,20 +94,19 @@ def gained(count: int) -> Figures:
 def test_a_history_has_the_steps_that_have_ended() -> None:
     history = History(now=5.0)
     history.add(gained(1), now=6.0)
-    assert history.points() == ()
+    assert history.series() == Series()
     history.add(gained(1), now=STEP_S + 1.0)
     history.add(gained(2), now=STEP_S + 9.0)
-    assert history.points() == ()
+    assert history.series() == Series()
     history.add(gained(7), now=4.0 * STEP_S)
-    assert history.points() == (Point(12, 9, 6, 3), Point(0, 0, 0, 0), Point(0, 0, 0, 0))
+    assert history.series() == Series((12, 0, 0), (9, 0, 0), (6, 0, 0), (3, 0, 0))
 
 
 def test_a_history_is_half_an_hour_at_most() -> None:
     history = History(now=0.0)
-    for step in range(2 * MOST_POINTS):
+    for step in range(2 * MOST_STEPS):
         history.add(gained(step), now=float(step * STEP_S))
-    points = history.points()
-    assert STEP_S * MOST_POINTS == 1800
-    assert [point.mirrored_failed for point in points] == [*range(MOST_POINTS, 2 * MOST_POINTS - 1)]
+    assert STEP_S * MOST_STEPS == 1800
+    assert history.series().mirrored_failed == (*range(MOST_STEPS, 2 * MOST_STEPS - 1),)
     history.add(gained(1), now=1e6)
-    assert set(history.points()) == {Point(0, 0, 0, 0)}
+    assert set(history.series().primary) == {0}

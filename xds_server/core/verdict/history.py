@@ -6,48 +6,53 @@ from typing import Final, NamedTuple
 from xds_server.core.verdict.figures import Figures
 
 STEP_S: Final = 20
-"""Seconds of one point. Envoys report loads more often."""
+"""Seconds of one step. Envoys report loads more often."""
 
-MOST_POINTS: Final = 90
-
-_FIELDS: Final = 4
+MOST_STEPS: Final = 90
 
 
-class Point(NamedTuple):
-    """The requests of one step by load reports: those of the primary, and those that were mirrored."""
+class Series(NamedTuple):
+    """Requests in each step, the oldest first, by load reports: those of the primary, and those that were
+    mirrored."""
 
-    primary: int
-    primary_failed: int
-    mirrored: int
-    mirrored_failed: int
+    primary: tuple[int, ...] = ()
+    primary_failed: tuple[int, ...] = ()
+    mirrored: tuple[int, ...] = ()
+    mirrored_failed: tuple[int, ...] = ()
+
+
+_FIELDS: Final = len(Series._fields)
+_NOTHING: Final = array("Q", (0,) * _FIELDS)
 
 
 class History:
-    """The last points of one shadow, in about 3 KB."""
+    """The last steps of one shadow, in about 3 KB. It begins `now`, in seconds of any steady clock."""
 
     __slots__ = ("_counts", "_first", "_step")
 
     def __init__(self, now: float) -> None:
-        self._counts = array("Q", bytes(8 * _FIELDS * MOST_POINTS))
+        self._counts = _NOTHING * MOST_STEPS
         self._first = self._step = int(now // STEP_S)
 
     def add(self, gained: Figures, now: float) -> None:
-        """Add what the shadow gained. `now` is in seconds of any steady clock."""
+        """Add what the shadow gained."""
         step = int(now // STEP_S)
-        for passed in range(max(self._step + 1, step - MOST_POINTS + 1), step + 1):
+        for passed in range(max(self._step + 1, step - MOST_STEPS + 1), step + 1):
             at = _place(passed)
-            self._counts[at : at + _FIELDS] = array("Q", (0,) * _FIELDS)
+            self._counts[at : at + _FIELDS] = _NOTHING
         self._step = step
-        at = _place(step)
         primary, mirrored = gained.primary, gained.mirrored
-        for field, count in enumerate((primary.issued, primary.failed, mirrored.issued, mirrored.failed)):
-            self._counts[at + field] += count
+        counts = (primary.issued, primary.failed, mirrored.issued, mirrored.failed)
+        for at, count in enumerate(counts, _place(step)):
+            self._counts[at] += count
 
-    def points(self) -> tuple[Point, ...]:
-        """The steps that have ended, the oldest first. The first step is left out if it was not complete."""
-        steps = range(max(self._first + 1, self._step - MOST_POINTS + 1), self._step)
-        return tuple(Point(*self._counts[_place(step) : _place(step) + _FIELDS]) for step in steps)
+    def series(self) -> Series:
+        """The steps that have ended. The first is left out, because the history began within it."""
+        at, ended = _place(self._step), self._step - self._first - 1
+        ordered = self._counts[at + _FIELDS :] + self._counts[:at]
+        known = ordered[max(len(ordered) - max(ended, 0) * _FIELDS, 0) :]
+        return Series(*(tuple(known[field::_FIELDS]) for field in range(_FIELDS)))
 
 
 def _place(step: int) -> int:
-    return step % MOST_POINTS * _FIELDS
+    return step % MOST_STEPS * _FIELDS
