@@ -112,8 +112,10 @@ def test_bootstrap_for_listeners_of_ones_own(mode: str, api: str) -> None:
     waiting = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     assert parts["dynamic_resources"]["ads_config"]["api_type"] == api
     assert parts["dynamic_resources"]["cds_config"] == waiting
-    assert parts.keys() == {"node", "static_resources", "dynamic_resources"}
+    assert parts.keys() == {"node", "static_resources", "dynamic_resources", "cluster_manager"}
     assert [each["name"] for each in parts["static_resources"]["clusters"]] == ["xds-shadow"]
+    [limits] = stanza.pop("http_filters")
+    assert (limits["name"], limits["disabled"]) == ("xds-shadow.max-rps", True)
     assert stanza == {"rds": {"route_config_name": "internal", "config_source": waiting}}
 
 

@@ -238,7 +238,7 @@ class Treatment:
             quantities.rps,
             None,
             "no limit",
-            "How many mirrored requests a worker of an Envoy starts in a second.",
+            "How many mirrored requests each worker of a listener starts in a second.",
             Bound("max-rps-max", quantities.rps, bounds.at_most, "100"),
         )
     )

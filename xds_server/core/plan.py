@@ -84,12 +84,16 @@ class Match(NamedTuple):
 
 class Route(NamedTuple):
     """Matches requests whose random number of a million is below `below`, unless an earlier route matches;
-    they are `mirrored` to these canaries. `label` is the route's name in the access log."""
+    they are `mirrored` to these canaries. `label` is the route's name in the access log. `admitted`: it only
+    matches requests that the limits (`max-rps`) of these canaries have admitted. `limited`: the limits of
+    these canaries decide whether an earlier route, with some of them in `admitted`, matches instead."""
 
     label: str
     match: Match = Match()
     below: int = MILLION
     mirrored: tuple[str, ...] = ()
+    admitted: tuple[str, ...] = ()
+    limited: tuple[str, ...] = ()
 
 
 class PortPlan(msgspec.Struct, frozen=True):

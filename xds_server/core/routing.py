@@ -5,6 +5,7 @@ many as fit on every port, and returns these routes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Final
 
 from xds_server.core.branches import Branch, TooManyConditionsError, branches
@@ -21,8 +22,9 @@ _ROUTE_BYTES: Final = 224
 _MIRRORED_BYTES: Final = 640
 _CARRIED_BYTES: Final = 1_200
 _CONDITION_BYTES: Final = 32
-"""Upper bounds for the bytes that a route, a mirror policy, its formatters and a condition take in Envoy's
-configuration, without their texts. A test compares `size_of` with the configuration."""
+_LIMIT_BYTES: Final = 300
+"""Upper bounds for the bytes that a route, a mirror policy, its formatters, a condition and a limit take in
+Envoy's configuration, without their texts. A test compares `size_of` with the configuration."""
 
 
 class DoesNotFitError(Exception):
@@ -60,11 +62,13 @@ def size_of(route: Route, mirrors: Sequence[Mirror]) -> int:
     texts = [route.label, route.match.path or "", route.match.method or ""]
     texts += [f"{each.name}{each.value or ''}" for each in route.match.headers]
     sizes = {mirror.canary: _mirror_size(mirror) for mirror in mirrors}
+    limited = {*route.admitted, *route.limited}
     return (
         _ROUTE_BYTES
         + sum(len(text.encode()) for text in texts)
         + _CONDITION_BYTES * (len(route.match.headers) + 2)
         + sum(sizes[each] for each in route.mirrored)
+        + sum(_LIMIT_BYTES + len(mirror.marker) for mirror in mirrors if mirror.canary in limited)
     )
 
 
@@ -75,18 +79,29 @@ def _mirror_size(mirror: Mirror) -> int:
 
 
 def _shares(mirrors: Sequence[Mirror], branch: Branch) -> list[Share]:
-    return [Share(mirrors[index].per_million, mirrors[index].correlated) for index in branch.wanted]
+    wanted = [mirrors[index] for index in branch.wanted]
+    return [Share(each.per_million, each.correlated, each.treatment.max_rps is not None) for each in wanted]
 
 
 def _branch(branch: Branch, mirrors: Sequence[Mirror]) -> Iterator[Route]:
-    """The routes of the requests of a branch: one, or one for each outcome of sampling."""
+    """The routes of the requests of a branch: one, or one for each outcome of sampling and limits."""
     wanted = [mirrors[index] for index in branch.wanted]
     label, shares = _label(branch.match), _shares(mirrors, branch)
-    sampled = any(share.per_million < MILLION for share in shares)
+    divided = any(share.per_million < MILLION or share.limited for share in shares)
     for outcome in outcomes(shares):
         chosen = tuple(wanted[index].canary for index in outcome.chosen)
-        outcome_label = f"{label}>{'+'.join(chosen) or 'none'}" if sampled else label
-        yield Route(outcome_label, branch.match, outcome.below, chosen)
+        limited = tuple(wanted[index].canary for index in outcome.chosen if shares[index].limited)
+        for admitted in _subsets(limited):
+            mirrored = tuple(each for each in chosen if each in admitted or each not in limited)
+            route_label = f"{label}>{'+'.join(mirrored) or 'none'}" if divided else label
+            decided = () if admitted else limited
+            yield Route(route_label, branch.match, outcome.below, mirrored, admitted, decided)
+
+
+def _subsets(canaries: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Every set of them. A set comes before those that are part of it, and the empty set is the last."""
+    for count in range(len(canaries), -1, -1):
+        yield from combinations(canaries, count)
 
 
 def _label(match: Match) -> str:

@@ -21,10 +21,12 @@ from xds_server.core.terms import MILLION
 
 
 class Share(NamedTuple):
-    """How many of a million requests are mirrored to a canary, and whether its sample is correlated."""
+    """How many of a million requests are mirrored to a canary, whether its sample is correlated, and whether
+    it has a limit per second."""
 
     per_million: int
     correlated: bool = False
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,11 @@ class _Option(NamedTuple):
 
 
 def ways(shares: Sequence[Share]) -> int:
-    """The number of routes that sampling these canaries takes. `outcomes` may return a few less."""
+    """The number of routes that sampling these canaries takes: for each outcome, one for each set of canaries
+    whose limits may admit a request. `outcomes` may return a few less."""
     found = 1
     for choice in _choices(shares):
-        found *= len(choice)
+        found *= sum(2 ** sum(shares[index].limited for index in option.chosen) for option in choice)
     return found
 
 

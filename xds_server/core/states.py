@@ -272,7 +272,8 @@ def _do_not_fit(target: NamespacedName, younger: Iterable[Canary], limits: Limit
         Reason.TOO_MANY_CONDITIONS,
         f"Its conditions and those of the older shadows of Service {target} would take more than"
         f" {MAX_BRANCHES} branches, {MAX_ROUTES} routes or {limits.virtual_host_bytes // 1024}Ki of"
-        " configuration (virtual-host-bytes-max); ask for fewer methods, paths and headers.",
+        " configuration (virtual-host-bytes-max); ask for fewer methods, paths and headers, or"
+        " omit max-rps.",
     )
     behind = Condition(
         _service(target),

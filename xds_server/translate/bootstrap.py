@@ -14,6 +14,7 @@ import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
 import envoy_data_plane.envoy.config.listener.v3 as listener
 import envoy_data_plane.envoy.config.overload.v3 as overload
 import envoy_data_plane.envoy.config.route.v3 as route
+import envoy_data_plane.envoy.extensions.filters.http.lua.v3 as lua
 import envoy_data_plane.envoy.extensions.filters.http.router.v3 as router
 import envoy_data_plane.envoy.extensions.filters.network.direct_response.v3 as direct_response
 import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 as http_manager
@@ -28,7 +29,9 @@ from envoy_data_plane.google.protobuf import Any, Struct
 
 from xds_server.base.address import Address
 from xds_server.base.sizes import MIB
+from xds_server.base.yaml_text import dumped
 from xds_server.core.plan import GATEWAY
+from xds_server.translate import pacing
 from xds_server.translate.mirroring import UPSTREAM_FILTERS
 from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.xds.stream_events import Variant
@@ -52,8 +55,9 @@ _PARTS = """\
 # {filters}.
 """
 _STANZA = """\
-# In place of route_config, in every connection manager whose requests are to be routed and mirrored. Envoy
-# listens once it has routes; without the timeout of 0 it would listen 15 s after its start and answer 404.
+# For every connection manager whose requests are to be routed and mirrored: rds in place of route_config, and
+# the filter directly before the router. Envoy listens once it has routes; without the timeout of 0 it would
+# listen 15 s after its start and answer 404. Without the filter nothing is mirrored to a canary with max-rps.
 """
 
 
@@ -111,14 +115,22 @@ def routes_only_yaml(options: BootstrapOptions) -> str:
         static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(options)]),
     )
     stanza = http_manager.HttpConnectionManager(
-        rds=http_manager.Rds(route_config_name=options.route_config, config_source=waiting)
+        rds=http_manager.Rds(route_config_name=options.route_config, config_source=waiting),
+        http_filters=[_pacing_filter()],
     )
     filters = ", ".join(UPSTREAM_FILTERS)
-    return f"{_PARTS.format(filters=filters)}{_text(parts)}---\n{_STANZA}{_text(stanza)}"
+    lines = dumped(stanza.to_dict(casing=Casing.SNAKE))
+    return f"{_PARTS.format(filters=filters)}{_text(parts)}---\n{_STANZA}{lines}"
 
 
 def _text(message: Message) -> str:
     return yaml.safe_dump(message.to_dict(casing=Casing.SNAKE), sort_keys=False)
+
+
+def _pacing_filter() -> http_manager.HttpFilter:
+    """`pacing.pacing_filter` as a message of the bootstrap."""
+    script = lua.Lua(default_source_code=core.DataSource(inline_string=pacing.SCRIPT))
+    return http_manager.HttpFilter(name=pacing.FILTER, typed_config=Any.pack(script), disabled=True)
 
 
 def sds_files(tls: BootstrapTls) -> dict[str, str]:

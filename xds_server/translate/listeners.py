@@ -27,6 +27,7 @@ from xds_server.translate.gateway import (
 )
 from xds_server.translate.gateway_values import EVERY_IPV4, EVERY_IPV6, Cidr
 from xds_server.translate.names import listener_key, routes_key
+from xds_server.translate.pacing import pacing_filter
 from xds_server.translate.wire import over_ads, packed, resource, seconds, serialized, true, uint32
 from xds_server.xds.resource import Resource
 
@@ -143,7 +144,7 @@ def _connection_manager(
             route_config_name=routes_key(name).name,
             config_source=over_ads(),
         ),
-        http_filters=[_router()],
+        http_filters=[pacing_filter(), _router()],
         # Without this, every client could set Envoy's internal x-envoy-… headers.
         use_remote_address=true(),
         xff_num_trusted_hops=hops,

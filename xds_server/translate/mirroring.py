@@ -140,7 +140,6 @@ def copy_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
     """The filters of a shadow cluster. `credential` is the name of the secret."""
     injector = [_injector(credential)] if credential else []
     return [
-        *_pace(mirror.treatment.max_rps),
         *_length(mirror.treatment),
         *_body(mirror.treatment),
         # After `redact`, which reads the client's headers about the body.
@@ -194,11 +193,6 @@ def _removed_carriers() -> _Mutation:
     found = _Mutation()
     found.remove_on_match.key_matcher.CopyFrom(string_pb2.StringMatcher(prefix=_CARRIER))
     return found
-
-
-@lru_cache(_KEPT)
-def _pace(max_rps: int | None) -> tuple[_HttpFilter, ...]:
-    return () if max_rps is None else (_lua("pace", scripts.pace(max_rps)),)
 
 
 @lru_cache(_KEPT)

@@ -4,7 +4,7 @@ If a port has mirrors, the routes for requests that must not be mirrored come fi
 has one route.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
@@ -16,12 +16,13 @@ from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
 from xds_server.base.dns import UNREACHABLE
-from xds_server.core.plan import Match, Mirror, PortPlan
+from xds_server.core.plan import Match, Mirror, PortPlan, Route
 from xds_server.core.routing import UNMIRRORED
 from xds_server.core.terms import MILLION, HeaderCondition
 from xds_server.translate import names
 from xds_server.translate.access_log import set_mirrored_to
 from xds_server.translate.mirroring import MirrorPolicy, mirror_policy
+from xds_server.translate.pacing import admitted_to, set_limits
 from xds_server.translate.wire import packed, resource, seconds, serialized, uint32
 from xds_server.xds.framing import text
 from xds_server.xds.resource import Resource
@@ -66,7 +67,7 @@ def no_host(gateway: str) -> Resource:
 def virtual_hosts(plan: PortPlan) -> list[Resource]:
     """The VirtualHosts of a port. They differ only in their names, one for each route configuration."""
     clusters = [names.cluster(plan.service, plan.name)]
-    clusters += [names.shadow_cluster(plan.service, plan.name, mirror.canary) for mirror in plan.mirrors]
+    clusters += [_shadow(plan, mirror.canary) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(each) for each in clusters)
     domains = names.domains(plan.domains)
     body = _body(plan, domains, clusters[0])
@@ -127,15 +128,27 @@ def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
     for route in plan.routes:
         mirrored = [mirrors[each] for each in route.mirrored]
         match = _match(route.match, below=route.below)
+        match.dynamic_metadata.extend(admitted_to(_shadow(plan, each) for each in route.admitted))
         made = _route(route.label, name, match, [_policy(plan, each) for each in mirrored])
         if mirrored:
             set_mirrored_to(made.metadata, [each.marker for each in mirrored])
+        if limits := _limits(plan, route, mirrors):
+            set_limits(made, limits)
         found.append(made)
     return found
 
 
+def _limits(plan: PortPlan, route: Route, mirrors: Mapping[str, Mirror]) -> dict[str, int]:
+    rates = {each: mirrors[each].treatment.max_rps for each in route.limited}
+    return {_shadow(plan, each): rate for each, rate in rates.items() if rate is not None}
+
+
+def _shadow(plan: PortPlan, canary: str) -> str:
+    return names.shadow_cluster(plan.service, plan.name, canary)
+
+
 def _policy(plan: PortPlan, mirror: Mirror) -> MirrorPolicy:
-    return mirror_policy(names.shadow_cluster(plan.service, plan.name, mirror.canary), mirror)
+    return mirror_policy(_shadow(plan, mirror.canary), mirror)
 
 
 def _route(

@@ -1,5 +1,5 @@
 """The Lua scripts of a shadow cluster's filters, for what only Lua can do there: rewriting paths, masking
-values in bodies, limiting mirrored requests per second, and ending responses that do not end.
+values in bodies, and ending responses that do not end.
 
 If a script fails, Envoy forwards the mirrored request unchanged. So everything runs under `pcall`, and a
 failure ends the mirrored request with a local response, which nobody receives.
@@ -11,21 +11,6 @@ from typing import Final
 from xds_server.core.terms import FormField, JsonPointer, Rewrite
 from xds_server.translate.lua import listed, quoted
 from xds_server.translate.redaction import redaction
-
-_PACE: Final = """\
--- A token bucket of one second. Each worker has its own.
-local rate, tokens, last = {rate}, {rate}, 0
-function envoy_on_request(request_handle)
-  local now = request_handle:timestamp(EnvoyTimestampResolution.MILLISECOND)
-  tokens = math.min(rate, tokens + math.max(0, now - last) * rate / 1000)
-  last = now
-  if tokens < 1 then
-    request_handle:respond({{[":status"] = "429"}}, "")
-    return
-  end
-  tokens = tokens - 1
-end
-"""
 
 _REWRITE: Final = """\
 local rewrites = {rewrites}
@@ -73,11 +58,6 @@ function envoy_on_response(response_handle)
   if noted and noted.bounded then response_handle:body() end
 end
 """
-
-
-def pace(rps: int) -> str:
-    """Limits the mirrored requests per second."""
-    return _PACE.format(rate=rps)
 
 
 def change(rewrites: Sequence[Rewrite], redactions: Sequence[JsonPointer | FormField]) -> str:

@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from envoy.config.route.v3 import route_components_pb2
 
 from xds_server.base.ids import NamespacedName
-from xds_server.core.annotations import EVERYTHING, Selection
+from xds_server.core.annotations import EVERYTHING, Selection, Treatment
 from xds_server.core.plan import Endpoint, Mirror, PortPlan, Protocol
 from xds_server.core.routing import routes_of
 from xds_server.core.terms import MILLION
+from xds_server.translate.pacing import FILTER
 from xds_server.translate.routes import virtual_hosts
 
 ADDRESS = (Endpoint("10.0.0.1", 80),)
 
 
 def mirror(
-    name: str, per_million: int = MILLION, selection: Selection = EVERYTHING, *, correlated: bool = False
+    name: str,
+    per_million: int = MILLION,
+    selection: Selection = EVERYTHING,
+    *,
+    correlated: bool = False,
+    max_rps: int | None = None,
 ) -> Mirror:
     return Mirror(
         canary=name,
@@ -25,6 +31,7 @@ def mirror(
         selection=selection,
         per_million=per_million,
         correlated=correlated,
+        treatment=Treatment(max_rps=max_rps),
     )
 
 
@@ -58,10 +65,27 @@ def mirrored_to(
     number: int = 0,
     headers: Mapping[str, str] | None = None,
     path: str = "/",
+    *,
+    admitted: frozenset[str] = frozenset(),
 ) -> frozenset[str]:
-    """The canaries to which a request with this random number of a million is mirrored."""
+    """The canaries to which a request with this random number of a million is mirrored, if the limits of the
+    canaries `admitted` admit it."""
     found = {":method": method, **(headers or {})}
-    route = next(route for route in host.routes if _admits(route.match, found, path, number))
+
+    def selected(clusters: set[str]) -> route_components_pb2.Route:
+        return next(
+            route
+            for route in host.routes
+            if _admits(route.match, found, path, number)
+            and clusters >= {each.path[0].key for each in route.match.dynamic_metadata}
+        )
+
+    route = selected(set())
+    limits = (
+        route.metadata.filter_metadata[FILTER]["limits"] if FILTER in route.typed_per_filter_config else ()
+    )
+    if clusters := {each for each in limits if each.rpartition("/")[2] in admitted}:
+        route = selected(clusters)
     return frozenset(
         policy.cluster.rpartition("/")[2]
         for policy in route.route.request_mirror_policies

@@ -39,6 +39,7 @@ treatments = st.fixed_dictionaries(
         ).map(tuple),
         "host": st.sampled_from(("preserve", "shadow-suffix", "h" * 253)),
         "timeout_ms": st.sampled_from((10, 600_000)),
+        "max_rps": st.sampled_from((None, 1, 1_000_000)),
     }
 )
 mirrors = st.lists(

@@ -71,6 +71,29 @@ def test_a_mirrored_request_is_never_mirrored_and_neither_is_an_upgrade(
         assert mirrored_to(host, method, number, {"upgrade": token}) == frozenset()
 
 
+@given(mirrors(), st.frozensets(st.sampled_from("abcd")), st.frozensets(st.sampled_from("abcd")))
+def test_a_limit_takes_its_canary_from_those_that_are_sampled(
+    found: list[Mirror], limited: frozenset[str], admitted: frozenset[str]
+) -> None:
+    some = [
+        mirror(each.canary, each.per_million, each.selection, max_rps=5 if each.canary in limited else None)
+        for each in found
+    ]
+    unlimited, host = host_of(*found), host_of(*some)
+    for method, number in itertools.product(METHODS, sorted({0, *_edges(unlimited)} - {MILLION})):
+        chosen = mirrored_to(unlimited, method, number)
+        assert mirrored_to(host, method, number) == chosen - limited
+        assert mirrored_to(host, method, number, admitted=admitted) == chosen - (limited - admitted)
+
+
+def test_a_limit_doubles_the_routes_of_its_canary() -> None:
+    always = Share(MILLION, limited=True)
+    assert ways([always]) == 2
+    assert ways([Share(500_000, limited=True)]) == 3
+    assert ways([always] * 9) == 512
+    assert ways([Share(300_000, correlated=True, limited=True), Share(MILLION, correlated=True)]) == 3
+
+
 @given(st.lists(st.integers(1, MILLION - 1), min_size=1, max_size=4))
 def test_outcomes_cut_the_whole_million_in_order(sampled: list[int]) -> None:
     cut = list(outcomes([Share(each) for each in sampled]))

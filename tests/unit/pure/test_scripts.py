@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xds_server.core.terms import FormField, JsonPointer, PathPrefix, Rewrite
 from xds_server.translate.lua import quoted
-from xds_server.translate.scripts import change, pace
+from xds_server.translate.scripts import change
 
 _STRING = re.compile(r'"(?:[A-Za-z0-9 _./:*-]|\\[0-9]{3})*"')
 ODD = "Ä\N{LATIN SMALL LETTER LONG S}\N{KELVIN SIGN}"
@@ -85,7 +85,3 @@ def test_a_script_does_only_what_it_was_asked_for() -> None:
     assert "redacted" not in rewriting
     assert "rewritten" not in change((), (FormField("a"),))
     assert "setBytes" not in change((), ())
-
-
-def test_the_rate_is_the_size_of_the_bucket() -> None:
-    assert "local rate, tokens, last = 7, 7, 0" in pace(7)

@@ -242,7 +242,7 @@ def test_the_youngest_is_rejected_if_the_conditions_are_too_many() -> None:
     assert states["second"].message == (
         "Its conditions and those of the older shadows of Service staging/myapp would take more than 64"
         " branches, 512 routes or 512Ki of configuration (virtual-host-bytes-max); ask for fewer methods,"
-        " paths and headers."
+        " paths and headers, or omit max-rps."
     )
     # Whoever is younger waits: looking at each would be work without end.
     assert states["third"].message == (
