@@ -34,6 +34,11 @@ class DanglingReferenceError(XdsShadowError):
     stays in use."""
 
 
+class LocalReplyError(XdsShadowError):
+    """A filter of a shadow cluster could end an Envoy. A bug in this program; the last valid configuration
+    stays in use."""
+
+
 class RequestError(XdsShadowError):
     """A peer violated the xDS protocol and its stream ends with ``INVALID_ARGUMENT``."""
 

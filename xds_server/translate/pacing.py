@@ -1,6 +1,7 @@
 """Limits mirrored requests per second (`max-rps`) before they are mirrored.
 
-Envoy mirrors by route. A request that could be mirrored to canaries
+Envoy mirrors by route, and a filter of a shadow cluster must not drop a mirrored request by a local reply
+(`local_replies`). So a filter of the connection manager decides. A request that could be mirrored to canaries
 with `max-rps` first matches a route that mirrors to none of them. This route enables the filter, and its
 metadata has the limits. For each canary whose limit admits the request, the filter sets dynamic metadata.
 Then Envoy selects the route again, and a route that matches the metadata mirrors to these canaries. So a

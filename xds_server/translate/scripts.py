@@ -1,8 +1,8 @@
-"""The Lua scripts of a shadow cluster's filters, for what only Lua can do there: rewriting paths, masking
-values in bodies, and ending responses that do not end.
+"""The Lua scripts of a shadow cluster's filters, for what only Lua can do there: rewriting paths, and masking
+values in bodies.
 
-If a script fails, Envoy forwards the mirrored request unchanged. So everything runs under `pcall`, and a
-failure ends the mirrored request with a local response, which nobody receives.
+If a script fails, Envoy forwards the mirrored request unchanged. So masking runs under `pcall`, and a failure
+ends the mirrored request with a local response, which nobody receives.
 """
 
 from collections.abc import Sequence
@@ -34,46 +34,39 @@ _REWRITE_REQUEST: Final = """\
   headers:replace(":path", rewritten(headers:get(":path")))
 """
 
-_REDACT_REQUEST: Final = """\
-  if body and body:length() > 0 then
-    -- A headers object from before body() is invalid after it.
-    body:setBytes(redacted(request_handle:headers(), body:getBytes(0, body:length())))
-  end
+_REDACT: Final = """\
+local function redact(request_handle, body)
+  -- A headers object from before body() is invalid after it.
+  body:setBytes(redacted(request_handle:headers(), body:getBytes(0, body:length())))
+end
+
 """
 
-# The buffer filter's limit applies to the stream and so also to the response: a longer one is cut off.
-# Requests without a body do not pass that filter, so their responses are not limited here.
-_GUARD: Final = """\
-  if body and body:length() > 0 then
-    request_handle:streamInfo():dynamicMetadata():set("xds-shadow", "bounded", true)
+REPLY_AFTER_BODY: Final = """\
+  local body = request_handle:body()
+  if body and body:length() > 0 and not pcall(redact, request_handle, body) then
+    request_handle:respond({[":status"] = "422"}, "")
+    return
   end
-end
-
-function envoy_on_request(request_handle)
-  if not pcall(change, request_handle) then request_handle:respond({[":status"] = "422"}, "") end
-end
-
-function envoy_on_response(response_handle)
-  local noted = response_handle:streamInfo():dynamicMetadata():get("xds-shadow")
-  if noted and noted.bounded then response_handle:body() end
-end
 """
+"""The only local reply, for a body that cannot be masked. Before a body has arrived there must be none
+(`local_replies`)."""
 
 
 def change(rewrites: Sequence[Rewrite], redactions: Sequence[JsonPointer | FormField]) -> str:
-    """Changes mirrored requests, and ends responses that exceed the stream's limit."""
+    """Changes the paths and the bodies of mirrored requests."""
     parts = []
     if rewrites:
         parts.append(_REWRITE.format(rewrites=listed(_rewrite(each) for each in rewrites)))
     if redactions:
-        parts.append(redaction(redactions))
-    parts.append("local function change(request_handle)\n")
+        parts += [redaction(redactions), _REDACT]
+    parts.append("function envoy_on_request(request_handle)\n")
+    if redactions:
+        parts.append(REPLY_AFTER_BODY)
+    # Last, because nothing in the script runs after an error.
     if rewrites:
         parts.append(_REWRITE_REQUEST)
-    parts.append("  local body = request_handle:body()\n")
-    if redactions:
-        parts.append(_REDACT_REQUEST)
-    parts.append(_GUARD)
+    parts.append("end\n")
     return "".join(parts)
 
 

@@ -84,4 +84,10 @@ def test_a_script_does_only_what_it_was_asked_for() -> None:
     assert '{old = "/a", new = "/b", itself = true}, {old = "/c", new = "", itself = false}' in rewriting
     assert "redacted" not in rewriting
     assert "rewritten" not in change((), (FormField("a"),))
-    assert "setBytes" not in change((), ())
+    assert "body" not in rewriting
+
+
+def test_an_error_in_a_script_leaves_no_body_unmasked() -> None:
+    both = change((Rewrite(PathPrefix("/a"), "/b"),), (FormField("a"),))
+    request = both[both.index("function envoy_on_request") :]
+    assert request.index("pcall(redact") < request.index("rewritten(")
