@@ -13,6 +13,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.bodies import Kind
 from xds_server.core.verdict.evidence import Counts
 from xds_server.core.verdict.history import MOST_STEPS, Series
+from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.record import Record, Requests
 from xds_server.core.verdict.tally import Group
 from xds_server.server.http import Readiness, Shown, http_server
@@ -97,6 +98,8 @@ def three() -> Judged:
     bad = found.add("myapp-canary", pairs=6_000, failing=0.05, slow=1.6)
     for number in range(400):
         bad.bodies.add("GET /orders/{id}", [TRACE, PRICE] if number % 20 else [TRACE], [TRACE])
+    bad.tally.lost[Lost.NOT_SENT] = 7
+    bad.bodies.skipped["encoding"] = 3
     found.add("myapp-next", pairs=20_000)
     found.add("myapp-slim", pairs=120)
     return found

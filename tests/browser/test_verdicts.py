@@ -90,6 +90,7 @@ async def test_a_row_is_opened_with_the_keyboard_and_stays_open(tab: Tab) -> Non
         await shows(tab, f"{BAD} .evidence", "POST /orders", "1200", "200: 1140, 500: 60", "p99")
         await shows(tab, f"{BAD} .evidence", "$.items[].price", "type", "380 of 400", "0 of 400")
         await shows(tab, f"{BAD} .evidence", "more than the baseline", "as the baseline")
+        await shows(tab, f"{BAD} .evidence", "made no pair: 7 not sent.", "not compared: 3 encoding.")
         await press(tab, "Tab")
         assert await tab.js("document.activeElement.getAttribute('aria-label')") == "Pairs by path"
 

@@ -294,5 +294,11 @@ TABLE = (
     ),
     Entry("docs/security.md", "kubectl auth can-i", Listed("only an API server with RBAC answers it")),
     Entry("docs/security.md", "percent-max:", Read(policy)),
+    Entry(
+        "docs/verdict.md",
+        "xds-shadow verdict staging/myapp-canary\n",
+        # Nothing was mirrored yet.
+        Run(before=ACTIVE, instead=(("myapp-canary\nxds", "myapp-canary || test $? -eq 3\nxds"),)),
+    ),
     Entry("docs/security.md", "profile: hardened", Read(read_gateway)),
 )

@@ -1,8 +1,9 @@
 """A real Prometheus scrapes a real control plane with real Envoys, and answers every expression of the rules
 and of the dashboard."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,51 @@ async def test_a_real_prometheus_answers_every_expression(tmp_path: Path) -> Non
             assert {rule.get("lastError", "") for rule in group["rules"]} == {""}
             active = await running.get("query", query='max(xds_shadow_shadows{state="Active"})')
             assert active["result"][0]["value"][1] == "1"
+
+
+@pytest.mark.envoy
+async def test_a_real_prometheus_draws_the_requests_of_a_shadow(tmp_path: Path) -> None:
+    """By the load reports of two real Envoys."""
+    tool("prometheus")
+    async with recorder("stable") as stable, recorder("canary") as canary, rig(tmp_path) as fleet:
+        fleet.write("base.yaml", [objects.namespace(), objects.service()])
+        fleet.write("addresses.yaml", objects.endpoint_slice("myapp", [("stable-1", stable.address)]))
+        fleet.write("canary.yaml", [objects.canary(), objects.pod("canary-1", canary.address)])
+        await fleet.until_shadow("Active")
+        async with prometheus(tmp_path, fleet.control_plane.http_address) as running:
+            await eventually(counted(running, "mirrored", 0), what="a scrape with a shadow")
+            await asyncio.gather(*(fleet.send_many(envoy, 50) for envoy in fleet.envoys))
+            for side in ("primary", "mirrored"):
+                await eventually(counted(running, side, 100), what=f"{side} requests")
+            for panel in drawn("Mirrored requests", "Dropped", "Failures, canary", "Failures, primary"):
+                [found] = (await running.get("query", query=panel))["result"]
+                assert (found["metric"]["namespace"], found["metric"]["deployment"]) == (
+                    "staging",
+                    "myapp-canary",
+                )
+            [verdicts] = drawn("Verdicts")
+            found = (await running.get("query", query=verdicts))["result"]
+            assert sorted(float(each["value"][1]) for each in found) == [0, 0, 0, 1]
+
+
+def counted(running: Prometheus, side: str, count: int) -> Callable[[], Awaitable[bool]]:
+    async def is_there() -> bool:
+        of = f'xds_shadow_{side}_requests_total{{namespace="staging", result="succeeded"}}'
+        return [float(each["value"][1]) for each in (await running.get("query", query=of))["result"]] == [
+            count
+        ]
+
+    return is_there
+
+
+def drawn(*titles: str) -> list[str]:
+    """The expressions of panels."""
+    found = {
+        where.split(", ", 1)[1].rpartition(":")[0]: each
+        for where, each in expressions().items()
+        if "," in where
+    }
+    return [found[title] for title in titles]
 
 
 def test_every_metric_is_drawn() -> None:

@@ -101,8 +101,11 @@ function evidence(found) {
       found.fields.map((f) => [f.group, f.path, f.kind, `${f.differing} of ${f.compared}`, f.baseline ? `${f.noise} of ${f.baseline}` : "", differs(f)])));
     if (found.more_fields) parts.push(element("p", { class: "dim" }, `${found.more_fields} more fields differ.`));
   } else if (found.compared) parts.push(element("p", { class: "dim" }, `No field differs in ${found.compared} bodies.`));
-  const lost = Object.entries(found.unpaired).filter(([, count]) => count).map(([why, count]) => `${count} ${why.replaceAll("_", " ")}`);
-  if (lost.length) parts.push(element("p", { class: "dim" }, `Sampled requests that made no pair: ${lost.join(", ")}.`));
+  const counted = (counts) => Object.entries(counts).filter(([, count]) => count).map(([why, count]) => `${count} ${why.replaceAll("_", " ")}`).join(", ");
+  const notes = [["Sampled requests that made no pair", found.unpaired], ["Bodies that were not compared", found.skipped]];
+  for (const [what, counts] of notes) {
+    if (counted(counts)) parts.push(element("p", { class: "dim" }, `${what}: ${counted(counts)}.`));
+  }
   if (found.silent) parts.push(element("p", { class: "bad" }, `${found.silent} of its Envoys report no loads.`));
   return parts;
 }

@@ -55,6 +55,7 @@ def details(verdict: ShadowVerdict) -> dict[str, Any]:
         "compared": verdict.compared,
         "noise_unknown": verdict.noise_unknown,
         "unpaired": {lost.value: count for lost, count in verdict.lost.items()},
+        "skipped": dict(verdict.skipped),
         "silent": len(verdict.silent),
     }
 
