@@ -1,4 +1,5 @@
-"""The gRPC server for Envoys: the aggregated discovery service (ADS), load reports (LRS), and health."""
+"""The gRPC server for Envoys: the aggregated discovery service (ADS), load reports (LRS), access logs (ALS),
+and health."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,8 +13,11 @@ from xds_server.base.memory import Trimmer
 from xds_server.server.config import TlsFiles
 from xds_server.server.identity import ANY_CLIENT, Clients, names_of
 from xds_server.server.observer import Observer
+from xds_server.server.pairs import Pairs
 from xds_server.server.tls import Certificates
 from xds_server.server.views import View, derive, view_of
+from xds_server.translate.upstream_log import LOG_NAME
+from xds_server.xds.access_logs import AccessLogServicer
 from xds_server.xds.cache import SnapshotCache
 from xds_server.xds.load_reports import LoadReportServicer
 from xds_server.xds.server_options import server_options
@@ -32,6 +36,7 @@ class FleetServer:
         tls: files of the server certificate; None serves plain text.
         clients: maps the names in a client certificate to namespaces.
         observer: says which load reports are wanted, and takes them.
+        pairs: takes what Envoys log.
     """
 
     def __init__(
@@ -43,12 +48,14 @@ class FleetServer:
         tls: TlsFiles | None = None,
         clients: Clients = ANY_CLIENT,
         observer: Observer | None = None,
+        pairs: Pairs | None = None,
     ) -> None:
         self._tls = tls
         observer = observer or Observer()
+        pairs = pairs or Pairs(observer)
 
         def view(node: Node, names: frozenset[str]) -> View:
-            return view_of(node.metadata, clients.namespaces(names))
+            return view_of(node.metadata, clients.namespaces(names), node.log_filters)
 
         self._cache: SnapshotCache[View] = SnapshotCache(derive)
         self._servicer = AdsServicer(
@@ -68,10 +75,19 @@ class FleetServer:
             observe=observe,
         )
         observer.listen(self._load_reports.refresh)
+        self._access_logs = AccessLogServicer(
+            log_name=LOG_NAME,
+            take=pairs.take,
+            ended=pairs.ended,
+            view_of=view,
+            identify=names_of,
+            observe=observe,
+        )
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options())
         self._servicer.register(self._server)
         self._load_reports.register(self._server)
+        self._access_logs.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     @property
@@ -105,6 +121,7 @@ class FleetServer:
         """Close the streams one after another within `drain_s` seconds (rule 21)."""
         await self._health.enter_graceful_shutdown()
         self._load_reports.end_all()
+        self._access_logs.end_all()
         # stop() sends GOAWAY at once and then waits for the streams, which drain() closes one by one.
         await asyncio.gather(self._server.stop(drain_s + 1), self._servicer.drain(drain_s))
 

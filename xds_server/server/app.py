@@ -33,6 +33,7 @@ from xds_server.server.http import Readiness
 from xds_server.server.identity import Clients
 from xds_server.server.listeners import Addresses, Servers
 from xds_server.server.observer import Observer
+from xds_server.server.pairs import Pairs
 from xds_server.server.pipeline import Pipeline, Published, Stage
 from xds_server.server.prometheus import Metrics
 from xds_server.server.reporting import NEVER, VERSION, Reporter
@@ -61,6 +62,9 @@ EVENTS: Final = "events"
 
 GATEWAY_FILE: Final = "gateway"
 """Origin of the conditions about the gateway file."""
+
+PAIRS: Final = "pairs"
+"""Origin of the reports that begin a step because Envoys are to log other requests."""
 
 _START_S = 10.0
 
@@ -109,12 +113,14 @@ class App:
         self._unpublished: frozenset[NamespacedName] = frozenset()
         self.fleet = Fleet()
         self.observer = Observer()
+        self.pairs = Pairs(self.observer, self._resample)
         self.reporter = Reporter(
             source=self._source,
             fleet=self.fleet,
             stages=self._pipeline.stages,
             delivery=self._delivery,
             observer=self.observer,
+            pairs=self.pairs,
             events=self._events,
             behind=self._behind,
         )
@@ -145,6 +151,7 @@ class App:
             tls=config.security.tls,
             clients=Clients(config.security.clients),
             observer=self.observer,
+            pairs=self.pairs,
         )
         self._servers = Servers(
             Addresses(config.xds_address, config.admin_address, config.http_address),
@@ -200,6 +207,7 @@ class App:
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),
                     spawn(group, "lag", self._watch_lag()),
+                    spawn(group, "pairs", self.pairs.run()),
                     spawn(group, "shadow statistics", self._run_stats()),
                 ]
                 if self._events:
@@ -288,6 +296,10 @@ class App:
     def _take_gateway(self, gateway: GatewayConfig, problems: tuple[Condition, ...]) -> None:
         self._pipeline.gateway = gateway
         self._intake.put([Report(GATEWAY_FILE, problems)])  # which also begins a step
+
+    def _resample(self) -> None:
+        self._pipeline.tails = self.pairs.tails
+        self._intake.put([Report(PAIRS, ())])  # which begins a step
 
     def _report_events(self, problems: tuple[Condition, ...]) -> None:
         self._intake.put([Report(EVENTS, problems)])

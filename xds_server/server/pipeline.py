@@ -127,17 +127,18 @@ def _large(key: ResourceKey, size: int) -> Iterator[Condition]:
 
 class Built(NamedTuple):
     """What is built for one Service: its part of the plan, its entry in the namespace's budget, and its
-    resources."""
+    resources, by which Envoys log the requests whose ids end in `tail`."""
 
     plan: ServicePlan = NOTHING
     entry: Entry | None = None
     resources: tuple[Resource, ...] = ()
+    tail: str = ""
 
 
 class Pipeline:
     """Owns the incremental stages. `step` may run off the event loop, one call at a time. `door` filters
-    changes, and may be replaced until the first step. `gateway` may be replaced at any time, and counts from
-    the next step on."""
+    changes, and may be replaced until the first step. `gateway` and `tails` may be replaced at any time, and
+    count from the next step on. `tails` says which ids of requests Envoys log, by shadowed Service."""
 
     def __init__(
         self,
@@ -170,6 +171,8 @@ class Pipeline:
         self._gateway_port = gateway_port
         self._route_configs = route_configs
         self.gateway = gateway
+        self.tails: Mapping[NamespacedName, str] = MappingProxyType({})
+        self._tails: Mapping[NamespacedName, str] = self.tails
         self._framed: GatewayConfig | None = None
         self._frame: dict[ResourceKey, Resource] = {}
         self._snapshot = Snapshot()
@@ -184,6 +187,7 @@ class Pipeline:
             self._resolver.at(now)
             gateway = self.gateway  # it may be replaced meanwhile
             self._dirty |= self._resolver.on(gateway.gateways(self._route_configs))
+            self._dirty |= self._resampled()
             self._dirty |= {target for target, plan in self._timed.items() if not plan.holds(now)}
             self._moved = {**self._make(), **self._moved}
         with self.stages.timed(Stage.COMBINE):
@@ -309,9 +313,17 @@ class Pipeline:
 
     def _build(self, target: NamespacedName, before: Built) -> Built:
         plan, entry = self._resolver.plan(target, before.plan)
-        if plan == before.plan:
+        tail = self._tails.get(target, "")
+        if plan == before.plan and tail == before.tail:
             return before if entry == before.entry else before._replace(entry=entry)
-        return Built(plan, entry, translate_service(plan))
+        return Built(plan, entry, translate_service(plan, tail), tail)
+
+    def _resampled(self) -> set[NamespacedName]:
+        """The Services of which Envoys are to log other requests than before."""
+        before, self._tails = self._tails, self.tails
+        if self._tails is before:
+            return set()
+        return {target for target, _ in before.items() ^ self._tails.items()}
 
     def _combine(self, moved: Mapping[NamespacedName, Built]) -> None:
         """Update the plan and the snapshot with the `moved` Services; the values are their previous state."""

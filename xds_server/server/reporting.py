@@ -26,6 +26,7 @@ from xds_server.server.attribution import attributed, unknown_routes
 from xds_server.server.explain import explain
 from xds_server.server.facts import Explanation, Facts, ServerState
 from xds_server.server.observer import Observer
+from xds_server.server.pairs import Pairs
 from xds_server.server.pipeline import Published, Stages
 from xds_server.server.stream_log import StreamLog
 from xds_server.xds.delivery import Delivery
@@ -87,6 +88,7 @@ class Reporter:
         stages: Stages,
         delivery: Delivery,
         observer: Observer,
+        pairs: Pairs,
         events: "EventRecorder | None",
         behind: Callable[[], float],
     ) -> None:
@@ -95,6 +97,7 @@ class Reporter:
         self._stages = stages
         self._delivery = delivery
         self._observer = observer
+        self._pairs = pairs
         self._events = events
         self._behind = behind
         self._published: Published | None = None
@@ -132,6 +135,7 @@ class Reporter:
             )
         try:
             self._observer.stepped(before, after)
+            self._pairs.stepped(before, after)
             self._report(before, after)
         except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
             _log.exception("reporting failed")

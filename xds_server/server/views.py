@@ -3,15 +3,16 @@
 In ``node.metadata`` an Envoy can request its own gateway port and address, and limit itself to namespaces.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from xds_server.base.address import MAX_PORT, ip_text
 from xds_server.base.errors import RequestDeniedError, RequestError
 from xds_server.base.text import plain
-from xds_server.translate.listeners import moved
+from xds_server.translate.listeners import logging, moved
 from xds_server.translate.names import LISTENER_KEY
-from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.translate.node_metadata import ACCESS_LOGS, GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.translate.upstream_log import CEL_EXTENSION
 from xds_server.xds.cache import Derived
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import EMPTY, Snapshot, TypeSnapshot
@@ -22,15 +23,22 @@ _SHOWN: Final = 100
 
 
 class View(NamedTuple):
-    """The gateway port and address, None for those of the installation, and the namespaces, None for all."""
+    """The gateway port and address, None for those of the installation, and the namespaces, None for all.
+    `logs` is whether its listeners log requests to the control plane."""
 
     gateway_port: int | None = None
     namespaces: frozenset[str] | None = None
     gateway_address: str | None = None
+    logs: bool = False
 
 
-def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = None) -> View:
-    """The view that a node requests, within the namespaces that it is `allowed` to see (None: all).
+def view_of(
+    metadata: Mapping[str, object],
+    allowed: frozenset[str] | None = None,
+    log_filters: Collection[str] = (),
+) -> View:
+    """The view that a node requests, within the namespaces that it is `allowed` to see (None: all), and with
+    what its `log_filters` (see `Node`) can do.
 
     Raises:
         RequestError: the metadata is invalid. The message is for the operator of the Envoy.
@@ -44,6 +52,8 @@ def view_of(metadata: Mapping[str, object], allowed: frozenset[str] | None = Non
         _port(metadata.get(GATEWAY_PORT)),
         allowed if wanted is None else wanted,
         _address(metadata.get(GATEWAY_ADDRESS)),
+        # A listener that names an extension or a cluster that the Envoy does not have is rejected.
+        metadata.get(ACCESS_LOGS) == "true" and CEL_EXTENSION in log_filters,
     )
 
 
@@ -81,16 +91,20 @@ def _namespaces(wanted: object) -> frozenset[str] | None:
 def derive(base: Snapshot, view: View, before: Derived | None) -> Snapshot:
     """The view of a snapshot. The cost depends on what changed since `before`."""
     found = base if view.namespaces is None else _limited(base, view.namespaces, before)
-    listener = base.get(LISTENER_KEY)
-    if listener is None or (view.gateway_port, view.gateway_address) == (None, None):
+    if (view.gateway_port, view.gateway_address, view.logs) == (None, None, False):
         return found
-    wanted = moved(listener, port=view.gateway_port, address=view.gateway_address)
     listeners = base.of(LISTENER_KEY.type_url).resources
     old = before.snapshot.of(LISTENER_KEY.type_url) if before else EMPTY
     gone = [name for name in old.resources if name not in listeners]
-    # Other listeners stay as they are: the port of a node applies to the default gateway only.
-    shown = old.updated([*(each for each in listeners.values() if each.key != LISTENER_KEY), wanted], gone)
+    shown = old.updated([_seen(each, view) for each in listeners.values()], gone)
     return found.with_types({LISTENER_KEY.type_url: shown})
+
+
+def _seen(listener: Resource, view: View) -> Resource:
+    """A listener as a view has it. The port and address of a node apply to the default gateway only."""
+    if listener.key == LISTENER_KEY and (view.gateway_port, view.gateway_address) != (None, None):
+        listener = moved(listener, port=view.gateway_port, address=view.gateway_address)
+    return logging(listener) if view.logs else listener
 
 
 def _limited(base: Snapshot, namespaces: frozenset[str], before: Derived | None) -> Snapshot:

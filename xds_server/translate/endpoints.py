@@ -17,6 +17,7 @@ _NAME: Final = endpoint_pb2.ClusterLoadAssignment.CLUSTER_NAME_FIELD_NUMBER
 _LOCALITIES: Final = endpoint_pb2.ClusterLoadAssignment.ENDPOINTS_FIELD_NUMBER
 _ENDPOINTS: Final = endpoint_components_pb2.LocalityLbEndpoints.LB_ENDPOINTS_FIELD_NUMBER
 _ENDPOINT: Final = endpoint_components_pb2.LbEndpoint.ENDPOINT_FIELD_NUMBER
+_METADATA: Final = endpoint_components_pb2.LbEndpoint.METADATA_FIELD_NUMBER
 _ADDRESS: Final = endpoint_components_pb2.Endpoint.ADDRESS_FIELD_NUMBER
 _SOCKET: Final = address_pb2.Address.SOCKET_ADDRESS_FIELD_NUMBER
 _IP: Final = address_pb2.SocketAddress.ADDRESS_FIELD_NUMBER
@@ -25,23 +26,27 @@ _SHAPES: Final = 1024
 """How many lengths of addresses with ports are cached."""
 
 
-def load_assignment(cluster_name: str, endpoints: Iterable[Endpoint], *, scope: str = "") -> Resource:
-    """The ClusterLoadAssignment of a cluster. With no endpoints, Envoy responds 503."""
+def load_assignment(
+    cluster_name: str, endpoints: Iterable[Endpoint], *, scope: str = "", metadata: bytes = b""
+) -> Resource:
+    """The ClusterLoadAssignment of a cluster, each endpoint with this Metadata message. With no endpoints,
+    Envoy responds 503."""
     parts: list[bytes] = []
     for endpoint in endpoints:
         address = endpoint.address.encode()
-        before, after = _around(len(address), endpoint.port)
+        before, after = _around(len(address), endpoint.port, metadata)
         parts += (before, address, after)
     body = text(_NAME, cluster_name) + (field(_LOCALITIES, b"".join(parts)) if parts else b"")
     return Resource(endpoints_key(cluster_name), body, scope=scope)
 
 
 @lru_cache(_SHAPES)
-def _around(length: int, port: int) -> tuple[bytes, bytes]:
+def _around(length: int, port: int, metadata: bytes) -> tuple[bytes, bytes]:
     """The bytes before and after an address of this length, in a field of a LocalityLbEndpoints."""
     blank = bytes(length)
     framed = field(_IP, blank) + number(_PORT, port)
-    for outer in (_SOCKET, _ADDRESS, _ENDPOINT, _ENDPOINTS):
+    for outer in (_SOCKET, _ADDRESS, _ENDPOINT):
         framed = field(outer, framed)
-    before, _, after = framed.rpartition(blank)
+    framed = field(_ENDPOINTS, framed + (field(_METADATA, metadata) if metadata else b""))
+    before, _, after = framed.partition(blank)
     return before, after

@@ -5,7 +5,7 @@ limits, buffers, header timeout) are the same in both profiles.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, protocol_pb2, socket_option_pb2
@@ -28,12 +28,14 @@ from xds_server.translate.gateway import (
 from xds_server.translate.gateway_values import EVERY_IPV4, EVERY_IPV6, Cidr
 from xds_server.translate.names import listener_key, routes_key
 from xds_server.translate.pacing import pacing_filter
+from xds_server.translate.upstream_log import upstream_log
 from xds_server.translate.wire import over_ads, packed, resource, seconds, serialized, true, uint32
 from xds_server.xds.resource import Resource
 
 _HCM = http_connection_manager_pb2.HttpConnectionManager
 _Http = protocol_pb2.HttpProtocolOptions
 _Chain = listener_components_pb2.FilterChain
+_LISTENERS = 64
 _BUFFER_BYTES = 32 * 1024
 _HTTP2_STREAMS = 100
 _HTTP2_STREAM_WINDOW = 64 * 1024
@@ -95,6 +97,25 @@ def moved(listener: Resource, *, port: int | None, address: str | None) -> Resou
     addresses = [address] if address else [each.socket_address.address for each in known]
     _listen(message, addresses, port or message.address.socket_address.port_value)
     return Resource(listener.key, serialized(message), listener.refs)
+
+
+def logging(listener: Resource) -> Resource:
+    """The listener with the log for the control plane in its routers."""
+    return Resource(listener.key, _logging(listener.body), listener.refs)
+
+
+@lru_cache(_LISTENERS)
+def _logging(body: bytes) -> bytes:
+    message = listener_pb2.Listener.FromString(body)
+    for chain in message.filter_chains:
+        for each in chain.filters:
+            manager = _HCM.FromString(each.typed_config.value)
+            # The routers of upgrades are left out: upgrades are not mirrored.
+            router = router_pb2.Router.FromString(manager.http_filters[-1].typed_config.value)
+            router.upstream_log.append(upstream_log())
+            manager.http_filters[-1].typed_config.CopyFrom(packed(router))
+            each.typed_config.CopyFrom(packed(manager))
+    return serialized(message)
 
 
 def _listen(message: listener_pb2.Listener, addresses: Sequence[str], port: int) -> None:

@@ -23,6 +23,7 @@ from xds_server.translate import names
 from xds_server.translate.access_log import set_mirrored_to
 from xds_server.translate.mirroring import MirrorPolicy, mirror_policy
 from xds_server.translate.pacing import admitted_to, set_limits
+from xds_server.translate.upstream_log import set_sampled
 from xds_server.translate.wire import packed, resource, seconds, serialized, uint32
 from xds_server.xds.framing import text
 from xds_server.xds.resource import Resource
@@ -64,13 +65,14 @@ def no_host(gateway: str) -> Resource:
     return Resource(key, body)
 
 
-def virtual_hosts(plan: PortPlan) -> list[Resource]:
-    """The VirtualHosts of a port. They differ only in their names, one for each route configuration."""
+def virtual_hosts(plan: PortPlan, tail: str = "") -> list[Resource]:
+    """The VirtualHosts of a port. They differ only in their names, one for each route configuration. `tail`
+    is as in `set_sampled`."""
     clusters = [names.cluster(plan.service, plan.name)]
     clusters += [_shadow(plan, mirror.canary) for mirror in plan.mirrors]
     refs = tuple(names.cluster_key(each) for each in clusters)
     domains = names.domains(plan.domains)
-    body = _body(plan, domains, clusters[0])
+    body = _body(plan, domains, clusters[0], tail)
     keys = [names.virtual_host_key(plan.service, plan.name, gateway) for gateway in plan.gateways]
     scope = plan.service.namespace
     return [
@@ -78,11 +80,11 @@ def virtual_hosts(plan: PortPlan) -> list[Resource]:
     ]
 
 
-def _body(plan: PortPlan, domains: Iterable[str], cluster: str) -> bytes:
+def _body(plan: PortPlan, domains: Iterable[str], cluster: str, tail: str) -> bytes:
     """A VirtualHost without its name, which is the first field."""
     if plan.mirrors:
         message = route_components_pb2.VirtualHost(
-            domains=domains, routes=_routes(plan, cluster), retry_policy=_RETRY_POLICY
+            domains=domains, routes=_routes(plan, cluster, tail), retry_policy=_RETRY_POLICY
         )
         return serialized(message)
     return serialized(route_components_pb2.VirtualHost(domains=domains)) + _unmirrored(cluster)
@@ -117,7 +119,7 @@ def _unmirrored_of(length: int) -> bytes:
     return serialized(route_components_pb2.VirtualHost(routes=[route], retry_policy=_RETRY_POLICY))
 
 
-def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
+def _routes(plan: PortPlan, name: str, tail: str) -> list[route_components_pb2.Route]:
     found = [
         _route("already-mirrored", name, _match(Match(), _header(names.SHADOW_HEADER))),
         # Envoy mirrors the opening request of a WebSocket, and the canary would wait for frames forever. If a
@@ -132,6 +134,7 @@ def _routes(plan: PortPlan, name: str) -> list[route_components_pb2.Route]:
         made = _route(route.label, name, match, [_policy(plan, each) for each in mirrored])
         if mirrored:
             set_mirrored_to(made.metadata, [each.marker for each in mirrored])
+            set_sampled(made.metadata, tail)
         if limits := _limits(plan, route, mirrors):
             set_limits(made, limits)
         found.append(made)

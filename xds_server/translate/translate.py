@@ -11,6 +11,7 @@ from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 from xds_server.translate.listeners import gateway_listener
 from xds_server.translate.routes import closed_ports, gateway_routes, no_host, virtual_hosts
 from xds_server.translate.secrets import credential_secret
+from xds_server.translate.upstream_log import sampled
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import Snapshot
 
@@ -38,14 +39,14 @@ def frame(
     return [*listeners, *map(gateway_routes, found), *(map(no_host, found) if len(found) > 1 else ())]
 
 
-def translate_service(plan: ServicePlan) -> tuple[Resource, ...]:
+def translate_service(plan: ServicePlan, tail: str = "") -> tuple[Resource, ...]:
     """The resources of one Service. They refer to nothing else, so they can be replaced without a look at
-    other Services.
+    other Services. Envoys log the mirrored requests whose ids end in `tail`.
 
     Raises:
         DanglingReferenceError: a resource refers to another Service's. A bug in this program.
     """
-    share = tuple(resource for port in plan.ports for resource in _resources(port))
+    share = tuple(resource for port in plan.ports for resource in _resources(port, tail))
     keys = {resource.key for resource in share}
     for resource in share:
         for ref in resource.refs:
@@ -54,7 +55,7 @@ def translate_service(plan: ServicePlan) -> tuple[Resource, ...]:
     return share
 
 
-def _resources(port: PortPlan) -> list[Resource]:
+def _resources(port: PortPlan, tail: str) -> list[Resource]:
     name, scope = names.cluster(port.service, port.name), port.service.namespace
     found = [
         primary_cluster(name, port.protocol, scope=scope),
@@ -65,8 +66,8 @@ def _resources(port: PortPlan) -> list[Resource]:
         credential = mirror.credential
         found += [
             shadow_cluster(shadow, port.protocol, mirror, scope=scope),
-            load_assignment(shadow, mirror.endpoints, scope=scope),
+            load_assignment(shadow, mirror.endpoints, scope=scope, metadata=sampled(tail)),
         ]
         if credential:
             found.append(credential_secret(shadow, credential.value, scope=scope))
-    return [*found, *closed_ports(port), *virtual_hosts(port)]
+    return [*found, *closed_ports(port), *virtual_hosts(port, tail)]

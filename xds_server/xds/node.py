@@ -15,6 +15,8 @@ MAX_TEXT_BYTES: Final = 1024
 """For each text of a node. They are kept as long as the stream, and shown in `status`."""
 
 _ENVOY: Final = "envoy"
+_LOG_FILTERS: Final = "envoy.access_loggers.extension_filters"
+_MOST_FILTERS: Final = 20
 
 
 def node_of(message: base_pb2.Node) -> Node:
@@ -35,6 +37,7 @@ def node_of(message: base_pb2.Node) -> Node:
         metadata = MessageToDict(message.metadata)
     except (JsonError, ValueError) as error:
         raise RequestError(f"node.metadata cannot be read: {error}") from error
+    filters = [each.name for each in message.extensions if each.category == _LOG_FILTERS][:_MOST_FILTERS]
     version = message.user_agent_build_version.version
     build = f"{version.major_number}.{version.minor_number}.{version.patch}"
     return Node(
@@ -43,4 +46,5 @@ def node_of(message: base_pb2.Node) -> Node:
         metadata=metadata,
         build=f"{message.user_agent_name} {build}".strip() if message.user_agent_name else "",
         release=(version.major_number, version.minor_number) if message.user_agent_name == _ENVOY else (0, 0),
+        log_filters=frozenset(name for name in filters if len(name) <= MAX_TEXT_BYTES),
     )

@@ -34,13 +34,15 @@ class Cause(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A client, from the ``node`` in its first request. `metadata` is JSON data; events leave it out, as it
-    may be large. `release` is Envoy's major and minor version; zeros if the client is not an Envoy."""
+    may be large. `release` is Envoy's major and minor version; zeros if the client is not an Envoy.
+    `log_filters` are the extensions that it has as filters of access logs."""
 
     id: NodeId
     cluster: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
     build: str = ""
     release: tuple[int, int] = (0, 0)
+    log_filters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,5 +129,11 @@ def _shadow(shadow: ShadowStatus) -> dict[str, Any]:
 def _decoded(type_url: TypeUrl, body: bytes) -> dict[str, Any]:
     message = MESSAGES[type_url].FromString(body)
     # By way of text, as an Any comes decoded into a kind of dictionary that YAML does not know.
-    found: dict[str, Any] = json.loads(json_format.MessageToJson(message, preserving_proto_field_name=True))
+    text = json_format.MessageToJson(message, preserving_proto_field_name=True)
+    found: dict[str, Any] = json.loads(text, object_pairs_hook=_in_order)
     return found
+
+
+def _in_order(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Protobuf gives the keys of a map in another order in each process."""
+    return {key: dict(sorted(each.items())) if key == "filter_metadata" else each for key, each in pairs}

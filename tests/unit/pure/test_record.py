@@ -3,7 +3,7 @@
 from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.bodies import Bodies
 from xds_server.core.verdict.joining import Answer, Pair, Side
-from xds_server.core.verdict.record import Record, Requests, added
+from xds_server.core.verdict.record import NO_REQUESTS, Record, Requests, added
 
 CANARY = NamespacedName("staging", "web-canary")
 GOOD = Answer(failed=False, code=200)
@@ -45,3 +45,12 @@ def test_evidence_about_the_templates_before_does_not_count() -> None:
 def test_shadows_of_one_replica_alone_stay_as_they_are() -> None:
     other = NamespacedName("staging", "other")
     assert added([{CANARY: record(3.0)}, {other: record(4.0)}]).keys() == {CANARY, other}
+
+
+def test_evidence_about_another_template_begins_at_nothing() -> None:
+    begun = record(1.0)
+    begun.restart("new", 9.0)
+    assert (begun.since, begun.template, begun.expected) == (9.0, "new", 0.0)
+    assert (begun.primary, begun.mirrored) == (NO_REQUESTS, NO_REQUESTS)
+    assert (begun.tally.groups, begun.bodies) == ({}, Bodies())
+    assert begun.envoys == {"one"}

@@ -1,8 +1,15 @@
 """What a node is served of the whole, and that a view costs what changed and is what it would be from
 scratch."""
 
+from dataclasses import replace
+
 import pytest
 from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +22,15 @@ from xds_server.core.world import Change
 from xds_server.server.views import View, derive, view_of
 from xds_server.translate import names
 from xds_server.translate.gateway import TRANSPARENT, GatewayListener
+from xds_server.translate.gateway_values import Cidr
 from xds_server.translate.listeners import gateway_listener
-from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.translate.node_metadata import ACCESS_LOGS, GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.translate.translate import translate
+from xds_server.translate.upstream_log import CEL_EXTENSION, upstream_log
 from xds_server.xds.cache import Derived
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.types import LISTENER
 
 
 @pytest.mark.parametrize("port", [8081.0, "8081"])
@@ -49,6 +59,35 @@ def test_a_node_may_ask_for_a_gateway_address(given: str, meant: str) -> None:
 def test_an_invalid_gateway_address_is_rejected_by_name(address: object) -> None:
     with pytest.raises(RequestError, match=GATEWAY_ADDRESS):
         view_of({GATEWAY_ADDRESS: address})
+
+
+def test_an_envoy_logs_if_its_bootstrap_and_its_extensions_allow_it() -> None:
+    asked = {ACCESS_LOGS: "true"}
+    assert view_of(asked, None, {CEL_EXTENSION}) == View(logs=True)
+    assert view_of(asked) == view_of({}, None, {CEL_EXTENSION}) == View()
+    assert view_of({ACCESS_LOGS: True}, None, {CEL_EXTENSION}) == View()
+
+
+def test_a_view_that_logs_has_the_log_in_the_routers_of_requests() -> None:
+    trusted = replace(TRANSPARENT, trusted_cidrs=(Cidr("10.0.0.0", 8),), upgrades=("websocket",))
+    listener = gateway_listener(GatewayListener(name="gateway"), trusted, port=80)
+    other = gateway_listener(GatewayListener(name="internal", port=81), trusted, port=80)
+    base = Snapshot().updated([listener, other])
+    logged = derive(base, View(gateway_port=8081, logs=True), None)
+    for name, port in (("gateway", 8081), ("internal", 81)):
+        message = listener_pb2.Listener.FromString(logged.of(LISTENER).resources[name].body)
+        assert message.address.socket_address.port_value == port
+        assert len(message.filter_chains) == 2
+        for chain in message.filter_chains:
+            manager = HttpConnectionManager.FromString(chain.filters[0].typed_config.value)
+            assert _router(manager.http_filters[-1]).upstream_log == [upstream_log()]
+            [upgrade] = manager.upgrade_configs
+            assert not _router(upgrade.filters[-1]).upstream_log
+    assert derive(base, View(), None) is base
+
+
+def _router(found: HttpFilter) -> router_pb2.Router:
+    return router_pb2.Router.FromString(found.typed_config.value)
 
 
 def test_a_node_may_ask_for_its_namespaces() -> None:

@@ -47,8 +47,8 @@ class Answer(NamedTuple):
     content_type: str = ""
 
 
-Shadow = tuple[Side, str]
-"""Whose response beside the primary's: the side, and the name of the canary."""
+Shadow = tuple[Side, Hashable]
+"""Whose response beside the primary's: the side, and what identifies the canary."""
 
 
 class Ended(StrEnum):
@@ -69,7 +69,7 @@ class Entry(NamedTuple):
     request: str
     side: Side
     answer: Answer
-    canary: str = ""
+    canary: Hashable = ""
     group: str = ""
     mirrored: tuple[Shadow, ...] = ()
     ended: Ended = Ended.ANSWERED

@@ -52,6 +52,13 @@ class Record:
     envoys: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
 
+    def restart(self, template: str, now: float) -> None:
+        """Begin again, because the evidence so far is about other templates. `now` is in seconds since the
+        epoch."""
+        self.template, self.since = template, now
+        self.primary, self.mirrored, self.expected = NO_REQUESTS, NO_REQUESTS, 0.0
+        self.tally, self.bodies = Tally(), Bodies()
+
     def update(self, other: "Record") -> None:
         """Add what another replica has of the same shadow and the same templates."""
         self.since = min(self.since, other.since)
