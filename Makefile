@@ -6,7 +6,7 @@ PURE := core translate base.latency base.log_limit xds.framing xds.resource xds.
   xds.name_sets xds.fleet xds.totals xds.nack_summary xds.delivery xds.convergence xds.stream_events \
   xds.subscription xds.answers xds.due xds.order xds.nonces xds.offers xds.machine xds.sotw xds.delta xds.encode xds.responses xds.rollout xds.warming \
   xds.nack_text xds.requests xds.variants xds.subscribers xds.admission xds.budget xds.outline xds.pace \
-  xds.view_budget xds.loads kube.events kube.event_rate kube.lease server.hosts
+  xds.view_budget xds.loads xds.routing_state kube.events kube.event_rate kube.lease server.hosts
 PURE_TESTS := tests/unit/pure tests/unit/xds tests/unit/kube/test_decode.py tests/unit/kube/test_manifests.py \
   tests/unit/kube/test_secrets.py tests/unit/test_pipeline.py
 READY := $(VENV)/.ready

@@ -91,7 +91,7 @@ async def test_a_label_makes_a_row_and_its_end_takes_it_away(tab: Tab, fleet: Fl
             tab, "#shadows .note", "No shadows. Label a Deployment with xds-shadow.io/shadow-of=SERVICE."
         )
         await fleet.user("label", MARKED, f"{LABEL}=myapp")
-        await shows(tab, SHADOW, f"staging/{CANARY}", "of Service myapp", "Active", "Mirroring")
+        await shows(tab, SHADOW, f"staging/{CANARY}", "of Service myapp", "Active")
         await shows(tab, SHADOW, "100 %", "all methods", "10.0.0.2:8080")
         await shows(tab, "#shadows .counts", "1 Active")
         await shows(tab, "#changes tbody tr", f"Deployment staging/{CANARY}", "ShadowActive")

@@ -104,7 +104,7 @@ done
 """What the cluster has besides the example: a Secret, and what docs/migration.md is about."""
 
 MARK = "kubectl -n staging label deployment myapp-canary xds-shadow.io/shadow-of=myapp"
-ACTIVE = f'{MARK}; until xds-shadow status | grep -q "Active *Mirroring"; do :; done'
+ACTIVE = f'{MARK}; until xds-shadow status | grep -q "Active *Configured"; do :; done'
 TOLD = f"{MARK}; until kubectl -n staging get events | grep -q ShadowActive; do :; done"
 INSTALLED = """
 kubectl apply -k manifests/install

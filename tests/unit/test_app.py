@@ -292,7 +292,7 @@ async def test_ports_that_are_not_routed_are_notices_and_nothing_else() -> None:
     assert "more notices" not in detail
 
 
-@pytest.mark.parametrize(("said", "state"), [(False, "CredentialNeedsTLS"), (True, "Mirroring")])
+@pytest.mark.parametrize(("said", "state"), [(False, "CredentialNeedsTLS"), (True, "Configured")])
 async def test_a_credential_is_sent_in_plain_text_only_if_that_is_said(said: bool, state: str) -> None:
     source = ScriptedSource()
     async with running(source, plaintext_credentials=said) as app:

@@ -15,7 +15,7 @@ ONE, TWO = NamespacedName("staging", "one"), NamespacedName("staging", "two")
 def share(service: NamespacedName, *canaries: str) -> ServicePlan:
     route = PortPlan(service, "", 80, Protocol.HTTP1, (f"{service.name}.{service.namespace}",), ())
     shadows = (
-        ShadowStatus(service.namespace, name, service.name, State.ACTIVE, Reason.MIRRORING, "")
+        ShadowStatus(service.namespace, name, service.name, State.ACTIVE, Reason.CONFIGURED, "")
         for name in canaries
     )
     return ServicePlan(ports=(route,), shadows=tuple(shadows))

@@ -14,6 +14,7 @@ from xds_server.server.pipeline import Pipeline, Published
 from xds_server.server.views import View
 from xds_server.server.watched import Watched
 from xds_server.xds.loads import Load
+from xds_server.xds.servicer import Client
 
 CANARY = NamespacedName("staging", "myapp-canary")
 PRIMARY, SHADOW = "staging/myapp/http", "staging/myapp/http/shadow/myapp-canary"
@@ -28,10 +29,16 @@ class Steps:
         self.asked = 0
         self.published: Published | None = None
         self._pipeline = Pipeline(gateway_port=8080, expose_all=False, clock=lambda: 0.0)
-        self.observer.listen(self._ask)
-        self.observer.loads.join(ENVOY, NodeId("envoy"))
+        self.observer.attach(self)
+        self.observer.loads.join(ENVOY, NodeId("envoy"), now=0.0)
 
-    def _ask(self) -> None:
+    def clients(self) -> list[Client]:
+        return []
+
+    def client(self, _stream: StreamId) -> Client | None:
+        return None
+
+    def ask_for_loads(self) -> None:
         self.asked += 1
 
     def step(self, *changes: Change) -> None:

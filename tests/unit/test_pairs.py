@@ -75,7 +75,7 @@ class Steps:
         self.pairs = Pairs(self.observer, self._resample, clock=lambda: self.now, wall=lambda: self.now)
         self.published: Published | None = None
         self.pipeline = Pipeline(gateway_port=8080, expose_all=False, clock=lambda: 0.0)
-        self.observer.loads.join(ENVOY, NodeId("envoy"))
+        self.observer.loads.join(ENVOY, NodeId("envoy"), now=0.0)
 
     def _resample(self) -> None:
         self.resampled += 1

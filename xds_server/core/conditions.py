@@ -14,7 +14,15 @@ from xds_server.core.objects import Object, Ref, ref_of
 class Reason(StrEnum):
     """The reason of a condition, and of a shadow's state. Reasons are stable: scripts match them."""
 
+    CONFIGURED = "Configured"
     MIRRORING = "Mirroring"
+    NO_ENVOY = "NoEnvoy"
+    NO_REPORTS = "NoReports"
+    NO_TRAFFIC = "NoTraffic"
+    NOT_MIRRORED = "NotMirrored"
+    FAILING = "Failing"
+    DROPPED = "Dropped"
+    STOPPING = "Stopping"
     NO_READY_ENDPOINT = "NoReadyEndpoint"
     NO_ENDPOINTS = "NoEndpoints"
     CANNOT_REDACT = "CannotRedact"
@@ -69,12 +77,20 @@ class Reason(StrEnum):
     UNKNOWN_ROUTE_CONFIGURATION = "UnknownRouteConfiguration"
     REJECTED_BY_ENVOY = "RejectedByEnvoy"
 
-    # Of Kubernetes Events: a shadow's new state, and its end.
+    # Of Kubernetes Events: a shadow's new state, what happens to its requests, and its end.
     SHADOW_ACTIVE = "ShadowActive"
     SHADOW_PENDING = "ShadowPending"
     SHADOW_PAUSED = "ShadowPaused"
     SHADOW_EXPIRED = "ShadowExpired"
     SHADOW_REJECTED = "ShadowRejected"
+    SHADOW_MIRRORING = "ShadowMirroring"
+    SHADOW_NO_ENVOY = "ShadowNoEnvoy"
+    SHADOW_NO_REPORTS = "ShadowNoReports"
+    SHADOW_NO_TRAFFIC = "ShadowNoTraffic"
+    SHADOW_NOT_MIRRORED = "ShadowNotMirrored"
+    SHADOW_FAILING = "ShadowFailing"
+    SHADOW_DROPPED = "ShadowDropped"
+    SHADOW_STOPPING = "ShadowStopping"
     SHADOW_STOPPED = "ShadowStopped"
 
 

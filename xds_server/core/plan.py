@@ -33,6 +33,8 @@ class State(StrEnum):
     PAUSED = "Paused"
     EXPIRED = "Expired"
     REJECTED = "Rejected"
+    STOPPING = "Stopping"
+    """Nothing is to be mirrored any more, and not every Envoy has acknowledged that."""
 
 
 class Protocol(StrEnum):

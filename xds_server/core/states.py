@@ -158,7 +158,7 @@ def _state(
     if not any(canary.endpoints.by_port.values()):
         return State.PENDING, Reason.NO_READY_ENDPOINT, _waiting(canary)
     what = f"{policy.percent} percent of {_which(policy.selection)} to Service {target}"
-    return State.ACTIVE, Reason.MIRRORING, " ".join([f"{what} are mirrored to it.", *canary.left_out])
+    return State.ACTIVE, Reason.CONFIGURED, " ".join([f"Configured to mirror {what}.", *canary.left_out])
 
 
 def _setting(canary: Canary, name: str) -> str:

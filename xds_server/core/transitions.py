@@ -29,7 +29,7 @@ def _of_shadows(
     old, new = _shadows(before[1], targets), _shadows(after[1], targets)
     for ref in sorted(old.keys() | new.keys()):
         was, now = old.get(ref), new.get(ref)
-        subject = _subject(ref, before[0], after[0])
+        subject = subject_of(ref, before[0], after[0])
         if now is None:
             message = "The workload was deleted, or its label removed. No requests are mirrored to it."
             yield Condition(subject, Reason.SHADOW_STOPPED, message, Severity.INFO)
@@ -66,9 +66,10 @@ def _of_services(
         for condition in errors(after[1].services.get(target, NOTHING).conditions):
             if condition not in known:
                 ref = Ref(Kind.SERVICE, target.namespace, target.name)
-                yield condition._replace(subject=_subject(ref, before[0], after[0]))
+                yield condition._replace(subject=subject_of(ref, before[0], after[0]))
 
 
-def _subject(ref: Ref, *worlds: World) -> Subject:
+def subject_of(ref: Ref, *worlds: World) -> Subject:
+    """The subject of an object, with the uid that it has in the last of these worlds that has it."""
     found = [obj.metadata.uid or "" for world in worlds if (obj := world.get(ref))]
     return about(ref)._replace(uid=found[-1] if found else "")

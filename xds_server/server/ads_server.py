@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
+from xds_server.base.ids import StreamId
 from xds_server.base.memory import Trimmer
 from xds_server.server.config import TlsFiles
 from xds_server.server.identity import ANY_CLIENT, Clients, names_of
@@ -21,7 +22,7 @@ from xds_server.xds.access_logs import AccessLogServicer
 from xds_server.xds.cache import SnapshotCache
 from xds_server.xds.load_reports import LoadReportServicer
 from xds_server.xds.server_options import server_options
-from xds_server.xds.servicer import SERVICE, AdsServicer
+from xds_server.xds.servicer import SERVICE, AdsServicer, Client
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream_events import Event, Node
 
@@ -74,7 +75,7 @@ class FleetServer:
             identify=names_of,
             observe=observe,
         )
-        observer.listen(self._load_reports.refresh)
+        observer.attach(self)
         self._access_logs = AccessLogServicer(
             log_name=LOG_NAME,
             take=pairs.take,
@@ -98,6 +99,18 @@ class FleetServer:
     def commit(self, snapshot: Snapshot) -> None:
         """Serve `snapshot`."""
         self._cache.commit(snapshot)
+
+    def clients(self) -> list[Client]:
+        """The clients of the ADS streams."""
+        return self._servicer.clients()
+
+    def client(self, stream: StreamId) -> Client | None:
+        """The client of an open ADS stream."""
+        return self._servicer.client(stream)
+
+    def ask_for_loads(self) -> None:
+        """Ask Envoys again for load reports, because others are wanted."""
+        self._load_reports.refresh()
 
     async def start(self, address: Address) -> Address:
         """Listen on `address`. Returns it with the port in use, which the system selects for port 0.

@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ from xds_server.server.wiring import open_door, open_events, open_source
 from xds_server.translate.gateway import GatewayConfig
 from xds_server.xds.delivery import Delivery
 from xds_server.xds.fleet import Fleet
+from xds_server.xds.loads import INTERVALS_S
 from xds_server.xds.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -91,9 +92,16 @@ class Intake:
 
 
 class App:
-    """One control plane. `run` ends when it is cancelled or after `stop`."""
+    """One control plane. `run` ends when it is cancelled or after `stop`. `intervals_s` are those of load
+    reports."""
 
-    def __init__(self, config: ServeConfig, *, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        *,
+        source: Source | None = None,
+        intervals_s: Sequence[float] = INTERVALS_S,
+    ) -> None:
         self._config = config
         self._source = source or open_source(config.source, config.policy)
         self._intake = Intake()
@@ -112,7 +120,7 @@ class App:
         self._unbuilt: float | None = None
         self._unpublished: frozenset[NamespacedName] = frozenset()
         self.fleet = Fleet()
-        self.observer = Observer()
+        self.observer = Observer(intervals_s=intervals_s)
         self.pairs = Pairs(self.observer, self._resample)
         self.reporter = Reporter(
             source=self._source,
@@ -207,6 +215,7 @@ class App:
                     spawn(group, "source", self._source.run(self._intake)),
                     spawn(group, "pipeline", self._run_pipeline()),
                     spawn(group, "lag", self._watch_lag()),
+                    spawn(group, "shadows", self.reporter.watch()),
                     spawn(group, "pairs", self.pairs.run()),
                     spawn(group, "shadow statistics", self._run_stats()),
                 ]

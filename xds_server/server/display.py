@@ -20,6 +20,7 @@ _COLOURS = {
     "Paused": "cyan",
     "Expired": "cyan",
     "Rejected": "red",
+    "Stopping": "yellow",
     "SYNCED": "green",
     "STALE": "yellow",
     "NOT_SENT": "yellow",

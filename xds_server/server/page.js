@@ -9,6 +9,7 @@ const ADDRESSES = 2;      // of a canary that are shown
 
 const TONES = {
   Active: "good", Pending: "wait", Paused: "idle", Expired: "idle", Rejected: "bad",
+  Stopping: "wait",
   "In sync": "good", Waiting: "wait", Rejecting: "bad",
   Worse: "bad", NoWorse: "good", TooEarly: "idle", Blind: "wait",
   SYNCED: "good", STALE: "wait", NOT_SENT: "dim", ERROR: "bad",
@@ -130,7 +131,7 @@ const NOT_KNOWN = "Shadows are not known yet: the first list is not complete.";
 const TABLES = {
   shadows: {
     title: "Shadows", part: "shadows", columns: ["Shadow", "State", "Mirrored", "Endpoints", "Message"],
-    groups: ["Rejected", "Pending", "Active", "Paused", "Expired"], group: (s) => s.state,
+    groups: ["Rejected", "Pending", "Stopping", "Active", "Paused", "Expired"], group: (s) => s.state,
     key: (s) => [s.namespace, s.name, s.kind], cells: shadowCells,
     announce: (s) => `${s.namespace}/${s.name} is ${s.state}`,
     nothing: NOT_KNOWN,

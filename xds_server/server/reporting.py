@@ -4,10 +4,11 @@ The pipeline's loop (`app`) calls it after each step. Nothing here changes what 
 does not end the serving.
 """
 
+import asyncio
 import importlib.metadata
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -16,18 +17,21 @@ import structlog
 
 from xds_server.base.ids import NamespacedName
 from xds_server.base.lag import LoopLag
-from xds_server.core.conditions import Condition, Reason, Severity
-from xds_server.core.objects import Kind
+from xds_server.core.conditions import Condition, Reason, Severity, Subject
+from xds_server.core.objects import WORKLOADS, Kind, Ref, workload_key
 from xds_server.core.plan import NOTHING, Plan, ShadowStatus, State
 from xds_server.core.source import Source
-from xds_server.core.transitions import transitions
+from xds_server.core.transitions import subject_of, transitions
+from xds_server.core.verdict.traffic import Traffic
+from xds_server.core.workload_names import named_by
 from xds_server.core.world import World
 from xds_server.server.attribution import attributed, unknown_routes
 from xds_server.server.explain import explain
 from xds_server.server.facts import Explanation, Facts, ServerState
-from xds_server.server.observer import Observer
+from xds_server.server.observer import Changed, Observer
 from xds_server.server.pairs import Pairs
 from xds_server.server.pipeline import Published, Stages
+from xds_server.server.stopping import Stopped, Stopping, lost_envoys
 from xds_server.server.stream_log import StreamLog
 from xds_server.xds.delivery import Delivery
 from xds_server.xds.fleet import Fleet
@@ -45,6 +49,10 @@ _CHANGES: Final = 50
 """Reported conditions that `status` and the page still show."""
 
 _LOGGED_SERVICES: Final = 10
+_GOOD: Final = (Traffic.MIRRORING, Traffic.NO_TRAFFIC)
+_MIRRORED: Final = "Requests are mirrored."
+"""The Event has no figures, so that the same is reported again as the same Event."""
+
 NEVER: Final = Published(World(), Plan(), Snapshot())
 """The state before the first step."""
 
@@ -104,6 +112,7 @@ class Reporter:
         self._started = self._committed = self._built = time.time()
         self._failures = 0
         self._since = FirstSeen()
+        self._held: dict[NamespacedName, Condition] = {}
         self._changes: deque[Condition] = deque(maxlen=_CHANGES)
         self._stream_log = StreamLog()
         self.lag = LoopLag()
@@ -114,6 +123,11 @@ class Reporter:
         now = time.time()
         self._fleet.apply(event, now=now)
         self._stream_log.note(event, now=now)
+        try:
+            for stopped in self._observer.note(event):
+                self._report_stopped(stopped)
+        except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
+            _log.exception("reporting failed")
 
     def failed(self, changes: int) -> None:
         """A step raised the exception that is being handled."""
@@ -149,14 +163,68 @@ class Reporter:
                 _log.error("object build failed", subject=str(subject), exc_info=error)
 
     def _report(self, before: Published | None, after: Published) -> None:
-        known, now = before or NEVER, time.time()
-        self._since.step(known, after, now)
+        known = before or NEVER
+        self._since.step(known, after, time.time())
         found, shadows = self._transitions(known, after), _shadows(after)
+        reported = []
         for each in found:
+            canary = _canary(each.subject)
+            if canary is not None and self._observer.stops.get(canary):
+                self._held[canary] = each  # until it is true
+                continue
+            if canary is not None:
+                self._held.pop(canary, None)
             _log_reported(each, shadows.get(each.subject[:3]))
-            self._changes.appendleft(each._replace(since=now))
+            reported.append(each)
+        self._put(reported, initial=before is None)
+
+    def _put(self, found: Sequence[Condition], *, initial: bool = False) -> None:
+        now = time.time()
+        self._changes.extendleft(each._replace(since=now) for each in found)
         if self._events:
-            self._events.put(found, initial=before is None)
+            self._events.put(found, initial=initial)
+
+    async def watch(self) -> None:
+        """Report what happens to the requests of shadows, once an interval of load reports."""
+        while True:
+            await asyncio.sleep(self._observer.loads.interval_s())
+            try:
+                seen = await self._observer.look()
+                for changed in seen.changed:
+                    self._report_traffic(changed)
+                for stopped in seen.stopped:
+                    self._report_stopped(stopped)
+                for late in seen.late:
+                    self._report_late(late)
+            except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
+                _log.exception("reporting failed")
+
+    def _report_traffic(self, changed: Changed) -> None:
+        message = _MIRRORED if changed.state is Traffic.MIRRORING else changed.message
+        severity = Severity.INFO if changed.state in _GOOD else Severity.ERROR
+        condition = self._about(changed.canary, Reason(f"Shadow{changed.state}"), message, severity)
+        _log_reported(condition, _find(self.shadows(), changed.canary))
+        self._put([condition], initial=changed.first)
+
+    def _report_stopped(self, stopped: Stopped) -> None:
+        condition = self._held.pop(stopped.canary, None)
+        if condition is None:
+            return
+        if stopped.lost:
+            condition = condition._replace(message=f"{condition.message} {lost_envoys(stopped.lost)}")
+        _log_reported(condition, _find(self.shadows(), stopped.canary))
+        self._put([condition])
+
+    def _report_late(self, late: Stopping) -> None:
+        message = late.message(time.monotonic())
+        condition = self._about(late.watched.canary, Reason.SHADOW_STOPPING, message, Severity.ERROR)
+        _log_reported(condition, _find(self.shadows(), late.watched.canary))
+        self._put([condition])
+
+    def _about(self, canary: NamespacedName, reason: Reason, message: str, severity: Severity) -> Condition:
+        kind, name = named_by(canary.name)
+        ref = Ref(kind, canary.namespace, name)
+        return Condition(subject_of(ref, (self._published or NEVER).world), reason, message, severity)
 
     def _transitions(self, before: Published, after: Published) -> list[Condition]:
         """The conditions to report. If that fails for all targets at once, each is tried alone, so that an
@@ -175,8 +243,12 @@ class Reporter:
             return sorted(found)
 
     def shadows(self) -> list[ShadowStatus]:
-        """Every shadow, as the last published state has it."""
-        return (self._published or NEVER).plan.shadows()
+        """Every shadow, with what is known of its requests; also those that have not stopped everywhere."""
+        found = [self._observer.shown(each) for each in (self._published or NEVER).plan.shadows()]
+        unmarked = self._observer.unmarked({NamespacedName(each.namespace, each.canary) for each in found})
+        return (
+            sorted([*found, *unmarked], key=lambda each: (each.namespace, each.canary)) if unmarked else found
+        )
 
     def server_state(self) -> ServerState:
         """What `status` and the page show."""
@@ -196,7 +268,7 @@ class Reporter:
                 SHORT_NAMES[type_url]: version
                 for type_url, version in (versions(published.snapshot) if self._published else {}).items()
             },
-            shadows=published.plan.shadows(),
+            shadows=self.shadows(),
             gateways=published.plan.gateways(),
             conditions=sorted([*self._since.dated(published.conditions()), *of_services, *unknown]),
             nacks=nacks.canaries,
@@ -210,12 +282,16 @@ class Reporter:
         if found is None:
             return None
         nacks = attributed(self._fleet.nacks(), published.plan).canaries.get(name, [])
-        return replace(found, conditions=self._since.dated(found.conditions), nacks=nacks)
+        return replace(
+            found,
+            shadow=self._observer.shown(found.shadow),
+            conditions=self._since.dated(found.conditions),
+            nacks=nacks,
+        )
 
     def facts(self) -> Facts:
         """What the metrics show."""
-        published, source = self._published or NEVER, self._source.health()
-        shadows = published.plan.shadows()
+        source, shadows = self._source.health(), self.shadows()
         return Facts(
             version=VERSION,
             ready=self.ready,
@@ -242,6 +318,17 @@ def _shadows(after: Published) -> dict[tuple[str, ...], ShadowStatus]:
     """The shadows that moved, by kind, namespace and name of the workload."""
     services = (after.plan.services.get(target, NOTHING) for target in after.moved)
     return {(each.kind, each.namespace, each.name): each for found in services for each in found.shadows}
+
+
+def _canary(subject: Subject) -> NamespacedName | None:
+    """The key of the workload that a condition is about."""
+    if subject.kind not in WORKLOADS:
+        return None
+    return NamespacedName(subject.namespace, workload_key(Kind(subject.kind), subject.name))
+
+
+def _find(shadows: Iterable[ShadowStatus], canary: NamespacedName) -> ShadowStatus | None:
+    return next((each for each in shadows if (each.namespace, each.canary) == canary[:2]), None)
 
 
 def _log_reported(condition: Condition, shadow: ShadowStatus | None) -> None:

@@ -148,7 +148,7 @@ class LoadReportServicer(Generic[V]):
         except RequestError as error:
             return _failure(error)
         self._streams[stream.id] = stream
-        self._loads.join(stream.id, node.id)
+        self._loads.join(stream.id, node.id, now=_now())
         reader = asyncio.create_task(self._read(stream, context), name=f"xds-shadow/loads-read-{stream.id}")
         reader.add_done_callback(lambda _: stream.wake.set())
         try:

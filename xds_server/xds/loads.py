@@ -48,9 +48,10 @@ NO_LOAD: Final = Load()
 
 
 class Reporter(NamedTuple):
-    """An Envoy that has opened a stream of load reports; `last` is when it reported last, or None."""
+    """An Envoy that opened a stream of load reports at `since`, and reported last at `last`, or not yet."""
 
     node: NodeId
+    since: float
     last: float | None
 
 
@@ -87,9 +88,9 @@ class Loads:
         affordable = (each for each in self._intervals_s if entries <= each * _MOST_ENTRIES)
         return next(affordable, self._intervals_s[-1])
 
-    def join(self, stream: StreamId, node: NodeId) -> None:
+    def join(self, stream: StreamId, node: NodeId, *, now: float) -> None:
         """An Envoy opened a stream."""
-        self._reporters[stream] = Reporter(node, None)
+        self._reporters[stream] = Reporter(node, now, None)
 
     def leave(self, stream: StreamId) -> None:
         """Its stream has ended."""

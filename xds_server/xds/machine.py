@@ -12,7 +12,7 @@ required only before a removal, and before a route moves requests to a cluster t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
 from xds_server.base.errors import RequestError
@@ -104,6 +104,11 @@ class StreamMachine(ABC, Generic[RequestT]):
         if snapshot is not self._idle_at or self._waits:
             return False
         return not self._removals_wait or self.oldest_unanswered > self.sent
+
+    @property
+    def subscriptions(self) -> Mapping[TypeUrl, Subscription]:
+        """The subscriptions by type, to look at."""
+        return self._subscriptions
 
     def serves(self, type_url: TypeUrl) -> bool:
         """Whether the client has subscribed to the type."""

@@ -7,11 +7,11 @@ A stream whose client does not take a response within a deadline is closed.
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import grpc
 
-from xds_server.base.ids import StreamId
+from xds_server.base.ids import NodeId, StreamId
 from xds_server.xds.admission import Admission, StreamLimits, host_of
 from xds_server.xds.budget import Held, NameBudget, NameLimits
 from xds_server.xds.cache import SnapshotCache
@@ -22,6 +22,7 @@ from xds_server.xds.pace import Pace, PaceLimits
 from xds_server.xds.reading import RequestLoop
 from xds_server.xds.requests import DeltaReader, SotwReader
 from xds_server.xds.responses import Response
+from xds_server.xds.routing_state import Subscriptions
 from xds_server.xds.sotw import SotwMachine
 from xds_server.xds.stream import Context, Stream, Wire
 from xds_server.xds.stream_events import Cause, Event, Node, Sent, StreamClosed, StreamDenied, Variant
@@ -34,6 +35,15 @@ _FIRST_REQUEST_DEADLINE_S = 30.0
 _NO_STREAM = StreamId(0)
 
 V = TypeVar("V", bound=Hashable)
+
+
+class Client(NamedTuple):
+    """The client of an open stream. `opened_at` is the loop time of its first request."""
+
+    stream: StreamId
+    node: NodeId
+    opened_at: float
+    subscriptions: Subscriptions
 
 
 class AdsServicer(Generic[V]):
@@ -104,6 +114,15 @@ class AdsServicer(Generic[V]):
             stream.ending, stream.cause = "the server is shutting down", Cause.SHUTDOWN
             stream.wake.set()
             await asyncio.sleep(over_s / len(streams))
+
+    def clients(self) -> list[Client]:
+        """The clients that have identified themselves, in the order of their streams."""
+        return [_client(each) for each in self._streams.values() if each.subscribers is not None]
+
+    def client(self, stream: StreamId) -> Client | None:
+        """The client of an open stream that has identified itself."""
+        found = self._streams.get(stream)
+        return None if found is None or found.subscribers is None else _client(found)
 
     # --- the life of a stream --------------------------------------------------------------------------
 
@@ -270,3 +289,7 @@ class AdsServicer(Generic[V]):
         reason = f"the client took nothing for {self._write_deadline_s:g} s"
         stream.end(reason, Cause.SLOW, grpc.StatusCode.DEADLINE_EXCEEDED)
         self._remove(stream)
+
+
+def _client(stream: Stream[Any]) -> Client:
+    return Client(stream.id, stream.node, stream.opened_at, stream.machine.subscriptions)

@@ -115,5 +115,5 @@ def test_who_exceeds_the_budget_is_named_and_comes_back_when_there_is_room(
     assert published.plan == resolve_module.resolve(world_of(*objects))
     gone = [Delete(ref) for ref in world_of(*scene(1, "2028")).view("staging").refs()]
     published = pipeline.step(gone, now=0.0)
-    assert states(published.plan)["web-3"] == (True, State.ACTIVE, Reason.MIRRORING)
+    assert states(published.plan)["web-3"] == (True, State.ACTIVE, Reason.CONFIGURED)
     assert published.plan == resolve_module.resolve(published.world)

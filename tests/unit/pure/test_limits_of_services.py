@@ -122,8 +122,8 @@ def test_the_oldest_shadows_stay_and_the_others_are_kept_out_of_live_traffic_all
     objects = [*aged("first", 1), *aged("second", 2), *aged("third", 3)]
     plan = bounded(service("myapp"), live, *objects, shadows_max="2")
     assert shadows(plan) == {
-        "first": (State.ACTIVE, Reason.MIRRORING),
-        "second": (State.ACTIVE, Reason.MIRRORING),
+        "first": (State.ACTIVE, Reason.CONFIGURED),
+        "second": (State.ACTIVE, Reason.CONFIGURED),
         "third": (State.REJECTED, Reason.TOO_MANY_SHADOWS),
     }
     assert plan.shadows[2].message == (

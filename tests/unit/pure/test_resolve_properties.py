@@ -78,7 +78,7 @@ def test_every_marked_deployment_has_exactly_one_state_and_a_sentence(objects: l
     for shadow in shadows:
         assert shadow.message.endswith(".")
         assert shadow.message[0].isupper() or shadow.message[0].isdigit()
-    kinds = {State.ACTIVE: {Reason.MIRRORING}, State.PENDING: {Reason.NO_READY_ENDPOINT}}
+    kinds = {State.ACTIVE: {Reason.CONFIGURED}, State.PENDING: {Reason.NO_READY_ENDPOINT}}
     kinds[State.PAUSED] = {Reason.PAUSED, Reason.ZERO_PERCENT}
     kinds[State.EXPIRED] = {Reason.EXPIRED}
     kinds[State.REJECTED] = set(Reason) - set().union(*kinds.values())

@@ -419,7 +419,7 @@ def test_a_port_without_endpoints_of_the_canary_is_reported() -> None:
     found = shadow(service("myapp", ports=ports), canary("canary", "myapp"), CANARY_POD)
     assert found.state is State.ACTIVE
     assert found.message.endswith(
-        "are mirrored to it. Requests of port 81 are not: the canary has no ready endpoint there."
+        "Service staging/myapp. Requests of port 81 are not: the canary has no ready endpoint there."
     )
 
 
@@ -604,7 +604,7 @@ def test_a_policy_that_was_not_read_is_not_shown() -> None:
 )
 def test_an_active_shadow_says_what_is_copied(methods: dict[str, str], what: str) -> None:
     found = shadow(service("myapp"), canary("canary", "myapp", percent="25", **methods), CANARY_POD)
-    assert found.message == f"25 percent of the {what} to Service staging/myapp are mirrored to it."
+    assert found.message == f"Configured to mirror 25 percent of the {what} to Service staging/myapp."
 
 
 @pytest.mark.parametrize("text", ["yes", "1", "", "treu"])

@@ -35,7 +35,7 @@ READY = pod("canary-1", "myapp-canary", "10.0.0.2")
 def test_a_mark_is_reported() -> None:
     (note,) = reported(state(*STABLE), *STABLE, canary("myapp-canary", "myapp"), READY)
     assert (note.subject, note.reason, note.severity) == (CANARY, "ShadowActive", Severity.INFO)
-    assert note.message.startswith("100 percent of the requests")
+    assert note.message.startswith("Configured to mirror 100 percent of the requests")
 
 
 def test_at_the_start_every_shadow_is_reported() -> None:
@@ -101,7 +101,7 @@ def test_a_pause_names_the_setting_and_its_owner(
 def test_what_the_policy_asks_for_is_reported_when_it_changes() -> None:
     first = state(*STABLE, canary("myapp-canary", "myapp"), READY)
     (note,) = reported(first, *STABLE, canary("myapp-canary", "myapp", percent="25"), READY)
-    assert (note.reason, note.message[:10]) == ("ShadowActive", "25 percent")
+    assert (note.reason, note.message[:31]) == ("ShadowActive", "Configured to mirror 25 percent")
 
 
 def test_the_end_is_reported_for_a_removed_mark_and_for_a_removed_canary() -> None:

@@ -10,8 +10,8 @@ WANTED = frozenset({"a", "b"})
 def loads() -> Loads:
     found = Loads()
     found.want(WANTED)
-    found.join(ONE, NodeId("one"))
-    found.join(TWO, NodeId("two"))
+    found.join(ONE, NodeId("one"), now=0.5)
+    found.join(TWO, NodeId("two"), now=0.5)
     return found
 
 
@@ -52,7 +52,7 @@ def test_who_reports_is_known() -> None:
     found = loads()
     found.report(ONE, [], WANTED, now=5.0)
     found.leave(TWO)
-    assert found.reporters() == [Reporter(NodeId("one"), 5.0)]
+    assert found.reporters() == [Reporter(NodeId("one"), 0.5, 5.0)]
 
 
 def test_many_envoys_with_many_clusters_report_less_often() -> None:
@@ -60,7 +60,7 @@ def test_many_envoys_with_many_clusters_report_less_often() -> None:
     found.want({str(number) for number in range(1000)})
     seen = []
     for number in range(400):
-        found.join(StreamId(number), NodeId(str(number)))
+        found.join(StreamId(number), NodeId(str(number)), now=0.0)
         seen.append(found.interval_s())
     assert sorted(set(seen)) == list(INTERVALS_S)
     assert seen == sorted(seen)

@@ -1,0 +1,291 @@
+"""What status says of the requests of a shadow, by the load reports of a real Envoy: of each version and
+variant, with a listener of ours and with its own."""
+
+import asyncio
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
+
+from tests.envoy.scenarios.stage import BINARIES
+from tests.support import objects
+from tests.support.backends import dead, serving
+from tests.support.own_listener import OwnEnvoy, surroundings
+from tests.support.waiting import eventually
+from tests.unit.test_app import ScriptedSource
+from tests.unit.test_pipeline import _changes
+from xds_server.base.address import Address
+from xds_server.core.plan import ShadowStatus
+from xds_server.local.demo.envoy import Envoy
+from xds_server.local.demo.fleet import reserved_ports
+from xds_server.server.app import App
+from xds_server.server.config import ServeConfig, SourceConfig
+from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.xds.stream_events import Variant
+
+pytestmark = pytest.mark.envoy
+
+INTERVAL_S = 0.5
+ANY_PORT = Address("127.0.0.1", 0)
+WAYS = [
+    pytest.param(version, variant, own, id=f"{version}-{variant}-{'own' if own else 'gateway'}")
+    for version in BINARIES
+    for variant in Variant
+    for own in (False, True)
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A canary that does something, and what status is to say of it."""
+
+    state: str
+    words: str
+    annotations: dict[str, str] = field(default_factory=dict)
+    at_once: int = 1
+    idle: bool = False
+
+
+CASES = {
+    "fine": Case("Mirroring", "requests were mirrored; 0 failed (0.0%)"),
+    "missing": Case("Mirroring", "0 failed (0.0%)"),
+    "slow": Case("Mirroring", "0 failed (0.0%)"),
+    "errors": Case("Failing", " failed ("),
+    "truncates": Case("Mirroring", "0 failed (0.0%)"),  # Envoy counts a response from its headers on
+    "hangs": Case("Failing", " failed (100.0%)", {"timeout": "100ms"}),
+    "refuses": Case("NotMirrored", "by outlier detection"),
+    "full": Case("Dropped", "as many were in flight as max-concurrent allows", {"max_concurrent": "1"}, 8),
+    "idle": Case("NoTraffic", "the Service received no requests", idle=True),
+    "conditions": Case("NoTraffic", "none met the conditions", {"methods": "POST"}),
+    "elsewhere": Case("NoEnvoy", "No Envoy that is connected to this replica", idle=True),
+}
+
+
+@dataclass
+class Fleet:
+    """A control plane in this process, an Envoy, and the Services of all cases."""
+
+    app: App
+    source: ScriptedSource
+    envoy: Envoy
+    base: str
+    session: aiohttp.ClientSession
+
+    def shadow(self, case: str) -> ShadowStatus | None:
+        found = [each for each in self.app.reporter.shadows() if each.name == f"{case}-canary"]
+        return found[0] if found else None
+
+    def reasons(self) -> dict[str, str]:
+        return {each.service: each.reason for each in self.app.reporter.shadows()}
+
+    async def until_shown(self, name: str, case: Case) -> None:
+        """Wait until `status` says it."""
+
+        def shown() -> bool:
+            found = self.shadow(name)
+            return found is not None and found.reason == case.state and case.words in found.message
+
+        await eventually(shown, what=f"{name}: {case}; {self.shadow(name)}")
+
+    async def until_reported(self, name: str, case: Case) -> None:
+        """Wait until it is reported, as to Kubernetes Events."""
+
+        def reported() -> bool:
+            return any(
+                each.subject.name == f"{name}-canary" and each.reason == f"Shadow{case.state}"
+                for each in self.app.reporter.server_state().changes
+            )
+
+        await eventually(reported, what=f"the report of {name}")
+
+    async def send(self, case: str) -> int:
+        """One request of a caller; its status."""
+        headers = {"Host": f"{case}.staging"}
+        async with self.session.get(self.base, headers=headers, ssl=False) as response:
+            return response.status
+
+    async def until_routed(self, case: str) -> None:
+        async def routed() -> bool:
+            return await self.send(case) == HTTPStatus.OK
+
+        await eventually(routed, what=f"a route to {case}")
+
+    @contextlib.asynccontextmanager
+    async def callers(self) -> AsyncIterator[None]:
+        async def call(case: str) -> None:
+            while True:
+                assert await self.send(case) == HTTPStatus.OK
+                await asyncio.sleep(0.02)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(call(name))
+                for name, case in CASES.items()
+                for _ in range(0 if case.idle else case.at_once)
+            ]
+            yield
+            for task in tasks:
+                task.cancel()
+
+
+class Backends:
+    """Answers for the stable versions and the canaries; what a canary does follows from the host."""
+
+    def __init__(self) -> None:
+        self._turn = itertools.count()
+
+    async def stable(self, _: web.Request) -> web.Response:
+        return web.Response(text="stable")
+
+    async def canary(self, request: web.Request) -> web.StreamResponse:
+        match request.host.partition(".")[0]:
+            case "missing":
+                return web.Response(status=404)
+            case "errors":
+                return web.Response(status=500 if next(self._turn) % 2 else 200)
+            case "slow" | "full":
+                await asyncio.sleep(0.2)
+            case "hangs":
+                await asyncio.sleep(2.0)
+            case "truncates":
+                response = web.StreamResponse(headers={"Content-Length": "1000"})
+                await response.prepare(request)
+                await response.write(b"x")
+                assert request.transport
+                request.transport.abort()
+                return response
+        return web.Response(text="canary")
+
+
+@contextlib.asynccontextmanager
+async def backend(handler: object) -> AsyncIterator[Address]:
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handler)  # type: ignore[arg-type]
+    async with serving(web.AppRunner(application, access_log=None, shutdown_timeout=0.1)) as address:
+        yield address
+
+
+def documents(name: str, stable: Address, canary: Address) -> list[objects.Document]:
+    gateways = {"xds-shadow.io/gateways": "elsewhere"} if name == "elsewhere" else {}
+    return [
+        objects.service(name, annotations=gateways),
+        *objects.endpoint_slice(name, [(f"{name}-1", stable)]),
+        objects.canary(f"{name}-canary", shadow_of=name, selects=None, **CASES[name].annotations),
+        objects.pod(f"{name}-canary-1", canary, labels={"app": f"{name}-canary"}),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def control_plane(intervals_s: tuple[float, ...]) -> AsyncIterator[tuple[App, ScriptedSource]]:
+    source = ScriptedSource()
+    config = ServeConfig(
+        source=SourceConfig(allow_loopback_endpoints=True),
+        xds_address=ANY_PORT,
+        admin_address=ANY_PORT,
+        http_address=ANY_PORT,
+        drain_s=0.0,
+        route_configs=("elsewhere",),
+    )
+    app = App(config, source=source, intervals_s=intervals_s)
+    task = asyncio.create_task(app.run())
+    try:
+        sink = await source.opened()
+        sink.put(_changes(objects.namespace()))
+        sink.synced()
+        await app.ready.wait()
+        yield app, source
+    finally:
+        app.stop()
+        await task
+
+
+@contextlib.asynccontextmanager
+async def envoy_of(
+    xds: Address, directory: Path, version: str, variant: Variant, *, own: bool, reports: bool = True
+) -> AsyncIterator[tuple[Envoy, str]]:
+    """An Envoy that serves, and the address for clients."""
+    async with contextlib.AsyncExitStack() as stack:
+        [port] = stack.enter_context(reserved_ports(1))
+        options = BootstrapOptions(
+            node_id="envoy-1", mode=variant, xds_address=xds, admin_port=0, gateway_port=port
+        )
+        if own:
+            around = await stack.enter_async_context(surroundings(directory))
+            envoy: Envoy = OwnEnvoy(around.example(), options, directory, binary=BINARIES[version])
+        else:
+            envoy = Envoy(options, directory, binary=BINARIES[version])
+        if not reports:
+            file = directory / "envoy-1.yaml"
+            config = yaml.safe_load(file.read_text())
+            del config["cluster_manager"]
+            file.write_text(yaml.safe_dump(config))
+        stack.push_async_callback(envoy.stop)
+        await envoy.start()
+        if isinstance(envoy, OwnEnvoy):
+            await eventually(partial(envoy.listening, "https"), what="its listener")
+            yield envoy, f"https://{await envoy.listening('https')}"
+        else:
+            await envoy.until_serving()
+            yield envoy, f"http://{envoy.gateway}"
+
+
+@pytest.mark.parametrize(("version", "variant", "own"), WAYS)
+async def test_each_shadow_has_the_state_of_its_requests(
+    tmp_path: Path, version: str, variant: Variant, own: bool
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        app, source = await stack.enter_async_context(control_plane((INTERVAL_S,)))
+        backends = Backends()
+        stable = await stack.enter_async_context(backend(backends.stable))
+        canary = await stack.enter_async_context(backend(backends.canary))
+        nobody = stack.enter_context(dead())
+        envoy, base = await stack.enter_async_context(
+            envoy_of(app.addresses.xds, tmp_path, version, variant, own=own)
+        )
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        fleet = Fleet(app, source, envoy, base, session)
+        sink = await source.opened()
+        for name in CASES:
+            sink.put(_changes(*documents(name, stable, nobody if name == "refuses" else canary)))
+        await fleet.until_routed("idle")  # the last that has a route there
+        async with fleet.callers():
+            for name, case in CASES.items():
+                await fleet.until_shown(name, case)
+        found = fleet.reasons()
+        assert {name: found[name] for name in CASES} == {name: case.state for name, case in CASES.items()}
+        for name, case in CASES.items():
+            await fleet.until_reported(name, case)
+        async with session.get(f"http://{app.addresses.http}/metrics") as response:
+            metrics = await response.text()
+        for state, count in Counter(case.state for case in CASES.values()).items():
+            assert f'xds_shadow_shadows_by_reason{{reason="{state}"}} {count}' in metrics
+
+
+@pytest.mark.parametrize("version", BINARIES)
+async def test_an_envoy_without_load_reports_is_named(tmp_path: Path, version: str) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        app, source = await stack.enter_async_context(control_plane((INTERVAL_S,)))
+        stable = await stack.enter_async_context(backend(Backends().stable))
+        await stack.enter_async_context(
+            envoy_of(app.addresses.xds, tmp_path, version, Variant.DELTA, own=False, reports=False)
+        )
+        sink = await source.opened()
+        sink.put(_changes(*documents("fine", stable, Address("10.0.0.2", 80))))
+
+        def named() -> bool:
+            [shadow] = app.reporter.shadows()
+            return (shadow.reason, shadow.message.partition(" (")[0]) == (
+                "NoReports",
+                "Envoy envoy-1 reports no loads",
+            )
+
+        await eventually(lambda: app.reporter.shadows() and named(), what="NoReports")
