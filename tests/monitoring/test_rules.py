@@ -16,6 +16,7 @@ WORSE, NO_WORSE, BLIND = (
     f'xds_shadow_verdict{{namespace="staging", deployment="web-canary", verdict="{verdict}"}}'
     for verdict in ("Worse", "NoWorse", "Blind")
 )
+NOT_MIRRORED = 'xds_shadow_traffic{namespace="staging", deployment="web-canary", traffic="NotMirrored"}'
 ENDED = "xds_shadow_streams_ended_total"
 
 
@@ -83,6 +84,7 @@ CASES = {
         {WORSE: "0x118 1x2", NO_WORSE: "0x120"},
         {WORSE: "1x110 0x10", NO_WORSE: "1x120"},
     ),
+    "XdsShadowNotMirrored": Case({NOT_MIRRORED: "0x90 1x30"}, {NOT_MIRRORED: "0x112 1x8"}),
     # It is silent for 15 minutes.
     "XdsShadowBlind": Case({BLIND: "0x60 1x60"}, {BLIND: "0x95 1x25"}),
 }

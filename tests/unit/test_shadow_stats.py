@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -11,13 +12,14 @@ from tests.support.records import BAD, GOOD, record, shadow
 from tests.support.records import CANARY as WEB
 from xds_server.base.clock import Clock
 from xds_server.base.ids import NamespacedName
+from xds_server.core.plan import ShadowStatus
 from xds_server.core.verdict.history import STEP_S, Series
 from xds_server.core.verdict.joining import Pair, Side
 from xds_server.core.verdict.judgement import Verdict
 from xds_server.core.verdict.record import Record, Requests
 from xds_server.server.facts import Facts
 from xds_server.server.prometheus import Metrics
-from xds_server.server.shadow_stats import OTHER, Limit, ShadowStats
+from xds_server.server.shadow_stats import LIMIT, OTHER, Limit, ShadowStats
 from xds_server.server.verdict_report import Replica
 from xds_server.server.verdicts import Answer, Verdicts
 
@@ -47,14 +49,18 @@ class Fleet:
         self.names: Iterable[NamespacedName] = names
         self.records: dict[NamespacedName, Record] = {name: empty(name) for name in names}
         self.peers = Peers()
+        self.reason = "Mirroring"
         verdicts = Verdicts(
             name="a",
             records=lambda: self.records,
-            shadows=lambda: [shadow(name) for name in self.names],
+            shadows=self.shadows,
             peers=self.peers,
             clock=Clock(partial(next, count(0.0)), time.time),  # so that each look is answered anew
         )
-        self.stats = ShadowStats(verdicts, limit) if limit else ShadowStats(verdicts)
+        self.stats = ShadowStats(verdicts, self.shadows, limit or LIMIT)
+
+    def shadows(self) -> list[ShadowStatus]:
+        return [replace(shadow(name), reason=self.reason) for name in self.names]
 
     def metrics(self) -> list[str]:
         facts = Facts(
@@ -66,6 +72,7 @@ class Fleet:
             leader=False,
             figures=self.stats.figures(),
             verdicts=self.stats.verdicts(),
+            shadow_traffic=self.stats.traffic(),
         )
         return Metrics(facts).text().decode().splitlines()
 
@@ -113,6 +120,17 @@ async def test_the_verdict_is_that_of_all_replicas_and_the_counts_are_of_this_on
     await fleet.stats.look(0.0)
     assert fleet.stats.verdicts() == {("staging", "web-canary"): Verdict.WORSE}
     assert fleet.stats.figures()["staging", "web-canary"].counts.pairs == 3
+
+
+async def test_what_happens_to_the_requests_is_a_state() -> None:
+    fleet = Fleet(WEB)
+    await fleet.stats.look(0.0)
+    of = 'deployment="web-canary",namespace="staging"'
+    fleet.reason = "NotMirrored"
+    assert f'xds_shadow_traffic{{{of},traffic="NotMirrored"}} 1.0' in fleet.metrics()
+    assert f'xds_shadow_traffic{{{of},traffic="Mirroring"}} 0.0' in fleet.metrics()
+    fleet.reason = "Paused"
+    assert not [line for line in fleet.metrics() if line.startswith("xds_shadow_traffic{")]
 
 
 async def test_counters_go_on_when_the_evidence_begins_again() -> None:

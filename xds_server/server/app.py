@@ -151,7 +151,7 @@ class App:
             shadows=self.reporter.shadows,
             peers=self._exchange.peers if self._exchange else NO_PEERS,
         )
-        self.stats = ShadowStats(self.verdicts)
+        self.stats = ShadowStats(self.verdicts, self.reporter.shadows)
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",
             observe=self.reporter.observe,
@@ -331,7 +331,12 @@ class App:
     def facts(self) -> Facts:
         """What the metrics show."""
         stats = self.stats
-        return replace(self.reporter.facts(), figures=stats.figures(), verdicts=stats.verdicts())
+        return replace(
+            self.reporter.facts(),
+            figures=stats.figures(),
+            verdicts=stats.verdicts(),
+            shadow_traffic=stats.traffic(),
+        )
 
     async def _scrape(self) -> bytes:
         """The metrics as text. It is made in a thread, because this process serves the Envoys."""

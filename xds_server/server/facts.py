@@ -11,6 +11,7 @@ from xds_server.core.conditions import Condition
 from xds_server.core.plan import PortPlan, ShadowStatus
 from xds_server.core.verdict.figures import Figures
 from xds_server.core.verdict.judgement import Verdict
+from xds_server.core.verdict.traffic import Traffic as ShadowTraffic
 from xds_server.xds.delivery import Delivered
 from xds_server.xds.resource import Resource
 from xds_server.xds.totals import Traffic
@@ -35,8 +36,8 @@ class Facts:
     `silence` are by kind, `stages` by stage, `shadows` by state, `reasons` are the shadows by reason,
     `events` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` the fleet's.
     `committed` is when the configuration last changed, `built` when it was last built without an error;
-    `behind_s` is the age of the oldest change that is not served yet. `figures` and `verdicts` are by the
-    namespace and the key of the canary."""
+    `behind_s` is the age of the oldest change that is not served yet. `figures`, `verdicts` and
+    `shadow_traffic` are by the namespace and the key of the canary."""
 
     version: str
     ready: bool
@@ -58,6 +59,7 @@ class Facts:
     traffic: Traffic = field(default_factory=Traffic)
     figures: Mapping[tuple[str, str], Figures] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], Verdict] = field(default_factory=dict)
+    shadow_traffic: Mapping[tuple[str, str], ShadowTraffic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

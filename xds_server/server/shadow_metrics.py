@@ -5,7 +5,8 @@ Counters are of the Envoys of this replica, so Prometheus adds those of all repl
 all replicas together, which each of them shows.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
 from typing import Final
 
 from xds_server.core.verdict.evidence import Counts
@@ -13,6 +14,7 @@ from xds_server.core.verdict.figures import LATENCY_BOUNDS_S, Figures
 from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.judgement import Verdict
 from xds_server.core.verdict.record import Requests
+from xds_server.core.verdict.traffic import Traffic
 from xds_server.server.facts import Facts
 from xds_server.server.metric_rows import Buckets, Histogram, Row
 
@@ -50,12 +52,8 @@ def _latencies(facts: Facts) -> dict[_Labels, Buckets]:
     }
 
 
-def _verdicts(facts: Facts) -> dict[_Labels, float]:
-    return {
-        (*shadow, verdict.value): verdict is found
-        for shadow, found in facts.verdicts.items()
-        for verdict in Verdict
-    }
+def _states(found: Mapping[tuple[str, str], StrEnum], words: Iterable[StrEnum]) -> dict[_Labels, float]:
+    return {(*shadow, word.value): word is state for shadow, state in found.items() for word in words}
 
 
 SHADOWS: Final[tuple[Row | Histogram, ...]] = (
@@ -103,6 +101,14 @@ SHADOWS: Final[tuple[Row | Histogram, ...]] = (
         "1 for the present verdict on the shadow, and 0 for the others: `Worse`, `NoWorse`, `TooEarly`,"
         " `Blind`. It is judged by the evidence of all replicas.",
         (*_SHADOW, "verdict"),
-        _verdicts,
+        lambda facts: _states(facts.verdicts, Verdict),
+    ),
+    Row(
+        "xds_shadow_traffic",
+        "1 for what happens at present to the requests of an active shadow, 0 for the other states, as the"
+        " Envoys of this replica report it: `Mirroring`, `NoEnvoy`, `NoReports`, `NoTraffic`,"
+        " `NotMirrored`, `Failing`, `Dropped`. docs/operate.md explains them.",
+        (*_SHADOW, "traffic"),
+        lambda facts: _states(facts.shadow_traffic, Traffic),
     ),
 )

@@ -8,15 +8,17 @@ looks at one shadow at a time, because this process serves the Envoys.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import structlog
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.plan import ShadowStatus
 from xds_server.core.verdict.figures import NO_FIGURES, Figures, Gains
 from xds_server.core.verdict.history import History, Series
 from xds_server.core.verdict.judgement import Verdict
+from xds_server.core.verdict.traffic import Traffic
 from xds_server.server.verdict_report import ShadowVerdict, VerdictReport
 from xds_server.server.verdicts import Verdicts
 
@@ -25,6 +27,7 @@ EVERY_S: Final = 10.0
 OTHER: Final = ("(other)", "(other)")
 """The labels of the sum of all shadows that have no metrics of their own. They are no names of Kubernetes."""
 
+_TRAFFIC: Final = frozenset(Traffic)
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -46,8 +49,11 @@ class ShadowStats:
     last look, None before the first.
     """
 
-    def __init__(self, verdicts: Verdicts, limit: Limit = LIMIT) -> None:
+    def __init__(
+        self, verdicts: Verdicts, shadows: Callable[[], Iterable[ShadowStatus]], limit: Limit = LIMIT
+    ) -> None:
         self._verdicts = verdicts
+        self._shadows = shadows
         self._limit = limit
         self._gains = Gains()
         self._totals: dict[NamespacedName, Figures] = {}
@@ -94,6 +100,15 @@ class ShadowStats:
             (each.namespace, each.canary): each.verdict
             for each in (self.report.shadows if self.report else ())
             if NamespacedName(each.namespace, each.canary) in self._totals
+        }
+
+    def traffic(self) -> dict[tuple[str, str], Traffic]:
+        """What happens to the requests of each active shadow that has figures of its own, by the Envoys of
+        this replica."""
+        return {
+            (each.namespace, each.canary): Traffic(each.reason)
+            for each in self._shadows()
+            if each.reason in _TRAFFIC and NamespacedName(each.namespace, each.canary) in self._totals
         }
 
     def series(self) -> dict[NamespacedName, Series]:
