@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from tests.support.status import NO_VERDICTS, STATE, status_of
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
 from xds_server.base.ids import NodeId, Nonce, StreamId, Version
 from xds_server.core.conditions import Reason
@@ -52,7 +53,7 @@ async def test_status_answers_whatever_envoys_say(streams: int, cut: bool) -> No
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        found = await asyncio.to_thread(get_status, Address("127.0.0.1", port))
+        found = await asyncio.to_thread(get_status, Address("127.0.0.1", port), deadline_s=PATIENCE_S)
     finally:
         await server.stop(0)
     assert len(found.nodes) == streams

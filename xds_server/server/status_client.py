@@ -17,14 +17,14 @@ R = TypeVar("R", bound=Message)
 _Stub = status_pb2_grpc.StatusServiceStub
 
 
-def get_status(server: Address) -> status_pb2.GetStatusResponse:
+def get_status(server: Address, *, deadline_s: float = _DEADLINE_S) -> status_pb2.GetStatusResponse:
     """The status of the control plane at `server`.
 
     Raises:
         XdsShadowError: the control plane cannot be reached, or its response is an error.
     """
     request = status_pb2.GetStatusRequest()
-    found: status_pb2.GetStatusResponse = _call(server, lambda s: s.GetStatus(request, timeout=_DEADLINE_S))
+    found: status_pb2.GetStatusResponse = _call(server, lambda s: s.GetStatus(request, timeout=deadline_s))
     return found
 
 

@@ -165,7 +165,8 @@ async def test_what_is_put_is_written(api: Embedded) -> None:
     async with running(it):
         await leading(it)
         it.put([note()])
-        await eventually(lambda: written(api) == {"ShadowActive": 1})
+        await eventually(lambda: it.outcomes()["written"])
+        assert written(api) == {"ShadowActive": 1}
         assert it.outcomes() == {"written": 1, "repeated": 0, "known": 0, "failed": 0, "dropped": 0}
     assert holder(api) == ""
 
