@@ -17,6 +17,9 @@ _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _CHANGES = re.compile(r"\b[0-9a-f]{8,}\b|\d+(\.\d+)?")
 """What is another in every run: versions, counts, times, ports."""
 
+_VERDICT = re.compile(r"\b(TooEarly|Blind|NoWorse|Worse)\b")
+"""Of a shadow that has just begun there is none yet."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -67,7 +70,7 @@ def all_blocks() -> list[Block]:
 
 def stable(line: str) -> str:
     """A line without what changes from run to run, and without the width of columns."""
-    return " ".join(_CHANGES.sub("#", line).split())
+    return " ".join(_VERDICT.sub("-", _CHANGES.sub("#", line)).split())
 
 
 def missing(shown: list[str], printed: str) -> list[str]:

@@ -185,10 +185,26 @@ TABLE = (
     ),
     Entry(
         "docs/commands.md",
+        "--wait --for 15m && kubectl apply",
+        Checked("tests/unit/test_verdict_command.py::test_waiting_ends_with_the_verdict"),
+    ),
+    Entry(
+        "docs/commands.md",
+        "type: confirm-promotion",
+        Checked("tests/unit/test_api.py::test_the_webhooks_of_the_page_hold_and_count"),
+    ),
+    Entry(
+        "docs/commands.md",
+        "failureCondition",
+        Checked("tests/unit/test_api.py::test_one_verdict_is_found_by_a_path_of_json"),
+    ),
+    Entry(
+        "docs/commands.md",
         "kubectl shadow start",
         Run(
             before="kubectl config set-context --current --namespace=staging",
             instead=(
+                ("kubectl shadow verdict myapp-canary --wait --for 15m", "kubectl shadow verdict --help"),
                 (
                     "[--methods GET,HEAD] [--set NAME=VALUE]... [--expose] [-n NAMESPACE]",
                     "--methods GET,HEAD",
@@ -212,6 +228,14 @@ TABLE = (
     Entry("docs/gateway.md", "", Read(read_gateway), language="yaml"),
     Entry("docs/internals/architecture.md", "kube, manifests ", Listed("a drawing")),
     Entry("docs/install.md", "docker build", Checked(f"{CONTAINERS}::test_the_image_is_for_production")),
+    Entry(
+        "docs/install.md",
+        "patch deployment flagger",
+        Run(
+            before="kubectl create namespace flagger-system\n"
+            "kubectl -n flagger-system create deployment flagger --image=flagger"
+        ),
+    ),
     Entry("docs/install.md", "rollout status", Run(before=INSTALLED)),
     Entry("docs/install.md", "- op: add\n  path: /spec/template", Read(patch_of_the_control_plane)),
     Entry("docs/install.md", "--tls-cert=server.crt", Read(options_of_serve)),

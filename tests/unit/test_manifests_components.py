@@ -48,8 +48,9 @@ COMBINATIONS = {
     "tls without gateway": (["cluster"], ["tls/control-plane"]),
     "namespaced, tls": (["namespaced", "gateway"], ["tls"]),
     "network policies": (EVERYTHING, ["network-policies"]),
+    "api": (["cluster"], ["api"]),
     "network policies without gateway": (["cluster"], ["network-policies"]),
-    "all of it": (EVERYTHING, ["tls", "network-policies"]),
+    "all of it": (EVERYTHING, ["tls", "network-policies", "api"]),
     "all of it, the other way round": (EVERYTHING, ["network-policies", "tls"]),
     "namespaced, all of it": (["namespaced", "gateway"], ["tls", "network-policies"]),
 }

@@ -76,6 +76,16 @@ def test_only_prometheus_reads_metrics(network: Network, control_plane: End, gat
         assert not network.allows(stranger, gateway, STATS)
 
 
+def test_only_labelled_pods_in_labelled_namespaces_ask_for_verdicts(
+    docs: list[Doc], control_plane: End
+) -> None:
+    labels = {"xds-shadow.io/api": "true"}
+    network = Network(of_kind(docs, "NetworkPolicy"), {**NAMESPACES, "flagger": labels})
+    assert network.allows(End("flagger", {"app": "flagger", **labels}), control_plane, METRICS)
+    for stranger in (End("flagger", {"app": "other"}), End("staging", labels)):
+        assert not network.allows(stranger, control_plane, METRICS)
+
+
 def test_no_pod_reaches_an_admin_interface(network: Network, control_plane: End, gateway: End) -> None:
     for somebody in (control_plane, gateway, SIDECAR, PROMETHEUS, OUTSIDE):
         assert not network.allows(somebody, control_plane, 18080)

@@ -154,6 +154,15 @@ def serve(
             rich_help_panel=PAGE,
         ),
     ] = False,
+    api: Annotated[
+        bool,
+        typer.Option(
+            "--api",
+            envvar="XDS_SHADOW_API",
+            help="Serve /api/v1/verdicts and /hooks/flagger on an --http-address that is not loopback.",
+            rich_help_panel=PAGE,
+        ),
+    ] = False,
     page_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -264,6 +273,7 @@ def serve(
         insecure=insecure,
         plaintext_credentials=plaintext_credentials,
         page=page,
+        api=api,
         own_addresses=parse_addresses(own_addresses, option="--own-addresses"),
         namespace=lease_namespace,
         page_hosts=tuple(name.lower() for name in page_host or ()),

@@ -24,6 +24,7 @@ from xds_server.core.conditions import Condition
 from xds_server.core.source import Source
 from xds_server.core.world import Awaiting, Change, Report, key_of
 from xds_server.server.ads_server import FleetServer
+from xds_server.server.api import Api
 from xds_server.server.config import ServeConfig
 from xds_server.server.csds import CsdsServicer
 from xds_server.server.evidence_server import Exchange
@@ -168,6 +169,7 @@ class App:
             drain_s=config.drain_s,
             page=config.page,
             page_hosts=config.page_hosts,
+            api=config.api,
         )
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
@@ -198,6 +200,12 @@ class App:
             status,
             CsdsServicer(self.fleet),
             self.stats,
+            api=Api(
+                self.verdicts,
+                known=self.ready.is_set,
+                hosts={self._config.http_address.host.lower(), *self._config.page_hosts},
+                cluster_domains=self._config.source.cluster_domains,
+            ),
             readiness=self.readiness,
             metrics=self._scrape,
         )

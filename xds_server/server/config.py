@@ -157,6 +157,7 @@ class ServeConfig:
         drain_s: over how many seconds streams are closed at the end.
         plaintext_credentials: send credentials to Envoys without TLS too.
         page: serve the live page on an `http_address` that is not loopback.
+        api: serve verdicts on an `http_address` that is not loopback.
         page_hosts: host names of the live page besides localhost and the address.
         own_addresses: canonical IP addresses of this control plane.
         namespace: the namespace of its replicas.
@@ -181,6 +182,7 @@ class ServeConfig:
     insecure: bool = False
     plaintext_credentials: bool = False
     page: bool = False
+    api: bool = False
     page_hosts: tuple[str, ...] = ()
     own_addresses: frozenset[str] = frozenset()
     namespace: str = ""

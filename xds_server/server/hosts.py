@@ -14,14 +14,15 @@ LOCAL: Final = "localhost"
 def is_ours(host: str, listening: str, names: Collection[str]) -> bool:
     """Whether the header ``Host`` is localhost, a loopback address, the local address of the connection
     (`listening`) or one of `names`. The port is ignored."""
-    name = _without_port(host).lower().removesuffix(".")
+    name = without_port(host).lower().removesuffix(".")
     address = _address(name)
     if address is None:
         return name == LOCAL or name in names
     return address.is_loopback or address == _address(listening) or name in names
 
 
-def _without_port(host: str) -> str:
+def without_port(host: str) -> str:
+    """The name or address in a header ``Host``."""
     return host.partition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
 
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
+from xds_server.server.api import Api
 from xds_server.server.page import Stats, Status, routes
 
 _CLOSE_S = 1.0
@@ -47,12 +48,14 @@ async def http_server(
     metrics: Callable[[], Awaitable[bytes]],
     shown: Shown | None = None,
     page_hosts: Collection[str] = (),
+    api: Api | None = None,
     idle_s: float = _IDLE_S,
 ) -> AsyncIterator[Address]:
     """Serve ``/healthz``, ``/readyz`` and ``/metrics``, and with `shown` the live page and its API.
 
-    The first three accept any ``Host``, because kubelets and Prometheus use the addresses of Pods. The page
-    accepts the names of `is_ours` and `page_hosts`. Yields the address with the port in use.
+    With `api` it also serves the verdicts. The first three accept any ``Host``, because kubelets and
+    Prometheus use the addresses of Pods. The page accepts the names of `is_ours` and `page_hosts`. Yields the
+    address with the port in use.
 
     Raises:
         XdsShadowError: the address cannot be listened on.
@@ -79,6 +82,8 @@ async def http_server(
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])
     if shown is not None:
         app.add_routes(routes(*shown, {address.host.lower(), *page_hosts}))
+    if api is not None:
+        app.add_routes(api.routes())
     runner = web.AppRunner(
         app,
         access_log=None,

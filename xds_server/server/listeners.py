@@ -16,6 +16,7 @@ from xds_server.base.address import Address
 from xds_server.pb import status_pb2
 from xds_server.server import csds
 from xds_server.server.ads_server import FleetServer, add_port
+from xds_server.server.api import Api
 from xds_server.server.csds import CsdsServicer
 from xds_server.server.http import Readiness, Shown, http_server
 from xds_server.server.page import Stats
@@ -45,6 +46,7 @@ class Servers:
         drain_s: over how many seconds the streams of the Envoys are closed.
         page: whether the live page is served on an HTTP address that is not loopback.
         page_hosts: further host names of the live page.
+        api: whether verdicts are served on an HTTP address that is not loopback.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Servers:
         drain_s: float,
         page: bool,
         page_hosts: Collection[str],
+        api: bool,
     ) -> None:
         self.addresses = addresses
         self._version = version
@@ -63,6 +66,7 @@ class Servers:
         self._drain_s = drain_s
         self._page = page or addresses.http.is_loopback
         self._page_hosts = page_hosts
+        self._api = api or self._page
         self._health = health.aio.HealthServicer()
 
     async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name says it
@@ -79,6 +83,7 @@ class Servers:
         clients: CsdsServicer,
         stats: Stats,
         *,
+        api: Api,
         readiness: Callable[[], Readiness],
         metrics: Callable[[], Awaitable[bytes]],
     ) -> AsyncIterator[None]:
@@ -97,9 +102,13 @@ class Servers:
         )
         await self.set_serving(False)
         admin = Address(wanted.admin.host, add_port(admin_server, wanted.admin, "--admin-address"))
-        shown = Shown(status, stats) if self._page else None
         async with http_server(
-            wanted.http, readiness=readiness, metrics=metrics, shown=shown, page_hosts=self._page_hosts
+            wanted.http,
+            readiness=readiness,
+            metrics=metrics,
+            shown=Shown(status, stats) if self._page else None,
+            page_hosts=self._page_hosts,
+            api=api if self._api else None,
         ) as http:
             xds = await fleet.start(wanted.xds)
             self.addresses = Addresses(xds, admin, http)

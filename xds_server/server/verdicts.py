@@ -89,6 +89,10 @@ class Verdicts:
                 self._asked = self._clock.monotonic()
         return self.last
 
+    async def all(self, terms: Terms) -> VerdictReport:
+        """The verdicts on all shadows by these terms."""
+        return await (self.ask() if terms == DEFAULT_TERMS else self.judge(self._shadows(), terms))
+
     async def judge(self, shadows: Iterable[ShadowStatus], terms: Terms = DEFAULT_TERMS) -> VerdictReport:
         """The verdicts on these shadows."""
         answers = await self._peers.ask()
