@@ -7,22 +7,21 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from xds_server.base.aio import Debounce, Mailbox, spawn
+from xds_server.base.aio import spawn
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.files import replace_file
 from xds_server.base.ids import NamespacedName
 from xds_server.base.memory import keep_what_is_there, without_collections
 from xds_server.core.conditions import Condition
 from xds_server.core.source import Source
-from xds_server.core.world import Awaiting, Change, Report, key_of
+from xds_server.core.world import Change, Report
 from xds_server.server.ads_server import FleetServer
 from xds_server.server.api import Api
 from xds_server.server.config import ServeConfig
@@ -32,6 +31,7 @@ from xds_server.server.facts import Facts
 from xds_server.server.gateway_file import follow_gateway
 from xds_server.server.http import Readiness
 from xds_server.server.identity import Clients
+from xds_server.server.intake import AT_MOST_S, DEBOUNCE, Intake
 from xds_server.server.listeners import Addresses, Servers
 from xds_server.server.observer import Observer
 from xds_server.server.pairs import Pairs
@@ -50,10 +50,6 @@ from xds_server.xds.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from xds_server.kube.event_recorder import EventRecorder
-
-_AT_MOST_S = 0.5
-_DEBOUNCE = partial(Debounce, quiet=0.02, at_most=_AT_MOST_S, few=4, lately=0.25)
-"""A burst of changes is one push. The Pods of a canary end the wait that its label began."""
 
 _CLOCK_CHECK_S = 60.0
 _RETRY_S = 5.0
@@ -74,24 +70,6 @@ _EVENTS_PAUSE_S = 30.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def _ends_a_wait(change: Change) -> bool:
-    return isinstance(change, Awaiting) and not change.waiting
-
-
-class Intake:
-    """Sources put the changes that they observe here; the pipeline's loop takes them."""
-
-    def __init__(self) -> None:
-        self.mailbox: Mailbox[Change] = Mailbox(key_of, _ends_a_wait)
-        self.complete = asyncio.Event()
-
-    def put(self, changes: Iterable[Change]) -> None:
-        self.mailbox.put(changes)
-
-    def synced(self) -> None:
-        self.complete.set()
-
-
 class App:
     """One control plane. `run` ends when it is cancelled or after `stop`. `intervals_s` are those of load
     reports."""
@@ -106,7 +84,7 @@ class App:
         self._config = config
         self._source = source or open_source(config.source, config.policy)
         self._intake = Intake()
-        self._debounce = _DEBOUNCE()
+        self._debounce = DEBOUNCE()
         self._pipeline = Pipeline(
             gateway_port=config.gateway_port,
             gateway=config.gateway,
@@ -258,7 +236,7 @@ class App:
         # At least as long as a burst, so that a step that fails is not repeated without a pause. At most a
         # minute, because the clock may be set meanwhile, forward or back.
         expires = _CLOCK_CHECK_S if published.expires is None else published.expires - time.time()
-        wait = min(max(expires, _AT_MOST_S), _CLOCK_CHECK_S)
+        wait = min(max(expires, AT_MOST_S), _CLOCK_CHECK_S)
         if published.unfinished_s is not None:
             wait = min(wait, published.unfinished_s)
         if failed:
