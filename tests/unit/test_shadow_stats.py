@@ -1,5 +1,6 @@
 """What metrics and pictures have of each shadow: bounded in number, never less than before."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,9 +18,10 @@ from xds_server.core.verdict.history import STEP_S, Series
 from xds_server.core.verdict.joining import Pair, Side
 from xds_server.core.verdict.judgement import Verdict
 from xds_server.core.verdict.record import Record, Requests
+from xds_server.server import shadow_stats
 from xds_server.server.facts import Facts
 from xds_server.server.prometheus import Metrics
-from xds_server.server.shadow_stats import LIMIT, OTHER, Limit, ShadowStats
+from xds_server.server.shadow_stats import LIMIT, OTHER, Limit, ShadowStats, pause
 from xds_server.server.verdict_report import Replica
 from xds_server.server.verdicts import Answer, Verdicts
 
@@ -207,3 +209,24 @@ async def test_a_replica_that_comes_or_goes_draws_no_peak(problem: str) -> None:
     await fleet.stats.look(2.0 * STEP_S)
     await fleet.stats.look(3.0 * STEP_S)
     assert fleet.stats.series()[WEB].primary == (0, 2)
+
+
+def test_looks_that_take_long_are_rare() -> None:
+    assert pause(0.1) == 10.0
+    assert pause(5.0) == 45.0
+
+
+async def test_a_bug_does_not_end_the_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, rested = Fleet(WEB), list[float]()
+
+    async def rest(seconds: float) -> None:
+        if len(rested) == 2:
+            raise asyncio.CancelledError
+        rested.append(seconds)
+        fleet.names = [WEB]
+
+    fleet.names = None  # type: ignore[assignment]
+    monkeypatch.setattr(shadow_stats, "_sleep", rest)
+    with pytest.raises(asyncio.CancelledError):
+        await fleet.stats.run()
+    assert fleet.mirrored().keys() == {("staging", "web-canary")}

@@ -22,12 +22,14 @@ from xds_server.core.verdict.traffic import Traffic
 from xds_server.server.verdict_report import ShadowVerdict, VerdictReport
 from xds_server.server.verdicts import Verdicts
 
-EVERY_S: Final = 10.0
+_EVERY_S: Final = 10.0
+_REST: Final = 9
 
 OTHER: Final = ("(other)", "(other)")
 """The labels of the sum of all shadows that have no metrics of their own. They are no names of Kubernetes."""
 
 _TRAFFIC: Final = frozenset(Traffic)
+_sleep = asyncio.sleep
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -39,6 +41,11 @@ class Limit(NamedTuple):
 
 
 LIMIT: Final = Limit()
+
+
+def pause(took_s: float) -> float:
+    """Seconds until the next look: so many that looks take a tenth of the time at most."""
+    return max(_EVERY_S, _REST * took_s)
 
 
 class ShadowStats:
@@ -66,11 +73,12 @@ class ShadowStats:
     async def run(self) -> None:
         """Look at the records until cancelled."""
         while True:
+            began = time.monotonic()
             try:
-                await self.look(time.monotonic())
+                await self.look(began)
             except Exception:  # noqa: BLE001 - a bug here must not end the serving
                 _log.exception("shadow statistics failed")
-            await asyncio.sleep(EVERY_S)
+            await _sleep(pause(time.monotonic() - began))
 
     async def look(self, now: float) -> None:
         """Add what the records gained. `now` is in seconds of any steady clock."""

@@ -98,8 +98,17 @@ def test_a_history_has_the_steps_that_have_ended() -> None:
     history.add(gained(1), now=STEP_S + 1.0)
     history.add(gained(2), now=STEP_S + 9.0)
     assert history.series() == Series()
+    history.add(gained(7), now=2.0 * STEP_S)
+    history.add(gained(0), now=4.0 * STEP_S)
+    assert history.series() == Series((12, 28, 0), (9, 21, 0), (6, 14, 0), (3, 7, 0))
+
+
+def test_what_was_gained_over_several_steps_is_spread() -> None:
+    history = History(now=0.0)
+    history.add(gained(1), now=1.0 * STEP_S)
     history.add(gained(7), now=4.0 * STEP_S)
-    assert history.series() == Series((12, 0, 0), (9, 0, 0), (6, 0, 0), (3, 0, 0))
+    history.add(gained(0), now=5.0 * STEP_S)
+    assert history.series().mirrored_failed == (1, 2, 2, 3)
 
 
 def test_a_history_is_half_an_hour_at_most() -> None:
@@ -108,5 +117,5 @@ def test_a_history_is_half_an_hour_at_most() -> None:
         history.add(gained(step), now=float(step * STEP_S))
     assert STEP_S * MOST_STEPS == 1800
     assert history.series().mirrored_failed == (*range(MOST_STEPS, 2 * MOST_STEPS - 1),)
-    history.add(gained(1), now=1e6)
+    history.add(gained(0), now=1e6)
     assert set(history.series().primary) == {0}

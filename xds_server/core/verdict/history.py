@@ -35,16 +35,18 @@ class History:
         self._first = self._step = int(now // STEP_S)
 
     def add(self, gained: Figures, now: float) -> None:
-        """Add what the shadow gained."""
+        """Add what the shadow gained since the last call, in equal parts to the steps since then."""
         step = int(now // STEP_S)
-        for passed in range(max(self._step + 1, step - MOST_STEPS + 1), step + 1):
-            at = _place(passed)
-            self._counts[at : at + _FIELDS] = _NOTHING
+        passed = range(max(self._step + 1, step - MOST_STEPS + 1), step + 1)
+        for each in passed:
+            self._counts[_place(each) : _place(each) + _FIELDS] = _NOTHING
         self._step = step
         primary, mirrored = gained.primary, gained.mirrored
         counts = (primary.issued, primary.failed, mirrored.issued, mirrored.failed)
-        for at, count in enumerate(counts, _place(step)):
-            self._counts[at] += count
+        steps = passed or (step,)
+        for number, each in enumerate(steps):
+            for at, count in enumerate(counts, _place(each)):
+                self._counts[at] += count * (number + 1) // len(steps) - count * number // len(steps)
 
     def series(self) -> Series:
         """The steps that have ended. The first is left out, because the history began within it."""
