@@ -117,7 +117,7 @@ async def test_pictures_and_controls_have_names(tab: Tab) -> None:
             named(each) for each in await nodes(tab, "region")
         }
         headers = {named(each) for each in await nodes(tab, "columnheader")}
-        assert {"Verdict", "Last half hour", "Latency", "Only the canary failed"} <= headers
+        assert {"Verdict", "Requests", "Latency", "Only the canary failed"} <= headers
 
 
 async def test_figures_that_change_are_not_announced_and_a_verdict_is(tab: Tab) -> None:

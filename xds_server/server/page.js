@@ -14,6 +14,7 @@ const TONES = {
   Worse: "bad", NoWorse: "good", TooEarly: "idle", Blind: "wait",
   SYNCED: "good", STALE: "wait", NOT_SENT: "dim", ERROR: "bad",
 };
+const TROUBLES = new Set(["NoEnvoy", "NoReports", "NotMirrored", "Failing", "Dropped"]); // of an active shadow
 const SYNC = { SYNCED: "✓", STALE: "sent", NOT_SENT: "not sent", ERROR: "✗ NACK" };
 
 /* ---- Content. A cell is a list of [text, classes, what DRAW takes]. Many texts are untrusted. ---- */
@@ -51,7 +52,7 @@ function shadowCells(s) {
   const settings = s.settings.filter(({ name }) => name !== "percent" && name !== "methods");
   return [
     [[`${s.namespace}/`, "dim"], [s.name, "name"], line(`${kind(s)}of Service ${s.service}${on(s)}`, "dim")],
-    [badge(s.state), line(s.reason, "dim")],
+    [badge(s.state), line(s.reason, TROUBLES.has(s.reason) ? "bad" : "dim")],
     s.percent ? [[`${s.percent} %`], line(s.methods.join(", ") || "all methods", "dim")] : [["unknown", "dim"]],
     [[s.endpoints.length], ...addresses(s.endpoints)],
     [
@@ -137,7 +138,7 @@ const TABLES = {
     nothing: NOT_KNOWN,
   },
   verdicts: {
-    title: "Verdicts", part: "pictures", list: "pictures", only: isJudged, columns: ["Shadow", "Verdict", "Last half hour", "Latency", "Evidence"],
+    title: "Verdicts", part: "pictures", list: "pictures", only: isJudged, columns: ["Shadow", "Verdict", "Requests", "Latency", "Evidence"],
     groups: ["Worse", "Blind", "TooEarly", "NoWorse"], group: (v) => v.verdict,
     key: (v) => [v.namespace, v.name, v.kind], cells: verdictCells, mark: (v) => v.verdict,
     announce: (v) => `The verdict on ${v.namespace}/${v.name} is ${v.verdict}`,

@@ -1,7 +1,7 @@
 
 /* ---- Pictures and evidence of a shadow. Each picture has its content as a text, too. ---- */
 
-const WIDTH = 240, STEPS = 89; // of half an hour
+const WIDTH = 240, LEAST_STEPS = 9; // three minutes
 const RATES = { top: 12, height: 34 }, SHARES = { top: 62, height: 22 }, BARS = { top: 2, height: 62 };
 const DECIMALS = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 2 });
 
@@ -29,8 +29,9 @@ function picture(label, height, ...shapes) {
 
 // A line whose last point is at the right edge.
 function curve(values, most, { top, height }, side) {
+  const steps = Math.max(values.length, LEAST_STEPS);
   const at = (value, index) => [
-    (STEPS - values.length + index + .5) * WIDTH / STEPS, top + height * (1 - value / most),
+    (steps - values.length + index + .5) * WIDTH / steps, top + height * (1 - value / most),
   ].map((each) => each.toFixed(1)).join(" ");
   return shape("path", { class: side, d: `M${values.map(at).join("L")}` });
 }
@@ -48,6 +49,7 @@ function drawRequests(label, { series: s, step }) {
   const shares = [[s.primary_failed, s.primary], [s.mirrored_failed, s.mirrored]]
     .map(([failed, all]) => all.map((count, at) => count ? Math.min(failed[at] / count, 1) : 0));
   return picture(label, SHARES.top + SHARES.height + 2,
+    shape("text", { class: "scale end", x: WIDTH, y: RATES.top - 3 }, `${Math.round(Math.max(s.primary.length, LEAST_STEPS) * step / 60)} min`),
     ...strip([s.primary, s.mirrored], 1, RATES, (most) => `${perSecond(most, step)}, requests`),
     ...strip(shares, .01, SHARES, (most) => `${percent(most, 1)}, failures`));
 }

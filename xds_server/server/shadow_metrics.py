@@ -82,8 +82,9 @@ SHADOWS: Final[tuple[Row | Histogram, ...]] = (
     Row(
         "xds_shadow_unpaired_requests_total",
         "Sampled requests that made no pair, by reason. `not_sent`: no entry of a mirrored request came."
-        " `no_primary`: no entry of the primary came. `ambiguous`: the request ID came twice. `no_id`: the"
-        " entry had none. `evicted`: too many requests waited for their other half.",
+        " `no_primary`: no entry of the primary came. `abandoned`: the caller did not wait for the response."
+        " `ambiguous`: the request ID came twice. `no_id`: the entry had none. `evicted`: too many requests"
+        " waited for their other half.",
         (*_SHADOW, "reason"),
         _each(lambda each: dict(zip((reason.value for reason in Lost), each.unpaired, strict=True))),
     ),
