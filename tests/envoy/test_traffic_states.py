@@ -7,35 +7,30 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import grpc
 import pytest
-import yaml
 from aiohttp import web
 
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from tests.support.backends import dead, serving
-from tests.support.own_listener import OwnEnvoy, surroundings
+from tests.support.observed_fleet import control_plane, envoy_of
 from tests.support.waiting import eventually
 from tests.unit.test_app import ScriptedSource
 from tests.unit.test_pipeline import _changes
 from xds_server.base.address import Address
 from xds_server.core.plan import ShadowStatus
 from xds_server.local.demo.envoy import Envoy
-from xds_server.local.demo.fleet import reserved_ports
 from xds_server.server.app import App
-from xds_server.server.config import ServeConfig, SourceConfig
-from xds_server.translate.bootstrap import BootstrapOptions
 from xds_server.xds.stream_events import Variant
 
 pytestmark = pytest.mark.envoy
 
-INTERVAL_S = 0.5
-ANY_PORT = Address("127.0.0.1", 0)
 WAYS = [
     pytest.param(version, variant, own, id=f"{version}-{variant}-{'own' if own else 'gateway'}")
     for version in BINARIES
@@ -176,66 +171,13 @@ async def backend(handler: object) -> AsyncIterator[Address]:
 
 def documents(name: str, stable: Address, canary: Address) -> list[objects.Document]:
     gateways = {"xds-shadow.io/gateways": "elsewhere"} if name == "elsewhere" else {}
+    annotations = CASES[name].annotations if name in CASES else {}
     return [
         objects.service(name, annotations=gateways),
         *objects.endpoint_slice(name, [(f"{name}-1", stable)]),
-        objects.canary(f"{name}-canary", shadow_of=name, selects=None, **CASES[name].annotations),
+        objects.canary(f"{name}-canary", shadow_of=name, selects=None, **annotations),
         objects.pod(f"{name}-canary-1", canary, labels={"app": f"{name}-canary"}),
     ]
-
-
-@contextlib.asynccontextmanager
-async def control_plane(intervals_s: tuple[float, ...]) -> AsyncIterator[tuple[App, ScriptedSource]]:
-    source = ScriptedSource()
-    config = ServeConfig(
-        source=SourceConfig(allow_loopback_endpoints=True),
-        xds_address=ANY_PORT,
-        admin_address=ANY_PORT,
-        http_address=ANY_PORT,
-        drain_s=0.0,
-        route_configs=("elsewhere",),
-    )
-    app = App(config, source=source, intervals_s=intervals_s)
-    task = asyncio.create_task(app.run())
-    try:
-        sink = await source.opened()
-        sink.put(_changes(objects.namespace()))
-        sink.synced()
-        await app.ready.wait()
-        yield app, source
-    finally:
-        app.stop()
-        await task
-
-
-@contextlib.asynccontextmanager
-async def envoy_of(
-    xds: Address, directory: Path, version: str, variant: Variant, *, own: bool, reports: bool = True
-) -> AsyncIterator[tuple[Envoy, str]]:
-    """An Envoy that serves, and the address for clients."""
-    async with contextlib.AsyncExitStack() as stack:
-        [port] = stack.enter_context(reserved_ports(1))
-        options = BootstrapOptions(
-            node_id="envoy-1", mode=variant, xds_address=xds, admin_port=0, gateway_port=port
-        )
-        if own:
-            around = await stack.enter_async_context(surroundings(directory))
-            envoy: Envoy = OwnEnvoy(around.example(), options, directory, binary=BINARIES[version])
-        else:
-            envoy = Envoy(options, directory, binary=BINARIES[version])
-        if not reports:
-            file = directory / "envoy-1.yaml"
-            config = yaml.safe_load(file.read_text())
-            del config["cluster_manager"]
-            file.write_text(yaml.safe_dump(config))
-        stack.push_async_callback(envoy.stop)
-        await envoy.start()
-        if isinstance(envoy, OwnEnvoy):
-            await eventually(partial(envoy.listening, "https"), what="its listener")
-            yield envoy, f"https://{await envoy.listening('https')}"
-        else:
-            await envoy.until_serving()
-            yield envoy, f"http://{envoy.gateway}"
 
 
 @pytest.mark.parametrize(("version", "variant", "own"), WAYS)
@@ -243,7 +185,7 @@ async def test_each_shadow_has_the_state_of_its_requests(
     tmp_path: Path, version: str, variant: Variant, own: bool
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        app, source = await stack.enter_async_context(control_plane((INTERVAL_S,)))
+        app, source = await stack.enter_async_context(control_plane())
         backends = Backends()
         stable = await stack.enter_async_context(backend(backends.stable))
         canary = await stack.enter_async_context(backend(backends.canary))
@@ -273,10 +215,10 @@ async def test_each_shadow_has_the_state_of_its_requests(
 @pytest.mark.parametrize("version", BINARIES)
 async def test_an_envoy_without_load_reports_is_named(tmp_path: Path, version: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        app, source = await stack.enter_async_context(control_plane((INTERVAL_S,)))
+        app, source = await stack.enter_async_context(control_plane())
         stable = await stack.enter_async_context(backend(Backends().stable))
         await stack.enter_async_context(
-            envoy_of(app.addresses.xds, tmp_path, version, Variant.DELTA, own=False, reports=False)
+            envoy_of(app.addresses.xds, tmp_path, version, Variant.DELTA, reports=False)
         )
         sink = await source.opened()
         sink.put(_changes(*documents("fine", stable, Address("10.0.0.2", 80))))
@@ -289,3 +231,73 @@ async def test_an_envoy_without_load_reports_is_named(tmp_path: Path, version: s
             )
 
         await eventually(lambda: app.reporter.shadows() and named(), what="NoReports")
+
+
+GRPC_CASES = {
+    grpc.StatusCode.OK: "Mirroring",
+    grpc.StatusCode.NOT_FOUND: "Mirroring",  # as a 404: the caller's mistake
+    grpc.StatusCode.INTERNAL: "Failing",
+    grpc.StatusCode.UNAVAILABLE: "Failing",
+}
+"""What Envoy counts: the status in the trailers, after a message."""
+
+
+@contextlib.asynccontextmanager
+async def grpc_backend(code: grpc.StatusCode) -> AsyncIterator[Address]:
+    """Answers every call with one message and this status."""
+
+    async def answer(
+        _request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        yield b"hello"
+        context.set_code(code)
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, _details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+            return grpc.unary_stream_rpc_method_handler(answer)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield Address("127.0.0.1", port)
+    finally:
+        await server.stop(None)
+
+
+@pytest.mark.parametrize("version", BINARIES)
+async def test_the_grpc_status_in_trailers_counts(tmp_path: Path, version: str) -> None:
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "appProtocol": "kubernetes.io/h2c"}]
+    async with contextlib.AsyncExitStack() as stack:
+        app, source = await stack.enter_async_context(control_plane())
+        stable = await stack.enter_async_context(grpc_backend(grpc.StatusCode.OK))
+        envoy, _ = await stack.enter_async_context(
+            envoy_of(app.addresses.xds, tmp_path, version, Variant.DELTA)
+        )
+        sink = await source.opened()
+        names = {code: code.name.lower().replace("_", "-") for code in GRPC_CASES}
+        for code, name in names.items():
+            canary = await stack.enter_async_context(grpc_backend(code))
+            _service, *others = documents(name, stable, canary)
+            sink.put(_changes(objects.service(name, ports=ports), *others))
+        calls: list[Any] = [
+            (
+                await stack.enter_async_context(
+                    grpc.aio.insecure_channel(
+                        str(envoy.gateway), options=(("grpc.default_authority", f"{name}.staging"),)
+                    )
+                )
+            ).unary_stream("/a.Service/Method")
+            for name in names.values()
+        ]
+
+        async def told() -> bool:
+            for call in calls:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    assert [each async for each in call(b"hi")] == [b"hello"]
+            return {each.service: each.reason for each in app.reporter.shadows()} == {
+                names[code]: state for code, state in GRPC_CASES.items()
+            }
+
+        await eventually(told, what=f"the states; {app.reporter.shadows()}")

@@ -57,6 +57,8 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
         'xds_shadow_shadows_by_reason{reason="InvalidPolicy"} 0.0',
         'xds_shadow_envoys{variant="delta"} 1.0',
         "xds_shadow_build_failures_total 0.0",
+        "xds_shadow_load_report_streams 0.0",
+        'xds_shadow_load_report_entries_total{result="rejected"} 0.0',
     ):
         assert f"{line}\n" in after
 

@@ -13,6 +13,7 @@ from xds_server.core.verdict.figures import Figures
 from xds_server.core.verdict.judgement import Verdict
 from xds_server.core.verdict.traffic import Traffic as ShadowTraffic
 from xds_server.xds.delivery import Delivered
+from xds_server.xds.loads import Reports
 from xds_server.xds.resource import Resource
 from xds_server.xds.totals import Traffic
 
@@ -34,10 +35,10 @@ class Watch(Protocol):
 class Facts:
     """What the metrics show. Times are seconds since the epoch, durations seconds. `watches`, `outages` and
     `silence` are by kind, `stages` by stage, `shadows` by state, `reasons` are the shadows by reason,
-    `events` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` the fleet's.
-    `committed` is when the configuration last changed, `built` when it was last built without an error;
-    `behind_s` is the age of the oldest change that is not served yet. `figures`, `verdicts` and
-    `shadow_traffic` are by the namespace and the key of the canary."""
+    `events` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` and `load_reports`
+    are the fleet's. `committed` is when the configuration last changed, `built` when it was last built
+    without an error; `behind_s` is the age of the oldest change that is not served yet. `figures`, `verdicts`
+    and `shadow_traffic` are by the namespace and the key of the canary."""
 
     version: str
     ready: bool
@@ -57,6 +58,7 @@ class Facts:
     events: Mapping[str, int] = field(default_factory=dict)
     lag: Lag = field(default_factory=Lag)
     traffic: Traffic = field(default_factory=Traffic)
+    load_reports: Reports = field(default_factory=Reports)
     figures: Mapping[tuple[str, str], Figures] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], Verdict] = field(default_factory=dict)
     shadow_traffic: Mapping[tuple[str, str], ShadowTraffic] = field(default_factory=dict)

@@ -144,6 +144,20 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         "cause",
         lambda f: {cause.value: count for cause, count in f.traffic.ended.items()},
     ),
+    Row(
+        "xds_shadow_load_report_streams",
+        "Open streams of load reports. If it stays below the sum of `xds_shadow_envoys`, an Envoy was started"
+        " with an old bootstrap; `status` names it.",
+        "",
+        lambda f: {"": f.load_reports.streams},
+    ),
+    Row(
+        "xds_shadow_load_report_entries_total",
+        "Clusters in load reports, by result. `rejected`: the Envoy was not asked for the cluster, or the"
+        " counts cannot be true.",
+        "result",
+        lambda f: {"accepted": f.load_reports.accepted, "rejected": f.load_reports.rejected},
+    ),
     Row("xds_shadow_pushes_total", "xDS responses sent, by type.", "type", _types(lambda t: t.pushes)),
     Row(
         "xds_shadow_pushed_bytes_total",

@@ -311,6 +311,7 @@ class Reporter:
             events=self._events.outcomes() if self._events else {},
             lag=self.lag.view(),
             traffic=self._fleet.traffic(),
+            load_reports=self._observer.loads.counts(),
         )
 
 

@@ -55,6 +55,14 @@ class Reporter(NamedTuple):
     last: float | None
 
 
+class Reports(NamedTuple):
+    """Counts of load reports: the open streams, and since the start the entries by what became of them."""
+
+    streams: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
 @dataclass(slots=True)
 class _Interval:
     began: float
@@ -115,6 +123,10 @@ class Loads:
                 flow = load._replace(in_flight=0)
                 self._totals[cluster] = self._totals.get(cluster, NO_LOAD).plus(flow)
                 interval.loads[cluster] = interval.loads.get(cluster, NO_LOAD).plus(load)
+
+    def counts(self) -> Reports:
+        """What was reported so far."""
+        return Reports(len(self._reporters), self.accepted, self.rejected)
 
     def total(self, cluster: str) -> Load:
         """Of a cluster, since it was first wanted; `in_flight` is 0."""

@@ -1,7 +1,7 @@
 """The sums of load reports."""
 
 from xds_server.base.ids import NodeId, StreamId
-from xds_server.xds.loads import INTERVALS_S, NO_LOAD, Load, Loads, Reporter
+from xds_server.xds.loads import INTERVALS_S, NO_LOAD, Load, Loads, Reporter, Reports
 
 ONE, TWO = StreamId(1), StreamId(2)
 WANTED = frozenset({"a", "b"})
@@ -36,7 +36,7 @@ def test_a_cluster_that_was_not_asked_for_does_not_count() -> None:
     found = loads()
     found.report(ONE, [("a", Load(1)), ("b", Load(1)), ("a", Load(-1)), ("a", Load(2**60))], {"a"}, now=0.0)
     assert (found.total("a"), found.total("b")) == (Load(1), NO_LOAD)
-    assert (found.accepted, found.rejected) == (1, 3)
+    assert found.counts() == Reports(streams=2, accepted=1, rejected=3)
 
 
 def test_what_is_no_longer_wanted_is_forgotten() -> None:
