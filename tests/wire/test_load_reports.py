@@ -146,7 +146,7 @@ async def test_what_it_reports_counts(rig: Rig) -> None:
     stats = {"cluster_name": "a", "upstream_locality_stats": localities, "total_dropped_requests": 7}
     await client.send(cluster_stats=[stats])
     await eventually(lambda: rig.loads.accepted)
-    assert rig.loads.total("a") == Load(6, 3, 1, 7)
+    assert rig.loads.total("a") == Load(6, 3, 1, 7, 2)
 
 
 async def test_clusters_of_another_view_do_not_count(rig: Rig) -> None:

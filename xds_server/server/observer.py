@@ -63,8 +63,8 @@ class Seen(NamedTuple):
 class _Totals(NamedTuple):
     """Requests to the primary and mirrored requests since Envoys were first asked."""
 
-    primary: Requests
-    mirrored: Requests
+    primary: Load
+    mirrored: Load
 
 
 class Observer:
@@ -206,7 +206,7 @@ class Observer:
         now: float,
     ) -> tuple[Traffic, str] | None:
         """The state of a shadow's requests, or None while it is too early to tell."""
-        mirrored = _sum(recent.get(port.mirrored, NO_LOAD) for port in watched.ports)
+        mirrored = _sum([recent.get(port.mirrored, NO_LOAD) for port in watched.ports])
         age = (now - self._since[watched.canary]) / self.loads.interval_s()
         if age < _EARLY and not mirrored.issued:
             return None
@@ -214,7 +214,7 @@ class Observer:
             return None
         return traffic(
             Observed(
-                primary=_sum(recent.get(port.primary, NO_LOAD) for port in watched.ports),
+                primary=_sum([recent.get(port.primary, NO_LOAD) for port in watched.ports]),
                 mirrored=mirrored,
                 share=watched.share,
                 capped=watched.capped or age <= RECENT + 1,  # some counts are from before the change
@@ -265,6 +265,8 @@ class Observer:
     def _follow(self, target: NamespacedName, after: Published) -> bool:
         """Follow what happened to one Service. Returns whether other clusters are wanted of it."""
         plan = after.plan.services.get(target, NOTHING)
+        if not plan.shadows and target not in self._marked:  # the usual case
+            return False
         self._keep_records(target, frozenset(NamespacedName(s.namespace, s.canary) for s in plan.shadows))
         known, watched = self._services.get(target, {}), watched_of(target, plan)
         if watched == known:
@@ -297,9 +299,8 @@ class Observer:
         """Add to the records what was reported since the last call."""
         counted = self._counted.get(target, {})
         for canary, watched in self._of(target).items():
-            record, total = self._records.get(canary), self._totals(watched)
-            if record is not None and record.service == target.name:
-                before = counted[canary]
+            record, total, before = self._records.get(canary), self._totals(watched), counted[canary]
+            if total != before and record is not None and record.service == target.name:
                 record.primary = record.primary.plus(_since(before.primary, total.primary))
                 record.mirrored = record.mirrored.plus(_since(before.mirrored, total.mirrored))
             counted[canary] = total
@@ -313,13 +314,9 @@ class Observer:
 
     def _totals(self, watched: Watched) -> _Totals:
         return _Totals(
-            self._sum(port.primary for port in watched.ports),
-            self._sum(port.mirrored for port in watched.ports),
+            _sum([self.loads.total(port.primary) for port in watched.ports]),
+            _sum([self.loads.total(port.mirrored) for port in watched.ports]),
         )
-
-    def _sum(self, clusters: Iterable[str]) -> Requests:
-        total = _sum(self.loads.total(each) for each in clusters)
-        return Requests(total.issued, total.succeeded, total.failed, total.dropped)
 
 
 class _Hearing(NamedTuple):
@@ -340,12 +337,17 @@ class _Hearing(NamedTuple):
         return cls(frozenset(heard), frozenset(silent))
 
 
-def _sum(loads: Iterable[Load]) -> Load:
-    total = NO_LOAD
-    for each in loads:
+def _sum(loads: Sequence[Load]) -> Load:
+    total, *others = loads or [NO_LOAD]
+    for each in others:
         total = total.plus(each)
     return total
 
 
-def _since(before: Requests, after: Requests) -> Requests:
-    return Requests(*(now - was for was, now in zip(before, after, strict=True)))
+def _since(before: Load, after: Load) -> Requests:
+    return Requests(
+        after.issued - before.issued,
+        after.succeeded - before.succeeded,
+        after.failed - before.failed,
+        after.dropped - before.dropped,
+    )

@@ -37,11 +37,17 @@ class Load(NamedTuple):
 
     def plus(self, other: "Load") -> "Load":
         """The sum of two Envoys, or of two times."""
-        return Load(*map(sum, zip(self, other, strict=True)))
+        return Load(
+            self.issued + other.issued,
+            self.succeeded + other.succeeded,
+            self.failed + other.failed,
+            self.dropped + other.dropped,
+            self.in_flight + other.in_flight,
+        )
 
     def valid(self) -> bool:
         """Whether all of it can be counts."""
-        return all(0 <= each <= _LARGEST for each in self)
+        return min(self) >= 0 and max(self) <= _LARGEST
 
 
 NO_LOAD: Final = Load()
@@ -120,8 +126,7 @@ class Loads:
                 continue
             self.accepted += 1
             if cluster in self._wanted:
-                flow = load._replace(in_flight=0)
-                self._totals[cluster] = self._totals.get(cluster, NO_LOAD).plus(flow)
+                self._totals[cluster] = self._totals.get(cluster, NO_LOAD).plus(load)
                 interval.loads[cluster] = interval.loads.get(cluster, NO_LOAD).plus(load)
 
     def counts(self) -> Reports:
@@ -129,7 +134,7 @@ class Loads:
         return Reports(len(self._reporters), self.accepted, self.rejected)
 
     def total(self, cluster: str) -> Load:
-        """Of a cluster, since it was first wanted; `in_flight` is 0."""
+        """Of a cluster, since it was first wanted. `in_flight` has no meaning."""
         return self._totals.get(cluster, NO_LOAD)
 
     def recent(self, now: float) -> Mapping[str, Load]:
