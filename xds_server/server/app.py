@@ -130,6 +130,7 @@ class App:
             shadows=self.reporter.shadows,
             peers=self._exchange.peers if self._exchange else NO_PEERS,
         )
+        self.reporter.elsewhere = self._mirrored_elsewhere
         self.stats = ShadowStats(self.verdicts, self.reporter.shadows)
         self._serving = FleetServer(
             identifier=f"xds-shadow/{VERSION}",
@@ -327,6 +328,11 @@ class App:
     async def _scrape(self) -> bytes:
         """The metrics as text. It is made in a thread, because this process serves the Envoys."""
         return await asyncio.to_thread(Metrics(self.facts()).text)
+
+    async def _mirrored_elsewhere(self, canary: NamespacedName) -> bool:
+        """Whether Envoys of another replica mirror to the canary."""
+        answers = await self._exchange.peers.ask() if self._exchange else ()
+        return any(canary in each.records and each.records[canary].envoys for each in answers)
 
     def _behind(self) -> float:
         """For how many seconds the oldest change has waited that is not served yet."""

@@ -8,7 +8,7 @@ import asyncio
 import importlib.metadata
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -112,6 +112,8 @@ class Reporter:
         self._started = self._committed = self._built = time.time()
         self._failures = 0
         self._since = FirstSeen()
+        self.elsewhere: Callable[[NamespacedName], Awaitable[bool]] = _nowhere
+        """Whether Envoys of another replica mirror to a canary."""
         self._held: dict[NamespacedName, Condition] = {}
         self._changes: deque[Condition] = deque(maxlen=_CHANGES)
         self._stream_log = StreamLog()
@@ -191,7 +193,8 @@ class Reporter:
             try:
                 seen = await self._observer.look()
                 for changed in seen.changed:
-                    self._report_traffic(changed)
+                    if changed.state is not Traffic.NO_ENVOY or not await self.elsewhere(changed.canary):
+                        self._report_traffic(changed)
                 for stopped in seen.stopped:
                     self._report_stopped(stopped)
                 for late in seen.late:
@@ -313,6 +316,10 @@ class Reporter:
             traffic=self._fleet.traffic(),
             load_reports=self._observer.loads.counts(),
         )
+
+
+async def _nowhere(_: NamespacedName) -> bool:
+    return False
 
 
 def _shadows(after: Published) -> dict[tuple[str, ...], ShadowStatus]:
