@@ -213,7 +213,7 @@ async def test_a_hook_passes_a_canary_that_is_no_worse(server: Server) -> None:
     [
         (record(400, 20), "Worse: In 400 pairs the canary failed alone in 20", 412),
         (record(10), "TooEarly: 10 of at least 1000 pairs were compared.", 200),
-        (record(2_000, arrived=0.5), "Blind: 2000 of 4000 sampled pairs arrived.", 200),
+        (record(2_000, arrived=0.5), "Blind: Sampled pairs have been missing since ", 200),
     ],
 )
 async def test_a_hook_stops_others_with_one_sentence(

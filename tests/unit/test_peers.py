@@ -290,6 +290,13 @@ def lie_of_group(**changes: int) -> evidence_pb2.Record:
     return message
 
 
+def lie_of_gap(**changes: float) -> evidence_pb2.Record:
+    message = message_of(record(10))
+    for name, value in changes.items():
+        setattr(message.gap, name, value)
+    return message
+
+
 def too_many(what: str, count: int) -> evidence_pb2.Record:
     message = message_of(record(10))
     match what:
@@ -319,6 +326,10 @@ def bucket(number: int) -> evidence_pb2.Record:
     [
         lie(since=0.0),
         lie(since=1e18),
+        lie_of_gap(pairs=11),
+        lie_of_gap(arrived=11),
+        lie_of_gap(expected=11.0),
+        lie_of_gap(ended=float("nan")),
         lie(expected=float("inf")),
         lie(expected=float("nan")),
         lie(expected=-1.0),

@@ -4,6 +4,8 @@ from collections import Counter
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.bodies import Bodies, Field, Kind
+from xds_server.core.verdict.evidence import Counts
+from xds_server.core.verdict.gaps import Gap
 from xds_server.core.verdict.joining import Answer, Lost, Pair, Side, Unpaired
 from xds_server.core.verdict.record import Record, Requests
 from xds_server.pb import evidence_pb2
@@ -34,6 +36,7 @@ def whole() -> Record:
         ),
         envoys=frozenset({"a", "b"}),
         silent=frozenset({"b"}),
+        gap=Gap(1.0, 2.0, Counts(1, 1, 0), 1, 3.0),
     )
     good, bad = Answer(failed=False, code=200), Answer(failed=True, code=500, latency_s=0.5)
     slow = Answer(failed=False, code=200, latency_s=0.5)

@@ -13,6 +13,7 @@ from xds_server.core.objects import Kind
 from xds_server.core.plan import ShadowStatus, State
 from xds_server.core.verdict import bodies
 from xds_server.core.verdict.bodies import Field
+from xds_server.core.verdict.gaps import NO_GAP
 from xds_server.core.verdict.joining import Lost, Pair, Side, Unpaired
 from xds_server.core.verdict.judgement import Terms, Verdict
 from xds_server.core.verdict.record import Record
@@ -76,6 +77,31 @@ async def test_other_terms_are_judged_for_the_shadows_that_are_asked_for() -> No
     report = await verdicts.judge([verdicts.find("staging", "web-canary")], Terms(tolerance=0.01))
     assert [each.verdict for each in report.shadows] == [Verdict.NO_WORSE]
     assert verdicts.last.shadows == ()
+
+
+async def test_each_new_report_is_observed() -> None:
+    seen: list[VerdictReport] = []
+    verdicts = Verdicts(name="one", records=dict, shadows=lambda: [shadow()], observe=seen.append)
+    assert [await verdicts.ask(), await verdicts.ask()] == [*seen, *seen]
+    assert len(seen) == 1
+
+
+async def test_gaps_are_noticed_and_new_evidence_has_none() -> None:
+    now, own = 1_000.0, record(2_000, arrived=0.5)
+    records = {CANARY: own}
+    verdicts = verdicts_of(records, shadow())
+    verdicts._clock = Clock(lambda: now, lambda: now)
+    report = await verdicts.judge([shadow()])
+    assert own.gap.since == now
+    assert report.shadows[0].message.startswith(
+        "Sampled pairs have been missing since 1970-01-01 00:16:40 UTC."
+    )
+    records[CANARY] = record(2_000, template="b")
+    assert (await verdicts.judge([shadow()])).shadows[0].verdict is Verdict.TOO_EARLY
+    assert verdicts.own()[CANARY].gap == NO_GAP
+    records.clear()
+    verdicts.own()
+    assert verdicts._gaps == {}
 
 
 async def test_a_record_of_a_shadow_that_is_gone_is_not_shown() -> None:

@@ -93,6 +93,11 @@ class Reason(StrEnum):
     SHADOW_STOPPING = "ShadowStopping"
     SHADOW_STOPPED = "ShadowStopped"
 
+    # Of Kubernetes Events: verdicts.
+    SHADOW_WORSE = "ShadowWorse"
+    SHADOW_NO_WORSE = "ShadowNoWorse"
+    SHADOW_BLIND = "ShadowBlind"
+
 
 class Severity(StrEnum):
     """Whether a condition has to be corrected."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cxds_server/pb/evidence.proto\x12\rxds_shadow.v1\"\x13\n\x11GetRecordsRequest\"M\n\x12GetRecordsResponse\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12&\n\x07records\x18\x02 \x03(\x0b\x32\x15.xds_shadow.v1.Record\"\xbc\x06\n\x06Record\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61nary\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05since\x18\x04 \x01(\x01\x12\x10\n\x08template\x18\x05 \x01(\t\x12(\n\x07primary\x18\x06 \x01(\x0b\x32\x17.xds_shadow.v1.Requests\x12)\n\x08mirrored\x18\x07 \x01(\x0b\x32\x17.xds_shadow.v1.Requests\x12\x10\n\x08\x65xpected\x18\x08 \x01(\x01\x12$\n\x06groups\x18\t \x03(\x0b\x32\x14.xds_shadow.v1.Group\x12-\n\x04lost\x18\n \x03(\x0b\x32\x1f.xds_shadow.v1.Record.LostEntry\x12\x0e\n\x06\x65nvoys\x18\x0b \x03(\t\x12\x0e\n\x06silent\x18\x0c \x03(\t\x12\x35\n\x08\x63ompared\x18\r \x03(\x0b\x32#.xds_shadow.v1.Record.ComparedEntry\x12\x35\n\x08\x62\x61seline\x18\x0e \x03(\x0b\x32#.xds_shadow.v1.Record.BaselineEntry\x12\'\n\tdiffering\x18\x0f \x03(\x0b\x32\x14.xds_shadow.v1.Field\x12#\n\x05noise\x18\x10 \x03(\x0b\x32\x14.xds_shadow.v1.Field\x12\x33\n\x07skipped\x18\x11 \x03(\x0b\x32\".xds_shadow.v1.Record.SkippedEntry\x12#\n\x05\x61lone\x18\x12 \x03(\x0b\x32\x14.xds_shadow.v1.Field\x12,\n\x0e\x62\x61seline_alone\x18\x13 \x03(\x0b\x32\x14.xds_shadow.v1.Field\x1a+\n\tLostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rComparedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rBaselineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a.\n\x0cSkippedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"N\n\x08Requests\x12\x0e\n\x06issued\x18\x01 \x01(\x04\x12\x11\n\tsucceeded\x18\x02 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x04 \x01(\x04\"\xf5\x02\n\x05Group\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05pairs\x18\x02 \x01(\x04\x12\x15\n\rcanary_failed\x18\x03 \x01(\x04\x12\x15\n\rstable_failed\x18\x04 \x01(\x04\x12\x17\n\x0f\x64iffering_types\x18\x05 \x01(\x04\x12#\n\x05\x63odes\x18\x06 \x03(\x0b\x32\x14.xds_shadow.v1.Codes\x12\x32\n\x07primary\x18\x07 \x03(\x0b\x32!.xds_shadow.v1.Group.PrimaryEntry\x12\x30\n\x06shadow\x18\x08 \x03(\x0b\x32 .xds_shadow.v1.Group.ShadowEntry\x12\x0e\n\x06slower\x18\t \x01(\x04\x12\x0e\n\x06\x66\x61ster\x18\n \x01(\x04\x1a.\n\x0cPrimaryEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0bShadowEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"7\n\x05\x43odes\x12\x0f\n\x07primary\x18\x01 \x01(\t\x12\x0e\n\x06shadow\x18\x02 \x01(\t\x12\r\n\x05pairs\x18\x03 \x01(\x04\"A\n\x05\x46ield\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x32\x64\n\x0f\x45videnceService\x12Q\n\nGetRecords\x12 .xds_shadow.v1.GetRecordsRequest\x1a!.xds_shadow.v1.GetRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cxds_server/pb/evidence.proto\x12\rxds_shadow.v1\"\x13\n\x11GetRecordsRequest\"M\n\x12GetRecordsResponse\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12&\n\x07records\x18\x02 \x03(\x0b\x32\x15.xds_shadow.v1.Record\"\xdd\x06\n\x06Record\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61nary\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05since\x18\x04 \x01(\x01\x12\x10\n\x08template\x18\x05 \x01(\t\x12(\n\x07primary\x18\x06 \x01(\x0b\x32\x17.xds_shadow.v1.Requests\x12)\n\x08mirrored\x18\x07 \x01(\x0b\x32\x17.xds_shadow.v1.Requests\x12\x10\n\x08\x65xpected\x18\x08 \x01(\x01\x12$\n\x06groups\x18\t \x03(\x0b\x32\x14.xds_shadow.v1.Group\x12-\n\x04lost\x18\n \x03(\x0b\x32\x1f.xds_shadow.v1.Record.LostEntry\x12\x0e\n\x06\x65nvoys\x18\x0b \x03(\t\x12\x0e\n\x06silent\x18\x0c \x03(\t\x12\x35\n\x08\x63ompared\x18\r \x03(\x0b\x32#.xds_shadow.v1.Record.ComparedEntry\x12\x35\n\x08\x62\x61seline\x18\x0e \x03(\x0b\x32#.xds_shadow.v1.Record.BaselineEntry\x12\'\n\tdiffering\x18\x0f \x03(\x0b\x32\x14.xds_shadow.v1.Field\x12#\n\x05noise\x18\x10 \x03(\x0b\x32\x14.xds_shadow.v1.Field\x12\x33\n\x07skipped\x18\x11 \x03(\x0b\x32\".xds_shadow.v1.Record.SkippedEntry\x12#\n\x05\x61lone\x18\x12 \x03(\x0b\x32\x14.xds_shadow.v1.Field\x12,\n\x0e\x62\x61seline_alone\x18\x13 \x03(\x0b\x32\x14.xds_shadow.v1.Field\x12\x1f\n\x03gap\x18\x14 \x01(\x0b\x32\x12.xds_shadow.v1.Gap\x1a+\n\tLostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rComparedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rBaselineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a.\n\x0cSkippedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xa1\x01\n\x03Gap\x12\x12\n\x05since\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05\x65nded\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05pairs\x18\x03 \x01(\x04\x12\x15\n\rcanary_failed\x18\x04 \x01(\x04\x12\x15\n\rstable_failed\x18\x05 \x01(\x04\x12\x0f\n\x07\x61rrived\x18\x06 \x01(\x04\x12\x10\n\x08\x65xpected\x18\x07 \x01(\x01\x42\x08\n\x06_sinceB\x08\n\x06_ended\"N\n\x08Requests\x12\x0e\n\x06issued\x18\x01 \x01(\x04\x12\x11\n\tsucceeded\x18\x02 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x04 \x01(\x04\"\xf5\x02\n\x05Group\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05pairs\x18\x02 \x01(\x04\x12\x15\n\rcanary_failed\x18\x03 \x01(\x04\x12\x15\n\rstable_failed\x18\x04 \x01(\x04\x12\x17\n\x0f\x64iffering_types\x18\x05 \x01(\x04\x12#\n\x05\x63odes\x18\x06 \x03(\x0b\x32\x14.xds_shadow.v1.Codes\x12\x32\n\x07primary\x18\x07 \x03(\x0b\x32!.xds_shadow.v1.Group.PrimaryEntry\x12\x30\n\x06shadow\x18\x08 \x03(\x0b\x32 .xds_shadow.v1.Group.ShadowEntry\x12\x0e\n\x06slower\x18\t \x01(\x04\x12\x0e\n\x06\x66\x61ster\x18\n \x01(\x04\x1a.\n\x0cPrimaryEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0bShadowEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"7\n\x05\x43odes\x12\x0f\n\x07primary\x18\x01 \x01(\t\x12\x0e\n\x06shadow\x18\x02 \x01(\t\x12\r\n\x05pairs\x18\x03 \x01(\x04\"A\n\x05\x46ield\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x32\x64\n\x0f\x45videnceService\x12Q\n\nGetRecords\x12 .xds_shadow.v1.GetRecordsRequest\x1a!.xds_shadow.v1.GetRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,27 +48,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRECORDSRESPONSE']._serialized_start=68
   _globals['_GETRECORDSRESPONSE']._serialized_end=145
   _globals['_RECORD']._serialized_start=148
-  _globals['_RECORD']._serialized_end=976
-  _globals['_RECORD_LOSTENTRY']._serialized_start=787
-  _globals['_RECORD_LOSTENTRY']._serialized_end=830
-  _globals['_RECORD_COMPAREDENTRY']._serialized_start=832
-  _globals['_RECORD_COMPAREDENTRY']._serialized_end=879
-  _globals['_RECORD_BASELINEENTRY']._serialized_start=881
-  _globals['_RECORD_BASELINEENTRY']._serialized_end=928
-  _globals['_RECORD_SKIPPEDENTRY']._serialized_start=930
-  _globals['_RECORD_SKIPPEDENTRY']._serialized_end=976
-  _globals['_REQUESTS']._serialized_start=978
-  _globals['_REQUESTS']._serialized_end=1056
-  _globals['_GROUP']._serialized_start=1059
-  _globals['_GROUP']._serialized_end=1432
-  _globals['_GROUP_PRIMARYENTRY']._serialized_start=1339
-  _globals['_GROUP_PRIMARYENTRY']._serialized_end=1385
-  _globals['_GROUP_SHADOWENTRY']._serialized_start=1387
-  _globals['_GROUP_SHADOWENTRY']._serialized_end=1432
-  _globals['_CODES']._serialized_start=1434
-  _globals['_CODES']._serialized_end=1489
-  _globals['_FIELD']._serialized_start=1491
-  _globals['_FIELD']._serialized_end=1556
-  _globals['_EVIDENCESERVICE']._serialized_start=1558
-  _globals['_EVIDENCESERVICE']._serialized_end=1658
+  _globals['_RECORD']._serialized_end=1009
+  _globals['_RECORD_LOSTENTRY']._serialized_start=820
+  _globals['_RECORD_LOSTENTRY']._serialized_end=863
+  _globals['_RECORD_COMPAREDENTRY']._serialized_start=865
+  _globals['_RECORD_COMPAREDENTRY']._serialized_end=912
+  _globals['_RECORD_BASELINEENTRY']._serialized_start=914
+  _globals['_RECORD_BASELINEENTRY']._serialized_end=961
+  _globals['_RECORD_SKIPPEDENTRY']._serialized_start=963
+  _globals['_RECORD_SKIPPEDENTRY']._serialized_end=1009
+  _globals['_GAP']._serialized_start=1012
+  _globals['_GAP']._serialized_end=1173
+  _globals['_REQUESTS']._serialized_start=1175
+  _globals['_REQUESTS']._serialized_end=1253
+  _globals['_GROUP']._serialized_start=1256
+  _globals['_GROUP']._serialized_end=1629
+  _globals['_GROUP_PRIMARYENTRY']._serialized_start=1536
+  _globals['_GROUP_PRIMARYENTRY']._serialized_end=1582
+  _globals['_GROUP_SHADOWENTRY']._serialized_start=1584
+  _globals['_GROUP_SHADOWENTRY']._serialized_end=1629
+  _globals['_CODES']._serialized_start=1631
+  _globals['_CODES']._serialized_end=1686
+  _globals['_FIELD']._serialized_start=1688
+  _globals['_FIELD']._serialized_end=1753
+  _globals['_EVIDENCESERVICE']._serialized_start=1755
+  _globals['_EVIDENCESERVICE']._serialized_end=1855
 # @@protoc_insertion_point(module_scope)

@@ -19,7 +19,7 @@ class GetRecordsResponse(_message.Message):
     def __init__(self, replica: _Optional[str] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ...) -> None: ...
 
 class Record(_message.Message):
-    __slots__ = ("namespace", "canary", "service", "since", "template", "primary", "mirrored", "expected", "groups", "lost", "envoys", "silent", "compared", "baseline", "differing", "noise", "skipped", "alone", "baseline_alone")
+    __slots__ = ("namespace", "canary", "service", "since", "template", "primary", "mirrored", "expected", "groups", "lost", "envoys", "silent", "compared", "baseline", "differing", "noise", "skipped", "alone", "baseline_alone", "gap")
     class LostEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class Record(_message.Message):
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
     ALONE_FIELD_NUMBER: _ClassVar[int]
     BASELINE_ALONE_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     canary: str
     service: str
@@ -86,7 +87,26 @@ class Record(_message.Message):
     skipped: _containers.ScalarMap[str, int]
     alone: _containers.RepeatedCompositeFieldContainer[Field]
     baseline_alone: _containers.RepeatedCompositeFieldContainer[Field]
-    def __init__(self, namespace: _Optional[str] = ..., canary: _Optional[str] = ..., service: _Optional[str] = ..., since: _Optional[float] = ..., template: _Optional[str] = ..., primary: _Optional[_Union[Requests, _Mapping]] = ..., mirrored: _Optional[_Union[Requests, _Mapping]] = ..., expected: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., lost: _Optional[_Mapping[str, int]] = ..., envoys: _Optional[_Iterable[str]] = ..., silent: _Optional[_Iterable[str]] = ..., compared: _Optional[_Mapping[str, int]] = ..., baseline: _Optional[_Mapping[str, int]] = ..., differing: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., noise: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, int]] = ..., alone: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., baseline_alone: _Optional[_Iterable[_Union[Field, _Mapping]]] = ...) -> None: ...
+    gap: Gap
+    def __init__(self, namespace: _Optional[str] = ..., canary: _Optional[str] = ..., service: _Optional[str] = ..., since: _Optional[float] = ..., template: _Optional[str] = ..., primary: _Optional[_Union[Requests, _Mapping]] = ..., mirrored: _Optional[_Union[Requests, _Mapping]] = ..., expected: _Optional[float] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., lost: _Optional[_Mapping[str, int]] = ..., envoys: _Optional[_Iterable[str]] = ..., silent: _Optional[_Iterable[str]] = ..., compared: _Optional[_Mapping[str, int]] = ..., baseline: _Optional[_Mapping[str, int]] = ..., differing: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., noise: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, int]] = ..., alone: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., baseline_alone: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
+
+class Gap(_message.Message):
+    __slots__ = ("since", "ended", "pairs", "canary_failed", "stable_failed", "arrived", "expected")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FAILED_FIELD_NUMBER: _ClassVar[int]
+    STABLE_FAILED_FIELD_NUMBER: _ClassVar[int]
+    ARRIVED_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    since: float
+    ended: float
+    pairs: int
+    canary_failed: int
+    stable_failed: int
+    arrived: int
+    expected: float
+    def __init__(self, since: _Optional[float] = ..., ended: _Optional[float] = ..., pairs: _Optional[int] = ..., canary_failed: _Optional[int] = ..., stable_failed: _Optional[int] = ..., arrived: _Optional[int] = ..., expected: _Optional[float] = ...) -> None: ...
 
 class Requests(_message.Message):
     __slots__ = ("issued", "succeeded", "failed", "dropped")

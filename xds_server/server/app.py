@@ -40,7 +40,7 @@ from xds_server.server.prometheus import Metrics
 from xds_server.server.reporting import NEVER, VERSION, Reporter
 from xds_server.server.shadow_stats import ShadowStats
 from xds_server.server.status_api import StatusServicer
-from xds_server.server.verdicts import NO_PEERS, Verdicts
+from xds_server.server.verdicts import NO_PEERS, Records, Verdicts
 from xds_server.server.wiring import open_door, open_events, open_source
 from xds_server.translate.gateway import GatewayConfig
 from xds_server.xds.delivery import Delivery
@@ -118,7 +118,7 @@ class App:
                 name=config.replica,
                 own=config.own_addresses,
                 tls=config.security.tls,
-                records=records,
+                records=self._evidence,
                 shadows=self.reporter.shadows,
             )
             if config.peers
@@ -129,6 +129,7 @@ class App:
             records=records,
             shadows=self.reporter.shadows,
             peers=self._exchange.peers if self._exchange else NO_PEERS,
+            observe=self.reporter.judged,
         )
         self.reporter.elsewhere = self._mirrored_elsewhere
         self.stats = ShadowStats(self.verdicts, self.reporter.shadows)
@@ -251,6 +252,9 @@ class App:
     async def _watch_lag(self) -> None:
         await self.ready.wait()  # until then no Envoy waits for a push
         await self.reporter.lag.run()
+
+    def _evidence(self) -> Records:
+        return self.verdicts.own()
 
     async def _run_stats(self) -> None:
         await self.ready.wait()  # until then no shadow is known

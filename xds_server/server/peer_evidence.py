@@ -53,7 +53,20 @@ def is_consistent(record: Record, now: float) -> bool:
         and 0 <= record.expected <= _MOST_COUNT
         and record.silent <= record.envoys
         and max((*record.primary, *record.mirrored)) <= _MOST_COUNT
+        and _is_part(record)
         and all(map(_adds_up, record.tally.groups.values()))
+    )
+
+
+def _is_part(record: Record) -> bool:
+    """Whether what was counted until the end of the gap is a part of all."""
+    gap, counts = record.gap, record.tally.counts
+    times = (gap.since, gap.ended)
+    return (
+        all(each is None or isfinite(each) for each in times)
+        and all(part <= whole for part, whole in zip(gap.before, counts, strict=True))
+        and gap.arrived <= record.tally.arrived
+        and 0 <= gap.expected <= record.expected
     )
 
 

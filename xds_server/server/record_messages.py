@@ -7,6 +7,7 @@ from contextlib import suppress
 from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.bodies import Bodies, Field, Kind
 from xds_server.core.verdict.evidence import Counts
+from xds_server.core.verdict.gaps import Gap
 from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.record import Record, Requests
 from xds_server.core.verdict.tally import Group, Speed, Tally
@@ -34,6 +35,7 @@ def message_of(record: Record) -> evidence_pb2.Record:
         differing=_fields(bodies.differing),
         noise=_fields(bodies.noise),
         skipped=bodies.skipped,
+        gap=_gap(record.gap),
         alone=_fields(bodies.alone),
         baseline_alone=_fields(bodies.baseline_alone),
     )
@@ -66,6 +68,7 @@ def record_of(message: evidence_pb2.Record) -> Record:
         ),
         envoys=frozenset(message.envoys),
         silent=frozenset(message.silent),
+        gap=_of_gap(message.gap),
     )
 
 
@@ -94,6 +97,23 @@ def _of_group(message: evidence_pb2.Group) -> Group:
     group.primary.buckets.update(message.primary)
     group.shadow.buckets.update(message.shadow)
     return group
+
+
+def _gap(gap: Gap) -> evidence_pb2.Gap:
+    before = gap.before._asdict()
+    return evidence_pb2.Gap(
+        since=gap.since, ended=gap.ended, **before, arrived=gap.arrived, expected=gap.expected
+    )
+
+
+def _of_gap(message: evidence_pb2.Gap) -> Gap:
+    return Gap(
+        message.since if message.HasField("since") else None,
+        message.ended if message.HasField("ended") else None,
+        Counts(message.pairs, message.canary_failed, message.stable_failed),
+        message.arrived,
+        message.expected,
+    )
 
 
 def _requests(message: evidence_pb2.Requests) -> Requests:

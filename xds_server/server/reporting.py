@@ -22,6 +22,7 @@ from xds_server.core.objects import WORKLOADS, Kind, Ref, workload_key
 from xds_server.core.plan import NOTHING, Plan, ShadowStatus, State
 from xds_server.core.source import Source
 from xds_server.core.transitions import subject_of, transitions
+from xds_server.core.verdict.judgement import Verdict
 from xds_server.core.verdict.traffic import Traffic
 from xds_server.core.workload_names import named_by
 from xds_server.core.world import World
@@ -33,6 +34,8 @@ from xds_server.server.pairs import Pairs
 from xds_server.server.pipeline import Published, Stages
 from xds_server.server.stopping import Stopped, Stopping, lost_envoys
 from xds_server.server.stream_log import StreamLog
+from xds_server.server.verdict_changes import VerdictChanges
+from xds_server.server.verdict_report import VerdictReport
 from xds_server.xds.delivery import Delivery
 from xds_server.xds.fleet import Fleet
 from xds_server.xds.snapshot import Snapshot
@@ -117,6 +120,7 @@ class Reporter:
         self._held: dict[NamespacedName, Condition] = {}
         self._changes: deque[Condition] = deque(maxlen=_CHANGES)
         self._stream_log = StreamLog()
+        self._verdicts = VerdictChanges()
         self.lag = LoopLag()
         self.ready = False
 
@@ -252,6 +256,25 @@ class Reporter:
         return (
             sorted([*found, *unmarked], key=lambda each: (each.namespace, each.canary)) if unmarked else found
         )
+
+    def judged(self, report: VerdictReport) -> None:
+        """Report the verdicts on active shadows that have changed."""
+        try:
+            self._report_verdicts(report)
+        except Exception:  # noqa: BLE001 - a bug in reporting must not end the serving
+            _log.exception("reporting failed")
+
+    def _report_verdicts(self, report: VerdictReport) -> None:
+        active = {(each.namespace, each.canary) for each in self.shadows() if each.state is State.ACTIVE}
+        verdicts = [each for each in report.shadows if (each.namespace, each.canary) in active]
+        for each in self._verdicts.note(verdicts, time.monotonic()):
+            good = each.verdict is Verdict.NO_WORSE
+            canary = NamespacedName(each.namespace, each.canary)
+            severity = Severity.INFO if good else Severity.ERROR
+            condition = self._about(canary, Reason(f"Shadow{each.verdict}"), each.message, severity)
+            log, subject = _log.info if good else _log.warning, str(condition.subject)
+            log("verdict changed", subject=subject, verdict=each.verdict.value, message=each.message)
+            self._put([condition])
 
     def server_state(self) -> ServerState:
         """What `status` and the page show."""

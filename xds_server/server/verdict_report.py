@@ -11,6 +11,7 @@ from xds_server.base.ids import NamespacedName
 from xds_server.core.objects import Kind
 from xds_server.core.plan import ShadowStatus, State
 from xds_server.core.verdict.fields import Finding, findings, noise_unknown
+from xds_server.core.verdict.gaps import NO_GAP
 from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.judgement import Judgement, Terms, Verdict, judge
 from xds_server.core.verdict.record import Record, Requests
@@ -158,7 +159,8 @@ def verdict_on(shadow: ShadowStatus, record: Record | None, terms: Terms = DEFAU
 
 
 def _judged(shadow: ShadowStatus, record: Record | None, terms: Terms) -> Judgement:
-    judged = judge(record.tally, record.expected, terms) if record else judge(_NOTHING, 0.0, terms)
+    tally, expected, gap = (record.tally, record.expected, record.gap) if record else (_NOTHING, 0.0, NO_GAP)
+    judged = judge(tally, expected, terms, gap)
     if judged.verdict is not Verdict.BLIND or (record and record.expected):
         return judged
     if shadow.state is not State.ACTIVE:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from xds_server.base.clock import SYSTEM, Clock
 from xds_server.base.ids import NamespacedName
 from xds_server.core.plan import ShadowStatus
+from xds_server.core.verdict.gaps import GapWatch
 from xds_server.core.verdict.judgement import Terms
 from xds_server.core.verdict.record import Record, added
 from xds_server.server.lookup import find
@@ -52,7 +53,7 @@ class Verdicts:
 
     `own` are the records of this replica alone, whose counters a scrape of this replica shows. `ask` gives
     the verdicts by the evidence that all replicas have now. `last` is what `ask` returned last, by the
-    default terms, for who must not wait, such as `status`.
+    default terms, for who must not wait, such as `status`; `observe` is called with it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Verdicts:
         records: Callable[[], Records],
         shadows: Callable[[], Sequence[ShadowStatus]],
         peers: Peers = NO_PEERS,
+        observe: Callable[[VerdictReport], None] = lambda _: None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.last = VerdictReport((), (Replica(name),))
@@ -69,13 +71,24 @@ class Verdicts:
         self._records = records
         self._shadows = shadows
         self._peers = peers
+        self._observe = observe
         self._clock = clock
+        self._gaps: dict[NamespacedName, tuple[tuple[float, str], GapWatch]] = {}
         self._asked: float | None = None
         self._asking = asyncio.Lock()
 
     def own(self) -> Records:
-        """What this replica has recorded."""
-        return self._records()
+        """What this replica has recorded, with the gaps in it."""
+        records, now = self._records(), self._clock.wall()
+        for gone in self._gaps.keys() - records.keys():
+            del self._gaps[gone]
+        for canary, record in records.items():
+            epoch = record.since, record.template
+            known = self._gaps.get(canary)
+            if known is None or known[0] != epoch:
+                known = self._gaps[canary] = epoch, GapWatch()
+            record.gap = known[1].look(record.tally, record.expected, now)
+        return records
 
     def find(self, namespace: str, name: str, kind: str = "") -> ShadowStatus:
         """The shadow of that name, as `lookup.find` has it."""
@@ -87,6 +100,7 @@ class Verdicts:
             if self._asked is None or self._clock.monotonic() - self._asked >= _FRESH_S:
                 self.last = await self.judge(self._shadows())
                 self._asked = self._clock.monotonic()
+                self._observe(self.last)
         return self.last
 
     async def all(self, terms: Terms) -> VerdictReport:
@@ -96,7 +110,7 @@ class Verdicts:
     async def judge(self, shadows: Iterable[ShadowStatus], terms: Terms = DEFAULT_TERMS) -> VerdictReport:
         """The verdicts on these shadows."""
         answers = await self._peers.ask()
-        replicas = (self._records(), *(each.records for each in answers))
+        replicas = (self.own(), *(each.records for each in answers))
         found = []
         for shadow in shadows:
             canary = NamespacedName(shadow.namespace, shadow.canary)

@@ -35,6 +35,14 @@ class Counts(NamedTuple):
             self.stable_failed + other.stable_failed,
         )
 
+    def minus(self, other: "Counts") -> "Counts":
+        """Those that came after `other`."""
+        return Counts(
+            self.pairs - other.pairs,
+            self.canary_failed - other.canary_failed,
+            self.stable_failed - other.stable_failed,
+        )
+
 
 NO_PAIRS: Final = Counts()
 

@@ -1,12 +1,13 @@
 """The verdict on a canary, from what was counted."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from math import exp, log
 from typing import Final
 
 from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse, worse
-from xds_server.core.verdict.joining import Lost
+from xds_server.core.verdict.gaps import NO_GAP, Gap, missing
 from xds_server.core.verdict.paths import MOST_GROUPS
 from xds_server.core.verdict.tally import Tally
 
@@ -17,9 +18,6 @@ TOLERANCE: Final = 0.001
 """The share of requests by which a canary may fail more often and still be no worse."""
 
 MIN_PAIRS: Final = 1000
-BLIND_BELOW: Final = 0.9
-"""The share of the sampled pairs that has to arrive."""
-
 BLIND_ABOVE: Final = 1.25
 _FEW: Final = 5_000
 """If more than this share of the sampled pairs arrives, and `_FEW` more, callers choose the ids by which
@@ -59,40 +57,37 @@ class Judgement:
     worst: str = ""
 
 
-def judge(tally: Tally, expected: float, terms: Terms) -> Judgement:
+def judge(tally: Tally, expected: float, terms: Terms, gap: Gap = NO_GAP) -> Judgement:
     """Judge a canary. `expected` is how many pairs should have arrived, by the counts of load reports and the
-    share that is sampled."""
-    counts = tally.counts
+    share that is sampled. All pairs count against a canary. After a gap, everything else is about what came
+    since its end."""
+    counts = tally.counts.minus(gap.before)
+    known, expected = tally.arrived - gap.arrived, expected - gap.expected
     needed = log(1 / terms.alpha)
     excess = excess_bound(counts, terms.alpha)
-    # Both sides of these arrived, although they make no pair.
-    known = counts.pairs + tally.lost[Lost.AMBIGUOUS] + tally.lost[Lost.ABANDONED]
-    arrived = known / expected if expected else None
+    arrived = known / expected if expected > 0 else None
     worst = max(tally.groups, key=lambda name: worse(tally.groups[name].counts), default="")
 
     def judged(verdict: Verdict, message: str, group: str = "") -> Judgement:
         return Judgement(
-            verdict=verdict, message=message, counts=counts, excess=excess, arrived=arrived, worst=group
+            verdict=verdict, message=message, counts=tally.counts, excess=excess, arrived=arrived, worst=group
         )
 
     if _evidence(tally) >= needed:
         return judged(Verdict.WORSE, _worse_sentence(tally, worst), worst)
-    if arrived is None or arrived < BLIND_BELOW:
-        return judged(Verdict.BLIND, _blind_sentence(counts, expected))
-    if arrived > BLIND_ABOVE and known > expected + _FEW:
-        message = f"{known} pairs arrived, and {expected:.0f} were sampled: callers choose x-request-id."
-        return judged(Verdict.BLIND, message)
+    if blind := _blindness(counts, known, expected, gap):
+        return judged(Verdict.BLIND, blind)
+    after = f" since {_time(gap.ended)}, when pairs arrived again" if gap.ended is not None else ""
     if counts.pairs < terms.min_pairs:
-        return judged(Verdict.TOO_EARLY, f"{counts.pairs} of at least {terms.min_pairs} pairs were compared.")
+        message = f"{counts.pairs} of at least {terms.min_pairs} pairs were compared{after}."
+        return judged(Verdict.TOO_EARLY, message)
     if no_worse(counts, terms.tolerance) >= needed:
-        return judged(
-            Verdict.NO_WORSE,
-            f"In {counts.pairs} pairs the canary fails at most {excess:.2%} more often than the primary.",
-        )
+        bound = f"the canary fails at most {excess:.2%} more often than the primary"
+        return judged(Verdict.NO_WORSE, f"In {counts.pairs} pairs{after} {bound}.")
     return judged(
         Verdict.TOO_EARLY,
-        f"{counts.pairs} pairs do not tell yet whether the canary fails {terms.tolerance:.2%} more often:"
-        f" it failed alone in {counts.canary_failed}, the primary alone in {counts.stable_failed}.",
+        f"{counts.pairs} pairs{after} do not tell yet whether the canary fails {terms.tolerance:.2%} more"
+        f" often: it failed alone in {counts.canary_failed}, the primary alone in {counts.stable_failed}.",
     )
 
 
@@ -118,7 +113,19 @@ def _worse_sentence(tally: Tally, worst: str) -> str:
     )
 
 
-def _blind_sentence(counts: Counts, expected: float) -> str:
-    if not expected:
-        return "No Envoy reports how many requests it mirrored."
-    return f"{counts.pairs} of {expected:.0f} sampled pairs arrived."
+def _blindness(counts: Counts, known: int, expected: float, gap: Gap) -> str:
+    """Why the pairs do not show what the canary does; empty if they do."""
+    of_expected = f"{counts.pairs} of {expected:.0f} sampled pairs arrived."
+    if gap.since is not None:
+        return f"Sampled pairs have been missing since {_time(gap.since)}. {of_expected}"
+    if expected <= 0:
+        return "" if gap.ended is not None else "No Envoy reports how many requests it mirrored."
+    if missing(known, expected):
+        return of_expected
+    if known > BLIND_ABOVE * expected and known > expected + _FEW:
+        return f"{known} pairs arrived, and {expected:.0f} were sampled: callers choose x-request-id."
+    return ""
+
+
+def _time(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"

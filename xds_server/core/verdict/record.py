@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.verdict.bodies import Bodies
+from xds_server.core.verdict.gaps import NO_GAP, Gap
 from xds_server.core.verdict.tally import Tally
 
 
@@ -37,7 +38,8 @@ class Record:
     `since` is when its evidence began, in seconds since the epoch. `template` identifies the Pod templates of
     the canary and of the stable version that it is about. `expected` is how many pairs should have arrived,
     by load reports and the sampled share. `envoys` are the ids of the connected Envoys that mirror to it, and
-    `silent` those among them that report no loads.
+    `silent` those among them that report no loads. `gap` is the last time in which sampled pairs did not
+    arrive.
     """
 
     canary: NamespacedName
@@ -51,13 +53,14 @@ class Record:
     bodies: Bodies = field(default_factory=Bodies)
     envoys: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
+    gap: Gap = NO_GAP
 
     def restart(self, template: str, now: float) -> None:
         """Begin again, because the evidence so far is about other templates. `now` is in seconds since the
         epoch."""
         self.template, self.since = template, now
         self.primary, self.mirrored, self.expected = NO_REQUESTS, NO_REQUESTS, 0.0
-        self.tally, self.bodies = Tally(), Bodies()
+        self.tally, self.bodies, self.gap = Tally(), Bodies(), NO_GAP
 
     def update(self, other: "Record") -> None:
         """Add what another replica has of the same shadow and the same templates."""
@@ -69,6 +72,7 @@ class Record:
         self.bodies.update(other.bodies)
         self.envoys |= other.envoys
         self.silent |= other.silent
+        self.gap = self.gap.plus(other.gap)
 
 
 def added(replicas: Iterable[Mapping[NamespacedName, Record]]) -> dict[NamespacedName, Record]:

@@ -113,6 +113,11 @@ class Tally:
         return total
 
     @property
+    def arrived(self) -> int:
+        """The requests of which both sides arrived, also those that make no pair."""
+        return self.counts.pairs + self.lost[Lost.AMBIGUOUS] + self.lost[Lost.ABANDONED]
+
+    @property
     def speed(self) -> Speed:
         """Of all groups."""
         total = NO_SPEED
