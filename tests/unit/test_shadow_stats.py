@@ -191,7 +191,17 @@ async def test_a_picture_has_the_requests_of_all_replicas() -> None:
     of_b.mirrored = Requests(3, 1, 2, 0)
     await fleet.stats.look(STEP_S)
     await fleet.stats.look(2.0 * STEP_S)
-    assert fleet.stats.series() == {WEB: Series((11,), (1,), (3,), (2,))}
+    assert fleet.stats.series() == {WEB: Series((0, 11), (0, 1), (0, 3), (0, 2))}
+
+
+async def test_a_picture_begins_with_what_this_replica_has() -> None:
+    fleet = Fleet(WEB)
+    of_b = empty()
+    fleet.peers.last = (Answer(Replica("b"), {WEB: of_b}),)
+    fleet.records[WEB].primary, of_b.primary = Requests(5, 4, 1, 0), Requests(6_000, 6_000, 0, 0)
+    await fleet.stats.look(0.0)
+    await fleet.stats.look(STEP_S)
+    assert fleet.stats.series() == {WEB: Series((5,), (1,), (0,), (0,))}
 
 
 @pytest.mark.parametrize("problem", ["", "did not answer"])
@@ -208,7 +218,7 @@ async def test_a_replica_that_comes_or_goes_draws_no_peak(problem: str) -> None:
     fleet.records[WEB].primary = Requests(9, 9, 0, 0)
     await fleet.stats.look(2.0 * STEP_S)
     await fleet.stats.look(3.0 * STEP_S)
-    assert fleet.stats.series()[WEB].primary == (0, 2)
+    assert fleet.stats.series()[WEB].primary == (0, 0, 2)
 
 
 def test_looks_that_take_long_are_rare() -> None:

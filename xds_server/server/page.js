@@ -82,7 +82,7 @@ function nodeCells(n) {
 }
 
 function verdictCells(v) {
-  const notes = [v.since && `Since ${time(v.since)}`, v.arrived !== null && `${percent(v.arrived, 1)} of the sampled pairs arrived`];
+  const notes = [v.since && `Since ${time(v.since)}`, v.arrived !== null && `${percent(Math.min(v.arrived, 1), 1)} of the sampled pairs arrived`];
   const trouble = [v.changed_fields && `Fields of bodies that differ: ${v.changed_fields}`, v.slower && "Slower than the baseline"];
   const name = `${v.namespace}/${v.name}`;
   return [

@@ -18,6 +18,7 @@ from xds_server.core.plan import ShadowStatus
 from xds_server.core.verdict.figures import NO_FIGURES, Figures, Gains
 from xds_server.core.verdict.history import History, Series
 from xds_server.core.verdict.judgement import Verdict
+from xds_server.core.verdict.record import Record
 from xds_server.core.verdict.traffic import Traffic
 from xds_server.server.verdict_report import ShadowVerdict, VerdictReport
 from xds_server.server.verdicts import Verdicts
@@ -86,10 +87,10 @@ class ShadowStats:
         shadows = {NamespacedName(each.namespace, each.canary): each for each in report.shadows}
         self._assign(shadows, now)
         replicas = frozenset(each.name for each in report.replicas if not each.problem)
-        for shadow, history in self._histories.items():
-            history.add(self._gained(shadow, shadows[shadow], replicas), now)
-        self.report = report
         records = self._verdicts.own()
+        for shadow, history in self._histories.items():
+            history.add(self._gained(shadow, shadows[shadow], replicas, records.get(shadow)), now)
+        self.report = report
         self._gains.keep(records.keys() & shadows.keys())
         for shadow in tuple(records.keys() & shadows.keys()):
             if record := records.get(shadow):
@@ -142,13 +143,18 @@ class ShadowStats:
         else:
             self._others = self._others.plus(gained)
 
-    def _gained(self, shadow: NamespacedName, verdict: ShadowVerdict, replicas: frozenset[str]) -> Figures:
-        """What the sum of all replicas gained."""
+    def _gained(
+        self, shadow: NamespacedName, verdict: ShadowVerdict, replicas: frozenset[str], own: Record | None
+    ) -> Figures:
+        """What the sum of all replicas gained. The first time, that is what this replica has: the others may
+        have had the shadow for long."""
         now = _Sum(replicas, verdict.template, Figures(verdict.primary, verdict.mirrored))
         before = self._sums.get(shadow)
         self._sums[shadow] = now
-        comparable = before and before.replicas == now.replicas and before.template == now.template
-        return now.figures.gained(before.figures) if before and comparable else NO_FIGURES
+        if before is None:
+            return Figures(own.primary, own.mirrored) if own else NO_FIGURES
+        comparable = before.replicas == now.replicas and before.template == now.template
+        return now.figures.gained(before.figures) if comparable else NO_FIGURES
 
 
 class _Sum(NamedTuple):

@@ -95,12 +95,12 @@ def test_a_history_has_the_steps_that_have_ended() -> None:
     history = History(now=5.0)
     history.add(gained(1), now=6.0)
     assert history.series() == Series()
-    history.add(gained(1), now=STEP_S + 1.0)
-    history.add(gained(2), now=STEP_S + 9.0)
-    assert history.series() == Series()
+    history.add(gained(2), now=STEP_S + 1.0)
+    history.add(gained(3), now=STEP_S + 9.0)
+    assert history.series() == Series((4,), (3,), (2,), (1,))
     history.add(gained(7), now=2.0 * STEP_S)
-    history.add(gained(0), now=4.0 * STEP_S)
-    assert history.series() == Series((12, 28, 0), (9, 21, 0), (6, 14, 0), (3, 7, 0))
+    history.add(gained(0), now=3.0 * STEP_S)
+    assert history.series().primary == (4, 20, 28)
 
 
 def test_what_was_gained_over_several_steps_is_spread() -> None:
@@ -108,7 +108,7 @@ def test_what_was_gained_over_several_steps_is_spread() -> None:
     history.add(gained(1), now=1.0 * STEP_S)
     history.add(gained(7), now=4.0 * STEP_S)
     history.add(gained(0), now=5.0 * STEP_S)
-    assert history.series().mirrored_failed == (1, 2, 2, 3)
+    assert history.series().mirrored_failed == (0, 1, 2, 2, 3)
 
 
 def test_a_history_is_half_an_hour_at_most() -> None:

@@ -49,10 +49,10 @@ class History:
                 self._counts[at] += count * (number + 1) // len(steps) - count * number // len(steps)
 
     def series(self) -> Series:
-        """The steps that have ended. The first is left out, because the history began within it."""
-        at, ended = _place(self._step), self._step - self._first - 1
+        """The steps that have ended. The history may have begun within the first."""
+        at, ended = _place(self._step), self._step - self._first
         ordered = self._counts[at + _FIELDS :] + self._counts[:at]
-        known = ordered[max(len(ordered) - max(ended, 0) * _FIELDS, 0) :]
+        known = ordered[max(len(ordered) - ended * _FIELDS, 0) :]
         return Series(*(tuple(known[field::_FIELDS]) for field in range(_FIELDS)))
 
 
