@@ -9,6 +9,8 @@ import pytest
 from tests.docs.blocks import PAGES, ROOT
 from tests.support.installation import INSTALL, build, container_of, memory_limit, named
 from xds_server.core.conditions import Reason
+from xds_server.core.verdict import body_joining, body_text
+from xds_server.server import bodies
 from xds_server.server.metrics import TABLE
 from xds_server.xds import fleet as state
 from xds_server.xds import node as nodes
@@ -138,6 +140,22 @@ def test_limits_are_those_of_the_program() -> None:
     }
     assert {row for row in rows if row not in SECURITY} == set()
     assert len(rows) == len(section(SECURITY, "Limits on what peers can send").split("\n| ")) - 2
+
+
+def test_limits_on_bodies_are_those_of_the_program() -> None:
+    waiting = body_joining.MOST_WAITING_BYTES
+    rows = {
+        f"| bodies a second from all Envoys | {bodies._LIMITS.rate:g} |",
+        f"| bodies at once from one address | {bodies._LIMITS.per_peer} |",
+        f"| requests of one canary a second | {body_joining.RATE:g} |",
+        f"| bytes of a body, before and after decompression | {body_text.MOST_BYTES >> 20} MiB |",
+        f"| values in a body | {body_text.MOST_VALUES:,} |",
+        f"| bytes of bodies that wait for others of their request | {waiting >> 20} MiB |",
+        f"| bytes of bodies that wait for a comparison | {bodies._MOST_QUEUED_BYTES >> 20} MiB |",
+        f"| time of a processor for comparisons | {100 / (1 + bodies._PAUSE):g} % |",
+    }
+    assert {row for row in rows if row not in SECURITY} == set()
+    assert len(rows) == len(section(SECURITY, "Limits on bodies that are compared").split("\n| ")) - 2
 
 
 def anchors(text: str) -> set[str]:

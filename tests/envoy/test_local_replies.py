@@ -26,6 +26,8 @@ pytestmark = pytest.mark.envoy
 _EXTENSION: Final = "type.googleapis.com/envoy.extensions."
 _OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ALONE: Final = {
+    "baseline": "true",
+    "compare": "bodies",
     "credential-from-secret": "token/authorization",
     "endpoints-from": "service/other",
     "exclude-paths": "/excluded",

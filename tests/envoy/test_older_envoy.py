@@ -49,6 +49,8 @@ EVERYTHING = {
     "headers": "x-team,x-env=test",
     "remove_headers": "x-tracking-id",
     "new_trace": "true",
+    "compare": "bodies",
+    "baseline": "true",
     "set_headers": "x-shadowed-path=%REQ(:path)%,x-from=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%,"
     "x-id=%STREAM_ID%,x-host=%REQ(:authority)%,x-over=%PROTOCOL%,x-for=%REQ(x-forwarded-for)%,"
     "x-length=%REQ(content-length)%",

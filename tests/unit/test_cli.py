@@ -3,6 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -84,10 +85,18 @@ def test_bootstrap_may_name_replicas_and_limit_namespaces() -> None:
     namespaces = ("--namespace", "staging", "--namespace", "production")
     bootstrap = yaml.safe_load(run("bootstrap", "--node-id", "a", *addresses, *namespaces).stdout)
     assert bootstrap["node"]["metadata"] == {"xds-shadow.io/namespaces": "staging,production"}
-    [cluster] = bootstrap["static_resources"]["clusters"]
+    cluster, bodies = bootstrap["static_resources"]["clusters"]
     [locality] = cluster["load_assignment"]["endpoints"]
+    assert _hosts(locality) == [("a.example", 1), ("b.example", 2)]
+    # All bodies of a request have to reach one replica.
+    first, second = bodies["load_assignment"]["endpoints"]
+    assert (_hosts(first), _hosts(second)) == ([("a.example", 1)], [("b.example", 2)])
+    assert (first.get("priority", 0), second["priority"]) == (0, 1)
+
+
+def _hosts(locality: dict[str, Any]) -> list[tuple[str, int]]:
     hosts = [host["endpoint"]["address"]["socket_address"] for host in locality["lb_endpoints"]]
-    assert [(host["address"], host["port_value"]) for host in hosts] == [("a.example", 1), ("b.example", 2)]
+    return [(host["address"], host["port_value"]) for host in hosts]
 
 
 def test_bootstrap_beside_an_application() -> None:
@@ -113,7 +122,10 @@ def test_bootstrap_for_listeners_of_ones_own(mode: str, api: str) -> None:
     assert parts["dynamic_resources"]["ads_config"]["api_type"] == api
     assert parts["dynamic_resources"]["cds_config"] == waiting
     assert parts.keys() == {"node", "static_resources", "dynamic_resources", "cluster_manager"}
-    assert [each["name"] for each in parts["static_resources"]["clusters"]] == ["xds-shadow"]
+    assert [each["name"] for each in parts["static_resources"]["clusters"]] == [
+        "xds-shadow",
+        "xds-shadow-bodies",
+    ]
     [limits] = stanza.pop("http_filters")
     assert (limits["name"], limits["disabled"]) == ("xds-shadow.max-rps", True)
     assert stanza == {"rds": {"route_config_name": "internal", "config_source": waiting}}
@@ -127,8 +139,8 @@ def test_bootstrap_for_listeners_of_ones_own_has_none_of_others() -> None:
     tls = ("--tls-cert", "/tls/tls.crt", "--tls-key", "/tls/tls.key", "--tls-ca", "/tls/ca.crt")
     with tempfile.TemporaryDirectory() as directory:
         secured = run(*own, *tls, "--sds-dir", directory)
-    [cluster] = next(yaml.safe_load_all(secured.stdout))["static_resources"]["clusters"]
-    assert cluster["transport_socket"]["name"] == "envoy.transport_sockets.tls"
+    for cluster in next(yaml.safe_load_all(secured.stdout))["static_resources"]["clusters"]:
+        assert cluster["transport_socket"]["name"] == "envoy.transport_sockets.tls"
 
 
 def test_bootstrap_names_the_sds_files_where_envoy_finds_them(tmp_path: Path) -> None:
@@ -235,7 +247,8 @@ def test_bootstrap_writes_what_envoy_takes_new_certificates_by(tmp_path: Path) -
     address = ["--xds-address", "xds.example:18000"]
     found = run("bootstrap", "--node-id", "a", *address, *files, "--sds-dir", str(sds))
     assert found.returncode == 0
-    [cluster] = yaml.safe_load(found.stdout)["static_resources"]["clusters"]
+    cluster, bodies = yaml.safe_load(found.stdout)["static_resources"]["clusters"]
+    assert bodies["transport_socket"] == cluster["transport_socket"]
     assert cluster["transport_socket"]["typed_config"]["sni"] == "xds.example"
     assert {path.name for path in sds.iterdir()} == {"certificate.yaml", "roots.yaml"}
     [secret] = yaml.safe_load((sds / "certificate.yaml").read_text())["resources"]

@@ -265,7 +265,7 @@ def test_the_bootstrap_finds_the_control_plane_and_keeps_to_its_memory(
         {"name": "bootstrap", "configMap": {"name": config["metadata"]["name"]}}
     ]
     service = named(everything, "Service", "xds-shadow")
-    cluster, admin = bootstrap["static_resources"]["clusters"]
+    cluster, _, admin = bootstrap["static_resources"]["clusters"]
     [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     assert endpoint["endpoint"]["address"]["socket_address"] == {
         "address": f"xds-shadow.{SYSTEM}.svc",

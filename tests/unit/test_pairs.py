@@ -13,6 +13,7 @@ from xds_server.core.objects import Kind, Ref
 from xds_server.core.verdict.evidence import Counts
 from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.record import Record
+from xds_server.core.verdict.tally import Speed
 from xds_server.core.world import Change, Delete
 from xds_server.server.observer import Observer
 from xds_server.server.pairs import TICK_S, Pairs
@@ -24,6 +25,7 @@ from xds_server.xds.upstream_requests import UpstreamRequest
 SERVICE = NamespacedName("staging", "myapp")
 CANARY = NamespacedName("staging", "myapp-canary")
 PRIMARY, SHADOW = "staging/myapp/http", "staging/myapp/http/shadow/myapp-canary"
+BASELINE = "staging/myapp/http/baseline/myapp-canary"
 ENVOY = StreamId(1)
 WINDOW_S = 12.0
 ANYTHING = View()
@@ -121,6 +123,14 @@ def test_both_sides_of_a_request_are_a_pair_once_its_window_has_ended(steps: Ste
     assert (name, group.counts) == ("GET /orders/{id}", Counts(1, 1, 0))
     assert group.codes == {("200", "503"): 1}
     assert steps.pairs.waiting == 0
+
+
+def test_the_canarys_latency_is_judged_by_its_baseline(steps: Steps) -> None:
+    slow = request(SHADOW, latency_s=0.05)
+    steps.take(request(BASELINE), request(PRIMARY), request(BASELINE, latency_s=9.0), slow)
+    steps.pass_(WINDOW_S + TICK_S)
+    assert steps.record.tally.counts == Counts(1)
+    assert steps.record.tally.speed == Speed(slower=1, faster=0)
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,28 @@ class Policy:
         )
     )
     credential: SecretKey | None = of(CREDENTIAL)  # noqa: RUF009 - a field of dataclasses
+    compare: bool = of(
+        Annotation(
+            "compare",
+            values.compare,
+            default=False,
+            written="`none`",
+            meaning="`bodies`: of a sample of the requests, the response's body is compared with the stable"
+            " version's.",
+            bound=Bound("compare-allowed", values.compare, bounds.permitted, "none"),
+        )
+    )
+    baseline: bool = of(
+        Annotation(
+            "baseline",
+            values.boolean,
+            default=False,
+            written="`false`",
+            meaning="`true`: a sample of the requests is mirrored to the stable Pods, too, to tell what"
+            " differs anyhow.",
+            bound=Bound("baseline-allowed", values.boolean, bounds.permitted, "false"),
+        )
+    )
     paused: bool = of(
         Annotation(
             "paused", values.boolean, default=False, written="`false`", meaning="`true` mirrors nothing."

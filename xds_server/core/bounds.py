@@ -32,6 +32,12 @@ def at_most(value: Any, explicit: bool, most: Any) -> Any:  # noqa: FBT001 - the
     return most
 
 
+def permitted(value: bool, explicit: bool, allowed: bool) -> bool:  # noqa: ARG001, FBT001
+    if value and not allowed:
+        raise NotAllowedError("the bound is {bound}")
+    return value
+
+
 def methods_allowed(value: frozenset[str] | None, explicit: bool, allowed: frozenset[str]) -> frozenset[str]:  # noqa: FBT001
     if value is None:
         return allowed

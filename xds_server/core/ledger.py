@@ -72,11 +72,14 @@ def _domains(port: PortPlan) -> int:
 
 
 def _shadows(port: PortPlan) -> int:
-    endpoints = sum(len(mirror.endpoints) for mirror in port.mirrors)
-    policies = sum(len(route.mirrored) for route in port.routes)
+    having = {mirror.canary: mirror.baselines for mirror in port.mirrors if mirror.baselines}
+    endpoints = sum(len(mirror.endpoints) for mirror in port.mirrors) + len(having) * len(port.endpoints)
+    policies = sum(
+        len(route.mirrored) + sum(having[each] for each in route.baselines) for route in port.routes
+    )
     size = sum(size_of(route, port.mirrors) for route in port.routes)
     treated = sum(_texts(mirror.treatment) for mirror in port.mirrors)
-    clusters = _SHADOW * len(port.mirrors) + _SCRIPTED * treated
+    clusters = _SHADOW * (len(port.mirrors) + len(having)) + _SCRIPTED * treated
     routes = len(port.gateways) * (_POLICY * policies + _BYTE * size)
     return clusters + _ENDPOINT * endpoints + routes
 

@@ -64,7 +64,8 @@ class Credential(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
     """The mirroring of one Service port to one canary. `marker` is the value of ``x-xds-shadow``.
-    `correlated` samples select the same requests."""
+    `correlated` samples select the same requests. `compare` is whether bodies of responses are compared, and
+    `baseline` whether what differs anyhow is measured, too."""
 
     canary: str
     marker: str
@@ -74,6 +75,14 @@ class Mirror:
     correlated: bool = False
     treatment: Treatment = UNTREATED
     credential: Credential | None = None
+    compare: bool = False
+    baseline: bool = False
+
+    @property
+    def baselines(self) -> int:
+        """How often a sampled request is mirrored to the stable Pods: for the body that the canary's is
+        compared with, and once more to see how two responses of the stable version differ."""
+        return self.compare + self.baseline
 
 
 class Match(NamedTuple):
@@ -88,7 +97,10 @@ class Route(NamedTuple):
     """Matches requests whose random number of a million is below `below`, unless an earlier route matches;
     they are `mirrored` to these canaries. `label` is the route's name in the access log. `admitted`: it only
     matches requests that the limits (`max-rps`) of these canaries have admitted. `limited`: the limits of
-    these canaries decide whether an earlier route, with some of them in `admitted`, matches instead."""
+    these canaries decide whether an earlier route, with some of them in `admitted`, matches instead. It is
+    `sampled` if it only matches requests of the sample that are safe to repeat (`SAFE`). With `baselines` it
+    mirrors those that the limit of the sample has admitted to the baselines of these canaries, too; without,
+    that limit decides whether such a route matches instead."""
 
     label: str
     match: Match = Match()
@@ -96,6 +108,12 @@ class Route(NamedTuple):
     mirrored: tuple[str, ...] = ()
     admitted: tuple[str, ...] = ()
     limited: tuple[str, ...] = ()
+    sampled: bool = False
+    baselines: tuple[str, ...] = ()
+
+
+SAFE: Final = ("GET", "HEAD")
+"""The methods of requests that the stable version may get once more."""
 
 
 class PortPlan(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Final
 
 from xds_server.core.branches import Branch, TooManyConditionsError, branches
-from xds_server.core.plan import Match, Mirror, Route
+from xds_server.core.plan import SAFE, Match, Mirror, Route
 from xds_server.core.sampling import Share, outcomes, ways
 from xds_server.core.terms import MILLION
 
@@ -23,8 +23,11 @@ _MIRRORED_BYTES: Final = 640
 _CARRIED_BYTES: Final = 1_200
 _CONDITION_BYTES: Final = 32
 _LIMIT_BYTES: Final = 300
-"""Upper bounds for the bytes that a route, a mirror policy, its formatters, a condition and a limit take in
-Envoy's configuration, without their texts. A test compares `size_of` with the configuration."""
+_SAMPLE_BYTES: Final = 160
+_MARK_BYTES: Final = 96
+"""Upper bounds for the bytes that a route, a mirror policy, its formatters, a condition, a limit, the
+conditions of a sample and the mark of compared requests take in Envoy's configuration, without their texts. A
+test compares `size_of` with the configuration."""
 
 
 class DoesNotFitError(Exception):
@@ -49,10 +52,10 @@ def routes_of(mirrors: Sequence[Mirror], max_bytes: int) -> tuple[Route, ...]:
     routes: list[Route] = []
     size = 0
     for branch in found:
-        for route in _branch(branch, mirrors):
+        for route in _with_baselines(_branch(branch, mirrors), mirrors):
             routes.append(route)
             size += size_of(route, mirrors)
-            if size > max_bytes:
+            if size > max_bytes or len(routes) > MAX_ROUTES:
                 raise DoesNotFitError
     return tuple(routes)
 
@@ -69,13 +72,18 @@ def size_of(route: Route, mirrors: Sequence[Mirror]) -> int:
         + _CONDITION_BYTES * (len(route.match.headers) + 2)
         + sum(sizes[each] for each in route.mirrored)
         + sum(_LIMIT_BYTES + len(mirror.marker) for mirror in mirrors if mirror.canary in limited)
+        + (_SAMPLE_BYTES + _LIMIT_BYTES if route.sampled else 0)
+        + sum(
+            mirror.baselines * sizes[mirror.canary] for mirror in mirrors if mirror.canary in route.baselines
+        )
     )
 
 
 def _mirror_size(mirror: Mirror) -> int:
     # The shadow cluster changes headers. Only values with formatters are computed in the mirror policy.
     carried = any("%" in value for _, value in mirror.treatment.set_headers)
-    return _MIRRORED_BYTES + 2 * len(mirror.marker) + len(mirror.treatment.host) + _CARRIED_BYTES * carried
+    more = _CARRIED_BYTES * carried + _MARK_BYTES * mirror.compare
+    return _MIRRORED_BYTES + 2 * len(mirror.marker) + len(mirror.treatment.host) + more
 
 
 def _shares(mirrors: Sequence[Mirror], branch: Branch) -> list[Share]:
@@ -102,6 +110,21 @@ def _subsets(canaries: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Every set of them. A set comes before those that are part of it, and the empty set is the last."""
     for count in range(len(canaries), -1, -1):
         yield from combinations(canaries, count)
+
+
+def _with_baselines(routes: Iterator[Route], mirrors: Sequence[Mirror]) -> Iterator[Route]:
+    """Before each route that mirrors to a canary with a baseline, the same for the sample: first those that
+    its limit has admitted, then those for which it decides. It decides together with the limits of canaries,
+    because each request passes their filter once."""
+    having = {mirror.canary for mirror in mirrors if mirror.baselines}
+    for route in routes:
+        if having and route.match.method in (None, *SAFE):
+            baselines = tuple(each for each in route.mirrored if each in having)
+            if baselines:
+                yield route._replace(sampled=True, baselines=baselines)
+            if not route.admitted and not having.isdisjoint({*route.mirrored, *route.limited}):
+                yield route._replace(sampled=True)
+        yield route
 
 
 def _label(match: Match) -> str:

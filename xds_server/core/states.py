@@ -296,6 +296,8 @@ def _mirrors(port: str, active: Iterable[Canary], treatments: Mapping[str, Treat
             correlated=policy.correlated,
             treatment=treatments[canary.name],
             credential=canary.credential,
+            compare=policy.compare,
+            baseline=policy.baseline,
         )
         for canary in sorted(active, key=lambda each: each.name)
         if (policy := canary.policy)

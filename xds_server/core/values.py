@@ -113,6 +113,13 @@ def sample(value: str) -> bool:
     return value == "correlated"
 
 
+def compare(value: str) -> bool:
+    """Whether the bodies of responses are compared."""
+    if value not in ("bodies", "none"):
+        raise PolicyError(f"{shown(value)} is neither bodies nor none")
+    return value == "bodies"
+
+
 def methods(value: str) -> frozenset[str]:
     found = list(entries(value))
     for method in found:

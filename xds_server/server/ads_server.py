@@ -1,5 +1,4 @@
-"""The gRPC server for Envoys: the aggregated discovery service (ADS), load reports (LRS), access logs (ALS),
-and health."""
+"""The gRPC server for Envoys: discovery (ADS), load reports (LRS), access logs (ALS), bodies, and health."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.base.ids import StreamId
 from xds_server.base.memory import Trimmer
+from xds_server.server.bodies import Comparer
 from xds_server.server.config import TlsFiles
 from xds_server.server.identity import ANY_CLIENT, Clients, names_of
 from xds_server.server.observer import Observer
@@ -53,6 +53,7 @@ class FleetServer:
     ) -> None:
         self._tls = tls
         observer = observer or Observer()
+        self.comparer = Comparer(observer.record, clients=clients)
         pairs = pairs or Pairs(observer)
 
         def view(node: Node, names: frozenset[str]) -> View:
@@ -89,6 +90,7 @@ class FleetServer:
         self._servicer.register(self._server)
         self._load_reports.register(self._server)
         self._access_logs.register(self._server)
+        self.comparer.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     @property

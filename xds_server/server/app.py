@@ -205,6 +205,7 @@ class App:
                     spawn(group, "lag", self._watch_lag()),
                     spawn(group, "shadows", self.reporter.watch()),
                     spawn(group, "pairs", self.pairs.run()),
+                    spawn(group, "bodies", self._serving.comparer.run()),
                     spawn(group, "shadow statistics", self._run_stats()),
                 ]
                 if self._events:
@@ -278,6 +279,7 @@ class App:
             self.reporter.failed(len(changes))
             return
         self._published, self._unbuilt, self._unpublished = published, None, frozenset()
+        self._serving.comparer.stepped(before, published)
         self.reporter.stepped(published, changed=changed, took_s=time.monotonic() - began)
         if before is None:
             await self._become_ready()

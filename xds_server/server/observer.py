@@ -154,6 +154,10 @@ class Observer:
         seen = self._clusters.keys() if namespaces is None else namespaces & self._clusters.keys()
         return _NONE.union(*(each for namespace in seen for each in self._clusters[namespace].values()))
 
+    def record(self, canary: NamespacedName) -> Record | None:
+        """The record of one shadow, without the loads since the last call of `records`."""
+        return self._records.get(canary)
+
     def records(self) -> Mapping[NamespacedName, Record]:
         """The record of each shadow, by canary. A record lasts as long as the workload has its label,
         whatever the state of the shadow."""

@@ -201,15 +201,13 @@ class Pairs:
             for route in port.routes
         }
         live = _Cluster(port.service, window_s, Side.PRIMARY, None, mirrored)
-        return {
-            names.cluster(port.service, port.name): live,
-            **{
-                names.shadow_cluster(port.service, port.name, name): live._replace(
-                    side=Side.CANARY, canary=canary, mirrored={}
-                )
-                for name, canary in canaries.items()
-            },
-        }
+        found = {names.cluster(port.service, port.name): live}
+        for name, canary in canaries.items():
+            shadow = live._replace(side=Side.CANARY, canary=canary, mirrored={})
+            found[names.shadow_cluster(port.service, port.name, name)] = shadow
+            baseline = shadow._replace(side=Side.BASELINE)
+            found[names.baseline_cluster(port.service, port.name, name)] = baseline
+        return found
 
     def _canary(self, port: PortPlan, name: str) -> _Canary:
         canary = NamespacedName(port.service.namespace, name)

@@ -13,7 +13,7 @@ from xds_server.translate import names
 
 _NAME: Final = re.compile(
     rf"(?<![-\w./])(?P<namespace>{LABEL})/(?P<service>{LABEL})"
-    rf"(?:(?:/{LABEL})?/shadow/(?P<canary>{names.KINDS_BEFORE_NAMES}{SUBDOMAIN})|/{LABEL})?(?![-\w/]|\.\w)"
+    rf"(?:(?:/{LABEL})?/(?:shadow|baseline)/(?P<canary>{names.KINDS_BEFORE_NAMES}{SUBDOMAIN})|/{LABEL})?(?![-\w/]|\.\w)"
 )
 _HOST: Final = re.compile(rf"(?<![-\w./]){LABEL}/(?P<service>{LABEL})\.(?P<namespace>{LABEL})(?![-\w.])")
 

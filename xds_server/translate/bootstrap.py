@@ -32,6 +32,7 @@ from xds_server.base.sizes import MIB
 from xds_server.base.yaml_text import dumped
 from xds_server.core.plan import GATEWAY
 from xds_server.translate import pacing
+from xds_server.translate.comparing import BODIES_CLUSTER
 from xds_server.translate.mirroring import UPSTREAM_FILTERS
 from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
 from xds_server.xds.stream_events import Variant
@@ -47,6 +48,7 @@ _CERTIFICATE, _ROOTS = "certificate", "roots"
 _SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MAX_CONNECTIONS = 50_000
+_BODIES_AT_ONCE = 16
 
 _PARTS = """\
 # What an Envoy with listeners of its own needs to have its routes and clusters from xds-shadow. Envoy merges
@@ -112,7 +114,9 @@ def routes_only_yaml(options: BootstrapOptions) -> str:
             ads_config=_ads(options.mode), cds_config=waiting
         ),
         cluster_manager=_load_reports(),
-        static_resources=bootstrap.BootstrapStaticResources(clusters=[_xds_cluster(options)]),
+        static_resources=bootstrap.BootstrapStaticResources(
+            clusters=[_xds_cluster(options), _bodies_cluster(options)]
+        ),
     )
     stanza = http_manager.HttpConnectionManager(
         rds=http_manager.Rds(route_config_name=options.route_config, config_source=waiting),
@@ -160,7 +164,7 @@ def sds_files(tls: BootstrapTls) -> dict[str, str]:
 def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
     over_ads = _over_ads(waits=bool(options.ready_port or options.stats))
     listeners = [_ready_listener(options.ready_port)] if options.ready_port else []
-    clusters = [_xds_cluster(options)]
+    clusters = [_xds_cluster(options), _bodies_cluster(options)]
     if options.stats:
         listeners.append(_stats_listener(options.stats))
         clusters.append(_admin_cluster(options.admin_port))
@@ -300,6 +304,27 @@ def _xds_cluster(options: BootstrapOptions) -> cluster.Cluster:
             _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))
         },
         transport_socket=_mutual_tls(options.tls) if options.tls else None,
+    )
+
+
+def _bodies_cluster(options: BootstrapOptions) -> cluster.Cluster:
+    """The control plane, for bodies of mirrored requests. What is not sent yet takes memory, so few calls are
+    in flight at once; a call beyond that fails at once. The bodies of one request have to reach one replica,
+    so a further address is used only while those before it cannot be connected to."""
+    addresses = (options.xds_address, *options.further_xds_addresses)
+    most = cluster.CircuitBreakersThresholds(
+        max_requests=_BODIES_AT_ONCE, max_pending_requests=_BODIES_AT_ONCE, max_retries=0
+    )
+    hosts = [_load_assignment(BODIES_CLUSTER, [each]).endpoints[0] for each in addresses]
+    return replace(
+        _xds_cluster(options),
+        name=BODIES_CLUSTER,
+        load_assignment=endpoint.ClusterLoadAssignment(
+            cluster_name=BODIES_CLUSTER,
+            endpoints=[replace(each, priority=priority) for priority, each in enumerate(hosts)],
+        ),
+        circuit_breakers=cluster.CircuitBreakers(thresholds=[most]),
+        outlier_detection=cluster.OutlierDetection(split_external_local_origin_errors=True),
     )
 
 

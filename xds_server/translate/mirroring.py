@@ -30,6 +30,7 @@ from xds_server.core.plan import Mirror
 from xds_server.core.terms import PRESERVE, SHADOW_SUFFIX
 from xds_server.core.values import CALLERS_CREDENTIALS
 from xds_server.translate import names, scripts
+from xds_server.translate.comparing import MARK
 from xds_server.translate.local_replies import refuse_local_replies
 from xds_server.translate.wire import over_ads, packed, uint32
 
@@ -37,7 +38,14 @@ MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
 _HttpFilter: TypeAlias = http_connection_manager_pb2.HttpFilter
 _Mutation: TypeAlias = mutation_rules_pb2.HeaderMutation
 
-UPSTREAM_FILTERS: Final = ("buffer", "credential_injector", "header_mutation", "lua", "upstream_codec")
+UPSTREAM_FILTERS: Final = (
+    "buffer",
+    "composite",
+    "credential_injector",
+    "header_mutation",
+    "lua",
+    "upstream_codec",
+)
 """The HTTP filters of shadow clusters, without the prefix ``envoy.filters.http.``."""
 
 _CARRIER: Final = f"{names.SHADOW_HEADER}-"
@@ -157,6 +165,8 @@ def _changes(mirror: Mirror) -> header_mutation_pb2.HeaderMutation:
     found = header_mutation_pb2.HeaderMutation()
     found.CopyFrom(_unmarked(mirror.treatment, own_credential=mirror.credential is not None))
     found.mutations.request_mutations.append(_set(names.SHADOW_HEADER, mirror.marker))
+    if mirror.compare:
+        found.mutations.request_mutations.append(_remove(MARK))
     return found
 
 

@@ -33,7 +33,7 @@ KINDS_BEFORE_NAMES: Final = f"(?:(?:{'|'.join(_OTHER_KINDS)})/)?"
 """Matches the kind and the slash that a key of `objects.workload_key` can begin with."""
 
 # NAMESPACE/SERVICE[/PORT]/shadow/[KIND/]NAME as a whole, because a Service or a port may be named "shadow".
-_SHADOW_CLUSTER = re.compile(rf"[^/]+/[^/]+(?:/[^/]+)?/shadow/({KINDS_BEFORE_NAMES}[^/]+)")
+_SHADOW_CLUSTER = re.compile(rf"[^/]+/[^/]+(?:/[^/]+)?/(?:shadow|baseline)/({KINDS_BEFORE_NAMES}[^/]+)")
 
 SHADOW_HEADER: Final = "x-xds-shadow"
 """The header of every mirrored request: NAMESPACE/NAME of the canary, whatever its kind. A request with this
@@ -80,8 +80,18 @@ def shadow_cluster(service: NamespacedName, port: str, canary: str) -> str:
     return f"{cluster(service, port)}/shadow/{canary}"
 
 
+def baseline_cluster(service: NamespacedName, port: str, canary: str) -> str:
+    """The cluster of the requests of that port that are mirrored to the stable Pods because of a canary."""
+    return f"{cluster(service, port)}/baseline/{canary}"
+
+
+def baselines(service: NamespacedName, port: str) -> str:
+    """The limit of the requests of that port that are mirrored to baselines."""
+    return f"{cluster(service, port)}/baselines"
+
+
 def shadowing_canary(cluster_name: str) -> str | None:
-    """The canary of a shadow cluster; None for any other cluster."""
+    """The canary of a shadow cluster, or of a baseline's; None for any other cluster."""
     match = _SHADOW_CLUSTER.fullmatch(cluster_name)
     return match.group(1) if match else None
 

@@ -21,6 +21,7 @@ from xds_server.core.routing import UNMIRRORED
 from xds_server.core.terms import MILLION, HeaderCondition
 from xds_server.translate import names
 from xds_server.translate.access_log import set_mirrored_to
+from xds_server.translate.comparing import MOST_SAMPLED, baseline_of, in_sample, mark
 from xds_server.translate.mirroring import MirrorPolicy, mirror_policy
 from xds_server.translate.pacing import admitted_to, set_limits
 from xds_server.translate.upstream_log import set_sampled
@@ -70,6 +71,7 @@ def virtual_hosts(plan: PortPlan, tail: str = "") -> list[Resource]:
     is as in `set_sampled`."""
     clusters = [names.cluster(plan.service, plan.name)]
     clusters += [_shadow(plan, mirror.canary) for mirror in plan.mirrors]
+    clusters += [_baseline(plan, mirror.canary) for mirror in plan.mirrors if mirror.baselines]
     refs = tuple(names.cluster_key(each) for each in clusters)
     domains = names.domains(plan.domains)
     body = _body(plan, domains, clusters[0], tail)
@@ -131,7 +133,14 @@ def _routes(plan: PortPlan, name: str, tail: str) -> list[route_components_pb2.R
         mirrored = [mirrors[each] for each in route.mirrored]
         match = _match(route.match, below=route.below)
         match.dynamic_metadata.extend(admitted_to(_shadow(plan, each) for each in route.admitted))
-        made = _route(route.label, name, match, [_policy(plan, each) for each in mirrored])
+        policies = [_policy(plan, each, compared=each.canary in route.baselines) for each in mirrored]
+        if route.sampled:
+            match.headers.extend(in_sample(safe=route.match.method is None))
+        if route.baselines:
+            match.dynamic_metadata.extend(admitted_to([names.baselines(plan.service, plan.name)]))
+        for each in route.baselines:
+            policies += _baseline_policies(plan, mirrors[each])
+        made = _route(route.label, name, match, policies)
         if mirrored:
             set_mirrored_to(made.metadata, [each.marker for each in mirrored])
             set_sampled(made.metadata, tail)
@@ -142,16 +151,32 @@ def _routes(plan: PortPlan, name: str, tail: str) -> list[route_components_pb2.R
 
 
 def _limits(plan: PortPlan, route: Route, mirrors: Mapping[str, Mirror]) -> dict[str, int]:
-    rates = {each: mirrors[each].treatment.max_rps for each in route.limited}
-    return {_shadow(plan, each): rate for each, rate in rates.items() if rate is not None}
+    rates = {_shadow(plan, each): mirrors[each].treatment.max_rps for each in route.limited}
+    if route.sampled and not route.baselines:
+        rates[names.baselines(plan.service, plan.name)] = MOST_SAMPLED
+    return {bucket: rate for bucket, rate in rates.items() if rate is not None}
 
 
 def _shadow(plan: PortPlan, canary: str) -> str:
     return names.shadow_cluster(plan.service, plan.name, canary)
 
 
-def _policy(plan: PortPlan, mirror: Mirror) -> MirrorPolicy:
-    return mirror_policy(_shadow(plan, mirror.canary), mirror)
+def _policy(plan: PortPlan, mirror: Mirror, *, compared: bool) -> MirrorPolicy:
+    policy = mirror_policy(_shadow(plan, mirror.canary), mirror)
+    if mirror.compare:
+        policy.request_headers_mutations.append(mark(policy.cluster if compared else None))
+    return policy
+
+
+def _baseline_policies(plan: PortPlan, mirror: Mirror) -> list[MirrorPolicy]:
+    policy = mirror_policy(_baseline(plan, mirror.canary), baseline_of(mirror, plan.endpoints))
+    if mirror.compare:
+        policy.request_headers_mutations.append(mark(policy.cluster))
+    return [policy] * mirror.baselines
+
+
+def _baseline(plan: PortPlan, canary: str) -> str:
+    return names.baseline_cluster(plan.service, plan.name, canary)
 
 
 def _route(

@@ -6,6 +6,7 @@ from xds_server.base.errors import DanglingReferenceError
 from xds_server.core.plan import Plan, PortPlan, ServicePlan
 from xds_server.translate import names
 from xds_server.translate.clusters import primary_cluster, shadow_cluster
+from xds_server.translate.comparing import baseline_of
 from xds_server.translate.endpoints import load_assignment
 from xds_server.translate.gateway import TRANSPARENT, GatewayConfig
 from xds_server.translate.listeners import gateway_listener
@@ -68,6 +69,13 @@ def _resources(port: PortPlan, tail: str) -> list[Resource]:
             shadow_cluster(shadow, port.protocol, mirror, scope=scope),
             load_assignment(shadow, mirror.endpoints, scope=scope, metadata=sampled(tail)),
         ]
+        if mirror.baselines:
+            again = names.baseline_cluster(port.service, port.name, mirror.canary)
+            baseline = baseline_of(mirror, port.endpoints)
+            found += [
+                shadow_cluster(again, port.protocol, baseline, scope=scope),
+                load_assignment(again, baseline.endpoints, scope=scope, metadata=sampled(tail)),
+            ]
         if credential:
             found.append(credential_secret(shadow, credential.value, scope=scope))
     return [*found, *closed_ports(port), *virtual_hosts(port, tail)]

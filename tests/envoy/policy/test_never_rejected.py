@@ -93,6 +93,8 @@ ONE_OF_EACH: dict[str, st.SearchStrategy[str]] = {
     "max-concurrent": (st.integers(1, 30) | st.integers(0, 10_001)).map(str),
     "max-rps": st.integers(0, 1_000_001).map(str),
     "max-body": (st.integers(1, 2**20) | st.integers(0, 2**26 + 1)).map(str),
+    "compare": st.sampled_from(("bodies", "none")),
+    "baseline": st.sampled_from(("true", "false")),
     "until": st.datetimes().map(lambda time: time.replace(microsecond=0).isoformat() + "Z")
     | st.integers(2100, 9999).map("{}-01-01T00:00:00Z".format),  # so that some are to come
 }

@@ -1,9 +1,11 @@
 """How Envoy selects a route and samples its mirrors: the first match wins, and all fractions of a request use
 one random number. docs/internals/architecture.md, "One random number", has the measurement."""
 
+import re
 from collections.abc import Mapping
 
 from envoy.config.route.v3 import route_components_pb2
+from envoy.type.matcher.v3 import string_pb2
 
 from xds_server.base.ids import NamespacedName
 from xds_server.core.annotations import EVERYTHING, Selection, Treatment
@@ -23,6 +25,8 @@ def mirror(
     *,
     correlated: bool = False,
     max_rps: int | None = None,
+    compare: bool = False,
+    baseline: bool = False,
 ) -> Mirror:
     return Mirror(
         canary=name,
@@ -32,6 +36,8 @@ def mirror(
         per_million=per_million,
         correlated=correlated,
         treatment=Treatment(max_rps=max_rps),
+        compare=compare,
+        baseline=baseline,
     )
 
 
@@ -70,13 +76,38 @@ def mirrored_to(
 ) -> frozenset[str]:
     """The canaries to which a request with this random number of a million is mirrored, if the limits of the
     canaries `admitted` admit it."""
-    found = {":method": method, **(headers or {})}
+    clusters = _mirrored_to(host, number, path, {":method": method, **(headers or {})}, admitted)
+    return frozenset(each.rpartition("/")[2] for each in clusters if "/shadow/" in each)
+
+
+def baselines_of(
+    host: route_components_pb2.VirtualHost,
+    method: str,
+    number: int,
+    request: str,
+    *,
+    admitted: frozenset[str],
+) -> list[str]:
+    """The canaries to whose baselines such a request with this id is mirrored, each as often as it is. The
+    limit of the sample is called ``baselines``."""
+    clusters = _mirrored_to(host, number, "/", {":method": method, "x-request-id": request}, admitted)
+    return [each.rpartition("/")[2] for each in clusters if "/baseline/" in each]
+
+
+def _mirrored_to(
+    host: route_components_pb2.VirtualHost,
+    number: int,
+    path: str,
+    headers: Mapping[str, str],
+    admitted: frozenset[str],
+) -> list[str]:
+    """The clusters to which such a request is mirrored."""
 
     def selected(clusters: set[str]) -> route_components_pb2.Route:
         return next(
             route
             for route in host.routes
-            if _admits(route.match, found, path, number)
+            if _admits(route.match, headers, path, number)
             and clusters >= {each.path[0].key for each in route.match.dynamic_metadata}
         )
 
@@ -86,11 +117,7 @@ def mirrored_to(
     )
     if clusters := {each for each in limits if each.rpartition("/")[2] in admitted}:
         route = selected(clusters)
-    return frozenset(
-        policy.cluster.rpartition("/")[2]
-        for policy in route.route.request_mirror_policies
-        if number < share(policy)
-    )
+    return [policy.cluster for policy in route.route.request_mirror_policies if number < share(policy)]
 
 
 def _admits(
@@ -98,9 +125,15 @@ def _admits(
 ) -> bool:
     for matcher in match.headers:
         value = headers.get(matcher.name)
-        if value is None or not (matcher.present_match or value == matcher.string_match.exact):
+        if value is None or not (matcher.present_match or _matches(matcher.string_match, value)):
             return False
     return _under(match, path.partition("?")[0]) and number < share(match)
+
+
+def _matches(matcher: string_pb2.StringMatcher, value: str) -> bool:
+    if matcher.HasField("safe_regex"):
+        return re.fullmatch(matcher.safe_regex.regex, value) is not None
+    return bool(value == matcher.exact)
 
 
 def _under(match: route_components_pb2.RouteMatch, path: str) -> bool:

@@ -471,3 +471,12 @@ def test_the_first_that_names_a_secret_says_which(
     layers: list[dict[str, str]], source: SecretKey | None
 ) -> None:
     assert credential_source(*(Layer("", each) for each in layers)) == source
+
+
+def test_what_is_not_permitted_is_rejected_and_stays_off_where_nobody_asks() -> None:
+    asks, bound = {"baseline": "true"}, {"baseline-allowed": "false"}
+    assert not under(bound).baseline
+    assert under({"baseline-allowed": "true"}, asks).baseline
+    for of_namespace, own in ((bound, asks), ({**bound, **asks}, NONE)):
+        with pytest.raises(NotAllowedError, match="the bound is false"):
+            under(of_namespace, own)

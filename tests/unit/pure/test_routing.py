@@ -25,6 +25,8 @@ def mirror(name: str, selection: Selection = EVERYTHING, share: int = 1_000_000,
         endpoints=(Endpoint("10.0.0.1", 80),),
         selection=selection,
         per_million=share,
+        compare=bool(treated.pop("compare", False)),
+        baseline=bool(treated.pop("baseline", False)),
         treatment=Treatment(**treated),  # type: ignore[arg-type]
     )
 
@@ -40,6 +42,8 @@ treatments = st.fixed_dictionaries(
         "host": st.sampled_from(("preserve", "shadow-suffix", "h" * 253)),
         "timeout_ms": st.sampled_from((10, 600_000)),
         "max_rps": st.sampled_from((None, 1, 1_000_000)),
+        "compare": st.booleans(),
+        "baseline": st.booleans(),
     }
 )
 mirrors = st.lists(

@@ -2,14 +2,15 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from envoy.config.route.v3 import route_components_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.pure.envoy_model import host_of, mirror, mirrored_to, share
-from xds_server.core.annotations import Selection
+from tests.unit.pure.envoy_model import baselines_of, host_of, mirror, mirrored_to, share
+from xds_server.core.annotations import Selection, Treatment
 from xds_server.core.plan import Mirror
 from xds_server.core.sampling import Share, outcomes, ways
 from xds_server.core.terms import MILLION
@@ -92,6 +93,42 @@ def test_a_limit_doubles_the_routes_of_its_canary() -> None:
     assert ways([Share(500_000, limited=True)]) == 3
     assert ways([always] * 9) == 512
     assert ways([Share(300_000, correlated=True, limited=True), Share(MILLION, correlated=True)]) == 3
+
+
+@given(
+    mirrors(),
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=4, max_size=4),
+    st.tuples(
+        st.sampled_from(METHODS),
+        st.integers(0, MILLION - 1),
+        st.sampled_from(("0c", "3c", "4c", "fc", "")),
+        st.frozensets(st.sampled_from(("a", "b", "c", "d", "baselines"))),
+    ),
+)
+def test_baselines_get_the_sample_of_what_their_canary_gets(
+    found: list[Mirror],
+    kinds: list[tuple[bool, bool, bool]],
+    sent: tuple[str, int, str, frozenset[str]],
+) -> None:
+    method, number, request, admitted = sent
+    plain = [
+        replace(each, treatment=Treatment(max_rps=1 if limited else None))
+        for each, (limited, _, _) in zip(found, kinds, strict=False)
+    ]
+    compared = [
+        replace(each, compare=compare, baseline=baseline)
+        for each, (_, compare, baseline) in zip(plain, kinds, strict=False)
+    ]
+    host, headers = host_of(*compared), {"x-request-id": request}
+    canaries = mirrored_to(host_of(*plain), method, number, headers, admitted=admitted)
+    assert mirrored_to(host, method, number, headers, admitted=admitted) == canaries
+    sampled = method in ("GET", "HEAD") and request[:1] in ("0", "3") and "baselines" in admitted
+    assert baselines_of(host, method, number, request, admitted=admitted) == [
+        each.canary
+        for each in compared
+        if sampled and each.canary in canaries
+        for _ in range(each.compare + each.baseline)
+    ]
 
 
 @given(st.lists(st.integers(1, MILLION - 1), min_size=1, max_size=4))

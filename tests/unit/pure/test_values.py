@@ -513,3 +513,9 @@ def test_bodies_that_are_looked_into_are_small_unless_said() -> None:
 def test_no_service_can_claim_the_unreachable_domain() -> None:
     assert values.is_host_name(UNREACHABLE.removeprefix("_"))
     assert not values.is_host_name(UNREACHABLE)
+
+
+def test_compare() -> None:
+    assert [parse("compare", value).compare for value in ("bodies", "none")] == [True, False]
+    with pytest.raises(PolicyError, match="'headers' is neither bodies nor none"):
+        parse("compare", "headers")

@@ -179,6 +179,8 @@ def test_a_baseline_makes_no_pair_of_its_own() -> None:
     baseline = Entry("x", Side.BASELINE, BAD, canary="web-canary")
     assert play([first, baseline, shadow("x")]) == [Pair(CANARY, "GET /", GOOD, GOOD, BAD)]
     assert play([first, shadow("x")]) == [Pair(CANARY, "GET /", GOOD, GOOD)]
+    again = baseline._replace(answer=GOOD)
+    assert play([first, baseline, again, shadow("x")]) == [Pair(CANARY, "GET /", GOOD, GOOD, BAD)]
     assert play([first, baseline]) == [Unpaired(Lost.NOT_SENT, CANARY)]
     assert play([baseline]) == []
     assert play([baseline._replace(request="")]) == []

@@ -161,6 +161,8 @@ class Joiner:
             waiting = requests[key] = _Waiting(now + window_s)
             self._count += 1
         if (entry.side, entry.canary) in waiting.shadows:
+            if entry.side is Side.BASELINE:
+                return  # a request may be mirrored to it twice
             waiting.ambiguous = True
             yield from (Unpaired(Lost.AMBIGUOUS, whose) for whose in _canaries(entry))
         else:
