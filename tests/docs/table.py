@@ -105,7 +105,9 @@ done
 
 MARK = "kubectl -n staging label deployment myapp-canary xds-shadow.io/shadow-of=myapp"
 ACTIVE = f'{MARK}; until xds-shadow status | grep -q "Active *Configured"; do :; done'
-TOLD = f"{MARK}; until kubectl -n staging get events | grep -q ShadowActive; do :; done"
+REQUEST = "curl --silent --output /dev/null --header 'Host: myapp.staging' http://127.0.0.1:8080/"
+MIRRORED = f'{MARK}; until xds-shadow status | grep -q "Active *Mirroring"; do {REQUEST}; done'
+TOLD = f"{MARK}; until kubectl -n staging get events | grep -q ShadowMirroring; do {REQUEST}; done"
 INSTALLED = """
 kubectl apply -k manifests/install
 for each in xds-shadow xds-shadow-gateway; do  # what their controller would report
@@ -176,7 +178,7 @@ TABLE = (
     Entry("README.md", "> envoy.yaml\n", Run(until=connected("gateway-1"))),
     Entry("README.md", "envoy/own-listener.yaml", Run(before=OWN_LISTENER, until=connected("edge-1"))),
     Entry("README.md", "xds-shadow status\n", Run(before=ACTIVE)),
-    Entry("README.md", "SHADOW   ", Shows("xds-shadow status", before=ACTIVE)),
+    Entry("README.md", "SHADOW   ", Shows("xds-shadow status", before=MIRRORED)),
     Entry("README.md", "$ kubectl -n staging get events", Run(before=TOLD)),
     Entry(
         "docs/commands.md",
