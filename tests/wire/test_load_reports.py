@@ -149,6 +149,14 @@ async def test_what_it_reports_counts(rig: Rig) -> None:
     assert rig.loads.total("a") == Load(6, 3, 1, 7, 2)
 
 
+async def test_the_node_may_be_repeated(rig: Rig) -> None:
+    client = await rig.greeted()
+    await client.send(node=node("x" * 70_000, team="two"), cluster_stats=[_stats("a", 5)])
+    await eventually(lambda: rig.loads.accepted)
+    assert rig.loads.total("a") == Load(5, 5)
+    assert [each.node for each in rig.loads.reporters()] == ["envoy-1"]
+
+
 async def test_clusters_of_another_view_do_not_count(rig: Rig) -> None:
     client = await rig.greeted("two")
     await client.report(a=5, c=1)

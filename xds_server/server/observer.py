@@ -332,9 +332,10 @@ class _Hearing(NamedTuple):
 
     @classmethod
     def of(cls, loads: Loads, clients: Iterable[Client], now: float) -> "_Hearing":
-        oldest = now - RECENT * loads.interval_s()
-        reporters = loads.reporters()
-        heard = {each.node for each in reporters if each.last is not None and each.last >= oldest}
+        reporters, oldest = loads.reporters(), now - RECENT * loads.interval_s()
+        # The last report may have followed a question with a longer interval.
+        known = oldest - loads.longest_s
+        heard = {each.node for each in reporters if each.last is not None and each.last >= known}
         begin = {each.node for each in reporters if each.since >= oldest}
         begin |= {each.node for each in clients if each.opened_at >= oldest}
         silent = {each.node for each in clients} - heard - begin

@@ -20,6 +20,9 @@ RECENT: Final = 3
 _MOST_ENTRIES: Final = 10_000
 """Clusters in the reports of all Envoys that one second may bring."""
 
+_LEAST_ENTRIES: Final = 100
+"""A report costs as much as so many clusters in it: Envoy repeats its node, which has 60 KB, in each."""
+
 _LARGEST: Final = 10**9
 """A count beyond it is no count of one Envoy's requests in an interval."""
 
@@ -97,10 +100,18 @@ class Loads:
             del self._totals[each]
 
     def interval_s(self) -> float:
-        """How often an Envoy is to report, so that all of them together bring no more than is affordable."""
-        entries = len(self._reporters) * len(self._wanted)
+        """How often an Envoy is to report, so that all of them together bring no more than is affordable; as
+        rarely as possible if nothing is wanted."""
+        if not self._wanted:
+            return self._intervals_s[-1]
+        entries = len(self._reporters) * max(len(self._wanted), _LEAST_ENTRIES)
         affordable = (each for each in self._intervals_s if entries <= each * _MOST_ENTRIES)
         return next(affordable, self._intervals_s[-1])
+
+    @property
+    def longest_s(self) -> float:
+        """The longest time between two reports of an Envoy."""
+        return self._intervals_s[-1]
 
     def join(self, stream: StreamId, node: NodeId, *, now: float) -> None:
         """An Envoy opened a stream."""

@@ -59,8 +59,19 @@ def test_many_envoys_with_many_clusters_report_less_often() -> None:
     found = Loads()
     found.want({str(number) for number in range(1000)})
     seen = []
+    assert found.interval_s() == INTERVALS_S[0]
     for number in range(400):
         found.join(StreamId(number), NodeId(str(number)), now=0.0)
         seen.append(found.interval_s())
     assert sorted(set(seen)) == list(INTERVALS_S)
     assert seen == sorted(seen)
+
+
+def test_many_envoys_report_less_often_and_rarely_if_nothing_is_wanted() -> None:
+    found = Loads()
+    assert found.interval_s() == found.longest_s == INTERVALS_S[-1]
+    found.want({"a"})
+    for number in range(301):
+        assert found.interval_s() == INTERVALS_S[0]
+        found.join(StreamId(number), NodeId(str(number)), now=0.0)
+    assert found.interval_s() == INTERVALS_S[1]
