@@ -10,7 +10,7 @@ from xds_server.base.address import Address, parse_address
 from xds_server.base.errors import UsageError
 from xds_server.cli.options import cluster_domains_of
 from xds_server.core.layers import PolicyFile
-from xds_server.server.config import Security, ServeConfig, SourceConfig, TlsFiles
+from xds_server.server.config import PeersConfig, Security, ServeConfig, SourceConfig, TlsFiles
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,25 @@ def test_credentials_may_be_sent_with_tls_or_if_that_is_said() -> None:
     assert config(policy=file).installation == replace(file, credentials=False)
     assert config(policy=file, plaintext_credentials=True).installation == file
     assert config(policy=file, security=Security(tls=files)).installation == file
+
+
+def test_replicas_in_plain_text_need_loopback_or_a_word() -> None:
+    loopback, anywhere = Address("127.0.0.1", 0), Address("0.0.0.0", 18083)
+
+    def config(address: Address, **said: Any) -> ServeConfig:
+        peers = PeersConfig(peers=(Address("replicas", 18083),), address=address)
+        return ServeConfig(
+            source=SourceConfig(),
+            xds_address=loopback,
+            admin_address=loopback,
+            http_address=loopback,
+            peers=peers,
+            **said,
+        )
+
+    files = TlsFiles(certificate=Path("a"), key=Path("b"), client_ca=Path("c"))
+    config(loopback)
+    config(anywhere, insecure=True)
+    config(anywhere, security=Security(tls=files))
+    with pytest.raises(UsageError, match=r"--peer-address 0\.0\.0\.0:18083 is not on loopback"):
+        config(anywhere)
