@@ -13,8 +13,8 @@ from xds_server.core.verdict import body_joining, body_text
 from xds_server.server import bodies
 from xds_server.server.metrics import TABLE
 from xds_server.xds import fleet as state
+from xds_server.xds import load_reports, loads, outline, servicer
 from xds_server.xds import node as nodes
-from xds_server.xds import outline, servicer
 from xds_server.xds.admission import StreamLimits
 from xds_server.xds.budget import NameLimits
 from xds_server.xds.pace import PaceLimits
@@ -129,6 +129,10 @@ def test_limits_are_those_of_the_program() -> None:
         f"| the same for all streams of a process | {names.total >> 20} MiB |",
         f"| `node.metadata` | {nodes.MAX_METADATA_BYTES:,} bytes |",
         f"| `node.id`, `node.cluster`, `node.user_agent_name`, each | {nodes.MAX_TEXT_BYTES:,} bytes |",
+        f"| a load report | {load_reports.REPORT_BYTES >> 10} KiB, and {load_reports.CLUSTER_BYTES:,} bytes for each"
+        " cluster that the Envoy was asked for |",
+        "| a cluster in a load report | one of the view, for which the Envoy was asked |",
+        f"| a count in a load report | {loads.LARGEST:,} |",
         f"| streams from one address | {limits.per_peer:,} |",
         f"| new streams a second, after a first {limits.burst:,} | {limits.rate:g} |",
         f"| streams of one connection | {streams} |",

@@ -8,7 +8,8 @@ wrong affects no other.
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -34,8 +35,8 @@ _FIRST_REQUEST_DEADLINE_S: Final = 30.0
 _NO_STREAM: Final = StreamId(0)
 _EXHAUSTED: Final = grpc.StatusCode.RESOURCE_EXHAUSTED
 
-_REPORT_BYTES: Final = MIB
-_CLUSTER_BYTES: Final = 2048
+REPORT_BYTES: Final = MIB // 4
+CLUSTER_BYTES: Final = 2048
 """The size of a report: so much, and so much for each cluster that the Envoy was asked for."""
 
 _NODE: Final = bytes([lrs_pb2.LoadStatsRequest.NODE_FIELD_NUMBER << 3 | 2])
@@ -144,7 +145,7 @@ class LoadReportServicer(Generic[V]):
         identity = StreamId(self._next_stream)
         self._next_stream += 1
         try:
-            node = await self._greeting(context)
+            node = await self._greeting(context, host)
             if node is None:
                 return None
             stream = _Stream(identity, self._view_of(node, self._identify(context.auth_context())), host)
@@ -166,7 +167,7 @@ class LoadReportServicer(Generic[V]):
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _greeting(self, context: _Context) -> Node | None:
+    async def _greeting(self, context: _Context, host: str) -> Node | None:
         """The node in the first request; None if the client ends the stream without one."""
         try:
             async with asyncio.timeout(self._first_request_deadline_s):
@@ -177,10 +178,12 @@ class LoadReportServicer(Generic[V]):
             ) from None
         if not isinstance(first, bytes):
             return None
-        request = _parsed(first)
-        if not request.HasField("node"):
-            raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
-        return node_of(request.node)
+        await self._wait_for_turn(host, len(first))
+        with self._spending(host, len(first)):
+            request = _parsed(first)
+            if not request.HasField("node"):
+                raise RequestError("the first request of a stream has no node; set node.id in the bootstrap")
+            return node_of(request.node)
 
     # --- reading and writing ---------------------------------------------------------------------------
 
@@ -188,14 +191,14 @@ class LoadReportServicer(Generic[V]):
         # No error may leave this coroutine, or the task would keep the last report (see `reading`).
         try:
             while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
-                await self._wait_for_turn(stream, len(raw))
-                self._take(stream, raw)
+                await self._wait_for_turn(stream.host, len(raw))
+                with self._spending(stream.host, len(raw)):
+                    self._take(stream, raw)
                 del raw  # otherwise every stream would keep its last report until the next one arrives
         except RequestError as error:
             stream.failure = _failure(error)
 
     def _take(self, stream: _Stream[V], raw: bytes) -> None:
-        began = time.thread_time()
         request = _parsed(raw, clusters=len(stream.believed), node=False)
         known = [each for each in request.cluster_stats if each.cluster_name in stream.believed]
         self._loads.rejected += len(request.cluster_stats) - len(known)
@@ -203,20 +206,28 @@ class LoadReportServicer(Generic[V]):
         self._loads.report(stream.id, loads, stream.believed, now=_now())
         stream.believed, stream.answered = stream.asked, True
         stream.wake.set()
-        self._pace.spend(stream.host, len(raw), time.thread_time() - began, _now())
 
-    async def _wait_for_turn(self, stream: _Stream[V], size: int) -> None:
+    @contextmanager
+    def _spending(self, host: str, size: int) -> Iterator[None]:
+        """The client's address pays for the time that the block takes."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self._pace.spend(host, size, time.thread_time() - began, _now())
+
+    async def _wait_for_turn(self, host: str, size: int) -> None:
         """Wait until the client's address is within its share of the event loop. Meanwhile nothing is read
         from the stream, so TCP flow control slows the client down."""
-        if not (wait := self._pace.wait(stream.host, size, _now())):
+        if not (wait := self._pace.wait(host, size, _now())):
             return
-        self._pace.hold(stream.host, size)
+        self._pace.hold(host, size)
         try:
             while wait:
                 await asyncio.sleep(wait)
-                wait = self._pace.wait(stream.host, size, _now())
+                wait = self._pace.wait(host, size, _now())
         finally:
-            self._pace.release(stream.host, size)
+            self._pace.release(host, size)
 
     async def _write(self, stream: _Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
         """Ask for what is wanted. Envoy begins a new interval with each question, so an Envoy that was asked
@@ -266,7 +277,7 @@ def _question(clusters: frozenset[str], interval_s: float) -> bytes:
 def _parsed(raw: bytes, *, clusters: int = 0, node: bool = True) -> lrs_pb2.LoadStatsRequest:
     """A request about so many clusters. Without `node`, the node at its beginning is left out: Envoy repeats
     it in each report, and it takes nearly all of the time."""
-    most = _REPORT_BYTES + clusters * _CLUSTER_BYTES
+    most = REPORT_BYTES + clusters * CLUSTER_BYTES
     if len(raw) > most:
         raise RequestLimitError(f"a load report of {len(raw):,} bytes, more than {most:,}")
     if not node and raw.startswith(_NODE) and (read := read_varint(raw, len(_NODE))):

@@ -23,7 +23,7 @@ _MOST_ENTRIES: Final = 10_000
 _LEAST_ENTRIES: Final = 100
 """A report costs as much as so many clusters in it: Envoy repeats its node, which has 60 KB, in each."""
 
-_LARGEST: Final = 10**9
+LARGEST: Final = 10**9
 """A count beyond it is no count of one Envoy's requests in an interval."""
 
 
@@ -50,7 +50,7 @@ class Load(NamedTuple):
 
     def valid(self) -> bool:
         """Whether all of it can be counts."""
-        return min(self) >= 0 and max(self) <= _LARGEST
+        return min(self) >= 0 and max(self) <= LARGEST
 
 
 NO_LOAD: Final = Load()
