@@ -109,6 +109,7 @@ def test_limits_are_those_of_the_program() -> None:
         dict(server_options())["grpc.max_concurrent_streams"],
     )
     pace, views = PaceLimits(), ViewLimits()
+    report, cluster = load_reports.REPORT_BYTES, load_reports.CLUSTER_BYTES
     rows = {
         f"| everything but names in a request (node, type, version) | {outline.MAX_OTHER_BYTES:,} bytes |",
         f"| names in one request | {outline.MAX_NAMES:,} |",
@@ -129,8 +130,7 @@ def test_limits_are_those_of_the_program() -> None:
         f"| the same for all streams of a process | {names.total >> 20} MiB |",
         f"| `node.metadata` | {nodes.MAX_METADATA_BYTES:,} bytes |",
         f"| `node.id`, `node.cluster`, `node.user_agent_name`, each | {nodes.MAX_TEXT_BYTES:,} bytes |",
-        f"| a load report | {load_reports.REPORT_BYTES >> 10} KiB, and {load_reports.CLUSTER_BYTES:,} bytes for each"
-        " cluster that the Envoy was asked for |",
+        f"| a load report | {report >> 10} KiB, and {cluster:,} bytes for each cluster that was asked for |",
         "| a cluster in a load report | one of the view, for which the Envoy was asked |",
         f"| a count in a load report | {loads.LARGEST:,} |",
         f"| streams from one address | {limits.per_peer:,} |",
