@@ -201,7 +201,7 @@ async def test_a_dry_run_prints_lines_that_do_the_same(user: Kubectl) -> None:
         ),
         (["set", CANARY, "timout=2s"], 2, "unknown annotation 'timout'; did you mean timeout?"),
         (["set", CANARY, "Percent=5"], 2, "unknown annotation 'Percent'; did you mean percent?"),
-        (["set", CANARY, "colour-"], 2, "unknown annotation 'colour'; known are credential-from-secret, "),
+        (["set", CANARY, "colour-"], 2, "unknown annotation 'colour'; known are baseline, compare, "),
         (["set", CANARY, "percent"], 2, "'percent' is neither NAME=VALUE nor NAME-"),
         (
             ["start", CANARY, "--of", "deployment/x"],

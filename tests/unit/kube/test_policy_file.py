@@ -65,7 +65,7 @@ def test_no_file_and_one_of_comments_set_nothing(file: Path) -> None:
         ("percent: lots", "percent: 'lots' is not a percentage"),
         ("percent-max: lots", "percent-max: 'lots' is not a percentage"),
         ("percnt: 1", "percnt is not known here; did you mean percent?"),
-        ("colour: red", "colour is not known here; known are credential-from-secret, "),
+        ("colour: red", "colour is not known here; known are baseline, "),
         ("endpoints-from: service/a", "endpoints-from is not known here"),
         ("percent: 50\npercent-max: 10", "percent: '50': the maximum is 10 (percent-max)"),
         ("redact: form:a\nmax-body: 1Mi", "redact parses bodies of up to 256Ki"),
