@@ -54,6 +54,7 @@ POLICIES: Final[tuple[dict[str, str], ...]] = (
     {"set-headers": "x-a=%REQ(host)%"},
     {"set-headers": ":path=/x"},
     {"remove-headers": "cookie", "max-rps": "5"},
+    {"compare": "bodies", "baseline": "true"},
     {"redact": "form:password", "max-body": "16Ki"},
     {"timeout": "never"},
     {"until": "2020-01-01T00:00:00Z"},

@@ -134,6 +134,8 @@ _annotations = st.fixed_dictionaries(
         kube.PREFIX + "headers": st.sampled_from(("x-a", "x-a=1", "x-b,x-a=2")),
         kube.PREFIX + "until": st.sampled_from(TIMES),
         kube.PREFIX + "set-headers": st.just("x-env=shadow"),
+        kube.PREFIX + "compare": st.just("bodies"),
+        kube.PREFIX + "baseline": st.sampled_from(("true", "false")),
         kube.PREFIX + "redact": st.just("json:/a"),
         kube.PREFIX + "credential-from-secret": st.sampled_from(("token/key", "other/key", "token/gone")),
         kube.PREFIX + "endpoints-from": st.sampled_from(
