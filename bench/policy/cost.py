@@ -1,21 +1,30 @@
 """What mirroring costs an Envoy by request: its processor time at 100 percent, with nothing done to the
-copies, and with each thing that can be done to them.
+mirrored requests, and with each thing that can be done to them; beside an Envoy that mirrors by a
+configuration written by hand.
 
 The cases take turns, round after round; figures are medians over the rounds. All send the same requests, so
 that they differ in nothing but the policy.
 """
 
+import os
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench.policy.backend import Kind
+from bench.policy.by_hand import MIRRORED, PLAIN, by_hand
+from bench.policy.by_hand import SHADOW as BARE_SHADOW
 from bench.policy.stage import HOST, SHADOW, Stage, secret, stage
 from bench.policy.users import Load, send
 from bench.process import cpu_s
+from xds_server.local.demo.envoy import Envoy
 
 _OFF: Final = "no mirror"
+_BARE: Final = "by hand: mirror"
+_WITHOUT_PAIRS: Final = "mirror, no policy, without pairs"
+_BY_HAND: Final = {"by hand: no mirror": PLAIN, _BARE: MIRRORED}
 _TOKEN: Final = secret("token", "authorization", "Bearer of-the-canary")
 _HEADERS: Final = (
     ("authorization", "Bearer of-the-user"),
@@ -32,6 +41,7 @@ _WARM_UP_S: Final = 0.5
 
 CASES: Final = {
     _OFF: {"paused": "true"},
+    _WITHOUT_PAIRS: {},
     "mirror, no policy": {},
     "headers": {
         "remove-headers": "cookie,x-tracking-id",
@@ -57,43 +67,73 @@ async def measure(*, rounds: int, seconds: float, progress: Any) -> dict[str, An
     """Microseconds of Envoy's processor time by request."""
     found: dict[str, list[float]] = {}
     failed = 0
-    with tempfile.TemporaryDirectory(prefix="xds-shadow-bench-") as directory:
-        async with stage(Path(directory), Kind.GOOD) as on:
+    with tempfile.TemporaryDirectory(prefix="xds-shadow-bench-") as name:
+        directory = Path(name)
+        async with stage(directory, Kind.GOOD) as on, by_hand(directory, on.stable, on.canary) as hand:
             for number in range(rounds):
-                for case, annotations in CASES.items():
+                names = [*_BY_HAND, *CASES]
+                first = number % len(names)
+                for case in names[first:] + names[:first]:
                     progress(f"round {number + 1} of {rounds}: {case}")
-                    await on.annotate(annotations | _UNBOUNDED, _TOKEN)
-                    cost, wrong = await _one(on, seconds, mirrored=case != _OFF)
+                    cost, wrong = await _one(await _target(case, on, hand), seconds)
                     found.setdefault(case, []).append(cost)
                     failed += wrong
-    medians = {case: statistics.median(costs) for case, costs in found.items()}
     return {
         "rounds": rounds,
         "seconds": seconds,
+        "load": os.getloadavg()[1],
         "body": len(_JSON),
         "failed": failed,
-        "cases": [
-            {
-                "case": case,
-                "cpu_us": cost,
-                "added_us": cost - medians[_OFF],
-                "ratio": cost / medians[_OFF],
-            }
-            for case, cost in medians.items()
-        ],
+        "cases": [_result(case, found) for case in [*_BY_HAND, *CASES]],
     }
 
 
-async def _one(on: Stage, seconds: float, *, mirrored: bool) -> tuple[float, int]:
-    """Microseconds by request, and how many requests or copies failed."""
+def _result(case: str, found: dict[str, list[float]]) -> dict[str, Any]:
+    """Medians over the rounds; each ratio is one of the same round."""
+
+    def ratio(base: str) -> float:
+        return statistics.median(one / other for one, other in zip(found[case], found[base], strict=True))
+
+    added = (one - off for one, off in zip(found[case], found[_OFF], strict=True))
+    return {
+        "case": case,
+        "cpu_us": statistics.median(found[case]),
+        "added_us": statistics.median(added),
+        "ratio": ratio(_OFF),
+        "of_bare": ratio(_BARE),
+    }
+
+
+class _Target(NamedTuple):
+    """Where requests go, and what counts the canary's responses, if they are mirrored."""
+
+    envoy: Envoy
+    host: str
+    counter: str
+
+
+async def _target(case: str, on: Stage, hand: Envoy) -> _Target:
+    if host := _BY_HAND.get(case):
+        return _Target(hand, host, f"{BARE_SHADOW}upstream_rq_200" if host == MIRRORED else "")
+    await on.annotate(CASES[case] | _UNBOUNDED, _TOKEN)
+    counter = f"{SHADOW}upstream_rq_200" if case != _OFF else ""
+    return _Target(on.silent if case == _WITHOUT_PAIRS else on.envoy, HOST, counter)
+
+
+async def _one(at: _Target, seconds: float) -> tuple[float, int]:
+    """Microseconds by request, and how many requests or mirrored requests failed."""
     headers = (*_HEADERS, ("content-type", "application/json"))
-    load = Load(on.port, HOST, seconds, method="POST", headers=headers, body=_JSON)
-    await send(Load(on.port, HOST, min(_WARM_UP_S, seconds), method="POST", headers=headers, body=_JSON))
-    pid = on.envoy.process.pid
-    copies, before = await on.envoy.stat(f"{SHADOW}upstream_rq_200"), cpu_s(pid)
+    load = Load(at.envoy.gateway_port, at.host, seconds, method="POST", headers=headers, body=_JSON)
+    await send(replace(load, seconds=min(_WARM_UP_S, seconds)))
+    pid = at.envoy.process.pid
+    copies, before = await _copies(at), cpu_s(pid)
     answers = await send(load)
     cost, requests = cpu_s(pid) - before, len(answers["took_ms"])
-    copies = await on.envoy.stat(f"{SHADOW}upstream_rq_200") - copies
+    copies = await _copies(at) - copies
     # The last few may still be on their way.
-    missing = max(0, requests - copies - load.connections) if mirrored else copies
+    missing = max(0, requests - copies - load.connections) if at.counter else 0
     return cost / requests * 1e6, answers["failed"] + missing
+
+
+async def _copies(at: _Target) -> int:
+    return await at.envoy.stat(at.counter) if at.counter else 0

@@ -6,6 +6,7 @@ drifts; quantiles are over all rounds of a kind.
 
 import asyncio
 import contextlib
+import os
 import statistics
 import tempfile
 from collections.abc import AsyncIterator
@@ -64,6 +65,7 @@ async def measure(*, rounds: int, seconds: float, progress: Any) -> dict[str, An
     return {
         "rounds": rounds,
         "seconds": seconds,
+        "load": os.getloadavg()[1],
         "rate": RATE,
         "upload": UPLOAD,
         "kinds": found,
@@ -72,9 +74,9 @@ async def measure(*, rounds: int, seconds: float, progress: Any) -> dict[str, An
 
 async def _one(on: Stage, rounds: int, seconds: float) -> dict[str, Any]:
     sides = {name: _Side() for name in SIDES}
-    load = Load(on.port, HOST, seconds, rate=RATE, method="POST", size=UPLOAD)
+    load = Load(on.envoy.gateway_port, HOST, seconds, rate=RATE, method="POST", size=UPLOAD)
     await on.annotate(SIDES["off"])
-    await send(Load(on.port, HOST, min(1.0, seconds), rate=RATE, method="POST", size=UPLOAD))
+    await send(Load(on.envoy.gateway_port, HOST, min(1.0, seconds), rate=RATE, method="POST", size=UPLOAD))
     for number in range(rounds):
         names = list(SIDES)
         first = number % len(names)

@@ -1,4 +1,4 @@
-"""One real Envoy with a Service behind it, whose canary is of a chosen kind and has chosen annotations."""
+"""Real Envoys with a Service behind them, whose canary is of a chosen kind and has chosen annotations."""
 
 import asyncio
 import contextlib
@@ -12,30 +12,35 @@ from typing import Any, Final
 import yaml
 
 from bench.policy.backend import Kind
+from xds_server.base.address import Address
 from xds_server.local.demo.control_plane import ControlPlane
 from xds_server.local.demo.envoy import Envoy
 from xds_server.local.demo.fleet import reserved_ports
 from xds_server.local.demo.processes import Process
 from xds_server.server.status_client import get_status
 from xds_server.translate.bootstrap import BootstrapOptions
+from xds_server.translate.node_metadata import ACCESS_LOGS
 from xds_server.xds.stream_events import Variant
 
 HOST: Final = "myapp.staging"
-SHADOW: Final = "cluster.staging/myapp/shadow/canary."
+SHADOW: Final = "cluster.staging/myapp/http/shadow/canary."
 _LABEL: Final = "xds-shadow.io/"
+_BENCH, _SILENT = "bench", "silent"
 Document = dict[str, Any]
 
 
 @dataclass
 class Stage:
-    """`envoy` serves `HOST` at `port`; `annotate` gives the canary its annotations."""
+    """`envoy` serves `HOST` at its gateway port; `annotate` gives the canary its annotations. `silent` is the
+    same, and does not log requests to the control plane. The backends are at the ports `stable` and
+    `canary`."""
 
     envoy: Envoy
-    port: int
+    silent: Envoy
+    stable: int
+    canary: int
     _control_plane: ControlPlane
     _manifests: Path
-    _stable: int
-    _canary: int
 
     async def annotate(self, annotations: dict[str, str], *secrets: Document) -> None:
         """Wait until Envoy has what follows from these annotations of the canary, by their short names; its
@@ -49,7 +54,7 @@ class Stage:
             await self._set(annotations, "Active", *secrets)
 
     async def _set(self, annotations: dict[str, str], state: str, *secrets: Document) -> None:
-        documents = _documents(self._stable, self._canary, annotations)
+        documents = _documents(self.stable, self.canary, annotations)
         part = self._manifests / ".all.part"
         part.write_text(yaml.safe_dump_all([*documents, *secrets]))
         part.replace(self._manifests / "all.yaml")
@@ -80,19 +85,31 @@ async def stage(directory: Path, canary: Kind) -> AsyncIterator[Stage]:
         control_plane = ControlPlane(source, directory)
         stack.push_async_callback(control_plane.stop)
         await control_plane.start()
-        [port] = stack.enter_context(reserved_ports(1))
-        options = BootstrapOptions(
-            node_id="bench",
-            mode=Variant.DELTA,
-            xds_address=control_plane.xds_address,
-            admin_port=0,
-            gateway_port=port,
-        )
-        envoy = Envoy(options, directory)
-        stack.push_async_callback(envoy.stop)
-        await envoy.start()
-        await envoy.until_serving()
-        yield Stage(envoy, port, control_plane, manifests, *ports)
+        found = []
+        for name, port in zip((_BENCH, _SILENT), stack.enter_context(reserved_ports(2)), strict=True):
+            envoy = _envoy(name, port, control_plane.xds_address, directory)
+            stack.push_async_callback(envoy.stop)
+            await envoy.start()
+            await envoy.until_serving()
+            found.append(envoy)
+        yield Stage(found[0], found[1], ports[0], ports[1], control_plane, manifests)
+
+
+def _envoy(name: str, port: int, xds: Address, directory: Path) -> Envoy:
+    options = BootstrapOptions(
+        node_id=name, mode=Variant.DELTA, xds_address=xds, admin_port=0, gateway_port=port
+    )
+    envoy = Envoy(options, directory)
+    if name == _SILENT:
+        _silence(directory / f"{name}.yaml")
+    return envoy
+
+
+def _silence(bootstrap: Path) -> None:
+    """Remove the permission to configure a log."""
+    found = yaml.safe_load(bootstrap.read_text())
+    found["node"]["metadata"].pop(ACCESS_LOGS, None)
+    bootstrap.write_text(yaml.safe_dump(found))
 
 
 @contextlib.asynccontextmanager

@@ -12,13 +12,16 @@ HOSTILE_COLUMNS: Final = (
     "memory at most",
     "mirrored requests begun",
 )
-COST_COLUMNS: Final = ("mirrored requests", "CPU", "difference", "ratio")
+COST_COLUMNS: Final = ("mirrored requests", "CPU", "difference", "ratio", "of a mirror by hand")
 ABOUT_COST: Final = (
     "One worker of a real Envoy with the control plane's configuration, and a good canary. Every request"
     " is a POST of {body:,} bytes of JSON with five headers, over eight connections, as fast as the"
     " responses arrive. 100 percent are mirrored, and a check confirms that the canary responded to each."
     " The figure is processor time of the whole Envoy process divided by the number of requests, median of"
-    " {rounds} rounds of {seconds:g} s that take turns."
+    " {rounds} rounds of {seconds:g} s that take turns. *By hand* is another Envoy in the same run, whose"
+    " configuration is written by hand: a route with `request_mirror_policies`, and a cluster without limits"
+    " and filters. Ratios are medians of the ratios of each round."
+    " Other programs ran, too: the load average was {load:.0f}."
 )
 ABOUT_HOSTILE: Final = (
     "Uploads of {size} MB to the stable version, {rate:g} a second, each at its due time whatever the"
@@ -27,7 +30,7 @@ ABOUT_HOSTILE: Final = (
     " the canary; with 8 MiB all of them do. The three take turns, {rounds} rounds of {seconds:g} s each."
     " Each round begins with a canary without history. The good canary shows the cost of mirroring itself"
     " on this machine, whose processors clients, backends and Envoy share. Memory is Envoy's; memory that"
-    " one case has taken stays for the next."
+    " one case has taken stays for the next. Other programs ran, too: the load average was {load:.0f}."
 )
 _KINDS: Final = {
     "good": "good",
@@ -70,7 +73,13 @@ def ratios(sides: dict[str, Any]) -> list[float]:
 def cost(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """A row for each policy."""
     return [
-        (each["case"], f"{each['cpu_us']:.1f} µs", f"{each['added_us']:+.1f} µs", f"{each['ratio']:.2f}")
+        (
+            each["case"],
+            f"{each['cpu_us']:.1f} µs",
+            f"{each['added_us']:+.1f} µs",
+            f"{each['ratio']:.2f}",
+            f"{each['of_bare']:.2f}",
+        )
         for each in results["cases"]
     ]
 
