@@ -15,6 +15,7 @@ from google.protobuf.any_pb2 import Any
 
 from xds_server.core.plan import Mirror, Protocol
 from xds_server.translate.comparing import comparing
+from xds_server.translate.local_replies import refuse_local_replies
 from xds_server.translate.mirroring import shadow_filters
 from xds_server.translate.names import cluster_key, endpoints_key, secret_key
 from xds_server.translate.wire import over_ads, packed, seconds, serialized, uint32
@@ -137,6 +138,7 @@ def _shadow(protocol: Protocol, mirror: Mirror, credential: str | None) -> bytes
     # Bounds the whole mirrored request, whatever the canary does.
     options.common_http_protocol_options.max_stream_duration.CopyFrom(seconds(treatment.timeout_ms / 1000))
     options.http_filters.extend([*comparing(mirror), *shadow_filters(mirror, credential)])
+    refuse_local_replies(options.http_filters)
     most = uint32(treatment.max_concurrent)
     limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_connections=most, max_pending_requests=most, max_requests=most, max_retries=uint32(0)

@@ -31,7 +31,6 @@ from xds_server.core.terms import PRESERVE, SHADOW_SUFFIX
 from xds_server.core.values import CALLERS_CREDENTIALS
 from xds_server.translate import names, scripts
 from xds_server.translate.comparing import MARK
-from xds_server.translate.local_replies import refuse_local_replies
 from xds_server.translate.wire import over_ads, packed, uint32
 
 MirrorPolicy: TypeAlias = route_components_pb2.RouteAction.RequestMirrorPolicy
@@ -147,7 +146,7 @@ def _carried(formatter: str, carrier: str) -> _Mutation:
 def shadow_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
     """The filters of a shadow cluster. `credential` is the name of the secret."""
     injector = [_injector(credential)] if credential else []
-    found = [
+    return [
         *_length(mirror.treatment),
         _buffer(mirror.treatment.max_body),
         *_script(mirror.treatment),
@@ -156,8 +155,6 @@ def shadow_filters(mirror: Mirror, credential: str | None) -> list[_HttpFilter]:
         *injector,
         _codec(),
     ]
-    refuse_local_replies(found)
-    return found
 
 
 def _changes(mirror: Mirror) -> header_mutation_pb2.HeaderMutation:
