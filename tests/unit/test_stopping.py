@@ -56,7 +56,7 @@ def test_it_has_stopped_when_every_envoy_has_acknowledged() -> None:
     envoys = Envoy(1, "a"), Envoy(2, "b")
     stops = begun(*envoys)
     assert stops.answered(envoys[0].client) == []  # it has acknowledged something else
-    for envoy, expected in zip(envoys, ([], [Stopped(CANARY, ())]), strict=True):
+    for envoy, expected in zip(envoys, ([], [Stopped(CANARY, "web")]), strict=True):
         response = pushed(envoy.peer, UNMIRRORED)
         assert stops.answered(envoy.client) == []
         envoy.peer.ack(response)
@@ -80,7 +80,7 @@ def test_an_envoy_that_disconnects_is_awaited_until_it_has_acknowledged_on_anoth
     assert message(stops, 2.0).endswith("Envoy a has disconnected without acknowledging it.")
     assert stops.answered(new.client) == []  # it may still have what it had
     new.peer.settle(UNMIRRORED)
-    assert stops.answered(new.client) == [Stopped(CANARY, ())]
+    assert stops.answered(new.client) == [Stopped(CANARY, "web")]
 
 
 def test_an_envoy_that_does_not_connect_again_is_named_and_not_awaited_for_ever() -> None:
@@ -95,7 +95,7 @@ def test_an_envoy_that_does_not_connect_again_is_named_and_not_awaited_for_ever(
     other.peer.settle(UNMIRRORED)
     assert stops.answered(other.client) == []
     assert stops.wait(PATIENCE_S)[0] == []
-    assert stops.wait(PATIENCE_S + 2)[0] == [Stopped(CANARY, (NodeId("a"),))]
+    assert stops.wait(PATIENCE_S + 2)[0] == [Stopped(CANARY, "web", (NodeId("a"),))]
     assert "Envoy a has disconnected before" in lost_envoys([NodeId("a")])
     assert not stops
 

@@ -47,6 +47,7 @@ class Changed(NamedTuple):
     the first report about a shadow that the process found at its start."""
 
     canary: NamespacedName
+    service: str
     state: Traffic
     message: str
     first: bool
@@ -128,16 +129,17 @@ class Observer:
                 self._initial.add(canary)
 
     def _end(self, ended: Iterable[Watched], before: Published) -> None:
+        clients = self._envoys.clients() if self._envoys else []
         for watched in ended:
             canary = watched.canary
             self._states.forget(canary)
             self._shown.pop(canary, None)
             self._initial.discard(canary)
             del self._since[canary]
-            plan = before.plan.services[NamespacedName(canary.namespace, watched.service)]
-            status = next(each for each in plan.shadows if each.canary == canary.name)
-            clients = self._envoys.clients() if self._envoys else []
-            self.stops.begin(watched, status, clients, now=self._clock())
+            plan = before.plan.services.get(NamespacedName(canary.namespace, watched.service), NOTHING)
+            for status in plan.shadows:
+                if status.canary == canary.name:
+                    self.stops.begin(watched, status, clients, now=self._clock())
 
     @property
     def watched(self) -> Mapping[NamespacedName, Watched]:
@@ -183,7 +185,7 @@ class Observer:
                 continue
             self._shown[canary] = found
             if self._states.note(canary, found[0]):
-                changed.append(Changed(canary, *found, first=canary in self._initial))
+                changed.append(Changed(canary, watched.service, *found, first=canary in self._initial))
                 self._initial.discard(canary)
         return Seen(changed, *self.stops.wait(now))
 

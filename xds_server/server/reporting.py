@@ -210,7 +210,7 @@ class Reporter:
         message = _MIRRORED if changed.state is Traffic.MIRRORING else changed.message
         severity = Severity.INFO if changed.state in _GOOD else Severity.ERROR
         condition = self._about(changed.canary, Reason(f"Shadow{changed.state}"), message, severity)
-        _log_reported(condition, _find(self.shadows(), changed.canary))
+        _log_reported(condition, self._shadow(changed.canary, changed.service))
         self._put([condition], initial=changed.first)
 
     def _report_stopped(self, stopped: Stopped) -> None:
@@ -219,14 +219,21 @@ class Reporter:
             return
         if stopped.lost:
             condition = condition._replace(message=f"{condition.message} {lost_envoys(stopped.lost)}")
-        _log_reported(condition, _find(self.shadows(), stopped.canary))
+        _log_reported(condition, self._shadow(stopped.canary, stopped.service))
         self._put([condition])
 
     def _report_late(self, late: Stopping) -> None:
         message = late.message(time.monotonic())
         condition = self._about(late.watched.canary, Reason.SHADOW_STOPPING, message, Severity.ERROR)
-        _log_reported(condition, _find(self.shadows(), late.watched.canary))
+        _log_reported(condition, self._shadow(late.watched.canary, late.watched.service))
         self._put([condition])
+
+    def _shadow(self, canary: NamespacedName, service: str) -> ShadowStatus | None:
+        """The shadow, found without a look at other Services."""
+        services = (self._published or NEVER).plan.services
+        plan = services.get(NamespacedName(canary.namespace, service), NOTHING)
+        found = (each for each in plan.shadows if each.canary == canary.name)
+        return next(map(self._observer.shown, found), None)
 
     def _about(self, canary: NamespacedName, reason: Reason, message: str, severity: Severity) -> Condition:
         kind, name = named_by(canary.name)
@@ -356,10 +363,6 @@ def _canary(subject: Subject) -> NamespacedName | None:
     if subject.kind not in WORKLOADS:
         return None
     return NamespacedName(subject.namespace, workload_key(Kind(subject.kind), subject.name))
-
-
-def _find(shadows: Iterable[ShadowStatus], canary: NamespacedName) -> ShadowStatus | None:
-    return next((each for each in shadows if (each.namespace, each.canary) == canary[:2]), None)
 
 
 def _log_reported(condition: Condition, shadow: ShadowStatus | None) -> None:

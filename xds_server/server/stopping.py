@@ -29,7 +29,8 @@ class Stopped(NamedTuple):
     acknowledged that."""
 
     canary: NamespacedName
-    lost: tuple[NodeId, ...]
+    service: str
+    lost: tuple[NodeId, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +124,7 @@ class Stops:
         """The shadows whose remaining Envoys have not connected again for too long, so that nothing more is
         awaited; and those that are late, each once."""
         found = [
-            Stopped(canary, tuple(sorted(each.gone)))
+            Stopped(canary, each.watched.service, tuple(sorted(each.gone)))
             for canary, each in self._stopping.items()
             if not each.streams and all(now - at > PATIENCE_S for at in each.gone.values())
         ]
@@ -135,10 +136,14 @@ class Stops:
         return found, late
 
     def _finished(self) -> list[Stopped]:
-        done = [canary for canary, each in self._stopping.items() if not each.streams and not each.gone]
-        for canary in done:
-            del self._stopping[canary]
-        return [Stopped(canary, ()) for canary in done]
+        done = [
+            Stopped(canary, each.watched.service)
+            for canary, each in self._stopping.items()
+            if not each.streams and not each.gone
+        ]
+        for stopped in done:
+            del self._stopping[stopped.canary]
+        return done
 
 
 def _may_mirror(client: Client, watched: Watched) -> bool:
