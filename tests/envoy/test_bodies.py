@@ -19,6 +19,7 @@ from aiohttp import web
 from tests.envoy.scenarios.stage import BINARIES
 from tests.support import objects
 from tests.support.backends import serving
+from tests.support.own_listener import OwnEnvoy, surroundings
 from tests.support.rig import HOST, Rig, rig
 from tests.support.waiting import eventually
 from xds_server.base.address import Address
@@ -26,6 +27,7 @@ from xds_server.base.sizes import MIB
 from xds_server.local.demo.envoy import Envoy
 from xds_server.pb import status_pb2
 from xds_server.server.status_client import get_verdicts
+from xds_server.translate.bootstrap import BootstrapOptions
 
 pytestmark = pytest.mark.envoy
 
@@ -190,3 +192,31 @@ async def _callers(fleet: Rig, path: str) -> None:
 
 async def _none_mirrored(envoy: Envoy) -> bool:
     return not any((await envoy.stats("(shadow|baseline).*upstream_rq_active$")).values())
+
+
+async def test_an_envoy_with_a_listener_of_its_own_sends_bodies(tmp_path: Path) -> None:
+    async with (
+        surroundings(tmp_path) as around,
+        running(Application(new=False)) as stable,
+        running(Application(new=True)) as canary,
+        rig(tmp_path) as fleet,
+    ):
+        shadowed(fleet, stable, canary)
+        await fleet.until_shadow("Active")
+        control_plane = fleet.control_plane.xds_address
+        options = BootstrapOptions(node_id="own", xds_address=control_plane, admin_port=0)
+        envoy = OwnEnvoy(around.example(), options, tmp_path)
+        try:
+            await envoy.start()
+            await eventually(envoy.listening, what="the listener")
+            headers = {"Host": HOST, "Authorization": "Bearer somebody"}
+
+            async def compared() -> bool:
+                url = f"https://{await envoy.listening()}/plain"
+                async with fleet.session.get(url, headers=headers, ssl=False) as response:
+                    assert response.status == 200
+                return (await verdict(fleet)).compared > 0
+
+            await eventually(compared, what="a comparison")
+        finally:
+            await envoy.stop()
