@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.extensions.common.matching.v3 import extension_matcher_pb2
+from envoy.extensions.filters.common.matcher.action.v3 import skip_action_pb2
 from envoy.extensions.filters.http.composite.v3 import composite_pb2
 from envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
@@ -85,10 +86,18 @@ def nested() -> Any:
     return found
 
 
+def skipping() -> Any:
+    found = composite(lua(""))
+    [matched] = found.xds_matcher.matcher_list.matchers
+    matched.on_match.action.typed_config.CopyFrom(packed(skip_action_pb2.SkipFilter()))
+    return found
+
+
 @pytest.mark.parametrize(
     "config",
     [
         composite(rbac_pb2.RBAC()),
+        skipping(),
         composite(dynamic_config=composite_pb2.DynamicConfig(name="other")),
         nested(),
         extension_matcher_pb2.ExtensionWithMatcher(),
