@@ -10,10 +10,11 @@ from tests.docs.blocks import PAGES, ROOT
 from tests.support.installation import INSTALL, build, container_of, memory_limit, named
 from xds_server.core.conditions import Reason
 from xds_server.core.verdict import body_joining, body_text
+from xds_server.core.verdict.joining import MOST_WAITING
 from xds_server.server import bodies
 from xds_server.server.metrics import TABLE
+from xds_server.xds import access_logs, load_reports, loads, outline, servicer
 from xds_server.xds import fleet as state
-from xds_server.xds import load_reports, loads, outline, servicer
 from xds_server.xds import node as nodes
 from xds_server.xds.admission import StreamLimits
 from xds_server.xds.budget import NameLimits
@@ -110,6 +111,7 @@ def test_limits_are_those_of_the_program() -> None:
     )
     pace, views = PaceLimits(), ViewLimits()
     report, cluster = load_reports.REPORT_BYTES, load_reports.CLUSTER_BYTES
+    of_one, of_all = access_logs.ADDRESS_LIMITS, access_logs.TOTAL_LIMITS
     rows = {
         f"| everything but names in a request (node, type, version) | {outline.MAX_OTHER_BYTES:,} bytes |",
         f"| names in one request | {outline.MAX_NAMES:,} |",
@@ -140,6 +142,12 @@ def test_limits_are_those_of_the_program() -> None:
         f"| time of a connection without an RPC | {IDLE_S:g} s |",
         f"| time without a first request | {servicer._FIRST_REQUEST_DEADLINE_S:g} s |",
         f"| time to take a response | {servicer._WRITE_DEADLINE_S:g} s |",
+        f"| a message of the access log | {access_logs._LARGEST_MESSAGE:,} bytes |",
+        f"| event-loop time for access logs of one address | {of_one.small_share:.0%} after a first "
+        f"{of_one.small_burst:g} s |".replace("%", " %"),
+        f"| the same for all addresses | {of_all.small_share:.0%} after a first "
+        f"{of_all.small_burst:g} s |".replace("%", " %"),
+        f"| logged requests that wait to be compared | {MOST_WAITING:,} |",
         f"| characters of a NACK's message that are kept | {state._LONGEST_MESSAGE:,} characters |",
     }
     assert {row for row in rows if row not in SECURITY} == set()

@@ -170,7 +170,7 @@ async def test_the_example_has_what_is_printed() -> None:
         assert parts["dynamic_resources"].keys() == {"ads_config", "cds_config"}
         [listener] = yaml.safe_load(EXAMPLE.read_text())["static_resources"]["listeners"]
         manager = manager_of(listener)
-        assert manager["http_filters"][-2:-1] == stanza.pop("http_filters")
+        assert manager["http_filters"][-2:] == stanza.pop("http_filters")
         assert stanza.items() <= manager.items()
         assert stanza == of_the_page("route_config_name")
 

@@ -59,6 +59,8 @@ async def test_metrics_show_the_source_the_shadows_and_the_fleet() -> None:
         "xds_shadow_build_failures_total 0.0",
         "xds_shadow_load_report_streams 0.0",
         'xds_shadow_load_report_entries_total{result="rejected"} 0.0',
+        'xds_shadow_access_log_entries_total{result="accepted"} 0.0',
+        "xds_shadow_pairs_waiting 0.0",
     ):
         assert f"{line}\n" in after
 

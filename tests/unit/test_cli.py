@@ -84,7 +84,10 @@ def test_bootstrap_may_name_replicas_and_limit_namespaces() -> None:
     addresses = ("--xds-address", "a.example:1", "--xds-address", "b.example:2")
     namespaces = ("--namespace", "staging", "--namespace", "production")
     bootstrap = yaml.safe_load(run("bootstrap", "--node-id", "a", *addresses, *namespaces).stdout)
-    assert bootstrap["node"]["metadata"] == {"xds-shadow.io/namespaces": "staging,production"}
+    assert bootstrap["node"]["metadata"] == {
+        "xds-shadow.io/access-logs": "true",
+        "xds-shadow.io/namespaces": "staging,production",
+    }
     cluster, bodies = bootstrap["static_resources"]["clusters"]
     [locality] = cluster["load_assignment"]["endpoints"]
     assert _hosts(locality) == [("a.example", 1), ("b.example", 2)]
@@ -102,7 +105,10 @@ def _hosts(locality: dict[str, Any]) -> list[tuple[str, int]]:
 def test_bootstrap_beside_an_application() -> None:
     options = ("--gateway-address", "127.0.0.1", "--ready-port", "9902")
     bootstrap = yaml.safe_load(run("bootstrap", "--node-id", "a", *options).stdout)
-    assert bootstrap["node"]["metadata"] == {"xds-shadow.io/gateway-address": "127.0.0.1"}
+    assert bootstrap["node"]["metadata"] == {
+        "xds-shadow.io/access-logs": "true",
+        "xds-shadow.io/gateway-address": "127.0.0.1",
+    }
     [listener] = bootstrap["static_resources"]["listeners"]
     assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 9902}
     for of in ("lds_config", "cds_config"):
@@ -126,7 +132,10 @@ def test_bootstrap_for_listeners_of_ones_own(mode: str, api: str) -> None:
         "xds-shadow",
         "xds-shadow-bodies",
     ]
-    [limits] = stanza.pop("http_filters")
+    limits, router = stanza.pop("http_filters")
+    [log] = router["typed_config"]["upstream_log"]
+    service = log["typed_config"]["common_config"]["grpc_service"]
+    assert service == {"envoy_grpc": {"cluster_name": "xds-shadow"}}
     assert (limits["name"], limits["disabled"]) == ("xds-shadow.max-rps", True)
     assert stanza == {"rds": {"route_config_name": "internal", "config_source": waiting}}
 
@@ -162,7 +171,7 @@ def test_bootstrap_takes_its_options_from_the_environment_too() -> None:
     assert bootstrap["node"] == {
         "id": "a",
         "cluster": "xds-shadow",
-        "metadata": {"xds-shadow.io/gateway-port": "8081"},
+        "metadata": {"xds-shadow.io/access-logs": "true", "xds-shadow.io/gateway-port": "8081"},
     }
     assert bootstrap["dynamic_resources"]["ads_config"]["api_type"] == "GRPC"
 

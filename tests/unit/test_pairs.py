@@ -20,7 +20,7 @@ from xds_server.server.pairs import TICK_S, Pairs
 from xds_server.server.pipeline import Pipeline, Published
 from xds_server.server.views import View
 from xds_server.xds.loads import Load
-from xds_server.xds.upstream_requests import UpstreamRequest
+from xds_server.xds.upstream_requests import Entries, UpstreamRequest
 
 SERVICE = NamespacedName("staging", "myapp")
 CANARY = NamespacedName("staging", "myapp-canary")
@@ -122,7 +122,7 @@ def test_both_sides_of_a_request_are_a_pair_once_its_window_has_ended(steps: Ste
     [(name, group)] = steps.record.tally.groups.items()
     assert (name, group.counts) == ("GET /orders/{id}", Counts(1, 1, 0))
     assert group.codes == {("200", "503"): 1}
-    assert steps.pairs.waiting == 0
+    assert steps.pairs.entries() == Entries(2, 0, 0)
 
 
 def test_the_canarys_latency_is_judged_by_its_baseline(steps: Steps) -> None:
@@ -183,7 +183,7 @@ def test_an_envoy_is_believed_about_the_clusters_of_its_view(steps: Steps) -> No
     steps.take(request(PRIMARY), request("elsewhere"))
     steps.take(request(SHADOW), view=View(namespaces=frozenset({"other"})))
     steps.pass_(WINDOW_S + TICK_S)
-    assert (steps.pairs.taken, steps.pairs.unknown) == (1, 2)
+    assert steps.pairs.entries() == Entries(1, 2, 0)
     assert dict(steps.record.tally.lost) == {Lost.NOT_SENT: 1}
 
 
@@ -198,7 +198,7 @@ def test_a_service_without_a_shadow_is_followed_no_more(steps: Steps) -> None:
     steps.take(request(PRIMARY))
     steps.step(*_changes(objects.canary(paused="true")))
     steps.take(request(PRIMARY, 1))
-    assert steps.pairs.unknown == 1
+    assert steps.pairs.entries() == Entries(1, 1, 1)
     steps.pass_(WINDOW_S + TICK_S)
     assert dict(steps.record.tally.lost) == {Lost.NOT_SENT: 1}
 
@@ -222,7 +222,7 @@ def test_evidence_begins_again_with_another_template(steps: Steps, side: str) ->
     # A Pod of the same ReplicaSet changes nothing.
     steps.step(*shadowed(stable="stable-1-y"))
     assert (steps.record.template, steps.record.since, steps.record.expected) == (template, began, 10)
-    gone = [Delete(Ref(Kind.POD, "staging", "canary-1-x"))] if side == "canary" else []
+    gone = [_without_pod("canary-1-x")] if side == "canary" else []
     steps.step(*shadowed(**{"stable": "stable-1-y", side: f"{side}-2-x"}), *gone)
     assert steps.record.template not in ("", template)
     assert (steps.record.since, steps.record.expected) == (steps.now, 0)
@@ -230,6 +230,18 @@ def test_evidence_begins_again_with_another_template(steps: Steps, side: str) ->
     steps.report(5)
     steps.pass_(WINDOW_S + 5 * TICK_S)
     assert (steps.record.tally.counts, steps.record.expected) == (Counts(1), 5)
+
+
+def test_a_new_pod_may_have_the_address_of_the_one_before(steps: Steps) -> None:
+    template = steps.record.template
+    steps.step(*_changes(objects.pod("canary-2-x", _address("canary-1-x"))), _without_pod("canary-1-x"))
+    assert steps.published is not None
+    assert steps.published.moved == frozenset()
+    assert steps.record.template != template
+
+
+def _without_pod(name: str) -> Delete:
+    return Delete(Ref(Kind.POD, "staging", name))
 
 
 def tails_of(steps: Steps) -> tuple[bool, bool]:
@@ -294,7 +306,7 @@ def test_a_stream_of_forged_entries_takes_a_bounded_room(steps: Steps) -> None:
     absurd = {"latency_s": 86_400.0, "size": 2**53, "route": "x" * 1_000}
     for start in range(0, 120_000, 1_000):
         steps.take(*(request(PRIMARY, number, **absurd) for number in range(start, start + 1_000)))
-    assert steps.pairs.waiting <= 50_000
+    assert steps.pairs.entries().waiting <= 50_000
     steps.pass_(WINDOW_S + TICK_S)
     assert steps.record.tally.lost[Lost.EVICTED] == 0  # nobody is known to have lost a pair
     assert steps.record.tally.counts == Counts(0)

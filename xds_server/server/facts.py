@@ -16,6 +16,7 @@ from xds_server.xds.delivery import Delivered
 from xds_server.xds.loads import Reports
 from xds_server.xds.resource import Resource
 from xds_server.xds.totals import Traffic
+from xds_server.xds.upstream_requests import Entries
 
 
 class Watch(Protocol):
@@ -35,10 +36,10 @@ class Watch(Protocol):
 class Facts:
     """What the metrics show. Times are seconds since the epoch, durations seconds. `watches`, `outages` and
     `silence` are by kind, `stages` by stage, `shadows` by state, `reasons` are the shadows by reason,
-    `events` is by the outcome of writing an Event. `lag` is the event loop's, `traffic` and `load_reports`
-    are the fleet's. `committed` is when the configuration last changed, `built` when it was last built
-    without an error; `behind_s` is the age of the oldest change that is not served yet. `figures`, `verdicts`
-    and `shadow_traffic` are by the namespace and the key of the canary."""
+    `events` is by the outcome of writing an Event. `lag` is the event loop's; `traffic`, `load_reports` and
+    `access_logs` are the fleet's. `committed` is when the configuration last changed, `built` when it was
+    last built without an error; `behind_s` is the age of the oldest change that is not served yet.
+    `figures`, `verdicts` and `shadow_traffic` are by the namespace and the key of the canary."""
 
     version: str
     ready: bool
@@ -59,6 +60,7 @@ class Facts:
     lag: Lag = field(default_factory=Lag)
     traffic: Traffic = field(default_factory=Traffic)
     load_reports: Reports = field(default_factory=Reports)
+    access_logs: Entries = field(default_factory=Entries)
     figures: Mapping[tuple[str, str], Figures] = field(default_factory=dict)
     verdicts: Mapping[tuple[str, str], Verdict] = field(default_factory=dict)
     shadow_traffic: Mapping[tuple[str, str], ShadowTraffic] = field(default_factory=dict)

@@ -158,6 +158,19 @@ TABLE: Final[tuple[Row | Histogram, ...]] = (
         "result",
         lambda f: {"accepted": f.load_reports.accepted, "rejected": f.load_reports.rejected},
     ),
+    Row(
+        "xds_shadow_access_log_entries_total",
+        "Entries of Envoys' access logs, by result. `rejected`: the Envoy's view does not contain the"
+        " cluster, or no shadow has it.",
+        "result",
+        lambda f: {"accepted": f.access_logs.accepted, "rejected": f.access_logs.rejected},
+    ),
+    Row(
+        "xds_shadow_pairs_waiting",
+        "Requests whose responses wait to be compared.",
+        "",
+        lambda f: {"": f.access_logs.waiting},
+    ),
     Row("xds_shadow_pushes_total", "xDS responses sent, by type.", "type", _types(lambda t: t.pushes)),
     Row(
         "xds_shadow_pushed_bytes_total",

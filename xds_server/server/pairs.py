@@ -25,7 +25,7 @@ from xds_server.core.verdict.templates import template_of
 from xds_server.server.pipeline import Published
 from xds_server.server.views import View
 from xds_server.translate import names
-from xds_server.xds.upstream_requests import UpstreamRequest
+from xds_server.xds.upstream_requests import Entries, UpstreamRequest
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -121,16 +121,11 @@ class Pairs:
         self.tails: Mapping[NamespacedName, str] = {}
         """The last digits of the ids of requests that Envoys log, by Service. Without an entry it is all."""
 
-        self.taken = 0
-        """Entries of shadowed Services."""
+        self._accepted = self._rejected = 0
 
-        self.unknown = 0
-        """Entries of clusters that no shadow has, or that the Envoy's view does not contain."""
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for their window to end."""
-        return len(self._joiner)
+    def entries(self) -> Entries:
+        """What was logged so far."""
+        return Entries(self._accepted, self._rejected, len(self._joiner))
 
     async def run(self) -> None:
         """Judge and count until cancelled."""
@@ -145,15 +140,29 @@ class Pairs:
 
     def stepped(self, before: Published | None, after: Published) -> None:
         """Follow a step, at the cost of what it moved."""
-        followed: dict[NamespacedName, ServicePlan] = {}
-        for target in after.moved if before else after.plan.services.keys():
-            plan = after.plan.services.get(target, NOTHING)
-            if target in self._services or any(port.mirrors for port in plan.ports):
-                followed[target] = plan
+        moved = after.moved if before else after.plan.services.keys()
+        plans = {target: after.plan.services.get(target, NOTHING) for target in moved}
+        followed = {
+            target: plan
+            for target, plan in plans.items()
+            if target in self._services or any(port.mirrors for port in plan.ports)
+        }
+        replaced = self._with_other_pods(before, after) - followed.keys() if before else set()
+        followed |= {target: after.plan.services.get(target, NOTHING) for target in replaced}
         records = self._records.records() if followed else {}
         for target, plan in followed.items():
             self._restart(target, plan, after, records)
             self._follow(target, plan)
+
+    def _with_other_pods(self, before: Published, after: Published) -> set[NamespacedName]:
+        """The shadowed Services whose Pods have changed, which may be with no change of an address."""
+        found: set[NamespacedName] = set()
+        for target in self._services:
+            old, new = before.world.view(target.namespace), after.world.view(target.namespace)
+            slices = old.slices.get(target.name), new.slices.get(target.name)
+            if old is not new and (old.pods is not new.pods or slices[0] is not slices[1]):
+                found.add(target)
+        return found
 
     def _restart(
         self,
@@ -221,9 +230,9 @@ class Pairs:
         for request in requests:
             cluster = self._clusters.get(request.cluster)
             if cluster is None or not _in_view(cluster.service.namespace, view):
-                self.unknown += 1
+                self._rejected += 1
                 continue
-            self.taken += 1
+            self._accepted += 1
             self._outcomes += self._joiner.add(
                 _entry(cluster, request),
                 stream=stream,

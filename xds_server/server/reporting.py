@@ -345,6 +345,7 @@ class Reporter:
             lag=self.lag.view(),
             traffic=self._fleet.traffic(),
             load_reports=self._observer.loads.counts(),
+            access_logs=self._pairs.entries(),
         )
 
 

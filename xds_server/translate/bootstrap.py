@@ -2,6 +2,7 @@
 It has the control plane's address and bounds the process; everything else comes over ADS. Also the parts that
 an Envoy with its own bootstrap and listeners needs to get routes and clusters over ADS."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,7 +26,10 @@ import envoy_data_plane.envoy.extensions.upstreams.http.v3 as http
 import envoy_data_plane.envoy.type.matcher.v3 as matcher
 import yaml
 from betterproto2 import Casing, Message
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from envoy_data_plane.google.protobuf import Any, Struct
+from google.protobuf.json_format import MessageToJson
 
 from xds_server.base.address import Address
 from xds_server.base.sizes import MIB
@@ -34,10 +38,11 @@ from xds_server.core.plan import GATEWAY
 from xds_server.translate import pacing
 from xds_server.translate.comparing import BODIES_CLUSTER
 from xds_server.translate.mirroring import UPSTREAM_FILTERS
-from xds_server.translate.node_metadata import GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.translate.node_metadata import ACCESS_LOGS, GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.translate.upstream_log import CONTROL_PLANE, upstream_log
+from xds_server.translate.wire import packed
 from xds_server.xds.stream_events import Variant
 
-_XDS_CLUSTER = "xds-shadow"
 _ADMIN_CLUSTER = "admin"
 _ADMIN_ADDRESS = "127.0.0.1"
 _SHOWN = ("/stats/prometheus", "/ready")
@@ -57,9 +62,10 @@ _PARTS = """\
 # {filters}.
 """
 _STANZA = """\
-# For every connection manager whose requests are to be routed and mirrored: rds in place of route_config, and
-# the filter directly before the router. Envoy listens once it has routes; without the timeout of 0 it would
-# listen 15 s after its start and answer 404. Without the filter nothing is mirrored to a canary with max-rps.
+# For every connection manager whose requests are to be routed and mirrored: rds in place of route_config, the
+# filter directly before the router, and upstream_log in the router. Envoy listens once it has routes; without
+# the timeout of 0 it would listen 15 s after its start and answer 404. Without the filter nothing is mirrored
+# to a canary with max-rps. Without upstream_log there is no verdict on a canary.
 """
 
 
@@ -109,7 +115,7 @@ def routes_only_yaml(options: BootstrapOptions) -> str:
     connection manager. The `options` for listeners, heap and the admin interface have no effect."""
     waiting = _over_ads(waits=True)
     parts = bootstrap.Bootstrap(
-        node=_node(replace(options, gateway_address=None, gateway_port=None)),
+        node=_node(replace(options, gateway_address=None, gateway_port=None), logs=False),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(options.mode), cds_config=waiting
         ),
@@ -123,8 +129,9 @@ def routes_only_yaml(options: BootstrapOptions) -> str:
         http_filters=[_pacing_filter()],
     )
     filters = ", ".join(UPSTREAM_FILTERS)
-    lines = dumped(stanza.to_dict(casing=Casing.SNAKE))
-    return f"{_PARTS.format(filters=filters)}{_text(parts)}---\n{_STANZA}{lines}"
+    lines = stanza.to_dict(casing=Casing.SNAKE)
+    lines["http_filters"].append(_router())
+    return f"{_PARTS.format(filters=filters)}{_text(parts)}---\n{_STANZA}{dumped(lines)}"
 
 
 def _text(message: Message) -> str:
@@ -135,6 +142,15 @@ def _pacing_filter() -> http_manager.HttpFilter:
     """`pacing.pacing_filter` as a message of the bootstrap."""
     script = lua.Lua(default_source_code=core.DataSource(inline_string=pacing.SCRIPT))
     return http_manager.HttpFilter(name=pacing.FILTER, typed_config=Any.pack(script), disabled=True)
+
+
+def _router() -> dict[str, object]:
+    """The filter of a connection manager that logs for the control plane, as JSON data."""
+    config = router_pb2.Router(upstream_log=[upstream_log()])
+    message = HttpFilter(name="envoy.filters.http.router", typed_config=packed(config))
+    # By way of text, as an Any comes decoded into a kind of dictionary that YAML does not know.
+    found: dict[str, object] = json.loads(MessageToJson(message, preserving_proto_field_name=True))
+    return found
 
 
 def sds_files(tls: BootstrapTls) -> dict[str, str]:
@@ -169,7 +185,7 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
         listeners.append(_stats_listener(options.stats))
         clusters.append(_admin_cluster(options.admin_port))
     return bootstrap.Bootstrap(
-        node=_node(options),
+        node=_node(options, logs=True),
         admin=bootstrap.Admin(address=_address(Address(_ADMIN_ADDRESS, options.admin_port))),
         dynamic_resources=bootstrap.BootstrapDynamicResources(
             ads_config=_ads(options.mode), cds_config=over_ads, lds_config=over_ads
@@ -180,8 +196,8 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
     )
 
 
-def _node(options: BootstrapOptions) -> core.Node:
-    metadata = {}
+def _node(options: BootstrapOptions, *, logs: bool) -> core.Node:
+    metadata = {ACCESS_LOGS: "true"} if logs else {}
     if options.gateway_address is not None:
         metadata[GATEWAY_ADDRESS] = options.gateway_address
     if options.gateway_port is not None:
@@ -266,7 +282,7 @@ def _ads(mode: Variant) -> core.ApiConfigSource:
         base_interval=timedelta(milliseconds=500), max_interval=timedelta(seconds=5)
     )
     service = core.GrpcServiceEnvoyGrpc(
-        cluster_name=_XDS_CLUSTER, retry_policy=core.RetryPolicy(retry_back_off=back_off)
+        cluster_name=CONTROL_PLANE, retry_policy=core.RetryPolicy(retry_back_off=back_off)
     )
     return core.ApiConfigSource(
         api_type=delta if mode is Variant.DELTA else sotw,
@@ -279,7 +295,7 @@ def _ads(mode: Variant) -> core.ApiConfigSource:
 def _load_reports() -> bootstrap.ClusterManager:
     """Reports how many requests each cluster was sent, and how they ended, to the control plane, which
     names the clusters."""
-    service = core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=_XDS_CLUSTER))
+    service = core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=CONTROL_PLANE))
     return bootstrap.ClusterManager(
         load_stats_config=core.ApiConfigSource(
             api_type=core.ApiConfigSourceApiType.GRPC,
@@ -296,10 +312,10 @@ def _xds_cluster(options: BootstrapOptions) -> cluster.Cluster:
         http2_protocol_options=core.Http2ProtocolOptions(connection_keepalive=keepalive)
     )
     return cluster.Cluster(
-        name=_XDS_CLUSTER,
+        name=CONTROL_PLANE,
         type=cluster.ClusterDiscoveryType.STRICT_DNS,
         connect_timeout=timedelta(seconds=5),
-        load_assignment=_load_assignment(_XDS_CLUSTER, addresses),
+        load_assignment=_load_assignment(CONTROL_PLANE, addresses),
         typed_extension_protocol_options={
             _HTTP_OPTIONS: Any.pack(http.HttpProtocolOptions(explicit_http_config=http2))
         },

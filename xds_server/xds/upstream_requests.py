@@ -49,6 +49,15 @@ class UpstreamRequest(NamedTuple):
     size: int
 
 
+class Entries(NamedTuple):
+    """Counts of entries since the start, by whether anybody needs them; and how many requests wait for the
+    entries of their other side."""
+
+    accepted: int = 0
+    rejected: int = 0
+    waiting: int = 0
+
+
 class Message(NamedTuple):
     """One message of a stream; only the first one of a stream has a node and the log's name."""
 
