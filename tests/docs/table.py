@@ -274,6 +274,12 @@ TABLE = (
         language="yaml",
     ),
     Entry("docs/operate.md", "kubectl -n staging describe deployment", Run(before=ACTIVE)),
+    Entry(
+        "docs/operate.md",
+        "xds-shadow verdict\n",
+        # Nothing was mirrored yet.
+        Run(before=ACTIVE, instead=(("myapp-canary\n", "myapp-canary || test $? -eq 3\n"),)),
+    ),
     Entry("docs/operate.md", "$ xds-shadow status", Run(before=REJECTS)),
     Entry("docs/operate.md", "explain staging/myapp-canary --config", Run(before=ACTIVE)),
     Entry("docs/operate.md", "rollout status", Run(before=INSTALLED)),

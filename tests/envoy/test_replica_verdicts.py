@@ -100,7 +100,7 @@ async def test_either_replica_has_the_evidence_of_all_envoys(
                 objects.namespace(),
                 objects.service(),
                 *objects.endpoint_slice("myapp", [("stable-1", stable.address)]),
-                objects.canary(),
+                objects.canary(timeout="1s"),  # a pair is judged soon after that
                 objects.pod("canary-1", canary.address),
             ],
         )
@@ -112,12 +112,15 @@ async def test_either_replica_has_the_evidence_of_all_envoys(
         async def complete() -> bool:
             for name in both.control_planes:
                 found[name] = await both.answer(name)
-            return all(each.verdicts[0].mirrored.succeeded == 4 * EACH for each in found.values())
+            verdicts = [each.verdicts[0] for each in found.values()]
+            counted = [(each.mirrored.succeeded, each.expected, each.total.pairs) for each in verdicts]
+            return counted == [(4 * EACH,) * 3] * 2 and all(len(each.envoys) == 4 for each in verdicts)
 
         await eventually(complete, what="the sums of four Envoys from either replica")
         one, two = (found[name].verdicts[0] for name in ("one", "two"))
         assert one == two
         assert one.primary.issued == one.mirrored.issued == 4 * EACH
+        assert [(each.name, each.pairs) for each in one.groups] == [("GET /orders/{id}", 4 * EACH)]
         assert [(each.name, each.problem) for each in found["one"].replicas] == [("one", ""), ("two", "")]
         assert [(each.name, each.problem) for each in found["two"].replicas] == [("two", ""), ("one", "")]
 
@@ -133,7 +136,8 @@ async def test_either_replica_has_the_evidence_of_all_envoys(
             ]
 
         await eventually(named, what="the name of the replica that was killed")
-        assert alone.verdicts[0].mirrored.issued == 2 * EACH
+        half = alone.verdicts[0]
+        assert (half.mirrored.issued, half.total.pairs) == (2 * EACH, 2 * EACH)
         server = f"--server={both.control_planes['one'].admin_address}"
         printed = await asyncio.to_thread(run, "verdict", NAME, server)
         assert "Replica two: it cannot be reached." in printed.stdout
