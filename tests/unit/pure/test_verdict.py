@@ -17,6 +17,8 @@ from xds_server.core.verdict.tally import BOUNDS_S, Latencies, Speed, Tally, slo
 GOOD, BAD = Answer(failed=False, code=200), Answer(failed=True, code=500)
 CANARY = (Side.CANARY, "web-canary")
 STRONG = log(1000)
+_EARLIEST = 14
+"""Failures of the canary alone without which there is no strong evidence."""
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
@@ -61,6 +63,35 @@ def test_one_percent_instead_of_a_tenth_is_found_within_ten_thousand_pairs() -> 
 
 def test_the_same_program_on_both_sides_is_never_found_worse() -> None:
     assert [found(0.01, 0.01, 20_000, seed) for seed in range(20)] == [0] * 20
+
+
+def ever_found(share: float, pairs: int, rng: random.Random) -> bool:
+    """Whether the evidence is strong after any of so many pairs of one program on both sides. Only discordant
+    pairs change it, and each is the canary's failure with a probability of one half."""
+    discordant = 2 * share * (1 - share)
+    mean, deviation = pairs * discordant, (pairs * discordant * (1 - discordant)) ** 0.5
+    b = c = 0
+    for _ in range(round(rng.gauss(mean, deviation))):
+        if rng.getrandbits(1):
+            b += 1
+            # Nothing is strong before.
+            if b - c >= _EARLIEST and evidence.worse(Counts(b + c, b, c)) >= STRONG:
+                return True
+        else:
+            c += 1
+    return False
+
+
+def test_the_earliest_strong_evidence() -> None:
+    assert evidence.worse(Counts(_EARLIEST - 1, _EARLIEST - 1, 0)) < STRONG
+    assert evidence.worse(Counts(_EARLIEST, _EARLIEST, 0)) >= STRONG
+
+
+@pytest.mark.thorough
+def test_a_thousand_runs_of_the_same_program_have_no_false_alarm() -> None:
+    rng = random.Random(16)  # noqa: S311 - a simulation
+    alarms = sum(ever_found(0.01, 300_000, rng) for _ in range(1_000))
+    assert alarms == 0
 
 
 def test_the_bound_of_the_excess_is_where_the_evidence_is_just_strong() -> None:
