@@ -43,6 +43,17 @@ class Prometheus:
         """Of all metrics that it has."""
         return set(await self.get("label/__name__/values"))
 
+    async def firing(self) -> set[str]:
+        """The alerts that fire."""
+        found = (await self.get("alerts"))["alerts"]
+        return {each["labels"]["alertname"] for each in found if each["state"] == "firing"}
+
+    def fires(self, alert: str) -> Callable[[], Awaitable[bool]]:
+        async def does() -> bool:
+            return alert in await self.firing()
+
+        return does
+
     async def answers(self) -> bool:
         try:
             await self.names()
@@ -91,7 +102,7 @@ async def test_a_real_prometheus_answers_every_expression(tmp_path: Path) -> Non
         async with prometheus(tmp_path, fleet.control_plane.http_address) as running:
 
             async def scraped() -> bool:
-                return "xds_shadow_verdict" in await running.names()
+                return "xds_shadow_traffic" in await running.names()
 
             await eventually(scraped, what="a scrape with a shadow")
             names = {name.removesuffix("_bucket") for name in await running.names()}
@@ -107,38 +118,53 @@ async def test_a_real_prometheus_answers_every_expression(tmp_path: Path) -> Non
 
 
 @pytest.mark.envoy
-async def test_a_real_prometheus_draws_the_requests_of_a_shadow(tmp_path: Path) -> None:
-    """By the load reports of two real Envoys."""
+async def test_a_real_prometheus_draws_a_canary_that_fails_and_fires_its_alert(tmp_path: Path) -> None:
+    """By what two real Envoys report of 1,000 requests."""
     tool("prometheus")
-    async with recorder("stable") as stable, recorder("canary") as canary, rig(tmp_path) as fleet:
+    async with (
+        recorder("stable") as stable,
+        recorder("canary", fails=4) as canary,
+        rig(tmp_path) as fleet,
+        prometheus(tmp_path, fleet.control_plane.http_address) as running,
+    ):
         fleet.write("base.yaml", [objects.namespace(), objects.service()])
         fleet.write("addresses.yaml", objects.endpoint_slice("myapp", [("stable-1", stable.address)]))
         fleet.write("canary.yaml", [objects.canary(), objects.pod("canary-1", canary.address)])
         await fleet.until_shadow("Active")
-        async with prometheus(tmp_path, fleet.control_plane.http_address) as running:
-            await eventually(counted(running, "mirrored", 0), what="a scrape with a shadow")
-            await asyncio.gather(*(fleet.send_many(envoy, 50) for envoy in fleet.envoys))
-            for side in ("primary", "mirrored"):
-                await eventually(counted(running, side, 100), what=f"{side} requests")
-            for panel in drawn("Mirrored requests", "Dropped", "Failures, canary", "Failures, primary"):
-                [found] = (await running.get("query", query=panel))["result"]
-                assert (found["metric"]["namespace"], found["metric"]["deployment"]) == (
-                    "staging",
-                    "myapp-canary",
-                )
-            [verdicts] = drawn("Verdicts")
-            found = (await running.get("query", query=verdicts))["result"]
-            assert sorted(float(each["value"][1]) for each in found) == [0, 0, 0, 1]
+        await eventually(counts(running, "pairs", 0), what="a scrape with a shadow")
+        assert "XdsShadowCanaryWorse" not in await running.firing()
+        await asyncio.gather(*(fleet.send_many(envoy, 500) for envoy in fleet.envoys))
+        for metric in ("primary_requests", "mirrored_requests", "pairs"):
+            await eventually(counts(running, metric, 1_000), what=metric)
+        for panel in drawn("Mirrored requests", "Dropped", "Failures, canary", "Failures, primary"):
+            [found] = (await running.get("query", query=panel))["result"]
+            assert (found["metric"]["namespace"], found["metric"]["deployment"]) == (
+                "staging",
+                "myapp-canary",
+            )
+        [failing, pairs, latency, verdicts] = [
+            (await running.get("query", query=panel))["result"]
+            for panel in drawn("Failures, canary", "Pairs", "Latency, p95", "Verdicts")
+        ]
+        assert float(failing[0]["value"][1]) == pytest.approx(0.25, rel=0.05)
+        assert {each["metric"]["outcome"]: float(each["value"][1]) > 0 for each in pairs} == {
+            "canary_failed": True,
+            "stable_failed": False,
+            "same": True,
+        }
+        assert sorted(each["metric"]["side"] for each in latency) == ["canary", "primary"]
+        assert {each["metric"]["verdict"] for each in verdicts if each["value"][1] == "1"} == {"Worse"}
+        await eventually(running.fires("XdsShadowCanaryWorse"), what="the alert")
 
 
-def counted(running: Prometheus, side: str, count: int) -> Callable[[], Awaitable[bool]]:
-    async def is_there() -> bool:
-        of = f'xds_shadow_{side}_requests_total{{namespace="staging", result="succeeded"}}'
+def counts(running: Prometheus, metric: str, count: int) -> Callable[[], Awaitable[bool]]:
+    async def it_does() -> bool:
+        of = f'sum(xds_shadow_{metric}_total{{namespace="staging", deployment="myapp-canary"}})'
         return [float(each["value"][1]) for each in (await running.get("query", query=of))["result"]] == [
             count
         ]
 
-    return is_there
+    return it_does
 
 
 def drawn(*titles: str) -> list[str]:

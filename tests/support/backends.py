@@ -33,10 +33,11 @@ class Arrival:
 
 @dataclass
 class Recorder:
-    """Answers with its name and remembers everything."""
+    """Answers with its name and remembers everything. Every `fails`-th answer is a 500."""
 
     name: str
     address: Address
+    fails: int = 0
     arrivals: list[Arrival] = field(default_factory=list)
 
     def of(self, test_id: str) -> list[Arrival]:
@@ -71,7 +72,8 @@ class Recorder:
         )
         if headers.get("upgrade", "").lower() == "websocket":
             return await self._echo(request)
-        return web.Response(text=self.name, headers={BACKEND: self.name})
+        status = 500 if self.fails and len(self.arrivals) % self.fails == 0 else 200
+        return web.Response(text=self.name, status=status, headers={BACKEND: self.name})
 
     @staticmethod
     async def _echo(request: web.Request) -> web.WebSocketResponse:
@@ -95,9 +97,9 @@ async def serving(runner: web.BaseRunner) -> AsyncIterator[Address]:
 
 
 @contextlib.asynccontextmanager
-async def recorder(name: str) -> AsyncIterator[Recorder]:
+async def recorder(name: str, *, fails: int = 0) -> AsyncIterator[Recorder]:
     """A recording backend on a free port."""
-    backend = Recorder(name, Address("127.0.0.1", 0))
+    backend = Recorder(name, Address("127.0.0.1", 0), fails)
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", backend.handle)
     async with serving(web.AppRunner(application, access_log=None)) as address:
