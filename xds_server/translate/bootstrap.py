@@ -13,14 +13,11 @@ import envoy_data_plane.envoy.config.cluster.v3 as cluster
 import envoy_data_plane.envoy.config.core.v3 as core
 import envoy_data_plane.envoy.config.endpoint.v3 as endpoint
 import envoy_data_plane.envoy.config.listener.v3 as listener
-import envoy_data_plane.envoy.config.overload.v3 as overload
 import envoy_data_plane.envoy.config.route.v3 as route
 import envoy_data_plane.envoy.extensions.filters.http.lua.v3 as lua
 import envoy_data_plane.envoy.extensions.filters.http.router.v3 as router
 import envoy_data_plane.envoy.extensions.filters.network.direct_response.v3 as direct_response
 import envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 as http_manager
-import envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 as connections
-import envoy_data_plane.envoy.extensions.resource_monitors.fixed_heap.v3 as heap
 import envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 as tls
 import envoy_data_plane.envoy.extensions.upstreams.http.v3 as http
 import envoy_data_plane.envoy.type.matcher.v3 as matcher
@@ -39,6 +36,7 @@ from xds_server.translate import pacing
 from xds_server.translate.comparing import BODIES_CLUSTER
 from xds_server.translate.mirroring import UPSTREAM_FILTERS
 from xds_server.translate.node_metadata import ACCESS_LOGS, GATEWAY_ADDRESS, GATEWAY_PORT, NAMESPACES
+from xds_server.translate.overload import overload_manager
 from xds_server.translate.upstream_log import CONTROL_PLANE, upstream_log
 from xds_server.translate.wire import packed
 from xds_server.xds.stream_events import Variant
@@ -52,7 +50,6 @@ change its log level."""
 _CERTIFICATE, _ROOTS = "certificate", "roots"
 _SDS_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_MAX_CONNECTIONS = 50_000
 _BODIES_AT_ONCE = 16
 
 _PARTS = """\
@@ -192,7 +189,7 @@ def _bootstrap(options: BootstrapOptions) -> bootstrap.Bootstrap:
         ),
         cluster_manager=_load_reports(),
         static_resources=bootstrap.BootstrapStaticResources(listeners=listeners, clusters=clusters),
-        overload_manager=_overload_manager(options.max_heap_mib * MIB),
+        overload_manager=overload_manager(options.max_heap_mib * MIB),
     )
 
 
@@ -379,33 +376,6 @@ def _mutual_tls(security: BootstrapTls) -> core.TransportSocket:
     )
     upstream = tls.UpstreamTlsContext(common_tls_context=context, sni=security.server_name)
     return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=Any.pack(upstream))
-
-
-def _overload_manager(max_heap_bytes: int) -> overload.OverloadManager:
-    heap_monitor = "envoy.resource_monitors.fixed_heap"
-
-    def when_heap(action: str, share: float) -> overload.OverloadAction:
-        trigger = overload.Trigger(name=heap_monitor, threshold=overload.ThresholdTrigger(value=share))
-        return overload.OverloadAction(name=f"envoy.overload_actions.{action}", triggers=[trigger])
-
-    return overload.OverloadManager(
-        refresh_interval=timedelta(milliseconds=250),
-        resource_monitors=[
-            overload.ResourceMonitor(
-                name=heap_monitor,
-                typed_config=Any.pack(heap.FixedHeapConfig(max_heap_size_bytes=max_heap_bytes)),
-            ),
-            overload.ResourceMonitor(
-                name="envoy.resource_monitors.global_downstream_max_connections",
-                typed_config=Any.pack(
-                    connections.DownstreamConnectionsConfig(
-                        max_active_downstream_connections=_MAX_CONNECTIONS
-                    )
-                ),
-            ),
-        ],
-        actions=[when_heap("shrink_heap", 0.95), when_heap("stop_accepting_requests", 0.98)],
-    )
 
 
 def _address(address: Address) -> core.Address:
