@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 MOST_WAITING: Final = 50_000
-"""Requests of all streams that wait. One with both entries takes some 800 bytes."""
+"""Requests of all streams that wait. One with both entries takes 1.2 KB."""
 
 _LONGEST_ID: Final = 64
 _EVICTED_AT_ONCE: Final = 0.01
