@@ -33,7 +33,7 @@ pytestmark = pytest.mark.envoy
 
 _TIMES = itertools.count()
 _PAD = "x" * (MIB - 200)
-_HUGE = b"x" * (8 * MIB)
+_HUGE = b"x" * (3 * MIB)
 
 
 @dataclass
@@ -42,11 +42,13 @@ class Application:
     reorders a list."""
 
     new: bool
+    delay_s: float = 0.0
     marks: set[str | None] = field(default_factory=set)
     methods: dict[str | None, set[str]] = field(default_factory=dict)
     headers: set[str] = field(default_factory=set)
 
     async def handle(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(self.delay_s)
         mark = request.headers.get("x-xds-shadow")
         self.marks.add(mark)
         self.methods.setdefault(mark, set()).add(request.method)
@@ -102,12 +104,13 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Rig]:
         yield found
 
 
-def shadowed(fleet: Rig, stable: Address, canary: Address) -> None:
+def shadowed(
+    fleet: Rig, stable: Address, canary: Address, *, compare: str = "bodies", timeout: str = "10s"
+) -> None:
+    deployment = objects.canary(compare=compare, baseline="true", timeout=timeout)
     fleet.write("base.yaml", [objects.namespace(), objects.service()])
     fleet.write("addresses.yaml", objects.endpoint_slice("myapp", [("stable-1", stable)]))
-    fleet.write(
-        "canary.yaml", [objects.canary(compare="bodies", baseline="true"), objects.pod("canary-1", canary)]
-    )
+    fleet.write("canary.yaml", [deployment, objects.pod("canary-1", canary)])
 
 
 async def verdict(fleet: Rig) -> status_pb2.Verdict:
@@ -158,13 +161,13 @@ async def test_a_control_plane_that_is_stopped_or_dead_costs_nobody_anything(fle
         await fleet.until_shadow("Active")
 
         async def sampled() -> bool:
-            await _callers(fleet, "/large")
+            await _callers(fleet, "/plain")
             return (await verdict(fleet)).compared > 0
 
         await eventually(sampled, what="a compared body")
         os.kill(process.pid, signal.SIGSTOP)
         try:
-            for path in ("/huge", "/large", "/plain"):
+            for path in ("/huge", "/plain"):
                 await _callers(fleet, path)
             # Mirrored requests end, too: what an Envoy holds of a response would keep one in flight.
             for envoy in fleet.envoys:
@@ -173,7 +176,7 @@ async def test_a_control_plane_that_is_stopped_or_dead_costs_nobody_anything(fle
         finally:
             os.kill(process.pid, signal.SIGCONT)
         await process.stop(signal.SIGKILL)
-        for path in ("/huge", "/large", "/plain"):
+        for path in ("/huge", "/plain"):
             await _callers(fleet, path)
 
 
@@ -191,7 +194,7 @@ async def _callers(fleet: Rig, path: str) -> None:
 
 
 async def _none_mirrored(envoy: Envoy) -> bool:
-    return not any((await envoy.stats("(shadow|baseline).*upstream_rq_active$")).values())
+    return not any((await envoy.stats("/(shadow|baseline)/.*upstream_rq_active$")).values())
 
 
 async def test_an_envoy_with_a_listener_of_its_own_sends_bodies(tmp_path: Path) -> None:
@@ -220,3 +223,22 @@ async def test_an_envoy_with_a_listener_of_its_own_sends_bodies(tmp_path: Path) 
             await eventually(compared, what="a comparison")
         finally:
             await envoy.stop()
+
+
+async def test_a_canary_that_is_slower_than_its_baseline_is_found(fleet: Rig) -> None:
+    old, new = Application(new=False), Application(new=True, delay_s=0.05)
+    async with running(old) as stable, running(new) as canary:
+        shadowed(fleet, stable, canary, compare="none", timeout="2s")
+        await fleet.until_shadow("Active")
+
+        async def found() -> bool:
+            await _callers(fleet, "/plain")
+            return (await verdict(fleet)).slower
+
+        await eventually(found, what="a slower canary")
+        seen = await verdict(fleet)
+    assert (seen.compared, dict(seen.skipped)) == (0, {})
+    # The baseline makes no pair: no pair of responses of the stable version is among those of the canary.
+    assert seen.total.canary_failed == seen.total.stable_failed == 0
+    assert old.marks == {None, "staging/myapp-canary/baseline"}
+    assert new.marks == {"staging/myapp-canary"}
