@@ -115,7 +115,7 @@ def shadowed(
 
 async def verdict(fleet: Rig) -> status_pb2.Verdict:
     found = await asyncio.to_thread(get_verdicts, fleet.control_plane.admin_address)
-    return found.verdicts[0]
+    return found.verdicts[0] if found.verdicts else status_pb2.Verdict()
 
 
 def fields(found: status_pb2.Verdict, *, differs: bool) -> dict[str, set[str]]:
