@@ -232,6 +232,16 @@ def test_evidence_begins_again_with_another_template(steps: Steps, side: str) ->
     assert (steps.record.tally.counts, steps.record.expected) == (Counts(1), 5)
 
 
+def test_evidence_begins_again_when_the_label_is_set_again(steps: Steps) -> None:
+    # Envoy ends mirrored requests that are in flight when it removes the canary's cluster.
+    steps.take(request(PRIMARY), request(SHADOW, complete=False, code=0))
+    steps.step(*_changes(objects.canary("myapp-canary", shadow_of=None)))
+    steps.step(*shadowed())
+    steps.take(request(PRIMARY, 1), request(SHADOW, 1))
+    steps.pass_(WINDOW_S + TICK_S)
+    assert (steps.record.tally.counts, dict(steps.record.tally.lost)) == (Counts(1), {})
+
+
 def test_a_new_pod_may_have_the_address_of_the_one_before(steps: Steps) -> None:
     template = steps.record.template
     steps.step(*_changes(objects.pod("canary-2-x", _address("canary-1-x"))), _without_pod("canary-1-x"))

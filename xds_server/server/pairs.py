@@ -6,9 +6,10 @@ Envoys log. Replicas need not agree on a share: each counts the pairs that it ex
 """
 
 import asyncio
+import itertools
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from sys import intern
 from typing import Final, NamedTuple, Protocol
@@ -45,7 +46,7 @@ _SERVER_ERROR: Final = 500
 
 
 class _Canary(NamedTuple):
-    """Identifies a canary in the joiner. `epoch` counts how often its evidence began again."""
+    """Identifies a canary in the joiner. Each time its evidence begins, it has another `epoch`."""
 
     name: NamespacedName
     epoch: int
@@ -117,7 +118,8 @@ class Pairs:
         self._outcomes: list[Outcome] = []
         self._services: dict[NamespacedName, _Service] = {}
         self._clusters: dict[str, _Cluster] = {}
-        self._epochs: Counter[NamespacedName] = Counter()
+        self._numbers = itertools.count(1)
+        self._epochs: dict[NamespacedName, int] = {}
         self.tails: Mapping[NamespacedName, str] = {}
         """The last digits of the ids of requests that Envoys log, by Service. Without an entry it is all."""
 
@@ -180,7 +182,7 @@ class Pairs:
                 continue
             if record.template:
                 record.restart(template, self._wall())
-                self._epochs[name] += 1
+                self._epochs[name] = next(self._numbers)
             record.template = template
 
     def _follow(self, target: NamespacedName, plan: ServicePlan) -> None:
@@ -188,6 +190,7 @@ class Pairs:
         for cluster in known.clusters if known else ():
             del self._clusters[cluster]
         mirrors = [mirror for port in plan.ports for mirror in port.mirrors]
+        self._begin(known, {NamespacedName(target.namespace, mirror.canary) for mirror in mirrors})
         if not mirrors:
             if known and known.tail:
                 self._set_tails()
@@ -200,6 +203,12 @@ class Pairs:
         canaries = {each.canary: None for each in clusters.values() if each.canary}
         found = self._services[target] = known or _Service(window_s, (), ())
         found.window_s, found.canaries, found.clusters = window_s, (*canaries,), (*clusters,)
+
+    def _begin(self, known: _Service | None, canaries: Set[NamespacedName]) -> None:
+        """Let the evidence of new canaries begin. Requests that were mirrored before the label was removed
+        may still wait for their other half when it is set again."""
+        for name in canaries - {each.name for each in (known.canaries if known else ())}:
+            self._epochs[name] = next(self._numbers)
 
     def _clusters_of(self, port: PortPlan, window_s: float) -> dict[str, _Cluster]:
         canaries = {mirror.canary: self._canary(port, mirror.canary) for mirror in port.mirrors}
@@ -255,6 +264,8 @@ class Pairs:
         if not (self._services or outcomes):
             return
         records = self._records.records()
+        for name in self._epochs.keys() - records.keys():
+            del self._epochs[name]
         for outcome in outcomes:
             _, canary = outcome.whose
             if isinstance(canary, _Canary) and (record := self._record(records, canary)):
@@ -269,7 +280,7 @@ class Pairs:
 
     def _record(self, records: Mapping[NamespacedName, Record], canary: _Canary) -> Record | None:
         """The record that this is evidence for; None if it is about templates before."""
-        return records.get(canary.name) if canary.epoch == self._epochs[canary.name] else None
+        return records.get(canary.name) if canary.epoch == self._epochs.get(canary.name) else None
 
     def _measure(self, service: _Service, records: Mapping[NamespacedName, Record], now: float) -> None:
         """Expect pairs of the mirrored requests that were reported since the last tick."""

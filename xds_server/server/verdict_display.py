@@ -106,7 +106,8 @@ def _verdict(word: str) -> Text:
 def _evidence(found: status_pb2.Verdict) -> str:
     since = found.since.ToDatetime(tzinfo=UTC)
     elapsed = (datetime.now(UTC) - since).total_seconds()
-    share = f", {found.arrived:.0%} of those expected" if found.HasField("arrived") else ""
+    # Pairs may arrive some seconds before the load reports that let them be expected.
+    share = f", {min(found.arrived, 1.0):.0%} of those expected" if found.HasField("arrived") else ""
     rates = ", ".join(
         f"{name} {_count(requests.issued)} ({requests.issued / max(elapsed, 1.0):.1f}/s)"
         for name, requests in (("primary", found.primary), ("mirrored", found.mirrored))
