@@ -113,7 +113,7 @@ async def _measure(
         )
     if what in (What.ALL, What.COST):
         results.setdefault("policy", {})["cost"] = await cost.measure(
-            rounds=1 if quick else 15, seconds=0.3 if quick else 1.0, progress=progress
+            rounds=1 if quick else 11, seconds=0.3 if quick else 1.0, progress=progress
         )
     if what in (What.ALL, What.ADS):
         results["ads"] = await peers.measure(sizes, alone=alone, linear=linear, progress=progress)

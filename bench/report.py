@@ -89,8 +89,11 @@ def sections(results: dict[str, Any]) -> list[Section]:
         found.append(_memory(memory))
     if label := results.get("label"):
         found.append(_label(label))
-    if policy := results.get("policy"):
-        found += [_hostile(policy["hostile"]), _cost(policy["cost"])]
+    policy = results.get("policy", {})
+    if "hostile" in policy:
+        found.append(_hostile(policy["hostile"]))
+    if "cost" in policy:
+        found.append(_cost(policy["cost"]))
     if ads := results.get("ads"):
         found += _ads(ads)
     return found

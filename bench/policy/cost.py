@@ -23,7 +23,9 @@ from xds_server.local.demo.envoy import Envoy
 
 _OFF: Final = "no mirror"
 _BARE: Final = "by hand: mirror"
-_WITHOUT_PAIRS: Final = "mirror, no policy, without pairs"
+_PAIRS: Final = "mirror, no policy, with pairs"
+_PAIRS_WARM_UP_S: Final = 5.0
+"""Until the share of the requests that are logged has settled."""
 _BY_HAND: Final = {"by hand: no mirror": PLAIN, _BARE: MIRRORED}
 _TOKEN: Final = secret("token", "authorization", "Bearer of-the-canary")
 _HEADERS: Final = (
@@ -38,10 +40,10 @@ _JSON: Final = (
 )
 _UNBOUNDED: Final = {"max-concurrent": "1000", "max-body": "128Ki"}
 _WARM_UP_S: Final = 0.5
+_LOGGED: Final = "access_logs.grpc_access_log.logs_written"
 
 CASES: Final = {
     _OFF: {"paused": "true"},
-    _WITHOUT_PAIRS: {},
     "mirror, no policy": {},
     "headers": {
         "remove-headers": "cookie,x-tracking-id",
@@ -78,14 +80,44 @@ async def measure(*, rounds: int, seconds: float, progress: Any) -> dict[str, An
                     cost, wrong = await _one(await _target(case, on, hand), seconds)
                     found.setdefault(case, []).append(cost)
                     failed += wrong
+            progress("pairs")
+            of_bare, entries, wrong = await _pairs(on, hand, rounds, seconds)
+    costs = {case: statistics.median(each) for case, each in found.items()}
+    with_pairs = {
+        "case": _PAIRS,
+        "cpu_us": costs[_BARE] * of_bare,
+        "added_us": costs[_BARE] * of_bare - costs[_OFF],
+        "ratio": costs[_BARE] * of_bare / costs[_OFF],
+        "of_bare": of_bare,
+    }
     return {
         "rounds": rounds,
         "seconds": seconds,
         "load": os.getloadavg()[1],
         "body": len(_JSON),
-        "failed": failed,
-        "cases": [_result(case, found) for case in [*_BY_HAND, *CASES]],
+        "failed": failed + wrong,
+        "entries": entries,
+        "cases": [*(_result(case, found) for case in [*_BY_HAND, *CASES]), with_pairs],
     }
+
+
+async def _pairs(on: Stage, hand: Envoy, rounds: int, seconds: float) -> tuple[float, float, int]:
+    """What a mirrored request costs with pairs, of one that is mirrored by hand; how many entries are logged
+    for each; and how many failed. One shadow all the time, as a new one has all its requests logged."""
+    await on.annotate(_UNBOUNDED)
+    bare = _Target(hand, MIRRORED, f"{BARE_SHADOW}upstream_rq_200")
+    paired = _Target(on.envoy, HOST, f"{SHADOW}upstream_rq_200")
+    ratios, entries, failed = [], [], 0
+    for _ in range(rounds):
+        await send(_load(paired, min(_PAIRS_WARM_UP_S, 5 * seconds)))
+        logged, mirrored = await on.envoy.stat(_LOGGED), await _copies(paired)
+        cost, wrong = await _one(paired, seconds)
+        mirrored = await _copies(paired) - mirrored
+        entries.append((await on.envoy.stat(_LOGGED) - logged) / max(1, mirrored))
+        base, also_wrong = await _one(bare, seconds)
+        ratios.append(cost / base)
+        failed += wrong + also_wrong
+    return statistics.median(ratios), statistics.median(entries), failed
 
 
 def _result(case: str, found: dict[str, list[float]]) -> dict[str, Any]:
@@ -117,13 +149,12 @@ async def _target(case: str, on: Stage, hand: Envoy) -> _Target:
         return _Target(hand, host, f"{BARE_SHADOW}upstream_rq_200" if host == MIRRORED else "")
     await on.annotate(CASES[case] | _UNBOUNDED, _TOKEN)
     counter = f"{SHADOW}upstream_rq_200" if case != _OFF else ""
-    return _Target(on.silent if case == _WITHOUT_PAIRS else on.envoy, HOST, counter)
+    return _Target(on.silent, HOST, counter)
 
 
 async def _one(at: _Target, seconds: float) -> tuple[float, int]:
     """Microseconds by request, and how many requests or mirrored requests failed."""
-    headers = (*_HEADERS, ("content-type", "application/json"))
-    load = Load(at.envoy.gateway_port, at.host, seconds, method="POST", headers=headers, body=_JSON)
+    load = _load(at, seconds)
     await send(replace(load, seconds=min(_WARM_UP_S, seconds)))
     pid = at.envoy.process.pid
     copies, before = await _copies(at), cpu_s(pid)
@@ -133,6 +164,11 @@ async def _one(at: _Target, seconds: float) -> tuple[float, int]:
     # The last few may still be on their way.
     missing = max(0, requests - copies - load.connections) if at.counter else 0
     return cost / requests * 1e6, answers["failed"] + missing
+
+
+def _load(at: _Target, seconds: float) -> Load:
+    headers = (*_HEADERS, ("content-type", "application/json"))
+    return Load(at.envoy.gateway_port, at.host, seconds, method="POST", headers=headers, body=_JSON)
 
 
 async def _copies(at: _Target) -> int:

@@ -21,6 +21,7 @@ ABOUT_COST: Final = (
     " {rounds} rounds of {seconds:g} s that take turns. *By hand* is another Envoy in the same run, whose"
     " configuration is written by hand: a route with `request_mirror_policies`, and a cluster without limits"
     " and filters. Ratios are medians of the ratios of each round."
+    " Only the last row is with pairs: its Envoy logs {entries:.2f} entries for each mirrored request."
     " Other programs ran, too: the load average was {load:.0f}."
 )
 ABOUT_HOSTILE: Final = (
