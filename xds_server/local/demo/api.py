@@ -11,7 +11,17 @@ import aiohttp
 from xds_server.base.address import Address
 from xds_server.base.errors import XdsShadowError
 from xds_server.core.keys import SHADOW_OF
-from xds_server.local.demo.stage import CANARY, NAMESPACE, PERCENT, SERVICE, Document, endpoint_slice, pod
+from xds_server.local.demo.stage import (
+    BASELINE,
+    CANARY,
+    COMPARE,
+    NAMESPACE,
+    PERCENT,
+    SERVICE,
+    Document,
+    endpoint_slice,
+    pod,
+)
 
 _COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
@@ -62,6 +72,17 @@ class Api:
     async def unlabel(self) -> None:
         """``kubectl label deployment myapp-canary xds-shadow.io/shadow-of-``."""
         await self._patch_canary("labels", SHADOW_OF, None)
+
+    async def compare_bodies(self) -> None:
+        """``kubectl annotate`` with ``xds-shadow.io/compare=bodies`` and ``xds-shadow.io/baseline=true``."""
+        for key, value in ((COMPARE, "bodies"), (BASELINE, "true")):
+            await self._patch_canary("annotations", key, value)
+
+    async def roll_out_canary(self, address: Address) -> None:
+        """Replace the canary's Pod by one of another template, as ``kubectl set image`` does."""
+        old = pod(f"{CANARY}-1", {"app": CANARY}, address)
+        await self._send("DELETE", f"{_collection(old)}/{CANARY}-1", None, "")
+        await self.create(pod(f"{CANARY}-2", {"app": CANARY, "pod-template-hash": "2"}, address))
 
     async def annotate_percent(self, percent: str) -> None:
         """``kubectl annotate deployment myapp-canary xds-shadow.io/percent=…``."""

@@ -5,7 +5,6 @@ import math
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 
 from rich.console import Console
@@ -15,6 +14,8 @@ from xds_server.core.keys import SHADOW_OF
 from xds_server.local.demo.envoy import Envoy
 from xds_server.local.demo.fleet import Demo, DemoOptions, running
 from xds_server.local.demo.stage import CANARY, NAMESPACE, PERCENT, SERVICE
+from xds_server.local.demo.story import Story
+from xds_server.local.demo.verdict import show_verdicts
 from xds_server.server.display import node_table, shadow_table
 from xds_server.server.status_client import get_status
 
@@ -30,23 +31,6 @@ _SURELY_ALL = 20  # at 25 percent, a run of 20 mirrored requests occurs once in 
 _PROBE_S = 0.005
 _UNSEEN_S = 0.1
 """A mirrored request arrives within a few milliseconds. After this time, a request counts as not mirrored."""
-
-
-@dataclass(slots=True)
-class Story:
-    """Prints each step, and keeps the expectations that failed."""
-
-    console: Console
-    failures: list[str] = field(default_factory=list)
-
-    def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
-
-    def check(self, text: str, *, holds: bool) -> None:
-        """Print a measurement and its verdict."""
-        self.say(f"   {'[green]✓[/]' if holds else '[red]✗[/]'} {text}")
-        if not holds:
-            self.failures.append(text)
 
 
 async def run_once(options: DemoOptions, console: Console) -> None:
@@ -72,6 +56,7 @@ async def _shadow(story: Story, demo: Demo) -> None:
     await _a_quarter(story, demo)
     await _unlabel(story, demo)
     await _repeatedly(story, demo)
+    await show_verdicts(story, demo)
     _conclude(story, demo)
 
 

@@ -16,6 +16,8 @@ CANARY = "myapp-canary"
 HOST = f"{SERVICE}.{NAMESPACE}"
 CANARY_FILE = "4-canary.yaml"
 PERCENT = PREFIX + "percent"
+COMPARE = PREFIX + "compare"
+BASELINE = PREFIX + "baseline"
 
 Document = dict[str, Any]
 

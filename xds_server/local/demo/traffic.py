@@ -9,7 +9,7 @@ from typing import Protocol
 import aiohttp
 
 from xds_server.base.address import Address
-from xds_server.local.demo.backend import BACKEND_HEADER, REQUEST_HEADER
+from xds_server.local.demo.backend import BACKEND_HEADER, ORDERS, REQUEST_HEADER
 from xds_server.local.demo.stage import HOST
 
 _IN_FLIGHT = 16
@@ -35,8 +35,9 @@ class Clients:
 
     async def send(self, gateway: Gateway) -> str:
         """One request through `gateway`; returns its name, which its mirrored requests have too."""
-        name = f"{gateway.id}-{next(self._names)}"
-        url = f"http://{gateway.gateway}/orders/{name}"
+        number = next(self._names)
+        name = f"{gateway.id}-{number}"
+        url = f"http://{gateway.gateway}{ORDERS}{number}"
         try:
             async with self.session.get(url, headers={"Host": HOST, REQUEST_HEADER: name}) as response:
                 await response.read()
