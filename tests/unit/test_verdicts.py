@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -9,6 +11,7 @@ from tests.support.records import BAD, CANARY, GOOD, record, shadow
 from xds_server.base.clock import Clock
 from xds_server.base.errors import AmbiguousNameError, UnknownNameError, UsageError
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import Reason
 from xds_server.core.objects import Kind
 from xds_server.core.plan import ShadowStatus, State
 from xds_server.core.verdict import bodies
@@ -142,6 +145,7 @@ def test_shares_are_percentages_or_numbers() -> None:
         (record(10), Verdict.TOO_EARLY, "10 of at least 1000 pairs were compared."),
         (record(LONG, arrived=0.5), Verdict.BLIND, "20000 of 40000 sampled pairs arrived."),
         (record(0), Verdict.TOO_EARLY, "No request was mirrored yet."),
+        (record(300, arrived=inf), Verdict.TOO_EARLY, "300 of at least 1000 pairs were compared."),
         (None, Verdict.BLIND, "No Envoy reports how many requests it mirrored."),
     ],
 )
@@ -158,6 +162,21 @@ def test_a_shadow_that_does_not_mirror_and_has_no_evidence_is_not_blind() -> Non
         Verdict.TOO_EARLY,
         "No request was mirrored yet: the shadow is Paused.",
     )
+
+
+def test_before_the_first_load_reports_nothing_is_said_of_the_requests() -> None:
+    found, new = record(0), replace(shadow(), reason=Reason.CONFIGURED)
+    found.envoys = frozenset()
+    awaited = "The first load reports of the Envoys are awaited."
+    for each in (found, None):
+        shown = verdict_on(new, each)
+        assert (shown.verdict, shown.message) == (Verdict.TOO_EARLY, awaited)
+    assert verdict_on(shadow(), found).verdict is Verdict.BLIND
+
+
+def test_a_paused_shadow_whose_pairs_are_not_due_yet_has_mirrored_requests() -> None:
+    shown = verdict_on(shadow(state=State.PAUSED), record(300, arrived=inf))
+    assert shown.message == "300 of at least 1000 pairs were compared."
 
 
 def test_envoys_that_report_no_loads_are_no_evidence() -> None:

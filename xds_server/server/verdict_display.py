@@ -108,14 +108,17 @@ def _evidence(found: status_pb2.Verdict) -> str:
     elapsed = (datetime.now(UTC) - since).total_seconds()
     # Pairs may arrive some seconds before the load reports that let them be expected.
     share = f", {min(found.arrived, 1.0):.0%} of those expected" if found.HasField("arrived") else ""
+    pairs = (
+        f"Evidence since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(elapsed)}): {_count(found.total.pairs)}"
+        f" pairs{share}."
+    )
+    if not (found.primary.issued or found.mirrored.issued or found.mirrored.dropped):
+        return pairs  # nothing was reported, which does not mean that there were none
     rates = ", ".join(
         f"{name} {_count(requests.issued)} ({requests.issued / max(elapsed, 1.0):.1f}/s)"
         for name, requests in (("primary", found.primary), ("mirrored", found.mirrored))
     )
-    return (
-        f"Evidence since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(elapsed)}): {_count(found.total.pairs)}"
-        f" pairs{share}. Requests: {rates}{_dropped(found.mirrored)}."
-    )
+    return f"{pairs} Requests: {rates}{_dropped(found.mirrored)}."
 
 
 def _dropped(mirrored: evidence_pb2.Requests) -> str:

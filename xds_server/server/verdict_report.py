@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeVar
 
 from xds_server.base.ids import NamespacedName
+from xds_server.core.conditions import Reason
 from xds_server.core.objects import Kind
 from xds_server.core.plan import ShadowStatus, State
 from xds_server.core.verdict.fields import Finding, findings, noise_unknown
@@ -163,12 +164,18 @@ def _judged(shadow: ShadowStatus, record: Record | None, terms: Terms) -> Judgem
     judged = judge(tally, expected, terms, gap)
     if judged.verdict is not Verdict.BLIND or (record and record.expected):
         return judged
-    if shadow.state is not State.ACTIVE:
+    if record and record.mirrored.issued:
+        # They were reported, and their pairs are not due yet.
+        message = f"{judged.counts.pairs} of at least {terms.min_pairs} pairs were compared."
+    elif shadow.state is not State.ACTIVE:
         message = f"No request was mirrored yet: the shadow is {shadow.state}."
-        return replace(judged, verdict=Verdict.TOO_EARLY, message=message)
-    if record and record.envoys - record.silent:
-        return replace(judged, verdict=Verdict.TOO_EARLY, message="No request was mirrored yet.")
-    return judged
+    elif record and record.envoys - record.silent:
+        message = "No request was mirrored yet."
+    elif shadow.reason == Reason.CONFIGURED:
+        message = "The first load reports of the Envoys are awaited."
+    else:
+        return judged
+    return replace(judged, verdict=Verdict.TOO_EARLY, message=message)
 
 
 def _total(tally: Tally) -> GroupReport:

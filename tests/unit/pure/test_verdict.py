@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.core.verdict import evidence, paths
-from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse
+from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse, pairs_needed
 from xds_server.core.verdict.joining import Answer, Ended, Entry, Joiner, Lost, Outcome, Pair, Side, Unpaired
 from xds_server.core.verdict.judgement import ALPHA, Terms, Verdict, judge
 from xds_server.core.verdict.tally import BOUNDS_S, Latencies, Speed, Tally, slower, together
@@ -261,6 +261,30 @@ def test_one_stream_may_fill_all_the_room() -> None:
     assert list(joiner.close(1)) == []
 
 
+@given(st.integers(100, 20_000), st.integers(0, 5), st.integers(0, 5), st.sampled_from([0.001, 0.01, 0.2]))
+def test_no_worse_is_known_after_the_pairs_that_it_needs(
+    pairs: int, b: int, c: int, tolerance: float
+) -> None:
+    found = pairs_needed(Counts(pairs, b, c), tolerance, ALPHA)
+    for times in (1, 10, 100, 1000):
+        known = no_worse(Counts(pairs * times, b * times, c * times), tolerance) >= STRONG
+        assert not known or (found is not None and found <= pairs * times * 1.1)
+
+
+def test_failures_that_exceed_the_tolerance_never_become_no_worse() -> None:
+    assert pairs_needed(Counts(1_000, 5), 0.001, ALPHA) is None
+    assert pairs_needed(Counts(), 0.001, ALPHA) is None
+
+
+def test_a_group_is_named_only_if_most_failures_are_in_it() -> None:
+    total = Tally()
+    for number in range(60):
+        total.add(Pair(CANARY, f"GET /{number}", GOOD, BAD))
+    assert judge(total, 60, Terms()).message == (
+        "In 60 pairs the canary failed alone in 60, the primary alone in 0."
+    )
+
+
 def tally(pairs: int, canary_failed: int = 0, stable_failed: int = 0, group: str = "GET /") -> Tally:
     total = Tally()
     for number in range(pairs):
@@ -289,6 +313,7 @@ def lost(total: Tally, why: Lost) -> Tally:
         (lost(tally(20_000), Lost.NO_PRIMARY), 30_000, Verdict.BLIND, "20000 of 30000 sampled pairs arrived"),
         (tally(900), 900, Verdict.TOO_EARLY, "900 of at least 1000 pairs"),
         (tally(2000, 3, 3), 2000, Verdict.TOO_EARLY, "2000 pairs do not tell yet"),
+        (tally(2000), 2000, Verdict.TOO_EARLY, "If it goes on like this, NoWorse needs about 9,600 pairs."),
     ],
 )
 def test_the_verdict_says_what_was_counted(

@@ -6,7 +6,7 @@ it is read. So `1 / alpha` may be compared with it after every pair, and the cha
 at most `alpha` (Ville's inequality). Both depend on counts alone, so the counts of several replicas add up.
 """
 
-from math import exp, log, log1p
+from math import ceil, exp, log, log1p
 from typing import Final, NamedTuple
 
 _SHARES: Final = tuple(percent / 100 for percent in range(55, 100, 5))
@@ -17,6 +17,10 @@ _STAKES: Final = tuple(0.96 / 2**power for power in range(10))
 
 _STEPS: Final = 40
 """Bisections of `excess_bound`: its error is under 1e-12."""
+
+
+_MANY: Final = 1_000
+"""`pairs_needed` looks no further ahead than so many times the pairs that there are."""
 
 
 class Counts(NamedTuple):
@@ -65,12 +69,16 @@ def no_worse(counts: Counts, tolerance: float) -> float:
     canary failed, -1 where only the primary did and 0 elsewhere, that hypothesis says that X is `tolerance`
     or more on average, so ``1 + stake * (tolerance - X)`` is 1 or less.
     """
-    same = counts.pairs - counts.canary_failed - counts.stable_failed
+    return _no_worse(*counts, tolerance)
+
+
+def _no_worse(pairs: float, canary_failed: float, stable_failed: float, tolerance: float) -> float:
+    same = pairs - canary_failed - stable_failed
     return _log_mean(
         [
             same * log1p(stake * tolerance)
-            + counts.canary_failed * log1p(stake * (tolerance - 1))
-            + counts.stable_failed * log1p(stake * (tolerance + 1))
+            + canary_failed * log1p(stake * (tolerance - 1))
+            + stable_failed * log1p(stake * (tolerance + 1))
             for stake in _STAKES
         ]
     )
@@ -90,6 +98,26 @@ def excess_bound(counts: Counts, alpha: float) -> float:
         else:
             high = middle
     return high
+
+
+def pairs_needed(counts: Counts, tolerance: float, alpha: float) -> int | None:
+    """About how many pairs it takes until `no_worse` is known with confidence ``1 - alpha``, if both sides go
+    on to fail as often as in `counts`, to two digits; None if that is more than `_MANY` times as many."""
+    needed = log(1 / alpha)
+
+    def known(times: float) -> bool:
+        pairs, canary_failed, stable_failed = (each * times for each in counts)
+        return _no_worse(pairs, canary_failed, stable_failed, tolerance) >= needed
+
+    if not counts.pairs or not known(_MANY):
+        return None
+    low, high = 0.0, float(_MANY)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if known(middle) else (middle, high)
+    total = ceil(counts.pairs * high)
+    unit: int = 10 ** max(0, len(str(total)) - 2)
+    return ceil(total / unit) * unit
 
 
 def _log_mean(logs: list[float]) -> float:

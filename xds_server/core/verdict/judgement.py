@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import exp, log
 from typing import Final
 
-from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse, worse
+from xds_server.core.verdict.evidence import Counts, excess_bound, no_worse, pairs_needed, worse
 from xds_server.core.verdict.gaps import NO_GAP, Gap, missing
 from xds_server.core.verdict.paths import MOST_GROUPS
 from xds_server.core.verdict.tally import Tally
@@ -84,10 +84,13 @@ def judge(tally: Tally, expected: float, terms: Terms, gap: Gap = NO_GAP) -> Jud
     if no_worse(counts, terms.tolerance) >= needed:
         bound = f"the canary fails at most {excess:.2%} more often than the primary"
         return judged(Verdict.NO_WORSE, f"In {counts.pairs} pairs{after} {bound}.")
+    enough = pairs_needed(counts, terms.tolerance, terms.alpha)
+    need = f" If it goes on like this, NoWorse needs about {enough:,} pairs." if enough else ""
+    alone = f"it failed alone in {counts.canary_failed}, the primary alone in {counts.stable_failed}"
     return judged(
         Verdict.TOO_EARLY,
         f"{counts.pairs} pairs{after} do not tell yet whether the canary fails {terms.tolerance:.2%} more"
-        f" often: it failed alone in {counts.canary_failed}, the primary alone in {counts.stable_failed}.",
+        f" often: {alone}.{need}",
     )
 
 
@@ -106,7 +109,9 @@ def _evidence(tally: Tally) -> float:
 def _worse_sentence(tally: Tally, worst: str) -> str:
     counts = tally.counts
     group = tally.groups[worst].counts
-    where = f" Most of it in {worst}: {group.canary_failed} of {group.pairs} pairs." if worst else ""
+    # Where failures are everywhere, one group has the strongest evidence and few of them.
+    most = 2 * group.canary_failed > counts.canary_failed
+    where = f" Most of it in {worst}: {group.canary_failed} of {group.pairs} pairs." if most else ""
     return (
         f"In {counts.pairs} pairs the canary failed alone in {counts.canary_failed},"
         f" the primary alone in {counts.stable_failed}.{where}"
