@@ -225,6 +225,13 @@ async def test_a_hook_stops_others_with_one_sentence(
     assert (await server.hook(**{"pass-unless-worse": "true"}))[0] == unless_worse
 
 
+async def test_a_hook_does_not_guess_what_metadata_means(server: Server) -> None:
+    for value in ("yes", True, ["true"]):
+        status, text = await server.hook(**{"pass-unless-worse": value})
+        assert (status, text.endswith(' is neither "true" nor "false"\n')) == (400, True)
+    assert (await server.hook(**{"pass-unless-worse": "false"}))[0] == 200
+
+
 async def test_a_hook_names_replicas_that_are_missing(server: Server) -> None:
     server.peers = [Answer(Replica("two", "it cannot be reached"), {})]
     assert (await server.hook())[1].endswith(" Replica two: it cannot be reached.\n")

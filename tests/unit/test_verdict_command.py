@@ -120,6 +120,11 @@ async def test_both_sides_are_beside_each_other_within_80_columns(server: Server
         assert part in words, out.getvalue()
 
 
+async def test_requests_that_nobody_reported_are_not_called_none(server: Server) -> None:
+    server.records[CANARY] = record(0)
+    assert "Requests:" not in (await server.verdict(NAME)).stdout
+
+
 async def test_without_a_name_all_shadows_are_listed(server: Server) -> None:
     other = NamespacedName("staging", "statefulset/db")
     server.records = {CANARY: record(400, 20), other: record(5, canary=other)}
@@ -163,14 +168,15 @@ async def test_terms_are_passed_on(server: Server) -> None:
     ("arguments", "message"),
     [
         (("staging/web-canari",), "did you mean staging/web-canary?"),
+        (("",), "is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME"),
         (("web-canary",), "is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME"),
-        (("staging/cronjob/x",), "is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME"),
+        (("staging/cronjob/x",), "'cronjob' is no kind of workload; kinds are Deployment, StatefulSet, "),
         ((NAME, "--for", "1m"), "give both, or neither"),
         (("--wait",), "give its name"),
         ((NAME, "--wait", "--for", "soon"), "is not a time such as 90s, 10m or 1h"),
         ((NAME, "--wait", "--for", "0m"), "is not a time such as 90s, 10m or 1h"),
         ((NAME, "--tolerance", "some"), "--tolerance 'some' is not a share"),
-        ((NAME, "--alpha", "2"), "alpha 2 is not between"),
+        ((NAME, "--alpha", "2"), "alpha 2 is not between 1e-09 and 0.5; 0.1% is 0.001"),
         ((NAME, "--min-pairs", "-1"), "--min-pairs -1 is below 0"),
     ],
 )

@@ -14,7 +14,7 @@ from xds_server.base.address import Address
 from xds_server.base.errors import UsageError, XdsShadowError
 from xds_server.cli.console import console
 from xds_server.cli.options import Output, OutputOption, Server, server_address
-from xds_server.core.workload_names import kind_called
+from xds_server.core.workload_names import KINDS_IN_WORDS, kind_called
 from xds_server.server.config import DEFAULT_ADMIN_ADDRESS
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def verdict(
       xds-shadow verdict staging/myapp-canary --tolerance 1% -o json
     """
     with errors_exit_with_two("xds-shadow"):
-        name = split(shadow) if shadow else None
+        name = None if shadow is None else split(shadow)
         report(
             server_address(server),
             name,
@@ -148,7 +148,9 @@ def split(shadow: str) -> tuple[str, str, str]:
     namespace, _, rest = shadow.partition("/")
     word, _, name = rest.rpartition("/")
     kind = kind_called(word)
-    if not (namespace and name) or (word and not kind):
+    if namespace and name and word and not kind:
+        raise UsageError(f"{shadow!r}: {word!r} is no kind of workload; kinds are {KINDS_IN_WORDS}")
+    if not (namespace and name):
         raise UsageError(
             f"{shadow!r} is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME; examples are"
             " staging/myapp-canary and staging/statefulset/db-canary"

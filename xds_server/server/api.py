@@ -132,10 +132,12 @@ class Api:
         kind = metadata.get("kind", "")
         if not all(isinstance(each, str) for each in (namespace, name, kind)) or not (namespace and name):
             raise UsageError("the body needs a name and a namespace")
+        if (unless_worse := metadata.get(_UNLESS_WORSE, "false")) not in ("true", "false"):
+            raise UsageError(f'{_UNLESS_WORSE} {shown(str(unless_worse))} is neither "true" nor "false"')
         report = await self._report(str(namespace), str(name), str(kind), _terms_in(metadata))
         [found] = report.shadows
         passing = [Verdict.NO_WORSE]
-        if metadata.get(_UNLESS_WORSE) == "true":
+        if unless_worse == "true":
             passing += [Verdict.TOO_EARLY, Verdict.BLIND]
         status = HTTPStatus.OK if found.verdict in passing else HTTPStatus.PRECONDITION_FAILED
         missing = "".join(f" Replica {each.name}: {each.problem}." for each in report.missing)

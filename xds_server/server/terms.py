@@ -19,7 +19,7 @@ def terms(alpha: float, tolerance: float, min_pairs: int) -> Terms:
     """
     for name, value in (("alpha", alpha), ("tolerance", tolerance)):
         if not _LEAST <= value <= _MOST:  # also NaN
-            raise UsageError(f"{name} {value:g} is not between {_LEAST:g} and {_MOST:g}")
+            raise UsageError(f"{name} {value:g} is not between {_LEAST:g} and {_MOST:g}; 0.1% is 0.001")
     if not 0 <= min_pairs <= _MOST_PAIRS:
         raise UsageError(f"min-pairs {min_pairs} is not between 0 and {_MOST_PAIRS}")
     return Terms(alpha=alpha, tolerance=tolerance, min_pairs=min_pairs)
