@@ -48,6 +48,8 @@ async def watch(options: DemoOptions, console: Console) -> None:
     async with running(options) as demo, asyncio.TaskGroup() as group:
         spawn(group, "demo-clients", _send_steadily(demo))
         meters = {name: Meter() for name in ("answers", "mirrored")}
+        if not console.is_terminal:
+            console.print(_help(demo), soft_wrap=True)  # there the table is only shown in the end
         with Live(console=console, auto_refresh=False, screen=False) as live:
             while True:
                 live.update(await _picture(demo, meters), refresh=True)
@@ -95,5 +97,7 @@ def _help(demo: Demo) -> RenderableType:
         f"{kubectl} describe deployment {CANARY}    # its Events show the shadow's state",
         *(f"curl -H 'Host: {HOST}' http://127.0.0.1:{e.gateway_port}/    # {e.id}" for e in demo.envoys),
         f"xds-shadow status --server {demo.control_plane.admin_address}",
+        f"xds-shadow verdict {NAMESPACE}/{CANARY} --server {demo.control_plane.admin_address}",
+        f"the page: http://{demo.control_plane.http_address}/",
     ]
     return Text("\n").join(Text(line, style="" if number else "bold") for number, line in enumerate(lines))
