@@ -297,6 +297,19 @@ def lie_of_gap(**changes: float) -> evidence_pb2.Record:
     return message
 
 
+def lie_of_counts(what: str) -> evidence_pb2.Record:
+    """Two replicas could not add it: their sum would have more than 64 bits."""
+    message = message_of(record(10))
+    getattr(message, what)["no_id" if what == "lost" else "busy"] = 2**64 - 1
+    return message
+
+
+def lie_of_fields(what: str) -> evidence_pb2.Record:
+    message = message_of(record(10))
+    getattr(message, what).add(group="GET /", path="$", kind="value", count=2**64 - 1)
+    return message
+
+
 def too_many(what: str, count: int) -> evidence_pb2.Record:
     message = message_of(record(10))
     match what:
@@ -330,6 +343,11 @@ def bucket(number: int) -> evidence_pb2.Record:
         lie_of_gap(arrived=11),
         lie_of_gap(expected=11.0),
         lie_of_gap(ended=float("nan")),
+        lie_of_gap(since=1e300),
+        lie_of_gap(since=-1e300),
+        lie_of_gap(ended=1e12),
+        *map(lie_of_counts, ("lost", "skipped", "compared", "baseline")),
+        *map(lie_of_fields, ("differing", "noise", "alone", "baseline_alone")),
         lie(expected=float("inf")),
         lie(expected=float("nan")),
         lie(expected=-1.0),

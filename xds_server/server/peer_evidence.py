@@ -4,7 +4,7 @@ A replica that runs another version, or is broken, must not spoil the verdicts o
 contradicts itself, or is about something else, is left out, and the replica is named with the reason.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from typing import Final
 
@@ -52,18 +52,28 @@ def is_consistent(record: Record, now: float) -> bool:
         and isfinite(record.expected)
         and 0 <= record.expected <= _MOST_COUNT
         and record.silent <= record.envoys
-        and max((*record.primary, *record.mirrored)) <= _MOST_COUNT
-        and _is_part(record)
+        and max(_counts(record)) <= _MOST_COUNT
+        and _is_part(record, now)
         and all(map(_adds_up, record.tally.groups.values()))
     )
 
 
-def _is_part(record: Record) -> bool:
+def _counts(record: Record) -> Iterator[int]:
+    """The counts that no group of pairs has."""
+    yield from (*record.primary, *record.mirrored, *record.tally.lost.values())
+    bodies = record.bodies
+    for counter in (bodies.compared, bodies.baseline, bodies.skipped):
+        yield from counter.values()
+    for fields in (bodies.differing, bodies.noise, bodies.alone, bodies.baseline_alone):
+        yield from fields.values()
+
+
+def _is_part(record: Record, now: float) -> bool:
     """Whether what was counted until the end of the gap is a part of all."""
     gap, counts = record.gap, record.tally.counts
     times = (gap.since, gap.ended)
     return (
-        all(each is None or isfinite(each) for each in times)
+        all(each is None or 0 < each <= now + _AHEAD_S for each in times)
         and all(part <= whole for part, whole in zip(gap.before, counts, strict=True))
         and gap.arrived <= record.tally.arrived
         and 0 <= gap.expected <= record.expected
