@@ -1,6 +1,7 @@
 """Verdicts over HTTP: the JSON API, its OpenAPI document, and Flagger's webhook."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,10 +64,19 @@ class Server:
         return self.peers
 
     async def call(
-        self, path: str, method: str = "GET", *, body: Any = None, raw: bytes | None = None, host: str = ""
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        body: Any = None,
+        raw: bytes | None = None,
+        host: str = "",
+        encoding: str = "",
     ) -> tuple[int, str]:
         """Status and text of an answer."""
         headers = {"Host": host} if host else {}
+        if encoding:
+            headers["Content-Encoding"] = encoding
         content = raw if body is None else json.dumps(body).encode()
         url = f"http://{self.address}{path}"
         async with (
@@ -235,6 +245,13 @@ async def test_a_hook_does_not_guess_what_metadata_means(server: Server) -> None
 async def test_a_hook_names_replicas_that_are_missing(server: Server) -> None:
     server.peers = [Answer(Replica("two", "it cannot be reached"), {})]
     assert (await server.hook())[1].endswith(" Replica two: it cannot be reached.\n")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "junk"])
+async def test_a_body_is_not_decompressed(server: Server, encoding: str) -> None:
+    for body in (b"junk", gzip.compress(b"0" * 2**20)):
+        found = await server.call(HOOK, "POST", raw=body, encoding=encoding)
+        assert found == (400, "the body is not JSON\n")
 
 
 async def test_metadata_selects_the_workload_and_the_terms(server: Server) -> None:

@@ -87,6 +87,8 @@ async def http_server(
     runner = web.AppRunner(
         app,
         access_log=None,
+        # A body would be decompressed before a handler could bound its size.
+        auto_decompress=False,
         shutdown_timeout=_CLOSE_S,
         # It bounds the first request too. The body of a request that has its response is read for a moment.
         keepalive_timeout=idle_s,
