@@ -1,5 +1,7 @@
 """What is recorded of shadows by load reports."""
 
+from typing import Any
+
 import pytest
 
 from tests.support import objects
@@ -126,3 +128,26 @@ def test_the_share_is_known_unless_conditions_decide(steps: Steps) -> None:
     assert watched(percent="12.5").share == 0.125
     assert watched(methods="GET").share is None
     assert (watched().capped, watched(max_rps="5").capped) == (False, True)
+
+
+async def test_a_bug_in_one_shadow_costs_no_other_shadow_its_state(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = NamespacedName("staging", "other-canary")
+    state = steps.observer._state
+
+    def broken(watched: Watched, *others: Any) -> Any:
+        if watched.canary == CANARY:
+            raise ZeroDivisionError
+        return state(watched, *others)
+
+    monkeypatch.setattr(steps.observer, "_state", broken)
+    monkeypatch.setattr(steps.observer, "_clock", lambda: 100.0)
+    more = (
+        objects.canary("other-canary", shadow_of="myapp"),
+        objects.pod("other-1", Address("10.0.0.3", 80), labels={"app": "other-canary"}),
+    )
+    steps.step(*shadowed(), *_changes(*more))
+    monkeypatch.setattr(steps.observer, "_clock", lambda: 200.0)
+    await steps.observer.look()
+    assert steps.observer._shown.keys() == {other}

@@ -15,6 +15,7 @@ from xds_server.core.verdict.joining import Lost
 from xds_server.core.verdict.record import Record
 from xds_server.core.verdict.tally import Speed
 from xds_server.core.world import Change, Delete
+from xds_server.server import pairs as pairs_module
 from xds_server.server.observer import Observer
 from xds_server.server.pairs import TICK_S, Pairs
 from xds_server.server.pipeline import Pipeline, Published
@@ -319,4 +320,33 @@ def test_a_stream_of_forged_entries_takes_a_bounded_room(steps: Steps) -> None:
     assert steps.pairs.entries().waiting <= 50_000
     steps.pass_(WINDOW_S + TICK_S)
     assert steps.record.tally.lost[Lost.EVICTED] == 0  # nobody is known to have lost a pair
+    assert steps.record.tally.counts == Counts(0)
+
+
+def other_shadow() -> list[Change]:
+    """A shadow of the Service ``web``."""
+    labels = {"app": "web-canary"}
+    return _changes(
+        objects.service("web"),
+        *objects.endpoint_slice("web", [("web-1-x", _address("web-1-x"))]),
+        objects.canary("web-canary", shadow_of="web"),
+        objects.pod("web-canary-1-x", _address("web-canary-1-x"), labels=labels),
+    )
+
+
+def test_a_bug_in_one_shadow_costs_no_other_shadow_its_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_view: object, service: str, *_others: object) -> str:
+        if service == "myapp":
+            raise ZeroDivisionError
+        return "a template"
+
+    monkeypatch.setattr(pairs_module, "template_of", broken)
+    steps = Steps()
+    steps.step(*shadowed(), *other_shadow())
+    web, shadow = "staging/web/http", "staging/web/http/shadow/web-canary"
+    steps.take(request(PRIMARY), request(SHADOW), request(web, 1, route="all"), request(shadow, 1))
+    monkeypatch.setattr(steps.record.tally, "add", None)
+    steps.pass_(WINDOW_S + TICK_S)
+    other = steps.observer.records()[NamespacedName("staging", "web-canary")]
+    assert (other.template, other.tally.counts) == ("a template", Counts(1))
     assert steps.record.tally.counts == Counts(0)

@@ -16,7 +16,7 @@ from xds_server.core.objects import Kind
 from xds_server.core.plan import ShadowStatus, State
 from xds_server.core.verdict import bodies
 from xds_server.core.verdict.bodies import Field
-from xds_server.core.verdict.gaps import NO_GAP
+from xds_server.core.verdict.gaps import NO_GAP, Gap
 from xds_server.core.verdict.joining import Lost, Pair, Side, Unpaired
 from xds_server.core.verdict.judgement import Terms, Verdict
 from xds_server.core.verdict.record import Record
@@ -105,6 +105,21 @@ async def test_gaps_are_noticed_and_new_evidence_has_none() -> None:
     records.clear()
     verdicts.own()
     assert verdicts._gaps == {}
+
+
+async def test_a_bug_in_one_verdict_costs_no_other_shadow_its_verdict() -> None:
+    other = NamespacedName("staging", "other")
+    broken = record(10)
+    broken.gap = Gap(since=1e300)
+
+    class Broken:
+        async def ask(self) -> Sequence[Answer]:
+            return [Answer(Replica("two"), {CANARY: broken})]
+
+    verdicts = verdicts_of({other: record(LONG, canary=other)}, peers=Broken())
+    report = await verdicts.judge([shadow(), shadow(other)])
+    assert [each.verdict for each in report.shadows] == [Verdict.BLIND, Verdict.NO_WORSE]
+    assert report.shadows[0].message.startswith("An internal error (OverflowError) prevented the verdict.")
 
 
 async def test_a_record_of_a_shadow_that_is_gone_is_not_shown() -> None:

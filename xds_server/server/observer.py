@@ -16,6 +16,7 @@ from xds_server.core.conditions import Reason
 from xds_server.core.plan import NOTHING, ShadowStatus, State
 from xds_server.core.verdict.record import Record, Requests
 from xds_server.core.verdict.traffic import Observed, Traffic, traffic
+from xds_server.server.isolation import alone
 from xds_server.server.pipeline import Published
 from xds_server.server.stopping import Stopped, Stopping, Stops
 from xds_server.server.traffic_states import TrafficStates
@@ -30,6 +31,7 @@ _NO_NODES: Final = frozenset[NodeId]()
 _EARLY: Final = 2
 """Intervals after the start of a shadow in which no mirrored request means nothing."""
 
+_FAILED: Final = "observing failed"
 _NONE: Final = frozenset[str]()
 _MOST_VIEWS: Final = 64
 
@@ -103,7 +105,11 @@ class Observer:
         """Follow a step, at the cost of what it moved."""
         moved = after.moved if before else after.plan.services.keys()
         were = {canary: each for target in moved for canary, each in self._of(target).items()}
-        changed = [target for target in moved if self._follow(target, after)]
+        changed = []
+        for target in moved:
+            with alone(_FAILED, f"Service {target}"):
+                if self._follow(target, after):
+                    changed.append(target)
         if not changed:
             return
         self._of_view.clear()
@@ -164,7 +170,8 @@ class Observer:
         """The record of each shadow, by canary. A record lasts as long as the workload has its label,
         whatever the state of the shadow."""
         for target in self._services:
-            self._count(target)
+            with alone(_FAILED, f"Service {target}"):
+                self._count(target)
         return self._records
 
     # --- what happens to the requests -------------------------------------------------------------------
@@ -177,16 +184,17 @@ class Observer:
         recent, changed = self.loads.recent(now), []
         for canary, watched in self.watched.items():
             nodes = mirroring.get(canary, _NO_NODES)
-            record = self._records[canary]
-            record.envoys, record.silent = nodes, nodes & hearing.silent
-            found = self._state(watched, nodes, hearing, recent, now)
-            if found is None:
-                self._shown.pop(canary, None)
-                continue
-            self._shown[canary] = found
-            if self._states.note(canary, found[0]):
-                changed.append(Changed(canary, watched.service, *found, first=canary in self._initial))
-                self._initial.discard(canary)
+            with alone(_FAILED, canary):
+                record = self._records[canary]
+                record.envoys, record.silent = nodes, nodes & hearing.silent
+                found = self._state(watched, nodes, hearing, recent, now)
+                if found is None:
+                    self._shown.pop(canary, None)
+                    continue
+                self._shown[canary] = found
+                if self._states.note(canary, found[0]):
+                    changed.append(Changed(canary, watched.service, *found, first=canary in self._initial))
+                    self._initial.discard(canary)
         return Seen(changed, *self.stops.wait(now))
 
     async def _mirroring(self, clients: Iterable[Client]) -> dict[NamespacedName, frozenset[NodeId]]:

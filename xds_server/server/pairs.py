@@ -23,6 +23,7 @@ from xds_server.core.verdict.joining import Answer, Ended, Entry, Joiner, Outcom
 from xds_server.core.verdict.record import Record
 from xds_server.core.verdict.shares import most_pairs, share_of, tail_for
 from xds_server.core.verdict.templates import template_of
+from xds_server.server.isolation import alone
 from xds_server.server.pipeline import Published
 from xds_server.server.views import View
 from xds_server.translate import names
@@ -43,6 +44,7 @@ _STEADY_S: Final = 30.0
 """A share is enlarged only so long after its last change. It is reduced at once."""
 
 _SERVER_ERROR: Final = 500
+_FAILED: Final = "counting of pairs failed"
 
 
 class _Canary(NamedTuple):
@@ -136,7 +138,7 @@ class Pairs:
             try:
                 self.tick()
             except Exception:  # noqa: BLE001 - a bug in counting must not end the serving
-                _log.exception("counting of pairs failed")
+                _log.exception(_FAILED)
 
     # --- what is compared ------------------------------------------------------------------------------
 
@@ -153,8 +155,9 @@ class Pairs:
         followed |= {target: after.plan.services.get(target, NOTHING) for target in replaced}
         records = self._records.records() if followed else {}
         for target, plan in followed.items():
-            self._restart(target, plan, after, records)
-            self._follow(target, plan)
+            with alone(_FAILED, f"Service {target}"):
+                self._restart(target, plan, after, records)
+                self._follow(target, plan)
 
     def _with_other_pods(self, before: Published, after: Published) -> set[NamespacedName]:
         """The shadowed Services whose Pods have changed, which may be with no change of an address."""
@@ -266,16 +269,18 @@ class Pairs:
         records = self._records.records()
         for name in self._epochs.keys() - records.keys():
             del self._epochs[name]
+        found: dict[_Canary, list[Outcome]] = {}
         for outcome in outcomes:
             _, canary = outcome.whose
-            if isinstance(canary, _Canary) and (record := self._record(records, canary)):
-                record.tally.add(outcome)
-        for service in self._services.values():
-            self._measure(service, records, now)
-            while service.expected and service.expected[0].at <= now:
-                _, canary, pairs = service.expected.popleft()
-                if record := self._record(records, canary):
-                    record.expected += pairs
+            if isinstance(canary, _Canary):
+                found.setdefault(canary, []).append(outcome)
+        for canary, judged in found.items():
+            if record := self._record(records, canary):
+                with alone(_FAILED, canary.name):
+                    record.tally.add_all(judged)
+        for target, service in self._services.items():
+            with alone(_FAILED, f"Service {target}"):
+                self._measure(service, records, now)
         self._adapt(now)
 
     def _record(self, records: Mapping[NamespacedName, Record], canary: _Canary) -> Record | None:
@@ -283,7 +288,8 @@ class Pairs:
         return records.get(canary.name) if canary.epoch == self._epochs.get(canary.name) else None
 
     def _measure(self, service: _Service, records: Mapping[NamespacedName, Record], now: float) -> None:
-        """Expect pairs of the mirrored requests that were reported since the last tick."""
+        """Expect pairs of the mirrored requests that were reported since the last tick, and count those that
+        should be here by now."""
         # In the interval of a change both shares may have counted.
         share = min(share_of(service.tail), share_of(service.before))
         service.before = service.tail
@@ -300,6 +306,10 @@ class Pairs:
                 due = now + service.window_s + _REPORTED_S
                 service.expected.append(_Expected(due, canary, new * share))
         service.flow.append(total)
+        while service.expected and service.expected[0].at <= now:
+            _, canary, pairs = service.expected.popleft()
+            if record := self._record(records, canary):
+                record.expected += pairs
 
     def _adapt(self, now: float) -> None:
         busy = sum(any(service.flow) for service in self._services.values())

@@ -6,18 +6,29 @@ and at most once a second; and every 10 s, for the Events. Nothing here changes 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
+
+import structlog
 
 from xds_server.base.clock import SYSTEM, Clock
 from xds_server.base.ids import NamespacedName
 from xds_server.core.plan import ShadowStatus
 from xds_server.core.verdict.gaps import GapWatch
-from xds_server.core.verdict.judgement import Terms
+from xds_server.core.verdict.judgement import Terms, Verdict
 from xds_server.core.verdict.record import Record, added
 from xds_server.server.lookup import find
-from xds_server.server.verdict_report import DEFAULT_TERMS, Replica, VerdictReport, verdict_on
+from xds_server.server.verdict_report import (
+    DEFAULT_TERMS,
+    Replica,
+    ShadowVerdict,
+    VerdictReport,
+    verdict_on,
+)
 
 _FRESH_S: Final = 1.0
+
+_log = structlog.stdlib.get_logger(__name__)
 
 Records = Mapping[NamespacedName, Record]
 """The record of each shadow, by the canary."""
@@ -113,8 +124,20 @@ class Verdicts:
         replicas = (self.own(), *(each.records for each in answers))
         found = []
         for shadow in shadows:
-            canary = NamespacedName(shadow.namespace, shadow.canary)
-            record = added({canary: each[canary]} for each in replicas if canary in each).get(canary)
-            found.append(verdict_on(shadow, record, terms))
+            found.append(_judged(shadow, replicas, terms))
             await asyncio.sleep(0)  # a verdict takes some 2 ms, and this process serves Envoys
         return VerdictReport(tuple(found), (Replica(self._name), *(each.replica for each in answers)))
+
+
+def _judged(shadow: ShadowStatus, replicas: Iterable[Records], terms: Terms) -> ShadowVerdict:
+    """The verdict on one shadow. A bug that prevents it costs no other shadow its verdict."""
+    canary = NamespacedName(shadow.namespace, shadow.canary)
+    try:
+        record = added({canary: each[canary]} for each in replicas if canary in each).get(canary)
+        return verdict_on(shadow, record, terms)
+    except Exception as error:  # noqa: BLE001 - see above
+        _log.exception("verdict failed", subject=str(canary))
+        message = (
+            f"An internal error ({type(error).__name__}) prevented the verdict. The log has the details."
+        )
+        return replace(verdict_on(shadow, None, terms), verdict=Verdict.BLIND, message=message)

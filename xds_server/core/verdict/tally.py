@@ -132,6 +132,11 @@ class Tally:
         else:
             self._group(outcome.group).add(outcome)
 
+    def add_all(self, outcomes: Iterable[Pair | Unpaired]) -> None:
+        """Count them, one after another."""
+        for each in outcomes:
+            self.add(each)
+
     def update(self, other: "Tally") -> None:
         """Add what another replica counted. Its groups count as the first ones do: in sorted order."""
         for name, group in sorted(other.groups.items()):
