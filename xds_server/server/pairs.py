@@ -249,6 +249,7 @@ class Pairs:
                 _entry(cluster, request),
                 stream=stream,
                 scope=cluster.service,
+                tenant=cluster.service.namespace,
                 window_s=cluster.window_s,
                 now=now,
             )

@@ -237,6 +237,23 @@ def test_a_long_window_holds_no_other_back() -> None:
     assert len(joiner) == 1
 
 
+@pytest.mark.parametrize("streams", [1, 50])
+def test_one_tenant_costs_no_other_tenant_its_pairs(streams: int) -> None:
+    """Whether its callers choose ids that are logged, or an Envoy of its own lies on many streams."""
+    joiner = Joiner(most_waiting=100)
+
+    def add(entry: Entry, stream: int, tenant: str) -> None:
+        list(joiner.add(entry, stream=stream, scope=tenant, tenant=tenant, window_s=10.0, now=0.0))
+
+    for number in range(1_000):
+        add(primary(str(number)), number % streams, "flooded")
+        if number < 40:
+            add(primary(str(number)), 0, "other")
+            add(shadow(str(number)), 0, "other")
+    assert len(joiner) <= 100
+    assert Counter(map(type, joiner.expire(10.0)))[Pair] == 40
+
+
 def test_the_stream_with_most_waiting_requests_makes_room() -> None:
     joiner = Joiner(most_waiting=10)
     outcomes: list[Outcome] = []

@@ -1,8 +1,9 @@
 """Joins access log entries to pairs by request id.
 
 An Envoy logs each attempt at the primary and each mirrored request when it ends, in any order. An entry
-waits for its other half for a window, and at most `MOST_WAITING` requests wait: the oldest of the stream with
-most of them make room. What is not joined is counted, and never read as success or failure.
+waits for its other half for a window, and at most `MOST_WAITING` requests wait: the oldest of the tenant with
+most of them make room, so that no tenant's callers or Envoys cost another one its pairs. What is not joined
+is counted, and never read as success or failure.
 
 Callers can choose ids: Envoy keeps the id of a caller with an internal address, and the default gateway keeps
 everybody's. So nothing is judged before the window of an id ends, and an id that came twice is judged for
@@ -10,7 +11,7 @@ nobody. A caller who could put the primary's response to one request beside the 
 one could decide the verdict.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -125,8 +126,8 @@ class _Waiting:
 
 _Key = tuple[Hashable, str]
 _Requests = OrderedDict[_Key, _Waiting]
-_Line = tuple[Hashable, float]
-"""A stream and a window: the requests in it end in the order in which they came."""
+_Line = tuple[Hashable, Hashable, float]
+"""A stream, a tenant and a window: the requests in it end in the order in which they came."""
 
 
 class Joiner:
@@ -136,20 +137,28 @@ class Joiner:
         self._most = most_waiting
         self._lines: dict[_Line, _Requests] = {}
         self._count = 0
+        self._of_tenant: Counter[Hashable] = Counter()
 
     def __len__(self) -> int:
         return self._count
 
     def add(
-        self, entry: Entry, *, stream: Hashable, scope: Hashable, window_s: float, now: float
+        self,
+        entry: Entry,
+        *,
+        stream: Hashable,
+        scope: Hashable,
+        tenant: Hashable = "",
+        window_s: float,
+        now: float,
     ) -> Iterator[Outcome]:
-        """Take an entry of a stream. `scope` is the Service, within which an id identifies a request; an
-        entry waits for `window_s`, the same for all entries of a Service. `now` is in seconds of any steady
-        clock."""
+        """Take an entry of a stream. `scope` is the Service, within which an id identifies a request, and
+        `tenant` whose it is; an entry waits for `window_s`, the same for all entries of a Service. `now` is
+        in seconds of any steady clock."""
         if not entry.request or len(entry.request) > _LONGEST_ID:
             yield from (Unpaired(Lost.NO_ID, whose) for whose in _canaries(entry))
             return
-        line = stream, window_s
+        line = stream, tenant, window_s
         requests = self._lines.setdefault(line, OrderedDict())
         key = (scope, entry.request)
         waiting = requests.get(key)
@@ -160,6 +169,7 @@ class Joiner:
                 requests = self._lines.setdefault(line, requests)
             waiting = requests[key] = _Waiting(now + window_s)
             self._count += 1
+            self._of_tenant[tenant] += 1
         if (entry.side, entry.canary) in waiting.shadows:
             if entry.side is Side.BASELINE:
                 return  # a request may be mirrored to it twice
@@ -188,7 +198,10 @@ class Joiner:
             yield from _judged(waiting)
 
     def _make_room(self) -> Iterator[Outcome]:
-        line, requests = max(self._lines.items(), key=lambda item: len(item[1]))
+        tenant = max(self._of_tenant, key=self._of_tenant.__getitem__)
+        lines = (line for line in self._lines if line[1] == tenant)
+        line = max(lines, key=lambda each: len(self._lines[each]))
+        requests = self._lines[line]
         for key in [*islice(requests, max(1, int(self._most * _EVICTED_AT_ONCE)))]:
             concerned = _concerned(requests[key])
             self._forget(line, requests, key)
@@ -197,8 +210,11 @@ class Joiner:
     def _forget(self, line: _Line, requests: _Requests, key: _Key) -> None:
         del requests[key]
         self._count -= 1
+        self._of_tenant[line[1]] -= 1
         if not requests:
             del self._lines[line]
+        if not self._of_tenant[line[1]]:
+            del self._of_tenant[line[1]]
 
 
 def _take(waiting: _Waiting, entry: Entry) -> None:
