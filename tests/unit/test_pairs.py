@@ -350,3 +350,28 @@ def test_a_bug_in_one_shadow_costs_no_other_shadow_its_pairs(monkeypatch: pytest
     other = steps.observer.records()[NamespacedName("staging", "web-canary")]
     assert (other.template, other.tally.counts) == ("a template", Counts(1))
     assert steps.record.tally.counts == Counts(0)
+
+
+LATE: dict[str, Any] = {"code": 0, "complete": False, "latency_s": 9.99}
+"""The timeout is 10 s."""
+
+
+@pytest.mark.parametrize(
+    ("primary", "canary", "counts"),
+    [
+        ({"latency_s": 10.5, "first_s": 10.5}, LATE, Counts(1)),
+        ({"latency_s": 10.5, "first_s": 1.0}, LATE, Counts(1)),
+        ({"latency_s": 10.5, "first_s": 10.5}, {}, Counts(1, 0, 1)),
+        # A caller who reads slowly makes no failure of the primary.
+        ({"latency_s": 10.5, "first_s": 1.0}, {}, Counts(1)),
+        ({"latency_s": 9.0, "first_s": 9.0}, LATE, Counts(1, 1)),
+        ({"latency_s": 10.5, "first_s": 1.0}, {**REFUSED, "latency_s": 9.99}, Counts(1, 1)),
+        ({"latency_s": 10.5, "first_s": 1.0}, {"code": 500}, Counts(1, 1)),
+    ],
+)
+def test_the_primary_may_take_as_long_as_the_canary(
+    steps: Steps, primary: dict[str, Any], canary: dict[str, Any], counts: Counts
+) -> None:
+    steps.take(request(PRIMARY, **primary), request(SHADOW, **canary))
+    steps.pass_(WINDOW_S + TICK_S)
+    assert steps.record.tally.counts == counts

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from math import inf
 from sys import intern
 from typing import Final, NamedTuple, Protocol
 
@@ -43,6 +44,9 @@ _FLOW_TICKS: Final = 6
 _STEADY_S: Final = 30.0
 """A share is enlarged only so long after its last change. It is reduced at once."""
 
+_NEARLY: Final = 0.9
+"""A request has lasted for its timeout if it has lasted for so much of it: two clocks measure that."""
+
 _SERVER_ERROR: Final = 500
 _FAILED: Final = "counting of pairs failed"
 
@@ -55,13 +59,15 @@ class _Canary(NamedTuple):
 
 
 class _Cluster(NamedTuple):
-    """A cluster whose requests are compared. `mirrored` is to whom a route mirrors, by its name."""
+    """A cluster whose requests are compared. `mirrored` is to whom a route mirrors, by its name; `limit_s` is
+    how long a mirrored request may take."""
 
     service: NamespacedName
     window_s: float
     side: Side
     canary: _Canary | None
     mirrored: Mapping[str, tuple[Shadow, ...]]
+    limit_s: float = inf
 
 
 class _Expected(NamedTuple):
@@ -223,8 +229,9 @@ class Pairs:
         }
         live = _Cluster(port.service, window_s, Side.PRIMARY, None, mirrored)
         found = {names.cluster(port.service, port.name): live}
+        limits = {mirror.canary: mirror.treatment.timeout_ms / 1000 for mirror in port.mirrors}
         for name, canary in canaries.items():
-            shadow = live._replace(side=Side.CANARY, canary=canary, mirrored={})
+            shadow = live._replace(side=Side.CANARY, canary=canary, mirrored={}, limit_s=limits[name])
             found[names.shadow_cluster(port.service, port.name, name)] = shadow
             baseline = shadow._replace(side=Side.BASELINE)
             found[names.baseline_cluster(port.service, port.name, name)] = baseline
@@ -341,6 +348,9 @@ def _entry(cluster: _Cluster, request: UpstreamRequest) -> Entry:
         latency_s=request.latency_s,
         size=request.size,
         content_type=intern(request.content_type),
+        first_s=request.first_s,
+        limit_s=cluster.limit_s,
+        late=not request.complete and not request.broken and request.latency_s >= _NEARLY * cluster.limit_s,
     )
     if cluster.canary is not None:
         return Entry(request.id, cluster.side, answer, cluster.canary)

@@ -33,7 +33,8 @@ _GRPC_HIGHEST: Final = 16
 class UpstreamRequest(NamedTuple):
     """One request to a backend, which has ended. `code` is 0 where no status came. `complete` is whether the
     whole response came, and `broken` whether the connection failed, was reset, or sent no HTTP. `grpc` is
-    None where the response is not gRPC's."""
+    None where the response is not gRPC's. `first_s` is the time from the end of the request to the first byte
+    of the response, 0 where none came."""
 
     cluster: str
     route: str
@@ -47,6 +48,7 @@ class UpstreamRequest(NamedTuple):
     grpc: int | None
     latency_s: float
     size: int
+    first_s: float = 0.0
 
 
 class Entries(NamedTuple):
@@ -102,6 +104,7 @@ def _request(entry: accesslog_pb2.HTTPAccessLogEntry) -> UpstreamRequest:
         _grpc(response) if content_type.startswith(_GRPC) else None,
         _seconds(took),
         min(request.request_body_bytes, _LARGEST),
+        max(0.0, _seconds(common.time_to_first_upstream_rx_byte) - _seconds(common.time_to_last_rx_byte)),
     )
 
 

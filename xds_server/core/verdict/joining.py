@@ -16,6 +16,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
+from math import inf
 from typing import Final, NamedTuple
 
 MOST_WAITING: Final = 50_000
@@ -38,7 +39,8 @@ class Answer(NamedTuple):
     """What one side answered to one request. `code` is the HTTP status, 0 where none came; `grpc` the gRPC
     status, or None where the request was not gRPC; `failed` is a 5xx, a reset, a timeout, or a gRPC status
     that counts as a failure. `latency_s` is the time from the request to the end of the response, `size`
-    the bytes of the response's body."""
+    the bytes of the response's body. `first_s` is the time from the end of the request to the first byte of
+    the response. Of a canary, `limit_s` is how long it may take, and `late` whether that was too short."""
 
     failed: bool
     code: int = 0
@@ -46,6 +48,9 @@ class Answer(NamedTuple):
     latency_s: float = 0.0
     size: int = 0
     content_type: str = ""
+    first_s: float = 0.0
+    limit_s: float = inf
+    late: bool = False
 
 
 Shadow = tuple[Side, Hashable]
@@ -85,6 +90,15 @@ class Pair(NamedTuple):
     primary: Answer
     shadow: Answer
     baseline: Answer | None = None
+
+    @property
+    def primary_failed(self) -> bool:
+        """Whether the primary failed by what is asked of the canary. The primary's requests have no timeout:
+        without one, every request that takes long would count against a canary that is the same program. How
+        long the caller takes to read a response counts only where the canary was too late as well."""
+        primary, shadow = self.primary, self.shadow
+        too_late = primary.first_s >= shadow.limit_s
+        return primary.failed or too_late or (shadow.late and primary.latency_s >= shadow.limit_s)
 
 
 class Lost(StrEnum):

@@ -74,8 +74,9 @@ class Group:
     def add(self, pair: Pair) -> None:
         """Count a pair."""
         primary, shadow = pair.primary, pair.shadow
+        primary_failed = pair.primary_failed
         self.counts = self.counts.plus(
-            Counts(1, shadow.failed and not primary.failed, primary.failed and not shadow.failed)
+            Counts(1, shadow.failed and not primary_failed, primary_failed and not shadow.failed)
         )
         self.differing_types += primary.content_type != shadow.content_type
         codes = code(primary), code(shadow)
