@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import sys
+import time
 import zlib
 from collections import Counter
 from typing import Any
@@ -287,3 +288,16 @@ def test_replicas_add_up() -> None:
     full = Bodies()
     full.update(Bodies(differing=Counter({Field("GET /", f"$.{n}", Kind.VALUE): 1 for n in range(300)})))
     assert len(full.differing) == MOST_FIELDS + 1
+
+
+def test_a_backend_cannot_choose_identities_that_cost_time() -> None:
+    """The hash of each of these integers is 0."""
+    elements = [{"id": number * sys.hash_info.modulus} for number in range(20_000)]
+    first, second = (
+        content_of(Body(json.dumps(each).encode(), "application/json")) for each in (elements, elements[1:])
+    )
+    assert isinstance(first, Content)
+    assert isinstance(second, Content)
+    began = time.process_time()
+    assert differences(first, second) == {("$[]", Kind.MISSING)}
+    assert time.process_time() - began < 5

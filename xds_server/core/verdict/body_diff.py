@@ -6,7 +6,7 @@ times the depth to which lists are nested, at most `_MOST_DEPTH`.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -89,7 +89,7 @@ class _Walk:
         here = f"{path}[]"
         field = _identity(primary, other)
         if field:
-            mine, theirs = ({each[field]: each for each in elements} for elements in (primary, other))
+            mine, theirs = ({_key(each[field]): each for each in elements} for elements in (primary, other))
             same = [(mine[each], theirs[each]) for each in mine if each in theirs]
             missing, extra = mine.keys() - theirs.keys(), theirs.keys() - mine.keys()
             moved = [each for each in mine if each in theirs] != [each for each in theirs if each in mine]
@@ -145,6 +145,12 @@ def _matched(elements: Sequence[bytes], others: Sequence[bytes]) -> tuple[list[b
     return equal, alone
 
 
+def _key(value: str | int) -> Hashable:
+    """A text for a value. The hashes of texts are seeded, and those of integers are not: a backend can choose
+    integers that all have the same one."""
+    return repr(value)
+
+
 def _identity(primary: Sequence[Any], other: Sequence[Any]) -> str:
     """The field by which the elements of two lists are recognized, or nothing if there is none: all elements
     have it, no two of one list have the same value, and at least one value is in both."""
@@ -156,7 +162,8 @@ def _identity(primary: Sequence[Any], other: Sequence[Any]) -> str:
     for field in _IDENTITIES:
         values = [each.get(field) for each in elements]
         if all(type(each) in (str, int) for each in values):
-            mine, theirs = set(values[: len(primary)]), set(values[len(primary) :])
+            keys = [*map(_key, values)]
+            mine, theirs = set(keys[: len(primary)]), set(keys[len(primary) :])
             if len(mine) == len(primary) and len(theirs) == len(other) and mine & theirs:
                 return field
     return ""
