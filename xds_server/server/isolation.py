@@ -11,8 +11,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @contextmanager
 def alone(what: str, subject: object) -> Iterator[None]:
-    """Log an exception of the block instead of raising it. `what` says what failed then for the `subject`."""
+    """Log an exception of the block instead of raising it. `what` was being done for the `subject`."""
     try:
         yield
     except Exception:  # noqa: BLE001 - a bug in one must not cost the others anything
-        _log.exception(what, subject=str(subject))
+        _log.exception("shadow failed", subject=str(subject), what=what)

@@ -31,7 +31,7 @@ _NO_NODES: Final = frozenset[NodeId]()
 _EARLY: Final = 2
 """Intervals after the start of a shadow in which no mirrored request means nothing."""
 
-_FAILED: Final = "observing failed"
+_OBSERVING: Final = "observing"
 _NONE: Final = frozenset[str]()
 _MOST_VIEWS: Final = 64
 
@@ -107,7 +107,7 @@ class Observer:
         were = {canary: each for target in moved for canary, each in self._of(target).items()}
         changed = []
         for target in moved:
-            with alone(_FAILED, f"Service {target}"):
+            with alone(_OBSERVING, f"Service {target}"):
                 if self._follow(target, after):
                     changed.append(target)
         if not changed:
@@ -170,7 +170,7 @@ class Observer:
         """The record of each shadow, by canary. A record lasts as long as the workload has its label,
         whatever the state of the shadow."""
         for target in self._services:
-            with alone(_FAILED, f"Service {target}"):
+            with alone(_OBSERVING, f"Service {target}"):
                 self._count(target)
         return self._records
 
@@ -184,7 +184,7 @@ class Observer:
         recent, changed = self.loads.recent(now), []
         for canary, watched in self.watched.items():
             nodes = mirroring.get(canary, _NO_NODES)
-            with alone(_FAILED, canary):
+            with alone(_OBSERVING, canary):
                 record = self._records[canary]
                 record.envoys, record.silent = nodes, nodes & hearing.silent
                 found = self._state(watched, nodes, hearing, recent, now)

@@ -48,7 +48,7 @@ _NEARLY: Final = 0.9
 """A request has lasted for its timeout if it has lasted for so much of it: two clocks measure that."""
 
 _SERVER_ERROR: Final = 500
-_FAILED: Final = "counting of pairs failed"
+_COUNTING: Final = "counting"
 
 
 class _Canary(NamedTuple):
@@ -144,7 +144,7 @@ class Pairs:
             try:
                 self.tick()
             except Exception:  # noqa: BLE001 - a bug in counting must not end the serving
-                _log.exception(_FAILED)
+                _log.exception("counting of pairs failed")
 
     # --- what is compared ------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Pairs:
         followed |= {target: after.plan.services.get(target, NOTHING) for target in replaced}
         records = self._records.records() if followed else {}
         for target, plan in followed.items():
-            with alone(_FAILED, f"Service {target}"):
+            with alone(_COUNTING, f"Service {target}"):
                 self._restart(target, plan, after, records)
                 self._follow(target, plan)
 
@@ -284,10 +284,10 @@ class Pairs:
                 found.setdefault(canary, []).append(outcome)
         for canary, judged in found.items():
             if record := self._record(records, canary):
-                with alone(_FAILED, canary.name):
+                with alone(_COUNTING, canary.name):
                     record.tally.add_all(judged)
         for target, service in self._services.items():
-            with alone(_FAILED, f"Service {target}"):
+            with alone(_COUNTING, f"Service {target}"):
                 self._measure(service, records, now)
         self._adapt(now)
 
