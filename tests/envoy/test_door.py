@@ -55,12 +55,14 @@ async def test_an_invalid_address_affects_nothing_else(tmp_path: Path) -> None:
 async def test_no_tenant_reaches_the_control_plane_through_the_gateway(tmp_path: Path) -> None:
     async with control_plane() as (source, app), aiohttp.ClientSession() as session:
         grpc = ServicePort(port=80, app_protocol="grpc")
-        for name, address in app.addresses._asdict().items():
+        own = {name: address for name, address in app.addresses._asdict().items() if address}
+        assert own.keys() >= {"xds", "admin", "http"}
+        for name, address in own.items():
             source.put(namespace(name), service("ssrf", namespace=name, ports=(grpc,)))
             port = SlicePort(port=address.port)
             source.put(slice_of("ssrf", at("127.0.0.1"), namespace=name, ports=[port]))
         async with envoys(app, tmp_path, BINARIES) as running:
             found = Fleet(source, app, running, session)
-            for name in app.addresses._fields:
+            for name in own:
                 await found.until(f"ssrf.{name}", 503)
                 assert "is the control plane's own" in found.problems()[f"EndpointSlice {name}/ssrf-1"]

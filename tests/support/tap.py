@@ -75,7 +75,9 @@ class Tap(grpc.aio.ServerInterceptor):
     ) -> "_Handler":
         """Put this between gRPC and the handler of a stream."""
         inner: Any = await continuation(details)
-        request = _REQUESTS[str(details.method).rpartition("/")[2]]
+        request = _REQUESTS.get(str(details.method).rpartition("/")[2])
+        if request is None:  # another service than ADS
+            return inner
 
         async def handle(_requests: object, context: Any) -> None:
             await self._handle(inner.stream_stream, request, context)

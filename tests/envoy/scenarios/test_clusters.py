@@ -16,7 +16,7 @@ async def test_basic_cluster_initial_warming(stage: Stage) -> None:
     await stage.until_warming(1)
     await stage.release()
     await stage.until_warming(0)
-    await stage.until_stat("cluster_manager.active_clusters", 2)  # and the one of the bootstrap
+    await stage.until_stat("cluster_manager.active_clusters", 3)  # and the two of the bootstrap
     await stage.until_stat("cluster.cluster_0.membership_healthy", 1)
 
 
@@ -28,7 +28,7 @@ async def test_cluster_initialization_update_the_only_warming_cluster(stage: Sta
     await stage.until_warming(1)
     await stage.release()
     await stage.until_warming(0)
-    await stage.until_stat("cluster_manager.active_clusters", 2)
+    await stage.until_stat("cluster_manager.active_clusters", 3)
     await stage.until_stat("cluster.cluster_0.membership_healthy", 1)
 
 
