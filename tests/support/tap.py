@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
@@ -77,7 +77,7 @@ class Tap(grpc.aio.ServerInterceptor):
         inner: Any = await continuation(details)
         request = _REQUESTS.get(str(details.method).rpartition("/")[2])
         if request is None:  # another service than ADS
-            return inner
+            return cast("_Handler", inner)
 
         async def handle(_requests: object, context: Any) -> None:
             await self._handle(inner.stream_stream, request, context)

@@ -246,7 +246,8 @@ async def test_ctrl_c_prints_what_is_known(server: Server, monkeypatch: pytest.M
     server.records[CANARY] = record(10)
     ran = await server.verdict(NAME, "--wait")
     assert ran.returncode == 3
-    assert ran.stdout.startswith(f"{NAME}: TooEarly\n10 of at least 1000 pairs were compared.\n")
+    state = "State: Active, Mirroring. 100 percent of the requests are mirrored."
+    assert ran.stdout.startswith(f"{NAME}: TooEarly\n{state}\n10 of at least 1000 pairs were compared.\n")
 
 
 async def test_a_server_that_restarts_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

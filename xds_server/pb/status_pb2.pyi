@@ -260,7 +260,7 @@ class Replica(_message.Message):
     def __init__(self, name: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("namespace", "name", "kind", "service", "verdict", "message", "terms", "since", "template", "excess", "arrived", "expected", "worst", "primary", "mirrored", "total", "groups", "lost", "compared", "fields", "noise_unknown", "skipped", "slower", "envoys", "silent")
+    __slots__ = ("namespace", "name", "kind", "service", "verdict", "message", "terms", "since", "template", "excess", "arrived", "expected", "worst", "primary", "mirrored", "total", "groups", "lost", "compared", "fields", "noise_unknown", "skipped", "slower", "envoys", "silent", "state", "reason", "state_message")
     class LostEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -300,6 +300,9 @@ class Verdict(_message.Message):
     SLOWER_FIELD_NUMBER: _ClassVar[int]
     ENVOYS_FIELD_NUMBER: _ClassVar[int]
     SILENT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    STATE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     kind: str
@@ -325,7 +328,10 @@ class Verdict(_message.Message):
     slower: bool
     envoys: _containers.RepeatedScalarFieldContainer[str]
     silent: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., service: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ..., terms: _Optional[_Union[Terms, _Mapping]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., template: _Optional[str] = ..., excess: _Optional[float] = ..., arrived: _Optional[float] = ..., expected: _Optional[float] = ..., worst: _Optional[str] = ..., primary: _Optional[_Union[_evidence_pb2.Requests, _Mapping]] = ..., mirrored: _Optional[_Union[_evidence_pb2.Requests, _Mapping]] = ..., total: _Optional[_Union[Pairs, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[Pairs, _Mapping]]] = ..., lost: _Optional[_Mapping[str, int]] = ..., compared: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[DifferingField, _Mapping]]] = ..., noise_unknown: _Optional[bool] = ..., skipped: _Optional[_Mapping[str, int]] = ..., slower: _Optional[bool] = ..., envoys: _Optional[_Iterable[str]] = ..., silent: _Optional[_Iterable[str]] = ...) -> None: ...
+    state: str
+    reason: str
+    state_message: str
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., service: _Optional[str] = ..., verdict: _Optional[str] = ..., message: _Optional[str] = ..., terms: _Optional[_Union[Terms, _Mapping]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., template: _Optional[str] = ..., excess: _Optional[float] = ..., arrived: _Optional[float] = ..., expected: _Optional[float] = ..., worst: _Optional[str] = ..., primary: _Optional[_Union[_evidence_pb2.Requests, _Mapping]] = ..., mirrored: _Optional[_Union[_evidence_pb2.Requests, _Mapping]] = ..., total: _Optional[_Union[Pairs, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[Pairs, _Mapping]]] = ..., lost: _Optional[_Mapping[str, int]] = ..., compared: _Optional[int] = ..., fields: _Optional[_Iterable[_Union[DifferingField, _Mapping]]] = ..., noise_unknown: _Optional[bool] = ..., skipped: _Optional[_Mapping[str, int]] = ..., slower: _Optional[bool] = ..., envoys: _Optional[_Iterable[str]] = ..., silent: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., state_message: _Optional[str] = ...) -> None: ...
 
 class Pairs(_message.Message):
     __slots__ = ("name", "pairs", "canary_failed", "stable_failed", "differing_types", "primary", "canary", "codes")

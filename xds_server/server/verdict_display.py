@@ -47,7 +47,8 @@ def verdicts_view(found: status_pb2.GetVerdictsResponse) -> RenderableType:
 def verdict_view(found: status_pb2.Verdict, replicas: Iterable[status_pb2.Replica]) -> RenderableType:
     """The verdict on one shadow, with its evidence."""
     head = Text.assemble(f"{_name(found)}: ", _verdict(found.verdict))
-    return Group(head, *verdict_parts(found, replicas))
+    now = Text(f"State: {found.state}, {found.reason}. {found.state_message}")
+    return Group(head, now, *verdict_parts(found, replicas))
 
 
 def verdict_parts(found: status_pb2.Verdict, replicas: Iterable[status_pb2.Replica]) -> list[RenderableType]:

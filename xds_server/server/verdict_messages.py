@@ -38,6 +38,9 @@ def verdict_message(found: ShadowVerdict) -> status_pb2.Verdict:
         name=found.name,
         kind=found.kind,
         service=found.service,
+        state=found.state,
+        reason=found.reason,
+        state_message=found.state_message,
         verdict=found.verdict,
         message=found.message,
         terms=status_pb2.Terms(

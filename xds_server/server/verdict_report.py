@@ -66,7 +66,8 @@ class ShadowVerdict:
     """The verdict on one shadow, with the evidence of all replicas that answered.
 
     `namespace`, `canary` (the key of the workload) and `service` identify the shadow; `kind` and `name` are
-    those of the workload. `verdict` and `message` are the result, by `terms`; `judgement` has its figures.
+    those of the workload. `state`, `reason` and `state_message` are the state of the shadow at the moment, as
+    `status` shows it. `verdict` and `message` are the result, by `terms`; `judgement` has its figures.
     `since` is when the evidence began, in seconds since the epoch, and None where there is none; `template`
     identifies the Pod templates that it is about. `total` are all pairs as one group, and `groups` the
     groups, the one with the most failures of the canary first. `lost` counts the requests that made no pair.
@@ -81,6 +82,9 @@ class ShadowVerdict:
     namespace: str
     canary: str
     service: str
+    state: State
+    reason: str
+    state_message: str
     verdict: Verdict
     message: str
     terms: Terms
@@ -136,6 +140,9 @@ def verdict_on(shadow: ShadowStatus, record: Record | None, terms: Terms = DEFAU
         namespace=shadow.namespace,
         canary=shadow.canary,
         service=shadow.service,
+        state=shadow.state,
+        reason=shadow.reason,
+        state_message=shadow.message,
         verdict=judgement.verdict,
         message=judgement.message,
         terms=terms,
