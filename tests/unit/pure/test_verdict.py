@@ -353,6 +353,12 @@ def test_a_hundred_groups_and_the_rest_have_evidence() -> None:
     assert judge(total, 210, Terms(min_pairs=1000)).verdict is Verdict.TOO_EARLY
 
 
+def test_outcomes_are_counted_one_after_another() -> None:
+    total = Tally()
+    total.add_all([Pair(CANARY, "GET /", GOOD, BAD), Unpaired(Lost.NOT_SENT, CANARY)])
+    assert (total.counts, dict(total.lost)) == (Counts(1, 1, 0), {Lost.NOT_SENT: 1})
+
+
 def test_replicas_add_up() -> None:
     one, other = tally(10, 1, 2), tally(20, 3, 4, "POST /")
     one.add(Unpaired(Lost.NOT_SENT, CANARY))
