@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tests.support.certificates import Authority
+from tests.support.waiting import PATIENCE_S
 from xds_server.base.address import Address
 from xds_server.local.demo.envoy import Envoy
 from xds_server.translate.bootstrap import BootstrapOptions, routes_only_yaml
@@ -49,6 +50,9 @@ class Surroundings:
         ]
         for each in pair.values():
             each["filename"] = str(self.directory / each["filename"])
+        [asking] = [each for each in manager_of(listener)["http_filters"] if "ext_authz" in each["name"]]
+        # On a busy machine the authorization service of the tests may need longer than the example allows.
+        asking["typed_config"]["http_service"]["server_uri"]["timeout"] = f"{PATIENCE_S}s"
         [locality] = cluster["load_assignment"]["endpoints"]
         [host] = locality["lb_endpoints"]
         host["endpoint"]["address"]["socket_address"]["port_value"] = self.authorization.port

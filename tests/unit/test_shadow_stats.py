@@ -107,7 +107,7 @@ async def test_each_shadow_has_metrics() -> None:
         f'xds_shadow_unpaired_requests_total{{{of},reason="not_sent"}} 0.0',
         f"xds_shadow_pair_latency_seconds_bucket{{{latency('0.008')}}} 0.0",
         f"xds_shadow_pair_latency_seconds_bucket{{{latency('0.016')}}} 18.0",
-        f'xds_shadow_verdict{{{of},verdict="Blind"}} 1.0',
+        f'xds_shadow_verdict{{{of},verdict="TooEarly"}} 1.0',
         f'xds_shadow_verdict{{{of},verdict="Worse"}} 0.0',
     ):
         assert line in lines, line

@@ -160,7 +160,7 @@ async def test_envoy_takes_whatever_comes_of_random_annotations(fleet: Rig) -> N
         return found
 
     @settings(
-        max_examples=40,
+        max_examples=60,
         deadline=None,
         derandomize=True,
         database=None,

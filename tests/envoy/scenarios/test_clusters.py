@@ -70,7 +70,7 @@ async def test_remove_warming_cluster(stage: Stage) -> None:
     await stage.until_warming(1)
     await stage.release()
     await stage.until_warming(0)
-    await stage.until_stat("cluster_manager.active_clusters", 3)
+    await stage.until_stat("cluster_manager.active_clusters", 4)
     await stage.until_acked(_with(stage, "warming_2"), CLUSTER)
     assert stage.of(Nacked, CLUSTER) == stage.of(Nacked, ENDPOINT) == []
 
