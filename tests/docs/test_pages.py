@@ -18,6 +18,7 @@ from xds_server.xds import fleet as state
 from xds_server.xds import node as nodes
 from xds_server.xds.admission import StreamLimits
 from xds_server.xds.budget import NameLimits
+from xds_server.xds.clients import FIRST_REQUEST_DEADLINE_S
 from xds_server.xds.pace import PaceLimits
 from xds_server.xds.server_options import (
     HANDSHAKE_S,
@@ -140,7 +141,7 @@ def test_limits_are_those_of_the_program() -> None:
         f"| streams of one connection | {streams} |",
         f"| time until the TLS handshake and HTTP/2's first frame are done | {HANDSHAKE_S:g} s |",
         f"| time of a connection without an RPC | {IDLE_S:g} s |",
-        f"| time without a first request | {servicer._FIRST_REQUEST_DEADLINE_S:g} s |",
+        f"| time without a first request | {FIRST_REQUEST_DEADLINE_S:g} s |",
         f"| time to take a response | {servicer._WRITE_DEADLINE_S:g} s |",
         f"| a message of the access log | {access_logs._LARGEST_MESSAGE:,} bytes |",
         f"| event-loop time for access logs of one address | {of_one.small_share:.0%} after a first "

@@ -48,7 +48,7 @@ class Rig:
             limits=limits,
             address_limits=address,
             total_limits=total,
-            first_message_deadline_s=deadline_s,
+            first_request_deadline_s=deadline_s,
         )
 
     @staticmethod

@@ -12,13 +12,22 @@ from typing import Final, Generic, TypeVar
 
 import grpc
 
-from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
+from xds_server.base.errors import RequestError, RequestLimitError
 from xds_server.base.ids import StreamId
 from xds_server.base.sizes import MIB
 from xds_server.xds.admission import Admission, StreamLimits, host_of
+from xds_server.xds.clients import (
+    FIRST_REQUEST_DEADLINE_S,
+    Failure,
+    deny,
+    failure_of,
+    failure_of_denial,
+    first_request,
+    wait_for_turn,
+)
 from xds_server.xds.node import node_of
 from xds_server.xds.pace import Pace, PaceLimits
-from xds_server.xds.stream_events import Cause, Event, Node, StreamDenied
+from xds_server.xds.stream_events import Event, Node
 from xds_server.xds.upstream_requests import Message, UpstreamRequest, message_of
 
 SERVICE: Final = "envoy.service.accesslog.v3.AccessLogService"
@@ -32,24 +41,14 @@ TOTAL_LIMITS: Final = PaceLimits(
 """The share of the event loop that the entries of one address, and those of all, may take. An entry takes
 some 10 µs, so an address may send some 5,000 entries a second. ADS has the rest of the loop."""
 
-_FIRST_MESSAGE_DEADLINE_S: Final = 30.0
 _LARGEST_MESSAGE: Final = MIB
 """Envoy sends a message when it has 16 KiB of entries. One entry may have a path of 60 KiB, or of what the
 listener's owner allows."""
 
 _ALL: Final = ""
-_NO_STREAM: Final = StreamId(0)
-_STATUSES: Final = {
-    Cause.DENIED: grpc.StatusCode.PERMISSION_DENIED,
-    Cause.LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Cause.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Cause.SILENT: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
-_Failure = tuple[Cause, str]
-"""Why a stream is denied: a cause for metrics, and a reason for the client."""
 
 
 class AccessLogServicer(Generic[V]):
@@ -71,7 +70,7 @@ class AccessLogServicer(Generic[V]):
         limits: StreamLimits | None = None,
         address_limits: PaceLimits = ADDRESS_LIMITS,
         total_limits: PaceLimits = TOTAL_LIMITS,
-        first_message_deadline_s: float = _FIRST_MESSAGE_DEADLINE_S,
+        first_request_deadline_s: float = FIRST_REQUEST_DEADLINE_S,
     ) -> None:
         self._log_name = log_name
         self._take = take
@@ -81,8 +80,8 @@ class AccessLogServicer(Generic[V]):
         self._observe = observe
         self._admission = Admission(limits or StreamLimits())
         self._address, self._total = Pace(address_limits), Pace(total_limits)
-        self._first_message_deadline_s = first_message_deadline_s
-        self._readers: set[asyncio.Task[_Failure | None]] = set()
+        self._first_request_deadline_s = first_request_deadline_s
+        self._readers: set[asyncio.Task[Failure | None]] = set()
         self._next_stream = 1
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -100,20 +99,16 @@ class AccessLogServicer(Generic[V]):
         peer = context.peer()
         host = host_of(peer)
         if denial := self._admission.admit(host, now=_now()):
-            await self._deny(context, denial.cause, denial.reason, grpc.StatusCode.RESOURCE_EXHAUSTED)
+            await deny(context, self._observe, failure_of_denial(denial))
         try:
             failure = await self._served(context, host)
         finally:
             self._admission.leave(host)
         if failure:
-            await self._deny(context, *failure, _STATUSES[failure[0]])
+            await deny(context, self._observe, failure)
         return b""
 
-    async def _deny(self, context: _Context, cause: Cause, reason: str, code: grpc.StatusCode) -> None:
-        self._observe(StreamDenied(stream=_NO_STREAM, peer=context.peer(), reason=reason, cause=cause))
-        await context.abort(code, reason)
-
-    async def _served(self, context: _Context, host: str) -> _Failure | None:
+    async def _served(self, context: _Context, host: str) -> Failure | None:
         """Serve a stream until it ends. Returns what was wrong with it."""
         stream = StreamId(self._next_stream)
         self._next_stream += 1
@@ -129,26 +124,20 @@ class AccessLogServicer(Generic[V]):
             self._readers.discard(reader)
             self._ended(stream)
 
-    async def _read(self, stream: StreamId, context: _Context, host: str) -> _Failure | None:
+    async def _read(self, stream: StreamId, context: _Context, host: str) -> Failure | None:
         # No error leaves this coroutine: the task would keep it, and with it the frames and the last message.
         try:
             await self._take_all(stream, context, host)
-        except RequestDeniedError as error:
-            return Cause.DENIED, str(error)
-        except RequestLimitError as error:
-            return Cause.LIMIT, str(error)
         except RequestError as error:
-            return Cause.INVALID, str(error)
-        except TimeoutError:
-            return Cause.SILENT, f"the client sent no message for {self._first_message_deadline_s:g} s"
+            return failure_of(error)
         return None
 
     async def _take_all(self, stream: StreamId, context: _Context, host: str) -> None:
         view: V | None = None
-        async with asyncio.timeout(self._first_message_deadline_s):
-            raw = await context.read()
+        raw = await first_request(context, self._first_request_deadline_s)
         while isinstance(raw, bytes):  # or grpc.aio.EOF
-            await self._wait(host, len(raw))
+            await wait_for_turn(self._address, host, len(raw))
+            await wait_for_turn(self._total, _ALL, len(raw))
             began = time.thread_time()
             if len(raw) > _LARGEST_MESSAGE:
                 raise RequestLimitError(f"a message of the access log has over {_LARGEST_MESSAGE:,} bytes")
@@ -168,20 +157,6 @@ class AccessLogServicer(Generic[V]):
         if first.log_name != self._log_name:
             raise RequestError(f"this server takes the log {self._log_name} only")
         return self._view_of(node_of(first.node), self._identify(context.auth_context()))
-
-    async def _wait(self, host: str, size: int) -> None:
-        """Wait until the address, and all together, are within their share of the event loop."""
-        for pace, account in ((self._address, host), (self._total, _ALL)):
-            wait = pace.wait(account, size, _now())
-            if not wait:
-                continue
-            pace.hold(account, size)
-            try:
-                while wait:
-                    await asyncio.sleep(wait)
-                    wait = pace.wait(account, size, _now())
-            finally:
-                pace.release(account, size)
 
 
 def _now() -> float:

@@ -11,29 +11,35 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 import grpc
 from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.message import DecodeError
 
-from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
+from xds_server.base.errors import RequestError, RequestLimitError
 from xds_server.base.ids import StreamId
 from xds_server.base.sizes import MIB
 from xds_server.xds.admission import Admission, StreamLimits, host_of
+from xds_server.xds.clients import (
+    FIRST_REQUEST_DEADLINE_S,
+    Failure,
+    deny,
+    failure_of,
+    failure_of_denial,
+    first_request,
+    wait_for_turn,
+)
 from xds_server.xds.framing import read_varint
 from xds_server.xds.loads import Load, Loads
 from xds_server.xds.node import node_of
 from xds_server.xds.pace import Pace, PaceLimits
-from xds_server.xds.stream_events import Cause, Event, Node, StreamDenied
+from xds_server.xds.stream_events import Event, Node
 from xds_server.xds.view_budget import ViewBudget, ViewLimits
 
 SERVICE: Final = "envoy.service.load_stats.v3.LoadReportingService"
 
-_FIRST_REQUEST_DEADLINE_S: Final = 30.0
-_NO_STREAM: Final = StreamId(0)
-_EXHAUSTED: Final = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 REPORT_BYTES: Final = MIB // 4
 CLUSTER_BYTES: Final = 2048
@@ -44,14 +50,6 @@ _NODE: Final = bytes([lrs_pb2.LoadStatsRequest.NODE_FIELD_NUMBER << 3 | 2])
 
 V = TypeVar("V", bound=Hashable)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
-
-
-class _Failure(NamedTuple):
-    """Why a client is denied."""
-
-    cause: Cause
-    code: grpc.StatusCode
-    reason: str
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +65,7 @@ class _Stream(Generic[V]):
     asked: frozenset[str] = frozenset()
     believed: frozenset[str] = frozenset()
     answered: bool = True
-    failure: _Failure | None = None
+    failure: Failure | None = None
     ending: bool = False
 
 
@@ -90,7 +88,7 @@ class LoadReportServicer(Generic[V]):
         limits: StreamLimits | None = None,
         view_limits: ViewLimits | None = None,
         pace_limits: PaceLimits | None = None,
-        first_request_deadline_s: float = _FIRST_REQUEST_DEADLINE_S,
+        first_request_deadline_s: float = FIRST_REQUEST_DEADLINE_S,
     ) -> None:
         self._loads = loads
         self._wanted = wanted
@@ -126,21 +124,15 @@ class LoadReportServicer(Generic[V]):
     async def _handle(self, _requests: object, context: _Context) -> None:
         host = host_of(context.peer())
         if denial := self._admission.admit(host, now=_now()):
-            await self._deny(context, _Failure(denial.cause, _EXHAUSTED, denial.reason))
+            await deny(context, self._observe, failure_of_denial(denial))
         try:
             failure = await self._serve(context, host)
             if failure is not None:
-                await self._deny(context, failure)
+                await deny(context, self._observe, failure)
         finally:
             self._admission.leave(host)
 
-    async def _deny(self, context: _Context, failure: _Failure) -> None:
-        self._observe(
-            StreamDenied(stream=_NO_STREAM, peer=context.peer(), reason=failure.reason, cause=failure.cause)
-        )
-        await context.abort(failure.code, failure.reason)
-
-    async def _serve(self, context: _Context, host: str) -> _Failure | None:
+    async def _serve(self, context: _Context, host: str) -> Failure | None:
         """Serve a stream until it ends; returns the client's error, if that was the reason."""
         identity = StreamId(self._next_stream)
         self._next_stream += 1
@@ -151,7 +143,7 @@ class LoadReportServicer(Generic[V]):
             stream = _Stream(identity, self._view_of(node, self._identify(context.auth_context())), host)
             self._views.join(stream.id, host, stream.view)
         except RequestError as error:
-            return _failure(error)
+            return failure_of(error)
         self._streams[stream.id] = stream
         self._loads.join(stream.id, node.id, now=_now())
         reader = asyncio.create_task(self._read(stream, context), name=f"xds-shadow/loads-read-{stream.id}")
@@ -169,16 +161,10 @@ class LoadReportServicer(Generic[V]):
 
     async def _greeting(self, context: _Context, host: str) -> Node | None:
         """The node in the first request; None if the client ends the stream without one."""
-        try:
-            async with asyncio.timeout(self._first_request_deadline_s):
-                first = await context.read()
-        except TimeoutError:
-            raise _SilentError(
-                f"the client sent no request for {self._first_request_deadline_s:g} s"
-            ) from None
+        first = await first_request(context, self._first_request_deadline_s)
         if not isinstance(first, bytes):
             return None
-        await self._wait_for_turn(host, len(first))
+        await wait_for_turn(self._pace, host, len(first))
         with self._spending(host, len(first)):
             request = _parsed(first)
             if not request.HasField("node"):
@@ -191,12 +177,12 @@ class LoadReportServicer(Generic[V]):
         # No error may leave this coroutine, or the task would keep the last report (see `reading`).
         try:
             while isinstance(raw := await context.read(), bytes):  # or grpc.aio.EOF
-                await self._wait_for_turn(stream.host, len(raw))
+                await wait_for_turn(self._pace, stream.host, len(raw))
                 with self._spending(stream.host, len(raw)):
                     self._take(stream, raw)
                 del raw  # otherwise every stream would keep its last report until the next one arrives
         except RequestError as error:
-            stream.failure = _failure(error)
+            stream.failure = failure_of(error)
 
     def _take(self, stream: _Stream[V], raw: bytes) -> None:
         request = _parsed(raw, clusters=len(stream.believed), node=False)
@@ -216,19 +202,6 @@ class LoadReportServicer(Generic[V]):
         finally:
             self._pace.spend(host, size, time.thread_time() - began, _now())
 
-    async def _wait_for_turn(self, host: str, size: int) -> None:
-        """Wait until the client's address is within its share of the event loop. Meanwhile nothing is read
-        from the stream, so TCP flow control slows the client down."""
-        if not (wait := self._pace.wait(host, size, _now())):
-            return
-        self._pace.hold(host, size)
-        try:
-            while wait:
-                await asyncio.sleep(wait)
-                wait = self._pace.wait(host, size, _now())
-        finally:
-            self._pace.release(host, size)
-
     async def _write(self, stream: _Stream[V], context: _Context, reader: asyncio.Task[None]) -> None:
         """Ask for what is wanted. Envoy begins a new interval with each question, so an Envoy that was asked
         again before it reported would never report: the next question waits for the report."""
@@ -246,21 +219,6 @@ class LoadReportServicer(Generic[V]):
                 await context.write(_question(*wish))
             else:
                 await stream.wake.wait()
-
-
-class _SilentError(RequestError):
-    """The client sent nothing."""
-
-
-def _failure(error: RequestError) -> _Failure:
-    reason = str(error)
-    if isinstance(error, _SilentError):
-        return _Failure(Cause.SILENT, grpc.StatusCode.DEADLINE_EXCEEDED, reason)
-    if isinstance(error, RequestDeniedError):
-        return _Failure(Cause.DENIED, grpc.StatusCode.PERMISSION_DENIED, reason)
-    if isinstance(error, RequestLimitError):
-        return _Failure(Cause.LIMIT, _EXHAUSTED, reason)
-    return _Failure(Cause.INVALID, grpc.StatusCode.INVALID_ARGUMENT, reason)
 
 
 def _now() -> float:

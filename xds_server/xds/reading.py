@@ -6,16 +6,16 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-import grpc
 from envoy.config.core.v3 import base_pb2
 
-from xds_server.base.errors import RequestDeniedError, RequestError, RequestLimitError
+from xds_server.base.errors import RequestError
 from xds_server.xds.admission import host_of
+from xds_server.xds.clients import failure_of, wait_for_turn
 from xds_server.xds.distribution import Distribution
 from xds_server.xds.node import node_of
 from xds_server.xds.pace import Pace
 from xds_server.xds.stream import Context, Stream
-from xds_server.xds.stream_events import Cause, Event, Node, StreamOpened
+from xds_server.xds.stream_events import Event, Node, StreamOpened
 from xds_server.xds.variants import hosts_mode_of
 from xds_server.xds.view_budget import ViewBudget
 
@@ -52,26 +52,16 @@ class RequestLoop(Generic[V]):
             while isinstance(raw := await context.read(), bytes) and not stream.ending:  # or grpc.aio.EOF
                 await self._handle_paced(stream, raw)
                 del raw  # otherwise every stream would keep its last request until the next one arrives
-        except RequestDeniedError as error:
-            stream.end(str(error), Cause.DENIED, grpc.StatusCode.PERMISSION_DENIED)
-        except RequestLimitError as error:
-            stream.end(str(error), Cause.LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED)
         except RequestError as error:
-            stream.end(str(error), Cause.INVALID, grpc.StatusCode.INVALID_ARGUMENT)
+            failure = failure_of(error)
+            stream.end(failure.reason, failure.cause, failure.code)
 
     async def _handle_paced(self, stream: Stream[V], raw: bytes) -> None:
         """Handle a request as soon as its address is within its share of the event loop."""
         host, clock = host_of(stream.peer), asyncio.get_running_loop().time
-        if wait := self._pace.wait(host, len(raw), clock()):
-            self._pace.hold(host, len(raw))
-            try:
-                while wait and not stream.ending:
-                    await asyncio.sleep(wait)
-                    wait = self._pace.wait(host, len(raw), clock())
-            finally:
-                self._pace.release(host, len(raw))
-            if stream.ending:
-                return
+        await wait_for_turn(self._pace, host, len(raw), ended=lambda: bool(stream.ending))
+        if stream.ending:
+            return
         began = time.thread_time()
         try:
             self._handle(stream, raw)

@@ -15,6 +15,13 @@ from xds_server.base.ids import NodeId, StreamId
 from xds_server.xds.admission import Admission, StreamLimits, host_of
 from xds_server.xds.budget import Held, NameBudget, NameLimits
 from xds_server.xds.cache import SnapshotCache
+from xds_server.xds.clients import (
+    FIRST_REQUEST_DEADLINE_S,
+    SilentError,
+    deny,
+    failure_of,
+    failure_of_denial,
+)
 from xds_server.xds.delta import DeltaMachine
 from xds_server.xds.distribution import Distribution
 from xds_server.xds.encode import Encoder
@@ -31,8 +38,6 @@ from xds_server.xds.view_budget import ViewBudget, ViewLimits
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
 _WRITE_DEADLINE_S = 30.0
-_FIRST_REQUEST_DEADLINE_S = 30.0
-_NO_STREAM = StreamId(0)
 
 V = TypeVar("V", bound=Hashable)
 
@@ -65,7 +70,7 @@ class AdsServicer(Generic[V]):
         observe: Callable[[Event], None],
         identifier: str,
         write_deadline_s: float = _WRITE_DEADLINE_S,
-        first_request_deadline_s: float = _FIRST_REQUEST_DEADLINE_S,
+        first_request_deadline_s: float = FIRST_REQUEST_DEADLINE_S,
         limits: StreamLimits | None = None,
         name_limits: NameLimits | None = None,
         view_limits: ViewLimits | None = None,
@@ -130,12 +135,7 @@ class AdsServicer(Generic[V]):
         async def handle(_requests: object, context: Context) -> None:
             host = host_of(context.peer())
             if denial := self._admission.admit(host, now=asyncio.get_running_loop().time()):
-                self._observe(
-                    StreamDenied(
-                        stream=_NO_STREAM, peer=context.peer(), reason=denial.reason, cause=denial.cause
-                    )
-                )
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, denial.reason)
+                await deny(context, self._observe, failure_of_denial(denial))
             try:
                 await self._serve(wire, context)
             finally:
@@ -192,8 +192,8 @@ class AdsServicer(Generic[V]):
     def _end_silent(self, stream: Stream[V]) -> None:
         """End a stream whose first request has not arrived: it takes memory and a place in the limits."""
         if stream.subscribers is None:
-            reason = f"the client sent no request for {self._first_request_deadline_s:g} s"
-            stream.end(reason, Cause.SILENT, grpc.StatusCode.DEADLINE_EXCEEDED)
+            failure = failure_of(SilentError(self._first_request_deadline_s))
+            stream.end(failure.reason, failure.cause, failure.code)
             stream.wake.set()
 
     def _enforce_name_limits(self, stream: Stream[V]) -> None:
