@@ -1,7 +1,7 @@
 """``kubectl shadow explain``: as ``xds-shadow explain``."""
 
 from xds_server.cli.options import Output, OutputOption, ServerOfPlugin
-from xds_server.cli.plugin.kubectl import Kubectl, kind_of
+from xds_server.cli.plugin.kubectl import Kubectl, shadow_named
 from xds_server.cli.plugin.options import (
     KubectlContext,
     KubectlKubeconfig,
@@ -30,10 +30,7 @@ def explain(
     from xds_server.server.display import explanation_view
     from xds_server.server.status_client import get_explanation
 
-    if namespace is None:
-        namespace = Kubectl(None, kubeconfig, context).namespace()
-    word, _, own = name.rpartition("/")
-    kind = kind_of(name) if word else ""
+    shadow = shadow_named(name, namespace, kubeconfig, context)
     with control_plane(server, Kubectl(system, kubeconfig, context)) as address:
-        explanation = get_explanation(address, namespace, own, kind)
+        explanation = get_explanation(address, *shadow)
     print_message(explanation, explanation_view(explanation), output)

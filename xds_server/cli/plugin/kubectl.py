@@ -113,6 +113,19 @@ def resource(name: str) -> tuple[str, str]:
     return word or "deployment", own
 
 
+def shadow_named(
+    name: str, namespace: str | None, kubeconfig: Path | None, context: str | None
+) -> tuple[str, str, str]:
+    """The namespace, the name and the kind of a workload; the kind is empty if `name` has none. Without
+    `namespace` it is that of the context.
+
+    Raises:
+        UsageError: the kind cannot be a canary.
+    """
+    word, _, own = name.rpartition("/")
+    return namespace or Kubectl(None, kubeconfig, context).namespace(), own, kind_of(name) if word else ""
+
+
 def service_name(text: str) -> str:
     """The name in ``[service/]NAME``, as `kubectl get -o name` prints it.
 

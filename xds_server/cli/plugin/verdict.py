@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from xds_server.cli.options import Output, OutputOption, ServerOfPlugin
-from xds_server.cli.plugin.kubectl import Kubectl, kind_of
+from xds_server.cli.plugin.kubectl import Kubectl, shadow_named
 from xds_server.cli.plugin.options import (
     KubectlContext,
     KubectlKubeconfig,
@@ -57,10 +57,6 @@ def verdict(
     with errors_exit_with_two("kubectl shadow"):
         terms = terms_of(min_pairs, tolerance, alpha)
         for_s = waiting_time(name is not None, wait, wait_for)
-        found = None
-        if name is not None:
-            word, _, own = name.rpartition("/")
-            kind = kind_of(name) if word else ""
-            found = namespace or Kubectl(None, kubeconfig, context).namespace(), own, kind
+        shadow = None if name is None else shadow_named(name, namespace, kubeconfig, context)
         with control_plane(server, Kubectl(system, kubeconfig, context)) as address:
-            report(address, found, terms=terms, for_s=for_s, output=output)
+            report(address, shadow, terms=terms, for_s=for_s, output=output)
